@@ -1,0 +1,66 @@
+# Every recipe sets up what it needs; only Python 3.11 or 3.12 (with venv), make and git have to be there.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PY_CANDIDATES := $(PYTHON) python3.12 python3.11 python3
+STAMP := $(VENV)/.stamp
+export UV_PYTHON_DOWNLOADS := never
+export XDG_RUNTIME_DIR ?= /tmp
+PYTEST := $(BIN)/python -m pytest
+WORKERS ?= 2
+
+.PHONY: help demo test test-long check deps lock interop soak perf replay clean format
+
+help:  ## Print the recipes
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): requirements/uv.txt requirements/build.txt requirements/dev.txt pyproject.toml
+	@set -e; found=; for python in $(PY_CANDIDATES); do \
+	  if $$python -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then echo "Rowtide needs Python 3.11 or 3.12 with venv; name one with: make PYTHON=/path/to/python3.12" >&2; exit 2; fi; \
+	[ -x $(BIN)/python ] || $$found -m venv $(VENV); \
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	$(BIN)/uv pip sync -q --python $(BIN)/python requirements/dev.txt requirements/uv.txt requirements/build.txt
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+venv: $(STAMP)
+
+demo: $(STAMP)  ## See it work: PostgreSQL, a Graph simulator and the sync, live, for 30 seconds
+	@$(BIN)/rowtide demo $(ARGS)
+
+deps:  ## As root: install the Debian packages that some tests use (apt.txt)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  missing=; for package in $$(grep -v '^#' apt.txt); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	  if [ -n "$$missing" ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; \
+	else echo "make deps installs Debian packages and needs root: skipped"; fi
+
+check: $(STAMP)  ## Lint, types, layers and unit tests, in half a minute
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(PYTEST) -q tests/unit
+
+test: $(STAMP)  ## Everything but the long tests, in ten minutes
+	@if [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory deps; fi
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(PYTEST) -n $(WORKERS) --dist loadfile -m "not long" tests
+
+test-long: $(STAMP)  ## Crash histories and other long tests, in fifteen minutes
+	@$(PYTEST) -m long tests
+
+interop: $(STAMP)  ## Other people's Graph clients against the simulator
+	@$(PYTEST) tests/interop
+
+format: $(STAMP)  ## Format the code and mend what the linter can
+	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
+
+lock: $(STAMP)  ## Renew the locks in requirements/
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --no-header --upgrade --extra demo pyproject.toml -o requirements/run.txt
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --no-header --upgrade --extra demo --group dev pyproject.toml -o requirements/dev.txt
+
+clean:  ## Remove what the recipes made
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
