@@ -1,0 +1,62 @@
+"""A change of one row on its way from the WAL to the outbox, and how two of them fold into one.
+
+In: mapped rows from the normalize step. Out: `Change` tuples, at most one a row key. Called by flows.steps (merge)
+and, as the same rule in SQL, by state.outbox. Rule: the highest position wins; fields over fields; with a delete or
+a refresh on either side, replaced (DESIGN section 2).
+
+Operations are one letter, as they are stored: ``u`` upsert, ``d`` delete, ``r`` refresh (read the row: whatever it
+is now is what is wanted; used where the stream alone cannot say, as for a key that a deferrable constraint let two
+rows share for a moment).
+"""
+
+from typing import Literal, NamedTuple
+
+Operation = Literal["u", "d", "r"]
+
+JsonValue = str | int | float | bool | None | list[str]
+Fields = dict[str, JsonValue]
+"""Field (API name of the list's column) -> canonical value as PostgreSQL gave it."""
+
+INTERACTIVE, MOVE, BULK, BACKFILL = 0, 1, 2, 3
+"""Priorities: lower goes first."""
+
+
+class Change(NamedTuple):
+    """One row's change. A named tuple, not a dataclass: a million of them pass per bulk statement.
+
+    ``target`` is the list's title (None for a delete or refresh); ``partial`` says that a mapped field is unknown
+    (unchanged TOAST); ``park`` is ``(code, sentence)`` for a row that cannot be carried.
+    """
+
+    key: str
+    op: Operation
+    target: str | None
+    fields: Fields | None
+    partial: bool
+    lsn: int
+    ordinal: int
+    xid: int
+    committed_us: int
+    priority: int
+    park: tuple[str, str] | None = None
+
+
+class ChangeBatch(NamedTuple):
+    """Changes of one bucket of one sync under one mapping version and one era, in stream order."""
+
+    sync: str
+    mapping_version: int
+    era: int
+    changes: list[Change]
+
+
+def fold(older: Change, newer: Change) -> Change:
+    """The one change that says what ``older`` and then ``newer`` say. Both are of one row; order is stream order."""
+    priority = min(older.priority, newer.priority)
+    if not newer.partial or newer.op != "u" or newer.park is not None:
+        return newer._replace(priority=priority)
+    if older.op != "u" or older.park is not None:
+        # Nothing is known of the missing fields: the row has to be read.
+        return newer._replace(op="r", target=None, fields=None, partial=False, priority=priority)
+    fields = {**(older.fields or {}), **(newer.fields or {})}
+    return newer._replace(fields=fields, partial=older.partial, priority=priority)

@@ -1,0 +1,136 @@
+"""Every error Rowtide can raise, and what to do about each.
+
+In: nothing. Out: one exception tree (whose fault it is is the type), each error with a stable code, one sentence
+for the operator and one that says what to do. Called by every layer; connectors translate foreign exceptions into
+these at their edge with ``raise ... from``. No retry decision is taken anywhere but in `reaction_to`.
+
+    RowtideError
+     +- UserError              the definition, the command line or the environment has to be mended
+     |   +- DefinitionError    with file and line
+     +- Unavailable            something outside does not answer: retried with backoff
+     |   +- SourceUnavailable, StateUnavailable, GraphUnavailable, IdentityUnavailable
+     +- Refused                something outside answered no: a person has to act
+     |   +- SourceRefused, StateRefused, GraphRefused, IdentityRefused
+     +- RowError               one row cannot be carried: it is parked
+     +- SyncError              one sync cannot go on: it is paused
+     +- GapError               continuity of a slot is lost: a new era, or stop
+"""
+
+from dataclasses import dataclass
+
+
+class RowtideError(Exception):
+    """Base of the tree; ``str()`` is the one sentence an operator reads."""
+
+    def __init__(self, code: str, sentence: str, remedy: str = "") -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+        self.remedy = remedy
+
+
+class UserError(RowtideError):
+    """A mistake in the definition, the command line or the environment (exit code 2)."""
+
+
+class DefinitionError(UserError):
+    """A mistake in rowtide.yaml; the sentence begins with ``file:line:`` where known."""
+
+
+class Unavailable(RowtideError):
+    """No answer, for now; known nothing about what was asked unless the caller says otherwise."""
+
+
+class SourceUnavailable(Unavailable):
+    """The source PostgreSQL cannot be reached or broke the connection."""
+
+
+class StateUnavailable(Unavailable):
+    """The state database cannot be reached or broke the connection."""
+
+
+class GraphUnavailable(Unavailable):
+    """Microsoft Graph cannot be reached, timed out, or answered 5xx."""
+
+
+class IdentityUnavailable(Unavailable):
+    """The token endpoint cannot be reached."""
+
+
+class Refused(RowtideError):
+    """A clear no that a retry does not change."""
+
+
+class SourceRefused(Refused):
+    """PostgreSQL refused: privileges, settings, missing objects."""
+
+
+class StateRefused(Refused):
+    """The state database refused: privileges, wrong schema version."""
+
+
+class GraphRefused(Refused):
+    """Graph refused: permissions, missing site or list, bad request."""
+
+
+class IdentityRefused(Refused):
+    """The token endpoint refused the credential."""
+
+
+class RowError(RowtideError):
+    """One row cannot be carried; it is parked under ``code`` and its neighbours go on."""
+
+
+class SyncError(RowtideError):
+    """One sync cannot go on; it is paused with this sentence."""
+
+
+class GapError(RowtideError):
+    """The slot no longer holds what the cursor needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again with exponential backoff between these two waits, in seconds."""
+
+    first_s: float
+    most_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Set the row aside until a newer value or a person comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Stop the sync and say why; others go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the process with this exit code."""
+
+    exit_code: int
+
+
+Reaction = Retry | Park | Pause | Stop
+
+# First match wins, so a class stands before its base.
+_REACTIONS: tuple[tuple[type[RowtideError], Reaction], ...] = (
+    (UserError, Stop(2)),
+    (Unavailable, Retry(0.2, 15.0)),
+    (IdentityRefused, Retry(2.0, 60.0)),  # secrets are rotated and propagate with a delay: keep asking, slowly
+    (Refused, Retry(2.0, 60.0)),  # a grant or a setting may come while we run; the reason stands in `status`
+    (GapError, Retry(1.0, 30.0)),
+    (RowError, Park()),
+    (SyncError, Pause()),
+)
+
+
+def reaction_to(error: RowtideError) -> Reaction:
+    """What the runtime does about ``error``."""
+    for kind, reaction in _REACTIONS:
+        if isinstance(error, kind):
+            return reaction
+    return Stop(1)

@@ -1,0 +1,62 @@
+"""The names a row goes by: its row key, its bucket and lane, its ``RowtideKey`` in SharePoint.
+
+In: the text of key columns as PostgreSQL prints it under the pinned session settings. Out: strings and small
+numbers that never change for a row. Called by the mapping, the flow and the connectors. Rule: two rows never share
+a ``RowtideKey``, although SharePoint compares text without case and trims blanks (DESIGN section 2).
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import NewType
+from zlib import crc32
+
+RowKey = NewType("RowKey", str)
+
+ROWTIDE_KEY = "RowtideKey"
+"""Internal name of the hidden, indexed, unique text column that every synced list has."""
+
+LANES = 4
+"""Lanes of the outbox: the units by which deliver is spread over workers. A constant of the stored data."""
+
+_PLAIN = re.compile(r"[0-9a-z-]{1,64}\Z")
+
+
+def row_key(values: Sequence[str]) -> RowKey:
+    """Canonical text of the key columns: the value itself, or the values joined by ``|`` (``\\`` and ``|`` escaped)."""
+    if len(values) == 1:
+        return RowKey(values[0])
+    return RowKey("|".join(value.replace("\\", "\\\\").replace("|", "\\|") for value in values))
+
+
+def key_values(key: str, columns: int) -> tuple[str, ...]:
+    """The key columns' text again; the inverse of `row_key` for ``columns`` key columns."""
+    if columns == 1:
+        return (key,)
+    values = [""]
+    characters = iter(key)
+    for character in characters:
+        if character == "|":
+            values.append("")
+        else:
+            values[-1] += next(characters) if character == "\\" else character
+    return tuple(values)
+
+
+def bucket_of(key: str, buckets: int) -> int:
+    """The bucket a row key falls into, 0 to ``buckets`` - 1."""
+    return crc32(key.encode()) % buckets
+
+
+def lane_of(sync: str, key: str) -> int:
+    """The outbox lane of a row, 0 to `LANES` - 1."""
+    return crc32(f"{sync}:{key}".encode()) % LANES
+
+
+def rowtide_key(sync: str, key: str) -> str:
+    """The value of the item's ``RowtideKey``: readable for integers and UUIDs, a digest for everything else."""
+    if _PLAIN.match(key):
+        return f"{sync}:{key}"
+    digest = base64.b32encode(hashlib.sha256(key.encode()).digest()).decode().rstrip("=").lower()
+    return f"{sync}:#{digest}"
