@@ -1,0 +1,1 @@
+"""`rowtide demo`: everything on one machine, thrown away afterwards."""

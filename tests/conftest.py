@@ -1,0 +1,90 @@
+"""Fixtures of the whole suite: a real PostgreSQL per worker, fresh databases on it."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from control.demo.postgres import Cluster
+
+_numbers = itertools.count(1)
+
+
+def reachable_directory(prefix: str) -> Path:
+    """A new directory outside pytest's private one, which a server running as another user could not enter."""
+    directory = Path(tempfile.mkdtemp(prefix=prefix))
+    directory.chmod(0o755)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def pg() -> Iterator[Cluster]:
+    """The worker's PostgreSQL server (fsync off: a killed process loses nothing by it)."""
+    directory = reachable_directory("rowtide-pg-")
+    cluster = Cluster(directory, {"fsync": "off", "shared_buffers": "64MB"})
+    cluster.start()
+    yield cluster
+    cluster.stop()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def new_cluster() -> Iterator[Callable[..., Cluster]]:
+    """Makes servers that the test may stop, kill and set up as it likes."""
+    made: list[Cluster] = []
+
+    def make(**settings: str) -> Cluster:
+        cluster = Cluster(reachable_directory("rowtide-pg-"), {"fsync": "off", "shared_buffers": "32MB", **settings})
+        made.append(cluster)
+        cluster.start()
+        return cluster
+
+    yield make
+    for cluster in made:
+        cluster.kill()
+        shutil.rmtree(cluster.directory, ignore_errors=True)
+
+
+@pytest.fixture
+def new_database(pg: Cluster) -> Iterator[Callable[[str], str]]:
+    """Makes fresh databases on the worker's server: name prefix in, DSN out; slots and databases go afterwards."""
+    names: list[str] = []
+
+    def make(prefix: str) -> str:
+        name = f"{prefix}_{os.getpid()}_{next(_numbers)}"
+        names.append(name)
+        return pg.create_database(name)
+
+    yield make
+    with psycopg.connect(pg.dsn("postgres"), autocommit=True) as connection:
+        for name in names:
+            connection.execute(
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = %s AND active",
+                [name],
+            )
+            connection.execute(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s AND NOT active",
+                [name],
+            )
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def database(new_database: Callable[[str], str]) -> str:
+    """DSN of a fresh, empty source database."""
+    return new_database("source")
+
+
+@pytest.fixture
+def state_dsn(new_database: Callable[[str], str]) -> str:
+    """DSN of a fresh state database with the current schema."""
+    from state import db
+
+    dsn = new_database("state")
+    db.upgrade(dsn)
+    return dsn
