@@ -63,14 +63,9 @@ def new_database(pg: Cluster) -> Iterator[Callable[[str], str]]:
     yield make
     with psycopg.connect(pg.dsn("postgres"), autocommit=True) as connection:
         for name in names:
-            connection.execute(
-                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = %s AND active",
-                [name],
-            )
-            connection.execute(
-                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s AND NOT active",
-                [name],
-            )
+            slots = "FROM pg_replication_slots WHERE database = %s"
+            connection.execute(f"SELECT pg_terminate_backend(active_pid) {slots} AND active", [name])
+            connection.execute(f"SELECT pg_drop_replication_slot(slot_name) {slots} AND NOT active", [name])
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 

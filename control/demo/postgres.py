@@ -132,8 +132,8 @@ class Cluster:
         secret.touch(mode=0o600)
         secret.write_text(self.password + "\n")
         self._own(secret)
-        command = [self.binaries / "initdb", "-D", self.data, "-U", "postgres", "--pwfile", secret, "-E", "UTF8"]
-        options = ["--auth=scram-sha-256", "--locale=C", "--no-sync"]
+        command = [str(self.binaries / "initdb"), "-D", str(self.data), "-U", "postgres", f"--pwfile={secret}"]
+        options = ["-E", "UTF8", "--auth=scram-sha-256", "--locale=C", "--no-sync"]
         done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, **self._as_user())
         if done.returncode:
             raise UserError("postgres_initdb", f"initdb failed: {done.stderr.strip().splitlines()[-1]}")
