@@ -1,0 +1,89 @@
+"""How a command answers: one JSON document, or text for people; errors as a code, a sentence and a remedy.
+
+In: plain values. Out: stdout for the answer, stderr for errors. Called by every command. Rule: with ``--json`` exactly
+one document goes to stdout and nothing else; tables are drawn by rich on a terminal and are plain columns when piped.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rowtide.errors import RowtideError, UserError
+
+DONE, FAILED, USAGE, FINDINGS = 0, 1, 2, 3
+"""Exit codes: done; failed; usage or an invalid definition; done, and there is something to look at."""
+
+
+def document(value: Any) -> None:
+    """Print ``value`` as the one JSON document of this command."""
+    sys.stdout.write(json.dumps(value, indent=2, default=_plain, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)
+
+
+def say(line: str = "") -> None:
+    """Print one line of the answer."""
+    sys.stdout.write(line + "\n")
+
+
+def warn(line: str) -> None:
+    """Print one line to stderr: for people, not part of the answer."""
+    sys.stderr.write(line + "\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows under column heads: drawn on a terminal, in plain aligned columns otherwise."""
+    texts = [[_cell(value) for value in row] for row in rows]
+    if sys.stdout.isatty():
+        Console().print(drawn(columns, texts))
+        return
+    widths = [max(len(line[at]) for line in [list(columns), *texts]) for at in range(len(columns))]
+    for line in [[name.upper() for name in columns], *texts]:
+        say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def drawn(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A rich table of the rows; values are shown as they are, never read as markup."""
+    picture = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        picture.add_column(name, overflow="fold")
+    for row in rows:
+        picture.add_row(*(escape(_cell(value)) for value in row))
+    return picture
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    return str(value)
+
+
+def error(problem: RowtideError, as_json: bool) -> int:
+    """Say what went wrong, on stderr (and as the document with ``--json``); the exit code that goes with it."""
+    warn(f"error {problem.code}: {problem.sentence}")
+    if problem.remedy:
+        warn(f"  {problem.remedy}")
+    if as_json:
+        document({"error": {"code": problem.code, "sentence": problem.sentence, "remedy": problem.remedy}})
+    return USAGE if isinstance(problem, UserError) else FAILED

@@ -1,0 +1,38 @@
+"""Where log lines go: stderr, key=value (or JSON), never stdout.
+
+In: the format of the definition's ``run.log``. Out: nothing; structlog and the standard library are set up. Called
+once by the command line before a command runs. Rule: stdout belongs to the command's own answer, so that ``--json``
+prints one document and nothing else.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def set_up(style: str = "text", level: int = logging.INFO) -> None:
+    """Send structlog's lines, and warnings of libraries, to stderr in ``style`` (``text`` or ``json``)."""
+    renderer: Any = structlog.processors.JSONRenderer() if style == "json" else structlog.processors.LogfmtRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.add_log_level,
+            structlog.processors.ExceptionRenderer(),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=_to_stderr,
+        cache_logger_on_first_use=False,
+    )
+    # Libraries (azure-identity, aiohttp) log through the standard library; only what they warn of is for operators.
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.ERROR, format="level=%(levelname)s logger=%(name)s %(message)s"
+    )
+
+
+def _to_stderr(*_: object) -> structlog.PrintLogger:
+    # Looked up at each use: tests and terminals may have replaced sys.stderr since the set-up.
+    return structlog.PrintLogger(sys.stderr)

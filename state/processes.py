@@ -1,0 +1,84 @@
+"""Which Rowtide processes run, and how they feel: table ``process``.
+
+In: a beat each second from every running process, with its health. Out: the beats, for `rowtide status` and
+`rowtide doctor`. Called by flows.run and control. Rule: a beat says only what the process itself knows; who reads it
+decides by the database's own clock whether the process is still there.
+
+``health`` is JSON with these parts, each of which may be missing:
+
+- ``source``: slot -> ``{"problem": {"code", "sentence"} | null, "era": int, "lsn": int, "connected": bool}``
+- ``graph``: name -> ``{"problem": {"code", "sentence"} | null, "gate_until": ISO time | null, "ru_used": number,
+  "ru_limit": number, "window_s": number}``
+- ``reconcile``: sync -> ``{"done": int, "total": int | null, "problem": {"code", "sentence"} | null}``
+- ``state``: ``{"problem": {"code", "sentence"} | null}``
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The last beat of one process; ``age_s`` is how long ago it was, by the database's clock."""
+
+    process_id: int
+    roles: list[str]
+    pid: int
+    host: str
+    started_at: datetime
+    seen_at: datetime
+    age_s: float
+    health: dict[str, Any]
+
+
+def beat(
+    conn: psycopg.Connection[Any],
+    process_id: int,
+    roles: Collection[str],
+    pid: int,
+    host: str,
+    started_at: datetime,
+    health: Mapping[str, Any],
+) -> None:
+    """Write down that the process is there, replacing its earlier beat."""
+    conn.execute(
+        """
+        INSERT INTO rowtide.process AS p (process_id, roles, pid, host, started_at, seen_at, health)
+        VALUES (%s, %s, %s, %s, %s, clock_timestamp(), %s)
+        ON CONFLICT (process_id, roles) DO UPDATE
+           SET pid = excluded.pid, host = excluded.host, started_at = excluded.started_at,
+               seen_at = excluded.seen_at, health = excluded.health
+        """,
+        [process_id, ",".join(sorted(roles)), pid, host, started_at, Jsonb(dict(health), dumps=_dumps)],
+    )
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, default=str)
+
+
+def leave(conn: psycopg.Connection[Any], process_id: int, roles: Collection[str]) -> None:
+    """Take the process off the list: it ends in good order."""
+    conn.execute(
+        "DELETE FROM rowtide.process WHERE process_id = %s AND roles = %s", [process_id, ",".join(sorted(roles))]
+    )
+
+
+def read(conn: psycopg.Connection[Any]) -> list[Process]:
+    """The last beat of every process that has not left, by process id."""
+    with conn.cursor(row_factory=class_row(Process)) as cursor:
+        return cursor.execute(
+            """
+            SELECT process_id, string_to_array(roles, ',') AS roles, pid, host, started_at, seen_at,
+                   extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s, health
+              FROM rowtide.process
+             ORDER BY process_id, roles
+            """
+        ).fetchall()
