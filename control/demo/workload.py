@@ -231,7 +231,7 @@ def reprice(connection: psycopg.Connection, rng: random.Random, articles: int = 
     first = rng.randint(1, 120)
     return _changed(
         connection,
-        "UPDATE order_lines SET unit_price = round(unit_price * %s + 0.01, 2) WHERE sku BETWEEN %s AND %s",
+        "UPDATE order_lines SET unit_price = round(unit_price * %s::numeric + 0.01, 2) WHERE sku BETWEEN %s AND %s",
         rng.choice([0.9, 0.95, 1.05, 1.1]),
         f"SKU-{first:04}",
         f"SKU-{first + articles - 1:04}",
