@@ -1,0 +1,227 @@
+"""The records of the state database as SQLAlchemy Core metadata: what each table and index is for.
+
+In: nothing. Out: `metadata` and one `Table` per record. Called by the migrations (as the proof, never as their
+source), by the cold statements of this folder and by tests. Rule: a test holds the migrations equal to this file;
+every text that is compared, ordered or joined has collation "C", so that key order is byte order everywhere.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    CHAR,
+    TIMESTAMP,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "rowtide"
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    },
+)
+
+_NAME = Text(collation="C")
+_TIME = TIMESTAMP(timezone=True)
+_NOW = text("now()")
+_FALSE = text("false")
+_ZERO = text("0")
+
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("sync", _NAME, primary_key=True),
+    Column("key", _NAME, primary_key=True),
+    Column("op", CHAR(1), nullable=False),
+    Column("target", Text),
+    Column("fields", JSONB),
+    Column("partial", Boolean, nullable=False, server_default=_FALSE),
+    Column("mapping_version", Integer, nullable=False),
+    Column("era", BigInteger, nullable=False),
+    Column("lsn", BigInteger, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("xid", BigInteger, nullable=False),
+    Column("committed_at", _TIME, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("due_at", _TIME, nullable=False, server_default=_NOW),
+    Column("lane", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'waiting'")),
+    Column("reason_code", Text),
+    Column("reason", Text),
+    Column("hold", Boolean, nullable=False, server_default=_FALSE),
+    Column("attempts", Integer, nullable=False, server_default=_ZERO),
+    Column("lease_token", Text),
+    Column("lease_owner", Text),
+    Column("lease_until", _TIME),
+    Column("revision", BigInteger, nullable=False, server_default=text("1")),
+    Column("sent", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("staged_at", _TIME, nullable=False, server_default=_NOW),
+    CheckConstraint("op IN ('u', 'd', 'r')", name="op"),
+    CheckConstraint("state IN ('waiting', 'parked')", name="state"),
+    # Room on each page for the claim's own update of a row and for merges.
+    postgresql_with={"fillfactor": "80"},
+)
+Index(
+    "outbox_due_idx",
+    outbox.c.sync,
+    outbox.c.lane,
+    outbox.c.priority,
+    outbox.c.due_at,
+    postgresql_where=text("state = 'waiting'"),
+)
+Index(
+    "outbox_lease_idx",
+    outbox.c.lease_owner,
+    outbox.c.lease_token,
+    postgresql_where=text("lease_owner IS NOT NULL"),
+)
+Index("outbox_parked_idx", outbox.c.sync, outbox.c.key, postgresql_where=text("state = 'parked'"))
+Index("outbox_deletes_idx", outbox.c.sync, outbox.c.staged_at, postgresql_where=text("op = 'd'"))
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("sync", _NAME, primary_key=True),
+    Column("key", _NAME, primary_key=True),
+    Column("list_id", Text),
+    Column("item_id", Text),
+    Column("etag", Text),
+    Column("version", BigInteger, nullable=False, server_default=_ZERO),
+    Column("base", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("kept", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("mapping_version", Integer, nullable=False),
+    Column("era", BigInteger, nullable=False),
+    Column("lsn", BigInteger, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("xid", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("leftovers", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("updated_at", _TIME, nullable=False, server_default=_NOW),
+    CheckConstraint("state IN ('arriving', 'live', 'tombstone', 'ignored', 'kept')", name="state"),
+    postgresql_with={"fillfactor": "90"},
+)
+Index(
+    "ledger_item_idx",
+    ledger.c.list_id,
+    ledger.c.item_id,
+    unique=True,
+    postgresql_where=text("state IN ('live', 'arriving')"),
+)
+Index("ledger_tombstone_idx", ledger.c.sync, ledger.c.updated_at, postgresql_where=text("state = 'tombstone'"))
+
+slot_cursor = Table(
+    "slot_cursor",
+    metadata,
+    Column("slot", _NAME, primary_key=True),
+    Column("era", BigInteger, nullable=False),
+    Column("lsn", BigInteger, nullable=False),
+    Column("system_id", Text, nullable=False),
+    Column("timeline", Integer, nullable=False),
+    Column("staged_era", BigInteger, nullable=False),
+    Column("staged_lsn", BigInteger, nullable=False),
+    Column("updated_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+definition = Table(
+    "definition",
+    metadata,
+    Column("version", Integer, Identity(), primary_key=True),
+    Column("hash", Text, nullable=False),
+    Column("source_text", Text, nullable=False),
+    Column("compiled", JSONB, nullable=False),
+    Column("applied_by", Text, nullable=False),
+    Column("applied_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+sync = Table(
+    "sync",
+    metadata,
+    Column("sync", _NAME, primary_key=True),
+    Column("state", Text, nullable=False, server_default=text("'running'")),
+    Column("reason_code", Text),
+    Column("reason", Text),
+    Column("changed_by", Text, nullable=False),
+    Column("changed_at", _TIME, nullable=False, server_default=_NOW),
+    Column("capture_on", Boolean, nullable=False, server_default=text("true")),
+    Column("since_era", BigInteger),
+    Column("since_lsn", BigInteger),
+    Column("deletes_approved_until", _TIME),
+    CheckConstraint("state IN ('running', 'paused', 'retired')", name="state"),
+)
+
+reconcile = Table(
+    "reconcile",
+    metadata,
+    Column("sync", _NAME, primary_key=True),
+    Column("state", Text, nullable=False, server_default=text("'wanted'")),
+    Column("why", Text, nullable=False),
+    Column("deep", Boolean, nullable=False, server_default=_FALSE),
+    Column("requested_at", _TIME, nullable=False, server_default=_NOW),
+    Column("started_at", _TIME),
+    Column("run_id", BigInteger),
+    Column("phase", Text),
+    Column("after_key", _NAME),
+    Column("opening_xmax", BigInteger),
+    Column("again_until", _NAME),
+    Column("counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("updated_at", _TIME, nullable=False, server_default=_NOW),
+    CheckConstraint("state IN ('wanted', 'running', 'done')", name="state"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("sync", _NAME),
+    Column("started_at", _TIME, nullable=False, server_default=_NOW),
+    Column("ended_at", _TIME),
+    Column("verdict", Text),
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+)
+Index("runs_started_at_idx", runs.c.started_at)
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("sync", _NAME, primary_key=True),
+    Column("changes", BigInteger, nullable=False, server_default=_ZERO),
+    Column("delivered", BigInteger, nullable=False, server_default=_ZERO),
+    Column("writes", BigInteger, nullable=False, server_default=_ZERO),
+    Column("suppressed", BigInteger, nullable=False, server_default=_ZERO),
+    Column("foreign_edits", BigInteger, nullable=False, server_default=_ZERO),
+    Column("ru_used", Numeric, nullable=False, server_default=_ZERO),
+    # Two halves of a sliding window: the running one and the one before it (state.progress turns them over).
+    Column("latency_buckets", ARRAY(BigInteger), nullable=False, server_default=text("'{}'::bigint[]")),
+    Column("latency_before", ARRAY(BigInteger), nullable=False, server_default=text("'{}'::bigint[]")),
+    Column("window_at", _TIME, nullable=False, server_default=_NOW),
+    Column("updated_at", _TIME, nullable=False, server_default=_NOW),
+)
+
+process = Table(
+    "process",
+    metadata,
+    Column("process_id", Integer, primary_key=True, autoincrement=False),
+    Column("roles", _NAME, primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("started_at", _TIME, nullable=False),
+    Column("seen_at", _TIME, nullable=False),
+    Column("health", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+)
