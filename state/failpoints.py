@@ -1,0 +1,122 @@
+"""Places where a test may kill, hold up or break the process; inert unless ``ROWTIDE_FAILPOINTS`` is set.
+
+In: environment ``ROWTIDE_FAILPOINTS`` (``name=action`` with ``;`` between) and ``ROWTIDE_FAILPOINTS_SEED``. Out:
+nothing, a delay, StateUnavailable, or the end of the process. Called at the seams whose crash the design closes.
+Rule: names are the constants below; a name that is none of them is refused at start, so that no test passes by a typo.
+
+Actions: ``kill`` (SIGKILL to oneself), ``raise`` (StateUnavailable), ``pause:SECONDS``, ``pause:FILE`` (until that
+file is removed). ``@3`` behind it: only at the third hit; ``%0.01``: at each hit with that probability.
+"""
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from rowtide.errors import StateUnavailable, UserError
+
+STAGE_BEFORE_COMMIT = "stage.before_commit"
+STAGE_AFTER_COMMIT = "stage.after_commit"
+CLAIM_AFTER_LEASE = "claim.after_lease"
+SETTLE_BEFORE_COMMIT = "settle.before_commit"
+SETTLE_AFTER_COMMIT = "settle.after_commit"
+RECONCILE_BEFORE_COMMIT = "reconcile.before_commit"
+RECONCILE_AFTER_COMMIT = "reconcile.after_commit"
+CONFIRM_BEFORE_CURSOR = "confirm.before_cursor"
+CONFIRM_AFTER_CURSOR = "confirm.after_cursor"
+DELIVER_BEFORE_SEND = "deliver.before_send"
+DELIVER_AFTER_ANSWER = "deliver.after_answer"
+
+NAMES = frozenset(
+    {
+        STAGE_BEFORE_COMMIT,
+        STAGE_AFTER_COMMIT,
+        CLAIM_AFTER_LEASE,
+        SETTLE_BEFORE_COMMIT,
+        SETTLE_AFTER_COMMIT,
+        RECONCILE_BEFORE_COMMIT,
+        RECONCILE_AFTER_COMMIT,
+        CONFIRM_BEFORE_CURSOR,
+        CONFIRM_AFTER_CURSOR,
+        DELIVER_BEFORE_SEND,
+        DELIVER_AFTER_ANSWER,
+    }
+)
+
+_POLL_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """What happens at one name: ``action`` with its ``argument``, at the ``at``-th hit or with ``probability``."""
+
+    action: str
+    argument: str = ""
+    at: int | None = None
+    probability: float | None = None
+
+
+def parse(spec: str) -> dict[str, Trap]:
+    """The traps of ``name=action[:argument][@n|%p];...``; UserError for a name or action that does not exist."""
+    traps = {}
+    for part in filter(None, (part.strip() for part in spec.split(";"))):
+        name, _, rest = part.partition("=")
+        rest, at, nth = rest.partition("@")
+        rest, per, probability = rest.partition("%")
+        action, _, argument = rest.partition(":")
+        known = name in NAMES and action in ("kill", "raise", "pause") and bool(argument) == (action == "pause")
+        try:
+            trap = Trap(action, argument, int(nth) if at else None, float(probability) if per else None)
+        except ValueError:
+            known = False
+        if not known:
+            raise UserError("failpoints", f"ROWTIDE_FAILPOINTS does not understand {part!r}", "see state/failpoints.py")
+        traps[name] = trap
+    return traps
+
+
+class Failpoints:
+    """The traps of one process and how often each name was passed."""
+
+    def __init__(self, spec: str, seed: int = 0) -> None:
+        self._traps = parse(spec)
+        self._hits: Counter[str] = Counter()
+        self._random = random.Random(seed)  # noqa: S311 (chance for tests, not secrets)
+
+    def hit(self, name: str) -> None:
+        """Pass ``name``: spring its trap if there is one for this hit."""
+        trap = self._traps.get(name)
+        if trap is None:
+            return
+        self._hits[name] += 1
+        if trap.at is not None and self._hits[name] != trap.at:
+            return
+        if trap.probability is not None and self._random.random() >= trap.probability:
+            return
+        _spring(name, trap)
+
+
+def _spring(name: str, trap: Trap) -> None:
+    if trap.action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif trap.action == "raise":
+        raise StateUnavailable("failpoint", f"failpoint {name} was hit", "unset ROWTIDE_FAILPOINTS")
+    elif trap.argument.replace(".", "", 1).isdigit():
+        time.sleep(float(trap.argument))
+    else:
+        while Path(trap.argument).exists():
+            time.sleep(_POLL_S)
+
+
+_of_process: Failpoints | None = None
+if _spec := os.environ.get("ROWTIDE_FAILPOINTS", ""):
+    _of_process = Failpoints(_spec, int(os.environ.get("ROWTIDE_FAILPOINTS_SEED", "0")))
+
+
+def hit(name: str) -> None:
+    """Pass the failpoint ``name`` of this process."""
+    if _of_process is not None:
+        _of_process.hit(name)

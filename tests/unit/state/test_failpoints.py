@@ -1,0 +1,81 @@
+"""Failpoints: what the environment variable may say and what then happens."""
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from rowtide.errors import StateUnavailable, UserError
+from state import failpoints
+from state.failpoints import Failpoints, Trap
+
+
+def test_parse_reads_action_argument_and_condition() -> None:
+    spec = "stage.before_commit=kill@3; claim.after_lease=pause:0.5%0.25;settle.after_commit=raise"
+    assert failpoints.parse(spec) == {
+        "stage.before_commit": Trap("kill", at=3),
+        "claim.after_lease": Trap("pause", "0.5", probability=0.25),
+        "settle.after_commit": Trap("raise"),
+    }
+
+
+@pytest.mark.parametrize(
+    "spec", ["no.such.place=kill", "stage.before_commit=explode", "stage.before_commit=kill@x", "stage.before_commit"]
+)
+def test_a_typo_is_refused(spec: str) -> None:
+    with pytest.raises(UserError):
+        failpoints.parse(spec)
+
+
+def test_raise_at_the_second_hit_only() -> None:
+    points = Failpoints("stage.before_commit=raise@2")
+    points.hit(failpoints.STAGE_BEFORE_COMMIT)
+    with pytest.raises(StateUnavailable):
+        points.hit(failpoints.STAGE_BEFORE_COMMIT)
+    points.hit(failpoints.STAGE_BEFORE_COMMIT)
+    points.hit(failpoints.STAGE_AFTER_COMMIT)
+
+
+def test_a_probability_follows_the_seed() -> None:
+    def hits(seed: int) -> list[bool]:
+        points = Failpoints("stage.before_commit=raise%0.5", seed)
+        seen = []
+        for _ in range(50):
+            try:
+                points.hit(failpoints.STAGE_BEFORE_COMMIT)
+                seen.append(False)
+            except StateUnavailable:
+                seen.append(True)
+        return seen
+
+    assert hits(1) == hits(1) != hits(2)
+    assert 10 < sum(hits(1)) < 40
+
+
+def test_pause_ends_when_the_file_is_removed(tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    held.touch()
+    points = Failpoints(f"stage.before_commit=pause:{held}")
+    thread = threading.Thread(target=points.hit, args=[failpoints.STAGE_BEFORE_COMMIT])
+    thread.start()
+    thread.join(0.05)
+    assert thread.is_alive()
+    held.unlink()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_kill_ends_the_process_at_once() -> None:
+    code = "from state import failpoints; failpoints.hit('claim.after_lease'); print('still here')"
+    environment = {"ROWTIDE_FAILPOINTS": "claim.after_lease=kill"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == -signal.SIGKILL
+    assert done.stdout == ""
+
+
+def test_without_the_variable_nothing_happens() -> None:
+    for name in failpoints.NAMES:
+        failpoints.hit(name)
