@@ -16,6 +16,7 @@ these at their edge with ``raise ... from``. No retry decision is taken anywhere
      +- GapError               continuity of a slot is lost: a new era, or stop
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -34,7 +35,16 @@ class UserError(RowtideError):
 
 
 class DefinitionError(UserError):
-    """A mistake in rowtide.yaml; the sentence begins with ``file:line:`` where known."""
+    """Mistakes in rowtide.yaml, all of them; the sentence has a line for each, with ``file:line:`` where known.
+
+    ``problems`` pairs the path in the file (keys and indexes) with what is wrong there.
+    """
+
+    def __init__(
+        self, code: str, sentence: str, remedy: str = "", problems: Sequence[tuple[tuple[str | int, ...], str]] = ()
+    ) -> None:
+        super().__init__(code, sentence, remedy)
+        self.problems = tuple(problems)
 
 
 class Unavailable(RowtideError):

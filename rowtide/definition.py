@@ -1,0 +1,425 @@
+"""The definition, ``rowtide.yaml``, as values: what a file may say (DESIGN section 7), checked as far as a file can be.
+
+In: the plain data of the parsed YAML (connectors.settings reads it), or the JSON of an applied definition. Out: a
+`Definition`, or one `DefinitionError` that carries *all* problems with their paths, which settings turns into
+``file:line``. Called by connectors.settings, rowtide.mapping, rowtide.catalog and the commands. Rules: unknown keys
+are errors; what is not built yet is refused with a reason, never ignored; secrets are references and no message ever
+shows a value.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from rowtide import expressions, problems, sharding
+from rowtide.errors import DefinitionError
+from rowtide.problems import Problem
+
+KINDS_TO_COME = {"currency": "map it as number or text", "multichoice": "map it as text", "lookup": "map it as text",
+                 "user": "map it as text"}  # fmt: skip
+RESERVED_FIELDS = frozenset({
+    "rowtidekey", "id", "contenttype", "contenttypeid", "modified", "created", "author", "editor", "authorlookupid",
+    "editorlookupid", "linktitle", "linktitlenomenu", "attachments", "edit", "itemchildcount", "folderchildcount",
+    "appauthor", "appeditor", "appauthorlookupid", "appeditorlookupid", "docicon", "fileref", "fileleafref",
+    "fsobjtype", "guid", "order", "uniqueid", "workflowversion", "instanceid",
+})  # fmt: skip
+"""Columns SharePoint or Rowtide keeps itself, in lower case: SharePoint tells no case apart."""
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(text: object) -> timedelta:
+    """The duration ``<int>(ms|s|m|h|d)`` says; ValueError when it is none."""
+    match = re.fullmatch(r"(\d{1,9})(ms|s|m|h|d)", text) if isinstance(text, str) else None
+    if match is None:
+        raise PydanticCustomError("duration", "must be a duration such as 500ms, 10s, 5m, 12h or 90d")
+    return timedelta(**{_UNITS[match.group(2)]: int(match.group(1))})
+
+
+def duration_text(duration: timedelta) -> str:
+    """The shortest text `parse_duration` reads as ``duration``."""
+    milliseconds = duration // timedelta(milliseconds=1)
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if milliseconds and milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    return f"{milliseconds}ms"
+
+
+def _duration(value: object) -> timedelta:
+    return value if isinstance(value, timedelta) else parse_duration(value)
+
+
+def _secret(reference: str) -> str:
+    scheme, _, rest = reference.partition(":")
+    if scheme == "vault" and rest:
+        raise PydanticCustomError("secret", "vault: references are not available yet; use env:NAME or file:path")
+    if scheme not in {"env", "file"} or not rest:
+        raise PydanticCustomError("secret", "must be a reference (env:NAME or file:path), never the secret itself")
+    return reference
+
+
+def _matching(pattern: str, sentence: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise PydanticCustomError("shape", "{sentence}", {"sentence": sentence})
+        return text
+
+    return AfterValidator(check)
+
+
+def _not_yet(sentence: str) -> PydanticCustomError:
+    return PydanticCustomError("not_yet", "not available yet: {sentence}", {"sentence": sentence})
+
+
+def _expression(text: str) -> str:
+    try:
+        expressions.parse(text)
+    except DefinitionError as error:
+        raise PydanticCustomError("expression", "{sentence}", {"sentence": error.sentence}) from error
+    return text
+
+
+def _text(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(duration_text, return_type=str)]
+Secret = Annotated[str, AfterValidator(_secret)]
+Expression = Annotated[str, AfterValidator(_expression)]
+Plain = Annotated[str, BeforeValidator(_text)]
+Url = Annotated[str, _matching(r"https?://[^\s/]+(/\S*)?", "must be an address beginning with https:// or http://")]
+ServerName = Annotated[
+    str, _matching(r"[a-z_][a-z0-9_]{0,62}", "must be lower-case letters, digits and _ (at most 63)")
+]
+Name = Annotated[str, _matching(r"[a-z][a-z0-9_-]{0,31}", "a name is a lower-case letter, then letters, digits, - or _ (at most 32)")]  # fmt: skip  # noqa: E501
+Title = Annotated[
+    str, _matching(r"\S(.{0,253}\S)?", "a list's title has 1 to 255 characters and no blanks at its ends")
+]
+
+
+class Section(BaseModel):
+    """One mapping of the file: unknown keys are errors, nothing is converted silently."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+
+class StateDefinition(Section):
+    """The state database."""
+
+    dsn: Secret
+
+
+class RedisDefinition(Section):
+    """Where several processes share a quota."""
+
+    url: Secret
+
+
+class RunDefinition(Section):
+    """What a running process keeps and shows."""
+
+    recovery_dir: str = "./.rowtide/recovery"
+    listen: Annotated[str, _matching(r".+:\d{1,5}", "must be address:port, such as 127.0.0.1:9464")] = "127.0.0.1:9464"
+    log: Literal["text", "json"] = "text"
+
+
+class RetentionDefinition(Section):
+    """How long records are kept."""
+
+    runs: Duration = timedelta(days=90)
+    conflicts: Duration = timedelta(days=365)
+
+
+class PostgresDefinition(Section):
+    """A source. ``slot`` and ``publication`` None: ``rowtide_<name>``; see `Definition.slot`."""
+
+    dsn: Secret
+    apply_dsn: Secret | None = None
+    admin_dsn: Secret | None = None
+    slot: ServerName | None = None
+    publication: ServerName | None = None
+    heartbeat: Duration = timedelta(seconds=10)
+    failover: bool = False
+    on_gap: Literal["heal", "stop"] = "heal"
+
+
+class CredentialDefinition(Section):
+    """How the app proves itself; exactly one of the ways. ``certificate`` refers to a PEM with certificate and key."""
+
+    client_id: Plain | None = None  # of another app, for provisioning
+    client_secret: Secret | None = None
+    certificate: Secret | None = None
+    workload_identity: object = None
+    managed_identity: object = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "CredentialDefinition":
+        if self.workload_identity is not None or self.managed_identity is not None:
+            raise _not_yet("identities of the platform; use client_secret or certificate")
+        if (self.client_secret is None) == (self.certificate is None):
+            raise PydanticCustomError("credential", "needs exactly one of client_secret and certificate")
+        return self
+
+
+class GraphDefinition(Section):
+    """A tenant and our app in it. The last block is for tests against a simulator; leave it out otherwise."""
+
+    tenant_id: Plain
+    client_id: Plain
+    credential: CredentialDefinition
+    provisioning_credential: CredentialDefinition | None = None
+    licences: Annotated[int, Field(ge=1)] = 1000
+    quota_share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.8
+    user_agent: str = "NONISV|Rowtide|Rowtide/1.0"
+    request_timeout: Duration = timedelta(seconds=30)
+    absent_after: Duration = timedelta(seconds=60)
+
+    base_url: Url = "https://graph.microsoft.com/v1.0"
+    authority: Url = "https://login.microsoftonline.com"
+    ca_file: str | None = None
+    rate_window: Duration = timedelta(seconds=60)
+    """Window the tier's limit a minute is scaled to: 6s means a tenth of it in 6 s."""
+    quota: Literal["on", "off"] = "on"
+    """off: no pacing at all, for throughput runs against a simulator."""
+
+
+class SourceDefinition(Section):
+    """A table. ``key`` None: its primary key."""
+
+    postgres: str
+    table: Annotated[str, _matching(r"[^.\s]+\.[^.\s]+", "must be schema.table, such as public.orders")]
+    key: tuple[str, ...] | None = Field(default=None, strict=False, min_length=1)
+
+    @property
+    def schema_and_table(self) -> tuple[str, str]:
+        """Schema and table apart."""
+        schema, _, table = self.table.partition(".")
+        return schema, table
+
+
+class TargetDefinition(Section):
+    """A site."""
+
+    graph: str
+    site: Annotated[str, _matching(r"[^\s:/]+(:/\S*)?", "must be a site such as contoso.sharepoint.com:/sites/ops")]
+
+
+class ListsDefinition(Section):
+    """Which list a row belongs to: ``by`` with ``map`` and ``default``, or ``by`` with ``name``."""
+
+    by: Expression
+    map: dict[Plain, Title] | None = None
+    default: Title | None = None
+    name: Title | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "ListsDefinition":
+        if (self.map is None) == (self.name is None):
+            raise PydanticCustomError("lists", "needs exactly one of map and name beside by")
+        try:
+            self.sharding()
+        except DefinitionError as error:
+            raise PydanticCustomError("lists", "{sentence}", {"sentence": error.sentence}) from error
+        return self
+
+    def sharding(self) -> sharding.Sharding:
+        """The same as a value of the core."""
+        return sharding.by_expression(self.by, map=self.map, default=self.default, name=self.name)
+
+
+def _field_name(name: str) -> str:
+    if name.lower() in RESERVED_FIELDS:
+        raise PydanticCustomError("field", "SharePoint or Rowtide keeps the column {name} itself", {"name": name})
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,31}", name):
+        raise PydanticCustomError(
+            "field", "a field is the API name of a column: a letter, then letters, digits and _ (at most 32)"
+        )
+    return name
+
+
+def _kind(kind: str) -> str:
+    if kind in KINDS_TO_COME:
+        raise _not_yet(f"kind {kind}; {KINDS_TO_COME[kind]} meanwhile")
+    return kind
+
+
+class FieldDefinition(Section):
+    """What a column becomes in the list; a plain name means kind text."""
+
+    field: Annotated[str, AfterValidator(_field_name)]
+    kind: Annotated[
+        Literal["text", "note", "number", "currency", "boolean", "dateTime", "choice", "multichoice", "lookup", "user"],
+        AfterValidator(_kind),
+    ] = Field(default="text", alias="as")
+    format: Literal["dateTime", "dateOnly"] | None = None
+    choices: tuple[Plain, ...] | None = Field(default=None, strict=False, min_length=1)
+    overflow: Literal["park", "truncate"] | None = None
+    to: str | None = None
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> "FieldDefinition":
+        for key, kinds in (("format", ("dateTime",)), ("choices", ("choice",)), ("overflow", ("text", "note")), ("to", ("lookup",))):  # fmt: skip  # noqa: E501
+            if getattr(self, key) is not None and self.kind not in kinds:
+                raise PydanticCustomError("field", "{key} goes with kind {kinds} only", {"key": key, "kinds": " or ".join(kinds)})  # fmt: skip  # noqa: E501
+        if self.field == "Title" and self.kind != "text":
+            raise PydanticCustomError("field", "Title is a text column in every list; map it as text")
+        return self
+
+
+class ConflictsDefinition(Section):
+    """What wins when both sides changed; only the default while syncs push."""
+
+    policy: Literal["postgres_wins", "sharepoint_wins", "latest_wins", "merge", "manual"] = "postgres_wins"
+    columns: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _default_only(self) -> "ConflictsDefinition":
+        if self.policy != "postgres_wins" or self.columns:
+            raise _not_yet("only push is, where PostgreSQL wins; leave conflicts out")
+        return self
+
+
+class BreakerDefinition(Section):
+    """Waiting deletions above this share or number of a sync's pairs pause it."""
+
+    share: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.2
+    rows: Annotated[int, Field(ge=0)] = 500
+
+
+class ScheduleDefinition(Section):
+    """When a sync is reconciled and delivered; stored, obeyed from a later release on."""
+
+    reconcile: (
+        Annotated[str, _matching(r"\S+( +\S+){4}", 'must be five fields of cron, such as "0 3 * * *"')] | None
+    ) = None
+    window: Annotated[str, _matching(r"\d\d:\d\d-\d\d:\d\d( \S+)?", 'must be such as "20:00-06:00 Europe/Berlin"')] | None = None  # fmt: skip  # noqa: E501
+
+
+def _field(value: object) -> object:
+    return {"field": value} if isinstance(value, str) else value
+
+
+class SyncDefinition(Section):
+    """One table and its lists."""
+
+    source: SourceDefinition
+    target: TargetDefinition
+    direction: Literal["push", "pull", "both"] = "push"
+    mode: Literal["deliver", "observe"] = "deliver"
+    list: Title | None = None
+    lists: ListsDefinition | None = None
+    where: Expression | None = None
+    fields: dict[str, Annotated[FieldDefinition, BeforeValidator(_field)]] = Field(min_length=1)
+    conflicts: ConflictsDefinition = ConflictsDefinition()
+    deletes: Literal["propagate", "ignore", "mark"] = "propagate"
+    poll: Annotated[str, _matching(r"\d+(ms|s|m|h|d)\.\.\d+(ms|s|m|h|d)", "must be such as 5s..60s")] = "5s..60s"
+    breaker: BreakerDefinition = BreakerDefinition()
+    schedule: ScheduleDefinition = ScheduleDefinition()
+
+    @model_validator(mode="after")
+    def _whole(self) -> "SyncDefinition":
+        if self.direction != "push":
+            raise _not_yet(f"direction {self.direction}; leave it out or say push")
+        if self.deletes == "mark":
+            raise _not_yet("deletes: mark; say propagate or ignore")
+        if (self.list is None) == (self.lists is None):
+            raise PydanticCustomError("lists", "needs exactly one of list and lists")
+        names = [definition.field for definition in self.fields.values()]
+        twice = sorted({name for name in names if [other.lower() for other in names].count(name.lower()) > 1})
+        if twice:
+            raise PydanticCustomError("fields", "two columns are mapped to {names}", {"names": " and ".join(twice)})
+        return self
+
+    def sharding(self) -> sharding.Sharding:
+        """Which list a row belongs to, as a value of the core."""
+        return self.lists.sharding() if self.lists is not None else sharding.single(self.list or "")
+
+
+class Definition(Section):
+    """The whole file."""
+
+    version: Literal[1]
+    state: StateDefinition
+    redis: RedisDefinition | None = None
+    run: RunDefinition = RunDefinition()
+    retention: RetentionDefinition = RetentionDefinition()
+    postgres: dict[Name, PostgresDefinition] = Field(min_length=1)
+    graph: dict[Name, GraphDefinition] = Field(min_length=1)
+    syncs: dict[Name, SyncDefinition] = Field(min_length=1)
+
+    def slot(self, postgres: str) -> str:
+        """The replication slot of a source."""
+        return self.postgres[postgres].slot or f"rowtide_{postgres.replace('-', '_')}"
+
+    def publication(self, postgres: str) -> str:
+        """The publication of a source."""
+        return self.postgres[postgres].publication or f"rowtide_{postgres.replace('-', '_')}"
+
+    def tables(self, postgres: str) -> tuple[tuple[str, str], ...]:
+        """Schema and table of every table the syncs of a source need, once each, in order."""
+        return tuple(sorted({s.source.schema_and_table for s in self.syncs.values() if s.source.postgres == postgres}))
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON that `parse` reads back as the same definition."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def parse(data: object) -> Definition:
+    """The definition that plain data describes; DefinitionError with all problems of it."""
+    try:
+        definition = Definition.model_validate(data)
+    except ValidationError as error:
+        found = problems.from_validation(error, Definition)
+        raise problems.as_error([*found, *_cross_problems(data, _sound_syncs(data))]) from None
+    crossed = _cross_problems(data, definition.syncs)
+    if definition.redis is not None:
+        crossed.insert(0, Problem(("redis",), "redis: not available yet: one process keeps the quota; leave it out"))
+    if crossed:
+        raise problems.as_error(crossed)
+    return definition
+
+
+def _sound_syncs(data: object) -> dict[str, SyncDefinition]:
+    """The syncs of a definition that is not sound as a whole, those that are sound themselves."""
+    raw = data.get("syncs") if isinstance(data, Mapping) else None
+    sound = {}
+    for name, sync in raw.items() if isinstance(raw, Mapping) else ():
+        try:
+            sound[str(name)] = SyncDefinition.model_validate(sync)
+        except ValidationError:
+            continue
+    return sound
+
+
+def _cross_problems(data: object, syncs: Mapping[str, SyncDefinition]) -> list[Problem]:
+    """What the parts of a definition say about each other and is not so."""
+    sections = data if isinstance(data, Mapping) else {}
+    found: list[Problem] = []
+    owners: dict[tuple[str, str, str], str] = {}
+    for name, sync in syncs.items():
+        for section, word, path in (
+            ("postgres", sync.source.postgres, ("source", "postgres")),
+            ("graph", sync.target.graph, ("target", "graph")),
+        ):
+            known = [str(key) for key in sections.get(section) or ()]
+            if word not in known:
+                sentence = f"syncs.{name}.{'.'.join(path)}: there is no '{word}' in {section}"
+                found.append(Problem(("syncs", name, *path), sentence + problems.did_you_mean(word, known)))
+        for title in sync.sharding().titles():
+            list_of = (sync.target.graph, sync.target.site.lower(), title.lower())
+            if owners.setdefault(list_of, name) != name:
+                sentence = f"syncs.{name}: the list '{title}' belongs to the sync {owners[list_of]}; one list, one sync"
+                found.append(Problem(("syncs", name), sentence))
+    return found
