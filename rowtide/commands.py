@@ -39,11 +39,13 @@ class Leftover:
     """An item of this row that is still to be removed from a list it has left.
 
     ``item_id`` None: a POST to that list is unaccounted for until ``until``; only looks by RowtideKey find it.
+    ``etag`` is the item's as last known, for the conditional DELETE (None: look first).
     """
 
     list_id: str
     item_id: str | None
     until: datetime | None = None
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
