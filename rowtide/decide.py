@@ -4,7 +4,7 @@ In: `Work` (what should be so, and what the ledger knows) and, after each reques
 (`Progress`), or the outcome that settle records. Called by flows.steps (`first`) and connectors.graph.writer (`after`).
 Rules (DESIGN section 3): a state below the ledger's position is dropped; an uncertain row is looked at before anything
 is decided; PATCH and DELETE are conditional; a POST is repeated only after looks that outlast the time it could take;
-an item left behind stays a leftover until it is known to be gone. Push-only: PostgreSQL wins, a foreign edit is counted.
+an item left behind stays a leftover until it is known to be gone. Push-only: PostgreSQL wins, and foreign edits count.
 
 A claim ends with `Settle` only if nothing that was sent before can still change what it records.
 """
@@ -144,7 +144,7 @@ def after(progress: Progress, answer: Answer, rules: Rules, now: datetime) -> Pr
 
 
 def _is_outdated(work: Work) -> bool:
-    """Whether the ledger is above the state. An equal one is done again: reconciled rows carry the ledger's position."""
+    """Whether the ledger is above the state. An equal one is done again: reconciled rows carry its position."""
     return work.pair is not None and work.pair.position > work.desired.position
 
 
@@ -368,7 +368,7 @@ def _after_look(progress: Progress, answer: Answer, rules: Rules, now: datetime)
 
 
 def _after_stale(progress: Progress) -> Ended:
-    """An item older than the ledger's version is a stale page (or a site restored from a backup): nothing is decided."""
+    """An item older than the ledger's version is a stale page, or of a restored site: nothing is decided."""
     attempts = progress.work.desired.attempts
     if attempts >= MOST_ATTEMPTS:
         return _park(

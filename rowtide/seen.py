@@ -120,7 +120,9 @@ def _overlays(pair: Pair, sent: Sequence[Sent]) -> list[Fields]:
     return overlays[::-1]
 
 
-def _pending_until(sent: Sequence[Sent], item: Item, mapping: FieldMapping, patience: timedelta) -> datetime | None:
+def _pending_until(
+    list_id: str | None, sent: Sequence[Sent], item: Item, mapping: FieldMapping, patience: timedelta
+) -> datetime | None:
     """Until when an attempt may still change the item; one that asks for what it already holds does no harm."""
     moments = [
         one.at + patience

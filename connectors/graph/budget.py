@@ -1,0 +1,108 @@
+"""The app's quota in one tenant, shared by all threads of this process.
+
+In: what `due` wants to claim and what the writer spends. Out: resource units, and a gate. Called by connectors.outbox
+(take, refund) and connectors.graph.writer (charge, refund, close_gate). Rule: a 429 closes the gate for everybody,
+until the later of Retry-After and the window's reset; refused requests count, so nobody tries meanwhile.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from connectors.graph.settings import GraphSettings
+from rowtide.pacing import WRITE_RU, Bucket, tier_of
+
+PREPAID_RU: Final = WRITE_RU
+"""What `due` takes for a row before it claims it; the writer charges what is beyond and gives back what is not used."""
+
+_UNLIMITED: Final = 1 << 30
+_MOST_GATE_S: Final = 300.0
+
+
+class Budget:
+    """Resource units of one app in one tenant; every method may be called from any thread."""
+
+    def __init__(self, settings: GraphSettings, clock: Callable[[], float] = time.monotonic, seed: int = 0) -> None:
+        self._clock = clock
+        self._jitter = random.Random(seed)
+        self._condition = threading.Condition()
+        self._off = settings.quota_off
+        self._gate_until = 0.0
+        self._refusals = 0
+        tier, share, now = tier_of(settings.licences), settings.quota_share, clock()
+        scale = settings.window_s / 60.0
+        self._minute = Bucket.of(tier.ru_per_minute * scale, settings.window_s, share, now)
+        self._day = Bucket.of(tier.ru_per_day * scale, 1440 * settings.window_s, share, now)
+
+    def take(
+        self, wanted: int, least: int = PREPAID_RU, timeout_s: float = 1.0, stop: threading.Event | None = None
+    ) -> int:
+        """Waits until ``least`` units are there and takes as many as are there, up to ``wanted``; 0: not in time."""
+        deadline = self._clock() + timeout_s
+        with self._condition:
+            while stop is None or not stop.is_set():
+                now = self._clock()
+                wait_s = self._wait_s(least, now)
+                if wait_s <= 0:
+                    return self._take(wanted, now)
+                if now >= deadline:
+                    return 0
+                # Woken by a refund or an opening gate; the stop event is looked at often enough for a quick end.
+                self._condition.wait(min(wait_s, deadline - now, 0.1 if stop is not None else 1.0))
+        return 0
+
+    def charge(self, units: float) -> None:
+        """Accounts for units that are spent whether they were there or not."""
+        if units and not self._off:
+            with self._condition:
+                now = self._clock()
+                self._minute.charge(units, now)
+                self._day.charge(units, now)
+
+    def refund(self, units: float) -> None:
+        """Gives back units that were taken and not spent."""
+        if units and not self._off:
+            with self._condition:
+                self._minute.refund(units)
+                self._day.refund(units)
+                self._condition.notify_all()
+
+    def close_gate(self, seconds: float | None) -> float:
+        """Closes the gate for so long; None (no Retry-After): longer with each refusal in a row. The seconds chosen."""
+        with self._condition:
+            if seconds is None:
+                seconds = min(2.0**self._refusals, 60.0) * self._jitter.uniform(0.75, 1.25)
+            self._refusals += 1
+            seconds = min(seconds, _MOST_GATE_S)
+            now = self._clock()
+            self._gate_until = max(self._gate_until, now + seconds)
+            # Somebody else spent what we believed was there.
+            self._minute.fill(now)
+            self._minute.cap(0.0)
+            return seconds
+
+    def note_success(self, remaining: float | None = None) -> None:
+        """An answer that was no refusal; ``remaining``: what RateLimit-Remaining said."""
+        self._refusals = 0
+        if remaining is not None and not self._off:
+            with self._condition:
+                self._minute.cap(remaining)
+
+    def gate_s(self) -> float:
+        """Seconds until the gate opens; 0 when it is open."""
+        return max(0.0, self._gate_until - self._clock())
+
+    def _wait_s(self, least: int, now: float) -> float:
+        gate_s = max(0.0, self._gate_until - now)
+        if self._off:
+            return gate_s
+        return max(gate_s, self._minute.wait_s(least, now), self._day.wait_s(least, now))
+
+    def _take(self, wanted: int, now: float) -> int:
+        if self._off:
+            return min(wanted, _UNLIMITED)
+        taken = self._minute.take(min(wanted, max(0.0, self._day.tokens)), now)
+        self._day.charge(taken, now)
+        return int(taken)

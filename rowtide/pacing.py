@@ -1,0 +1,98 @@
+"""What Graph's quota allows, and a bucket that spends it evenly.
+
+In: a tenant's licences, a share of the app's limit, seconds of some clock. Out: resource units that may be spent now.
+Called by connectors.graph.budget. Rule: whatever the server's window is (fixed or sliding), what a bucket lets through
+in one window stays within the limit: its rate is the share, its burst only what the share leaves free. Figures:
+sp-dev-docs, "Avoid getting throttled" (2025-10): a write 2 RU, one item 1, a query 2, alone or in a batch.
+"""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from rowtide.commands import Command, LookAtItem, LookForKey
+
+WRITE_RU: Final = 2
+ITEM_RU: Final = 1
+QUERY_RU: Final = 2
+
+
+class Tier(NamedTuple):
+    """What one app may spend in a tenant of up to ``licences``."""
+
+    licences: int
+    ru_per_minute: int
+    ru_per_day: int
+
+
+TIERS: Final = (
+    Tier(1_000, 1_250, 1_200_000),
+    Tier(5_000, 2_500, 2_400_000),
+    Tier(15_000, 3_750, 3_600_000),
+    Tier(50_000, 5_000, 4_800_000),
+)
+_LARGEST: Final = Tier(0, 6_250, 6_000_000)
+
+
+def tier_of(licences: int) -> Tier:
+    """The limits of a tenant with so many Microsoft 365 licences."""
+    return next((tier for tier in TIERS if licences <= tier.licences), _LARGEST)
+
+
+def cost_of(command: Command) -> int:
+    """Resource units of one request; a move is its POST, the DELETE is charged when it comes."""
+    match command:
+        case LookAtItem():
+            return ITEM_RU
+        case LookForKey():
+            return QUERY_RU
+        case _:
+            return WRITE_RU
+
+
+@dataclass(slots=True)
+class Bucket:
+    """A token bucket of resource units; every method takes the clock's ``now`` in seconds.
+
+    ``tokens`` may fall below zero by `charge` (a look nobody planned for): later takers wait for it.
+    """
+
+    rate: float
+    burst: float
+    tokens: float
+    at: float
+
+    @classmethod
+    def of(cls, limit: float, window_s: float, share: float, now: float) -> "Bucket":
+        """A bucket that spends ``share`` of ``limit`` a window, and at once at most what the share leaves free."""
+        burst = max(min((1.0 - share) * limit, 0.1 * limit), min(40.0, 0.02 * limit), float(WRITE_RU))
+        return cls(share * limit / window_s, burst, burst, now)
+
+    def fill(self, now: float) -> None:
+        """Brings the tokens up to ``now``."""
+        self.tokens = min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate)
+        self.at = max(self.at, now)
+
+    def wait_s(self, least: float, now: float) -> float:
+        """Seconds until ``least`` units are there; 0 when they are."""
+        self.fill(now)
+        return max(0.0, (min(least, self.burst) - self.tokens) / self.rate)
+
+    def take(self, wanted: float, now: float) -> float:
+        """As many of the ``wanted`` units as are there, at least 0; whole units."""
+        self.fill(now)
+        taken = float(int(max(0.0, min(wanted, self.tokens))))
+        self.tokens -= taken
+        return taken
+
+    def charge(self, units: float, now: float) -> None:
+        """Takes units that were spent already."""
+        self.fill(now)
+        self.tokens -= units
+
+    def refund(self, units: float) -> None:
+        """Gives back what was taken and not spent."""
+        self.tokens = min(self.burst, self.tokens + units)
+
+    def cap(self, remaining: float) -> None:
+        """Lowers the tokens to what the server says remains."""
+        self.tokens = min(self.tokens, remaining)
