@@ -87,3 +87,13 @@ def error(problem: RowtideError, as_json: bool) -> int:
     if as_json:
         document({"error": {"code": problem.code, "sentence": problem.sentence, "remedy": problem.remedy}})
     return USAGE if isinstance(problem, UserError) else FAILED
+
+
+def confirm(question: str) -> None:
+    """Go on only when a person says yes; UserError when nobody can be asked (no terminal)."""
+    if not sys.stdin.isatty():
+        raise UserError("not_confirmed", "This needs a person's yes, and there is no terminal.", "Give --yes.")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UserError("not_confirmed", "Nothing was done.")
