@@ -1,0 +1,18 @@
+"""The command line of the simulator.
+
+In: arguments. Out: an exit code: 0 after a clean end, 2 for a command that cannot be carried out, said in one sentence
+on stderr. Called by `__main__`. Rule: no traceback for what the person at the keyboard can mend.
+"""
+
+import sys
+
+from graphsim.server import run
+from graphsim.settings import UsageError, read_settings
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        return run(read_settings(arguments))
+    except UsageError as error:
+        sys.stderr.write(f"graphsim: {error}\n")
+        return 2

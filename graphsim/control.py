@@ -1,0 +1,112 @@
+"""The control side, `/_sim/...`: what tests and people ask and order, outside of Graph.
+
+In: small JSON requests without a token. Out: counters, items, rules, edits. Called by `server`.
+Rules: nothing here is charged or counted as Graph traffic; an edit is made by a named person, so that `lastModifiedBy`
+is not the app; a request that makes no sense is answered 400 with one sentence.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from graphsim import edits, listings
+from graphsim.errors import GraphError
+from graphsim.switches import apply_switches
+from graphsim.wire import Wire
+from graphsim.world import World
+
+PREFIX = "/_sim/"
+
+
+class Control:
+    def __init__(self, world: World, wire: Wire) -> None:
+        self._world = world
+        self._wire = wire
+        faults = world.faults
+        self._shown: dict[tuple[str, str], Callable[[dict[str, str]], Any]] = {
+            ("GET", "stats"): self._stats,
+            ("DELETE", "stats"): lambda _: self._reset_stats(),
+            ("GET", "faults"): lambda _: {"rules": [rule.to_json() for rule in faults.rules]},
+            ("DELETE", "faults"): self._clear_faults,
+            ("GET", "items"): lambda query: listings.items(world, query),
+            ("GET", "lists"): lambda _: listings.lists(world),
+            ("GET", "table"): lambda query: listings.table(world, query),
+            ("GET", "switches"): lambda _: listings.switches(world),
+        }
+        self._done: dict[str, Callable[[Any], Any]] = {
+            "faults": lambda body: {"rules": [rule.to_json() for rule in faults.add(body)]},
+            "edit": lambda body: edits.edit(world, body),
+            "recycle": lambda body: edits.recycle(world, body),
+            "switches": self._switch,
+            "clock": self._advance,
+            "tokens": self._tokens,
+            "latency": self._set_latency,
+            "block": self._block,
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        name = request.path[len(PREFIX) :].strip("/")
+        shown = self._shown.get((request.method, name))
+        done = self._done.get(name) if request.method == "POST" else None
+        try:
+            raw = await request.read()
+            if done is not None:
+                answer = done(orjson.loads(raw) if raw else {})
+            elif shown is not None:
+                answer = shown(dict(request.query))
+            else:
+                return _json(404, {"error": f"there is no {request.method} {PREFIX}{name}"})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return _json(400, {"error": f"bad request: {error}"})
+        except GraphError as error:
+            return _json(error.status, {"error": error.message, "code": error.code})
+        self._world.journal.flush()
+        return _json(200, answer)
+
+    def _stats(self, query: dict[str, str]) -> Any:
+        world = self._world
+        return {**world.stats.report(query.get("keys", "1") != "0"), "ru": world.throttle.report(), "now": world.now()}
+
+    def _reset_stats(self) -> Any:
+        self._world.stats.reset()
+        return {"ok": True}
+
+    def _clear_faults(self, query: dict[str, str]) -> Any:
+        self._world.faults.clear(int(query["id"]) if "id" in query else None)
+        return {"rules": [r.to_json() for r in self._world.faults.rules]}
+
+    def _switch(self, body: Any) -> Any:
+        apply_switches(self._world.switches, body)
+        return listings.switches(self._world)
+
+    def _advance(self, body: Any) -> Any:
+        self._world.clock.advance(float(body["advance_s"]))
+        return {"now": self._world.now()}
+
+    def _tokens(self, body: Any) -> Any:
+        """`{"revoke": true}` ends all access tokens, `{"expire_delta": true}` all delta tokens given so far."""
+        out: dict[str, Any] = {}
+        if body.get("revoke"):
+            out["revoked"] = self._world.tokens.revoke()
+        if body.get("expire_delta"):
+            # One millisecond later, because a token carries milliseconds.
+            self._world.clock.advance(0.002)
+            self._world.no_tokens_before = self._world.now()
+            out["delta_expired"] = True
+        return out
+
+    def _set_latency(self, body: Any) -> Any:
+        self._wire.latency_s = max(0.0, float(body["latency_ms"])) / 1000
+        return {"latency_ms": self._wire.latency_s * 1000}
+
+    def _block(self, body: Any) -> Any:
+        app = self._world.apps[body["client"]]
+        app.blocked = bool(body.get("blocked", True))
+        return {"client": app.client_id, "blocked": app.blocked}
+
+
+def _json(status: int, body: Any) -> web.Response:
+    data = body if isinstance(body, bytes) else orjson.dumps(body)
+    return web.Response(status=status, body=data, content_type="application/json")

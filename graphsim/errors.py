@@ -1,0 +1,110 @@
+"""Graph's errors: what went wrong, as an exception inside, as `{"error": {...}}` on the wire.
+
+In: a status, a code and a message. Out: `GraphError`, and the body `to_body` makes of it (contrib errors;
+`innerError` is spelt `innererror` by SharePoint itself, hence a switch). Raised by handlers, caught by `gate` only.
+Rule: codes and messages that the reference quotes are written here once; those nobody could see are switches.
+"""
+
+from typing import Any
+
+from graphsim.clock import to_text
+
+
+class GraphError(Exception):
+    """An answer other than success."""
+
+    def __init__(
+        self, status: int, code: str, message: str, *, inner: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.inner = inner
+        self.headers = headers or {}
+
+
+def to_body(error: GraphError, *, request_id: str, client_id: str, now: float, inner_name: str) -> dict[str, Any]:
+    inner: dict[str, Any] = {}
+    if error.inner:
+        inner["code"] = error.inner
+    inner["date"] = to_text(int(now))[:-1]
+    inner["request-id"] = request_id
+    inner["client-request-id"] = client_id
+    return {"error": {"code": error.code, "message": error.message, inner_name: inner}}
+
+
+def invalid(message: str, inner: str | None = None) -> GraphError:
+    return GraphError(400, "invalidRequest", message, inner=inner)
+
+
+def not_found(message: str = "The resource could not be found.") -> GraphError:
+    return GraphError(404, "itemNotFound", message)
+
+
+def item_missing() -> GraphError:
+    return not_found("The specified item was not found.")
+
+
+def denied(message: str = "Access denied") -> GraphError:
+    return GraphError(403, "accessDenied", message)
+
+
+def name_taken(what: str) -> GraphError:
+    return GraphError(409, "nameAlreadyExists", f"{what} already exists")
+
+
+def save_conflict() -> GraphError:
+    """Two schema changes of one list at once (#pnpjs/2646, /263)."""
+    return GraphError(409, "resourceModified", "Save Conflict. Your changes conflict with those made concurrently.")
+
+
+def unknown_field(name: str) -> GraphError:
+    return invalid(f"Field '{name}' is not recognized")
+
+
+def read_only_field(name: str) -> GraphError:
+    return invalid(f"Field '{name}' is read-only")
+
+
+def general_exception() -> GraphError:
+    """What lookups written in a wrong form end in (#contrib/1457)."""
+    return GraphError(500, "generalException", "General exception while processing")
+
+
+def not_indexed(name: str) -> GraphError:
+    """#microsoft-graph-docs/2279, word for word."""
+    return invalid(
+        f"Field '{name}' cannot be referenced in filter or orderby as it is not indexed. Provide the 'Prefer: "
+        "HonorNonIndexedQueriesWarningMayFailRandomly' header to allow this, but be warned that such queries may fail "
+        "on large lists."
+    )
+
+
+def too_large() -> GraphError:
+    """A query over the list view threshold."""
+    return GraphError(
+        422,
+        "notSupported",
+        "The request is unprocessable because it uses too many resources",
+        inner="tooManyResources",
+    )
+
+
+def unauthenticated(message: str) -> GraphError:
+    return GraphError(401, "InvalidAuthenticationToken", message, headers={"WWW-Authenticate": 'Bearer realm=""'})
+
+
+def throttled(retry_after_s: int | None, headers: dict[str, str] | None = None) -> GraphError:
+    """As recorded in #onedrive-api-docs/1307; the header is sometimes missing there."""
+    out = dict(headers or {})
+    if retry_after_s is not None:
+        out["Retry-After"] = str(retry_after_s)
+    return GraphError(
+        429, "activityLimitReached", "The request has been throttled", inner="throttledRequest", headers=out
+    )
+
+
+def unavailable(retry_after_s: int | None) -> GraphError:
+    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+    return GraphError(503, "serviceNotAvailable", "The service is not available", headers=headers)

@@ -1,0 +1,102 @@
+"""The process: two listeners on 127.0.0.1, the ready line, a clean end.
+
+In: `Settings`. Out: an exit code; on stdout one line of JSON once both ports listen. Called by `cli`.
+Rules: SIGTERM and SIGINT end with 0 and no traceback; the ready line is written after the CA file, so whoever reads
+the line can use the file.
+"""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import sys
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from graphsim import page, parent
+from graphsim.authority import TokenEndpoint
+from graphsim.certificates import make_authority
+from graphsim.control import PREFIX as CONTROL_PREFIX
+from graphsim.control import Control
+from graphsim.settings import Settings, UsageError
+from graphsim.setup import make_world
+from graphsim.wire import PREFIX, Wire
+from graphsim.world import World
+
+
+class Router:
+    """The first part of the path decides: Graph, control, page."""
+
+    def __init__(self, world: World, latency_s: float) -> None:
+        self._wire = Wire(world, latency_s)
+        self._control = Control(world, self._wire)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path.startswith(PREFIX + "/"):
+            return await self._wire.handle(request)
+        if request.path.startswith(CONTROL_PREFIX):
+            return await self._control.handle(request)
+        return page.answer(request)
+
+
+async def _listen(handler: Any, port: int, context: Any = None) -> tuple[web.ServerRunner, int]:
+    runner = web.ServerRunner(web.Server(handler, access_log=None))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=context, shutdown_timeout=0.5)
+    try:
+        await site.start()
+    except OSError as error:
+        raise UsageError(f"port {port} of 127.0.0.1 cannot be used: {error.strerror}") from None
+    return runner, runner.addresses[0][1]
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    world, notes = make_world(settings)
+    authority = make_authority()
+    api, port = await _listen(Router(world, settings.latency_ms / 1000).handle, settings.port)
+    tokens, auth_port = await _listen(TokenEndpoint(world).handle, settings.auth_port, authority.context)
+    ready = {
+        "base_url": f"http://127.0.0.1:{port}/v1.0",
+        "authority": f"https://127.0.0.1:{auth_port}",
+        "ca_file": _write_ca(settings, authority.ca_pem),
+        "ui_url": f"http://127.0.0.1:{port}/",
+        "control_url": f"http://127.0.0.1:{port}{CONTROL_PREFIX.rstrip('/')}",
+        "sites": [world.site_key(site_id) for site_id in world.sites],
+        **notes,
+    }
+    tasks = []
+    if settings.parent_pid is not None:
+        tasks.append(asyncio.create_task(parent.watch(settings.parent_pid)))
+    gc.set_threshold(50_000, 20, 50)
+    sys.stdout.write(orjson.dumps(ready).decode() + "\n")
+    sys.stdout.flush()
+    await stop.wait()
+    for task in tasks:
+        task.cancel()
+    await api.cleanup()
+    await tokens.cleanup()
+    world.journal.flush()
+
+
+def _write_ca(settings: Settings, pem: bytes) -> str | None:
+    if settings.ca_out is None:
+        return None
+    try:
+        settings.ca_out.write_bytes(pem)
+    except OSError as error:
+        raise UsageError(f"--ca-out: '{settings.ca_out}' cannot be written: {error.strerror}") from None
+    return str(settings.ca_out)
+
+
+def run(settings: Settings) -> int:
+    if settings.parent_pid is not None:
+        parent.ask_for_signal(settings.parent_pid)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_run(settings))
+    return 0

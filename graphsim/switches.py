@@ -1,0 +1,115 @@
+"""Every switch of the simulator: what the sources leave open, and what a test wants otherwise.
+
+In: `--switch name=value` of the command line or `POST /_sim/switches`. Out: `Switches`, read by all modules.
+Rule: each has a default and a sentence saying what it does; an [open] one stands for a point only a live tenant can
+settle (reference section 10). `docs/graphsim.md` is held against this list by a test.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from zoneinfo import ZoneInfo
+
+
+def _one(default: str, choices: str, doc: str) -> Any:
+    return field(default=default, metadata={"choices": choices.split("|"), "doc": doc})
+
+
+def _num(default: float, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+def _flag(default: bool, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(slots=True)
+class Switches:
+    """The values in force; names on the command line have dashes for underscores."""
+
+    unique_error: str = _one("400", "400|409", "[open] a unique violation: 400 invalidRequest or 409 nameAlreadyExists")
+    unknown_field: str = _one("400", "400|ignore", "[open] an unknown field: 400 invalidRequest or silently dropped")
+    etag_code: str = _one(
+        "resourceModified", "resourceModified|preconditionFailed|notAllowed", "[open] the code of a failed If-Match"
+    )
+    etag_status: str = _one("412", "412|409", "the status of a failed If-Match (412 is documented)")
+    page_size: int = _num(200, "[open] items a page without $top")
+    page_cap: int = _num(5000, "[open] most items a page whatever $top says")
+    batch_order: str = _one("shuffled", "shuffled|given", "[open] the order members are carried out and answered in")
+    batch_status: str = _one("200", "200|424", "[open] the outer status of a batch with throttled members")
+    patch_etag: bool = _flag(True, "[open] the answer of PATCH fields carries @odata.etag")
+    lookup_int: str = _one("reject", "reject|accept", "[open] a single lookup or person id written as a JSON number")
+    lookup_missing: str = _one("drop", "drop|reject", "[open] a lookup or person id that does not exist")
+    hyperlink_write: str = _one("reject", "reject|accept", "[open] writing a hyperlink column")
+    delta_order: str = _one("shuffled", "shuffled|change", "[open] the order of items within a delta page")
+    delta_lag_s: float = _num(0.0, "[open] seconds until a change is seen by delta")
+    delta_token_life_s: float = _num(2592000.0, "[open] life of a delta token; older ones answer 410")
+    delta_bad_token: str = _one("400", "400|410", "[open] the status for a token this list never gave")
+    delta_resync: str = _one("apply", "apply|upload", "which inner code a 410 carries")
+    delta_resync_spelling: str = _one("long", "long|short", "resyncChangesApply... or resyncApply...")
+    delta_repeat: float = _num(0.0, "probability that an item is given twice in a page, an older state first")
+    delta_empty: float = _num(0.0, "probability of an empty page with a nextLink")
+    deleted_id: str = _one("string", "string|int", "[open] the JSON type of ids in deleted entries")
+    secret_delay_s: float = _num(5.0, "[open] seconds until a new credential is accepted, and a removed one is not")
+    secret_flap: bool = _flag(False, "while a credential spreads, each try is accepted or refused at random")
+    token_life_s: float = _num(3600.0, "life of an access token")
+    retry_after_missing: float = _num(0.0, "probability that a 429 lacks Retry-After")
+    charge_throttled: bool = _flag(True, "throttled calls count towards the quota, as Microsoft says")
+    tenant_window: bool = _flag(True, "the tenant's five-minute window is kept")
+    day_window: bool = _flag(True, "the app's day window is kept")
+    block_after: int = _num(0, "throttled calls in a minute window after which the app is blocked with 503 (0: never)")
+    version_limit: int = _num(50, "versions kept of an item")
+    threshold: int = _num(5000, "the list view threshold")
+    index_limit: int = _num(20, "[open] indexed columns of a list")
+    lookup_limit: int = _num(12, "lookup and person fields one query may select")
+    trim_text: bool = _flag(False, "[open] single-line text is stored without surrounding blanks")
+    empty_text: str = _one("absent", "absent|kept", '[open] an empty text: as if cleared, or kept as ""')
+    choice_check: bool = _flag(True, "[open] a choice must be one of the column's choices")
+    rich_text: str = _one("wrap", "wrap|keep", "[open] rich text is stored in a <div>, or as it came")
+    site_time_zone: str = _one("UTC", "", "the zone whose midnight a date-only value is")
+    post_date_echo: str = _one("right", "right|wrong", "POST's own answer shows date-only values a day early")
+    schema_ms: float = _num(20.0, "how long a schema change takes; another one meanwhile: Save Conflict")
+    error_spelling: str = _one("innerError", "innerError|innererror", "SharePoint spells it without the capital")
+    notify_delay_ms: float = _num(1000.0, "[open] from a change to its notification")
+    notify_loss: float = _num(0.0, "probability that a notification is lost")
+    notify_duplicate: float = _num(0.0, "probability that a notification is sent twice")
+    latency_jitter: float = _num(0.0, "latency varies by this share up and down")
+
+
+def apply_switches(switches: Switches, given: Mapping[str, Any]) -> None:
+    """Sets what is given; ValueError with one sentence for a name or value that does not exist."""
+    known = {f.name: f for f in fields(Switches)}
+    for name, value in given.items():
+        spec = known.get(name.replace("-", "_"))
+        if spec is None:
+            raise ValueError(f"there is no switch '{name}'")
+        setattr(switches, spec.name, _to_value(name, spec, value))
+
+
+def _to_value(name: str, spec: Any, value: Any) -> Any:
+    choices = spec.metadata.get("choices")
+    if spec.name == "site_time_zone":
+        return _to_zone(str(value))
+    if choices:
+        if str(value) not in choices:
+            raise ValueError(f"switch '{name}' takes one of {', '.join(choices)}, not '{value}'")
+        return str(value)
+    if isinstance(spec.default, bool):
+        if str(value).lower() not in {"on", "off", "true", "false", "1", "0"}:
+            raise ValueError(f"switch '{name}' takes on or off, not '{value}'")
+        return str(value).lower() in {"on", "true", "1"}
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"switch '{name}' takes a number, not '{value}'") from None
+    if number < 0:
+        raise ValueError(f"switch '{name}' cannot be negative")
+    return int(number) if isinstance(spec.default, int) else number
+
+
+def _to_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError):
+        raise ValueError(f"there is no time zone '{name}' on this machine") from None
+    return name
