@@ -237,11 +237,12 @@ def create_if_missing(dsn: str) -> bool:
 def check(dsn: str) -> list[str]:
     """What is wrong with the state database, a sentence each; empty when nothing is."""
     with connect(dsn) as connection, translated():
-        findings = [*_check_version(dsn), *_check_settings(connection)]
+        findings = [*check_version(dsn), *_check_settings(connection)]
     return findings
 
 
-def _check_version(dsn: str) -> list[str]:
+def check_version(dsn: str) -> list[str]:
+    """What keeps this release from working with the schema as it is; empty when it fits."""
     with _unwrapped(), engine(dsn).connect() as connection:
         options = {"version_table_schema": SCHEMA}
         found = MigrationContext.configure(connection, opts=options).get_current_revision()
