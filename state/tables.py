@@ -92,7 +92,7 @@ Index(
     postgresql_where=text("lease_owner IS NOT NULL"),
 )
 Index("outbox_parked_idx", outbox.c.sync, outbox.c.key, postgresql_where=text("state = 'parked'"))
-Index("outbox_deletes_idx", outbox.c.sync, outbox.c.staged_at, postgresql_where=text("op = 'd'"))
+Index("outbox_deletes_idx", outbox.c.sync, postgresql_where=text("op = 'd'"))
 
 ledger = Table(
     "ledger",
@@ -172,16 +172,42 @@ reconcile = Table(
     Column("state", Text, nullable=False, server_default=text("'wanted'")),
     Column("why", Text, nullable=False),
     Column("deep", Boolean, nullable=False, server_default=_FALSE),
+    # Requests are counted: one that comes while a pass runs leads to another pass.
+    Column("asked", BigInteger, nullable=False, server_default=text("1")),
+    Column("serves", BigInteger, nullable=False, server_default=_ZERO),
+    Column("not_before_xid", BigInteger, nullable=False, server_default=_ZERO),
     Column("requested_at", _TIME, nullable=False, server_default=_NOW),
     Column("started_at", _TIME),
+    Column("ended_at", _TIME),
     Column("run_id", BigInteger),
+    # Fences off a process that goes on with a pass another one has taken up.
+    Column("claim", BigInteger, nullable=False, server_default=_ZERO),
+    Column("owner", Text),
+    # What the pass covers (rowtide.reconcile.Opening).
+    Column("era", BigInteger),
+    Column("since_lsn", BigInteger),
+    Column("mapping", Text),
     Column("phase", Text),
-    Column("after_key", _NAME),
-    Column("opening_xmax", BigInteger),
-    Column("again_until", _NAME),
+    Column("after_key", ARRAY(Text)),
+    Column("opening_xid", BigInteger, nullable=False, server_default=_ZERO),
+    Column("lowest_xmin", BigInteger),
+    Column("unread", Boolean, nullable=False, server_default=_FALSE),
+    Column("unread_until", ARRAY(Text)),
+    Column("read_again", Boolean, nullable=False, server_default=_FALSE),
+    Column("estimate", BigInteger, nullable=False, server_default=_ZERO),
     Column("counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("waits", Text),
     Column("updated_at", _TIME, nullable=False, server_default=_NOW),
     CheckConstraint("state IN ('wanted', 'running', 'done')", name="state"),
+)
+
+# Keys a running reconcile no longer found in the source: judged by the breaker before the first is staged.
+reconcile_absent = Table(
+    "reconcile_absent",
+    metadata,
+    Column("sync", _NAME, primary_key=True),
+    Column("key", _NAME, primary_key=True),
+    Column("live", Boolean, nullable=False),
 )
 
 runs = Table(
