@@ -1,8 +1,8 @@
 """What it takes to speak to one tenant's Graph.
 
 In: plain values that the caller resolved (secrets included). Out: `GraphSettings`, read by auth, budget, client,
-writer and lists. Rule: ``base_url``, ``authority`` and ``ca_file`` stand for a simulator; left alone, everything goes to
-Microsoft with default verification.
+writer and lists. Rule: ``base_url``, ``authority`` and ``ca_file`` stand for a simulator; left alone, everything goes
+to Microsoft with default verification.
 """
 
 from dataclasses import dataclass, field

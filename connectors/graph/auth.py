@@ -1,0 +1,129 @@
+"""Tokens for Graph, by azure-identity against the configured authority.
+
+In: `GraphSettings`. Out: a bearer token, cached until five minutes before its end. Called by connectors.graph.client
+(in a thread: azure-identity blocks) and lists. Rule: a refusal is `IdentityRefused` with Entra's own number, no answer
+is `IdentityUnavailable`; a token that Graph refused is forgotten together with azure-identity's own cache.
+"""
+
+import re
+import threading
+import time
+from typing import Any, Final, Protocol
+
+from connectors.graph.settings import (
+    SCOPE,
+    Certificate,
+    ClientSecret,
+    GraphSettings,
+    ManagedIdentity,
+    WorkloadIdentity,
+)
+from rowtide.errors import IdentityRefused, IdentityUnavailable
+
+_EARLY_S: Final = 300.0
+_TIMEOUT_S: Final = 10.0
+
+_REMEDIES: Final = {
+    "7000215": "the client secret is wrong: mend `credential` of the graph connection",
+    "7000222": "the client secret has expired: make a new one in Entra and mend `credential`",
+    "700016": "the app is not in this tenant: mend `client_id` or `tenant_id`",
+    "90002": "the tenant does not exist: mend `tenant_id`",
+    "700027": "the certificate is not registered with the app: upload its public part in Entra",
+}
+
+
+class _Token(Protocol):
+    token: str
+    expires_on: int
+
+
+class _Credential(Protocol):
+    def get_token(self, *scopes: str, **options: Any) -> _Token: ...
+
+
+class TokenSource:
+    """One credential of one app; thread-safe."""
+
+    def __init__(self, settings: GraphSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._credential: _Credential | None = None
+        self._token = ""
+        self._good_until = 0.0
+
+    @property
+    def current(self) -> str | None:
+        """The cached token while it is good; None: `fetch_token` has to be asked."""
+        return self._token if self._token and time.time() < self._good_until else None
+
+    def fetch_token(self) -> str:
+        """A token, from the cache or from the authority. IdentityRefused, IdentityUnavailable."""
+        with self._lock:
+            current = self.current
+            if current is not None:
+                return current
+            if self._credential is None:
+                self._credential = make_credential(self._settings)
+            answer = _ask(self._credential, self._settings)
+            life_s = answer.expires_on - time.time()
+            self._token = answer.token
+            self._good_until = time.time() + max(life_s - _EARLY_S, life_s / 2)
+            return self._token
+
+    def forget(self, token: str) -> None:
+        """Graph refused ``token``: the next `fetch_token` asks the authority again."""
+        with self._lock:
+            if token == self._token:
+                self._token, self._credential = "", None
+
+
+def make_credential(settings: GraphSettings) -> Any:
+    """The azure-identity credential that the settings describe."""
+    from azure import identity
+
+    options: dict[str, Any] = {"retry_total": 0, "connection_timeout": _TIMEOUT_S, "read_timeout": _TIMEOUT_S}
+    if settings.authority:
+        options["authority"] = settings.authority
+        # Only an authority of our own is taken on trust; Microsoft's are always validated.
+        options["disable_instance_discovery"] = "login.microsoftonline." not in settings.authority
+    if settings.ca_file:
+        options["connection_verify"] = settings.ca_file
+    tenant, client = settings.tenant_id, settings.client_id
+    match settings.credential:
+        case ClientSecret(secret):
+            return identity.ClientSecretCredential(tenant, client, secret, **options)
+        case Certificate(data, password):
+            return identity.CertificateCredential(tenant, client, certificate_data=data, password=password, **options)
+        case WorkloadIdentity(token_file):
+            return identity.WorkloadIdentityCredential(
+                tenant_id=tenant, client_id=client, token_file_path=token_file, **options
+            )
+        case ManagedIdentity():
+            return identity.ManagedIdentityCredential(client_id=client)
+
+
+def _ask(credential: _Credential, settings: GraphSettings) -> _Token:
+    from azure.core import exceptions
+
+    where = settings.authority or "https://login.microsoftonline.com"
+    try:
+        return credential.get_token(SCOPE)
+    except exceptions.ClientAuthenticationError as error:
+        raise _refused(error, settings) from error
+    except (exceptions.AzureError, ValueError) as error:
+        raise IdentityUnavailable(
+            "identity_unavailable",
+            f"the token endpoint {where} does not answer ({type(error).__name__})",
+            "check the network, and `authority` and `ca_file` if they are set",
+        ) from error
+
+
+def _refused(error: Exception, settings: GraphSettings) -> IdentityRefused:
+    found = re.search(r"AADSTS(\d+)", str(error))
+    number = found.group(1) if found else ""
+    sentence = f"Entra refused the credential of graph '{settings.name}'"
+    return IdentityRefused(
+        "identity_refused",
+        f"{sentence} (AADSTS{number})" if number else sentence,
+        _REMEDIES.get(number, "check tenant_id, client_id and credential of the graph connection"),
+    )

@@ -1,0 +1,267 @@
+"""`$batch` without IO: commands to the body of a request, its answer to what came of each command.
+
+In: commands with the row they are for; status, headers and bytes of an answer. Out: bytes; one `Reading` a command.
+Called by connectors.graph.writer. Rules: PATCH and DELETE carry If-Match; branches are taken on status and Graph's
+codes, never on messages; what blames the list, the app or the moment never blames the row; an answer that cannot be
+read leaves the outcome unknown.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+import orjson
+
+from rowtide.commands import (
+    Answer,
+    Changed,
+    Command,
+    CreateItem,
+    Deleted,
+    DeleteItem,
+    Found,
+    Item,
+    LookAtItem,
+    LookForKey,
+    Missing,
+    MoveItem,
+    NotApplied,
+    Rejected,
+    Unknown,
+    UpdateItem,
+    Written,
+)
+from rowtide.decide import FieldMapping
+from rowtide.keys import ROWTIDE_KEY, rowtide_key
+
+MEMBERS: Final = 20
+"""Requests a batch may hold."""
+BODY_BYTES: Final = 3_500_000
+"""A body above this is sent in halves (the limit is 4 MB)."""
+
+_LIST_AFTER_S: Final = 60.0
+_LOCKED_AFTER_S: Final = 30.0
+_JSON: Final = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """429: nothing happened, and nobody may try for ``after_s`` (None: Graph did not say)."""
+
+    after_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthorized:
+    """401: nothing happened; the token is not accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListRefused:
+    """Nothing happened, and the list is to blame: not there, not ours to write, full."""
+
+    status: int
+    code: str
+    sentence: str
+    after_s: float = _LIST_AFTER_S
+
+
+Reading = Answer | Throttled | Unauthorized | ListRefused
+
+
+class Member(NamedTuple):
+    """One answer of a batch; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+class Address(NamedTuple):
+    """Where a command goes and which row it is for."""
+
+    site_id: str
+    sync: str
+    key: str
+
+
+# --- out ----------------------------------------------------------------------------------------------------------
+
+
+def to_member(number: int, command: Command, address: Address, mapping: FieldMapping) -> dict[str, Any]:
+    """One request of the batch; ``number`` is its id."""
+    items = f"/sites/{address.site_id}/lists/{command.list_id}/items"
+    match command:
+        case UpdateItem(_, item_id, etag, fields):
+            headers = {"Content-Type": "application/json", "If-Match": etag}
+            body = mapping.wire_fields(fields)
+            url = f"{items}/{item_id}/fields"
+            return {"id": str(number), "method": "PATCH", "url": url, "headers": headers, "body": body}
+        case CreateItem(_, fields) | MoveItem(_, fields, _):
+            # Empty columns are left out of a POST: there is nothing to clear.
+            given = {name: value for name, value in mapping.wire_fields(fields).items() if value is not None}
+            body = {"fields": {**given, ROWTIDE_KEY: rowtide_key(address.sync, address.key)}}
+            return {"id": str(number), "method": "POST", "url": items, "headers": _JSON, "body": body}
+        case DeleteItem(_, item_id, etag):
+            url = f"{items}/{item_id}"
+            return {"id": str(number), "method": "DELETE", "url": url, "headers": {"If-Match": etag or "*"}}
+        case LookAtItem(_, item_id):
+            return {"id": str(number), "method": "GET", "url": f"{items}/{item_id}?$expand=fields"}
+        case LookForKey():
+            value = quote(rowtide_key(address.sync, address.key).replace("'", "''"), safe="")
+            url = f"{items}?$expand=fields&$filter=fields/{ROWTIDE_KEY}%20eq%20'{value}'"
+            return {"id": str(number), "method": "GET", "url": url}
+
+
+def to_body(members: Sequence[Mapping[str, Any]]) -> bytes:
+    """The body of ``POST /$batch``."""
+    return orjson.dumps({"requests": members})
+
+
+# --- back ---------------------------------------------------------------------------------------------------------
+
+
+def read_members(content: bytes) -> dict[str, Member] | None:
+    """The answers of a batch by id, whatever its outer status was; None when it holds none or cannot be read."""
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    responses = document.get("responses") if isinstance(document, dict) else None
+    if not isinstance(responses, list):
+        return None
+    members = {}
+    for response in responses:
+        if isinstance(response, dict) and isinstance(response.get("status"), int):
+            headers = response.get("headers")
+            lower = {str(k).lower(): str(v) for k, v in headers.items()} if isinstance(headers, dict) else {}
+            members[str(response.get("id"))] = Member(response["status"], lower, response.get("body"))
+    return members
+
+
+def to_reading(command: Command, member: Member, mapping: FieldMapping, client_id: str) -> Reading:
+    """What a member's answer says about its command."""
+    status = member.status
+    if 200 <= status < 300:
+        return _to_success(command, member, mapping, client_id)
+    code, sentence = error_of(member.body)
+    if status == 429:
+        return Throttled(retry_after_s(member.headers))
+    if status == 401:
+        return Unauthorized()
+    if status >= 500 and status != 507:
+        return Unknown(f"Graph answered {status} {code}".rstrip())
+    if status in (403, 507):
+        return ListRefused(status, code, sentence)
+    if status == 423:
+        return NotApplied(_LOCKED_AFTER_S, f"SharePoint has locked the item ({code})")
+    if isinstance(command, LookAtItem | LookForKey):
+        return _to_look_refused(command, status, code, sentence)
+    return _to_write_refused(command, status, code, sentence)
+
+
+def _to_look_refused(command: LookAtItem | LookForKey, status: int, code: str, sentence: str) -> Reading:
+    """A look never blames the row: it asks for nothing the row holds."""
+    if status == 404 and isinstance(command, LookAtItem):
+        return Missing()
+    return ListRefused(status, code, sentence)
+
+
+def _to_write_refused(command: Command, status: int, code: str, sentence: str) -> Reading:
+    is_create = isinstance(command, CreateItem | MoveItem)
+    modified = status == 412 or (status == 409 and code == "resourceModified")
+    if status == 404:
+        return ListRefused(status, code, sentence) if is_create else Missing()
+    if modified:
+        # Without If-Match it only means that SharePoint itself is still busy with the item.
+        return NotApplied(1.0, f"Graph answered {status} {code}") if is_create else Changed()
+    if status in (408, 424, 425):
+        return Unknown(f"Graph answered {status} {code}")
+    if 300 <= status < 400:
+        return Unknown(f"Graph answered {status}")
+    return Rejected(status, code or f"graph_{status}", sentence, duplicate=_names_duplicate(status, code, sentence))
+
+
+def _names_duplicate(status: int, code: str, sentence: str) -> bool:
+    """Whether the answer speaks of a unique column. It only chooses words: a refused POST is always looked into."""
+    text = sentence.lower()
+    return (status == 409 and code == "nameAlreadyExists") or "unique" in text or "duplicate" in text
+
+
+def _to_success(command: Command, member: Member, mapping: FieldMapping, client_id: str) -> Reading:
+    body = member.body
+    match command:
+        case DeleteItem():
+            return Deleted()
+        case _ if not isinstance(body, dict):
+            return Unknown("Graph's answer cannot be read")
+        case UpdateItem(_, item_id, _, _):
+            return Written(item_id, _etag_of(body), mapping.item_fields(body))
+        case CreateItem() | MoveItem():
+            item_id = body.get("id")
+            if not isinstance(item_id, str | int) or not str(item_id):
+                return Unknown("Graph's answer names no item")
+            return Written(str(item_id), _etag_of(body))
+        case LookAtItem():
+            item = _to_item(body, mapping, client_id)
+            return Unknown("Graph's answer cannot be read") if item is None else Found((item,))
+        case LookForKey():
+            return _to_found(body, mapping, client_id)
+
+
+def _to_found(body: Mapping[str, Any], mapping: FieldMapping, client_id: str) -> Reading:
+    value = body.get("value")
+    if not isinstance(value, list):
+        return Unknown("Graph's answer cannot be read")
+    items = [_to_item(entry, mapping, client_id) for entry in value]
+    seen = tuple(item for item in items if item is not None)
+    # A page that is empty but goes on says nothing about absence.
+    unsure = len(seen) < len(items) or ("@odata.nextLink" in body and not seen)
+    return Unknown("Graph's answer cannot be read") if unsure else Found(seen)
+
+
+def _to_item(body: Any, mapping: FieldMapping, client_id: str) -> Item | None:
+    if not isinstance(body, dict) or not isinstance(body.get("fields"), dict):
+        return None
+    fields, item_id = body["fields"], body.get("id")
+    etag = _etag_of(body) or _etag_of(fields)
+    if not isinstance(item_id, str | int) or etag is None:
+        return None
+    editor = body.get("lastModifiedBy")
+    app = editor.get("application") if isinstance(editor, dict) else None
+    by_app = isinstance(app, dict) and str(app.get("id", "")).lower() == client_id.lower()
+    key = fields.get(ROWTIDE_KEY)
+    return Item(str(item_id), etag, mapping.item_fields(fields), by_app, key if isinstance(key, str) else None)
+
+
+def _etag_of(body: Mapping[str, Any]) -> str | None:
+    etag = body.get("eTag") or body.get("@odata.etag")
+    return etag if isinstance(etag, str) and etag else None
+
+
+def error_of(body: Any) -> tuple[str, str]:
+    """Graph's innermost useful code and its sentence; empty when the body holds none."""
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        return "", "Graph gave no reason"
+    code, message = error.get("code"), error.get("message")
+    return str(code or ""), str(message or "Graph gave no reason")[:300]
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """The later of Retry-After and RateLimit-Reset (lower-case names); None when neither is there."""
+    given = [_to_seconds(headers.get(name)) for name in ("retry-after", "ratelimit-reset")]
+    return max((seconds for seconds in given if seconds is not None), default=None)
+
+
+def remaining_ru(headers: Mapping[str, str]) -> float | None:
+    """What RateLimit-Remaining says; None when it is not there."""
+    return _to_seconds(headers.get("ratelimit-remaining"))
+
+
+def _to_seconds(text: str | None) -> float | None:
+    try:
+        return None if text is None else max(0.0, float(text))
+    except ValueError:
+        return None  # Retry-After as a date: Graph does not send that

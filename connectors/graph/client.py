@@ -1,0 +1,95 @@
+"""The raw HTTP client of the hot path: one authorised POST, and whether it can have arrived.
+
+In: a path below the base URL and bytes. Out: `Reply`, `NotSent` (it cannot have reached Graph) or `NoAnswer` (it may
+have). Called by connectors.graph.writer on its loop. Rule: nothing is ever repeated here.
+"""
+
+import asyncio
+import ssl
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+
+from connectors.graph.auth import TokenSource
+from connectors.graph.settings import GraphSettings
+from rowtide.errors import GraphUnavailable
+
+_CONNECT_S = 5.0
+_KEEPALIVE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer with its whole body; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """No connection: Graph has not seen the request."""
+
+    error: GraphUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Reset, time-out or a broken answer: Graph may have carried the request out."""
+
+    error: GraphUnavailable
+
+
+class Client:
+    """One session; made and closed on the loop it is used on."""
+
+    def __init__(self, settings: GraphSettings, tokens: TokenSource) -> None:
+        self._settings = settings
+        self._tokens = tokens
+        context: ssl.SSLContext | bool = True
+        if settings.ca_file and settings.base_url.startswith("https:"):
+            context = ssl.create_default_context(cafile=settings.ca_file)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=16, keepalive_timeout=_KEEPALIVE_S, ssl=context),
+            timeout=aiohttp.ClientTimeout(
+                total=settings.request_timeout_s, sock_connect=min(_CONNECT_S, settings.request_timeout_s)
+            ),
+            headers={"User-Agent": settings.user_agent, "Accept": "application/json"},
+            # Proxies of the environment are for the way out, not for a simulator on this machine.
+            trust_env=settings.base_url.startswith("https:"),
+        )
+
+    async def post(self, path: str, body: bytes) -> Reply | NotSent | NoAnswer:
+        """Sends ``body`` as JSON. IdentityRefused and IdentityUnavailable when there is no token to send it with."""
+        token = self._tokens.current or await asyncio.to_thread(self._tokens.fetch_token)
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+            "client-request-id": str(uuid.uuid4()),
+        }
+        base_url = self._settings.base_url
+        try:
+            async with self._session.post(f"{base_url}{path}", data=body, headers=headers) as response:
+                content = await response.read()
+                lower = {name.lower(): value for name, value in response.headers.items()}
+                return Reply(response.status, lower, content, token)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            return NotSent(_unavailable(f"{base_url} cannot be reached", error))
+        except TimeoutError as error:
+            return NoAnswer(_unavailable(f"no answer within {self._settings.request_timeout_s:g} s", error))
+        except (aiohttp.ClientError, OSError) as error:
+            return NoAnswer(_unavailable("the connection to Graph broke before its answer was whole", error))
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._session.close()
+
+
+def _unavailable(sentence: str, cause: Exception) -> GraphUnavailable:
+    error = GraphUnavailable("graph_unavailable", sentence, "check the network; it is tried again by itself")
+    error.__cause__ = cause
+    return error
