@@ -43,6 +43,18 @@ _FAMILIES: dict[str, Family] = {
 }  # fmt: skip
 
 
+_OIDS: dict[int, Family] = {
+    16: "boolean", 17: "bytes", 19: "text", 20: "integer", 21: "integer", 23: "integer", 25: "text", 114: "json",
+    700: "float4", 701: "float8", 869: "inet", 1042: "blank_padded", 1043: "text", 1082: "date", 1114: "timestamp",
+    1184: "timestamptz", 1700: "numeric", 2950: "uuid", 3802: "json",
+}  # fmt: skip
+
+
+def family_of_oid(oid: int) -> Family:
+    """The family of a built-in type; ``other`` for every other oid."""
+    return _OIDS.get(oid, "other")
+
+
 @dataclass(frozen=True, slots=True)
 class SourceColumn:
     """A column of a source table.
