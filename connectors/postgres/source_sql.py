@@ -26,7 +26,12 @@ PINNED: Final = {
 """Session settings that decide how PostgreSQL prints values; a row key is canonical only under these."""
 
 # A dead peer is noticed by the kernel in about half a minute, whatever the application does.
-_LIVENESS: Final = {"connect_timeout": "5", "keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3"}
+_LIVENESS: Final = {
+    "connect_timeout": "5",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+}
 
 # What a failed connect says, in PostgreSQL's words. There is no SQLSTATE to go by: libpq gives only the text of a
 # connection that never came to be. An unknown sentence (another language) is passed on as it is and retried.

@@ -1,0 +1,302 @@
+"""Publications and logical slots: made, listed, measured, dropped.
+
+In: an SQL connection to the source. Out: `Slot` values; DDL carried out, or its text. Called by `apply`, `slot` and
+`doctor` commands and by the reader when it heals. Rules: the publication exists before the slot (WAL from before its
+creation can never be decoded for it: an error up to PostgreSQL 17, silent loss from 18); nothing is taken out of a
+publication; a slot in use is not dropped unless forced. Columns of pg_replication_slots differ from 14 to 18, so a row
+is read as JSON and what a version lacks is simply absent.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from connectors.postgres.source_sql import translated
+from rowtide.errors import SourceRefused, SourceUnavailable
+from rowtide.position import lsn_from_text
+
+PLUGIN: Final = "pgoutput"
+
+_WAL_END = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END"
+
+_SLOTS = f"""
+SELECT to_jsonb(s) AS slot, ({_WAL_END})::text AS wal_end, current_database() AS here
+FROM pg_replication_slots s WHERE s.slot_type = 'logical'
+"""
+
+Table = tuple[str, str]
+"""(schema, table)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A logical slot. ``lag_bytes``: WAL not yet confirmed; ``retained_bytes``: WAL it keeps on disk."""
+
+    name: str
+    plugin: str
+    database: str
+    active_pid: int | None
+    confirmed_lsn: int
+    restart_lsn: int | None
+    wal_status: str | None
+    safe_wal_size: int | None
+    lag_bytes: int
+    retained_bytes: int
+    failover: bool
+    synced: bool
+    temporary: bool
+    two_phase: bool
+    invalidation_reason: str | None
+    conflicting: bool
+
+    @property
+    def lost(self) -> bool:
+        """Whether the slot can never be read again."""
+        return self.wal_status == "lost" or self.invalidation_reason is not None or self.conflicting
+
+    @property
+    def why_lost(self) -> str:
+        """The server's word for it."""
+        return self.invalidation_reason or ("conflicting" if self.conflicting else "wal_removed")
+
+
+def _slot(row: dict[str, Any], wal_end_text: str) -> Slot:
+    wal_end = lsn_from_text(wal_end_text)
+    # A slot that lost its WAL has no restart_lsn; one still being created has no confirmed LSN.
+    confirmed = lsn_from_text(row.get("confirmed_flush_lsn") or "0/0")
+    restart = lsn_from_text(row["restart_lsn"]) if row.get("restart_lsn") else None
+    return Slot(
+        name=row["slot_name"],
+        plugin=row["plugin"],
+        database=row["database"],
+        active_pid=row.get("active_pid"),
+        confirmed_lsn=confirmed,
+        restart_lsn=restart,
+        wal_status=row.get("wal_status"),
+        safe_wal_size=row.get("safe_wal_size"),
+        lag_bytes=max(0, wal_end - confirmed),
+        retained_bytes=max(0, wal_end - restart) if restart is not None else 0,
+        failover=bool(row.get("failover")),
+        synced=bool(row.get("synced")),
+        temporary=bool(row.get("temporary")),
+        two_phase=bool(row.get("two_phase")),
+        invalidation_reason=row.get("invalidation_reason"),
+        conflicting=bool(row.get("conflicting")),
+    )
+
+
+def list_slots(conn: psycopg.Connection) -> list[Slot]:
+    """All logical slots of the server, of every database, by name."""
+    with translated("reading pg_replication_slots"):
+        rows = conn.execute(_SLOTS + "ORDER BY s.slot_name").fetchall()
+    return [_slot(row, wal_end) for row, wal_end, _ in rows]
+
+
+def show_slot(conn: psycopg.Connection, name: str) -> Slot | None:
+    """The slot, None when there is none of that name.
+
+    The name is put in as a literal, not as a parameter: on a walsender connection only simple queries are possible.
+    """
+    condition = sql.SQL("AND s.slot_name = {}").format(sql.Literal(name))
+    with translated("reading pg_replication_slots"):
+        row = conn.execute(sql.SQL(_SLOTS) + condition).fetchone()
+    return None if row is None else _slot(row[0], row[1])
+
+
+def slot_lag(conn: psycopg.Connection, name: str) -> Slot | None:
+    """What `status` and metrics ask of a slot: lag, retained WAL, wal_status, safe_wal_size, active pid."""
+    return show_slot(conn, name)
+
+
+def publication_oid(conn: psycopg.Connection, name: str) -> int | None:
+    """The publication's oid; None when it does not exist. A recreated one has another."""
+    query = sql.SQL("SELECT oid::text FROM pg_publication WHERE pubname = {}").format(sql.Literal(name))
+    with translated("reading pg_publication"):
+        row = conn.execute(query).fetchone()
+    return None if row is None else int(row[0])
+
+
+def publication_statements(conn: psycopg.Connection, name: str, tables: Sequence[Table]) -> list[str]:
+    """The DDL that is missing for ``tables`` to be published as Rowtide needs it; empty when nothing is."""
+    publication = sql.Identifier(name)
+    listed = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
+    with translated("reading pg_publication"):
+        row = conn.execute(
+            "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate, pubviaroot, puballtables "
+            "FROM pg_publication WHERE pubname = %s",
+            [name],
+        ).fetchone()
+        if row is None:
+            create = sql.SQL("CREATE PUBLICATION {}").format(publication)
+            if tables:
+                create += sql.SQL(" FOR TABLE {}").format(listed)
+            return [(create + sql.SQL(" WITH (publish_via_partition_root = true)")).as_string(conn)]
+        statements = []
+        all_actions, via_root, _ = row
+        if not all_actions:
+            statements.append(
+                sql.SQL("ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate')").format(publication)
+            )
+        if not via_root and any(_partitioned(conn, table) for table in tables):
+            statements.append(
+                sql.SQL("ALTER PUBLICATION {} SET (publish_via_partition_root = true)").format(publication)
+            )
+        there = set(
+            conn.execute(
+                "SELECT schemaname::text, tablename::text FROM pg_publication_tables WHERE pubname = %s", [name]
+            ).fetchall()
+        )
+        # A partitioned table that is published by its leaves is not named itself.
+        roots = set(
+            conn.execute(
+                "SELECT n.nspname::text, c.relname::text FROM pg_publication_rel r "
+                "JOIN pg_publication p ON p.oid = r.prpubid JOIN pg_class c ON c.oid = r.prrelid "
+                "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = %s",
+                [name],
+            ).fetchall()
+        )
+        missing = [table for table in tables if tuple(table) not in there | roots]
+    if missing:
+        added = sql.SQL(", ").join(sql.Identifier(*table) for table in missing)
+        statements.append(sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(publication, added))
+    return [statement.as_string(conn) for statement in statements]
+
+
+def ensure_publication(conn: psycopg.Connection, name: str, tables: Sequence[Table]) -> list[str]:
+    """Make the publication carry ``tables``; what was done, as SQL.
+
+    Refuses a table without replica identity: published, PostgreSQL would refuse the application's own UPDATEs and
+    DELETEs on it.
+    """
+    for table in tables:
+        _require_identity(conn, table)
+    statements = publication_statements(conn, name, tables)
+    for statement in statements:
+        with translated(f"running {statement}"):
+            conn.execute(statement)
+    return statements
+
+
+def slot_statement(name: str, failover: bool = False) -> str:
+    """The SQL a DBA runs to create the slot (after the publication)."""
+    more = ", false, false, true" if failover else ""
+    return f"SELECT pg_create_logical_replication_slot({sql.Literal(name).as_string()}, '{PLUGIN}'{more})"
+
+
+def ensure_slot(conn: psycopg.Connection, name: str, publication: str, failover: bool = False) -> tuple[Slot, bool]:
+    """The slot and whether it was made now. Creating one waits for the transactions that are open at this moment."""
+    if publication_oid(conn, publication) is None:
+        raise publication_missing(publication)
+    slot = show_slot(conn, name)
+    if slot is not None:
+        require_usable(conn, slot)
+        return slot, False
+    if failover and conn.info.server_version < 170000:
+        raise SourceRefused("failover_slots", "Failover slots need PostgreSQL 17 or newer.", "Set failover: false.")
+    with translated(f"creating the slot {name}"):
+        conn.execute(slot_statement(name, failover))
+    if failover:
+        _log_standby_snapshot(conn)
+    slot = show_slot(conn, name)
+    if slot is None:
+        raise SourceUnavailable("slot_missing", f"The slot {name} disappeared right after its creation.")
+    return slot, True
+
+
+def drop_slot(conn: psycopg.Connection, name: str, force: bool = False, wait_s: float = 5.0) -> bool:
+    """Drop the slot; whether there was one. One in use is refused, or with ``force`` its reader is ended first."""
+    slot = show_slot(conn, name)
+    if slot is None:
+        return False
+    if slot.active_pid is not None:
+        if not force:
+            raise slot_active(conn, slot)
+        with translated(f"ending the reader of the slot {name}"):
+            conn.execute("SELECT pg_terminate_backend(%s)", [slot.active_pid])
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            with translated(f"dropping the slot {name}"):
+                conn.execute("SELECT pg_drop_replication_slot(%s)", [name])
+            return True
+        except SourceUnavailable:
+            # The ended reader lets go of the slot a moment later.
+            if not force or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def require_usable(conn: psycopg.Connection, slot: Slot) -> None:
+    """SourceRefused when the slot is not one that Rowtide can read from this database."""
+    with translated("reading the database's name"):
+        row = conn.execute("SELECT current_database()::text").fetchone()
+    here = row[0] if row else ""
+    if slot.database != here:
+        said = f"The slot {slot.name} belongs to the database {slot.database}, not to {here}."
+        raise SourceRefused("slot_database", said, "Name another slot; slot names are one per server.")
+    if slot.plugin != PLUGIN:
+        said = f"The slot {slot.name} uses the plugin {slot.plugin}, not {PLUGIN}."
+        raise SourceRefused("slot_plugin", said, "Drop it or name another slot.")
+    if slot.temporary and not slot.synced:
+        raise SourceRefused("slot_temporary", f"The slot {slot.name} is temporary.", "Name another slot.")
+
+
+def slot_active(conn: psycopg.Connection, slot: Slot) -> SourceUnavailable:
+    """The error that tells who holds the slot."""
+    query = sql.SQL("SELECT application_name::text, client_addr::text FROM pg_stat_replication WHERE pid = {}")
+    with translated("reading pg_stat_replication"):
+        row = conn.execute(query.format(sql.Literal(slot.active_pid))).fetchone()
+    who = f" ({row[0] or 'unnamed'} from {row[1] or 'this host'})" if row else ""
+    return SourceUnavailable(
+        "slot_active",
+        f"The slot {slot.name} is in use by PID {slot.active_pid}{who}.",
+        "Stop the other reader; Rowtide goes on as soon as the slot is free.",
+    )
+
+
+def publication_missing(name: str) -> SourceRefused:
+    """The error for a publication that is not there."""
+    said = f"The publication {name} does not exist; changes made without it would be lost."
+    return SourceRefused("publication_missing", said, "Run `rowtide apply`, or create it as `rowtide plan --sql` says.")
+
+
+def _partitioned(conn: psycopg.Connection, table: Table) -> bool:
+    row = conn.execute("SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(%s)", [_quoted(table)]).fetchone()
+    return bool(row and row[0])
+
+
+def _require_identity(conn: psycopg.Connection, table: Table) -> None:
+    with translated(f"reading the replica identity of {'.'.join(table)}"):
+        row = conn.execute(
+            "SELECT c.relreplident::text, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) "
+            "FROM pg_class c WHERE c.oid = to_regclass(%s)",
+            [_quoted(table)],
+        ).fetchone()
+    if row is None:
+        raise SourceRefused("table_missing", f"The table {'.'.join(table)} does not exist.", "Correct `source.table`.")
+    identity, has_primary_key = row
+    if identity == "n" or (identity == "d" and not has_primary_key):
+        raise SourceRefused(
+            "no_replica_identity",
+            f"The table {'.'.join(table)} has no replica identity: published, its UPDATEs and DELETEs would fail.",
+            "Add a primary key, or ALTER TABLE ... REPLICA IDENTITY USING INDEX (or FULL).",
+        )
+
+
+def _quoted(table: Table) -> str:
+    return ".".join('"' + part.replace('"', '""') + '"' for part in table)
+
+
+def _log_standby_snapshot(conn: psycopg.Connection) -> None:
+    # Without it a synced slot on the standby stays temporary for up to a minute, and a failover would drop it. Only a
+    # superuser may call it unless granted; without the right the heartbeats do the same, later.
+    try:
+        conn.execute("SELECT pg_log_standby_snapshot()")
+    except psycopg.errors.InsufficientPrivilege:
+        return
+    except psycopg.Error as error:
+        raise SourceUnavailable("source_failed", "pg_log_standby_snapshot failed.") from error

@@ -1,0 +1,188 @@
+"""A source with a published table, and a reader over it whose cursor is kept in memory."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import psycopg
+import pytest
+
+from connectors.postgres import slots
+from connectors.postgres.chunk_queue import Place
+from connectors.postgres.continuity import NewEra, System
+from connectors.postgres.reader import Reader, ReaderSettings
+from connectors.postgres.source_sql import open_source
+from rowtide.transaction import Chunk, Row
+
+DEADLINE_S = 20.0
+
+
+def eventually(ask: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
+    """The first true answer; fails when there is none in time."""
+    deadline = time.monotonic() + deadline_s
+    while time.monotonic() < deadline:
+        if answer := ask():
+            return answer
+        threading.Event().wait(0.005)
+    pytest.fail(f"not within {deadline_s} s: {what}")
+
+
+@dataclass(frozen=True)
+class MemoryCursor:
+    """A cursor as state.cursors keeps it."""
+
+    era: int
+    lsn: int
+    system_id: str
+    timeline: int
+    staged_era: int = 0
+    staged_lsn: int = 0
+
+
+@dataclass
+class MemoryStore:
+    """The reader's seam to the state database, without one."""
+
+    cursor: MemoryCursor | None = None
+    eras: list[NewEra] = field(default_factory=list)
+    advanced: list[Place] = field(default_factory=list)
+    fail_with: Exception | None = None
+
+    def read(self) -> MemoryCursor | None:
+        return self.cursor
+
+    def open_era(self, place: Place, system: System, reason: NewEra) -> None:
+        self.eras.append(reason)
+        self.cursor = MemoryCursor(place.era, place.lsn, system.system_id, system.timeline)
+
+    def advance(self, era: int, lsn: int) -> None:
+        if self.fail_with is not None:
+            raise self.fail_with
+        assert self.cursor is not None
+        self.advanced.append(Place(era, lsn))
+        self.cursor = replace(self.cursor, lsn=max(lsn, self.cursor.lsn))
+
+
+@dataclass
+class Source:
+    """A database with table ``t``, a publication and a slot name of its own."""
+
+    dsn: str
+    slot: str
+    publication: str
+    conn: psycopg.Connection
+
+    def run(self, *statements: str) -> None:
+        for statement in statements:
+            self.conn.execute(statement)
+
+    def transaction(self, *statements: str) -> None:
+        with self.conn.transaction():
+            self.run(*statements)
+
+    def show(self) -> slots.Slot | None:
+        return slots.show_slot(self.conn, self.slot)
+
+    def one(self, query: str) -> Any:
+        row = self.conn.execute(query).fetchone()
+        return row[0] if row else None
+
+
+class Tap:
+    """A reader and what was drained from it."""
+
+    def __init__(self, reader: Reader, store: MemoryStore) -> None:
+        self.reader = reader
+        self.store = store
+        self.chunks: list[Chunk] = []
+
+    def drain(self) -> None:
+        self.chunks.extend(self.reader.drain())
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for chunk in self.chunks for row in chunk.rows]
+
+    def rows_until(self, count: int) -> list[Row]:
+        """The rows so far, once there are ``count``."""
+
+        def enough() -> bool:
+            self.drain()
+            return len(self.rows) >= count
+
+        eventually(enough, f"{count} rows (problem: {self.reader.problem})")
+        return self.rows
+
+    def confirm_all(self) -> Place:
+        """Confirm what was drained, as the flow does when it is staged."""
+        place = self.reader.place
+        assert place is not None
+        self.reader.confirm(place)
+        return place
+
+    def problem(self, code: str) -> Any:
+        """The reader's problem, once it has this code."""
+        return eventually(
+            lambda: (p := self.reader.problem) is not None and p.code == code and p, f"problem {code}: {self.said}"
+        )
+
+    @property
+    def said(self) -> str:
+        problem = self.reader.problem
+        return "none" if problem is None else f"{problem.code}: {problem.sentence}"
+
+    def streaming(self) -> None:
+        eventually(lambda: self.reader.streaming, "streaming")
+
+
+@pytest.fixture
+def new_source() -> Iterator[Callable[[str], Source]]:
+    """Prepares the database of a DSN as a source."""
+    made: list[Source] = []
+
+    def make(dsn: str) -> Source:
+        conn = open_source(dsn, "test")
+        database = conn.info.dbname
+        source = Source(dsn, f"s_{database}", f"p_{database}", conn)
+        made.append(source)
+        source.run("CREATE TABLE t (id int PRIMARY KEY, note text)")
+        slots.ensure_publication(conn, source.publication, [("public", "t")])
+        return source
+
+    yield make
+    for source in made:
+        source.conn.close()
+
+
+@pytest.fixture
+def source(database: str, new_source: Callable[[str], Source]) -> Source:
+    """A source on the worker's server."""
+    return new_source(database)
+
+
+@pytest.fixture
+def new_tap() -> Iterator[Callable[..., Tap]]:
+    """Starts readers; all are stopped at the end."""
+    made: list[Reader] = []
+
+    def make(source: Source, store: MemoryStore | None = None, **settings: Any) -> Tap:
+        given = {"read_dsn": lambda: source.dsn, "heartbeat_s": 0.2, **settings}
+        store = store or MemoryStore()
+        reader = Reader(ReaderSettings(slot=source.slot, publication=source.publication, **given), store)
+        made.append(reader)
+        reader.start()
+        return Tap(reader, store)
+
+    yield make
+    for reader in made:
+        reader.stop(5.0)
+
+
+@pytest.fixture
+def tap(source: Source, new_tap: Callable[..., Tap]) -> Tap:
+    """A reader that streams the source."""
+    tap = new_tap(source)
+    tap.streaming()
+    return tap
