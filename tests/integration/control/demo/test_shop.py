@@ -14,7 +14,7 @@ _DIGEST = "SELECT md5(string_agg((to_jsonb(t) - 'updated_at')::text, '' ORDER BY
 
 def _digest(dsn: str) -> list[str]:
     with psycopg.connect(dsn) as connection:
-        return [connection.execute(_DIGEST.format(table)).fetchone()[0] for table in schema.TABLES]  # type: ignore[index, call-overload]
+        return [connection.execute(_DIGEST.format(table)).fetchone()[0] for table in schema.TABLES]  # type: ignore[index]
 
 
 @pytest.fixture
