@@ -119,14 +119,14 @@ def after(progress: Progress, answer: Answer, rules: Rules, now: datetime) -> Pr
         return _after_verify(progress, answer, rules, now)
     match answer:
         case NotApplied(after_s, reason):
-            return _release(progress, after_s, reason)
+            return release(progress, after_s, reason)
         case Unknown(reason):
             sent_one = not isinstance(progress.command, LookAtItem | LookForKey)
-            return _release(progress, UNKNOWN_AFTER_S, reason, unknown=sent_one)
+            return release(progress, UNKNOWN_AFTER_S, reason, unknown=sent_one)
         case Rejected():
             return _after_rejected(progress, answer)
         case Changed() | Found() | Missing() if progress.commands >= MOST_COMMANDS:
-            return _release(progress, UNKNOWN_AFTER_S, "the item is changing all the time")
+            return release(progress, UNKNOWN_AFTER_S, "the item is changing all the time")
         case _:
             pass
     match progress.step:
@@ -203,7 +203,7 @@ def _next(progress: Progress, rules: Rules, now: datetime) -> Progress | Ended:
     list_id, fields = wanted
     if list_id is None:
         title = progress.work.desired.target
-        return _release(progress, LIST_AFTER_S, f"the list '{title}' is not in the applied definition")
+        return release(progress, LIST_AFTER_S, f"the list '{title}' is not in the applied definition")
     if held and pair.list_id == list_id:
         differing = rules.mapping.differing(fields, pair.base, pair.kept)
         if not differing:
@@ -221,7 +221,7 @@ def _next_create(progress: Progress, list_id: str, fields: Fields, rules: Rules,
             return _command(progress, LookForKey(list_id), Step.SEARCH)
         if suspect.until is not None and now < suspect.until:
             after_s = _patience_s(suspect.until, rules.patience, now)
-            return _release(progress, after_s, "an earlier POST may still arrive")
+            return release(progress, after_s, "an earlier POST may still arrive")
     if progress.work.desired.partial:
         fields = {**pair.base, **fields}
     if holds_item(pair):
@@ -235,7 +235,7 @@ def _finish(progress: Progress, rules: Rules, now: datetime) -> Progress | Ended
     if progress.pending_until is not None and now < progress.pending_until:
         # Nothing was written that would make an earlier attempt fail, and it would change what is recorded here.
         after_s = _patience_s(progress.pending_until, rules.patience, now)
-        return _release(progress, after_s, "an earlier request may still arrive")
+        return release(progress, after_s, "an earlier request may still arrive")
     pair = _relevant(_as_settled(progress))
     if pair.leftovers and not progress.learned and not progress.work.desired.sent:
         return _next_leftover(replace(progress, pair=pair), rules, now)
@@ -255,7 +255,7 @@ def _next_leftover(progress: Progress, rules: Rules, now: datetime) -> Progress 
         else:
             return _command(progress, DeleteItem(one.list_id, one.item_id, one.etag), Step.CLEAN)
     if waits:
-        return _release(progress, min(waits), "an earlier POST may still arrive")
+        return release(progress, min(waits), "an earlier POST may still arrive")
     return Settle(progress.work, progress.pair, progress.writes, False, progress.foreign_edit)
 
 
@@ -306,7 +306,7 @@ def _after_write(progress: Progress, answer: Answer, rules: Rules, now: datetime
             pair = progress.pair
             return _command(progress, LookAtItem(pair.list_id or "", pair.item_id or ""), Step.LOOK)
         case _:
-            return _release(progress, LIST_AFTER_S, "Graph's answer does not fit the request", unknown=True)
+            return release(progress, LIST_AFTER_S, "Graph's answer does not fit the request", unknown=True)
 
 
 def _after_written(progress: Progress, answer: Written, rules: Rules, now: datetime) -> Progress | Ended:
@@ -374,7 +374,7 @@ def _after_stale(progress: Progress) -> Ended:
         return _park(
             progress, "item_older_than_known", "SharePoint shows an older version of this item than was written"
         )
-    released = _release(progress, min(2.0**attempts, 60.0), "SharePoint shows an older version than was written")
+    released = release(progress, min(2.0**attempts, 60.0), "SharePoint shows an older version than was written")
     return replace(released, blame=True)
 
 
@@ -424,7 +424,7 @@ def _after_clean(progress: Progress, answer: Answer, rules: Rules, now: datetime
             rest = tuple(one for one in pair.leftovers if (one.list_id, one.item_id) != (list_id, item_id))
             progress = replace(_with_leftovers(progress, rest), writes=progress.writes + isinstance(answer, Deleted))
         case _:
-            return _release(progress, LIST_AFTER_S, "Graph's answer does not fit the request")
+            return release(progress, LIST_AFTER_S, "Graph's answer does not fit the request")
     return _next_leftover(progress, rules, now)
 
 
@@ -476,7 +476,8 @@ def _own_items(progress: Progress, answer: Answer) -> list[Item]:
     )
 
 
-def _release(progress: Progress, after_s: float, reason: str, unknown: bool = False) -> Release:
+def release(progress: Progress, after_s: float, reason: str, unknown: bool = False) -> Release:
+    """Hands the row back, with what was learnt on the way."""
     pair = progress.pair if progress.learned else None
     return Release(progress.work, after_s, unknown, reason=reason, pair=pair)
 

@@ -92,10 +92,11 @@ class Address(NamedTuple):
 def to_member(number: int, command: Command, address: Address, mapping: FieldMapping) -> dict[str, Any]:
     """One request of the batch; ``number`` is its id."""
     items = f"/sites/{address.site_id}/lists/{command.list_id}/items"
+    body: dict[str, Any]
     match command:
-        case UpdateItem(_, item_id, etag, fields):
-            headers = {"Content-Type": "application/json", "If-Match": etag}
-            body = mapping.wire_fields(fields)
+        case UpdateItem(_, item_id, version, fields):
+            headers = {"Content-Type": "application/json", "If-Match": version}
+            body = dict(mapping.wire_fields(fields))
             url = f"{items}/{item_id}/fields"
             return {"id": str(number), "method": "PATCH", "url": url, "headers": headers, "body": body}
         case CreateItem(_, fields) | MoveItem(_, fields, _):
@@ -124,10 +125,7 @@ def to_body(members: Sequence[Mapping[str, Any]]) -> bytes:
 
 def read_members(content: bytes) -> dict[str, Member] | None:
     """The answers of a batch by id, whatever its outer status was; None when it holds none or cannot be read."""
-    try:
-        document = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
+    document = _loaded(content)
     responses = document.get("responses") if isinstance(document, dict) else None
     if not isinstance(responses, list):
         return None
@@ -138,6 +136,33 @@ def read_members(content: bytes) -> dict[str, Member] | None:
             lower = {str(k).lower(): str(v) for k, v in headers.items()} if isinstance(headers, dict) else {}
             members[str(response.get("id"))] = Member(response["status"], lower, response.get("body"))
     return members
+
+
+def to_envelope(status: int, headers: Mapping[str, str], content: bytes) -> dict[str, Member] | Reading:
+    """The answers by id; or, when the batch as a whole was refused or lost, what that says about every member.
+
+    Members are read whatever the outer status is: throttled ones come under 200 or 424 (contrib, docs21).
+    """
+    members = read_members(content)
+    if members is not None:
+        return members
+    if status == 429:
+        return Throttled(retry_after_s(headers))
+    if status == 401:
+        return Unauthorized()
+    if status >= 500 or 200 <= status < 300:
+        return Unknown(f"Graph answered {status}" if status >= 500 else "Graph's answer cannot be read")
+    code, sentence = error_of(_loaded(content))
+    if status in (400, 413) and code:
+        return Rejected(status, code, sentence)
+    return NotApplied(_LIST_AFTER_S, f"Graph answered {status} {code}".rstrip() + " to a batch")
+
+
+def _loaded(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def to_reading(command: Command, member: Member, mapping: FieldMapping, client_id: str) -> Reading:
@@ -158,7 +183,7 @@ def to_reading(command: Command, member: Member, mapping: FieldMapping, client_i
         return NotApplied(_LOCKED_AFTER_S, f"SharePoint has locked the item ({code})")
     if isinstance(command, LookAtItem | LookForKey):
         return _to_look_refused(command, status, code, sentence)
-    return _to_write_refused(command, status, code, sentence)
+    return _to_write_refused(command, status, code, _without_values(sentence, command))
 
 
 def _to_look_refused(command: LookAtItem | LookForKey, status: int, code: str, sentence: str) -> Reading:
@@ -181,6 +206,15 @@ def _to_write_refused(command: Command, status: int, code: str, sentence: str) -
     if 300 <= status < 400:
         return Unknown(f"Graph answered {status}")
     return Rejected(status, code or f"graph_{status}", sentence, duplicate=_names_duplicate(status, code, sentence))
+
+
+def _without_values(sentence: str, command: Command) -> str:
+    """Graph's sentence without the row's own words in it."""
+    if isinstance(command, CreateItem | MoveItem | UpdateItem):
+        for value in command.fields.values():
+            if isinstance(value, str) and len(value) > 1:
+                sentence = sentence.replace(value, "…")
+    return sentence
 
 
 def _names_duplicate(status: int, code: str, sentence: str) -> bool:
@@ -225,7 +259,9 @@ def _to_item(body: Any, mapping: FieldMapping, client_id: str) -> Item | None:
     if not isinstance(body, dict) or not isinstance(body.get("fields"), dict):
         return None
     fields, item_id = body["fields"], body.get("id")
-    etag = _etag_of(body) or _etag_of(fields)
+    etag = _etag_of(body)
+    if etag is None:
+        etag = _etag_of(fields)
     if not isinstance(item_id, str | int) or etag is None:
         return None
     editor = body.get("lastModifiedBy")
@@ -236,12 +272,15 @@ def _to_item(body: Any, mapping: FieldMapping, client_id: str) -> Item | None:
 
 
 def _etag_of(body: Mapping[str, Any]) -> str | None:
-    etag = body.get("eTag") or body.get("@odata.etag")
-    return etag if isinstance(etag, str) and etag else None
+    for name in ("eTag", "@odata.etag"):
+        etag = body.get(name)
+        if isinstance(etag, str) and etag:
+            return etag
+    return None
 
 
 def error_of(body: Any) -> tuple[str, str]:
-    """Graph's innermost useful code and its sentence; empty when the body holds none."""
+    """Graph's code and sentence; no code when the body holds none."""
     error = body.get("error") if isinstance(body, dict) else None
     if not isinstance(error, dict):
         return "", "Graph gave no reason"

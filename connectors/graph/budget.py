@@ -82,10 +82,18 @@ class Budget:
             self._minute.cap(0.0)
             return seconds
 
-    def note_success(self, remaining: float | None = None) -> None:
-        """An answer that was no refusal; ``remaining``: what RateLimit-Remaining said."""
+    def pause(self, seconds: float) -> None:
+        """Closes the gate for another reason than a refusal: Graph or its token endpoint does not answer."""
+        with self._condition:
+            self._gate_until = max(self._gate_until, self._clock() + seconds)
+
+    def note_success(self) -> None:
+        """An answer that was no refusal."""
         self._refusals = 0
-        if remaining is not None and not self._off:
+
+    def note_remaining(self, remaining: float) -> None:
+        """What RateLimit-Remaining said: not more than that is there."""
+        if not self._off:
             with self._condition:
                 self._minute.cap(remaining)
 

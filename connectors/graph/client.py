@@ -6,6 +6,7 @@ have). Called by connectors.graph.writer on its loop. Rule: nothing is ever repe
 
 import asyncio
 import ssl
+import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import aiohttp
 
 from connectors.graph.auth import TokenSource
 from connectors.graph.settings import GraphSettings
-from rowtide.errors import GraphUnavailable
+from rowtide.errors import GraphUnavailable, RowtideError
 
 _CONNECT_S = 5.0
 _KEEPALIVE_S = 20.0
@@ -50,6 +51,7 @@ class Client:
     def __init__(self, settings: GraphSettings, tokens: TokenSource) -> None:
         self._settings = settings
         self._tokens = tokens
+        self._fetching: asyncio.Future[str] | None = None
         context: ssl.SSLContext | bool = True
         if settings.ca_file and settings.base_url.startswith("https:"):
             context = ssl.create_default_context(cafile=settings.ca_file)
@@ -65,7 +67,9 @@ class Client:
 
     async def post(self, path: str, body: bytes) -> Reply | NotSent | NoAnswer:
         """Sends ``body`` as JSON. IdentityRefused and IdentityUnavailable when there is no token to send it with."""
-        token = self._tokens.current or await asyncio.to_thread(self._tokens.fetch_token)
+        token = self._tokens.current
+        if token is None:
+            token = await self._fetch_token()
         headers = {
             "Authorization": f"Bearer {token}",
             "Content-Type": "application/json",
@@ -73,7 +77,9 @@ class Client:
         }
         base_url = self._settings.base_url
         try:
-            async with self._session.post(f"{base_url}{path}", data=body, headers=headers) as response:
+            async with self._session.post(
+                f"{base_url}{path}", data=body, headers=headers, allow_redirects=False
+            ) as response:
                 content = await response.read()
                 lower = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status, lower, content, token)
@@ -84,9 +90,34 @@ class Client:
         except (aiohttp.ClientError, OSError) as error:
             return NoAnswer(_unavailable("the connection to Graph broke before its answer was whole", error))
 
+    async def _fetch_token(self) -> str:
+        """A token, fetched once for everybody who waits; by a daemon thread, so that no exit waits for it."""
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.get_running_loop().create_future()
+            threading.Thread(target=self._fetch, args=(self._fetching,), daemon=True).start()
+        return await asyncio.shield(self._fetching)
+
+    def _fetch(self, waiting: "asyncio.Future[str]") -> None:
+        try:
+            token, error = self._tokens.fetch_token(), None
+        except RowtideError as refusal:
+            token, error = "", refusal
+        try:
+            waiting.get_loop().call_soon_threadsafe(_fulfil, waiting, token, error)
+        except RuntimeError:
+            pass  # the loop has ended meanwhile
+
     async def close(self) -> None:
         """Closes all connections."""
         await self._session.close()
+
+
+def _fulfil(waiting: "asyncio.Future[str]", token: str, error: RowtideError | None) -> None:
+    if error is None:
+        waiting.set_result(token)
+    else:
+        waiting.set_exception(error)
+        waiting.exception()  # nobody may be waiting any more
 
 
 def _unavailable(sentence: str, cause: Exception) -> GraphUnavailable:
