@@ -9,10 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-QUOTA_SPENT_SHARE = 0.97
-"""From this share of the window's allowance on, rows wait for quota: a write costs two units and comes in batches."""
-
-
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why nothing moves, or that it does: a stable code and a sentence."""
@@ -40,8 +36,8 @@ class Facts:
     graph: str = ""
     graph_problem: str | None = None
     gate_until: datetime | None = None
-    ru_used: float = 0.0
-    ru_limit: float | None = None
+    quota_wait_s: float = 0.0  # until the next write may be sent
+    ru_per_minute: float | None = None  # what Rowtide may spend there
     waiting: int = 0
     in_flight: int = 0
     parked: int = 0
@@ -111,12 +107,12 @@ def _reconcile_problem(facts: Facts) -> Reason | None:
 
 
 def _quota(facts: Facts) -> Reason | None:
-    if not facts.waiting or facts.ru_limit is None or facts.ru_used < facts.ru_limit * QUOTA_SPENT_SHARE:
+    if not facts.waiting or facts.quota_wait_s <= 0:
         return None
-    used, limit = f"{facts.ru_used:,.0f}", f"{facts.ru_limit:,.0f}"
-    return Reason(
-        "quota", f"{_rows(facts.waiting)} waiting for quota: {used} of {limit} units of this window are used."
-    )
+    limit = ""
+    if facts.ru_per_minute is not None:
+        limit = f": {facts.ru_per_minute:,.0f} units a minute are {facts.ru_per_minute / 120:,.1f} writes a second"
+    return Reason("quota", f"{_rows(facts.waiting)} waiting for quota{limit}.")
 
 
 def _reconcile(facts: Facts) -> Reason | None:

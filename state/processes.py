@@ -4,13 +4,13 @@ In: a beat each second from every running process, with its health. Out: the bea
 `rowtide doctor`. Called by flows.run and control. Rule: a beat says only what the process itself knows; who reads it
 decides by the database's own clock whether the process is still there.
 
-``health`` is JSON with these parts, each of which may be missing:
+``health`` is JSON with these parts, each of which may be missing (``problem``: ``{"code", "sentence"}`` or null):
 
-- ``source``: slot -> ``{"problem": {"code", "sentence"} | null, "era": int, "lsn": int, "connected": bool}``
-- ``graph``: name -> ``{"problem": {"code", "sentence"} | null, "gate_until": ISO time | null, "ru_used": number,
-  "ru_limit": number, "window_s": number}``
-- ``reconcile``: sync -> ``{"done": int, "total": int | null, "problem": {"code", "sentence"} | null}``
-- ``state``: ``{"problem": {"code", "sentence"} | null}``
+- ``source``: slot -> ``{"problem", "era": int, "lsn": int, "connected": bool}``
+- ``graph``: name -> ``{"problem", "lists": {list id: sentence}, "gate_until": ISO time | null, "quota_wait_s": number,
+  "ru_used": number, "requests": int, "throttled": int}``; the counters since the process started
+- ``reconcile``: sync -> ``{"problem", "done": int, "total": int | null}``
+- ``due``: ``{"problem", "in_flight": int}``
 """
 
 import json

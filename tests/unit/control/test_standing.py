@@ -8,7 +8,7 @@ import pytest
 from control.standing import Facts, reason_of
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-WELL = Facts(NOW, capture_seen_s=0.5, deliver_seen_s=0.5, source="erp", graph="contoso", ru_limit=1000)
+WELL = Facts(NOW, capture_seen_s=0.5, deliver_seen_s=0.5, source="erp", graph="contoso", ru_per_minute=1200)
 
 CASES = [
     (WELL, "idle", "Nothing is waiting."),
@@ -25,8 +25,8 @@ CASES = [
     (replace(WELL, graph_problem="403"), "graph_problem", "Graph contoso: 403"),
     (replace(WELL, gate_until=NOW + timedelta(seconds=30)), "throttled", "go on at 2026-11-22 12:00:30 UTC"),
     (replace(WELL, gate_until=NOW - timedelta(seconds=1)), "idle", "Nothing"),
-    (replace(WELL, waiting=9, ru_used=990), "quota", "990 of 1,000 units"),
-    (replace(WELL, ru_used=990), "idle", "Nothing"),
+    (replace(WELL, waiting=9, quota_wait_s=0.2), "quota", "1,200 units a minute are 10.0 writes a second"),
+    (replace(WELL, quota_wait_s=0.2), "idle", "Nothing"),
     (
         replace(WELL, waiting=9, reconcile_state="running", reconcile_done=1200, reconcile_total=5000),
         "reconcile",
@@ -51,7 +51,7 @@ def test_first_cause_wins() -> None:
         graph_problem="g",
         gate_until=NOW + timedelta(hours=1),
         waiting=5,
-        ru_used=1000,
+        quota_wait_s=1.0,
         reconcile_state="running",
     )
     cures = [
@@ -60,7 +60,7 @@ def test_first_cause_wins() -> None:
         {"source_problem": None},
         {"graph_problem": None},
         {"gate_until": None},
-        {"ru_used": 0},
+        {"quota_wait_s": 0},
         {"reconcile_state": "done"},
     ]
     seen = [reason_of(everything).code]
