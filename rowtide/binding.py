@@ -35,7 +35,7 @@ class Mapped(NamedTuple):
 class Binding:
     """What `rowtide.mapping` knows of a sync, with every column at its place in a row."""
 
-    __slots__ = ("_deciding", "_deferrable", "_key", "_key_place", "_mapped", "_shard", "_where")
+    __slots__ = ("_deciding", "_deferrable", "_key", "_key_place", "_mapped", "_only_title", "_shard", "_where")
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Binding:
         mapped: Sequence[tuple[str, int, Convert]],
         deciding: Sequence[int],
         where: Judge | None,
-        shard: Shard,
+        shard: Shard | str,
         deferrable: bool,
     ) -> None:
         self._key = tuple(key)
@@ -51,7 +51,9 @@ class Binding:
         self._mapped = tuple(mapped)
         self._deciding = tuple(deciding)
         self._where = where
-        self._shard = shard
+        # One list for all rows is the usual case: no call then.
+        self._only_title = shard if isinstance(shard, str) else None
+        self._shard: Shard = (lambda _row: None) if isinstance(shard, str) else shard
         self._deferrable = deferrable
 
     def changes(self, row: Row, lsn: int, xid: int, committed_us: int, priority: int) -> list[Change]:
@@ -84,7 +86,7 @@ class Binding:
         key = self._key_of(values)
         if self._where is not None and self._where(values) is not True:
             return Mapped(key, "d", None, None, None)
-        target = self._shard(values)
+        target = self._only_title or self._shard(values)
         if target is None:
             return Mapped(key, "u", None, None, NO_LIST)
         try:
@@ -111,7 +113,7 @@ class Binding:
         # From here on `where` and `shard` meet texts and None only.
         if self._where is not None and self._where(new) is not True:  # type: ignore[arg-type]
             return Change(key, "d", None, None, False, lsn, ordinal, xid, committed_us, priority)
-        target = self._shard(new)  # type: ignore[arg-type]
+        target = self._only_title or self._shard(new)  # type: ignore[arg-type]
         if target is None:
             return Change(key, "u", None, None, False, lsn, ordinal, xid, committed_us, priority, NO_LIST)
         fields: Fields = {}

@@ -279,17 +279,25 @@ def _number(mapped: MappedColumn) -> Convert:
     return approximate if mapped.family in ("float4", "float8") else exact
 
 
+_DAYS_KEPT = 4096
 _NO_DATE = "infinity, and dates before 1900 or after 8900, are no dates in SharePoint"
 
 
 def _moment(mapped: MappedColumn) -> Convert:
+    days: set[str] = set()  # seen to be within range: rows of one day come together
+
     def moment(text: str) -> JsonValue:
-        # 2026-01-01 10:00:00[.123456][+00]; longer years and BC fail one of these.
-        if text[13:14] == ":" and text[10:11] == " " and text[-1] != "C" and "1900" <= text[:4] <= "8900":
-            return f"{text[:10]}T{text[11:19]}Z"
-        if len(text) == 10 and "1900" <= text[:4] <= "8900":
-            return f"{text}T00:00:00Z"
-        raise _unrepresentable(mapped, _NO_DATE)
+        # 2026-01-01 10:00:00[.123456][+00], or a date alone; BC ends in C.
+        day = text[:10]
+        if day not in days:
+            if not (day[4:5] == "-" and text[10:11] in ("", " ") and "1900" <= day[:4] <= "8900"):
+                raise _unrepresentable(mapped, _NO_DATE)
+            if len(days) >= _DAYS_KEPT:
+                days.clear()
+            days.add(day)
+        if text[-1] == "C":
+            raise _unrepresentable(mapped, _NO_DATE)
+        return f"{day}T{text[11:19]}Z" if len(text) > 18 else f"{day}T00:00:00Z"
 
     return moment
 

@@ -77,7 +77,7 @@ class CompiledSync:
             [(one.field, index[one.column], one.canonical()) for one in self.mapped],
             [index[name] for name in deciding],
             where,
-            self.sharding.compile(self.columns, index),
+            self.sharding.only_title or self.sharding.compile(self.columns, index),
             self.key_deferrable,
         )
 
@@ -140,7 +140,7 @@ def compile_sync(
 ) -> CompiledSync:
     """The sync over a table with these columns; DefinitionError with everything the table does not carry."""
     by_name = {column.name: column for column in columns}
-    found = [Problem(("syncs", sync, *path), f"syncs.{sync}: {sentence}") for path, sentence in _misfits(definition, by_name)]  # fmt: skip  # noqa: E501
+    found = [Problem(("syncs", sync, *path), f"syncs.{sync}: {why}") for path, why in _misfits(definition, by_name)]
     key, key_problem = _key(definition, by_name)
     if key_problem is not None:
         found.append(Problem(("syncs", sync, "source"), f"syncs.{sync}: {key_problem}"))

@@ -26,6 +26,11 @@ class Sharding:
     map: Mapping[str, str] = field(default_factory=dict)
     default: str | None = None
 
+    @property
+    def only_title(self) -> str | None:
+        """The one list of all rows, where there is but one whatever a row holds."""
+        return self.default if self.by is None else None
+
     def titles(self) -> tuple[str, ...]:
         """Every list a row of the sync may belong to, once each, in the definition's order."""
         every = [*self.map.values(), *([self.default] if self.default is not None else [])]
