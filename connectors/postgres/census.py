@@ -39,7 +39,7 @@ def take(connection: psycopg.Connection, sync: CompiledSync) -> Census:
 
 
 def _table(sync: CompiledSync) -> sql.Composed:
-    where = sql.SQL("TRUE") if sync.where is None else sql.SQL(expressions.to_sql(sync.where))  # type: ignore[arg-type]
+    where = sql.SQL("TRUE") if sync.where is None else sql.SQL(expressions.to_sql(sync.where))
     return sql.SQL("FROM {} WHERE {}").format(sql.Identifier(sync.schema, sync.table), where)
 
 
@@ -47,7 +47,7 @@ def _counted(connection: psycopg.Connection, sync: CompiledSync) -> Census:
     by = sync.sharding.by
     spread = isinstance(by, Call) and by.function == "hash" and connection.info.server_version < _CRC32_SINCE
     shown = "NULL" if by is None or spread else expressions.to_sql(by)
-    query = sql.SQL("SELECT {}::text, count(*) {} GROUP BY 1").format(sql.SQL(shown), _table(sync))  # type: ignore[arg-type]
+    query = sql.SQL("SELECT {}::text, count(*) {} GROUP BY 1").format(sql.SQL(shown), _table(sync))
     with connection.transaction():
         connection.execute(f"SET LOCAL statement_timeout = '{PATIENCE_S}s'")
         try:
