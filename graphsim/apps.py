@@ -6,7 +6,9 @@ Rule: an object id is derived from the client id, so it is the same after a rest
 """
 
 import uuid
-from dataclasses import dataclass, field
+from base64 import b64decode, b64encode
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from graphsim.principals import Principal
 
@@ -71,3 +73,14 @@ def make_app(client_id: str, principal: Principal, roles: frozenset[str] = ALL_R
         principal=principal,
         roles=roles,
     )
+
+
+def app_to_record(app: App) -> dict[str, Any]:
+    """What a data file keeps of an app: its credentials."""
+    keys = [{**asdict(key), "certificate": b64encode(key.certificate).decode()} for key in app.keys]
+    return {"name": app.name, "secrets": [asdict(secret) for secret in app.secrets], "keys": keys}
+
+
+def restore_credentials(app: App, record: dict[str, Any]) -> None:
+    app.secrets = [Secret(**given) for given in record["secrets"]]
+    app.keys = [Key(**{**given, "certificate": b64decode(given["certificate"])}) for given in record["keys"]]

@@ -48,6 +48,8 @@ class TokenEndpoint:
         world.stats.tokens[200] += 1
         life_s = int(world.switches.token_life_s)
         token = world.tokens.issue(app, world.now(), world.switches.token_life_s)
+        world.journal.record("token", token, [app.client_id, world.now() + world.switches.token_life_s])
+        world.journal.flush()
         return _json(
             200, {"token_type": "Bearer", "expires_in": life_s, "ext_expires_in": life_s, "access_token": token}
         )

@@ -60,7 +60,10 @@ async def _run_wave(world: World, ready: list[Member], done: dict[str, Member]) 
             member.fault = fault
             struck.append(member)
         else:
-            member.served = gate.Served(gate.serve(world, member.call))
+            reply = gate.serve(world, member.call)
+            if reply.pending is not None:
+                reply = await gate.settle(world, member.call, reply)
+            member.served = gate.Served(reply)
         done[member.id.lower()] = member
     if struck:
         await asyncio.gather(*(_suffer(world, member) for member in struck))

@@ -5,7 +5,7 @@ Called by `wire`, `batch`, `gate` and every handler. Rule: a batch member is the
 so no handler can behave otherwise inside `$batch`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, unquote_plus
@@ -38,13 +38,17 @@ class Call:
 
 @dataclass(slots=True)
 class Reply:
-    """An answer; `hold_s` delays it after the work is done, `unlock` names a list whose schema change ends with it."""
+    """An answer; `hold_s` delays it after the work is done, `unlock` names a list whose schema change ends with it.
+
+    `pending` is work that needs the network: it is awaited before the answer is sent, and gives the real answer.
+    """
 
     status: int
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     hold_s: float = 0.0
     unlock: str | None = None
+    pending: Callable[[], Awaitable["Reply"]] | None = None
 
 
 def split_target(target: str) -> tuple[str, list[str], dict[str, str]]:

@@ -11,8 +11,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from graphsim import edits, listings
+from graphsim import edits, listings, notify
 from graphsim.errors import GraphError
+from graphsim.notify import Notifier
 from graphsim.switches import apply_switches
 from graphsim.wire import Wire
 from graphsim.world import World
@@ -21,8 +22,9 @@ PREFIX = "/_sim/"
 
 
 class Control:
-    def __init__(self, world: World, wire: Wire) -> None:
+    def __init__(self, world: World, wire: Wire, notifier: Notifier) -> None:
         self._world = world
+        self._notifier = notifier
         self._wire = wire
         faults = world.faults
         self._shown: dict[tuple[str, str], Callable[[dict[str, str]], Any]] = {
@@ -44,6 +46,7 @@ class Control:
             "tokens": self._tokens,
             "latency": self._set_latency,
             "block": self._block,
+            "lifecycle": self._lifecycle,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -100,6 +103,18 @@ class Control:
     def _set_latency(self, body: Any) -> Any:
         self._wire.latency_s = max(0.0, float(body["latency_ms"])) / 1000
         return {"latency_ms": self._wire.latency_s * 1000}
+
+    def _lifecycle(self, body: Any) -> Any:
+        """`{"subscription": id, "event": "reauthorizationRequired"}` to its lifecycleNotificationUrl."""
+        subscription = self._world.subscriptions.by_id[body["subscription"]]
+        event = str(body.get("event", "reauthorizationRequired"))
+        if event not in {"missed", "subscriptionRemoved", "reauthorizationRequired"}:
+            raise ValueError(f"there is no lifecycle event '{event}'")
+        if subscription.lifecycle_url is None:
+            raise ValueError("this subscription has no lifecycleNotificationUrl")
+        body = {"value": [notify.to_lifecycle(self._world, subscription, event)]}
+        self._notifier.send(subscription.lifecycle_url, body)
+        return {"sent": True}
 
     def _block(self, body: Any) -> Any:
         app = self._world.apps[body["client"]]

@@ -19,7 +19,7 @@ from graphsim.world import World
 def edit(world: World, body: Any) -> bytes:
     """Creates without `item_id`, deletes with `delete`, bumps the eTag alone with `touch`, else changes `fields`."""
     lst = world.any_list(str(body["list"]), body.get("site"))
-    person = _to_person(world, str(body.get("user") or "Pat Person"))
+    person = world.person(str(body.get("user") or "Pat Person"))
     if body.get("item_id") is None:
         return _create(world, lst, person, body.get("fields") or {})
     item = lst.get(str(body["item_id"]))
@@ -50,14 +50,6 @@ def _create(world: World, lst: SimList, person: Principal, fields: dict[str, Any
     return orjson.dumps(show_row(lst, item))
 
 
-def _to_person(world: World, name: str) -> Principal:
-    before = len(world.people.by_number)
-    person = world.people.person(name)
-    if len(world.people.by_number) != before:
-        world.journal.record("person", str(person.number), [person.kind, person.key, person.name, person.email])
-    return person
-
-
 def recycle(world: World, body: Any) -> bytes:
     """`{"list", "item_id", "action": "restore" | "purge", "user"}`: the recycle bin."""
     lst = world.any_list(str(body["list"]), body.get("site"))
@@ -66,10 +58,10 @@ def recycle(world: World, body: Any) -> bytes:
         raise item_missing()
     if body.get("action", "restore") == "purge":
         lst.purge(item)
-        world.journal.item(lst, item)
+        world.journal.item(lst, item, world.now())
     else:
         lst.check_unique(item.values(), item.id, world.switches.unique_error)
-        lst.restore(item, _to_person(world, str(body.get("user") or "Pat Person")), world.now())
+        lst.restore(item, world.person(str(body.get("user") or "Pat Person")), world.now())
         world.written(lst, item, "updates")
 
     return orjson.dumps(show_row(lst, item))

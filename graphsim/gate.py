@@ -44,7 +44,20 @@ def _count_post(world: World, call: Call) -> str | None:
     return world.stats.count_post(call.body) if is_create else None
 
 
+async def settle(world: World, call: Call, reply: Reply) -> Reply:
+    """The answer after the work that needs the network (a subscription's handshake)."""
+    if reply.pending is None:
+        return reply
+    try:
+        final = await reply.pending()
+    except GraphError as error:
+        final = to_reply(world, call, error)
+    return _finish(world, call, final)
+
+
 def _finish(world: World, call: Call, reply: Reply) -> Reply:
+    if reply.pending is not None:
+        return reply
     world.stats.answers[(call.method, reply.status)] += 1
     if world.throttle.limits is not None:
         limit_headers = world.throttle.headers(call.app.client_id, world.now())
@@ -91,7 +104,7 @@ async def serve_with_faults(world: World, call: Call) -> Served:
     """As `serve`, under the rules of `faults`."""
     fault = world.faults.strike(_to_target(world, call)) if world.faults.rules else None
     if fault is None:
-        return Served(serve(world, call))
+        return Served(await settle(world, call, serve(world, call)))
     return await suffer(world, call, fault)
 
 
@@ -100,11 +113,11 @@ async def suffer(world: World, call: Call, fault: Fault) -> Served:
     if not fault.after_commit:
         await _delay(fault)
         if fault.action == "delay":
-            return Served(serve(world, call))
+            return Served(await settle(world, call, serve(world, call)))
         _count_post(world, call)
         world.throttle.charge(call.app.client_id, cost(call), world.now())
         return _strike(world, call, fault, None)
-    return await suffer_after(world, call, fault, serve(world, call))
+    return await suffer_after(world, call, fault, await settle(world, call, serve(world, call)))
 
 
 async def suffer_after(world: World, call: Call, fault: Fault, reply: Reply) -> Served:

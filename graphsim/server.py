@@ -20,6 +20,7 @@ from graphsim.authority import TokenEndpoint
 from graphsim.certificates import make_authority
 from graphsim.control import PREFIX as CONTROL_PREFIX
 from graphsim.control import Control
+from graphsim.notify import Notifier
 from graphsim.settings import Settings, UsageError
 from graphsim.setup import make_world
 from graphsim.wire import PREFIX, Wire
@@ -29,9 +30,9 @@ from graphsim.world import World
 class Router:
     """The first part of the path decides: Graph, control, page."""
 
-    def __init__(self, world: World, latency_s: float) -> None:
+    def __init__(self, world: World, notifier: Notifier, latency_s: float) -> None:
         self._wire = Wire(world, latency_s)
-        self._control = Control(world, self._wire)
+        self._control = Control(world, self._wire, notifier)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path.startswith(PREFIX + "/"):
@@ -59,7 +60,8 @@ async def _run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     world, notes = make_world(settings)
     authority = make_authority()
-    api, port = await _listen(Router(world, settings.latency_ms / 1000).handle, settings.port)
+    notifier = Notifier(world)
+    api, port = await _listen(Router(world, notifier, settings.latency_ms / 1000).handle, settings.port)
     tokens, auth_port = await _listen(TokenEndpoint(world).handle, settings.auth_port, authority.context)
     ready = {
         "base_url": f"http://127.0.0.1:{port}/v1.0",
@@ -70,7 +72,7 @@ async def _run(settings: Settings) -> None:
         "sites": [world.site_key(site_id) for site_id in world.sites],
         **notes,
     }
-    tasks = []
+    tasks: list[asyncio.Task[None]] = [asyncio.create_task(notifier.run())]
     if settings.parent_pid is not None:
         tasks.append(asyncio.create_task(parent.watch(settings.parent_pid)))
     gc.set_threshold(50_000, 20, 50)
@@ -81,7 +83,8 @@ async def _run(settings: Settings) -> None:
         task.cancel()
     await api.cleanup()
     await tokens.cleanup()
-    world.journal.flush()
+    await notifier.close()
+    world.journal.close()
 
 
 def _write_ca(settings: Settings, pem: bytes) -> str | None:

@@ -5,6 +5,7 @@ Rule: without `--client` one app with a secret of its own is made, and both are 
 newcomer needs no arguments at all.
 """
 
+import random
 import time
 from typing import Any
 
@@ -16,15 +17,19 @@ from graphsim.apps import Federation, Key, Secret
 from graphsim.clock import Clock
 from graphsim.settings import Settings, UsageError
 from graphsim.sites import make_site
+from graphsim.store import Store
 from graphsim.world import World
 
 _TEN_YEARS_S = 10 * 365 * 86400.0
 
 
 def make_world(settings: Settings) -> tuple[World, dict[str, Any]]:
+    store = _open_store(settings)
+    starts = store.count_start() if store is not None else 0
     world = World(
         clock=Clock(time.time),
-        seed=settings.seed,
+        seed=f"{settings.seed}/{starts}" if starts > 1 else settings.seed,
+        journal=store,
         switches=settings.switches,
         tier=settings.tier,
         window_s=settings.window_s,
@@ -33,12 +38,23 @@ def make_world(settings: Settings) -> tuple[World, dict[str, Any]]:
     )
     for text in settings.sites:
         _add_site(world, text)
+    if store is not None:
+        store.load(world)
     notes = _add_apps(world, settings)
     try:
         world.faults.add(settings.faults)
     except ValueError as error:
         raise UsageError(f"--faults: {error}") from None
     return world, notes
+
+
+def _open_store(settings: Settings) -> Store | None:
+    if settings.data is None:
+        return None
+    try:
+        return Store(settings.data)
+    except ValueError as error:
+        raise UsageError(f"--data: {error}") from None
 
 
 def _add_site(world: World, text: str) -> None:
@@ -54,17 +70,20 @@ def _add_apps(world: World, settings: Settings) -> dict[str, Any]:
     now = world.now()
     for client in settings.clients:
         app = world.add_app(client.client_id)
-        if client.secret:
+        if client.secret and all(s.text != client.secret for s in app.secrets):
             app.secrets.append(_make_secret(world, client.secret, now))
     for client_id, path in settings.certificates:
-        world.add_app(client_id).keys.append(_read_key(world, client_id, path.read_bytes(), now))
+        key = _read_key(world, client_id, path.read_bytes(), now)
+        app = world.add_app(client_id)
+        if all(known.certificate != key.certificate for known in app.keys):
+            app.keys.append(key)
     for client_id, path in settings.federations:
         world.add_app(client_id).federations.append(_read_federation(client_id, path.read_bytes()))
     notes: dict[str, Any] = {}
-    if not world.apps:
-        secret = f"sim-{world.stream('secret').getrandbits(160):040x}"
+    if not (settings.clients or settings.certificates or settings.federations):
+        secret = f"sim-{random.Random(f'{settings.seed}:secret').getrandbits(160):040x}"
         app = world.add_app("00000000-0000-4000-8000-000000000001", "Demo app")
-        app.secrets.append(_make_secret(world, secret, now))
+        app.secrets = [_make_secret(world, secret, now)]
         notes = {"client_id": app.client_id, "client_secret": secret}
     for client_id, roles in settings.roles:
         world.add_app(client_id).roles = roles

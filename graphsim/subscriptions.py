@@ -1,6 +1,6 @@
 """Subscriptions to a list's changes (webhooks): what is subscribed, and which lists changed since the last look.
 
-In: subscriptions made by `webhooks`, marks by `world`. Out: subscriptions due for a notification.
+In: subscriptions made by `webhooks`, marks by `world`. Out: lists that changed, and who wants to know.
 Called by `world`, `webhooks` and `notify`. Rule: a mark is one dictionary write, so that writes stay cheap.
 """
 
@@ -24,14 +24,25 @@ class Subscription:
 
 
 class Subscriptions:
+    """`marked`: list id to the time of its first change not yet told."""
+
     def __init__(self) -> None:
         self.by_id: dict[str, Subscription] = {}
-        self.marked: set[str] = set()
+        self.marked: dict[str, float] = {}
 
-    def mark(self, lst: SimList) -> None:
-        self.marked.add(lst.id)
+    def add(self, subscription: Subscription) -> None:
+        self.by_id[subscription.id] = subscription
 
-    def take_marked(self, now: float) -> list[Subscription]:
-        """The living subscriptions of the lists changed since the last call."""
-        marked, self.marked = self.marked, set()
-        return [s for s in self.by_id.values() if s.list_id in marked and s.expires > now]
+    def remove(self, subscription: Subscription) -> None:
+        self.by_id.pop(subscription.id, None)
+
+    def mark(self, lst: SimList, now: float) -> None:
+        if lst.id not in self.marked:
+            self.marked[lst.id] = now
+
+    def take_due(self, now: float, delay_s: float) -> list[Subscription]:
+        """The living subscriptions of the lists whose first change is `delay_s` old; several changes are told once."""
+        due = {list_id for list_id, since in self.marked.items() if since + delay_s <= now}
+        for list_id in due:
+            del self.marked[list_id]
+        return [s for s in self.by_id.values() if s.list_id in due and s.expires > now]

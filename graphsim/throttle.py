@@ -68,20 +68,29 @@ class Throttle:
     """All windows of the tenant."""
 
     def __init__(self, tier: str, window_s: float, switches: Switches) -> None:
-        self.tier = tier
         self.window_s = window_s
         self._switches = switches
-        limits = TIERS[tier]
-        scale = window_s / 60.0
-        self.limits = None if limits is None else (limits[0] * scale, limits[1] * scale, limits[2] * scale)
-        self.tenant = Window(5 * window_s, math.inf if self.limits is None else self.limits[2])
         self.accounts: dict[str, Account] = {}
+        self.set_tier(tier)
+
+    def set_tier(self, tier: str) -> None:
+        """Another tier from now on, with windows that begin empty; what was counted stays counted."""
+        limits = TIERS[tier]
+        scale = self.window_s / 60.0
+        self.tier = tier
+        self.limits = None if limits is None else (limits[0] * scale, limits[1] * scale, limits[2] * scale)
+        self.tenant = Window(5 * self.window_s, math.inf if self.limits is None else self.limits[2])
+        for account in self.accounts.values():
+            account.minute, account.day = self._windows()
+
+    def _windows(self) -> tuple[Window, Window]:
+        minute, day = (math.inf, math.inf) if self.limits is None else self.limits[:2]
+        return Window(self.window_s, minute), Window(1440 * self.window_s, day)
 
     def account(self, client_id: str) -> Account:
         found = self.accounts.get(client_id)
         if found is None:
-            minute, day = (math.inf, math.inf) if self.limits is None else self.limits[:2]
-            found = Account(Window(self.window_s, minute), Window(1440 * self.window_s, day))
+            found = Account(*self._windows())
             self.accounts[client_id] = found
         return found
 

@@ -29,6 +29,9 @@ class Tokens:
         self._tokens[text] = Token(app, now + life_s)
         return text
 
+    def restore(self, text: str, app: App, expires: float) -> None:
+        self._tokens[text] = Token(app, expires)
+
     def check(self, header: str | None, now: float) -> App:
         if not header:
             raise unauthenticated("Access token is empty.")

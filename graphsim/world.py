@@ -17,7 +17,7 @@ from graphsim.faults import Faults
 from graphsim.journal import Journal, Memory
 from graphsim.listing import Item, SimList
 from graphsim.permissions import Permissions
-from graphsim.principals import Principals
+from graphsim.principals import Principal, Principals
 from graphsim.sites import Site
 from graphsim.stats import Stats
 from graphsim.subscriptions import Subscriptions
@@ -33,7 +33,7 @@ class World:
         self,
         *,
         clock: Clock,
-        seed: int = 0,
+        seed: int | str = 0,
         switches: Switches | None = None,
         tier: str = "off",
         window_s: float = 60.0,
@@ -70,6 +70,10 @@ class World:
     def now(self) -> float:
         return self.clock.now()
 
+    def tenant_id(self) -> str:
+        """The tenant as notifications name it: a GUID."""
+        return self.tenant or "5f0c9d1e-8a52-4a0a-9d0b-3f6f1f6d0c11"
+
     def new_id(self) -> str:
         return str(uuid.UUID(int=self.ids.getrandbits(128), version=4))
 
@@ -85,7 +89,20 @@ class World:
         if found is None:
             found = make_app(client_id, self.people.app(client_id, name or f"App {client_id[:8]}"))
             self.apps[client_id] = found
+            self.note_person(found.principal)
         return found
+
+    def note_person(self, person: Principal) -> None:
+        value = [person.kind, person.key, person.name, person.email]
+        self.journal.record("person", str(person.number), value)
+
+    def person(self, name: str) -> Principal:
+        """The named person, known to the user information list from now on."""
+        known = len(self.people.by_number)
+        person = self.people.person(name)
+        if len(self.people.by_number) != known:
+            self.note_person(person)
+        return person
 
     def find_site(self, text: str) -> Site:
         """By id, `root`, or host name; 404 otherwise. GUIDs are the same in any case."""
@@ -145,9 +162,9 @@ class World:
         """Called after each write of an item: counters, the journal, and those who subscribed."""
         counter = getattr(self.stats, kind)
         counter[lst.id] += 1
-        self.journal.item(lst, item)
+        self.journal.item(lst, item, self.now())
         if self.subscriptions.by_id:
-            self.subscriptions.mark(lst)
+            self.subscriptions.mark(lst, self.now())
 
     def has_target(self, column: Column, number: int) -> bool:
         """Whether a lookup's item, or a person column's person, exists."""

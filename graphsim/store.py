@@ -1,0 +1,179 @@
+"""`--data FILE`: everything that must outlive the process, in one SQLite file.
+
+In: notices of what was written. Out: rows; at the next start, the world as it was. Called by `world`, `setup`, `wire`.
+Rules: `flush` is one transaction and comes before the answer is sent, so an answered write survives SIGKILL; items are
+rows of their own, so a write costs the same whatever the size of the list.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from graphsim.apps import restore_credentials
+from graphsim.columns import Column
+from graphsim.listing import LIVE, Item, SimList, Version
+from graphsim.permissions import Grant
+from graphsim.subscriptions import Subscription
+from graphsim.world import World
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS record (kind TEXT, key TEXT, value BLOB, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS item (
+  list TEXT, id INTEGER, version INTEGER, ui INTEGER, position INTEGER, changed REAL, state INTEGER,
+  created INTEGER, modified INTEGER, author INTEGER, editor INTEGER, fields BLOB, PRIMARY KEY (list, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS version (
+  list TEXT, id INTEGER, ui INTEGER, editor INTEGER, modified INTEGER, fields BLOB, PRIMARY KEY (list, id, ui)
+) WITHOUT ROWID;
+"""
+_ITEM = "INSERT OR REPLACE INTO item VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+_VERSION = "INSERT OR REPLACE INTO version VALUES (?,?,?,?,?,?)"
+FORMAT = 1
+
+
+class Store:
+    """The journal in a file. `ValueError` with one sentence when the file is none of ours."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_SCHEMA)
+            self._check_format()
+        except sqlite3.Error as error:
+            raise ValueError(f"'{path}' cannot be used as a data file: {error}") from None
+        self._items: dict[tuple[str, int], tuple[Any, ...]] = {}
+        self._versions: list[tuple[Any, ...]] = []
+        self._records: dict[tuple[str, str], bytes | None] = {}
+        self._gone: list[str] = []
+        self.now = 0.0
+
+    def _check_format(self) -> None:
+        found = self._db.execute("SELECT value FROM record WHERE kind = 'meta' AND key = 'format'").fetchone()
+        if found is None:
+            self._db.execute("INSERT INTO record VALUES ('meta', 'format', ?)", (str(FORMAT),))
+        elif int(found[0]) != FORMAT:
+            raise sqlite3.DatabaseError(f"it has format {int(found[0])}, this simulator writes {FORMAT}")
+
+    def count_start(self) -> int:
+        """How many times the file has been opened, this time included: chance must not repeat itself."""
+        found = self._db.execute("SELECT value FROM record WHERE kind = 'meta' AND key = 'starts'").fetchone()
+        starts = 1 if found is None else int(found[0]) + 1
+        self._db.execute("INSERT OR REPLACE INTO record VALUES ('meta', 'starts', ?)", (str(starts),))
+        return starts
+
+    def item(self, lst: SimList, item: Item, now: float) -> None:
+        self._items[(lst.id, item.id)] = (
+            lst.id,
+            item.id,
+            item.version,
+            item.ui,
+            item.position,
+            now,
+            item.state,
+            item.created,
+            item.modified,
+            item.author.number,
+            item.editor.number,
+            item.fields,
+        )
+        if item.history:
+            last = item.history[-1]
+            self._versions.append((lst.id, item.id, last.ui, last.editor.number, last.modified, last.fields))
+
+    def list(self, lst: SimList) -> None:
+        value = {
+            "site_id": lst.site_id,
+            "name": lst.name,
+            "display_name": lst.display_name,
+            "description": lst.description,
+            "created": lst.created,
+            "modified": lst.modified,
+            "author": lst.author.number,
+            "web_url": lst.web_url,
+            "columns": [{name: getattr(c, name) for name in Column.__slots__} for c in lst.columns.values()],
+        }
+        self.record("list", lst.id, value)
+
+    def list_gone(self, lst: SimList) -> None:
+        self.record("list", lst.id, None)
+        self._gone.append(lst.id)
+
+    def record(self, kind: str, key: str, value: object | None) -> None:
+        self._records[(kind, key)] = None if value is None else orjson.dumps(value)
+
+    def flush(self) -> None:
+        if not (self._items or self._records or self._gone):
+            return
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany(_ITEM, self._items.values())
+        db.executemany(_VERSION, self._versions)
+        for (kind, key), value in self._records.items():
+            if value is None:
+                db.execute("DELETE FROM record WHERE kind = ? AND key = ?", (kind, key))
+            else:
+                db.execute("INSERT OR REPLACE INTO record VALUES (?,?,?)", (kind, key, value))
+        for list_id in self._gone:
+            db.execute("DELETE FROM item WHERE list = ?", (list_id,))
+            db.execute("DELETE FROM version WHERE list = ?", (list_id,))
+        db.execute("COMMIT")
+        self._items, self._versions, self._records, self._gone = {}, [], {}, []
+
+    def close(self) -> None:
+        self.flush()
+        self._db.close()
+
+    def records(self, kind: str) -> dict[str, Any]:
+        rows = self._db.execute("SELECT key, value FROM record WHERE kind = ? ORDER BY key", (kind,))
+        return {key: orjson.loads(value) for key, value in rows}
+
+    def load(self, world: World) -> None:
+        """Fills the world; called once, before anything is served and before the command line's apps are added."""
+        people = self.records("person")
+        for number in sorted(people, key=int):
+            world.people.restore(*people[number])
+        for client_id, record in self.records("app").items():
+            restore_credentials(world.add_app(client_id, record["name"]), record)
+        for key, grant in self.records("grant").items():
+            world.permissions.grants[key] = Grant(**grant)
+        for subscription in self.records("subscription").values():
+            world.subscriptions.add(Subscription(**subscription))
+        for text, (client_id, expires) in self.records("token").items():
+            if client_id in world.apps:
+                world.tokens.restore(text, world.apps[client_id], expires)
+        for list_id, record in self.records("list").items():
+            self._load_list(world, list_id, record)
+
+    def _load_list(self, world: World, list_id: str, record: dict[str, Any]) -> None:
+        people = world.people.by_number
+        columns = {c["id"]: Column(**c) for c in record.pop("columns")}
+        author = people[record.pop("author")]
+        lst = SimList(id=list_id, author=author, columns=columns, **record)
+        rows = self._db.execute("SELECT * FROM item WHERE list = ? ORDER BY id", (list_id,))
+        changes: list[tuple[int, int, float]] = []
+        for _, number, version, ui, position, changed, state, created, modified, author_no, editor_no, fields in rows:
+            lst.rows.extend([None] * (number - 1 - len(lst.rows)))
+            item = Item(number, people[author_no], created, fields)
+            item.version, item.ui, item.position, item.state = version, ui, position, state
+            item.modified, item.editor = modified, people[editor_no]
+            lst.rows.append(item)
+            lst.live += state == LIVE
+            changes.append((position, number, changed))
+        for position, number, changed in sorted(changes):
+            lst.log.restore(position, number, changed)
+        self._load_versions(world, lst)
+        lst.indexes.clear()
+        lst.rename()
+        world.register(lst)
+
+    def _load_versions(self, world: World, lst: SimList) -> None:
+        rows = self._db.execute("SELECT * FROM version WHERE list = ? ORDER BY id, ui", (lst.id,))
+        for _, number, ui, editor, modified, fields in rows:
+            item = lst.rows[number - 1]
+            if item is not None and ui > item.ui - world.switches.version_limit:
+                item.history = item.history or []
+                item.history.append(Version(ui, world.people.by_number[editor], modified, fields))
