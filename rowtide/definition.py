@@ -25,9 +25,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from rowtide import expressions, problems, sharding
+from rowtide.columns import Kind
 from rowtide.errors import DefinitionError
 from rowtide.problems import Problem
 
+KINDS: tuple[Kind, ...] = ("text", "note", "number", "boolean", "dateTime", "choice")
 KINDS_TO_COME = {"currency": "map it as number or text", "multichoice": "map it as text", "lookup": "map it as text",
                  "user": "map it as text"}  # fmt: skip
 RESERVED_FIELDS = frozenset({
@@ -252,6 +254,9 @@ def _field_name(name: str) -> str:
 def _kind(kind: str) -> str:
     if kind in KINDS_TO_COME:
         raise _not_yet(f"kind {kind}; {KINDS_TO_COME[kind]} meanwhile")
+    if kind not in KINDS:
+        close = problems.did_you_mean(kind, KINDS)
+        raise PydanticCustomError("kind", "must be one of {kinds}{close}", {"kinds": ", ".join(KINDS), "close": close})
     return kind
 
 
@@ -259,10 +264,7 @@ class FieldDefinition(Section):
     """What a column becomes in the list; a plain name means kind text."""
 
     field: Annotated[str, AfterValidator(_field_name)]
-    kind: Annotated[
-        Literal["text", "note", "number", "currency", "boolean", "dateTime", "choice", "multichoice", "lookup", "user"],
-        AfterValidator(_kind),
-    ] = Field(default="text", alias="as")
+    kind: Annotated[str, AfterValidator(_kind)] = Field(default="text", alias="as")
     format: Literal["dateTime", "dateOnly"] | None = None
     choices: tuple[Plain, ...] | None = Field(default=None, strict=False, min_length=1)
     overflow: Literal["park", "truncate"] | None = None
@@ -393,9 +395,8 @@ def parse(data: object) -> Definition:
 
 def _sound_syncs(data: object) -> dict[str, SyncDefinition]:
     """The syncs of a definition that is not sound as a whole, those that are sound themselves."""
-    raw = data.get("syncs") if isinstance(data, Mapping) else None
     sound = {}
-    for name, sync in raw.items() if isinstance(raw, Mapping) else ():
+    for name, sync in _section(data, "syncs").items():
         try:
             sound[str(name)] = SyncDefinition.model_validate(sync)
         except ValidationError:
@@ -405,21 +406,26 @@ def _sound_syncs(data: object) -> dict[str, SyncDefinition]:
 
 def _cross_problems(data: object, syncs: Mapping[str, SyncDefinition]) -> list[Problem]:
     """What the parts of a definition say about each other and is not so."""
-    sections = data if isinstance(data, Mapping) else {}
     found: list[Problem] = []
+    for name in _section(data, "syncs"):
+        for section, path in (("postgres", ("syncs", name, "source")), ("graph", ("syncs", name, "target"))):
+            word = _section(data, *path).get(section)
+            known = [str(key) for key in _section(data, section)]
+            if isinstance(word, str) and word not in known:
+                sentence = f"{'.'.join(path)}.{section}: there is no '{word}' in {section}"
+                found.append(Problem((*path, section), sentence + problems.did_you_mean(word, known)))
     owners: dict[tuple[str, str, str], str] = {}
     for name, sync in syncs.items():
-        for section, word, path in (
-            ("postgres", sync.source.postgres, ("source", "postgres")),
-            ("graph", sync.target.graph, ("target", "graph")),
-        ):
-            known = [str(key) for key in sections.get(section) or ()]
-            if word not in known:
-                sentence = f"syncs.{name}.{'.'.join(path)}: there is no '{word}' in {section}"
-                found.append(Problem(("syncs", name, *path), sentence + problems.did_you_mean(word, known)))
         for title in sync.sharding().titles():
             list_of = (sync.target.graph, sync.target.site.lower(), title.lower())
             if owners.setdefault(list_of, name) != name:
                 sentence = f"syncs.{name}: the list '{title}' belongs to the sync {owners[list_of]}; one list, one sync"
                 found.append(Problem(("syncs", name), sentence))
     return found
+
+
+def _section(data: object, *path: str) -> Mapping[str, object]:
+    """The mapping at ``path``; empty where there is none."""
+    for part in path:
+        data = data.get(part) if isinstance(data, Mapping) else None
+    return data if isinstance(data, Mapping) else {}

@@ -5,6 +5,7 @@ rowtide.definition and rowtide.mapping; connectors.settings puts the file's line
 keys and what is allowed, never the value that stands there (it may be a secret).
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple, get_args
@@ -44,7 +45,7 @@ def dotted(path: Path) -> str:
 
 def from_validation(error: ValidationError, root: type[BaseModel]) -> list[Problem]:
     """A problem for each finding, in the file's terms."""
-    return [_problem(details, root) for details in error.errors(include_url=False, include_input=False)]
+    return [_problem(details, root) for details in error.errors(include_url=False)]
 
 
 _SENTENCES = {
@@ -65,7 +66,9 @@ def _problem(details: ErrorDetails, root: type[BaseModel]) -> Problem:
         case "missing":
             return Problem(path[:-1], f"{where} needs the key '{key}'")
         case "literal_error":
-            return Problem(path, f"{dotted(path)} must be {details.get('ctx', {}).get('expected', '')}")
+            allowed = str(details.get("ctx", {}).get("expected", ""))
+            close = did_you_mean(str(details["input"]), re.findall(r"'([^']*)'", allowed))
+            return Problem(path, f"{dotted(path)} must be {allowed}{close}")
         case kind:
             return Problem(path, f"{dotted(path) or 'the file'}: {_SENTENCES.get(kind, details['msg'])}")
 

@@ -1,0 +1,141 @@
+"""Reads ``rowtide.yaml`` and what it refers to.
+
+In: the path of a file; secret references. Out: `Loaded` (the definition with its source text), secrets as text.
+Called by the commands; nothing else reads the file (a running flow obeys what was applied). Rule: all problems of a
+file come together, each with ``file:line:``; no message ever shows a value, for it may be a secret.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from rowtide import definition as definitions
+from rowtide.definition import Definition
+from rowtide.errors import DefinitionError, UserError
+from rowtide.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A definition with the text it was read from, which `apply` stores beside it."""
+
+    definition: Definition
+    source_text: str
+    path: Path
+    tree: Any
+    """ruamel's tree: it knows the lines."""
+
+    def located(self, error: DefinitionError) -> DefinitionError:
+        """The same error with ``file:line:`` before each problem (those that compiling a sync found, say)."""
+        return _located(self.path, self.tree, error)
+
+
+def load(path: str | Path) -> Loaded:
+    """The definition in a file; DefinitionError with every problem of it."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError("no_definition", f"there is no {path}", "run `rowtide init`, or name it with -c") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError("no_definition", f"{path} cannot be read: {_reason(error)}") from error
+    tree = _parse(path, text)
+    try:
+        return Loaded(definitions.parse(_plain(tree)), text, path, tree)
+    except DefinitionError as error:
+        raise _located(path, tree, error) from error
+
+
+def resolve_secret(reference: str) -> str:
+    """The secret a reference (``env:NAME``, ``file:path``) names; UserError when it is not there."""
+    scheme, _, rest = reference.partition(":")
+    match scheme:
+        case "env":
+            value = os.environ.get(rest)
+            if not value:
+                raise UserError("secret_missing", f"the environment variable {rest} is not set", f"set {rest}")
+            return value
+        case "file":
+            return _read_secret(Path(rest))
+        case "vault":
+            raise UserError("not_available", "vault: references are not available yet", "use env:NAME or file:path")
+        case _:
+            raise UserError(
+                "secret_literal", "a secret must be a reference, never the secret itself", "use env:NAME or file:path"
+            )
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        value = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError("secret_missing", f"the secret file {path} cannot be read: {_reason(error)}") from error
+    if not value:
+        raise UserError("secret_missing", f"the secret file {path} is empty")
+    return value
+
+
+def _reason(error: Exception) -> str:
+    return str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8 text"
+
+
+def _parse(path: Path, text: str) -> Any:
+    try:
+        return YAML(typ="rt", pure=True).load(text)
+    except YAMLError as error:
+        raise DefinitionError(
+            "invalid_definition", f"{path}:{_line_of_error(error)}: {_yaml_sentence(error)}"
+        ) from None
+
+
+def _line_of_error(error: YAMLError) -> int:
+    mark = error.problem_mark or error.context_mark if isinstance(error, MarkedYAMLError) else None
+    return 1 if mark is None else int(mark.line) + 1
+
+
+def _yaml_sentence(error: YAMLError) -> str:
+    """What the parser says, without the lines it quotes (they may hold a secret)."""
+    said = str(error.problem or "") if isinstance(error, MarkedYAMLError) else ""
+    return f"not YAML: {said.splitlines()[0]}" if said and '"' not in said else "not YAML"
+
+
+def _plain(node: Any) -> Any:
+    """ruamel's tree as plain dicts, lists and scalars (its numbers and texts are subclasses that pydantic refuses)."""
+    if isinstance(node, CommentedMap):
+        return {_plain(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, CommentedSeq):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _located(path: Path, tree: Any, error: DefinitionError) -> DefinitionError:
+    found = [Problem(tuple(where), sentence) for where, sentence in error.problems]
+    located = sorted((_line(tree, problem.path), problem) for problem in found)
+    sentence = "\n".join(f"{path}:{line}: {problem.sentence}" for line, problem in located)
+    return DefinitionError(error.code, sentence or error.sentence, error.remedy, [problem for _, problem in located])
+
+
+def _line(tree: Any, path: Sequence[str | int]) -> int:
+    """The line of the deepest key of ``path`` that is there (1-based)."""
+    line, node = 1, tree
+    for part in path:
+        if isinstance(node, CommentedMap):
+            # A key may be a number in the file that the definition takes for text.
+            key = next((key for key in node if key == part or str(key) == str(part)), None)
+            if key is None:
+                break
+            line, node = int(node.lc.key(key)[0]) + 1, node[key]
+        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+            line, node = int(node.lc.item(part)[0]) + 1, node[part]
+        else:
+            break
+    return line
