@@ -233,10 +233,10 @@ def _to_success(command: Command, member: Member, mapping: FieldMapping, client_
         case UpdateItem(_, item_id, _, _):
             return Written(item_id, _etag_of(body), mapping.item_fields(body))
         case CreateItem() | MoveItem():
-            item_id = body.get("id")
-            if not isinstance(item_id, str | int) or not str(item_id):
+            made = body.get("id")
+            if not isinstance(made, str | int) or not str(made):
                 return Unknown("Graph's answer names no item")
-            return Written(str(item_id), _etag_of(body))
+            return Written(str(made), _etag_of(body))
         case LookAtItem():
             item = _to_item(body, mapping, client_id)
             return Unknown("Graph's answer cannot be read") if item is None else Found((item,))
