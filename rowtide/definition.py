@@ -7,108 +7,30 @@ are errors; what is not built yet is refused with a reason, never ignored; secre
 shows a value.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from rowtide import expressions, problems, sharding
-from rowtide.columns import Kind
+from rowtide import problems, sharding
 from rowtide.errors import DefinitionError
+from rowtide.notation import (
+    Duration,
+    Expression,
+    FieldKind,
+    FieldName,
+    Name,
+    Plain,
+    Secret,
+    ServerName,
+    Title,
+    Url,
+    matching,
+    not_yet,
+)
 from rowtide.problems import Problem
-
-KINDS: tuple[Kind, ...] = ("text", "note", "number", "boolean", "dateTime", "choice")
-KINDS_TO_COME = {"currency": "map it as number or text", "multichoice": "map it as text", "lookup": "map it as text",
-                 "user": "map it as text"}  # fmt: skip
-RESERVED_FIELDS = frozenset({
-    "rowtidekey", "id", "contenttype", "contenttypeid", "modified", "created", "author", "editor", "authorlookupid",
-    "editorlookupid", "linktitle", "linktitlenomenu", "attachments", "edit", "itemchildcount", "folderchildcount",
-    "appauthor", "appeditor", "appauthorlookupid", "appeditorlookupid", "docicon", "fileref", "fileleafref",
-    "fsobjtype", "guid", "order", "uniqueid", "workflowversion", "instanceid",
-})  # fmt: skip
-"""Columns SharePoint or Rowtide keeps itself, in lower case: SharePoint tells no case apart."""
-_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def parse_duration(text: object) -> timedelta:
-    """The duration ``<int>(ms|s|m|h|d)`` says; ValueError when it is none."""
-    match = re.fullmatch(r"(\d{1,9})(ms|s|m|h|d)", text) if isinstance(text, str) else None
-    if match is None:
-        raise PydanticCustomError("duration", "must be a duration such as 500ms, 10s, 5m, 12h or 90d")
-    return timedelta(**{_UNITS[match.group(2)]: int(match.group(1))})
-
-
-def duration_text(duration: timedelta) -> str:
-    """The shortest text `parse_duration` reads as ``duration``."""
-    milliseconds = duration // timedelta(milliseconds=1)
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
-        if milliseconds and milliseconds % size == 0:
-            return f"{milliseconds // size}{unit}"
-    return f"{milliseconds}ms"
-
-
-def _duration(value: object) -> timedelta:
-    return value if isinstance(value, timedelta) else parse_duration(value)
-
-
-def _secret(reference: str) -> str:
-    scheme, _, rest = reference.partition(":")
-    if scheme == "vault" and rest:
-        raise PydanticCustomError("secret", "vault: references are not available yet; use env:NAME or file:path")
-    if scheme not in {"env", "file"} or not rest:
-        raise PydanticCustomError("secret", "must be a reference (env:NAME or file:path), never the secret itself")
-    return reference
-
-
-def _matching(pattern: str, sentence: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise PydanticCustomError("shape", "{sentence}", {"sentence": sentence})
-        return text
-
-    return AfterValidator(check)
-
-
-def _not_yet(sentence: str) -> PydanticCustomError:
-    return PydanticCustomError("not_yet", "not available yet: {sentence}", {"sentence": sentence})
-
-
-def _expression(text: str) -> str:
-    try:
-        expressions.parse(text)
-    except DefinitionError as error:
-        raise PydanticCustomError("expression", "{sentence}", {"sentence": error.sentence}) from error
-    return text
-
-
-def _text(value: object) -> object:
-    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else value
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(duration_text, return_type=str)]
-Secret = Annotated[str, AfterValidator(_secret)]
-Expression = Annotated[str, AfterValidator(_expression)]
-Plain = Annotated[str, BeforeValidator(_text)]
-Url = Annotated[str, _matching(r"https?://[^\s/]+(/\S*)?", "must be an address beginning with https:// or http://")]
-ServerName = Annotated[
-    str, _matching(r"[a-z_][a-z0-9_]{0,62}", "must be lower-case letters, digits and _ (at most 63)")
-]
-Name = Annotated[str, _matching(r"[a-z][a-z0-9_-]{0,31}", "a name is a lower-case letter, then letters, digits, - or _ (at most 32)")]  # fmt: skip  # noqa: E501
-Title = Annotated[
-    str, _matching(r"\S(.{0,253}\S)?", "a list's title has 1 to 255 characters and no blanks at its ends")
-]
 
 
 class Section(BaseModel):
@@ -133,7 +55,7 @@ class RunDefinition(Section):
     """What a running process keeps and shows."""
 
     recovery_dir: str = "./.rowtide/recovery"
-    listen: Annotated[str, _matching(r".+:\d{1,5}", "must be address:port, such as 127.0.0.1:9464")] = "127.0.0.1:9464"
+    listen: Annotated[str, matching(r".+:\d{1,5}", "must be address:port, such as 127.0.0.1:9464")] = "127.0.0.1:9464"
     log: Literal["text", "json"] = "text"
 
 
@@ -169,7 +91,7 @@ class CredentialDefinition(Section):
     @model_validator(mode="after")
     def _one_way(self) -> "CredentialDefinition":
         if self.workload_identity is not None or self.managed_identity is not None:
-            raise _not_yet("identities of the platform; use client_secret or certificate")
+            raise not_yet("identities of the platform; use client_secret or certificate")
         if (self.client_secret is None) == (self.certificate is None):
             raise PydanticCustomError("credential", "needs exactly one of client_secret and certificate")
         return self
@@ -201,7 +123,7 @@ class SourceDefinition(Section):
     """A table. ``key`` None: its primary key."""
 
     postgres: str
-    table: Annotated[str, _matching(r"[^.\s]+\.[^.\s]+", "must be schema.table, such as public.orders")]
+    table: Annotated[str, matching(r"[^.\s]+\.[^.\s]+", "must be schema.table, such as public.orders")]
     key: tuple[str, ...] | None = Field(default=None, strict=False, min_length=1)
 
     @property
@@ -215,7 +137,7 @@ class TargetDefinition(Section):
     """A site."""
 
     graph: str
-    site: Annotated[str, _matching(r"[^\s:/]+(:/\S*)?", "must be a site such as contoso.sharepoint.com:/sites/ops")]
+    site: Annotated[str, matching(r"[^\s:/]+(:/\S*)?", "must be a site such as contoso.sharepoint.com:/sites/ops")]
 
 
 class ListsDefinition(Section):
@@ -241,30 +163,11 @@ class ListsDefinition(Section):
         return sharding.by_expression(self.by, map=self.map, default=self.default, name=self.name)
 
 
-def _field_name(name: str) -> str:
-    if name.lower() in RESERVED_FIELDS:
-        raise PydanticCustomError("field", "SharePoint or Rowtide keeps the column {name} itself", {"name": name})
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,31}", name):
-        raise PydanticCustomError(
-            "field", "a field is the API name of a column: a letter, then letters, digits and _ (at most 32)"
-        )
-    return name
-
-
-def _kind(kind: str) -> str:
-    if kind in KINDS_TO_COME:
-        raise _not_yet(f"kind {kind}; {KINDS_TO_COME[kind]} meanwhile")
-    if kind not in KINDS:
-        close = problems.did_you_mean(kind, KINDS)
-        raise PydanticCustomError("kind", "must be one of {kinds}{close}", {"kinds": ", ".join(KINDS), "close": close})
-    return kind
-
-
 class FieldDefinition(Section):
     """What a column becomes in the list; a plain name means kind text."""
 
-    field: Annotated[str, AfterValidator(_field_name)]
-    kind: Annotated[str, AfterValidator(_kind)] = Field(default="text", alias="as")
+    field: FieldName
+    kind: FieldKind = Field(default="text", alias="as")
     format: Literal["dateTime", "dateOnly"] | None = None
     choices: tuple[Plain, ...] | None = Field(default=None, strict=False, min_length=1)
     overflow: Literal["park", "truncate"] | None = None
@@ -289,7 +192,7 @@ class ConflictsDefinition(Section):
     @model_validator(mode="after")
     def _default_only(self) -> "ConflictsDefinition":
         if self.policy != "postgres_wins" or self.columns:
-            raise _not_yet("only push is, where PostgreSQL wins; leave conflicts out")
+            raise not_yet("only push is, where PostgreSQL wins; leave conflicts out")
         return self
 
 
@@ -303,10 +206,10 @@ class BreakerDefinition(Section):
 class ScheduleDefinition(Section):
     """When a sync is reconciled and delivered; stored, obeyed from a later release on."""
 
-    reconcile: (
-        Annotated[str, _matching(r"\S+( +\S+){4}", 'must be five fields of cron, such as "0 3 * * *"')] | None
-    ) = None
-    window: Annotated[str, _matching(r"\d\d:\d\d-\d\d:\d\d( \S+)?", 'must be such as "20:00-06:00 Europe/Berlin"')] | None = None  # fmt: skip  # noqa: E501
+    reconcile: Annotated[str, matching(r"\S+( +\S+){4}", 'must be five fields of cron, such as "0 3 * * *"')] | None = (
+        None
+    )
+    window: Annotated[str, matching(r"\d\d:\d\d-\d\d:\d\d( \S+)?", 'must be such as "20:00-06:00 Europe/Berlin"')] | None = None  # fmt: skip  # noqa: E501
 
 
 def _field(value: object) -> object:
@@ -326,16 +229,16 @@ class SyncDefinition(Section):
     fields: dict[str, Annotated[FieldDefinition, BeforeValidator(_field)]] = Field(min_length=1)
     conflicts: ConflictsDefinition = ConflictsDefinition()
     deletes: Literal["propagate", "ignore", "mark"] = "propagate"
-    poll: Annotated[str, _matching(r"\d+(ms|s|m|h|d)\.\.\d+(ms|s|m|h|d)", "must be such as 5s..60s")] = "5s..60s"
+    poll: Annotated[str, matching(r"\d+(ms|s|m|h|d)\.\.\d+(ms|s|m|h|d)", "must be such as 5s..60s")] = "5s..60s"
     breaker: BreakerDefinition = BreakerDefinition()
     schedule: ScheduleDefinition = ScheduleDefinition()
 
     @model_validator(mode="after")
     def _whole(self) -> "SyncDefinition":
         if self.direction != "push":
-            raise _not_yet(f"direction {self.direction}; leave it out or say push")
+            raise not_yet(f"direction {self.direction}; leave it out or say push")
         if self.deletes == "mark":
-            raise _not_yet("deletes: mark; say propagate or ignore")
+            raise not_yet("deletes: mark; say propagate or ignore")
         if (self.list is None) == (self.lists is None):
             raise PydanticCustomError("lists", "needs exactly one of list and lists")
         names = [definition.field for definition in self.fields.values()]
