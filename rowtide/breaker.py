@@ -6,8 +6,8 @@ flows.reconcile before it stages any. Rule: judged over all that wait, never ove
 nothing, a carried out one cannot be called back.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from rowtide.errors import SyncError
 
@@ -17,12 +17,16 @@ FEW = 5
 """Fewer deletions than this are never a catastrophe: a share of a list of four items says nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """``breaker:`` of a sync: deletions above this share of its pairs, or above this number, trip it."""
+class Limits(Protocol):
+    """``breaker:`` of a sync (`rowtide.definition.BreakerDefinition`)."""
 
-    share: float = 0.2
-    rows: int = 500
+    @property
+    def share(self) -> float:
+        """Deletions above this share of the sync's pairs trip it."""
+
+    @property
+    def rows(self) -> int:
+        """Deletions above this number trip it."""
 
 
 def judge_deletes(

@@ -23,7 +23,7 @@ class Opening:
 
     era: int
     since_lsn: int
-    mapping: str
+    mapping_version: int
 
 
 def next_phase(phase: Phase, unread: bool, passed: bool) -> Phase:
@@ -54,6 +54,6 @@ def why_wanted(covered: Opening | None, now: Opening) -> str | None:
         return "continuity of the stream was lost"
     if covered.since_lsn != now.since_lsn:
         return "changes passed by while the sync was not captured"
-    if covered.mapping != now.mapping:
+    if covered.mapping_version != now.mapping_version:
         return "the definition of the sync changed"
     return None

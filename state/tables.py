@@ -186,7 +186,7 @@ reconcile = Table(
     # What the pass covers (rowtide.reconcile.Opening).
     Column("era", BigInteger),
     Column("since_lsn", BigInteger),
-    Column("mapping", Text),
+    Column("mapping_version", Integer),
     Column("phase", Text),
     Column("after_key", ARRAY(Text)),
     Column("opening_xid", BigInteger, nullable=False, server_default=_ZERO),

@@ -10,7 +10,7 @@ security that would hide rows is an error, never fewer rows.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg import errors, sql
@@ -93,17 +93,28 @@ def read_snapshot(connection: Connection) -> Snapshot:
     return Snapshot.parse(row[0] if row else "")
 
 
-def read_page(connection: Connection, sync: CompiledSync, keyset: Keyset, after: Cursor | None, limit: int) -> Page:
-    """The next ``limit`` rows after the key ``after`` (from the first one: None), values as in `select_columns`."""
+def read_page(
+    connection: Connection,
+    sync: CompiledSync,
+    keyset: Keyset,
+    after: Cursor | None,
+    limit: int,
+    until: Cursor | None = None,
+) -> Page:
+    """The next ``limit`` rows, values as in `select_columns`, of those after the key ``after`` and not after ``until``.
+
+    None: from the table's first row, to its last.
+    """
+    bounds = [_bound(keyset, sign) for sign, key in ((">", after), ("<=", until)) if key is not None]
     query = sql.SQL("SELECT {} FROM {}{} ORDER BY {} LIMIT {}").format(
         _names(sync.select_columns),
         keyset.relation,
-        _after(keyset) if after is not None else sql.SQL(""),
+        sql.SQL(" WHERE ") + sql.SQL(" AND ").join(bounds) if bounds else sql.SQL(""),
         _names(keyset.columns),
         sql.Literal(limit),
     )
     with _translated(sync):
-        snapshot, rows = _read(connection, query, after or ())
+        snapshot, rows = _read(connection, query, [*(after or ()), *(until or ())])
     if len(rows) < limit:
         return Page(snapshot, rows, None)
     places = [sync.select_columns.index(column) for column in keyset.columns]
@@ -144,12 +155,12 @@ def _read_keyed(
 def _matching(keyset: Keyset) -> sql.Composed:
     """Rows whose key is among the given ones: one array of text per key column."""
     if len(keyset.columns) == 1 and not keyset.types[0].endswith("[]"):
-        array = sql.SQL("{}[]").format(sql.SQL(keyset.types[0]))
+        array = sql.SQL("{}[]").format(_type(keyset.types[0]))
         return sql.SQL("WHERE {} = ANY (CAST(%s::text[] AS {}))").format(sql.Identifier(keyset.columns[0]), array)
     names = [sql.Identifier(f"k{place}") for place in range(len(keyset.columns))]
     arrays = sql.SQL(", ").join([sql.SQL("%s::text[]")] * len(names))
     equal = [
-        sql.SQL("t.{} = CAST(asked.{} AS {})").format(sql.Identifier(column), name, sql.SQL(type_name))
+        sql.SQL("t.{} = CAST(asked.{} AS {})").format(sql.Identifier(column), name, _type(type_name))
         for column, name, type_name in zip(keyset.columns, names, keyset.types, strict=True)
     ]
     return sql.SQL("JOIN unnest({}) AS asked ({}) ON {}").format(
@@ -157,19 +168,26 @@ def _matching(keyset: Keyset) -> sql.Composed:
     )
 
 
-def _after(keyset: Keyset) -> sql.Composed:
-    bounds = sql.SQL(", ").join(sql.SQL("CAST(%s AS {})").format(sql.SQL(type_name)) for type_name in keyset.types)
-    return sql.SQL(" WHERE ({}) > ({})").format(_names(keyset.columns), bounds)
+def _bound(keyset: Keyset, sign: LiteralString) -> sql.Composed:
+    values = sql.SQL(", ").join(sql.SQL("CAST(%s AS {})").format(_type(type_name)) for type_name in keyset.types)
+    return sql.SQL("({}) " + sign + " ({})").format(_names(keyset.columns), values)
+
+
+def _type(name: str) -> sql.SQL:
+    """PostgreSQL's own name of a type, quoted by itself where that is needed."""
+    return sql.SQL(cast(LiteralString, name))
 
 
 def _names(columns: Sequence[str]) -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(column) for column in columns)
 
 
-# In one round trip. Row security off: a policy that would hide rows becomes an error.
+# In one round trip. Row security off: a policy that would hide rows becomes an error. A table that is being altered is
+# tried again later rather than waited for.
 _BEGIN = """
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL row_security = off;
+SET LOCAL lock_timeout = '2s';
 SELECT pg_current_snapshot()::text
 """
 

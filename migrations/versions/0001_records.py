@@ -122,7 +122,7 @@ CREATE TABLE rowtide.reconcile (
     owner TEXT,
     era BIGINT,
     since_lsn BIGINT,
-    mapping TEXT,
+    mapping_version INTEGER,
     phase TEXT,
     after_key TEXT[],
     opening_xid BIGINT DEFAULT 0 NOT NULL,
