@@ -10,7 +10,7 @@ security that would hide rows is an error, never fewer rows.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import errors, sql
@@ -175,7 +175,7 @@ def _bound(keyset: Keyset, sign: LiteralString) -> sql.Composed:
 
 def _type(name: str) -> sql.SQL:
     """PostgreSQL's own name of a type, quoted by itself where that is needed."""
-    return sql.SQL(cast(LiteralString, name))
+    return sql.SQL(name)
 
 
 def _names(columns: Sequence[str]) -> sql.Composed:
