@@ -81,7 +81,11 @@ def _cell(value: object) -> str:
 
 def error(problem: RowtideError, as_json: bool) -> int:
     """Say what went wrong, on stderr (and as the document with ``--json``); the exit code that goes with it."""
-    warn(f"error {problem.code}: {problem.sentence}")
+    first, *more = problem.sentence.splitlines() or [""]
+    # Several problems: each on a line of its own, so that editors find file:line at its beginning.
+    warn(f"error {problem.code}: {f'{len(more) + 1} problems' if more else first}")
+    for line in [first, *more] if more else []:
+        warn(line)
     if problem.remedy:
         warn(f"  {problem.remedy}")
     if as_json:

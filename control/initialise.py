@@ -64,8 +64,5 @@ def _proposals(dsn: str, tables: list[str]) -> list[template.SyncDraft]:
         for table in tables:
             schema, _, name = table.rpartition(".")
             schema = schema or "public"
-            columns = preflight.read_columns(connection, schema, name)
-            if not columns:
-                raise UserError("table_missing", f"{schema}.{name} is not a table this role can see.")
-            drafts.append(template.propose(f"{schema}.{name}", columns))
+            drafts.append(template.propose(f"{schema}.{name}", preflight.read_columns(connection, schema, name)))
         return drafts

@@ -16,6 +16,7 @@ from connectors import settings
 from connectors.postgres import source_sql
 from connectors.settings import Loaded
 from control import logs
+from rowtide.catalog import Catalog
 from rowtide.definition import Definition
 from rowtide.errors import StateRefused, UserError
 from state import db, definitions
@@ -54,9 +55,15 @@ def require_schema(loaded: Loaded) -> None:
         )
 
 
-def applied(connection: Connection) -> definitions.Applied:
-    """The applied definition; StateRefused when there is none yet."""
+def read_applied(connection: Connection) -> tuple[definitions.Applied, Catalog] | None:
+    """The applied definition and its catalog; None before the first `apply`."""
     found = definitions.read_applied(connection)
+    return None if found is None else (found, Catalog.from_applied(found.version, found.compiled))
+
+
+def require_applied(connection: Connection) -> tuple[definitions.Applied, Catalog]:
+    """The applied definition and its catalog; StateRefused when there is none yet."""
+    found = read_applied(connection)
     if found is None:
         raise StateRefused("not_applied", "No definition has been applied yet.", "Run `rowtide apply`.")
     return found

@@ -8,6 +8,7 @@ it asks for a reconcile.
 
 import getpass
 import socket
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -19,6 +20,9 @@ from rowtide.errors import UserError
 from state import definitions
 from state import reconcile as reconciles
 from state.db import Connection
+
+APPROVAL = timedelta(hours=1)
+"""How long the mass-delete breaker stays open once a person has said yes."""
 
 Sync = Annotated[str | None, typer.Argument(metavar="[SYNC]", help="A sync of the definition.")]
 Target = Annotated[str | None, typer.Option("--target", metavar="NAME", help="Every sync that writes to this graph.")]
@@ -58,7 +62,7 @@ def pause(
     loaded = load(config)
 
     def work(connection: Connection) -> list[str]:
-        syncs = chosen(require_applied(connection).definition, sync, target, every)
+        syncs = chosen(require_applied(connection)[1].definition, sync, target, every)
         definitions.pause(connection, syncs, "paused", reason or "Paused by hand.", whoever())
         return syncs
 
@@ -80,11 +84,10 @@ def resume(
     loaded = load(config)
 
     def work(connection: Connection) -> tuple[list[str], list[str]]:
-        syncs = chosen(require_applied(connection).definition, sync, target, every)
+        syncs = chosen(require_applied(connection)[1].definition, sync, target, every)
+        approved_for = APPROVAL if approve_deletes else None
         with connection.transaction():
-            states = definitions.sync_states(connection)
-            gaps = [name for name in syncs if name in states and not states[name].capture_on]
-            definitions.resume(connection, syncs, whoever(), approve_deletes)
+            gaps = definitions.resume(connection, syncs, whoever(), approved_for)
             for name in gaps:
                 reconciles.request(connection, name, "resumed after it was stopped at capture")
         return syncs, gaps

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why nothing moves, or that it does: a stable code and a sentence."""
@@ -41,6 +42,7 @@ class Facts:
     waiting: int = 0
     in_flight: int = 0
     parked: int = 0
+    observing: bool = False
     reconcile_state: str | None = None  # wanted | running | done
     reconcile_done: int | None = None
     reconcile_total: int | None = None
@@ -80,6 +82,12 @@ def _process(facts: Facts) -> Reason | None:
 
 def _state_database(facts: Facts) -> Reason | None:
     return Reason("state_problem", facts.state_problem) if facts.state_problem else None
+
+
+def _observing(facts: Facts) -> Reason | None:
+    if not facts.observing:
+        return None
+    return Reason("observe", f"The sync only observes (mode: observe): {_rows(facts.waiting)} would be written.")
 
 
 def _source(facts: Facts) -> Reason | None:
@@ -138,6 +146,7 @@ _CAUSES: tuple[Callable[[Facts], Reason | None], ...] = (
     _state_database,
     _source,
     _graph,
+    _observing,
     _throttled,
     _reconcile_problem,
     _quota,

@@ -1,0 +1,58 @@
+"""`rowtide validate`: is the definition sound?
+
+In: rowtide.yaml and, where it can be reached, the source. Out: every problem as ``file:line: sentence`` (exit 2), or
+what was checked. Called by the command line. Rule: nothing is changed anywhere; a source that cannot be reached is no
+problem of the definition, it is said on stderr.
+"""
+
+from typing import Annotated
+
+import typer
+
+from connectors.settings import Loaded
+from control import answer, compiled, options
+from control.opened import load, source
+from rowtide.errors import DefinitionError, RowtideError
+
+
+def validate(
+    config: options.Config = options.CONFIG,
+    offline: Annotated[bool, typer.Option("--offline", help="Check the file alone.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Check the definition: the file, and its tables when the source can be reached."""
+    try:
+        loaded = load(config)
+        columns, unreached = ({}, {}) if offline else _columns(loaded)
+        found = compiled.compile_known(loaded, columns)
+    except DefinitionError as error:
+        if not as_json:
+            raise
+        lines = error.sentence.splitlines()
+        answer.document({"valid": False, "problems": lines, "warnings": [], "unreached": {}})
+        raise typer.Exit(answer.USAGE) from error
+    if as_json:
+        answer.document({"valid": True, "problems": [], "warnings": found.doubts, "unreached": unreached})
+        return
+    for name, sentence in unreached.items():
+        answer.warn(f"tables of source {name} were not checked: {sentence}")
+    for doubt in found.doubts:
+        answer.warn(f"warning: {doubt}")
+    count = len(loaded.definition.syncs)
+    answer.say(
+        f"{config} is sound: {count} sync{'s' if count != 1 else ''}, {len(columns)} checked against their tables"
+    )
+
+
+def _columns(loaded: Loaded) -> tuple[compiled.Columns, dict[str, str]]:
+    """Columns of the tables that could be asked, and why others could not."""
+    definition = loaded.definition
+    columns: compiled.Columns = {}
+    unreached: dict[str, str] = {}
+    for name in sorted({sync.source.postgres for sync in definition.syncs.values()}):
+        try:
+            with source(definition, name) as connection:
+                columns |= compiled.read_columns(definition, name, connection)
+        except RowtideError as error:
+            unreached[name] = error.sentence
+    return columns, unreached
