@@ -1,0 +1,185 @@
+"""Takes due rows out of the outbox: quota first, rows second.
+
+In: resource units from the budget of each graph, the syncs that may deliver, a LISTEN on ``rowtide_due``. Out: `Work`
+per lane, drained by the `due` input; what cannot be claimed stays in the outbox, absorbing changes. Called by
+connectors.outbox and flows.runtime. Rule: never a row in hand without the quota to send it (DESIGN section 3.6), and
+no deletion before the mass-delete breaker has judged all that wait.
+"""
+
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from rowtide.commands import Outcome, Release, Work
+from rowtide.errors import RowtideError
+from rowtide.keys import LANES, lane_of
+from state import db, outbox
+from state.db import Link
+
+log = structlog.get_logger()
+
+WRITE_RU = 2
+"""Resource units a row is claimed with: one write (reference graph.md section 4)."""
+
+LEASE_S = 120.0
+MAX_IN_FLIGHT = 400
+MAX_CLAIM = 100
+IDLE_POLL_S = 0.5
+
+
+class Quota(Protocol):
+    """The part of a graph's budget that claiming needs."""
+
+    def take(self, wanted: int, least: int, timeout_s: float, stop: threading.Event) -> int:
+        """Up to ``wanted`` resource units, waiting at most ``timeout_s`` for the ``least``; 0 when there are none."""
+
+    def refund(self, ru: float) -> None:
+        """Units that were taken and not spent."""
+
+
+class Claimer:
+    """One background thread a process; `own` a lane, then `take` its works; `finished` makes room again."""
+
+    def __init__(
+        self,
+        dsn: str,
+        owner: str,
+        quotas: Mapping[str, Quota],
+        deliverable: Callable[[], Mapping[str, Sequence[str]]],
+        lists: Callable[[], Mapping[str, Mapping[str, str]]],
+        complete: Callable[[list[Work]], tuple[list[Work], list[Outcome]]],
+        admit: Callable[[Link, Sequence[str]], Sequence[str]],
+    ) -> None:
+        self._dsn = dsn
+        self._link = Link(dsn, "rowtide due")
+        self._owner = owner
+        self._quotas = quotas
+        self._deliverable = deliverable
+        self._lists = lists
+        self._complete = complete
+        self._admit = admit
+        self._lanes: set[int] = set()
+        self._queues: dict[int, deque[Work]] = {lane: deque() for lane in range(LANES)}
+        self._in_flight = 0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rowtide-due", daemon=True)
+        self._listener = threading.Thread(target=self._listen, name="rowtide-due-listen", daemon=True)
+        self.problem: RowtideError | None = None
+
+    def start(self) -> None:
+        """Void the leases of an earlier process of this name, then begin to claim."""
+        self._thread.start()
+        self._listener.start()
+
+    def own(self, lane: int) -> None:
+        """Claim rows of this lane from now on."""
+        self._lanes.add(lane)
+        self._wake.set()
+
+    def take(self, lane: int) -> list[Work]:
+        """Everything claimed for the lane since the last call; never blocks."""
+        queue = self._queues[lane]
+        works = []
+        while queue:
+            works.append(queue.popleft())
+        return works
+
+    def finished(self, count: int) -> None:
+        """So many works have been settled, released or parked."""
+        with self._lock:
+            self._in_flight -= count
+        self._wake.set()
+
+    def unsent(self) -> list[Outcome]:
+        """Releases of works that were claimed and not taken: nothing was sent for them."""
+        return [Release(work, 0.0, unknown=False) for lane in self._queues for work in self.take(lane)]
+
+    @property
+    def in_flight(self) -> int:
+        """Rows claimed by this process and not settled yet."""
+        return self._in_flight
+
+    def stop(self) -> None:
+        """End the threads; what was claimed and never sent is handed back as known not applied."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(1.0)
+        self._link.close()
+
+    def _run(self) -> None:
+        voided = False
+        while not self._stop.is_set():
+            self._wake.clear()
+            try:
+                if not voided:
+                    self._link.run(lambda connection: outbox.void_leases(connection, self._owner))
+                    voided = True
+                claimed = sum(self._claim(graph, syncs) for graph, syncs in self._deliverable().items() if syncs)
+                self.problem = None
+            except RowtideError as error:
+                if self.problem is None or self.problem.sentence != error.sentence:
+                    log.warning("claiming waits", code=error.code, problem=error.sentence)
+                self.problem = error
+                claimed = 0
+                self._stop.wait(0.5)
+            if not claimed:
+                self._wake.wait(IDLE_POLL_S)
+
+    def _claim(self, graph: str, syncs: Sequence[str]) -> int:
+        room = min(MAX_CLAIM, MAX_IN_FLIGHT - self._in_flight)
+        if room <= 0 or not self._lanes:
+            return 0
+        quota = self._quotas[graph]
+        granted = quota.take(room * WRITE_RU, WRITE_RU, IDLE_POLL_S, self._stop)
+        limit = granted // WRITE_RU
+        if limit == 0:
+            quota.refund(granted)
+            return 0
+        works: list[Work] = []
+        try:
+            admitted = self._admit(self._link, syncs)
+            works = self._link.run(lambda connection: self._lease(connection, admitted, limit)) if admitted else []
+        finally:
+            quota.refund(granted - WRITE_RU * len(works))
+        self._hand_on(works, quota)
+        return len(works)
+
+    def _lease(self, connection: db.Connection, syncs: Sequence[str], limit: int) -> list[Work]:
+        token = uuid.uuid4().hex
+        lanes, lists = sorted(self._lanes), self._lists()
+        return outbox.claim(connection, syncs, lanes, limit, self._owner, token, LEASE_S, lists)
+
+    def _hand_on(self, works: list[Work], quota: Quota) -> None:
+        try:
+            ready, waiting = self._complete(works)
+        except RowtideError:
+            # Nothing was sent: every row goes back as it was, and the problem is shown.
+            back: list[Outcome] = [Release(work, 1.0, unknown=False) for work in works]
+            self._link.run(lambda connection: outbox.settle(connection, back))
+            quota.refund(WRITE_RU * len(works))
+            raise
+        if waiting:
+            self._link.run(lambda connection: outbox.settle(connection, waiting))
+            quota.refund(WRITE_RU * len(waiting))
+        with self._lock:
+            self._in_flight += len(ready)
+        for work in ready:
+            self._queues[lane_of(work.desired.sync, work.desired.key)].append(work)
+
+    def _listen(self) -> None:
+        """Wake the claiming thread whenever something was staged."""
+        while not self._stop.is_set():
+            try:
+                with db.connect(self._dsn, "rowtide listen") as connection, db.translated():
+                    connection.execute("LISTEN rowtide_due")
+                    while not self._stop.is_set():
+                        for _ in connection.notifies(timeout=1.0, stop_after=1):
+                            self._wake.set()
+            except RowtideError:
+                self._stop.wait(1.0)  # the slow poll goes on meanwhile

@@ -1,0 +1,42 @@
+"""Every metric of Rowtide in one place, served by each process itself.
+
+In: counts that lower layers return; callers record them here. Out: Prometheus text on ``run.listen``. Rule: names and
+labels are constants (`rowtide_` prefix, base units, syncs and graphs as labels, never keys or values).
+"""
+
+import structlog
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
+
+log = structlog.get_logger()
+
+CHANGES = Counter("rowtide_changes_total", "Row changes staged in the outbox", ["sync"])
+MERGED = Counter("rowtide_changes_merged_total", "Row changes that met a waiting row", [])
+DROPPED = Counter("rowtide_changes_replayed_total", "Row changes dropped as replays", [])
+DELIVERED = Counter("rowtide_rows_delivered_total", "Rows settled", ["sync"])
+WRITES = Counter("rowtide_list_writes_total", "Requests that changed a list", ["sync"])
+SUPPRESSED = Counter("rowtide_rows_suppressed_total", "Rows that needed no write", ["sync"])
+PARKED = Counter("rowtide_rows_parked_total", "Rows set aside", ["sync"])
+FOREIGN_EDITS = Counter("rowtide_foreign_edits_total", "Edits of others met by a push", ["sync"])
+LATENCY = Histogram(
+    "rowtide_delivery_seconds",
+    "Commit in PostgreSQL to the write acknowledged and recorded",
+    ["sync"],
+    buckets=(0.1, 0.2, 0.4, 0.8, 1.5, 3, 6, 15, 30, 60, 120, 300, 900, 3600),
+)
+RU_USED = Gauge("rowtide_graph_ru_used", "Resource units used since the process started", ["graph"])
+GATE = Gauge("rowtide_graph_gate_seconds", "Seconds until a throttled graph may be asked again", ["graph"])
+IN_FLIGHT = Gauge("rowtide_rows_in_flight", "Rows claimed by this process and not settled yet")
+
+_served: set[str] = set()
+
+
+def serve(listen: str) -> None:
+    """Serve ``/metrics`` at ``address:port`` (once a process); a taken port is said and does no harm."""
+    if listen in _served:
+        return
+    address, _, port = listen.rpartition(":")
+    try:
+        start_http_server(int(port), address or "127.0.0.1", registry=REGISTRY)
+        _served.add(listen)
+    except OSError as error:
+        log.warning("metrics not served", listen=listen, problem=error.strerror)

@@ -1,0 +1,60 @@
+"""The mass-delete breaker before claims: which syncs may claim, and which are paused first.
+
+In: the syncs about to claim. Out: those that may. Called by connectors.claimer through flows.runtime. Rule: deletions
+are judged over what *waits*, before the first of them is carried out (DESIGN section 5); a tripped breaker pauses the
+sync and asks.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from rowtide import breaker
+from rowtide.mapping import CompiledSync
+from state import definitions, ledger, outbox
+from state.db import Connection, Link
+from state.definitions import SyncState
+
+log = structlog.get_logger()
+
+COUNT_AGAIN_S = 30.0
+"""Counting a million pairs takes a while; the number of pairs only has to be about right."""
+
+
+class Admission:
+    """`admit` filters the syncs of one claim."""
+
+    def __init__(
+        self, compiled_of: Callable[[str], CompiledSync], states: Callable[[], Mapping[str, SyncState]]
+    ) -> None:
+        self._compiled_of = compiled_of
+        self._states = states
+        self._live: dict[str, tuple[float, int]] = {}
+
+    def admit(self, link: Link, syncs: Sequence[str]) -> list[str]:
+        """The syncs whose waiting deletions are few, or approved; the others are paused with the reason."""
+        waiting = link.run(lambda connection: outbox.waiting_deletes(connection, syncs))
+        return [sync for sync in syncs if not waiting.get(sync) or self._may(link, sync, waiting[sync])]
+
+    def _may(self, link: Link, sync: str, deletes: int) -> bool:
+        compiled = self._compiled_of(sync)
+        if compiled.deletes != "propagate" or deletes < breaker.FEW:
+            return True
+        pairs = link.run(lambda connection: self._live_pairs(connection, sync))
+        state = self._states().get(sync)
+        approved_until = state.deletes_approved_until if state is not None else None
+        tripped = breaker.judge_deletes(sync, deletes, pairs, compiled.breaker, approved_until, datetime.now(UTC))
+        if tripped is None:
+            return True
+        log.warning("sync paused", sync=sync, code=tripped.code, problem=tripped.sentence)
+        link.run(lambda c: definitions.pause(c, [sync], tripped.code, tripped.sentence, "breaker"))
+        return False
+
+    def _live_pairs(self, connection: Connection, sync: str) -> int:
+        at, live = self._live.get(sync, (-COUNT_AGAIN_S, 0))
+        if time.monotonic() - at > COUNT_AGAIN_S:
+            live = ledger.live_count(connection, sync)
+            self._live[sync] = (time.monotonic(), live)
+        return live

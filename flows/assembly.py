@@ -1,0 +1,179 @@
+"""How a process is put together from an applied definition: readers, graph settings, completion, health.
+
+In: a `Runtime` and its definition. Out: parts ready to start. Called by flows.runtime. Rule: secrets are resolved
+where they are used and kept nowhere else; what crosses two connectors meets here, not in one of them.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from connectors.postgres import rows
+from connectors.postgres.chunk_queue import Place
+from connectors.postgres.continuity import NewEra, System
+from connectors.postgres.reader import Reader, ReaderSettings
+from connectors.postgres.source_sql import open_source
+from connectors.settings import resolve_secret
+from rowtide.commands import Outcome, ParkRow, Release, Work
+from rowtide.errors import RowtideError
+from state import cursors, outbox, progress
+from state import reconcile as reconciles
+from state.db import Connection, Link
+
+if TYPE_CHECKING:
+    from flows.runtime import Runtime, Tally
+
+NOT_YET_S = 0.1
+"""A row whose transaction is streamed but not visible yet is read again this soon."""
+
+
+class CursorStore:
+    """The slot's cursor in the state database, as the reader wants it."""
+
+    def __init__(self, runtime: "Runtime", postgres: str) -> None:
+        self._runtime = runtime
+        self._postgres = postgres
+        self._slot = runtime.slot_of(postgres)
+        self._links = threading.local()
+
+    def _run(self, act: Callable[[Connection], Any]) -> Any:
+        if not hasattr(self._links, "link"):
+            self._links.link = Link(self._runtime.state_dsn, "rowtide cursor")
+        return self._links.link.run(act)
+
+    def read(self) -> cursors.SlotCursor | None:
+        """The durable cursor."""
+        found: cursors.SlotCursor | None = self._run(lambda connection: cursors.read_slot(connection, self._slot))
+        return found
+
+    def open_era(self, place: Place, system: System, reason: NewEra) -> None:
+        """In one transaction: a new era at ``place`` and a reconcile of every sync of this PostgreSQL."""
+        self._run(lambda connection: self._open_era(connection, place, system, reason))
+
+    def _open_era(self, connection: Connection, place: Place, system: System, reason: NewEra) -> None:
+        cursor = cursors.SlotCursor(
+            self._slot, place.era, place.lsn, system.system_id, system.timeline, place.era, place.lsn
+        )
+        with connection.transaction():
+            cursors.open_slot(connection, cursor)
+            for name, sync in self._runtime.catalog.syncs.items():
+                if sync.postgres == self._postgres:
+                    reconciles.request(connection, name, reason.reason)
+
+    def advance(self, era: int, lsn: int) -> None:
+        """Everything up to ``lsn`` is staged."""
+        self._run(lambda connection: cursors.advance_slot(connection, self._slot, era, lsn))
+
+
+def reader(runtime: "Runtime", postgres: str) -> Reader:
+    """The reader of a PostgreSQL's slot."""
+    definition = runtime.definition
+    source = definition.postgres[postgres]
+    settings = ReaderSettings(
+        read_dsn=lambda: resolve_secret(source.dsn),
+        slot=definition.slot(postgres),
+        publication=definition.publication(postgres),
+        heartbeat_s=source.heartbeat.total_seconds(),
+        heal=source.on_gap == "heal",
+        failover=source.failover,
+    )
+    return Reader(settings, CursorStore(runtime, postgres))
+
+
+class Completer:
+    """Rows that cannot be decided from outbox and ledger are read anew, written back and left for the next claim.
+
+    A claim is only ever sent for what its own ``sent`` entry says; that is why a completed row is claimed again.
+    """
+
+    def __init__(self, runtime: "Runtime") -> None:
+        self._runtime = runtime
+        self._state = Link(runtime.state_dsn, "rowtide complete")
+        self._sources: dict[str, Any] = {}
+
+    def __call__(self, works: list[Work]) -> tuple[list[Work], list[Outcome]]:
+        """Works that can be delivered, and releases for those whose transaction is not visible yet."""
+        ready = [work for work in works if not self._runtime.needs_reading(work)]
+        missing = [work for work in works if self._runtime.needs_reading(work)]
+        if not missing:
+            return ready, []
+        back: list[Outcome] = []
+        catalog = self._runtime.catalog
+        for postgres in sorted({catalog.syncs[work.desired.sync].postgres for work in missing}):
+            of_source = [work for work in missing if catalog.syncs[work.desired.sync].postgres == postgres]
+            completed: list[Work] = []
+            for answer in self._read(postgres, of_source):
+                if isinstance(answer, rows.NotYet):
+                    back.append(Release(answer.work, NOT_YET_S, unknown=False))
+                elif isinstance(answer, ParkRow):
+                    back.append(answer)
+                else:
+                    completed.append(answer)
+            self._state.run(lambda connection, done=completed: outbox.complete(connection, done))
+        return ready, back
+
+    def _read(self, postgres: str, works: Sequence[Work]) -> Sequence[rows.Answer]:
+        connection = self._sources.get(postgres)
+        if connection is None or connection.closed:
+            dsn = resolve_secret(self._runtime.definition.postgres[postgres].dsn)
+            connection = self._sources[postgres] = open_source(dsn, "rowtide complete")
+        try:
+            reader = self._runtime.readers.get(postgres)
+            era = reader.era or None if reader is not None else None
+            return rows.read_anew(connection, self._runtime.catalog, works, era)
+        except RowtideError:
+            connection.close()
+            raise
+
+
+def deltas(tallies: Mapping[str, "Tally"]) -> list[progress.Delta]:
+    """The counts of a second as `state.progress` adds them up."""
+    return [
+        progress.Delta(
+            sync,
+            changes=tally.changes,
+            delivered=tally.delivered,
+            writes=tally.writes,
+            suppressed=tally.suppressed,
+            foreign_edits=tally.foreign_edits,
+            ru_used=tally.ru_used,
+            latencies_ms=tuple(tally.latencies_ms),
+        )
+        for sync, tally in tallies.items()
+    ]
+
+
+def health(runtime: "Runtime") -> dict[str, Any]:
+    """What `status` shows of this process; the shape is state.processes'."""
+    sources = {
+        reader.settings.slot: {
+            "problem": _problem(reader.trouble),
+            "era": reader.era,
+            "lsn": reader.place.lsn if reader.place is not None else 0,
+            "connected": reader.streaming,
+        }
+        for reader in runtime.readers.values()
+    }
+    graphs = {}
+    for name, writer in runtime.writers.items():
+        gate_s = runtime.budgets[name].gate_s()
+        gate_until = (datetime.now(UTC) + timedelta(seconds=gate_s)).isoformat() if gate_s else None
+        graphs[name] = {
+            "problem": {"code": "graph", "sentence": writer.problem} if writer.problem else None,
+            "lists": dict(writer.list_problems),
+            "gate_until": gate_until,
+            "ru_used": writer.counters.ru_used,
+            "requests": writer.counters.requests,
+            "throttled": writer.counters.throttled,
+        }
+    return {
+        "source": sources,
+        "graph": graphs,
+        "reconcile": runtime.reconciler.health() if runtime.reconciler is not None else {},
+        "due": {"in_flight": runtime.claimer.in_flight, "problem": _problem(runtime.claimer.problem)},
+    }
+
+
+def _problem(error: RowtideError | None) -> dict[str, str] | None:
+    return None if error is None else {"code": error.code, "sentence": error.sentence}

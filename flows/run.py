@@ -1,0 +1,164 @@
+"""`rowtide run`: one process of the flow, from the first connection to exit code 0.
+
+In: the loaded definition file (for the state database's address), roles, process id and peers. Out: an exit code.
+Called by control. Rule: what is not there is waited for with a clear line on stderr; SIGTERM ends everything within
+two seconds with code 0; the applied definition is obeyed, not the file (DESIGN section 10).
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+import psycopg
+import structlog
+from bytewax._bytewax import cli_main
+from bytewax.errors import BytewaxRuntimeError
+from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError
+
+from connectors import metrics
+from connectors.settings import Loaded, resolve_secret
+from flows import recovery, sync
+from flows.runtime import Runtime, Stopped
+from flows.watcher import View, read_view
+from rowtide.errors import Retry, RowtideError, StateRefused, Stop, reaction_to
+from state import db
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+EPOCH = timedelta(milliseconds=500)
+ROLES = frozenset({"capture", "deliver"})
+_STORE_ERRORS = (InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError)
+
+
+def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0, addresses: Sequence[str] = ()) -> int:
+    """Run until SIGTERM or SIGINT (0) or until nothing can go on (1); errors a person can mend are waited out."""
+    stop = threading.Event()
+    with _signals(stop):
+        dsn = resolve_secret(config.definition.state.dsn)
+        link = db.Link(dsn, "rowtide run")
+        lock = None
+        try:
+            view = _wait_for(stop, lambda: link.run(lambda connection: read_view(connection, None)))
+            lock = _wait_for(stop, lambda: _lock_identity(dsn, roles, process_id))
+            if view is None or lock is None:
+                return 0
+            return _run_flow(config, dsn, view, roles, process_id, addresses, stop)
+        finally:
+            link.close()
+            if lock is not None:
+                lock.close()
+
+
+def _run_flow(
+    config: Loaded,
+    dsn: str,
+    view: View,
+    roles: frozenset[str],
+    process_id: int,
+    addresses: Sequence[str],
+    stop: threading.Event,
+) -> int:
+    directory = _recovery_directory(config, roles)
+    while True:
+        runtime = Runtime(dsn, view, roles, process_id, stop)
+        metrics.serve(view.catalog.definition.run.listen)
+        recovery_config = recovery.prepare(directory, sync.names(runtime))
+        runtime.start()
+        log.info("running", version=view.catalog.version, roles=",".join(sorted(roles)), syncs=len(view.catalog.syncs))
+        started = time.monotonic()
+        try:
+            cli_main(
+                sync.build(runtime),
+                workers_per_process=1,
+                process_id=process_id if addresses else None,
+                addresses=list(addresses) or None,
+                epoch_interval=EPOCH,
+                recovery_config=recovery_config,
+            )
+        except _STORE_ERRORS as error:
+            recovery.wipe(directory, type(error).__name__)
+            continue
+        except BytewaxRuntimeError as error:
+            return _ended_by(error, stop)
+        finally:
+            runtime.close()
+        log.info("stopped", after_s=round(time.monotonic() - started, 1))
+        return 0
+
+
+def _ended_by(error: BaseException, stop: threading.Event) -> int:
+    """The exit code of a flow that an exception ended; a supervisor restarts it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, Stopped) and stop.is_set():
+            return 0
+        if isinstance(cause, RowtideError):
+            log.error("flow stopped", code=cause.code, problem=cause.sentence, remedy=cause.remedy)
+            return 1
+        cause = cause.__cause__ or cause.__context__
+    log.exception("flow stopped by an unexpected error", exc_info=error)
+    return 1
+
+
+def _recovery_directory(config: Loaded, roles: frozenset[str]) -> Path:
+    """Different roles are different clusters with stores of their own."""
+    directory = Path(config.definition.run.recovery_dir)
+    if not directory.is_absolute():
+        directory = config.path.parent / directory
+    return directory if roles == ROLES else directory / "-".join(sorted(roles))
+
+
+def _wait_for(stop: threading.Event, act: Callable[[], T]) -> T | None:
+    """The result of ``act``; what can be mended outside is waited for, with one line when the problem changes."""
+    wait_s, said = 0.0, ""
+    while not stop.is_set():
+        try:
+            return act()
+        except RowtideError as error:
+            reaction = reaction_to(error)
+            if isinstance(reaction, Stop) or not isinstance(reaction, Retry):
+                raise
+            wait_s = min(max(wait_s * 2, reaction.first_s), reaction.most_s)
+            if error.sentence != said:
+                said = error.sentence
+                log.warning("waiting", code=error.code, problem=error.sentence, remedy=error.remedy)
+            stop.wait(wait_s)
+    return None
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set the flag; every source ends at its next call."""
+
+    def ask(signum: int, _frame: FrameType | None) -> None:
+        log.info("stopping", signal=signal.Signals(signum).name)
+        stop.set()
+
+    before = {signum: signal.signal(signum, ask) for signum in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _lock_identity(dsn: str, roles: frozenset[str], process_id: int) -> psycopg.Connection:
+    """A connection that holds the advisory lock of this process id and these roles; refused while another holds it."""
+    connection = db.connect(dsn, "rowtide identity")
+    name = f"rowtide:{','.join(sorted(roles))}:{process_id}"
+    [(held,)] = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name]).fetchall()
+    if not held:
+        connection.close()
+        raise StateRefused(
+            "process_id_taken",
+            f"Another Rowtide process with id {process_id} and these roles is running.",
+            "Stop it, or give this one another --process-id.",
+        )
+    return connection

@@ -1,0 +1,123 @@
+"""Claiming due rows: leases by the database's clock, and what the ledger knows of them.
+
+In: the syncs and lanes a process may claim for, how many rows its quota pays. Out: `Work`s. Called by
+connectors.claimer (as `outbox.claim`). Rules: highest priority first, a tenth for the lowest class so that nothing
+starves; the claim itself writes down what it may send (`sent`); ledger rows are read in a *second* statement, because
+a join could show an older ledger than the row that was waited for.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from rowtide.commands import Desired, Sent, Work
+from rowtide.position import Position
+from state import failpoints, ledger
+from state.db import Connection
+
+Lists = Mapping[str, Mapping[str, str]]
+"""Sync -> list title -> list id, as the applied definition has them."""
+
+# Picked lane by lane, so that each pick walks its index in order and reads no more rows than it takes.
+CLAIM = """
+WITH high AS MATERIALIZED (
+    SELECT p.* FROM unnest(%(syncs)s::text[]) AS s (sync) CROSS JOIN unnest(%(lanes)s::int[]) AS n (lane)
+    CROSS JOIN LATERAL (
+        SELECT o.sync, o.key, o.priority, o.due_at FROM rowtide.outbox o
+         WHERE o.sync = s.sync AND o.lane = n.lane AND o.state = 'waiting' AND o.due_at <= now()
+           AND (o.lease_until IS NULL OR o.lease_until < now())
+         ORDER BY o.priority, o.due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED) p
+), low AS MATERIALIZED (
+    SELECT p.* FROM unnest(%(syncs)s::text[]) AS s (sync) CROSS JOIN unnest(%(lanes)s::int[]) AS n (lane)
+    CROSS JOIN LATERAL (
+        SELECT o.sync, o.key, o.priority, o.due_at FROM rowtide.outbox o
+         WHERE o.sync = s.sync AND o.lane = n.lane AND o.state = 'waiting' AND o.due_at <= now()
+           AND (o.lease_until IS NULL OR o.lease_until < now())
+           AND o.priority = 3
+         ORDER BY o.priority, o.due_at LIMIT %(low)s FOR UPDATE SKIP LOCKED) p
+     ORDER BY p.due_at LIMIT %(low)s
+), due AS (
+    SELECT sync, key FROM low UNION
+    (SELECT sync, key FROM high ORDER BY priority, due_at LIMIT %(limit)s - (SELECT count(*) FROM low))
+)
+UPDATE rowtide.outbox o
+   SET lease_token = %(token)s, lease_owner = %(owner)s,
+       lease_until = clock_timestamp() + %(lease_s)s * interval '1 second',
+       sent = o.sent || jsonb_build_object('token', %(token)s::text, 'op', o.op, 'fields', o.fields,
+                'list_id', %(lists)s::jsonb -> o.sync ->> o.target, 'at', clock_timestamp())
+  FROM due WHERE o.sync = due.sync AND o.key = due.key
+RETURNING o.sync, o.key, o.op, o.target, %(lists)s::jsonb -> o.sync ->> o.target, o.fields, o.partial, o.era, o.lsn,
+          o.ordinal, o.xid, o.mapping_version, o.revision, o.lease_until, o.priority, o.attempts, o.committed_at, o.sent
+"""
+
+LEDGER = f"""
+SELECT l.sync, l.key, {ledger.COLUMNS}
+  FROM unnest(%s::text[], %s::text[]) AS n (sync, key)
+  JOIN rowtide.ledger l ON l.sync = n.sync AND l.key = n.key
+"""
+
+
+def claim(
+    conn: Connection,
+    syncs: Sequence[str],
+    lanes: Sequence[int],
+    limit: int,
+    owner: str,
+    token: str,
+    lease_s: float,
+    lists: Lists,
+) -> list[Work]:
+    """Lease up to ``limit`` due rows for ``lease_s`` seconds under ``token`` (unique to this call)."""
+    # Of a small claim, every tenth (by its random token) takes one of the lowest class.
+    low = limit // 10 + (int(token[:8], 16) % 10 < limit % 10) if limit > 1 else 0
+    parameters = {
+        "syncs": list(syncs), "lanes": list(lanes), "limit": limit, "low": low, "owner": owner, "token": token,
+        "lease_s": lease_s, "lists": Jsonb({sync: dict(titles) for sync, titles in lists.items()}),
+    }  # fmt: skip
+    rows = conn.execute(CLAIM, parameters).fetchall()
+    failpoints.hit(failpoints.CLAIM_AFTER_LEASE)
+    if not rows:
+        return []
+    found = conn.execute(LEDGER, [[row[0] for row in rows], [row[1] for row in rows]]).fetchall()
+    pairs = {(row[0], row[1]): ledger.to_pair(row[2:]) for row in found}
+    works = [Work(_desired(row, token), pairs.get((row[0], row[1]))) for row in rows]
+    return sorted(works, key=lambda work: (work.desired.priority, work.desired.committed_at))
+
+
+def _desired(row: Sequence[Any], token: str) -> Desired:
+    sync, key, op, target, list_id, fields, partial, era, lsn, ordinal, xid, version, revision, until = row[:14]
+    priority, attempts, committed_at, sent = row[14:]
+    return Desired(
+        sync=sync,
+        key=key,
+        op=op,
+        target=target,
+        list_id=list_id,
+        fields=fields or {},
+        partial=partial,
+        position=Position(era, lsn, ordinal),
+        xid=xid,
+        mapping_version=version,
+        revision=revision,
+        token=token,
+        lease_until=until,
+        priority=priority,
+        attempts=attempts,
+        committed_at=committed_at,
+        sent=tuple(_sent(one) for one in sent if one["token"] != token),
+    )
+
+
+def _sent(stored: Mapping[str, Any]) -> Sent:
+    at = datetime.fromisoformat(stored["at"])
+    return Sent(stored["token"], stored["op"], stored["list_id"], stored["fields"], at)
+
+
+def void_leases(conn: Connection, owner: str) -> int:
+    """Give up every lease of ``owner``: it is the caller, and an earlier process of its name is dead."""
+    return conn.execute(
+        "UPDATE rowtide.outbox SET lease_token = NULL, lease_owner = NULL, lease_until = NULL WHERE lease_owner = %s",
+        [owner],
+    ).rowcount

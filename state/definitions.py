@@ -1,0 +1,157 @@
+"""What was applied, and what people decided about each sync: tables ``definition`` and ``sync``.
+
+In: the compiled definition of `apply`; pause and resume by a person, a breaker or capture. Out: the applied version,
+the state of each sync. Called by flows.watcher, flows.runtime, control. Rule: versions only grow; whatever changes
+here is announced on `CONTROL`, so that a running flow obeys within two seconds.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from state.db import Connection
+
+CONTROL = "rowtide_control"
+"""The channel notified when a definition is applied or a sync's state changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """An applied definition: its compiled JSON and the text it came from."""
+
+    version: int
+    hash: str
+    compiled: dict[str, Any]
+    source_text: str
+    applied_at: datetime
+    applied_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncState:
+    """A row of table ``sync``. ``capture_on`` false: its changes pass by, and resuming it is a reconcile."""
+
+    sync: str
+    state: str
+    reason_code: str | None
+    reason: str | None
+    changed_by: str
+    changed_at: datetime
+    capture_on: bool
+    since_era: int | None
+    since_lsn: int | None
+    deletes_approved_until: datetime | None
+
+
+def apply(conn: Connection, source_text: str, compiled: Mapping[str, Any], by: str) -> int:
+    """Store the definition and return its version; syncs it no longer names are retired, in the same transaction."""
+    digest = hashlib.sha256(source_text.encode()).hexdigest()
+    names = list(compiled["definition"]["syncs"])
+    with conn.transaction():
+        insert = (
+            "INSERT INTO rowtide.definition (hash, source_text, compiled, applied_by) VALUES (%s, %s, %s, %s)"
+            " RETURNING version"
+        )
+        [(version,)] = conn.execute(insert, [digest, source_text, Jsonb(dict(compiled)), by]).fetchall()
+        conn.execute(
+            """
+            UPDATE rowtide.sync SET state = 'retired', reason_code = 'retired', changed_by = %s, changed_at = now(),
+                   reason = 'The applied definition does not name this sync any more.', since_era = NULL,
+                   since_lsn = NULL, capture_on = true
+             WHERE sync <> ALL (%s) AND state <> 'retired'
+            """,
+            [by, names],
+        )
+        conn.execute(
+            """
+            INSERT INTO rowtide.sync AS s (sync, changed_by) SELECT unnest(%s::text[]), %s
+                ON CONFLICT (sync) DO UPDATE SET state = 'running', reason_code = NULL, reason = NULL,
+                   changed_by = excluded.changed_by, changed_at = now()
+             WHERE s.state = 'retired'
+            """,
+            [names, by],
+        )
+        conn.execute(f"NOTIFY {CONTROL}")
+    return int(version)
+
+
+def latest_version(conn: Connection) -> int | None:
+    """The version in force; None before the first `apply`."""
+    [(version,)] = conn.execute("SELECT max(version) FROM rowtide.definition").fetchall()
+    return None if version is None else int(version)
+
+
+def read_applied(conn: Connection) -> Applied | None:
+    """The definition in force; None before the first `apply`."""
+    columns = "version, hash, compiled, source_text, applied_at, applied_by"
+    with conn.cursor(row_factory=class_row(Applied)) as cursor:
+        query = f"SELECT {columns} FROM rowtide.definition ORDER BY version DESC LIMIT 1"
+        return cursor.execute(query).fetchone()
+
+
+def sync_states(conn: Connection) -> dict[str, SyncState]:
+    """Every sync's state by its name; a sync without a row runs."""
+    with conn.cursor(row_factory=class_row(SyncState)) as cursor:
+        return {row.sync: row for row in cursor.execute("SELECT * FROM rowtide.sync")}
+
+
+def pause(conn: Connection, syncs: Sequence[str], code: str, reason: str, by: str) -> int:
+    """Stop delivering for these syncs; their changes go on being staged. Returns how many were running."""
+    paused = conn.execute(
+        """
+        INSERT INTO rowtide.sync AS s (sync, state, reason_code, reason, changed_by)
+        SELECT unnest(%s::text[]), 'paused', %s, %s, %s
+            ON CONFLICT (sync) DO UPDATE SET state = 'paused', reason_code = excluded.reason_code,
+               reason = excluded.reason, changed_by = excluded.changed_by, changed_at = now()
+         WHERE s.state = 'running'
+        """,
+        [list(syncs), code, reason, by],
+    ).rowcount
+    conn.execute(f"NOTIFY {CONTROL}")
+    return paused
+
+
+def stop_capture(conn: Connection, sync: str, code: str, reason: str) -> None:
+    """Pause the sync and let its changes pass by from here on: its stream is broken until a reconcile."""
+    with conn.transaction():
+        conn.execute(
+            """
+            INSERT INTO rowtide.sync AS s (sync, state, reason_code, reason, changed_by, capture_on)
+            VALUES (%s, 'paused', %s, %s, 'capture', false)
+                ON CONFLICT (sync) DO UPDATE SET state = 'paused', reason_code = excluded.reason_code,
+                   reason = excluded.reason, changed_by = 'capture', changed_at = now(), capture_on = false,
+                   since_era = NULL, since_lsn = NULL
+            """,
+            [sync, code, reason],
+        )
+        conn.execute(f"NOTIFY {CONTROL}")
+
+
+APPROVAL = timedelta(hours=1)
+"""How long deletions pass the breaker after a person has approved them."""
+
+
+def resume(conn: Connection, syncs: Sequence[str], by: str, approve_deletes: bool = False) -> list[str]:
+    """Let these syncs deliver again; returns those whose capture had stopped, which have to be reconciled."""
+    approval = APPROVAL if approve_deletes else None
+    with conn.transaction():
+        stopped = conn.execute(
+            "SELECT sync FROM rowtide.sync WHERE sync = ANY (%s) AND NOT capture_on FOR UPDATE", [list(syncs)]
+        ).fetchall()
+        conn.execute(
+            """
+            UPDATE rowtide.sync SET state = 'running', reason_code = NULL, reason = NULL, changed_by = %s,
+                   changed_at = now(), capture_on = true,
+                   deletes_approved_until = CASE WHEN %s::interval IS NULL THEN deletes_approved_until
+                                                 ELSE now() + %s::interval END
+             WHERE sync = ANY (%s) AND state <> 'retired'
+            """,
+            [by, approval, approval, list(syncs)],
+        )
+        conn.execute(f"NOTIFY {CONTROL}")
+    return [row[0] for row in stopped]

@@ -1,0 +1,62 @@
+"""What is known of each synced pair: reads of table ``ledger``.
+
+In: a sync and row keys. Out: `Pair`s, counts, pages of keys. Called by state.outbox (claims), flows.admission, status,
+and whoever compares. Rule: only settle (state.outbox) and apply write it; positions and versions never fall.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rowtide.commands import Leftover, Pair
+from rowtide.position import Position
+from state.db import Connection
+
+COLUMNS = "l.state, l.list_id, l.item_id, l.etag, l.base, l.kept, l.era, l.lsn, l.ordinal, l.xid, l.mapping_version, l.leftovers"
+
+
+def to_pair(row: Sequence[Any]) -> Pair:
+    """The pair of a row of `COLUMNS`."""
+    state, list_id, item_id, etag, base, kept, era, lsn, ordinal, xid, mapping_version, leftovers = row
+    return Pair(
+        state=state,
+        list_id=list_id,
+        item_id=item_id,
+        etag=etag,
+        base=base,
+        kept=kept,
+        position=Position(era, lsn, ordinal),
+        xid=xid,
+        mapping_version=mapping_version,
+        leftovers=tuple(leftover_from_json(one) for one in leftovers),
+    )
+
+
+def leftover_from_json(stored: Mapping[str, Any]) -> Leftover:
+    """A leftover as the ledger keeps it."""
+    until = stored.get("until")
+    when = None if until is None else datetime.fromisoformat(until)
+    return Leftover(stored["list_id"], stored["item_id"], when, stored.get("etag"))
+
+
+def leftover_to_json(leftover: Leftover) -> dict[str, Any]:
+    """A leftover as the ledger keeps it."""
+    return {
+        "list_id": leftover.list_id,
+        "item_id": leftover.item_id,
+        "until": None if leftover.until is None else leftover.until.isoformat(),
+        "etag": leftover.etag,
+    }
+
+
+def read(conn: Connection, sync: str, keys: Sequence[str]) -> dict[str, Pair]:
+    """The pairs of these keys that are known."""
+    query = f"SELECT l.key, {COLUMNS} FROM rowtide.ledger l WHERE l.sync = %s AND l.key = ANY (%s)"
+    return {row[0]: to_pair(row[1:]) for row in conn.execute(query, [sync, list(keys)])}
+
+
+def live_count(conn: Connection, sync: str) -> int:
+    """How many pairs have an item now."""
+    query = "SELECT count(*) FROM rowtide.ledger WHERE sync = %s AND state = 'live'"
+    [(count,)] = conn.execute(query, [sync]).fetchall()
+    return int(count)

@@ -1,0 +1,105 @@
+"""The outbox: what is to be delivered, one row a synced key.
+
+In: changes (`stage`), claims (`claim`), outcomes (`settle`, `complete`), a person's word about parked rows. Out: work,
+counts. Called by connectors.outbox, connectors.claimer, flows, control. Rule: every transaction locks outbox rows
+before ledger rows, in key order; the parts are in state.staging, state.claims and state.settling.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.rows import class_row
+
+from state.claims import claim as claim
+from state.claims import void_leases as void_leases
+from state.db import Connection
+from state.settling import complete as complete
+from state.settling import settle as settle
+from state.staging import StageCounts as StageCounts
+from state.staging import stage as stage
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How much of one sync waits. ``in_flight`` are leased; ``oldest`` is the commit of the longest waiting row."""
+
+    sync: str
+    waiting: int
+    in_flight: int
+    parked: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A row set aside, and why."""
+
+    sync: str
+    key: str
+    op: str
+    reason_code: str | None
+    reason: str | None
+    attempts: int
+    lsn: int
+    committed_at: datetime
+    staged_at: datetime
+
+
+def waiting(conn: Connection) -> dict[str, Waiting]:
+    """Counts of every sync that has rows in the outbox."""
+    query = """
+        SELECT sync, count(*) FILTER (WHERE state = 'waiting') AS waiting,
+               count(*) FILTER (WHERE state = 'waiting' AND lease_until > now()) AS in_flight,
+               count(*) FILTER (WHERE state = 'parked') AS parked,
+               min(committed_at) FILTER (WHERE state = 'waiting') AS oldest
+          FROM rowtide.outbox GROUP BY sync
+    """
+    with conn.cursor(row_factory=class_row(Waiting)) as cursor:
+        return {row.sync: row for row in cursor.execute(query)}
+
+
+def waiting_deletes(conn: Connection, syncs: Sequence[str]) -> dict[str, int]:
+    """Waiting deletions of items that are there, of each of these syncs that has any."""
+    query = """
+        SELECT o.sync, count(*) FROM rowtide.outbox o
+         WHERE o.op = 'd' AND o.state = 'waiting' AND o.sync = ANY (%s)
+           AND EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live')
+         GROUP BY o.sync
+    """
+    return dict(conn.execute(query, [list(syncs)]).fetchall())
+
+
+_PARKED = "sync, key, op, reason_code, reason, attempts, lsn, committed_at, staged_at"
+
+
+def parked(conn: Connection, sync: str | None = None, limit: int = 1000) -> list[Parked]:
+    """Parked rows, the longest waiting first."""
+    query = f"""
+        SELECT {_PARKED} FROM rowtide.outbox
+         WHERE state = 'parked' AND (%(sync)s::text IS NULL OR sync = %(sync)s) ORDER BY staged_at LIMIT %(limit)s
+    """
+    with conn.cursor(row_factory=class_row(Parked)) as cursor:
+        return cursor.execute(query, {"sync": sync, "limit": limit}).fetchall()
+
+
+def retry_parked(conn: Connection, sync: str, keys: Sequence[str] | None = None) -> int:
+    """Let parked rows (of these keys, or all of the sync) be tried again at once, read anew from the source."""
+    count = conn.execute(
+        """
+        UPDATE rowtide.outbox
+           SET state = 'waiting', reason_code = NULL, reason = NULL, hold = false, attempts = 0, due_at = now(),
+               op = 'r', target = NULL, fields = NULL, partial = false, revision = revision + 1
+         WHERE sync = %(sync)s AND state = 'parked' AND (%(keys)s::text[] IS NULL OR key = ANY (%(keys)s))
+        """,
+        {"sync": sync, "keys": None if keys is None else list(keys)},
+    ).rowcount
+    conn.execute("NOTIFY rowtide_due")
+    return count
+
+
+def discard_parked(conn: Connection, sync: str, keys: Sequence[str]) -> int:
+    """Forget parked rows: nothing is delivered for them until their rows change again or a reconcile finds them."""
+    return conn.execute(
+        "DELETE FROM rowtide.outbox WHERE sync = %s AND state = 'parked' AND key = ANY (%s)", [sync, list(keys)]
+    ).rowcount

@@ -1,0 +1,320 @@
+"""One crash history: a seed in, kills and faults on real processes, a verdict out.
+
+In: `Plan` (seed and rounds, as JSON), directories. Out: `Verdict` with its figures and findings (empty: nothing lost,
+nothing doubled). Called by the crash tests, the soak and the replay. Rule: everything that is drawn comes from the
+plan, so a saved plan can be run again; the findings look at the databases and the lists, never into the product.
+"""
+
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from control.demo.postgres import Cluster
+from rowtide.errors import UserError
+from state import failpoints
+from tests.e2e.crash import shop
+from tests.e2e.stack import Stack, wait_until
+
+RANDOM = "random"
+"""Killed at a random moment instead of at a failpoint."""
+
+POINTS = (RANDOM, *sorted(failpoints.NAMES))
+FAULTS = ("none", "late_5xx", "reset_after", "reset_before", "slow", "truncate", "garbage", "throttle")
+OUTAGES = ("none", "state", "source")
+STORES = ("kept", "kept", "wiped")
+
+RULES: dict[str, list[dict[str, Any]]] = {
+    "none": [],
+    "late_5xx": [
+        {"level": "member", "probability": 0.15, "action": "status", "status": 503, "after_commit": True},
+        {"path": r"\$batch$", "level": "request", "probability": 0.1, "action": "status", "status": 504, "after_commit": True},
+    ],
+    "reset_after": [{"path": r"\$batch$", "level": "request", "probability": 0.15, "action": "reset", "after_commit": True}],
+    "reset_before": [{"path": r"\$batch$", "level": "request", "probability": 0.15, "action": "reset"}],
+    "slow": [
+        {"path": r"\$batch$", "level": "request", "probability": 0.08, "action": "delay", "delay_ms": 3500},
+        {"path": r"\$batch$", "level": "request", "probability": 0.2, "action": "delay", "delay_ms": 300, "after_commit": True},
+    ],
+    "truncate": [{"path": r"\$batch$", "level": "request", "probability": 0.15, "action": "truncate", "after_commit": True}],
+    "garbage": [{"path": r"\$batch$", "level": "request", "probability": 0.15, "action": "garbage", "after_commit": True}],
+    "throttle": [{"level": "member", "probability": 0.1, "action": "status", "status": 429, "retry_after": 1}],
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One kill: where, at which hit or after how long, under which faults, with which outage, store kept or wiped."""
+
+    point: str
+    hit: int
+    after_s: float
+    fault: str
+    outage: str
+    store: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A history to run."""
+
+    seed: int
+    rounds: tuple[Round, ...]
+    rows: int = 150
+
+    def to_json(self) -> str:
+        """As it is saved."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Plan":
+        """As it was saved."""
+        data = json.loads(text)
+        return cls(data["seed"], tuple(Round(**entry) for entry in data["rounds"]), data["rows"])
+
+
+def pairwise(seed: int) -> list[Round]:
+    """Rounds in which every pair of values of two dimensions comes up, in a seeded order."""
+    rng = random.Random(seed)
+    dimensions: list[Sequence[str]] = [POINTS, FAULTS, OUTAGES, ("kept", "wiped")]
+    missing = {
+        (a, x, b, y)
+        for a, b in itertools.combinations(range(len(dimensions)), 2)
+        for x in dimensions[a]
+        for y in dimensions[b]
+    }
+    rounds = []
+    while missing:
+        drawn = [[rng.choice(values) for values in dimensions] for _ in range(30)]
+        best = max(drawn, key=lambda row: len(missing & _pairs(row)))
+        if not missing & _pairs(best):
+            a, x, b, y = rng.choice(sorted(missing))
+            best[a], best[b] = x, y
+        missing -= _pairs(best)
+        rounds.append(_round(rng, *best))
+    rng.shuffle(rounds)
+    return rounds
+
+
+def _pairs(row: Sequence[str]) -> set[tuple[int, str, int, str]]:
+    return {(a, row[a], b, row[b]) for a, b in itertools.combinations(range(len(row)), 2)}
+
+
+def _round(rng: random.Random, point: str, fault: str, outage: str, store: str) -> Round:
+    # An outage in every second round at most: servers take their time to come back.
+    outage = outage if rng.random() < 0.5 else "none"
+    return Round(point, rng.choice([1, 1, 2, 3, 5, 9]), round(rng.uniform(0.1, 2.5), 2), fault, outage, store)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a history showed."""
+
+    findings: list[str] = field(default_factory=list)
+    figures: Counter[str] = field(default_factory=Counter)
+
+
+class History:
+    """Runs a plan on servers of its own."""
+
+    def __init__(self, plan: Plan, directory: Path, simulator: Any, new_cluster: Callable[..., Cluster]) -> None:
+        self.plan = plan
+        self.directory = directory
+        self.simulator = simulator
+        self.source = new_cluster()
+        self.state = new_cluster()
+        self.verdict = Verdict()
+        source_dsn = self.source.create_database("source")
+        state_dsn = self.state.create_database("state")
+        self.stack = Stack(directory, source_dsn, state_dsn, simulator.ready, shop.SYNCS, "rate_window: 2s\n    licences: 100000")
+        self.workload = shop.Workload(lambda: source_dsn, plan.seed, plan.rows)
+        self._confirmed = 0
+
+    def run(self, deadline: float) -> Verdict:
+        """Prepare, live through the rounds (as many as fit before ``deadline``, a monotonic time), judge."""
+        self.workload.prepare()
+        self.stack.apply()
+        self.workload.start()
+        try:
+            for number, this in enumerate(self.plan.rounds):
+                if time.monotonic() > deadline:
+                    break
+                self._round(number, this)
+        finally:
+            self.workload.stop()
+            self.simulator.clear_faults()
+        self._judge()
+        self.stack.close()
+        return self.verdict
+
+    def _round(self, number: int, this: Round) -> None:
+        self.simulator.set_faults(RULES[this.fault])
+        armed = "" if this.point == RANDOM else f"{this.point}=kill@{this.hit}"
+        process = self.stack.start(failpoints=armed)
+        if this.outage != "none":
+            self._outage(self.state if this.outage == "state" else self.source)
+            self.verdict.figures[f"{this.outage} killed"] += 1
+        patience = this.after_s if this.point == RANDOM else 6.0
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait(10)
+        killed_at_point = this.point != RANDOM and process.returncode == -signal.SIGKILL
+        self.verdict.figures["kills"] += 1
+        self.verdict.figures["kills at a failpoint" if killed_at_point else "kills at random"] += 1
+        if process.returncode not in (-signal.SIGKILL, 1):
+            self.verdict.findings.append(f"round {number}: exit code {process.returncode} of a process nobody asked to end")
+        self._check_confirmed(number)
+        if this.store == "wiped":
+            shutil.rmtree(self.directory / "recovery", ignore_errors=True)
+            self.verdict.figures["recovery stores wiped"] += 1
+
+    def _outage(self, cluster: Cluster) -> None:
+        time.sleep(0.3)
+        cluster.kill()
+
+        def back() -> bool:
+            try:
+                cluster.start()
+            except UserError:  # the killed server's children have not all gone yet
+                return False
+            return True
+
+        wait_until(back, "the server comes back")
+
+    def _check_confirmed(self, number: int) -> None:
+        """Whatever was confirmed to PostgreSQL is in the records: the confirmed position is never above the staged."""
+        slots = self.stack.sql("SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots WHERE slot_type = 'logical'")
+        if not slots:
+            return
+        confirmed = int(slots[0][0])
+        if confirmed < self._confirmed:
+            self.verdict.findings.append(f"round {number}: the confirmed position fell")
+        self._confirmed = confirmed
+        known: dict[tuple[str, str], float] = {}
+        for sync, key, op, seq in self.stack.state(
+            "SELECT sync, key, op, (fields->>'Seq')::float8 FROM rowtide.outbox UNION ALL"
+            " SELECT sync, key, CASE state WHEN 'tombstone' THEN 'd' ELSE 'u' END, (base->>'Seq')::float8 FROM rowtide.ledger"
+        ):
+            # A delete or a row that will be read again is as new as can be.
+            value = float("inf") if op in "dr" else seq or 0.0
+            known[sync, key] = max(known.get((sync, key), 0.0), value)
+        for commit in list(self.workload.commits):
+            if commit.lsn > confirmed:
+                continue
+            have = known.get((commit.sync, commit.key))
+            if have is None or (commit.seq is not None and have < commit.seq):
+                self.verdict.findings.append(
+                    f"round {number}: {commit.sync} {commit.key!r} at seq {commit.seq} was confirmed, records know {have}"
+                )
+
+    def _judge(self) -> None:
+        process = self.stack.start()
+        try:
+            wait_until(lambda: self._quiet() and not self._differences(), "source and lists are equal", 90)
+        except AssertionError:
+            self.verdict.findings.append(f"not equal in the end: {self._differences()[:5]}")
+        finally:
+            code = self.stack.stop(process)
+        if code != 0:
+            self.verdict.findings.append(f"exit code {code} after SIGTERM")
+        self._check_doubles()
+        self._check_ledger()
+        self._check_quota()
+        self.verdict.figures.update(
+            transactions=self.workload.transactions, rows=self.workload.changes, histories=1,
+            **{"requests": sum(sum(by.values()) for by in self.simulator.stats()["requests"].values())},
+            faults=self.simulator.stats()["faults"],
+        )  # fmt: skip
+
+    def _quiet(self) -> bool:
+        [(waiting,)] = self.stack.state("SELECT count(*) FROM rowtide.outbox WHERE state = 'waiting'")
+        return bool(waiting == 0)
+
+    def _items(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.simulator.items()
+        return [item for item in items if not item["deleted"]]
+
+    def _differences(self) -> list[str]:
+        with psycopg.connect(self.stack.source_dsn, autocommit=True) as connection:
+            wanted = shop.expected(connection)
+        keys = dict(self._keys(wanted))
+        found: dict[tuple[str, str] | str, list[dict[str, Any]]] = {}
+        for item in self._items():
+            found.setdefault(keys.get(item["fields"].get("RowtideKey"), str(item["fields"])), []).append(item)
+        differences = [f"extra item {key}" for key in found if key not in wanted]
+        for key, (title, fields) in wanted.items():
+            items = found.get(key, [])
+            if len(items) != 1:
+                differences.append(f"{key}: {len(items)} items")
+            elif items[0]["list"] != title:
+                differences.append(f"{key}: in {items[0]['list']}, not {title}")
+            else:
+                have = items[0]["fields"]
+                differences.extend(
+                    f"{key}.{name}: {have.get(name)!r:.40}, not {value!r:.40}"
+                    for name, value in fields.items()
+                    if not _same(have.get(name), value)
+                )
+        return differences
+
+    def _keys(self, wanted: shop.Expected) -> list[tuple[str, tuple[str, str]]]:
+        from rowtide.keys import rowtide_key
+
+        return [(rowtide_key(sync, key), (sync, key)) for sync, key in wanted]
+
+    def _check_doubles(self) -> None:
+        counted = Counter(item["fields"].get("RowtideKey") for item in self._items())
+        self.verdict.findings += [f"{count} items with key {key}" for key, count in counted.items() if count > 1]
+        stats = self.simulator.stats()
+        created = sum(one["created"] for one in stats["posts_by_key"].values())
+        deleted = stats["deletes"]["total"]
+        if created - deleted != sum(counted.values()):
+            self.verdict.findings.append(f"{created} items created, {deleted} deleted, {sum(counted.values())} there")
+
+    def _check_ledger(self) -> None:
+        pairs = set(self.stack.state("SELECT list_id, item_id FROM rowtide.ledger WHERE state = 'live'"))
+        items = {(item["list_id"], item["id"]) for item in self._items()}
+        self.verdict.findings += [f"ledger pair {pair} has no item" for pair in sorted(pairs - items)[:5]]
+        self.verdict.findings += [f"item {item} has no ledger pair" for item in sorted(items - pairs)[:5]]
+
+    def _check_quota(self) -> None:
+        ru = self.simulator.stats()["ru"]
+        if ru["limit_per_window"] and ru["max_in_window"] > ru["limit_per_window"]:
+            self.verdict.findings.append(f"budget exceeded: {ru['max_in_window']} of {ru['limit_per_window']} RU in a window")
+
+
+def _same(have: Any, wanted: Any) -> bool:
+    if isinstance(wanted, str):
+        return isinstance(have, str) and have.rstrip() == wanted.rstrip()
+    if wanted is None:
+        return have in (None, "")
+    return bool(have == wanted)
+
+
+def save(plan: Plan, verdict: Verdict, directory: Path) -> Path:
+    """Keep a failing history for `make replay FILE=`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"crash-{plan.seed}-{os.getpid()}.json"
+    path.write_text(plan.to_json())
+    path.with_suffix(".txt").write_text("\n".join(verdict.findings))
+    return path
+
+
+def fetch(url: str) -> Any:
+    """A JSON document of the simulator's control side."""
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return json.load(answer)

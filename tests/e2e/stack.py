@@ -1,0 +1,172 @@
+"""The whole product on one machine for a test: a source, a state database, a simulator, a definition, processes.
+
+In: databases and a simulator that fixtures made. Out: `Stack`, with the commands a user would type, run as real
+processes. Rule: nothing here looks inside the product; it sees its databases, its lists and its output.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+SECRET = "not-a-secret-of-anyone"
+
+TABLE = """
+CREATE TABLE parts (
+    id bigint PRIMARY KEY, name text NOT NULL, note text, quantity int, price numeric(10, 2),
+    active boolean NOT NULL DEFAULT true, made_at timestamptz, region text NOT NULL DEFAULT 'EU', internal text
+)
+"""
+
+SYNC = """
+  parts:
+    source: {postgres: erp, table: public.parts}
+    target: {graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}
+    lists: {by: region, map: {EU: Parts EU, US: Parts US}, default: Parts Other}
+    where: "quantity IS NULL OR quantity >= 0"
+    breaker: {share: 1.0, rows: 100000}
+    fields:
+      name: Title
+      note: {field: Note, as: note}
+      quantity: {field: Quantity, as: number}
+      price: {field: Price, as: number}
+      active: {field: Active, as: boolean}
+      made_at: {field: MadeAt, as: dateTime}
+      region: {field: Region, as: choice, choices: [EU, US, APAC]}
+"""
+
+
+def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = 60.0) -> Any:
+    """The first true value of ``condition``, or an AssertionError that says what did not come."""
+    end = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {deadline_s:.0f} s: {what}; last seen {value!r}")
+        time.sleep(0.05)
+
+
+class Stack:
+    """One definition and the processes that work on it."""
+
+    def __init__(
+        self,
+        directory: Path,
+        source_dsn: str,
+        state_dsn: str,
+        graph: dict[str, str],
+        syncs: str = SYNC,
+        graph_options: str = "",
+    ) -> None:
+        self.directory = directory
+        self.source_dsn = source_dsn
+        self.state_dsn = state_dsn
+        self.config = directory / "rowtide.yaml"
+        self.environment = {
+            **os.environ,
+            "ROWTIDE_STATE_DSN": state_dsn,
+            "ROWTIDE_SOURCE_DSN": source_dsn,
+            "ROWTIDE_CLIENT_SECRET": SECRET,
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.log = directory / "run.log"
+        self._graph = graph
+        self._graph_options = graph_options
+        self.write(syncs)
+
+    def write(self, syncs: str) -> None:
+        """(Re)write the definition with these syncs."""
+        self.config.write_text(
+            f"""version: 1
+state: {{dsn: "env:ROWTIDE_STATE_DSN"}}
+run: {{recovery_dir: {self.directory}/recovery, listen: "127.0.0.1:0"}}
+postgres:
+  erp: {{dsn: "env:ROWTIDE_SOURCE_DSN", slot: rowtide_{self.directory.name.lower().replace("-", "_")[-40:]}, heartbeat: 1s}}
+graph:
+  contoso:
+    tenant_id: 72f988bf-86f1-41af-91ab-2d7cd011db47
+    client_id: 1b2c3d4e-0000-4000-8000-000000000001
+    credential: {{client_secret: "env:ROWTIDE_CLIENT_SECRET"}}
+    base_url: {self._graph["base_url"]}
+    authority: {self._graph["authority"]}
+    ca_file: {self._graph["ca_file"]}
+    request_timeout: 3s
+    absent_after: 1s
+    {self._graph_options}
+syncs:{syncs}"""
+        )
+
+    def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run ``rowtide`` with these words to its end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "control.cli", words[0], "-c", str(self.config), *words[1:]]
+            if words[0] not in ("slot", "db", "parked")
+            else [sys.executable, "-m", "control.cli", *words[:2], "-c", str(self.config), *words[2:]],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if check:
+            assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def apply(self) -> None:
+        """Create what is missing and store the definition."""
+        self.command("apply", "--yes", "--upgrade")
+
+    def start(self, *words: str, failpoints: str = "") -> subprocess.Popen[bytes]:
+        """Start ``rowtide run`` in the background, its stderr appended to `log`."""
+        environment = {**self.environment, "ROWTIDE_FAILPOINTS": failpoints}
+        with self.log.open("ab") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "control.cli", "run", "-c", str(self.config), *words],
+                env=environment,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        return process
+
+    def stop(self, process: subprocess.Popen[bytes]) -> int:
+        """SIGTERM and the exit code."""
+        process.send_signal(signal.SIGTERM)
+        return process.wait(20)
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait(10)
+
+    def status(self) -> dict[str, Any]:
+        """`rowtide status --json`."""
+        document: dict[str, Any] = json.loads(self.command("status", "--json").stdout)
+        return document
+
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run one transaction on the source."""
+        with psycopg.connect(self.source_dsn, autocommit=True) as connection:
+            cursor = connection.execute(statement, values or None)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def state(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run one statement on the state database."""
+        with psycopg.connect(self.state_dsn, autocommit=True) as connection:
+            cursor = connection.execute(statement, values or None)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def logged(self) -> str:
+        """Everything the processes have written so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
