@@ -186,3 +186,9 @@ def tap(source: Source, new_tap: Callable[..., Tap]) -> Tap:
     tap = new_tap(source)
     tap.streaming()
     return tap
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    """`eventually`, for tests: a folder's conftest cannot be imported."""
+    return eventually

@@ -1,0 +1,306 @@
+"""What the reader does when things break: it says why, and goes on by itself when it is mended."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from connectors.postgres import slots
+from connectors.postgres.reader import SourceRefused
+from rowtide.errors import StateUnavailable
+
+
+def new_values(tap: Any) -> list[str]:
+    """First column of every new row, replays included once."""
+    seen: dict[tuple[int, int, int], str] = {}
+    for chunk in tap.chunks:
+        for row in chunk.rows:
+            seen[chunk.era, chunk.lsn, row.ordinal] = row.new[0]
+    return list(seen.values())
+
+
+def test_terminated_walsender_is_replaced_and_nothing_is_lost(source: Any, tap: Any, until: Any) -> None:
+    source.run("INSERT INTO t VALUES (1, 'a')")
+    tap.rows_until(1)
+    source.run(f"SELECT pg_terminate_backend({source.show().active_pid})", "INSERT INTO t VALUES (2, 'b')")
+    until(lambda: tap.drain() or set(new_values(tap)) == {"1", "2"}, "both rows")
+    assert len(tap.store.eras) == 1
+    until(lambda: tap.reader.problem is None, "no problem")
+
+
+def test_server_restart(new_cluster: Callable[..., Any], new_source: Any, new_tap: Any, until: Any) -> None:
+    cluster = new_cluster()
+    source = new_source(cluster.create_database("x"))
+    tap = new_tap(source)
+    tap.streaming()
+    source.run("INSERT INTO t VALUES (1, 'a')")
+    tap.rows_until(1)
+    # Nothing was confirmed: a server that stops waits for its walsenders to be confirmed, unless they go away.
+    process = cluster._process
+    source.conn.close()
+    cluster.stop()
+    assert process.returncode == 0
+    until(lambda: tap.reader.problem is not None and tap.reader.problem.code == "connection_refused", "refused")
+    cluster.start()
+    with psycopg.connect(source.dsn, autocommit=True) as conn:
+        conn.execute("INSERT INTO t VALUES (2, 'b')")
+    until(lambda: tap.drain() or set(new_values(tap)) == {"1", "2"}, "both rows")
+    assert [era.code for era in tap.store.eras] == ["first_start"]
+    assert tap.reader.problem is None
+    tap.reader.stop(5)
+
+
+def test_killed_server(new_cluster: Callable[..., Any], new_source: Any, new_tap: Any, until: Any) -> None:
+    cluster = new_cluster(fsync="on")
+    source = new_source(cluster.create_database("x"))
+    tap = new_tap(source)
+    tap.streaming()
+    source.run("INSERT INTO t VALUES (1, 'a')")
+    tap.rows_until(1)
+    source.conn.close()
+    cluster.kill()
+    until(lambda: not tap.reader.streaming, "noticed")
+    until(lambda: _starts(cluster), "restarted")
+    with psycopg.connect(source.dsn, autocommit=True) as conn:
+        conn.execute("INSERT INTO t VALUES (2, 'b')")
+    until(lambda: tap.drain() or set(new_values(tap)) == {"1", "2"}, "both rows")
+    assert [era.code for era in tap.store.eras] == ["first_start"]
+    tap.reader.stop(5)
+
+
+def _starts(cluster: Any) -> bool:
+    # The old server's children may still hold its shared memory for a moment.
+    with contextlib.suppress(Exception):
+        cluster.start()
+        return True
+    return False
+
+
+def test_second_reader_waits_and_takes_over(source: Any, tap: Any, new_tap: Any) -> None:
+    pid = source.show().active_pid
+    second = new_tap(source, tap.store)
+    problem = second.problem("slot_active")
+    assert f"PID {pid}" in problem.sentence
+    assert "rowtide" in problem.sentence
+    tap.reader.stop(5)
+    second.streaming()
+    source.run("INSERT INTO t VALUES (1, 'a')")
+    second.rows_until(1)
+    assert len(tap.store.eras) == 1
+
+
+def test_wrong_password(source: Any, pg: Any, new_tap: Any, until: Any) -> None:
+    dsns = [pg.dsn(source.conn.info.dbname, password="no-good-secret")]
+    tap = new_tap(source, read_dsn=lambda: dsns[0])
+    problem = tap.problem("wrong_password")
+    assert isinstance(problem, SourceRefused)
+    assert 'password authentication failed for user "postgres"' in problem.sentence
+    assert "no-good-secret" not in problem.sentence
+    dsns[0] = source.dsn
+    tap.streaming()
+    assert tap.reader.problem is None
+
+
+def test_unreachable_unknown_database_and_bad_dsn(source: Any, pg: Any, new_tap: Any) -> None:
+    tap = new_tap(source, read_dsn=lambda: "host=127.0.0.1 port=1 dbname=x connect_timeout=1")
+    assert tap.problem("connection_refused").sentence == "PostgreSQL at 127.0.0.1:1/x: Connection refused."
+    assert new_tap(source, read_dsn=lambda: pg.dsn("nowhere")).problem("no_such_database")
+    tap = new_tap(source, read_dsn=lambda: "postgresql://u:top secret@h/d")
+    assert "secret" not in str(tap.problem("dsn_invalid"))
+    assert new_tap(source, read_dsn=lambda: "host=host.invalid dbname=x").problem("unknown_host")
+
+
+def test_wrong_wal_level(new_cluster: Callable[..., Any], new_source: Any, new_tap: Any) -> None:
+    source = new_source(new_cluster(wal_level="replica").create_database("x"))
+    problem = new_tap(source).problem("wal_level")
+    assert problem.sentence == "wal_level is replica; logical decoding needs logical."
+
+
+@pytest.fixture
+def poor_role(source: Any) -> Iterator[str]:
+    name = f"poor_{source.conn.info.dbname}"
+    source.run(f"CREATE ROLE {name} LOGIN PASSWORD 'p'")
+    yield name
+    source.run(f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+
+def test_role_without_replication(source: Any, pg: Any, new_tap: Any, poor_role: str) -> None:
+    dsn = pg.dsn(source.conn.info.dbname, poor_role, "p")
+    tap = new_tap(source, read_dsn=lambda: dsn)
+    assert "REPLICATION" in tap.problem("no_replication_privilege").remedy
+    source.run(f"ALTER ROLE {poor_role} REPLICATION")
+    tap.streaming()
+    tap.reader.stop(5)
+
+
+def test_missing_publication_is_refused_and_mended(source: Any, new_tap: Any) -> None:
+    source.run(f'DROP PUBLICATION "{source.publication}"')
+    tap = new_tap(source)
+    problem = tap.problem("publication_missing")
+    assert source.publication in problem.sentence
+    assert source.show() is None
+    source.run(f'CREATE PUBLICATION "{source.publication}" FOR TABLE t')
+    tap.streaming()
+    source.run("INSERT INTO t VALUES (1, 'a')")
+    tap.rows_until(1)
+
+
+def test_publication_dropped_while_streaming_is_a_gap(source: Any, tap: Any, until: Any) -> None:
+    source.run(f'DROP PUBLICATION "{source.publication}"', "INSERT INTO t VALUES (1, 'unseen')")
+    tap.problem("publication_missing")
+    source.run(f'CREATE PUBLICATION "{source.publication}" FOR TABLE t')
+    until(lambda: len(tap.store.eras) == 2, "a new era")
+    tap.streaming()
+    assert tap.store.eras[1].code == "publication_recreated"
+    source.run("INSERT INTO t VALUES (2, 'seen')")
+    until(lambda: tap.drain() or "2" in new_values(tap), "the row")
+    assert [chunk.era for chunk in tap.chunks] == [2]
+
+
+def test_publication_recreated_behind_our_back_is_a_gap(source: Any, tap: Any, until: Any) -> None:
+    source.transaction(
+        f'DROP PUBLICATION "{source.publication}"', f'CREATE PUBLICATION "{source.publication}" FOR TABLE t'
+    )
+    until(lambda: len(tap.store.eras) == 2, "a new era")
+    assert tap.store.eras[1].code == "publication_recreated"
+
+
+def test_recreated_slot_opens_a_new_era(source: Any, new_tap: Any, until: Any) -> None:
+    tap = new_tap(source)
+    tap.streaming()
+    source.run("INSERT INTO t VALUES (1, 'a')")
+    tap.rows_until(1)
+    tap.reader.stop(5)
+    slots.drop_slot(source.conn, source.slot, force=True)
+    source.run("INSERT INTO t VALUES (2, 'lost')")
+    slots.ensure_slot(source.conn, source.slot, source.publication)
+    again = new_tap(source, tap.store)
+    again.streaming()
+    assert [era.code for era in tap.store.eras] == ["first_start", "slot_ahead"]
+    source.run("INSERT INTO t VALUES (3, 'c')")
+    again.rows_until(1)
+    assert [chunk.era for chunk in again.chunks] == [2]
+
+
+def test_slot_dropped_under_the_reader_is_made_again(source: Any, tap: Any, until: Any) -> None:
+    source.run(f"SELECT pg_terminate_backend({source.show().active_pid})")
+    slots.drop_slot(source.conn, source.slot, force=True)
+    until(lambda: len(tap.store.eras) == 2, "a new era")
+    assert tap.store.eras[1].code == "slot_missing"
+    tap.streaming()
+
+
+def test_advanced_slot_opens_a_new_era(source: Any, new_tap: Any) -> None:
+    tap = new_tap(source)
+    tap.streaming()
+    tap.reader.stop(5)
+    source.run(
+        "INSERT INTO t VALUES (1, 'skipped')",
+        f"SELECT pg_replication_slot_advance('{source.slot}', pg_current_wal_lsn())",
+    )
+    new_tap(source, tap.store).streaming()
+    assert [era.code for era in tap.store.eras] == ["first_start", "slot_ahead"]
+
+
+def test_restored_state_database_opens_a_new_era(source: Any, new_tap: Any, until: Any) -> None:
+    tap = new_tap(source)
+    tap.streaming()
+    old = tap.store.cursor
+    source.run("INSERT INTO t VALUES (1, 'a')")
+    tap.rows_until(1)
+    place = tap.confirm_all()
+    until(lambda: source.show().confirmed_lsn >= place.lsn, "confirmed")
+    tap.reader.stop(5)
+    tap.store.cursor = old
+    new_tap(source, tap.store).streaming()
+    assert [era.code for era in tap.store.eras] == ["first_start", "slot_ahead"]
+
+
+def test_other_system_and_staged_beyond_the_wal_open_new_eras(source: Any, new_tap: Any) -> None:
+    tap = new_tap(source)
+    tap.streaming()
+    tap.reader.stop(5)
+    tap.store.cursor = dataclasses.replace(tap.store.cursor, system_id="7")
+    second = new_tap(source, tap.store)
+    second.streaming()
+    second.reader.stop(5)
+    tap.store.cursor = dataclasses.replace(tap.store.cursor, timeline=99)
+    third = new_tap(source, tap.store)
+    third.streaming()
+    third.reader.stop(5)
+    tap.store.cursor = dataclasses.replace(tap.store.cursor, staged_era=3, staged_lsn=1 << 60)
+    new_tap(source, tap.store).streaming()
+    assert [era.code for era in tap.store.eras] == ["first_start", "other_system", "new_timeline", "wal_behind"]
+
+
+def test_invalidated_slot_is_made_again(new_cluster: Callable[..., Any], new_source: Any, new_tap: Any) -> None:
+    cluster = new_cluster(max_slot_wal_keep_size="1MB", max_wal_size="32MB", min_wal_size="32MB")
+    source = new_source(cluster.create_database("x"))
+    tap = new_tap(source)
+    tap.streaming()
+    tap.reader.stop(5)
+    for _ in range(4):
+        source.run(
+            "SELECT pg_logical_emit_message(false, 'fill', repeat('x', 20000000)), pg_switch_wal()", "CHECKPOINT"
+        )
+    assert source.show().lost
+    waiting = new_tap(source, tap.store, heal=False)
+    problem = waiting.problem("slot_lost")
+    assert "on_gap is stop" in problem.sentence
+    waiting.reader.stop(5)
+    again = new_tap(source, tap.store)
+    again.streaming()
+    assert tap.store.eras[1].code == "slot_lost"
+    source.run("INSERT INTO t VALUES (1, 'a')")
+    again.rows_until(1)
+    again.reader.stop(5)
+
+
+def test_on_gap_stop_waits(source: Any, new_tap: Any) -> None:
+    tap = new_tap(source)
+    tap.streaming()
+    tap.reader.stop(5)
+    slots.drop_slot(source.conn, source.slot, force=True)
+    waiting = new_tap(source, tap.store, heal=False)
+    assert "The replication slot is gone" in waiting.problem("slot_missing").sentence
+    assert source.show() is None
+    assert len(tap.store.eras) == 1
+
+
+def test_slot_creation_waits_for_open_transactions_and_says_so(source: Any, new_tap: Any) -> None:
+    with psycopg.connect(source.dsn) as other:
+        other.execute("INSERT INTO t VALUES (1, 'open')")
+        tap = new_tap(source)
+        tap.problem("slot_creation")
+    tap.streaming()
+    assert tap.reader.problem is None
+
+
+def test_foreign_slot_is_refused(source: Any, pg: Any, new_tap: Any) -> None:
+    source.run(f"SELECT pg_create_logical_replication_slot('{source.slot}', 'test_decoding')")
+    assert new_tap(source).problem("slot_plugin")
+    slots.drop_slot(source.conn, source.slot)
+    with psycopg.connect(pg.dsn("postgres"), autocommit=True) as conn:
+        conn.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [source.slot])
+        try:
+            assert new_tap(source).problem("slot_database")
+        finally:
+            slots.drop_slot(conn, source.slot)
+
+
+def test_unreachable_state_database_is_told(source: Any, new_tap: Any, until: Any) -> None:
+    tap = new_tap(source)
+    tap.streaming()
+    tap.store.fail_with = StateUnavailable("state_down", "The state database does not answer.")
+    source.run("INSERT INTO t VALUES (1, 'a')")
+    tap.rows_until(1)
+    before = source.show().confirmed_lsn
+    place = tap.confirm_all()
+    until(lambda: tap.reader.trouble is not None and tap.reader.trouble.code == "state_down", "trouble")
+    assert source.show().confirmed_lsn == before
+    tap.store.fail_with = None
+    until(lambda: source.show().confirmed_lsn >= place.lsn, "confirmed after all")
+    assert tap.reader.trouble is None
