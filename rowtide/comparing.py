@@ -46,7 +46,7 @@ _NAN = _NotANumber()
 Moment = tuple[float, ...]
 """Year (1 BC is 0), month, day, microsecond of the day; one infinite number for infinity."""
 _MOMENT = re.compile(
-    r"(\d{4,6})-(\d\d)-(\d\d)(?: (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(?:\+00)?)?( BC)?", re.ASCII
+    r"(\d{4,7})-(\d\d)-(\d\d)(?: (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(?:\+00)?)?( BC)?", re.ASCII
 )  # fmt: skip
 
 
