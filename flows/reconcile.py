@@ -1,0 +1,314 @@
+"""Reconciles syncs: first load, re-sync and repair by one mechanism, in a thread beside the flow or from a command.
+
+In: the applied definition and sync states (`View`), the records of state.reconcile, DSNs of the sources. Out: rows in
+the outbox, records moved on, runs. Called by flows.runtime (`Reconciler`) and control (`dry_run`, `reconcile_here`).
+Rules: a sync that its last pass does not cover (never loaded, a new era, changes that passed by, another mapping) is
+reconciled without being asked; a source that fails or hangs, or a pass that waits, holds back no other sync.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from connectors.postgres import chunks
+from connectors.postgres.source_sql import open_source
+from flows.passes import ASKED_ROWS, Pass, Table
+from flows.watcher import View
+from rowtide.catalog import Catalog
+from rowtide.errors import Retry, RowtideError, StateUnavailable, SyncError, reaction_to
+from rowtide.reconcile import Opening, why_wanted
+from state import backfill, db, definitions, reconcile
+from state.backfill import Differences, Ground
+from state.db import Connection
+from state.reconcile import Reconcile
+
+log = structlog.get_logger()
+
+SLICE_S = 5.0
+"""A sync gives way to the others after so long."""
+IDLE_S = 0.5
+SOURCE = "rowtide reconcile"
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """Why a sync's reconcile cannot go on, and when it is tried again."""
+
+    error: RowtideError
+    wait_s: float
+    until: float
+
+
+class Reconciler:
+    """One background thread a process; `start`, `stop`."""
+
+    def __init__(self, state_dsn: str, owner: str, view: Callable[[], View], source_dsn: Callable[[str], str]) -> None:
+        self._state_dsn = state_dsn
+        self._owner = owner
+        self._view = view
+        self._source_dsn = source_dsn
+        self._state: Connection | None = None
+        self._sources: dict[str, chunks.Connection] = {}
+        self._records: Mapping[str, Reconcile] = {}
+        self._troubles: dict[str, _Trouble] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rowtide-reconcile", daemon=True)
+        self.problem: RowtideError | None = None
+
+    def start(self) -> None:
+        """Begin to reconcile what is wanted."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End soon: what was read and not staged is read again by whoever goes on."""
+        self._stop.set()
+        for connection in list(self._sources.values()):
+            if not connection.closed:
+                connection.cancel_safe(timeout=0.5)
+        self._thread.join(1.0)
+
+    def health(self) -> dict[str, Any]:
+        """Per sync that is being reconciled: rows compared, rows expected, why it stands still (state.processes)."""
+        found = {}
+        for sync, record in dict(self._records).items():
+            trouble = self._troubles.get(sync)
+            if record.state == "done" and trouble is None:
+                continue
+            problem = {"code": trouble.error.code, "sentence": trouble.error.sentence} if trouble is not None else None
+            if problem is None and record.waits:
+                problem = {"code": "waits", "sentence": record.waits}
+            found[sync] = {
+                "done": record.counts.get("rows", 0),
+                "total": record.estimate or None,
+                "phase": record.phase,
+                "problem": problem,
+            }
+        return found
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            worked = False
+            try:
+                worked = self._round()
+                self.problem = None
+            except RowtideError as error:
+                self._close()
+                if self.problem is None or self.problem.sentence != error.sentence:
+                    log.warning("reconcile waits", code=error.code, problem=error.sentence)
+                self.problem = error
+            if not worked:
+                self._stop.wait(IDLE_S)
+        self._close()
+
+    def _round(self) -> bool:
+        """One slice of each sync that wants one; whether anything was done."""
+        view = self._view()
+        state = self._connect()
+        with db.translated():
+            wanted = wanted_syncs(state, view)
+            self._records = reconcile.read_all(state)
+        now = time.monotonic()
+        ready = [sync for sync in wanted if sync not in self._troubles or self._troubles[sync].until <= now]
+        worked = [self._slice(view, sync) for sync in ready if not self._stop.is_set()]
+        return any(worked)
+
+    def _slice(self, view: View, sync: str) -> bool:
+        postgres = view.catalog.syncs[sync].postgres
+        state = self._connect()
+        try:
+            with db.translated():
+                worked = _go_on(
+                    state, view.catalog, sync, self._owner, lambda: self._source(postgres), self._stop.is_set, SLICE_S
+                )
+            self._troubles.pop(sync, None)
+            return worked
+        except RowtideError as error:
+            if self._stop.is_set():
+                return False
+            self._troubled(state, sync, error)
+            if isinstance(error, StateUnavailable):
+                raise
+            return False
+
+    def _troubled(self, state: Connection, sync: str, error: RowtideError) -> None:
+        before = self._troubles.get(sync)
+        if before is None or before.error.sentence != error.sentence:
+            log.warning("reconcile stands still", sync=sync, code=error.code, problem=error.sentence)
+        reaction = reaction_to(error)
+        first_s, most_s = (reaction.first_s, reaction.most_s) if isinstance(reaction, Retry) else (2.0, 60.0)
+        wait_s = min(most_s, before.wait_s * 2 if before is not None else first_s)
+        self._troubles[sync] = _Trouble(error, wait_s, time.monotonic() + wait_s)
+        if isinstance(error, SyncError):
+            with db.translated():
+                definitions.pause(state, [sync], error.code, error.sentence, "reconcile")
+
+    def _connect(self) -> Connection:
+        if self._state is None or self._state.closed:
+            self._state = db.connect(self._state_dsn, "rowtide reconcile")
+        return self._state
+
+    def _source(self, postgres: str) -> chunks.Connection:
+        connection = self._sources.get(postgres)
+        if connection is None or connection.closed:
+            connection = self._sources[postgres] = open_source(self._source_dsn(postgres), SOURCE)
+        return connection
+
+    def _close(self) -> None:
+        # A connection holds its advisory locks: closed, the passes are free.
+        if self._state is not None:
+            self._state.close()
+            self._state = None
+        while self._sources:
+            self._sources.popitem()[1].close()
+
+
+def wanted_syncs(state: Connection, view: View) -> list[str]:
+    """The syncs to be reconciled now; what the last pass does not cover is asked for here."""
+    records = reconcile.read_all(state)
+    wanted = []
+    for sync, compiled in view.catalog.syncs.items():
+        standing = reconcile.read_standing(state, sync, view.catalog.definition.slot(compiled.postgres))
+        if standing.state != "running" or not standing.capture_on:
+            continue
+        if standing.era is None or standing.since_lsn is None:
+            continue  # capture notes from where the stream is whole before anything is read
+        record = records.get(sync)
+        if record is None or record.state == "done":
+            opening = Opening(standing.era, standing.since_lsn, compiled.version)
+            why = why_wanted(record.covered if record is not None else None, opening)
+            if why is None:
+                continue
+            reconcile.request(state, sync, why)
+        wanted.append(sync)
+    return wanted
+
+
+def _go_on(
+    state: Connection,
+    catalog: Catalog,
+    sync: str,
+    owner: str,
+    source: Callable[[], chunks.Connection],
+    stopped: Callable[[], bool],
+    slice_s: float,
+) -> bool:
+    """Steps of the sync's pass for at most ``slice_s``; whether anything was done. Errors leave it to be taken up."""
+    record = reconcile.take_up(state, sync, owner)
+    if record is None:
+        return False
+    worked = False
+    try:
+        with _table(source(), catalog, sync) as table:
+            going = Pass(state, table, catalog.definition.slot(table.compiled.postgres), record)
+            until = time.monotonic() + slice_s
+            while not stopped() and time.monotonic() < until and going.step():
+                worked = True
+    finally:
+        if not state.closed:
+            reconcile.put_down(state, sync)
+    return worked
+
+
+@contextmanager
+def _table(source: chunks.Connection, catalog: Catalog, sync: str) -> Iterator[Table]:
+    """The sync's table; after an error the connection is of no use to the next."""
+    table = None
+    try:
+        table = Table(source, catalog.syncs[sync], lambda title: catalog.list_id(sync, title))
+        yield table
+        table.rest()
+    except BaseException:
+        if table is not None:
+            table.abandon()
+        else:
+            source.close()
+        raise
+
+
+def reconcile_here(
+    state_dsn: str,
+    catalog: Catalog,
+    sync: str,
+    source_dsn: str,
+    owner: str,
+    stop: threading.Event,
+    report: Callable[[Reconcile], None],
+) -> Reconcile:
+    """Ask for a reconcile of ``sync`` and see it done, by a running process if one has it, else here.
+
+    ``report`` is called with the record now and then. Returns the record when the pass is done, when the sync is
+    paused (the mass-delete breaker), while it waits for the opening (``waits`` says so), or when ``stop`` was set.
+    Raises errors of source and state database.
+    """
+    with (
+        db.connect(state_dsn, "rowtide reconcile") as state,
+        db.translated(),
+        open_source(source_dsn, SOURCE) as source,
+    ):
+        reconcile.request(state, sync, "asked for")
+        asked = _must_read(state, sync).asked
+        while True:
+            worked = _go_on(state, catalog, sync, owner, lambda: source, stop.is_set, 1.0)
+            record = _must_read(state, sync)
+            report(record)
+            standing = reconcile.read_standing(state, sync, catalog.definition.slot(catalog.syncs[sync].postgres))
+            finished = record.state == "done" and record.serves >= asked
+            still = standing.state != "running" or standing.since_lsn is None or record.phase == "opening"
+            if finished or stop.is_set() or (not worked and still):
+                return record
+            if not worked:
+                stop.wait(IDLE_S)
+
+
+def _must_read(state: Connection, sync: str) -> Reconcile:
+    record = reconcile.read(state, sync)
+    assert record is not None
+    return record
+
+
+def dry_run(
+    state_dsn: str,
+    catalog: Catalog,
+    sync: str,
+    source_dsn: str,
+    report: Callable[[int, int], None] = lambda _rows, _estimate: None,
+) -> tuple[int, Differences]:
+    """Rows read and what a reconcile would stage; nothing is written. ``report``: rows so far, rows about."""
+    compiled = catalog.syncs[sync]
+    with db.connect(state_dsn, SOURCE) as state, db.translated(), open_source(source_dsn, SOURCE) as source:
+        standing = reconcile.read_standing(state, sync, catalog.definition.slot(compiled.postgres))
+        era = standing.era or 0
+        with _table(source, catalog, sync) as table:
+            rows, found = _count_differences(state, table, era, report)
+            if compiled.deletes == "propagate":
+                found = found.plus(_count_deletes(state, table, era))
+        return rows, found
+
+
+def _count_differences(
+    state: Connection, table: Table, era: int, report: Callable[[int, int], None]
+) -> tuple[int, Differences]:
+    rows, found, after = 0, Differences(), None
+    while True:
+        read = table.read(after)
+        with state.transaction(force_rollback=True):
+            ground = Ground(table.compiled.sync, era, table.compiled.version, read.snapshot)
+            found = found.plus(backfill.compare(state, ground, read.lines))
+        rows, after = rows + read.rows, read.last
+        report(rows, table.keyset.estimate)
+        if after is None:
+            return rows, found
+
+
+def _count_deletes(state: Connection, table: Table, era: int) -> Differences:
+    sync, found, after = table.compiled.sync, Differences(), ""
+    while keys := reconcile.keys_to_ask(state, sync, era, False, after, ASKED_ROWS):
+        snapshot, absent = table.absent(keys)
+        ground = Ground(sync, era, table.compiled.version, snapshot)
+        found, after = found.plus(backfill.count_absent(state, ground, absent)), keys[-1]
+    return found
