@@ -136,7 +136,7 @@ def facts_of(seen: Seen, name: str) -> Facts:
         gate_until=gate_until(seen, sync.graph),
         quota_wait_s=max((health.get("quota_wait_s") or 0.0 for health in graphs), default=0.0),
         ru_per_minute=ru_per_minute(seen, sync.graph),
-        waiting=0 if waits is None else waits.waiting,
+        waiting=0 if waits is None else waits.waiting - waits.in_flight,
         in_flight=0 if waits is None else waits.in_flight,
         parked=0 if waits is None else waits.parked,
         observing=sync.mode == "observe",

@@ -94,14 +94,14 @@ def _sync(seen: Seen, name: str) -> dict[str, Any]:
     sync, state, record = seen.catalog.syncs[name], seen.states.get(name), seen.reconciles.get(name)
     cursor, slot = seen.cursors.get(seen.catalog.definition.slot(sync.postgres)), seen.slots.get(sync.postgres)
     reason = reason_of(overview.facts_of(seen, name))
-    oldest = None if waits is None else waits.oldest_committed_at
+    oldest = None if waits is None else waits.oldest
     return {
         "sync": name,
         "state": "running" if state is None else state.state,
         "position": None if cursor is None else {"era": cursor.era, "lsn": lsn_to_text(cursor.lsn)},
         "lag_bytes": None if slot is None else slot.lag_bytes,
         "lag_s": 0.0 if oldest is None else round(max((seen.now - oldest).total_seconds(), 0.0), 1),
-        "waiting": 0 if waits is None else waits.waiting,
+        "waiting": 0 if waits is None else waits.waiting - waits.in_flight,
         "in_flight": 0 if waits is None else waits.in_flight,
         "parked": 0 if waits is None else waits.parked,
         "changes": 0 if did is None else did.changes,

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
+from rowtide.change import Fields
 from state.claims import claim as claim
 from state.claims import void_leases as void_leases
 from state.db import Connection
@@ -81,6 +82,13 @@ def parked(conn: Connection, sync: str | None = None, limit: int = 1000) -> list
     """
     with conn.cursor(row_factory=class_row(Parked)) as cursor:
         return cursor.execute(query, {"sync": sync, "limit": limit}).fetchall()
+
+
+def parked_fields(conn: Connection, sync: str, key: str) -> tuple[str | None, Fields | None] | None:
+    """List title and fields of a parked row, for whoever asks for that row; None when it is not parked."""
+    query = "SELECT target, fields FROM rowtide.outbox WHERE sync = %s AND key = %s AND state = 'parked'"
+    row = conn.execute(query, [sync, key]).fetchone()
+    return None if row is None else (row[0], row[1])
 
 
 def retry_parked(conn: Connection, sync: str, keys: Sequence[str] | None = None) -> int:
