@@ -7,6 +7,7 @@ where they are used and kept nowhere else; what crosses two connectors meets her
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from connectors.postgres import rows
@@ -15,6 +16,7 @@ from connectors.postgres.continuity import NewEra, System
 from connectors.postgres.reader import Reader, ReaderSettings
 from connectors.postgres.source_sql import open_source
 from connectors.settings import resolve_secret
+from flows.reconcile import Reconciler
 from rowtide.commands import Outcome, ParkRow, Release, Work
 from rowtide.errors import RowtideError
 from state import cursors, outbox, progress
@@ -81,6 +83,14 @@ def reader(runtime: "Runtime", postgres: str) -> Reader:
     return Reader(settings, CursorStore(runtime, postgres))
 
 
+def reconciler(runtime: "Runtime") -> Reconciler:
+    """The thread that reconciles this process's syncs."""
+    sources = runtime.definition.postgres
+    return Reconciler(
+        runtime.state_dsn, runtime.owner, lambda: runtime.view, lambda name: resolve_secret(sources[name].dsn)
+    )
+
+
 class Completer:
     """Rows that cannot be decided from outbox and ledger are read anew, written back and left for the next claim.
 
@@ -110,7 +120,7 @@ class Completer:
                     back.append(answer)
                 else:
                     completed.append(answer)
-            self._state.run(lambda connection, done=completed: outbox.complete(connection, done))
+            self._state.run(partial(outbox.complete, works=completed))
         return ready, back
 
     def _read(self, postgres: str, works: Sequence[Work]) -> Sequence[rows.Answer]:
@@ -137,7 +147,6 @@ def deltas(tallies: Mapping[str, "Tally"]) -> list[progress.Delta]:
             writes=tally.writes,
             suppressed=tally.suppressed,
             foreign_edits=tally.foreign_edits,
-            ru_used=tally.ru_used,
             latencies_ms=tuple(tally.latencies_ms),
         )
         for sync, tally in tallies.items()

@@ -27,9 +27,9 @@ def prepare(directory: Path, names: Sequence[str]) -> RecoveryConfig:
     reason = _misfit(directory, shape)
     if reason is not None:
         wipe(directory, reason)
-        init_db_dir(directory, PARTS)
+        init_db_dir(directory, PARTS)  # type: ignore[no-untyped-call]
         (directory / "shape").write_text(shape)
-    return RecoveryConfig(str(directory))
+    return RecoveryConfig(str(directory))  # type: ignore[no-untyped-call]
 
 
 def wipe(directory: Path, reason: str) -> None:

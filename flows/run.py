@@ -74,7 +74,7 @@ def _run_flow(
         log.info("running", version=view.catalog.version, roles=",".join(sorted(roles)), syncs=len(view.catalog.syncs))
         started = time.monotonic()
         try:
-            cli_main(
+            cli_main(  # type: ignore[no-untyped-call]
                 sync.build(runtime),
                 workers_per_process=1,
                 process_id=process_id if addresses else None,

@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -83,11 +84,13 @@ class Runtime:
         self.readers: dict[str, Reader] = {}
         self.writers: dict[str, Writer] = {}
         self.budgets: dict[str, Budget] = {}
+        self._patience: dict[str, timedelta] = {}
         if "capture" in roles:
             self.readers = {name: assembly.reader(self, name) for name in self._definition.postgres}
         if "deliver" in roles:
             for name in self._definition.graph:
                 settings = settings_of(self._definition, name)
+                self._patience[name] = settings.patience
                 self.budgets[name] = Budget(settings)
                 self.writers[name] = Writer(
                     settings, self.budgets[name], rules_of=self.rules_of, site_of=self.site_of, now=self.now
@@ -181,7 +184,7 @@ class Runtime:
             for sync in view.routed:
                 state = view.states.get(sync)
                 if view.catalog.syncs[sync].postgres == name and (state is None or state.since_era is None):
-                    self.on_state("since", lambda c, s=sync, at=place: cursors.note_since(c, s, at.era, at.lsn))
+                    self.on_state("since", partial(cursors.note_since, sync=sync, era=place.era, lsn=place.lsn))
 
     def routed(self, postgres: str, schema: str, table: str) -> list[CompiledSync]:
         """Syncs of this PostgreSQL whose changes of that table are staged."""
@@ -205,6 +208,11 @@ class Runtime:
         """Name of the slot of a PostgreSQL."""
         return self._definition.slot(postgres)
 
+    def era_of(self, postgres: str) -> int | None:
+        """The era this process reads in; None when it reads no slot of that PostgreSQL."""
+        reader = self.readers.get(postgres)
+        return reader.era or None if reader is not None else None
+
     def graph_of(self, sync: str) -> str:
         """Name of the graph a sync delivers to."""
         return self._view.catalog.syncs[sync].graph
@@ -221,7 +229,7 @@ class Runtime:
     def rules_of(self, sync: str) -> decide.Rules:
         """How a sync's rows are decided."""
         compiled = self._view.catalog.syncs[sync]
-        patience = self.writers[compiled.graph].settings.patience
+        patience = self._patience[compiled.graph]
         return decide.Rules(compiled, compiled.version, patience)
 
     def now(self) -> datetime:
@@ -245,7 +253,7 @@ class Runtime:
         link = self._links.setdefault(thread, Link(self.state_dsn, f"rowtide {what}"))
         return until_answered(self, lambda: link.run(act), what)
 
-    def decide(self, work: Work) -> decide.Progress | Outcome:
+    def plan(self, work: Work) -> decide.Progress | Outcome:
         """What to do for a claimed row; a row that was decided without asking Graph gives its quota back."""
         sync = work.desired.sync
         if sync not in self._view.catalog.syncs:
@@ -300,6 +308,7 @@ class Runtime:
     def settled(self, outcomes: Sequence[Outcome], counts: Counts) -> None:
         """Count settled rows and make room for new claims."""
         self.claimer.finished(len(outcomes))
+        metrics.STALE.inc(counts.stale)
         now = self.now()
         with self._lock:
             for outcome in outcomes:
@@ -326,10 +335,9 @@ class Runtime:
             with self._lock:
                 tallies, self._tallies = self._tallies, defaultdict(Tally)
             try:
-                link.run(lambda connection: self._beat_once(connection, tallies))
-            except RowtideError:
-                with self._lock:  # counted again at the next beat
-                    self._tallies = defaultdict(Tally, tallies)
+                link.run(partial(self._beat_once, tallies=tallies))
+            except RowtideError as error:
+                log.warning("beat missed", code=error.code, problem=error.sentence)
         link.close()
 
     def _beat_once(self, connection: Any, tallies: Mapping[str, Tally]) -> None:
@@ -338,7 +346,7 @@ class Runtime:
         self._clock_offset = server - datetime.now(UTC) + timedelta(seconds=(time.monotonic() - before) / 2)
         ids = (self.process_id, sorted(self.roles), os.getpid(), socket.gethostname(), self._started_at)
         processes.beat(connection, *ids, self.health())
-        progress.add(connection, assembly.deltas(tallies, self))
+        progress.add(connection, assembly.deltas(tallies))
 
 
 __all__ = ["Runtime", "Stopped"]

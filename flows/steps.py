@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 from bytewax.operators import StatefulBatchLogic
 
 from flows.runtime import Runtime
+from rowtide.binding import Binding
 from rowtide.change import BULK, INTERACTIVE, Change, ChangeBatch, fold
 from rowtide.commands import Outcome, Work
 from rowtide.decide import Progress
 from rowtide.errors import SyncError
 from rowtide.keys import bucket_of, lane_of
-from rowtide.mapping import Binding, CompiledSync
+from rowtide.mapping import CompiledSync
 from rowtide.position import Position
 from rowtide.transaction import Chunk, Relation, Row
 
@@ -141,7 +142,7 @@ class Plan:
         for work in works:
             desired = work.desired
             lane = f"{self._runtime.graph_of(desired.sync)}:{lane_of(desired.sync, desired.key)}"
-            yield lane, Planned(lane, self._runtime.decide(work))
+            yield lane, Planned(lane, self._runtime.plan(work))
 
 
 class Deliver(StatefulBatchLogic[Planned, Outcome, None]):

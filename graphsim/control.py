@@ -45,6 +45,7 @@ class Control:
             "clock": self._advance,
             "tokens": self._tokens,
             "latency": self._set_latency,
+            "tier": self._set_tier,
             "block": self._block,
             "lifecycle": self._lifecycle,
         }
@@ -115,6 +116,11 @@ class Control:
         body = {"value": [notify.to_lifecycle(self._world, subscription, event)]}
         self._notifier.send(subscription.lifecycle_url, body)
         return {"sent": True}
+
+    def _set_tier(self, body: Any) -> Any:
+        """`{"tier": "max"}`: another quota, with windows that begin empty."""
+        self._world.throttle.set_tier(body["tier"])
+        return {"tier": self._world.throttle.tier}
 
     def _block(self, body: Any) -> Any:
         app = self._world.apps[body["client"]]

@@ -7,6 +7,7 @@ settle (reference section 10). `docs/graphsim.md` is held against this list by a
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import UTC, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -107,9 +108,14 @@ def _to_value(name: str, spec: Any, value: Any) -> Any:
     return int(number) if isinstance(spec.default, int) else number
 
 
+def to_zone(name: str) -> tzinfo:
+    """UTC needs no time zone data, which small systems lack."""
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
 def _to_zone(name: str) -> str:
     try:
-        ZoneInfo(name)
-    except (OSError, ValueError):
+        to_zone(name)
+    except (OSError, ValueError, KeyError):
         raise ValueError(f"there is no time zone '{name}' on this machine") from None
     return name

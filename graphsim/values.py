@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from graphsim.columns import Column
 from graphsim.errors import general_exception, invalid, read_only_field, unknown_field
-from graphsim.switches import Switches
+from graphsim.switches import Switches, to_zone
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _FRACTION = re.compile(r"\.(\d{6})\d+")
@@ -134,7 +133,7 @@ def _choices(column: Column, value: Any, given: Mapping[str, Any], rules: Rules)
 def _date_time(column: Column, value: Any, switches: Switches) -> Any:
     if not isinstance(value, str):
         raise _wrong(column, "an ISO 8601 date and time")
-    zone = ZoneInfo(switches.site_time_zone)
+    zone = to_zone(switches.site_time_zone)
     date_only = column.settings["format"] == "dateOnly"
     try:
         if _DATE.fullmatch(value):

@@ -12,7 +12,8 @@ from rowtide.commands import Leftover, Pair
 from rowtide.position import Position
 from state.db import Connection
 
-COLUMNS = "l.state, l.list_id, l.item_id, l.etag, l.base, l.kept, l.era, l.lsn, l.ordinal, l.xid, l.mapping_version, l.leftovers"
+COLUMNS = """l.state, l.list_id, l.item_id, l.etag, l.base, l.kept, l.era, l.lsn, l.ordinal, l.xid,
+       l.mapping_version, l.leftovers"""
 
 
 def to_pair(row: Sequence[Any]) -> Pair:

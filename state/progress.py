@@ -77,7 +77,8 @@ def percentile_ms(counts: Sequence[int], share: float) -> float | None:
 
 
 _ADD = """
-INSERT INTO rowtide.progress AS p (sync, changes, delivered, writes, suppressed, foreign_edits, ru_used, latency_buckets)
+INSERT INTO rowtide.progress AS p
+       (sync, changes, delivered, writes, suppressed, foreign_edits, ru_used, latency_buckets)
 VALUES (%(sync)s, %(changes)s, %(delivered)s, %(writes)s, %(suppressed)s, %(foreign_edits)s, %(ru_used)s, %(latency)s)
     ON CONFLICT (sync) DO UPDATE
    SET changes = p.changes + excluded.changes, delivered = p.delivered + excluded.delivered,
@@ -120,7 +121,8 @@ def read(conn: Connection) -> dict[str, Progress]:
     query = """
         SELECT sync, changes, delivered, writes, suppressed, foreign_edits, ru_used::float8 AS ru_used,
                ARRAY(SELECT coalesce(a, 0) + coalesce(b, 0)
-                       FROM unnest(latency_buckets, latency_before) WITH ORDINALITY AS t (a, b, i) ORDER BY i) AS latency
+                       FROM unnest(latency_buckets, latency_before) WITH ORDINALITY AS t (a, b, i)
+                      ORDER BY i) AS latency
           FROM rowtide.progress
     """
     with conn.cursor(row_factory=class_row(Progress)) as cursor:

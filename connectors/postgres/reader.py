@@ -97,7 +97,7 @@ class Reader:
             on_confirmed=self._report_soon,
             on_publication=self._see_publication,
         )
-        self._relations: dict[int, Relation] = {}
+        self._relations: dict[bytes, Relation] = {}
         self._stop = threading.Event()
         self._report = False
         self._paused = False

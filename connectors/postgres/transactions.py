@@ -30,21 +30,22 @@ _row = partial(tuple.__new__, Row)
 class Assembler:
     """Collects messages of one connection into chunks under one era.
 
-    ``relations`` may be handed from one connection's assembler to the next: a Relation message that says what is
-    already known keeps the object, so that bindings made for it stay good.
+    ``relations`` is keyed by the oid's four bytes, as a row message has them. It may be handed from one connection's
+    assembler to the next: a Relation message that says what is already known keeps the object, so that bindings made
+    for it stay good.
     """
 
     def __init__(
         self,
         era: int,
         next_xid: int,
-        relations: dict[int, Relation] | None = None,
+        relations: dict[bytes, Relation] | None = None,
         chunk_rows: int = 2000,
         interactive_rows: int = 100,
         chunk_bytes: int = 1 << 20,
     ) -> None:
         self.era = era
-        self.relations: dict[int, Relation] = {} if relations is None else relations
+        self.relations: dict[bytes, Relation] = {} if relations is None else relations
         self.heartbeat: pgoutput.Message | None = None
         self._next_xid = next_xid
         self._chunk_rows = chunk_rows
@@ -87,9 +88,9 @@ class Assembler:
     def _feed_row(self, kind: int, payload: bytes) -> Chunk | None:
         # One function for the three kinds and no helper a column: this runs for every row of the stream.
         try:
-            relation = self.relations[int.from_bytes(payload[1:5])]
+            relation = self.relations[payload[1:5]]
         except KeyError:
-            raise Malformed(f"a row of an unknown relation (oid {pgoutput.read_oid(payload)})") from None
+            raise Malformed(f"a row of an unknown relation (oid {int.from_bytes(payload[1:5])})") from None
         chunk = None
         rows = self._rows
         if len(rows) >= self._chunk_rows or self._bytes >= self._chunk_bytes:
@@ -120,7 +121,7 @@ class Assembler:
         chunk = self._cut(None) if len(self._rows) >= self._chunk_rows else None
         for oid in pgoutput.read_truncate(payload):
             # Tables truncated by CASCADE are named too, published or not; only known ones concern us.
-            if (relation := self.relations.get(oid)) is not None:
+            if (relation := self.relations.get(oid.to_bytes(4))) is not None:
                 self._rows.append(Row(self._ordinal, relation, "T", None, None, None))
                 self._bytes += _ROW_BYTES
             self._ordinal += 1
@@ -137,8 +138,9 @@ class Assembler:
         self._ordinal = 0
 
     def _learn(self, relation: Relation) -> None:
-        if self.relations.get(relation.oid) != relation:
-            self.relations[relation.oid] = relation
+        oid = relation.oid.to_bytes(4)
+        if self.relations.get(oid) != relation:
+            self.relations[oid] = relation
 
     def _cut(self, end_lsn: int | None) -> Chunk:
         begin = self._begin

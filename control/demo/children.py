@@ -103,7 +103,12 @@ class Children:
             if child.name in names:
                 child.check()
 
-    def end(self) -> None:
-        """End every child, the youngest first."""
-        while self._running:
-            self._running.pop().end()
+    def forget(self, child: Child) -> None:
+        """Take a child that has ended off the list."""
+        self._running.remove(child)
+
+    def end(self, name: str | None = None) -> None:
+        """End every child (of that name), the youngest first."""
+        for child in reversed([one for one in self._running if name in (None, one.name)]):
+            child.end()
+            self._running.remove(child)

@@ -134,7 +134,18 @@ class Cluster:
         self._own(secret)
         command = [str(self.binaries / "initdb"), "-D", str(self.data), "-U", "postgres", f"--pwfile={secret}"]
         options = ["-E", "UTF8", "--auth=scram-sha-256", "--locale=C", "--no-sync"]
-        done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, **self._as_user())
+        with warnings.catch_warnings():
+            # Python 3.12 warns of fork in threaded processes; the child only calls prctl before it execs.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            done = subprocess.run(
+                [*command, *options],
+                capture_output=True,
+                text=True,
+                check=False,
+                start_new_session=True,  # Ctrl-C is ours to act on
+                preexec_fn=die_with_parent(signal.SIGKILL),
+                **self._as_user(),
+            )
         if done.returncode:
             raise UserError("postgres_initdb", f"initdb failed: {done.stderr.strip().splitlines()[-1]}")
 

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+from ruamel.yaml import YAML
+
 from control import template
 from rowtide import definition
 from rowtide.columns import SourceColumn
-from ruamel.yaml import YAML
 
 COLUMNS = [
     SourceColumn("id", "bigint", 20, True, key=1),
@@ -65,7 +66,9 @@ def test_a_table_with_nothing_but_a_key_shows_the_key() -> None:
 
 
 def test_lists_where_and_a_simulator() -> None:
-    sync = replace(template.EXAMPLE, lists='{by: region, map: {EU: "Orders EU"}, default: Orders}', where="status <> 'x'")
+    sync = replace(
+        template.EXAMPLE, lists='{by: region, map: {EU: "Orders EU"}, default: Orders}', where="status <> 'x'"
+    )
     simulator = {"base_url": "http://127.0.0.1:1/v1.0", "authority": "https://127.0.0.1:2", "ca_file": "/tmp/ca.pem"}
     found = parsed(template.Draft(syncs=[sync], simulator=simulator))
     assert found.syncs["orders"].lists is not None
