@@ -77,6 +77,7 @@ class View:
         self._live = (
             Live(console=self._console, refresh_per_second=8, transient=True, redirect_stdout=False) if live else None
         )
+        self.live = live
         self._last_line = 0.0
         self._last_phase = ""
 
@@ -108,6 +109,8 @@ class View:
 
 def line(figures: Figures) -> str:
     """The figures in one plain line."""
+    if not figures.syncs:
+        return figures.phase
     return (
         f"{figures.phase}: committed={figures.committed} delivered={figures.delivered} waiting={figures.waiting}"
         f" p50={milliseconds(figures.p50_ms)} p95={milliseconds(figures.p95_ms)} ru={figures.ru_used:.0f}"

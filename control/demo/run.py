@@ -1,0 +1,220 @@
+"""`rowtide demo`, from an empty directory to the verdict.
+
+In: `Options`. Out: the live view, a summary on stdout, an exit code: 0 the lists are what the tables say, 1 they are
+not (or a part failed), 130 ended before that could be told. Called by control.demonstration. Rule: whatever happens,
+processes are ended first and the directory is removed last; what a SIGKILL leaves, the next demo clears.
+"""
+
+import sys
+import time
+
+import psycopg
+
+from control import answer
+from control.demo import home, summary
+from control.demo.children import ChildFailed
+from control.demo.definition import QUOTA_SHARE
+from control.demo.figures import Meter
+from control.demo.home import Home
+from control.demo.interrupts import Interrupted, Interrupts
+from control.demo.options import TIERS, Options
+from control.demo.stage import Stage
+from control.demo.summary import FirstLoad, Summary
+from control.demo.verdict import Verdict, settle
+from control.demo.view import Figures, View
+from control.demo.workload import Tally, Workload
+from rowtide.errors import RowtideError
+
+ENDED_EARLY = 130
+_LOOK_S = 0.25
+_FIRST_LOAD_S = 180.0
+_BEAT_S = 1.2  # the flow adds up its counts each second
+
+
+def demo(options: Options) -> int:
+    """Run the demo; the exit code. To be called from the main thread, whose children the demo's processes are."""
+    interrupts = Interrupts()
+    with interrupts.installed():
+        # With --json stdout is the document's alone; the view goes to stderr.
+        stream = sys.stderr if options.json else sys.stdout
+        with View(stream, live=stream.isatty()) as view:
+            for path in home.clear_dead(options.directory):
+                view.note(f"cleared what a demo that was killed had left in {path}")
+            made = Home.make(options.directory)
+            try:
+                told = _Story(options, made, interrupts, view).tell()
+            finally:
+                made.remove()
+    return _exit_code(told)
+
+
+def _exit_code(told: Summary) -> int:
+    if told.verdict is None:
+        return ENDED_EARLY
+    return answer.DONE if told.verdict.equal else answer.FAILED
+
+
+def _stop(workload: Workload) -> None:
+    try:
+        workload.stop()
+    except psycopg.Error as error:
+        raise ChildFailed("demo_workload", f"The workload could not go on: {error}") from error
+
+
+class _Story:
+    """The acts, one after the other; `tell` plays them and clears the stage."""
+
+    def __init__(self, options: Options, made: Home, interrupts: Interrupts, view: View) -> None:
+        self._options = options
+        self._interrupts = interrupts
+        self._view = view
+        self._stage = Stage(made, options, interrupts.wait)
+        self._meter: Meter | None = None
+        self._tally = Tally()
+        self._figures = Figures("starting")
+        self._first_load: FirstLoad | None = None
+        self._verdict: Verdict | None = None
+
+    def tell(self) -> Summary:
+        """Play everything; processes have ended when it returns or raises."""
+        try:
+            self._play()
+        except Interrupted:
+            self._say_summary()
+        except RowtideError:
+            # A part that Ctrl-C reached before us is no failure.
+            if not self._interrupts.asked:
+                raise
+            self._say_summary()
+        finally:
+            self._interrupts.patience = sys.maxsize
+            self._show(Figures("ending"))
+            if self._meter is not None:
+                self._meter.close()
+            self._stage.end()
+        return self._summary()
+
+    def _play(self) -> None:
+        self._set_up()
+        # From here on Ctrl-C ends the act that is on, and the rest of the story is told quickly.
+        self._interrupts.patience = 1
+        self._load()
+        if not self._interrupts.asked:
+            self._stage.set_quota()
+            self._live()
+        self._compare()
+        self._say_summary()
+        if self._options.keep and not self._interrupts.asked:
+            self._stay()
+
+    # --- the acts -----------------------------------------------------------------------------------------------------
+
+    def _set_up(self) -> None:
+        stage = self._stage
+        self._show(Figures("starting PostgreSQL and the Graph simulator"))
+        rows = stage.open_shop()
+        self._view.note("shop: " + ", ".join(f"{count:,} {table.replace('_', ' ')}" for table, count in rows.items()))
+        self._show(Figures("rowtide apply: making lists and columns", 0.5))
+        stage.define()
+        self._view.note(f"definition: {stage.config}")
+        stage.start_flow()
+        self._meter = Meter(stage.state_dsn, stage.control_url)
+
+    def _load(self) -> None:
+        """The first load, with the simulator's quota off, so that nobody has to wait for it."""
+        began, total = time.monotonic(), sum(self._stage.rows.values())
+        deadline = began + _FIRST_LOAD_S
+        figures = Figures("first load")
+        while time.monotonic() < deadline and not self._interrupts.asked:
+            reading = self._read().read()
+            figures = self._read().figures(reading, "first load", reading.counts.writes / total, self._tally)
+            self._show(figures)
+            if not reading.loading and not reading.waiting:
+                break
+            self._wait(_LOOK_S)
+        seconds = time.monotonic() - began
+        self._first_load = FirstLoad(figures.delivered or figures.writes, seconds, figures.writes)
+        tier = self._options.tier
+        self._view.note(
+            f"first load: {figures.writes:,} items in {seconds:.1f} s, the simulator's quota being off; "
+            + summary.slow_load(figures.writes, tier, TIERS[tier], QUOTA_SHARE)
+        )
+
+    def _live(self) -> None:
+        """The shop's day, under the tenant's quota."""
+        self._settle_counts()
+        self._read().mark()
+        self._view.note(
+            f"quota on: tier {self._options.tier}, of which Rowtide takes {QUOTA_SHARE:.0%}; the shop opens"
+        )
+        workload = Workload(self._stage.source_dsn, self._options.seed, self._options.rate)
+        self._tally = workload.tally
+        workload.start()
+        began, seconds = time.monotonic(), self._options.seconds
+        try:
+            while (passed := time.monotonic() - began) < seconds and not self._interrupts.asked:
+                if workload.problem is not None:
+                    break
+                self._look("live workload", passed / seconds)
+                self._wait(min(_LOOK_S, seconds - passed))
+        finally:
+            _stop(workload)
+        if self._interrupts.asked:
+            self._view.note("the shop closes; comparing (Ctrl-C again ends at once)")
+
+    def _compare(self) -> None:
+        """Wait until what was committed has arrived, and compare."""
+        stage, began = self._stage, time.monotonic()
+
+        def seen(verdict: Verdict) -> None:
+            phase = f"draining: {len(verdict.differences):,} rows on their way"
+            self._look(phase, min(1.0, (time.monotonic() - began) / 60))
+
+        self._verdict = settle(
+            stage.compiled(), stage.source_dsn, stage.control_url, seen=seen, wait=self._wait, most_s=300.0
+        )
+        self._settle_counts()
+        self._look("compared", 1.0)
+
+    def _stay(self) -> None:
+        """Up until Ctrl-C."""
+        for line in summary.invitation(self._stage):
+            self._view.note(line)
+        while not self._interrupts.asked:
+            if self._view.live:
+                self._look("running; try it out", 1.0)
+            self._wait(1.0)
+
+    # --- what the acts share ------------------------------------------------------------------------------------------
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep; raises when the demo is to end at once, or when a part has ended by itself."""
+        self._interrupts.wait(seconds)
+        self._stage.check()
+
+    def _settle_counts(self) -> None:
+        """Let the flow's last counts come in: it adds them up once a second."""
+        self._wait(_BEAT_S)
+
+    def _read(self) -> Meter:
+        assert self._meter is not None
+        return self._meter
+
+    def _look(self, phase: str, share: float) -> None:
+        meter = self._read()
+        self._figures = meter.figures(meter.read(), phase, share, self._tally)
+        self._show(self._figures)
+
+    def _show(self, figures: Figures) -> None:
+        self._view.show(figures)
+
+    def _summary(self) -> Summary:
+        return Summary(self._options, self._figures, self._tally, self._first_load, self._verdict)
+
+    def _say_summary(self) -> None:
+        told = self._summary()
+        if self._options.json:
+            answer.document(told.document())
+        else:
+            for line in told.lines():
+                self._view.note(line)
