@@ -25,9 +25,7 @@ def demo(
     ] = _DEFAULTS.seed,
     rate: Annotated[float, typer.Option("--rate", help="Business transactions a second.")] = _DEFAULTS.rate,
     tier: Annotated[str, typer.Option("--tier", help=f"Quota of the tenant: {', '.join(TIERS)}.")] = _DEFAULTS.tier,
-    directory: Annotated[Path | None, typer.Option("--directory", help="Where to work; default: a temporary one.")] = (
-        None
-    ),
+    directory: Annotated[Path | None, typer.Option("--dir", help="Where to make its private directory.")] = (None),
     as_json: options.Json = False,
 ) -> None:
     """See it work: PostgreSQL, a Graph simulator and the sync, live, then thrown away."""
@@ -35,4 +33,4 @@ def demo(
 
     if tier not in TIERS:
         raise UserError("unknown_tier", f"There is no tier {tier}: there are {', '.join(TIERS)}.")
-    sys.exit(run.run(Options(seconds, keep, as_json, seed, rate, tier, directory)))
+    sys.exit(run.demo(Options(seconds, keep, as_json, seed, rate, tier, directory)))

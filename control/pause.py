@@ -8,7 +8,6 @@ it asks for a reconcile.
 
 import getpass
 import socket
-from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -20,9 +19,6 @@ from rowtide.errors import UserError
 from state import definitions
 from state import reconcile as reconciles
 from state.db import Connection
-
-APPROVAL = timedelta(hours=1)
-"""How long the mass-delete breaker stays open once a person has said yes."""
 
 Sync = Annotated[str | None, typer.Argument(metavar="[SYNC]", help="A sync of the definition.")]
 Target = Annotated[str | None, typer.Option("--target", metavar="NAME", help="Every sync that writes to this graph.")]
@@ -85,9 +81,8 @@ def resume(
 
     def work(connection: Connection) -> tuple[list[str], list[str]]:
         syncs = chosen(require_applied(connection)[1].definition, sync, target, every)
-        approved_for = APPROVAL if approve_deletes else None
         with connection.transaction():
-            gaps = definitions.resume(connection, syncs, whoever(), approved_for)
+            gaps = definitions.resume(connection, syncs, whoever(), approve_deletes)
             for name in gaps:
                 reconciles.request(connection, name, "resumed after it was stopped at capture")
         return syncs, gaps

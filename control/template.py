@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rowtide.columns import NUMBER_DIGITS, TEXT_LENGTH, SourceColumn
-from rowtide.definition import RESERVED_FIELDS
+from rowtide.notation import RESERVED_FIELDS
 
 TITLE = "Title"
 FIELD_LENGTH, SYNC_LENGTH = 32, 32

@@ -1,0 +1,117 @@
+"""`rowtide apply`: make the definition so.
+
+In: rowtide.yaml. Out: publication and slot on each source, lists and columns in each tenant, the compiled definition
+stored and in force. Called by the command line. Rule: the publication before the slot; nothing is ever deleted, what
+is left is named; the definition is stored last, so that a running flow never sees one whose parts are missing. It may
+be run again at any time.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from connectors.postgres import slots
+from connectors.settings import Loaded
+from control import answer, compiled, listing, options, plan, proposal
+from control.compiled import Compiled
+from control.opened import load, on_state, read_applied, require_schema, source, state_dsn
+from control.pause import whoever
+from control.proposal import Proposal
+from rowtide import catalog
+from rowtide.catalog import ListRef
+from rowtide.definition import Definition
+from rowtide.errors import GraphUnavailable, SourceUnavailable
+from state import db, definitions
+from state.db import Connection
+
+Lists = dict[str, dict[str, ListRef]]
+"""Per sync its lists by title."""
+
+
+def apply(
+    config: options.Config = options.CONFIG,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Bring the state database's schema up to date first.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Make publication, slot, lists and columns, and put the definition into force."""
+    loaded = load(config)
+    if upgrade:
+        db.create_if_missing(state_dsn(loaded))
+        db.upgrade(state_dsn(loaded))
+    require_schema(loaded)
+    wanted = proposal.make(loaded, datetime.now(UTC))
+    _require_answers(wanted)
+    if not yes:
+        plan.show(wanted.document())
+        answer.confirm("Apply this?")
+    done = {name: _apply_source(loaded.definition, name) for name in loaded.definition.postgres}
+    found = compiled.compile_known(loaded, compiled.read_all_columns(loaded.definition))
+    lists, made = _apply_graphs(loaded.definition, found)
+    version, changed = _store(loaded, found, lists)
+    _tell({"version": version, "changed": changed, "sources": done, "graphs": made, **_left(wanted)}, as_json)
+
+
+def _require_answers(wanted: Proposal) -> None:
+    """Every source and tenant has to answer before the first thing is changed."""
+    for name, part in wanted.sources.items():
+        if part.problem is not None:
+            raise SourceUnavailable("source_not_ready", f"Source {name}: {part.problem}", "Run `rowtide doctor`.")
+    for name, part in wanted.graphs.items():
+        if part.problem is not None:
+            raise GraphUnavailable("graph_not_ready", f"Graph {name}: {part.problem}", "Run `rowtide doctor`.")
+
+
+def _apply_source(definition: Definition, name: str) -> list[str]:
+    """Publication, then slot; what was done."""
+    publication, slot = definition.publication(name), definition.slot(name)
+    with source(definition, name, admin=True) as connection:
+        done = slots.ensure_publication(connection, publication, definition.tables(name))
+    with source(definition, name) as connection:
+        _, made = slots.ensure_slot(connection, slot, publication, definition.postgres[name].failover)
+    return [*done, slots.slot_statement(slot, definition.postgres[name].failover)] if made else done
+
+
+def _apply_graphs(definition: Definition, found: Compiled) -> tuple[Lists, dict[str, list[str]]]:
+    """Lists and columns of every tenant; the lists, and what was made."""
+    lists: Lists = {}
+    made: dict[str, list[str]] = {}
+    for name in definition.graph:
+        here, made[name] = listing.provision(definition, name, found)
+        lists |= here
+    return lists, made
+
+
+def _store(loaded: Loaded, found: Compiled, lists: Lists) -> tuple[int, bool]:
+    """The version in force, and whether it is a new one."""
+    stored = catalog.to_compiled(loaded.definition, found.columns, lists)
+
+    def work(connection: Connection) -> tuple[int, bool]:
+        applied = read_applied(connection)
+        if applied is not None and applied[0].compiled == stored and applied[0].source_text == loaded.source_text:
+            return applied[0].version, False
+        return definitions.apply(connection, loaded.source_text, stored, whoever()), True
+
+    return on_state(loaded, work)
+
+
+def _left(wanted: Proposal) -> dict[str, Any]:
+    return {"left_alone": list(wanted.left_alone), "warnings": list(wanted.warnings)}
+
+
+def _tell(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        answer.document(found)
+        return
+    for lines in [*found["sources"].values(), *found["graphs"].values()]:
+        for line in lines:
+            answer.say(line)
+    for line in found["left_alone"]:
+        answer.say(f"left alone: {line}")
+    for line in found["warnings"]:
+        answer.warn(f"warning: {line}")
+    version = found["version"]
+    answer.say(f"version {version} is in force" if found["changed"] else f"version {version} stays in force: no change")
