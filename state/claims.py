@@ -9,6 +9,7 @@ a join could show an older ledger than the row that was waited for.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from zlib import crc32
 
 from psycopg.types.json import Jsonb
 
@@ -20,34 +21,36 @@ from state.db import Connection
 Lists = Mapping[str, Mapping[str, str]]
 """Sync -> list title -> list id, as the applied definition has them."""
 
-# Picked lane by lane, so that each pick walks its index in order and reads no more rows than it takes.
+# One look-up per sync, lane and priority: each walks the index straight to its oldest due rows, so that neither rows
+# due later nor another process's lanes are ever waded through. Only what is chosen of them is locked.
 CLAIM = """
-WITH high AS MATERIALIZED (
-    SELECT p.* FROM unnest(%(syncs)s::text[]) AS s (sync) CROSS JOIN unnest(%(lanes)s::int[]) AS n (lane)
-    CROSS JOIN LATERAL (
-        SELECT o.sync, o.key, o.priority, o.due_at FROM rowtide.outbox o
-         WHERE o.sync = s.sync AND o.lane = n.lane AND o.state = 'waiting' AND o.due_at <= now()
-           AND (o.lease_until IS NULL OR o.lease_until < now())
-         ORDER BY o.priority, o.due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED) p
-), low AS MATERIALIZED (
-    SELECT p.* FROM unnest(%(syncs)s::text[]) AS s (sync) CROSS JOIN unnest(%(lanes)s::int[]) AS n (lane)
-    CROSS JOIN LATERAL (
-        SELECT o.sync, o.key, o.priority, o.due_at FROM rowtide.outbox o
-         WHERE o.sync = s.sync AND o.lane = n.lane AND o.state = 'waiting' AND o.due_at <= now()
-           AND (o.lease_until IS NULL OR o.lease_until < now())
-           AND o.priority = 3
-         ORDER BY o.priority, o.due_at LIMIT %(low)s FOR UPDATE SKIP LOCKED) p
-     ORDER BY p.due_at LIMIT %(low)s
-), due AS (
-    SELECT sync, key FROM low UNION
-    (SELECT sync, key FROM high ORDER BY priority, due_at LIMIT %(limit)s - (SELECT count(*) FROM low))
+WITH candidate AS MATERIALIZED (
+    SELECT c.*, dense_rank() OVER (ORDER BY c.priority DESC) = 1 AS lowest,
+           row_number() OVER (PARTITION BY c.priority ORDER BY c.due_at, c.sync, c.key) AS place
+      FROM unnest(%(syncs)s::text[]) AS s (sync), unnest(%(lanes)s::smallint[]) AS n (lane),
+           unnest('{0,1,2,3}'::smallint[]) AS p (priority)
+     CROSS JOIN LATERAL (
+           SELECT o.sync, o.key, o.priority, o.due_at FROM rowtide.outbox o
+            WHERE o.sync = s.sync AND o.lane = n.lane AND o.priority = p.priority AND o.state = 'waiting'
+              AND o.due_at <= now() AND (o.lease_until IS NULL OR o.lease_until < now())
+            ORDER BY o.due_at LIMIT %(limit)s) c
+), chosen AS MATERIALIZED (
+    SELECT sync, key FROM candidate
+     ORDER BY lowest AND place <= %(low)s DESC, priority, due_at, sync, key LIMIT %(limit)s
+), locked AS MATERIALIZED (
+    SELECT o.sync, o.key FROM (SELECT * FROM chosen ORDER BY sync, key OFFSET 0) c
+     CROSS JOIN LATERAL (
+           SELECT o.sync, o.key FROM rowtide.outbox o
+            WHERE o.sync = c.sync AND o.key = c.key AND o.state = 'waiting' AND o.due_at <= now()
+              AND (o.lease_until IS NULL OR o.lease_until < now())
+              FOR UPDATE SKIP LOCKED) o
 )
 UPDATE rowtide.outbox o
    SET lease_token = %(token)s, lease_owner = %(owner)s,
        lease_until = clock_timestamp() + %(lease_s)s * interval '1 second',
        sent = o.sent || jsonb_build_object('token', %(token)s::text, 'op', o.op, 'fields', o.fields,
                 'list_id', %(lists)s::jsonb -> o.sync ->> o.target, 'at', clock_timestamp())
-  FROM due WHERE o.sync = due.sync AND o.key = due.key
+  FROM locked n WHERE o.sync = n.sync AND o.key = n.key
 RETURNING o.sync, o.key, o.op, o.target, %(lists)s::jsonb -> o.sync ->> o.target, o.fields, o.partial, o.era, o.lsn,
           o.ordinal, o.xid, o.mapping_version, o.revision, o.lease_until, o.priority, o.attempts, o.committed_at, o.sent
 """
@@ -70,8 +73,7 @@ def claim(
     lists: Lists,
 ) -> list[Work]:
     """Lease up to ``limit`` due rows for ``lease_s`` seconds under ``token`` (unique to this call)."""
-    # Of a small claim, every tenth (by its random token) takes one of the lowest class.
-    low = limit // 10 + (int(token[:8], 16) % 10 < limit % 10) if limit > 1 else 0
+    low = share_of_lowest(limit, token)
     parameters = {
         "syncs": list(syncs), "lanes": list(lanes), "limit": limit, "low": low, "owner": owner, "token": token,
         "lease_s": lease_s, "lists": Jsonb({sync: dict(titles) for sync, titles in lists.items()}),
@@ -84,6 +86,14 @@ def claim(
     pairs = {(row[0], row[1]): ledger.to_pair(row[2:]) for row in found}
     works = [Work(_desired(row, token), pairs.get((row[0], row[1]))) for row in rows]
     return sorted(works, key=lambda work: (work.desired.priority, work.desired.committed_at))
+
+
+def share_of_lowest(limit: int, token: str) -> int:
+    """How many of ``limit`` rows go to the lowest class that waits: a tenth, over many small claims too.
+
+    What a tenth leaves over is given to that share of the claims, told apart by their random token.
+    """
+    return limit // 10 + (crc32(token.encode()) % 10 < limit % 10)
 
 
 def _desired(row: Sequence[Any], token: str) -> Desired:

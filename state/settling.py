@@ -33,7 +33,7 @@ SELECT sync, key, list_id, item_id, etag, version, base, kept, mapping_version, 
  ORDER BY sync, key
     ON CONFLICT (sync, key) DO UPDATE
    SET list_id = excluded.list_id, item_id = excluded.item_id, base = excluded.base, kept = excluded.kept,
-       etag = CASE WHEN {fell} THEN l.etag ELSE excluded.etag END,
+       etag = CASE WHEN {fell} AND excluded.etag IS NOT NULL THEN l.etag ELSE excluded.etag END,
        version = CASE WHEN {fell} THEN l.version ELSE excluded.version END,
        mapping_version = excluded.mapping_version, state = excluded.state, leftovers = excluded.leftovers,
        era = CASE WHEN {above} THEN l.era ELSE excluded.era END,
@@ -51,20 +51,35 @@ DELETE FROM rowtide.outbox o USING unnest(%s::text[], %s::text[]) AS n (sync, ke
  WHERE o.sync = n.sync AND o.key = n.key
 """
 
-# `emptied`: everything sent is explained. Otherwise only this claim's own entry goes (`own`), or nothing.
+# `emptied`: everything sent is explained. Otherwise only this claim's own entry goes (`own`), or nothing; of attempts
+# that would have done the same the newest stands for all. A row that merged since (`newer`) keeps what it has become.
 KEEP = """
 UPDATE rowtide.outbox o
    SET lease_token = NULL, lease_owner = NULL, lease_until = NULL,
-       due_at = clock_timestamp() + n.after_s * interval '1 second', attempts = o.attempts + n.blame,
-       state = n.state, reason_code = n.reason_code, reason = n.reason,
+       due_at = CASE WHEN n.after_s > 0 THEN clock_timestamp() + n.after_s * interval '1 second'
+                     ELSE least(o.due_at, clock_timestamp()) END,
+       attempts = CASE WHEN n.newer THEN o.attempts WHEN n.emptied THEN 0 ELSE o.attempts + n.blame END,
+       state = CASE WHEN n.newer THEN o.state ELSE n.state END,
+       reason_code = CASE WHEN n.newer THEN o.reason_code ELSE n.reason_code END,
+       reason = CASE WHEN n.newer THEN o.reason ELSE n.reason END,
+       hold = CASE WHEN n.newer THEN o.hold ELSE n.hold END,
        sent = CASE WHEN n.emptied THEN '[]'::jsonb
-                   WHEN n.own THEN (SELECT coalesce(jsonb_agg(e), '[]'::jsonb) FROM jsonb_array_elements(o.sent) e
+                   WHEN n.own THEN (SELECT coalesce(jsonb_agg(e ORDER BY i), '[]'::jsonb)
+                                      FROM jsonb_array_elements(o.sent) WITH ORDINALITY AS t (e, i)
                                      WHERE e ->> 'token' <> o.lease_token)
+                   WHEN jsonb_array_length(o.sent) > 1 THEN
+                        (SELECT coalesce(jsonb_agg(e ORDER BY i), '[]'::jsonb)
+                           FROM (SELECT DISTINCT ON (e - 'token' - 'at') e, i
+                                   FROM jsonb_array_elements(o.sent) WITH ORDINALITY AS t (e, i)
+                                  ORDER BY e - 'token' - 'at', i DESC) AS newest)
                    ELSE o.sent END
-  FROM jsonb_to_recordset(%s::jsonb) AS n (sync text, key text, after_s float8, blame int, state text,
-       reason_code text, reason text, emptied boolean, own boolean)
+  FROM jsonb_to_recordset(%s::jsonb) AS n (sync text, key text, after_s float8, blame int, state text, hold boolean,
+       reason_code text, reason text, emptied boolean, own boolean, newer boolean)
  WHERE o.sync = n.sync AND o.key = n.key
 """
+
+HELD = frozenset({"ping_pong", "manual_conflict"})
+"""Codes of rows that go on merging but wait for a person, whatever newer value comes."""
 
 
 def settle(conn: Connection, outcomes: Sequence[Outcome]) -> Counts:
@@ -109,7 +124,7 @@ def _kept_row(outcome: Outcome, revision: int) -> dict[str, Any] | None:
     newer = revision != desired.revision
     row: dict[str, Any] = {
         "sync": desired.sync, "key": desired.key, "after_s": 0.0, "blame": 0, "state": "waiting",
-        "reason_code": None, "reason": None, "emptied": False, "own": True,
+        "reason_code": None, "reason": None, "hold": False, "emptied": False, "own": True, "newer": newer,
     }  # fmt: skip
     match outcome:
         case Settle(pair=pair, again=again):
@@ -117,11 +132,12 @@ def _kept_row(outcome: Outcome, revision: int) -> dict[str, Any] | None:
                 return None
             row |= {"emptied": True}
         case Release(after_s=after_s, unknown=unknown, blame=blame, reason=reason):
-            row |= {"after_s": after_s, "blame": int(blame), "reason": reason or None, "own": not unknown}
+            # A newer value does not wait for what an older one was blamed for.
+            wait_s = 0.0 if newer and blame else after_s
+            row |= {"after_s": wait_s, "blame": int(blame), "reason": reason or None, "own": not unknown}
         case ParkRow(code=code, sentence=sentence, unknown=unknown):
+            row |= {"state": "parked", "reason_code": code, "reason": sentence, "hold": code in HELD, "blame": 1}
             row["own"] = not unknown
-            if not newer:
-                row |= {"state": "parked", "reason_code": code, "reason": sentence, "blame": 1}
         case _:
             assert_never(outcome)
     return row
