@@ -4,22 +4,21 @@ In: a `Runtime` and its definition. Out: parts ready to start. Called by flows.r
 where they are used and kept nowhere else; what crosses two connectors meets here, not in one of them.
 """
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from connectors.postgres import rows
-from connectors.postgres.chunk_queue import Place
-from connectors.postgres.continuity import NewEra, System
+from connectors.postgres.continuity import NewEra
+from connectors.postgres.cursor_store import StateCursorStore
 from connectors.postgres.reader import Reader, ReaderSettings
 from connectors.postgres.source_sql import open_source
 from connectors.settings import resolve_secret
 from flows.reconcile import Reconciler
 from rowtide.commands import Outcome, ParkRow, Release, Work
 from rowtide.errors import RowtideError
-from state import cursors, outbox, progress
+from state import outbox, progress
 from state import reconcile as reconciles
 from state.db import Connection, Link
 
@@ -28,44 +27,6 @@ if TYPE_CHECKING:
 
 NOT_YET_S = 0.1
 """A row whose transaction is streamed but not visible yet is read again this soon."""
-
-
-class CursorStore:
-    """The slot's cursor in the state database, as the reader wants it."""
-
-    def __init__(self, runtime: "Runtime", postgres: str) -> None:
-        self._runtime = runtime
-        self._postgres = postgres
-        self._slot = runtime.slot_of(postgres)
-        self._links = threading.local()
-
-    def _run(self, act: Callable[[Connection], Any]) -> Any:
-        if not hasattr(self._links, "link"):
-            self._links.link = Link(self._runtime.state_dsn, "rowtide cursor")
-        return self._links.link.run(act)
-
-    def read(self) -> cursors.SlotCursor | None:
-        """The durable cursor."""
-        found: cursors.SlotCursor | None = self._run(lambda connection: cursors.read_slot(connection, self._slot))
-        return found
-
-    def open_era(self, place: Place, system: System, reason: NewEra) -> None:
-        """In one transaction: a new era at ``place`` and a reconcile of every sync of this PostgreSQL."""
-        self._run(lambda connection: self._open_era(connection, place, system, reason))
-
-    def _open_era(self, connection: Connection, place: Place, system: System, reason: NewEra) -> None:
-        cursor = cursors.SlotCursor(
-            self._slot, place.era, place.lsn, system.system_id, system.timeline, place.era, place.lsn
-        )
-        with connection.transaction():
-            cursors.open_slot(connection, cursor)
-            for name, sync in self._runtime.catalog.syncs.items():
-                if sync.postgres == self._postgres:
-                    reconciles.request(connection, name, reason.reason)
-
-    def advance(self, era: int, lsn: int) -> None:
-        """Everything up to ``lsn`` is staged."""
-        self._run(lambda connection: cursors.advance_slot(connection, self._slot, era, lsn))
 
 
 def reader(runtime: "Runtime", postgres: str) -> Reader:
@@ -80,7 +41,13 @@ def reader(runtime: "Runtime", postgres: str) -> Reader:
         heal=source.on_gap == "heal",
         failover=source.failover,
     )
-    return Reader(settings, CursorStore(runtime, postgres))
+
+    def ask_for_reconciles(connection: Connection, era: NewEra) -> None:
+        for name, sync in runtime.catalog.syncs.items():
+            if sync.postgres == postgres:
+                reconciles.request(connection, name, era.reason)
+
+    return Reader(settings, StateCursorStore(runtime.state_dsn, settings.slot, ask_for_reconciles))
 
 
 def reconciler(runtime: "Runtime") -> Reconciler:

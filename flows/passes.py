@@ -238,9 +238,7 @@ class Pass:
         keys: list[str] = []
         if self._compiled.deletes == "propagate":
             after = record.after_key[0] if record.after_key else ""
-            keys = reconcile.keys_to_ask(
-                self._state, record.sync, record.era or 0, record.read_again, after, ASKED_ROWS
-            )
+            keys = reconcile.keys_to_ask(self._state, record.sync, record.era or 0, record.waiting, after, ASKED_ROWS)
         if not keys:
             self.record = reconcile.save(self._state, _enter(record, next_phase("ask", record.unread, False)))
             return True

@@ -307,7 +307,7 @@ def _count_differences(
 
 def _count_deletes(state: Connection, table: Table, era: int) -> Differences:
     sync, found, after = table.compiled.sync, Differences(), ""
-    while keys := reconcile.keys_to_ask(state, sync, era, False, after, ASKED_ROWS):
+    while keys := reconcile.keys_to_ask(state, sync, era, "old", after, ASKED_ROWS):
         snapshot, absent = table.absent(keys)
         ground = Ground(sync, era, table.compiled.version, snapshot)
         found, after = found.plus(backfill.count_absent(state, ground, absent)), keys[-1]

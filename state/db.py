@@ -9,24 +9,23 @@ failure is retried here, never by a caller.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 import psycopg
-import sqlalchemy
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
-from sqlalchemy.dialects.postgresql.psycopg import dialect as psycopg_dialect
-from sqlalchemy.engine import Dialect
 
 from rowtide.errors import RowError, RowtideError, StateRefused, StateUnavailable
-from state.tables import SCHEMA
+
+if TYPE_CHECKING:
+    # SQLAlchemy and Alembic take a second to import; a running flow, which has to be back quickly, needs neither.
+    import sqlalchemy
+    from alembic.config import Config
+
+SCHEMA = "rowtide"
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
@@ -55,8 +54,6 @@ _SETTINGS = {
     "synchronous_commit": "on",
     "idle_in_transaction_session_timeout": "60s",
 }
-
-_DIALECT: Dialect = psycopg_dialect()  # type: ignore[no-untyped-call]
 
 _UPGRADE = "run `rowtide db upgrade`"
 
@@ -162,16 +159,20 @@ class Link:
             connection.close()
 
 
-def execute(connection: Connection, statement: sqlalchemy.ClauseElement) -> list[DictRow]:
+def execute(connection: Connection, statement: "sqlalchemy.ClauseElement") -> list[DictRow]:
     """Run a Core statement on a psycopg connection: its rows as dictionaries, none for a statement without rows."""
-    compiled = statement.compile(dialect=_DIALECT)
+    from sqlalchemy.dialects.postgresql.psycopg import dialect
+
+    compiled = statement.compile(dialect=dialect())  # type: ignore[no-untyped-call]
     with connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute(str(compiled).encode(), compiled.params)
         return cursor.fetchall() if cursor.description is not None else []
 
 
-def engine(dsn: str) -> sqlalchemy.Engine:
+def engine(dsn: str) -> "sqlalchemy.Engine":
     """A SQLAlchemy engine without a pool, for migrations and tools."""
+    import sqlalchemy
+
     given = conninfo_to_dict(dsn)
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
@@ -182,6 +183,8 @@ def engine(dsn: str) -> sqlalchemy.Engine:
 
 def upgrade(dsn: str) -> str:
     """Bring the schema to the newest version (creating it) and return that version. The database has to be there."""
+    from alembic import command
+
     with _unwrapped(), engine(dsn).begin() as connection:
         config = _config()
         config.attributes["connection"] = connection
@@ -191,11 +194,15 @@ def upgrade(dsn: str) -> str:
 
 def newest_version() -> str:
     """The schema version this release works with."""
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
-def _config() -> Config:
+def _config() -> "Config":
     # By path, not by import: state stays below everything, the migrations import the tables.
+    from alembic.config import Config
+
     config = Config()
     folder = str(Path(__file__).parent.parent / "migrations")
     config.set_main_option("script_location", folder.replace("%", "%%"))
@@ -205,6 +212,8 @@ def _config() -> Config:
 @contextmanager
 def _unwrapped() -> Iterator[None]:
     """`translated` for code that goes through SQLAlchemy, which wraps psycopg's errors in its own."""
+    import sqlalchemy
+
     try:
         yield
     except sqlalchemy.exc.DBAPIError as error:
@@ -243,6 +252,8 @@ def check(dsn: str) -> list[str]:
 
 def check_version(dsn: str) -> list[str]:
     """What keeps this release from working with the schema as it is; empty when it fits."""
+    from alembic.runtime.migration import MigrationContext
+
     with _unwrapped(), engine(dsn).connect() as connection:
         options = {"version_table_schema": SCHEMA}
         found = MigrationContext.configure(connection, opts=options).get_current_revision()

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA = "rowtide"
+from state.db import SCHEMA
 
 metadata = MetaData(
     schema=SCHEMA,
