@@ -55,6 +55,6 @@ class StateCursorStore:
         self._advancing.run(lambda conn: cursors.advance_slot(conn, self._slot, era, lsn))
 
     def close(self) -> None:
-        """Close both connections; after the reader's `stop`."""
+        """Close both connections; called when both threads have ended."""
         self._reading.close()
         self._advancing.close()

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 _RETRY_S = 1.0
 
-# One round trip: beat, the publication's oid, the next xid.
+# One round trip: the beat (it tells its own time, for whoever measures the way), and the publication's oid.
 _BEAT = (
     "SELECT pg_logical_emit_message(false, %s, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text), "
     "(SELECT oid::text FROM pg_publication WHERE pubname = %s)"
@@ -33,7 +33,7 @@ _BEAT = (
 
 
 class Keeper:
-    """Runs until ``stop``; one for the life of a reader. ``beats`` is set only while the stream is up."""
+    """Runs until ``stop``; one for the life of a reader. ``beating`` is set only while the stream is up."""
 
     def __init__(
         self,
@@ -73,6 +73,11 @@ class Keeper:
             self._stopped = True
             self._lock.notify()
         self._thread.join(timeout_s)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
 
     def begin(self, place: Place) -> None:
         """A stream starts (again): what is below ``place`` is confirmed already."""
@@ -123,6 +128,7 @@ class Keeper:
             if wanted is None or now < self._not_before or not (self._urgent or now >= self._next_idle_write):
                 return
             self._wanted, self._urgent = None, False
+        failpoints.hit(failpoints.CONFIRM_BEFORE_CURSOR)
         try:
             self._advance(*wanted)
         except RowtideError:

@@ -73,6 +73,9 @@ class CursorStore(Protocol):
     def advance(self, era: int, lsn: int) -> None:
         """Durably: everything up to ``lsn`` is staged."""
 
+    def close(self) -> None:
+        """The reader has ended."""
+
 
 class _Stopped(Exception):
     """The reader was asked to end."""
@@ -127,7 +130,8 @@ class Reader:
             return
         self._thread.join(timeout_s)
         self._keeper.stop(timeout_s)
-        if not self._thread.is_alive():
+        if not self._thread.is_alive() and not self._keeper.alive:
+            self._store.close()
             self._awake.close()
             self._waker.close()
 

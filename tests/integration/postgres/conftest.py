@@ -64,6 +64,9 @@ class MemoryStore:
         self.advanced.append(Place(era, lsn))
         self.cursor = replace(self.cursor, lsn=max(lsn, self.cursor.lsn))
 
+    def close(self) -> None:
+        """Nothing to close."""
+
 
 @dataclass
 class Source:

@@ -1,6 +1,7 @@
 """The confirm rule, backpressure and idle streams, on a real server."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -137,6 +138,7 @@ def test_an_idle_stream_advances_by_heartbeats_alone(source: Any, tap: Any, unti
     part = partition(tap)
     start = source.show().confirmed_lsn
     source.run("CREATE TABLE unpublished (v text)")
+    began = time.monotonic()
 
     def advanced() -> bool:
         source.run("INSERT INTO unpublished VALUES (repeat('x', 1000))")
@@ -146,7 +148,7 @@ def test_an_idle_stream_advances_by_heartbeats_alone(source: Any, tap: Any, unti
 
     until(advanced, f"confirmed beyond {lsn_to_text(start)}")
     # At the heartbeat's pace, not once a snapshot: writing the cursor may make WAL itself.
-    assert len(tap.store.advanced) < 60
+    assert len(tap.store.advanced) <= (time.monotonic() - began) / tap.reader.settings.heartbeat_s + 2
 
 
 def test_a_full_queue_pauses_the_stream_and_feedback_goes_on(

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,8 +42,10 @@ def test_server_restart(new_cluster: Callable[..., Any], new_source: Any, new_ta
     # Nothing was confirmed: a server that stops waits for its walsenders to be confirmed, unless they go away.
     process = cluster._process
     source.conn.close()
+    began = time.monotonic()
     cluster.stop()
     assert process.returncode == 0
+    assert time.monotonic() - began < 6
     until(lambda: tap.reader.problem is not None and tap.reader.problem.code == "connection_refused", "refused")
     cluster.start()
     with psycopg.connect(source.dsn, autocommit=True) as conn:
@@ -166,6 +169,18 @@ def test_publication_recreated_behind_our_back_is_a_gap(source: Any, tap: Any, u
     )
     until(lambda: len(tap.store.eras) == 2, "a new era")
     assert tap.store.eras[1].code == "publication_recreated"
+
+
+def test_publication_missing_at_the_start_of_an_old_era_is_a_gap(source: Any, new_tap: Any) -> None:
+    tap = new_tap(source)
+    tap.streaming()
+    tap.reader.stop(5)
+    source.run(f'DROP PUBLICATION "{source.publication}"', "INSERT INTO t VALUES (1, 'unseen')")
+    again = new_tap(source, tap.store)
+    again.problem("publication_missing")
+    source.run(f'CREATE PUBLICATION "{source.publication}" FOR TABLE t')
+    again.streaming()
+    assert [era.code for era in tap.store.eras] == ["first_start", "publication_recreated"]
 
 
 def test_recreated_slot_opens_a_new_era(source: Any, new_tap: Any, until: Any) -> None:
