@@ -12,27 +12,8 @@ import jwt
 from cryptography import x509
 
 from graphsim.apps import App, Federation, Key
+from graphsim.credentials import Refusal, has_spread
 from graphsim.world import World
-
-
-class Refusal(Exception):
-    """An error of the token endpoint: `number` is the AADSTS number."""
-
-    def __init__(self, status: int, error: str, number: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error = error
-        self.number = number
-
-
-def has_spread(world: World, accepted_from: float, accepted_until: float | None, now: float) -> bool:
-    """Whether a credential is accepted now; while it spreads, by chance if `secret-flap` is on."""
-    if accepted_until is not None and now >= accepted_until:
-        return False
-    is_spreading = now < accepted_from or accepted_until is not None
-    if is_spreading and world.switches.secret_flap:
-        return world.chance.random() < 0.5
-    return now >= accepted_from
 
 
 def check(world: World, app: App, text: str, tenant: str, root: str) -> None:

@@ -6,13 +6,16 @@ on stderr. Called by `__main__`. Rule: no traceback for what the person at the k
 
 import sys
 
-from graphsim.server import run
 from graphsim.settings import UsageError, read_settings
 
 
 def main(arguments: list[str]) -> int:
     try:
-        return run(read_settings(arguments))
+        settings = read_settings(arguments)
+        # A bad command is refused before the server is imported, at once.
+        from graphsim.server import run
+
+        return run(settings)
     except UsageError as error:
         sys.stderr.write(f"graphsim: {error}\n")
         return 2

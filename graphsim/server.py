@@ -43,9 +43,9 @@ class Router:
 
 
 async def _listen(handler: Any, port: int, context: Any = None) -> tuple[web.ServerRunner, int]:
-    runner = web.ServerRunner(web.Server(handler, access_log=None))
+    runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=0.5)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=context, shutdown_timeout=0.5)
+    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=context)
     try:
         await site.start()
     except OSError as error:
@@ -55,9 +55,6 @@ async def _listen(handler: Any, port: int, context: Any = None) -> tuple[web.Ser
 
 async def _run(settings: Settings) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     world, notes = make_world(settings)
     authority = make_authority()
     notifier = Notifier(world)
@@ -72,6 +69,7 @@ async def _run(settings: Settings) -> None:
         "sites": [world.site_key(site_id) for site_id in world.sites],
         **notes,
     }
+    _end_by_signal(asyncio.get_running_loop(), stop)
     tasks: list[asyncio.Task[None]] = [asyncio.create_task(notifier.run())]
     if settings.parent_pid is not None:
         tasks.append(asyncio.create_task(parent.watch(settings.parent_pid)))
@@ -85,6 +83,17 @@ async def _run(settings: Settings) -> None:
     await tokens.cleanup()
     await notifier.close()
     world.journal.close()
+
+
+def _end_by_signal(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """The handlers outlive the loop, so that a second signal while the process ends changes nothing."""
+
+    def end(*_: object) -> None:
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(stop.set)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
 
 
 def _write_ca(settings: Settings, pem: bytes) -> str | None:
