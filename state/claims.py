@@ -125,9 +125,11 @@ def _sent(stored: Mapping[str, Any]) -> Sent:
     return Sent(stored["token"], stored["op"], stored["list_id"], stored["fields"], at)
 
 
+VOID = """
+UPDATE rowtide.outbox SET lease_token = NULL, lease_owner = NULL, lease_until = NULL WHERE lease_owner = %s
+"""
+
+
 def void_leases(conn: Connection, owner: str) -> int:
     """Give up every lease of ``owner``: it is the caller, and an earlier process of its name is dead."""
-    return conn.execute(
-        "UPDATE rowtide.outbox SET lease_token = NULL, lease_owner = NULL, lease_until = NULL WHERE lease_owner = %s",
-        [owner],
-    ).rowcount
+    return conn.execute(VOID, [owner]).rowcount

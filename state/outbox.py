@@ -60,15 +60,17 @@ def waiting(conn: Connection) -> dict[str, Waiting]:
         return {row.sync: row for row in cursor.execute(query)}
 
 
+WAITING_DELETES = """
+SELECT o.sync, count(*) FROM rowtide.outbox o
+ WHERE o.op = 'd' AND o.state = 'waiting' AND o.sync = ANY (%s)
+   AND EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live')
+ GROUP BY o.sync
+"""
+
+
 def waiting_deletes(conn: Connection, syncs: Sequence[str]) -> dict[str, int]:
     """Waiting deletions of items that are there, of each of these syncs that has any."""
-    query = """
-        SELECT o.sync, count(*) FROM rowtide.outbox o
-         WHERE o.op = 'd' AND o.state = 'waiting' AND o.sync = ANY (%s)
-           AND EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live')
-         GROUP BY o.sync
-    """
-    return dict(conn.execute(query, [list(syncs)]).fetchall())
+    return dict(conn.execute(WAITING_DELETES, [list(syncs)]).fetchall())
 
 
 _PARKED = "sync, key, op, reason_code, reason, attempts, lsn, committed_at, staged_at"
