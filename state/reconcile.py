@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from typing import Literal
 
 import orjson
 import psycopg
@@ -30,13 +31,18 @@ WANTED = "rowtide_reconcile"
 """The channel notified when a reconcile is asked for."""
 
 
+Waiting = Literal["old", "staged", "all"]
+"""Waiting rows of older eras only; those at backfill priority too; every one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reconcile:
     """A row of table ``reconcile``.
 
     ``after_key``: the last key of the present phase (columns of the source's key, or one row key). ``opening_xid``:
     what was read while a transaction below it was under way is read again (``unread``, up to ``unread_until``; None:
-    to the end). ``read_again``: that has been done. ``waits``: one sentence why the pass stands still.
+    to the end); ``read_again``: that has been done. ``not_before_xid``: the TRUNCATE that asked, 0 for none.
+    ``waits``: one sentence why the pass stands still.
     """
 
     sync: str
@@ -74,6 +80,14 @@ class Reconcile:
             return None
         return Opening(self.era, self.since_lsn, self.mapping_version)
 
+    @property
+    def waiting(self) -> Waiting:
+        """Which waiting rows the source is asked for too: those that no change of this era's stream speaks for.
+
+        A TRUNCATE says nothing of the rows it took; a second reading does not meet rows that went after the first.
+        """
+        return "all" if self.not_before_xid else "staged" if self.read_again else "old"
+
     def counting(self, **more: int) -> "Reconcile":
         """The record with so many more of each."""
         return replace(self, counts={**self.counts, **{name: self.counts.get(name, 0) + n for name, n in more.items()}})
@@ -102,7 +116,10 @@ class Lost(StateUnavailable):
 
 
 def request(conn: Connection, sync: str, why: str, *, not_before_xid: int | None = None, deep: bool = False) -> None:
-    """Ask for a reconcile, whose snapshots see the transaction ``not_before_xid``; one under way is followed by it."""
+    """Ask for a reconcile; one under way is followed by another.
+
+    ``not_before_xid``: a TRUNCATE's transaction. Every pass begun after this request sees it: its opening is above.
+    """
     conn.execute(
         """
         INSERT INTO rowtide.reconcile AS r (sync, why, not_before_xid, deep) VALUES (%s, %s, %s, %s)
@@ -252,13 +269,9 @@ def _merged(conn: Connection, ground: Ground, lines: Sequence[Line]) -> Differen
     return _merged(conn, ground, lines[:middle]).plus(_merged(conn, ground, lines[middle:]))
 
 
-def keys_to_ask(conn: Connection, sync: str, era: int, read_again: bool, after: str, limit: int) -> list[str]:
-    """The next keys whose rows the source is asked for, in key order.
-
-    Those of live pairs, and of waiting rows that no change of this era's stream speaks for: rows of an older era and,
-    after a second reading, those the first one staged.
-    """
-    values = {"sync": sync, "era": era, "read_again": read_again, "after": after, "limit": limit, "backfill": BACKFILL}
+def keys_to_ask(conn: Connection, sync: str, era: int, waiting: Waiting, after: str, limit: int) -> list[str]:
+    """The next keys whose rows the source is asked for, in key order: those of live pairs, and of ``waiting`` rows."""
+    values = {"sync": sync, "era": era, "waiting": waiting, "after": after, "limit": limit, "backfill": BACKFILL}
     return [key for (key,) in conn.execute(_KEYS_TO_ASK, values)]
 
 
@@ -268,7 +281,7 @@ _KEYS_TO_ASK = """
  UNION
 (SELECT key FROM rowtide.outbox
   WHERE sync = %(sync)s AND key > %(after)s AND op <> 'd'
-    AND (era < %(era)s OR (%(read_again)s AND priority = %(backfill)s))
+    AND (era < %(era)s OR %(waiting)s = 'all' OR (%(waiting)s = 'staged' AND priority = %(backfill)s))
   ORDER BY key LIMIT %(limit)s)
  ORDER BY key LIMIT %(limit)s
 """
@@ -326,6 +339,8 @@ def finish(conn: Connection, record: Reconcile) -> Reconcile:
         locked = "SELECT asked FROM rowtide.reconcile WHERE sync = %s FOR UPDATE"
         [(asked,)] = conn.execute(locked, [record.sync]).fetchall()
         state = "done" if asked == record.serves else "wanted"
+        if state == "done":
+            conn.execute("UPDATE rowtide.reconcile SET not_before_xid = 0 WHERE sync = %s", [record.sync])
         ended = replace(record, state=state, phase="done", ended_at=_now(conn), run_id=None, waits=None, unread=False)
         return save(conn, ended)
 

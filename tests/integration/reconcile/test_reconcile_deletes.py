@@ -1,0 +1,164 @@
+"""Deletions: asked of the source key by key, judged by its snapshot, stopped by the breaker."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from rowtide.position import Position
+from state import definitions, reconcile
+
+
+def loaded(bench: Any) -> Any:
+    bench.run()
+    bench.deliver()
+    return bench
+
+
+def test_a_key_that_is_gone_is_deleted_at_the_ledgers_position(bench: Any) -> None:
+    bench.streamed("4", position=(1, 700, 2), xid=bench.xid() - 1, fields=bench.fields("order 4", 4))
+    loaded(bench).source.execute("DELETE FROM orders WHERE id = 4")
+    record = bench.run()
+    assert bench.outbox() == {"4": ("d", None, Position(1, 700, 2))}
+    assert bench.waiting("4", "target, fields, priority, state") == (None, None, 3, "waiting")
+    assert record.counts["deletes"] == 1
+
+
+def test_a_row_that_no_longer_matches_where_is_deleted(new_bench: Callable[..., Any]) -> None:
+    bench = new_bench(where="status <> 'draft'")
+    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'paid' FROM generate_series(1, 5) n")
+    loaded(bench).source.execute("UPDATE orders SET status = 'draft' WHERE id = 2")
+    bench.run()
+    assert bench.outbox() == {"2": ("d", None, Position(1, 0, 0))}
+
+
+def test_an_absent_key_whose_last_change_the_snapshot_has_not_seen_is_no_delete(bench: Any) -> None:
+    """An insert is streamed and delivered before the source shows it."""
+    loaded(bench)
+    bench.streamed("77", xid=bench.xid() + 100)
+    bench.deliver()
+    bench.run()
+    assert bench.outbox() == {}
+
+
+def test_an_absent_key_with_a_waiting_change_the_snapshot_has_not_seen_is_no_delete(bench: Any) -> None:
+    loaded(bench).source.execute("DELETE FROM orders WHERE id = 4")
+    bench.streamed("4", xid=bench.xid() + 100, title="inserted again")
+    bench.run()
+    assert bench.outbox()["4"][:2] == ("u", "inserted again")
+
+
+def test_a_waiting_delete_is_left_as_it_is(bench: Any) -> None:
+    loaded(bench).source.execute("DELETE FROM orders WHERE id = 4")
+    bench.streamed("4", op="d", xid=bench.xid() - 1, revision=5)
+    bench.run()
+    assert bench.waiting("4", "op, revision, priority") == ("d", 5, 0)
+
+
+def test_a_waiting_row_of_an_older_era_that_is_gone_is_deleted_at_the_eras_first_position(bench: Any) -> None:
+    bench.streamed("88", xid=bench.xid() + 100)  # never delivered, deleted in the gap
+    bench.open_era(2)
+    bench.run()
+    assert bench.outbox()["88"] == ("d", None, Position(2, 0, 0))
+
+
+def test_deletes_are_ignored_where_the_definition_says_so(new_bench: Callable[..., Any]) -> None:
+    bench = new_bench(deletes="ignore")
+    bench.source.execute("INSERT INTO orders VALUES (1, 'a', 1, 'x'), (2, 'b', 1, 'x')")
+    loaded(bench).source.execute("DELETE FROM orders WHERE id = 1")
+    assert bench.run().state == "done"
+    assert bench.outbox() == {}
+
+
+def test_keys_of_any_text_under_another_collation_are_found(new_bench: Callable[..., Any]) -> None:
+    bench = new_bench(
+        'CREATE TABLE orders (id text COLLATE "POSIX" PRIMARY KEY, title text, amount numeric, status text)'
+    )
+    keys = ["a", "B", "Ä", "z z", "1|2", "back\\slash", 'quo"te', "tab\there", "{curly,}", ""]
+    with bench.source.cursor() as cursor:
+        cursor.executemany("INSERT INTO orders VALUES (%s, 't', 1, 'x')", [[key] for key in keys])
+    loaded(bench)
+    assert bench.run().counts.get("deletes", 0) == 0
+    bench.source.execute("DELETE FROM orders WHERE id IN ('Ä', 'tab\there')")
+    bench.run()
+    assert {key: row[0] for key, row in bench.outbox().items()} == {"Ä": "d", "tab\there": "d"}
+
+
+def test_composite_keys_of_any_types_are_asked_and_walked(new_bench: Callable[..., Any]) -> None:
+    bench = new_bench(
+        "CREATE TABLE orders (at timestamptz, code char(4), flag boolean, title text, amount numeric, status text,"
+        " PRIMARY KEY (code, flag, at))"
+    )
+    bench.source.execute(
+        "INSERT INTO orders SELECT timestamptz '2026-01-01 00:00+00' + n * interval '1.5 s', 'a|' || n % 3, n % 2 = 0,"
+        " 'order ' || n, n, 'x' FROM generate_series(1, 2500) n"
+    )
+    record = loaded(bench)
+    assert record.record.counts["creates"] == 2500
+    bench.source.execute("DELETE FROM orders WHERE amount IN (7, 1200)")
+    bench.source.execute("UPDATE orders SET title = 'new' WHERE amount = 1300")
+    bench.run()
+    assert sorted(row[0] for row in bench.outbox().values()) == ["d", "d", "u"]
+
+
+# --- the mass-delete breaker -----------------------------------------------------------------------------------------
+
+
+def state_of(bench: Any) -> Any:
+    return definitions.sync_states(bench.state)["orders"]
+
+
+def test_more_deletions_than_the_breaker_lets_pass_pause_the_sync_before_the_first(bench: Any) -> None:
+    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
+    loaded(bench).source.execute("DELETE FROM orders WHERE id > 8")
+    record = bench.run()
+    assert bench.outbox() == {}
+    assert record.state == "running"
+    found = state_of(bench)
+    assert (found.state, found.reason_code) == ("paused", "mass_delete")
+    assert "12" in found.reason
+    assert "20" in found.reason
+    assert record.waits == found.reason
+
+
+def test_approved_deletions_pass_and_the_pass_goes_on(bench: Any) -> None:
+    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
+    loaded(bench).source.execute("DELETE FROM orders WHERE id > 8")
+    bench.run()
+    definitions.resume(bench.state, ["orders"], "someone", timedelta(hours=1))
+    record = bench.run()
+    assert record.state == "done"
+    assert {row[0] for row in bench.outbox().values()} == {"d"}
+    assert len(bench.outbox()) == 12
+
+
+def test_resumed_without_approval_the_source_is_asked_anew(bench: Any) -> None:
+    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
+    loaded(bench).source.execute("DELETE FROM orders WHERE id > 8")
+    bench.run()
+    definitions.resume(bench.state, ["orders"], "someone")
+    bench.run()
+    assert state_of(bench).reason_code == "mass_delete"
+    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(9, 20) n")
+    definitions.resume(bench.state, ["orders"], "someone")
+    assert bench.run().state == "done"
+    assert bench.outbox() == {}
+
+
+def test_few_deletions_pass(bench: Any) -> None:
+    loaded(bench).source.execute("DELETE FROM orders WHERE id > 1")
+    assert bench.run().state == "done"
+    assert len(bench.outbox()) == 4
+
+
+# --- TRUNCATE --------------------------------------------------------------------------------------------------------
+
+
+def test_a_truncate_deletes_waiting_rows_too(bench: Any) -> None:
+    """It is not streamed as deletes; rows staged before it and not delivered yet would be created for ever."""
+    bench.run()
+    [(xid,)] = bench.source.execute("SELECT pg_current_xact_id()::text::bigint").fetchall()
+    bench.source.execute("TRUNCATE orders")
+    reconcile.request(bench.state, "orders", "orders was truncated", not_before_xid=xid)
+    bench.run()
+    assert {row[0] for row in bench.outbox().values()} == {"d"}
+    assert bench.record.not_before_xid == 0
