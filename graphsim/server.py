@@ -42,47 +42,55 @@ class Router:
         return page.answer(request)
 
 
-async def _listen(handler: Any, port: int, context: Any = None) -> tuple[web.ServerRunner, int]:
+async def _listen(runners: contextlib.AsyncExitStack, handler: Any, port: int, context: Any = None) -> int:
+    """The port listened on; the stack closes the listener."""
     runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=0.5)
     await runner.setup()
+    runners.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=context)
     try:
         await site.start()
     except OSError as error:
         raise UsageError(f"port {port} of 127.0.0.1 cannot be used: {error.strerror}") from None
-    return runner, runner.addresses[0][1]
+    return int(runner.addresses[0][1])
 
 
 async def _run(settings: Settings) -> None:
-    stop = asyncio.Event()
     world, notes = make_world(settings)
-    authority = make_authority()
-    notifier = Notifier(world)
-    api, port = await _listen(Router(world, notifier, settings.latency_ms / 1000).handle, settings.port)
-    tokens, auth_port = await _listen(TokenEndpoint(world).handle, settings.auth_port, authority.context)
-    ready = {
-        "base_url": f"http://127.0.0.1:{port}/v1.0",
-        "authority": f"https://127.0.0.1:{auth_port}",
-        "ca_file": _write_ca(settings, authority.ca_pem),
-        "ui_url": f"http://127.0.0.1:{port}/",
-        "control_url": f"http://127.0.0.1:{port}{CONTROL_PREFIX.rstrip('/')}",
-        "sites": [world.site_key(site_id) for site_id in world.sites],
-        **notes,
-    }
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(world.journal.close)
+        notifier = Notifier(world)
+        stack.push_async_callback(notifier.close)
+        authority = make_authority()
+        router = Router(world, notifier, settings.latency_ms / 1000)
+        port = await _listen(stack, router.handle, settings.port)
+        auth_port = await _listen(stack, TokenEndpoint(world).handle, settings.auth_port, authority.context)
+        ready = {
+            "base_url": f"http://127.0.0.1:{port}/v1.0",
+            "authority": f"https://127.0.0.1:{auth_port}",
+            "ca_file": _write_ca(settings, authority.ca_pem),
+            "ui_url": f"http://127.0.0.1:{port}/",
+            "control_url": f"http://127.0.0.1:{port}{CONTROL_PREFIX.rstrip('/')}",
+            "sites": [world.site_key(site_id) for site_id in world.sites],
+            **notes,
+        }
+        await _serve(settings, notifier, ready)
+
+
+async def _serve(settings: Settings, notifier: Notifier, ready: dict[str, Any]) -> None:
+    """Says that it is ready, and waits for a signal."""
+    stop = asyncio.Event()
     _end_by_signal(asyncio.get_running_loop(), stop)
-    tasks: list[asyncio.Task[None]] = [asyncio.create_task(notifier.run())]
+    tasks = [asyncio.create_task(notifier.run())]
     if settings.parent_pid is not None:
         tasks.append(asyncio.create_task(parent.watch(settings.parent_pid)))
+    # Many small objects live long here: looking through all of them often would only cost time.
     gc.set_threshold(50_000, 20, 50)
     sys.stdout.write(orjson.dumps(ready).decode() + "\n")
     sys.stdout.flush()
     await stop.wait()
     for task in tasks:
         task.cancel()
-    await api.cleanup()
-    await tokens.cleanup()
-    await notifier.close()
-    world.journal.close()
 
 
 def _end_by_signal(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
@@ -111,4 +119,7 @@ def run(settings: Settings) -> int:
         parent.ask_for_signal(settings.parent_pid)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_run(settings))
+    # A second signal while the interpreter ends must not turn the exit code into "killed".
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     return 0
