@@ -1,0 +1,183 @@
+"""A state database with hands: stage, claim, settle and look, in a line each."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from psycopg.rows import dict_row
+
+from rowtide.change import BULK, Change, ChangeBatch, Fields, Operation
+from rowtide.commands import Pair, Work
+from rowtide.keys import LANES
+from rowtide.position import Position
+from state import db, ledger, outbox, settling
+from state.db import Connection
+
+LISTS = {"orders": {"Orders EU": "list-eu", "Orders US": "list-us"}, "customers": {"Customers": "list-c"}}
+COMMITTED_US = 1_763_843_494_123_456
+
+
+def change(
+    key: str,
+    op: Operation = "u",
+    fields: Fields | None = None,
+    lsn: int = 100,
+    ordinal: int = 0,
+    target: str | None = None,
+    partial: bool = False,
+    priority: int = BULK,
+    park: tuple[str, str] | None = None,
+) -> Change:
+    """A change of ``key``; an upsert with ``fields`` goes to the list Orders EU."""
+    if op == "u" and park is None:
+        target, fields = target or "Orders EU", fields if fields is not None else {"Title": key}
+    return Change(key, op, target, fields, partial, lsn, ordinal, 700 + lsn, COMMITTED_US, priority, park)
+
+
+@dataclass
+class Records:
+    """The records of one test."""
+
+    dsn: str
+    conn: Connection
+    claims: int = 0
+
+    def stage(self, *changes: Change, era: int = 1, version: int = 1, sync: str = "orders") -> outbox.StageCounts:
+        """Stage as one batch."""
+        return outbox.stage(self.conn, "slot", [ChangeBatch(sync, version, era, list(changes))])
+
+    def claim(
+        self, limit: int = 100, syncs: Sequence[str] = ("orders",), owner: str = "p0", lease_s: float = 120.0
+    ) -> list[Work]:
+        """Claim on all lanes under a token of its own."""
+        self.claims += 1
+        token = f"token-{self.claims}"
+        return outbox.claim(self.conn, syncs, range(LANES), limit, owner, token, lease_s, LISTS)
+
+    def claim_one(self) -> Work:
+        """The one row that is due."""
+        [work] = self.claim()
+        return work
+
+    def row(self, key: str, sync: str = "orders") -> dict[str, Any] | None:
+        """The outbox row."""
+        return self._one("SELECT * FROM rowtide.outbox WHERE sync = %s AND key = %s", sync, key)
+
+    def waiting(self, key: str) -> dict[str, Any]:
+        """The outbox row, which is there."""
+        row = self.row(key)
+        assert row is not None
+        return row
+
+    def ledger(self, key: str, sync: str = "orders") -> dict[str, Any] | None:
+        """The ledger row."""
+        return self._one("SELECT * FROM rowtide.ledger WHERE sync = %s AND key = %s", sync, key)
+
+    def know(self, key: str, pair: Pair, sync: str = "orders") -> None:
+        """Put a pair into the ledger as a settle would."""
+        self.stage(change(key, lsn=0), sync=sync)
+        row = {"sync": sync, "key": key, **_plain(pair)}
+        self.conn.execute(settling.LEDGER, [settling._json([row])])
+        self.conn.execute("DELETE FROM rowtide.outbox WHERE sync = %s AND key = %s", [sync, key])
+
+    def set(self, key: str, assignment: str) -> None:
+        """Change the outbox row by hand."""
+        self.conn.execute(f"UPDATE rowtide.outbox SET {assignment} WHERE key = %s".encode(), [key])
+
+    def fill(self, count: int) -> None:
+        """That many waiting rows of five syncs, all classes and lanes, each with a live pair; most of s4 due later."""
+        columns = "sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, committed_at, priority, lane"
+        later = "CASE WHEN mod(i, 5) = 4 AND mod(i, 4) < 3 THEN interval '1 hour' ELSE interval '0' END"
+        self.conn.execute(
+            f"""
+            INSERT INTO rowtide.outbox ({columns}, due_at)
+            SELECT 's' || mod(i, 5), i::text, CASE WHEN mod(i, 50) = 0 THEN 'd' ELSE 'u' END, 'L',
+                   jsonb_build_object('Title', md5(i::text), 'N', i), 1, 1, i, 0, i, now(), mod(i, 4), mod(i / 4, 4), now() + {later}
+              FROM generate_series(1, {count}) AS i
+            """.encode()
+        )
+        self.conn.execute(
+            """
+            INSERT INTO rowtide.ledger (sync, key, list_id, item_id, mapping_version, era, lsn, ordinal, xid, state)
+            SELECT sync, key, sync, key, 1, 1, 0, 0, 0, 'live' FROM rowtide.outbox
+            """
+        )
+        self.conn.execute("ANALYZE rowtide.outbox, rowtide.ledger")
+
+    def explain(self, statement: str, parameters: Any = None) -> str:
+        """The plan that a run of the statement took, with what it read."""
+        rows = self.conn.execute(f"EXPLAIN (ANALYZE, BUFFERS) {statement}".encode(), parameters).fetchall()
+        return "\n".join(row[0] for row in rows)
+
+    def _one(self, query: str, *parameters: object) -> dict[str, Any] | None:
+        with self.conn.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(query.encode(), parameters).fetchone()
+
+
+def _plain(pair: Pair) -> dict[str, Any]:
+    era, lsn, ordinal = pair.position
+    return {
+        "list_id": pair.list_id,
+        "item_id": pair.item_id,
+        "etag": pair.etag,
+        "version": 1,
+        "base": pair.base,
+        "kept": pair.kept,
+        "mapping_version": pair.mapping_version,
+        "era": era,
+        "lsn": lsn,
+        "ordinal": ordinal,
+        "xid": pair.xid,
+        "state": pair.state,
+        "leftovers": [ledger.leftover_to_json(one) for one in pair.leftovers],
+    }
+
+
+@pytest.fixture(scope="session")
+def records_class() -> type[Records]:
+    """The class, for a fixture with a database of its own."""
+    return Records
+
+
+@pytest.fixture
+def records(state_dsn: str) -> Iterator[Records]:
+    """Hands on a fresh state database."""
+    with db.connect(state_dsn, "tests") as connection:
+        yield Records(state_dsn, connection)
+
+
+@pytest.fixture
+def make_change() -> Any:
+    """Builds a `Change`."""
+    return change
+
+
+@pytest.fixture
+def make_pair() -> Any:
+    """Builds a live `Pair` at a position."""
+
+    def make(lsn: int = 100, ordinal: int = 0, era: int = 1, **other: Any) -> Pair:
+        return Pair(
+            **{
+                "state": "live",
+                "list_id": "list-eu",
+                "item_id": "7",
+                "etag": '"g,1"',
+                "base": {"Title": "a"},
+                "kept": {},
+                "position": Position(era, lsn, ordinal),
+                "xid": 700 + lsn,
+                "mapping_version": 1,
+                **other,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def now() -> datetime:
+    """One moment."""
+    return datetime(2026, 11, 22, 20, 0, tzinfo=UTC)

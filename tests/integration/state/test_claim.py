@@ -1,0 +1,152 @@
+"""Claims: which rows go first, leases by the database's clock, what the claim writes down."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rowtide.change import BACKFILL, BULK, INTERACTIVE, MOVE
+from rowtide.keys import lane_of
+from rowtide.position import Position
+from state import claims, db, failpoints, outbox
+
+
+def keys(works: Any) -> list[str]:
+    return [work.desired.key for work in works]
+
+
+def test_a_claim_gives_the_row_its_pair_and_a_lease(records: Any, make_change: Any, make_pair: Any) -> None:
+    pair = make_pair(lsn=50)
+    records.know("1", pair)
+    records.stage(make_change("1", fields={"Title": "b"}), make_change("2"))
+    first, second = sorted(records.claim(), key=lambda work: work.desired.key)
+    assert first.pair == pair
+    assert second.pair is None
+    desired = first.desired
+    assert (desired.op, desired.target, desired.list_id, desired.fields) == (
+        "u",
+        "Orders EU",
+        "list-eu",
+        {"Title": "b"},
+    )
+    assert (desired.position, desired.xid, desired.revision) == (Position(1, 100, 0), 800, 1)
+    assert desired.committed_at == datetime(2025, 11, 22, 20, 31, 34, 123456, tzinfo=UTC)
+    assert timedelta(seconds=100) < desired.lease_until - datetime.now(UTC) < timedelta(seconds=130)
+    assert not desired.uncertain
+
+
+def test_a_leased_row_is_nobodys_until_its_lease_is_over(records: Any, make_change: Any) -> None:
+    records.stage(make_change("1"))
+    [first] = records.claim(lease_s=0.05)
+    while not (again := records.claim(owner="p1")):
+        pass
+    assert again[0].desired.token != first.desired.token
+    assert [one.token for one in again[0].desired.sent] == [first.desired.token]
+    assert records.claim(owner="p2") == []
+
+
+def test_the_claim_writes_down_what_may_be_sent(records: Any, make_change: Any) -> None:
+    records.stage(make_change("1", fields={"A": 1}))
+    first = records.claim_one()
+    records.stage(make_change("1", fields={"A": 2}, lsn=101, target="Orders US"))
+    records.set("1", "lease_until = now() - interval '1 second'")
+    second = records.claim_one().desired
+    [sent] = second.sent
+    assert (sent.token, sent.op, sent.list_id, sent.fields) == (first.desired.token, "u", "list-eu", {"A": 1})
+    assert abs(sent.at - datetime.now(UTC)) < timedelta(minutes=1)
+    newest = records.waiting("1")["sent"][-1]
+    assert (newest["token"], newest["list_id"], newest["fields"]) == (second.token, "list-us", {"A": 2})
+
+
+def test_a_target_without_a_list_is_claimed_all_the_same(records: Any, make_change: Any) -> None:
+    records.stage(make_change("1", target="Nowhere"), make_change("2", "d"))
+    assert {work.desired.list_id for work in records.claim()} == {None}
+
+
+def test_highest_priority_first_then_the_longest_due(records: Any, make_change: Any) -> None:
+    records.stage(make_change("b1", priority=BULK), make_change("m", priority=MOVE))
+    records.stage(make_change("b2", priority=BULK), make_change("i", priority=INTERACTIVE))
+    assert [keys(records.claim(limit=1))[0] for _ in range(4)] == ["i", "m", "b1", "b2"]
+
+
+def test_a_tenth_goes_to_the_lowest_class_that_waits(records: Any, make_change: Any) -> None:
+    records.stage(*[make_change(f"i{number:03}", priority=INTERACTIVE) for number in range(100)])
+    records.stage(*[make_change(f"b{number:03}", priority=BULK) for number in range(100)])
+    claimed = keys(records.claim(limit=20))
+    assert len(claimed) == 20
+    assert sum(key.startswith("b") for key in claimed) == 2
+
+
+def test_many_small_claims_give_a_tenth_too() -> None:
+    shares = [claims.share_of_lowest(3, f"{number:032x}") for number in range(4000)]
+    assert 0.08 < sum(shares) / (3 * 4000) < 0.12
+    assert claims.share_of_lowest(200, "x") == 20
+
+
+def test_the_lowest_class_fills_what_the_others_leave(records: Any, make_change: Any) -> None:
+    records.stage(*[make_change(f"i{number}", priority=INTERACTIVE) for number in range(3)])
+    records.stage(*[make_change(f"b{number}", priority=BACKFILL) for number in range(30)])
+    claimed = keys(records.claim(limit=20))
+    assert claimed[:3] == ["i0", "i1", "i2"]
+    assert len(claimed) == 20
+
+
+def test_only_due_waiting_rows_of_these_syncs_and_lanes(records: Any, make_change: Any) -> None:
+    records.stage(*[make_change(str(number)) for number in range(40)])
+    records.stage(make_change("1"), sync="customers")
+    records.set("3", "due_at = now() + interval '1 hour'")
+    records.set("4", "state = 'parked'")
+    lists: claims.Lists = {}
+    of_lane = outbox.claim(records.conn, ["orders"], [2], 100, "p0", "t2", 120, lists)
+    assert of_lane
+    assert {lane_of("orders", key) for key in keys(of_lane)} == {2}
+    others = outbox.claim(records.conn, ["orders"], [0, 1, 3], 100, "p0", "t3", 120, lists)
+    assert {*keys(of_lane), *keys(others)} == {str(number) for number in range(40)} - {"3", "4"}
+    assert records.claim(syncs=[]) == []
+    assert keys(records.claim(syncs=["customers"])) == ["1"]
+
+
+def test_two_processes_never_claim_the_same_row(records: Any, make_change: Any) -> None:
+    records.stage(*[make_change(str(number)) for number in range(50)])
+    with db.connect(records.dsn) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT FROM rowtide.outbox WHERE key IN ('7', '8') FOR UPDATE")
+        claimed = keys(records.claim())  # does not wait for the locked ones
+        other.execute("COMMIT")
+    assert len(claimed) == 48
+    assert sorted(keys(records.claim())) == ["7", "8"]
+
+
+def test_void_leases_frees_only_the_owners_rows_and_keeps_sent(records: Any, make_change: Any) -> None:
+    records.stage(make_change("1"), make_change("2"))
+    [mine] = records.claim(limit=1, owner="p0")
+    [theirs] = records.claim(limit=1, owner="p1")
+    assert outbox.void_leases(records.conn, "p0") == 1
+    [again] = records.claim(owner="p0")
+    assert again.desired.key == mine.desired.key != theirs.desired.key
+    assert [one.token for one in again.desired.sent] == [mine.desired.token]
+
+
+def test_the_ledger_is_read_after_the_lease_is_had(
+    records: Any, make_change: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What another process settled between the two statements is seen: a join could show an older ledger."""
+    records.stage(make_change("1"))
+    held = tmp_path / "held"
+    held.touch()
+    points = failpoints.Failpoints(f"claim.after_lease=pause:{held}")
+    monkeypatch.setattr(failpoints, "_of_process", points)
+    works: list[Any] = []
+    thread = threading.Thread(target=lambda: works.append(records.claim_one()))
+    thread.start()
+    with db.connect(records.dsn) as other:
+        while other.execute("SELECT lease_token FROM rowtide.outbox").fetchone() == (None,):
+            assert thread.is_alive()
+        columns = "sync, key, state, mapping_version, era, lsn, ordinal, xid, item_id, list_id"
+        values = "'orders', '1', 'live', 1, 1, 60, 0, 7, '9', 'list-eu'"
+        other.execute(f"INSERT INTO rowtide.ledger ({columns}) VALUES ({values})")
+    held.unlink()
+    thread.join(20)
+    assert works[0].pair.item_id == "9"
