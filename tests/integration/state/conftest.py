@@ -94,7 +94,8 @@ class Records:
             f"""
             INSERT INTO rowtide.outbox ({columns}, due_at)
             SELECT 's' || mod(i, 5), i::text, CASE WHEN mod(i, 50) = 0 THEN 'd' ELSE 'u' END, 'L',
-                   jsonb_build_object('Title', md5(i::text), 'N', i), 1, 1, i, 0, i, now(), mod(i, 4), mod(i / 4, 4), now() + {later}
+                   jsonb_build_object('Title', md5(i::text), 'N', i), 1, 1, i, 0, i, now(), mod(i, 4), mod(i / 4, 4),
+                   now() + {later}
               FROM generate_series(1, {count}) AS i
             """.encode()
         )
