@@ -169,11 +169,10 @@ def empty(source: psycopg.Connection[Any], state: psycopg.Connection[Any]) -> No
 @pytest.fixture
 def new_bench(databases: tuple[str, str]) -> Iterator[Callable[..., Bench]]:
     """Makes the bench for a table and a sync's definition; the stream is open in era 1."""
-    made: list[Bench] = []
     database, state_dsn = databases
+    source, state = open_source(database, "test"), db.connect(state_dsn, "test")
 
     def make(table: str = ORDERS, **sync: Any) -> Bench:
-        source, state = open_source(database, "test"), db.connect(state_dsn, "test")
         empty(source, state)
         source.execute(table)
         definition = write_definition(
@@ -193,13 +192,10 @@ def new_bench(databases: tuple[str, str]) -> Iterator[Callable[..., Bench]]:
             database, state_dsn, source, state, Catalog(1, definition, {"orders": compiled}, {"orders": lists})
         )
         bench.open_era(1)
-        made.append(bench)
         return bench
 
-    yield make
-    for bench in made:
-        bench.source.close()
-        bench.state.close()
+    with source, state:
+        yield make
 
 
 @pytest.fixture

@@ -1,0 +1,178 @@
+"""Reads of the source: pgoutput's very text, every row once in key order, the snapshot of the read, no hidden rows."""
+
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+
+from connectors.postgres import chunks
+from connectors.postgres.source_sql import open_source
+from rowtide.errors import SourceRefused, SourceUnavailable, SyncError
+
+TYPES = {
+    "flag": ("boolean", "true"),
+    "padded": ("character(8)", "'ab'"),
+    "address": ("inet", "'10.0.0.1'"),
+    "net": ("cidr", "'10.0.0.0/8'"),
+    "small": ("smallint", "-3"),
+    "money_": ("numeric(12,4)", "12.5000"),
+    "free": ("numeric", "1e-7"),
+    "single": ("real", "0.1"),
+    "double_": ("double precision", "1/3.0"),
+    "day": ("date", "'2026-02-03'"),
+    "at": ("timestamptz", "'2026-02-03 04:05:06.789+02'"),
+    "local": ("timestamp(0)", "'2026-02-03 04:05:06.789'"),
+    "took": ("interval", "'1 year 2 mons 3 days 04:05:06'"),
+    "bytes": ("bytea", "'\\x00ff'"),
+    "doc": ("jsonb", '\'{"b": [1, null], "a": "x\\ty"}\''),
+    "raw": ("json", "'{\"b\":1 }'"),
+    "names": ("text[]", "ARRAY['a', NULL, 'b,c', '\"']"),
+    "flags": ("boolean[]", "ARRAY[true, false, NULL]"),
+    "id_": ("uuid", "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'"),
+    "kind": ("order_kind", "'big one'"),
+    "limited": ("positive", "7"),
+    "span": ("int4range", "'[1,5)'"),
+    "bits": ("bit(3)", "'101'"),
+    "xml_like": ("text", "E'tab\\t newline\\n back\\\\slash'"),
+    "nothing": ("text", "NULL"),
+}
+
+
+def texts_of_pgoutput(data: bytes) -> tuple[str | None, ...]:
+    """The values of an Insert message."""
+    [count] = struct.unpack_from(">H", data, 6)
+    place, values = 8, []
+    for _ in range(count):
+        kind, place = data[place : place + 1], place + 1
+        if kind == b"n":
+            values.append(None)
+            continue
+        [length] = struct.unpack_from(">I", data, place)
+        values.append(data[place + 4 : place + 4 + length].decode())
+        place += 4 + length
+    return tuple(values)
+
+
+def test_values_are_the_text_that_pgoutput_sends(new_bench: Callable[..., Any]) -> None:
+    columns = ", ".join(f"{name} {type_name}" for name, (type_name, _) in TYPES.items())
+    bench = new_bench(
+        "CREATE TYPE order_kind AS ENUM ('small', 'big one'); CREATE DOMAIN positive AS int CHECK (VALUE > 0);"
+        f"CREATE TABLE orders (id bigint PRIMARY KEY, title text, {columns});"
+        "CREATE PUBLICATION everything FOR TABLE orders;",
+        fields={"title": "Title"},
+    )
+    bench.source.execute("SELECT pg_create_logical_replication_slot('texts', 'pgoutput')")
+    try:
+        values = ", ".join(expression for _, expression in TYPES.values())
+        bench.source.execute(f"INSERT INTO orders VALUES (1, 'a', {values})")
+        messages = bench.source.execute(
+            "SELECT data FROM pg_logical_slot_peek_binary_changes('texts', NULL, NULL, 'proto_version', '1',"
+            " 'publication_names', 'everything') WHERE get_byte(data, 0) = ascii('I')"
+        ).fetchall()
+    finally:
+        bench.source.execute("SELECT pg_drop_replication_slot('texts')")
+    streamed = dict(zip(["id", "title", *TYPES], texts_of_pgoutput(messages[0][0]), strict=True))
+    compiled = replace(bench.catalog.syncs["orders"], select_columns=("id", "title", *TYPES))
+    page = chunks.read_page(bench.source, compiled, chunks.read_keyset(bench.source, compiled), None, 10)
+    read = dict(zip(compiled.select_columns, page.rows[0], strict=True))
+    assert read == streamed
+    assert read["flag"] == "t"
+    assert read["padded"] == "ab      "
+
+
+@pytest.mark.parametrize("limit", [1, 7, 50, 1000])
+def test_pages_have_every_row_once_in_key_order(new_bench: Callable[..., Any], limit: int) -> None:
+    bench = new_bench(
+        'CREATE TABLE orders ("Group" text, day date, n numeric, title text, amount numeric, status text,'
+        ' PRIMARY KEY (day, "Group", n))'
+    )
+    bench.source.execute(
+        "INSERT INTO orders SELECT chr(64 + i % 5), date '2026-01-01' + i % 3, i / 10.0, 'x', i, 's'"
+        " FROM generate_series(1, 120) i"
+    )
+    compiled = bench.catalog.syncs["orders"]
+    keyset = chunks.read_keyset(bench.source, compiled)
+    assert keyset.columns == ("day", "Group", "n")
+    seen, after = [], None
+    while True:
+        page = chunks.read_page(bench.source, compiled, keyset, after, limit)
+        seen += [tuple(row[compiled.select_columns.index(name)] for name in keyset.columns) for row in page.rows]
+        if page.last is None:
+            break
+        after = page.last
+    expected = bench.source.execute(
+        'SELECT day::text, "Group", n::text FROM orders o ORDER BY o.day, o."Group", o.n'
+    ).fetchall()
+    assert seen == expected
+
+
+def test_a_page_ends_at_a_bound(bench: Any) -> None:
+    compiled = bench.catalog.syncs["orders"]
+    keyset = chunks.read_keyset(bench.source, compiled)
+    page = chunks.read_page(bench.source, compiled, keyset, ("1",), 10, ("3",))
+    assert [row[0] for row in page.rows] == ["2", "3"]
+    assert page.last is None
+
+
+def test_the_snapshot_is_that_of_the_read(bench: Any) -> None:
+    compiled = bench.catalog.syncs["orders"]
+    keyset = chunks.read_keyset(bench.source, compiled)
+    with psycopg.connect(bench.source_dsn) as other:
+        [(xid,)] = other.execute("SELECT pg_current_xact_id()::text::bigint").fetchall()
+        other.execute("UPDATE orders SET title = 'new' WHERE id = 1")
+        before = chunks.read_page(bench.source, compiled, keyset, None, 1)
+        other.commit()
+    after = chunks.read_page(bench.source, compiled, keyset, None, 1)
+    assert (before.snapshot.sees(xid), before.rows[0][1]) == (False, "order 1")
+    assert (after.snapshot.sees(xid), after.rows[0][1]) == (True, "new")
+    assert bench.source.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def test_rows_are_found_under_their_own_text_only(new_bench: Callable[..., Any]) -> None:
+    bench = new_bench(
+        "CREATE EXTENSION citext;CREATE TABLE orders (id citext PRIMARY KEY, title text, amount numeric, status text)"
+    )
+    bench.source.execute("INSERT INTO orders VALUES ('Abc', 't', 1, 'x')")
+    snapshot, found = chunks.read_rows(bench.source, bench.catalog.syncs["orders"], ["abc", "Abc", "none"])
+    assert list(found) == ["Abc"]
+    assert snapshot.xmin > 0
+
+
+def test_row_security_that_would_hide_rows_is_an_error(bench: Any) -> None:
+    bench.source.execute("DROP ROLE IF EXISTS rowtide_reader")
+    bench.source.execute(
+        "CREATE ROLE rowtide_reader LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA public TO rowtide_reader;"
+        "GRANT SELECT ON orders TO rowtide_reader; ALTER TABLE orders ENABLE ROW LEVEL SECURITY;"
+        "CREATE POLICY few ON orders USING (id < 3)"
+    )
+    compiled = bench.catalog.syncs["orders"]
+    parts = {**psycopg.conninfo.conninfo_to_dict(bench.source_dsn), "user": "rowtide_reader", "password": "x"}
+    with open_source(psycopg.conninfo.make_conninfo("", **parts)) as reader:
+        keyset = chunks.read_keyset(reader, compiled)
+        with pytest.raises(SourceRefused) as refused:
+            chunks.read_page(reader, compiled, keyset, None, 10)
+        assert refused.value.code == "row_security"
+        with pytest.raises(SourceRefused):
+            chunks.read_rows(reader, compiled, ["4"])
+    bench.source.execute("DROP OWNED BY rowtide_reader; DROP ROLE rowtide_reader")
+
+
+def test_a_table_that_is_gone_is_a_relation_mismatch(bench: Any) -> None:
+    bench.source.execute("DROP TABLE orders")
+    with pytest.raises(SyncError) as error:
+        chunks.read_keyset(bench.source, bench.catalog.syncs["orders"])
+    assert error.value.code == "relation_mismatch"
+
+
+def test_a_table_that_is_being_altered_is_tried_again_later(bench: Any) -> None:
+    compiled = bench.catalog.syncs["orders"]
+    keyset = chunks.read_keyset(bench.source, compiled)
+    with psycopg.connect(bench.source_dsn) as other:
+        other.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(SourceUnavailable):
+            chunks.read_page(bench.source, compiled, keyset, None, 10)
+        other.rollback()
+    assert len(chunks.read_page(bench.source, compiled, keyset, None, 10).rows) == 5
