@@ -20,7 +20,7 @@ from rowtide.keys import lane_of
 from rowtide.mapping import CompiledSync
 from rowtide.reconcile import Opening, Phase, next_phase, why_wanted
 from rowtide.snapshot import Snapshot
-from state import backfill, definitions, ledger, reconcile
+from state import backfill, definitions, failpoints, ledger, reconcile
 from state.backfill import Ground, Line
 from state.db import Connection
 from state.reconcile import Reconcile, Standing
@@ -188,6 +188,7 @@ class Pass:
             self.record = replace(self.record, why=why_wanted(self.record.covered, opening) or self.record.why)
         log.info("reconcile begins", sync=self.record.sync, why=self.record.why, era=opening.era, rows_about=estimate)
         begun = reconcile.begin(self._state, self.record, opening, estimate)
+        failpoints.hit(failpoints.RECONCILE_BEGUN)
         # Read after the opening was: whatever committed before it, or asked for this pass, has an xid below.
         snapshot = self._table.snapshot()
         self.record = reconcile.save(self._state, replace(begun, opening_xid=snapshot.xmax, lowest_xmin=snapshot.xmin))
@@ -230,6 +231,7 @@ class Pass:
 
     def _stage(self, record: Reconcile, found: Read) -> None:
         before = self.record.phase
+        failpoints.hit(failpoints.RECONCILE_AFTER_READ)
         self.record = reconcile.stage_chunk(self._state, record, self._ground(found.snapshot), found.lines)
         self._say(before)
 
@@ -243,6 +245,7 @@ class Pass:
             self.record = reconcile.save(self._state, _enter(record, next_phase("ask", record.unread, False)))
             return True
         snapshot, absent = self._table.absent(keys)
+        failpoints.hit(failpoints.RECONCILE_AFTER_READ)
         record = replace(record.counting(asked=len(keys)), after_key=[keys[-1]])
         self.record = reconcile.note_absent(self._state, record, self._ground(snapshot), absent)
         return True
@@ -254,6 +257,7 @@ class Pass:
         if self._tripped(standing):
             return False
         snapshot, absent = self._table.absent(keys)
+        failpoints.hit(failpoints.RECONCILE_AFTER_READ)
         ground = self._ground(snapshot)
         self.record = reconcile.stage_deletes(self._state, self.record, ground, keys, absent)
         return True
@@ -276,6 +280,7 @@ class Pass:
         phase = next_phase("delete", self.record.unread, False)
         if phase == "done":
             self.record = reconcile.finish(self._state, self.record)
+            failpoints.hit(failpoints.RECONCILE_FINISHED)
             log.info("reconcile done", sync=self.record.sync, **self.record.counts)
             return self.record.state == "wanted"
         self.record = reconcile.save(self._state, _enter(self.record, phase))

@@ -23,8 +23,12 @@ STAGE_AFTER_COMMIT = "stage.after_commit"
 CLAIM_AFTER_LEASE = "claim.after_lease"
 SETTLE_BEFORE_COMMIT = "settle.before_commit"
 SETTLE_AFTER_COMMIT = "settle.after_commit"
+RECONCILE_BEGUN = "reconcile.begun"
+RECONCILE_AFTER_READ = "reconcile.after_read"
 RECONCILE_BEFORE_COMMIT = "reconcile.before_commit"
 RECONCILE_AFTER_COMMIT = "reconcile.after_commit"
+RECONCILE_BEFORE_FINISH = "reconcile.before_finish"
+RECONCILE_FINISHED = "reconcile.finished"
 CONFIRM_BEFORE_CURSOR = "confirm.before_cursor"
 CONFIRM_AFTER_CURSOR = "confirm.after_cursor"
 DELIVER_BEFORE_SEND = "deliver.before_send"
@@ -37,8 +41,12 @@ NAMES = frozenset(
         CLAIM_AFTER_LEASE,
         SETTLE_BEFORE_COMMIT,
         SETTLE_AFTER_COMMIT,
+        RECONCILE_BEGUN,
+        RECONCILE_AFTER_READ,
         RECONCILE_BEFORE_COMMIT,
         RECONCILE_AFTER_COMMIT,
+        RECONCILE_BEFORE_FINISH,
+        RECONCILE_FINISHED,
         CONFIRM_BEFORE_CURSOR,
         CONFIRM_AFTER_CURSOR,
         DELIVER_BEFORE_SEND,

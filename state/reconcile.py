@@ -341,6 +341,7 @@ def finish(conn: Connection, record: Reconcile) -> Reconcile:
         state = "done" if asked == record.serves else "wanted"
         if state == "done":
             conn.execute("UPDATE rowtide.reconcile SET not_before_xid = 0 WHERE sync = %s", [record.sync])
+        failpoints.hit(failpoints.RECONCILE_BEFORE_FINISH)
         ended = replace(record, state=state, phase="done", ended_at=_now(conn), run_id=None, waits=None, unread=False)
         return save(conn, ended)
 
