@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rowtide.errors import RowtideError, UserError
+from rowtide.errors import DefinitionError, RowtideError, UserError
 
 DONE, FAILED, USAGE, FINDINGS = 0, 1, 2, 3
 """Exit codes: done; failed; usage or an invalid definition; done, and there is something to look at."""
@@ -81,10 +81,13 @@ def _cell(value: object) -> str:
 
 def error(problem: RowtideError, as_json: bool) -> int:
     """Say what went wrong, on stderr (and as the document with ``--json``); the exit code that goes with it."""
-    first, *more = problem.sentence.splitlines() or [""]
-    # Several problems: each on a line of its own, so that editors find file:line at its beginning.
-    warn(f"error {problem.code}: {f'{len(more) + 1} problems' if more else first}")
-    for line in [first, *more] if more else []:
+    lines = problem.sentence.splitlines() or [""]
+    if isinstance(problem, DefinitionError):
+        # Each on a line of its own, so that editors find file:line at its beginning.
+        warn(f"error {problem.code}: {len(lines)} problem{'s' if len(lines) != 1 else ''}")
+    else:
+        lines[0] = f"error {problem.code}: {lines[0]}"
+    for line in lines:
         warn(line)
     if problem.remedy:
         warn(f"  {problem.remedy}")

@@ -21,7 +21,6 @@ from control.proposal import Proposal
 from rowtide import catalog
 from rowtide.catalog import ListRef
 from rowtide.definition import Definition
-from rowtide.errors import GraphUnavailable, SourceUnavailable
 from state import db, definitions
 from state.db import Connection
 
@@ -37,7 +36,10 @@ def apply(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Make publication, slot, lists and columns, and put the definition into force."""
+    """Put the definition into force.
+
+    Makes publication, slot, lists and columns that are missing, and deletes nothing.
+    """
     loaded = load(config)
     if upgrade:
         db.create_if_missing(state_dsn(loaded))
@@ -57,12 +59,9 @@ def apply(
 
 def _require_answers(wanted: Proposal) -> None:
     """Every source and tenant has to answer before the first thing is changed."""
-    for name, part in wanted.sources.items():
-        if part.problem is not None:
-            raise SourceUnavailable("source_not_ready", f"Source {name}: {part.problem}", "Run `rowtide doctor`.")
-    for name, part in wanted.graphs.items():
-        if part.problem is not None:
-            raise GraphUnavailable("graph_not_ready", f"Graph {name}: {part.problem}", "Run `rowtide doctor`.")
+    for part in [*wanted.sources.values(), *wanted.graphs.values()]:
+        if part.error is not None:
+            raise part.error
 
 
 def _apply_source(definition: Definition, name: str) -> list[str]:

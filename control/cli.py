@@ -14,6 +14,7 @@ from control import (
     answer,
     apply,
     db,
+    demonstration,
     doctor,
     initialise,
     logs,
@@ -27,7 +28,6 @@ from control import (
     status,
     validate,
 )
-from control.demo import command as demo
 from rowtide.errors import RowtideError
 
 
@@ -72,7 +72,7 @@ def root(
     logs.set_up()
 
 
-app.command("demo")(demo.demo)
+app.command("demo")(demonstration.demo)
 app.command("init")(initialise.init)
 app.command("validate")(validate.validate)
 app.command("plan")(plan.plan)
@@ -84,7 +84,7 @@ app.add_typer(slot.app, name="slot", help="The replication slots on the source."
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("reconcile")(reconcile.reconcile)
-app.add_typer(parked.app, name="parked", help="Rows set aside because they cannot be carried as they are.")
+app.add_typer(parked.app, name="parked", help="Rows that cannot be carried as they are.")
 app.add_typer(db.app, name="db", help="The schema of the state database.")
 
 

@@ -28,7 +28,10 @@ def demo(
     directory: Annotated[Path | None, typer.Option("--dir", help="Where to make its private directory.")] = (None),
     as_json: options.Json = False,
 ) -> None:
-    """See it work: PostgreSQL, a Graph simulator and the sync, live, then thrown away."""
+    """See it work on this machine.
+
+    PostgreSQL, a simulator of Graph and the sync between them, live, then thrown away.
+    """
     from control.demo import run
 
     if tier not in TIERS:

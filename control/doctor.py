@@ -26,7 +26,10 @@ Part = tuple[str, Check]
 
 
 def doctor(config: options.Config = options.CONFIG, as_json: options.Json = False) -> None:
-    """Check versions, state database, sources and tenants."""
+    """Find what would keep it from working.
+
+    Looks at versions, state database, sources and tenants; exit code 3 when there is something to mend.
+    """
     loaded = load(config)
     found = [*_versions(), *_state(loaded), *_sources(loaded.definition), *_graphs(loaded.definition)]
     if as_json:

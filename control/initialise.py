@@ -28,7 +28,10 @@ def init(
     name: Annotated[str, typer.Option("--name", help="What the source is called in the file.")] = "main",
     as_json: options.Json = False,
 ) -> None:
-    """Write a commented rowtide.yaml; with --dsn and --table, from a database's own columns."""
+    """Write a commented rowtide.yaml.
+
+    With --dsn and --table its fields are proposed from the columns of those tables.
+    """
     if bool(dsn) != bool(table):
         raise UserError("init_options", "--dsn and --table go together: tables are looked up in that database.")
     _refuse_existing(config)

@@ -54,7 +54,10 @@ def pause(
     config: options.Config = options.CONFIG,
     as_json: options.Json = False,
 ) -> None:
-    """Stop delivering; changes go on being collected and the slot goes on moving."""
+    """Hold syncs back.
+
+    Changes go on being collected and the slot goes on moving; nothing is written to the lists.
+    """
     loaded = load(config)
 
     def work(connection: Connection) -> list[str]:
@@ -76,7 +79,10 @@ def resume(
     config: options.Config = options.CONFIG,
     as_json: options.Json = False,
 ) -> None:
-    """Go on delivering; a sync that was stopped at capture is reconciled."""
+    """Let syncs go on.
+
+    Only the last state of each row is delivered. A sync that was stopped at capture is reconciled.
+    """
     loaded = load(config)
 
     def work(connection: Connection) -> tuple[list[str], list[str]]:

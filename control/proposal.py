@@ -29,10 +29,15 @@ from state.db import Connection
 
 @dataclass(slots=True)
 class Part:
-    """What is to be done to one source or graph; ``problem``: why it could not be asked."""
+    """What is to be done to one source or graph; ``error``: why it could not be asked."""
 
     work: list[str] = field(default_factory=list)
-    problem: str | None = None
+    error: RowtideError | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """The sentence of the error."""
+        return None if self.error is None else self.error.sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ def _ask_sources(loaded: Loaded) -> tuple[Columns, dict[str, Part], dict[str, ce
         except DefinitionError:
             continue  # told with all others, once every source has been asked
         except RowtideError as error:
-            part.problem = error.sentence
+            part.error = error
     return columns, parts, counts
 
 
@@ -170,7 +175,7 @@ def _ask_graph(definition: Definition, name: str, found: Compiled) -> Part:
     try:
         return Part(listing.work(definition, name, found))
     except RowtideError as error:
-        return Part(problem=error.sentence)
+        return Part(error=error)
 
 
 def limits_of(definition: Definition, graph: str) -> Limits:

@@ -32,7 +32,10 @@ def reconcile(
     config: options.Config = options.CONFIG,
     as_json: options.Json = False,
 ) -> None:
-    """Compare everything and stage what differs."""
+    """Compare a whole sync and mend it.
+
+    Unchanged rows cost no request. With --dry-run nothing is written.
+    """
     loaded = load(config)
     require_schema(loaded)
     catalog = on_state(loaded, require_applied)[1]

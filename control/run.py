@@ -26,7 +26,10 @@ def run(
         str, typer.Option("--addresses", metavar="A,B", help="host:port of every process of the cluster, in order.")
     ] = "",
 ) -> None:
-    """Carry changes until SIGTERM or Ctrl-C; obeys the applied definition, not the file."""
+    """Carry changes until SIGTERM or Ctrl-C.
+
+    Obeys the applied definition, not the file, and takes a newly applied one over within two seconds.
+    """
     chosen = frozenset(role.strip() for role in roles.split(",") if role.strip())
     if not chosen or not chosen <= set(ROLES):
         raise UserError("unknown_role", f"--roles takes {' and '.join(ROLES)}, comma-separated.")

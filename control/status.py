@@ -158,7 +158,10 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Show it again each second until Ctrl-C.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Where every sync stands and, in one sentence, why it is not moving."""
+    """Show where every sync stands.
+
+    With one sentence for each that says why it is not moving.
+    """
     loaded = load(config)
     if watch and not as_json and sys.stdout.isatty():
         _watch(loaded)

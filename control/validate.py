@@ -20,7 +20,10 @@ def validate(
     offline: Annotated[bool, typer.Option("--offline", help="Check the file alone.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Check the definition: the file, and its tables when the source can be reached."""
+    """Check the definition.
+
+    The file itself, and the tables it names when their source can be reached.
+    """
     try:
         loaded = load(config)
         columns, unreached = ({}, {}) if offline else _columns(loaded)

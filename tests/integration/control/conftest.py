@@ -1,0 +1,18 @@
+"""Fixtures of the command tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.integration.control.desk import TABLE, Desk
+
+
+@pytest.fixture
+def desk(tmp_path: Path, database: str, new_database: Callable[[str], str]) -> Desk:
+    """A desk whose state database is empty."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(TABLE)
+        [(name,)] = connection.execute("SELECT current_database()").fetchall()
+    return Desk(tmp_path, database, new_database("state"), f"slot_{name}")
