@@ -8,7 +8,8 @@ upgrade at a time (advisory lock), one transaction for all of it.
 from alembic import context
 from sqlalchemy import text
 
-from state.tables import SCHEMA, metadata
+from state.db import SCHEMA
+from state.tables import metadata
 
 connection = context.config.attributes["connection"]
 connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('rowtide.migrations'))"))
