@@ -41,7 +41,7 @@ WITH candidate AS MATERIALIZED (
     SELECT o.sync, o.key FROM (SELECT * FROM chosen ORDER BY sync, key OFFSET 0) c
      CROSS JOIN LATERAL (
            SELECT o.sync, o.key FROM rowtide.outbox o
-            WHERE o.sync = c.sync AND o.key = c.key AND o.state = 'waiting' AND o.due_at <= now()
+            WHERE o.sync = c.sync AND o.key = c.key AND o.state <> 'parked'
               AND (o.lease_until IS NULL OR o.lease_until < now())
               FOR UPDATE SKIP LOCKED) o
 )
