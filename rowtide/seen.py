@@ -65,8 +65,11 @@ def meet(pair: Pair, sent: Sequence[Sent], item: Item, mapping: FieldMapping, pa
             return Seen(_as_agreed(pair, expected, item, mapping), False, pending)
     one_up = pair.etag is not None and version_of(item.etag) == version_of(pair.etag) + 1
     if overlays and one_up and item.by_app:
-        # Ours as well: SharePoint keeps a value otherwise than it was sent.
-        return Seen(_as_agreed(pair, overlays[0], item, mapping), False, pending)
+        # Ours as well, kept otherwise than it was sent. Of several attempts nobody can say which: written again.
+        is_sure = all(overlay == overlays[0] for overlay in overlays)
+        return Seen(
+            _as_agreed(pair, overlays[0], item, mapping) if is_sure else _as_seen(pair, item, mapping), False, pending
+        )
     return Seen(_as_seen(pair, item, mapping), True, pending)
 
 
