@@ -14,7 +14,7 @@ from typing import Any, Literal
 import psycopg
 
 from connectors.postgres import slots
-from connectors.postgres.reader import MIN_SERVER_VERSION
+from connectors.postgres.opening import MIN_SERVER_VERSION
 from connectors.postgres.replication import ReplicationConnection
 from connectors.postgres.slots import Slot, Table
 from connectors.postgres.source_sql import address, open_source, translated

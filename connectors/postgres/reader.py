@@ -13,27 +13,22 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from connectors.postgres import slots
 from connectors.postgres.chunk_queue import ChunkQueue, Place
-from connectors.postgres.continuity import Continue, Cursor, NewEra, System, continuity
 from connectors.postgres.keeper import Keeper
+from connectors.postgres.opening import CursorStore, Opening, Stopped, require_server
 from connectors.postgres.replication import DATA_OFFSET, KEEPALIVE, XLOG_DATA, ReplicationConnection, read_keepalive
-from connectors.postgres.slots import Slot
-from connectors.postgres.source_sql import open_source
 from connectors.postgres.transactions import Assembler
-from rowtide.errors import GapError, Retry, RowtideError, SourceRefused, SourceUnavailable, reaction_to
+from rowtide.errors import Retry, RowtideError, SourceRefused, SourceUnavailable, reaction_to
 from rowtide.position import lsn_to_text
 from rowtide.transaction import Chunk, Relation
 
 log = structlog.get_logger()
 
-MIN_SERVER_VERSION: Final = 140000
-
-_TAKEOVER_POLL_S: Final = 0.2
 _STATUS_MOST_S: Final = 10.0
 _DEFAULT_RETRY: Final = Retry(2.0, 60.0)
 
@@ -41,11 +36,6 @@ _DEFAULT_RETRY: Final = Retry(2.0, 60.0)
 # long as nobody stages, and the server waits for it. A healthy one asks twice in a wal_sender_timeout.
 _SHUTDOWN_ASKS: Final = 4
 _SHUTDOWN_WINDOW_S: Final = 1.0
-
-_SERVER: Final = (
-    "SELECT current_setting('wal_level'), (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_sender_timeout'), "
-    "CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_snapshot_xmax(pg_current_snapshot())::text END"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +49,6 @@ class ReaderSettings:
     heal: bool = True
     failover: bool = False
     queue_bytes: int = 64 << 20
-
-
-class CursorStore(Protocol):
-    """Where the slot's cursor is kept. Methods may block and raise; `advance` comes from another thread."""
-
-    def read(self) -> Cursor | None:
-        """The durable cursor."""
-
-    def open_era(self, place: Place, system: System, reason: NewEra) -> None:
-        """Durably, in one transaction: ask for reconciles and begin a new era at ``place``."""
-
-    def advance(self, era: int, lsn: int) -> None:
-        """Durably: everything up to ``lsn`` is staged."""
-
-    def close(self) -> None:
-        """The reader has ended."""
-
-
-class _Stopped(Exception):
-    """The reader was asked to end."""
 
 
 class Reader:
@@ -102,11 +72,12 @@ class Reader:
         )
         self._relations: dict[bytes, Relation] = {}
         self._stop = threading.Event()
+        self._opening = Opening(
+            settings.slot, settings.publication, settings.heal, settings.failover, store, self._tell, self._stop
+        )
         self._report = False
         self._paused = False
         self._interrupt: RowtideError | None = None
-        self._publication_oid: int | None = None
-        self._publication_gap = False
         self._status_s = _STATUS_MOST_S
         self._next_status = 0.0
         self._asks: list[float] = []
@@ -175,7 +146,7 @@ class Reader:
         while not self._stop.is_set():
             try:
                 self._session()
-            except _Stopped:
+            except Stopped:
                 break
             except RowtideError as error:
                 problem = error
@@ -195,19 +166,22 @@ class Reader:
         settings = self.settings
         dsn = settings.read_dsn()
         stream = ReplicationConnection.connect(dsn, f"rowtide {settings.slot}"[:63])
+        started = False
         try:
-            next_xid = self._require_server(stream)
-            place = self._find_place(stream, dsn)
+            server = require_server(stream)
+            self._status_s = min(_STATUS_MOST_S, server.sender_timeout_s / 4 or _STATUS_MOST_S)
+            place = self._opening.find_place(stream, dsn)
             stream.start(settings.slot, settings.publication, place.lsn)
-            self._verify(stream, dsn, place)
-            assembler = Assembler(place.era, next_xid, self._relations)
+            started = True
+            self._opening.verify(stream, dsn, place)
+            assembler = Assembler(place.era, server.next_xid, self._relations)
             self._begin(place)
             log.info("streaming", slot=settings.slot, era=place.era, lsn=lsn_to_text(place.lsn))
             self._pump(stream, assembler)
         except SourceRefused as error:
             # Up to PostgreSQL 17 WAL from before the publication's creation ends the stream, for ever.
-            if self.streaming and error.code == "stream_object_missing":
-                self._publication_gap = True
+            if started and error.code == "stream_object_missing":
+                self._opening.publication_gap = True
             raise
         finally:
             self._keeper.beating.clear()
@@ -259,7 +233,7 @@ class Reader:
     def _attend(self, stream: ReplicationConnection) -> None:
         """Between two reads: end when asked to, report when due."""
         if self._stop.is_set():
-            raise _Stopped
+            raise Stopped
         if self._interrupt is not None:
             raise self._interrupt
         now = time.monotonic()
@@ -290,102 +264,15 @@ class Reader:
             if len(self._asks) >= _SHUTDOWN_ASKS and self._status_s > _SHUTDOWN_WINDOW_S / _SHUTDOWN_ASKS:
                 raise SourceUnavailable("server_stopping", "The server is shutting down.")
 
-    # --- before streaming ----------------------------------------------------------------------------------------
-
-    def _require_server(self, stream: ReplicationConnection) -> int:
-        """The next xid; SourceRefused when this server cannot be decoded at all."""
-        version = stream.sql.info.server_version
-        if version < MIN_SERVER_VERSION:
-            said = f"The server is PostgreSQL {version // 10000}; Rowtide needs 14 or newer."
-            raise SourceRefused("server_version", said, "Upgrade PostgreSQL.")
-        wal_level, timeout_ms, next_xid = stream.query(_SERVER, "reading settings")[0]
-        if wal_level != "logical":
-            raise SourceRefused(
-                "wal_level",
-                f"wal_level is {wal_level}; logical decoding needs logical.",
-                "Set wal_level = logical and restart PostgreSQL.",
-            )
-        self._status_s = min(_STATUS_MOST_S, timeout_ms / 4000) if timeout_ms else _STATUS_MOST_S
-        return int(next_xid or 0)
-
-    def _find_place(self, stream: ReplicationConnection, dsn: str) -> Place:
-        """Where to start: the cursor's place, or a new era's first one."""
-        settings = self.settings
-        while True:
-            oid = slots.publication_oid(stream.sql, settings.publication)
-            if oid is None:
-                self._publication_gap = True
-                raise slots.publication_missing(settings.publication)
-            slot = slots.show_slot(stream.sql, settings.slot)
-            if slot is not None:
-                slots.require_usable(stream.sql, slot)
-                if slot.active_pid is not None:
-                    self._tell(slots.slot_active(stream.sql, slot))
-                    if self._stop.wait(_TAKEOVER_POLL_S):
-                        raise _Stopped
-                    continue
-            system = stream.identify()
-            verdict = self._judge(self._store.read(), system, slot, oid)
-            if isinstance(verdict, NewEra):
-                place = self._open_era(verdict, system, slot, dsn)
-            else:
-                place = Place(verdict.era, verdict.lsn)
-            self._publication_oid, self._publication_gap = oid, False
-            return place
-
-    def _judge(self, cursor: Cursor | None, system: System, slot: Slot | None, oid: int) -> Continue | NewEra:
-        verdict = continuity(cursor, system, slot)
-        other = self._publication_gap or self._publication_oid not in (None, oid)
-        if other and isinstance(verdict, Continue):
-            # What was committed while it was missing is skipped (PostgreSQL 18) or can never be decoded (older).
-            return NewEra(verdict.era + 1, "publication_recreated", "The publication was missing for a time", True)
-        return verdict
-
-    def _open_era(self, verdict: NewEra, system: System, slot: Slot | None, dsn: str) -> Place:
-        settings = self.settings
-        if verdict.gap and not settings.heal:
-            raise GapError(
-                verdict.code,
-                f"{verdict.reason}; capture waits because on_gap is stop.",
-                "Set on_gap: heal to go on with a new era and a reconcile of every sync.",
-            )
-        if verdict.recreate or slot is None:
-            slot = self._recreate(slot, dsn)
-        place = Place(verdict.era, slot.confirmed_lsn)
-        self._store.open_era(place, system, verdict)
-        log.warning("new era", slot=settings.slot, era=verdict.era, code=verdict.code, reason=verdict.reason)
-        return place
-
-    def _recreate(self, slot: Slot | None, dsn: str) -> Slot:
-        settings = self.settings
-        self._tell(
-            SourceUnavailable(
-                "slot_creation",
-                f"The slot {settings.slot} is being created, which waits for transactions that are open now.",
-                "End long-running transactions of the source.",
-            )
-        )
-        with contextlib.closing(open_source(dsn, "rowtide slot")) as conn:
-            if slot is not None:
-                slots.drop_slot(conn, settings.slot)
-            return slots.ensure_slot(conn, settings.slot, settings.publication, settings.failover)[0]
-
-    def _verify(self, stream: ReplicationConnection, dsn: str, place: Place) -> None:
-        """Nobody moved the slot between the check and the start; from here on nobody but us can."""
-        with contextlib.closing(open_source(dsn, "rowtide check")) as conn:
-            slot = slots.show_slot(conn, self.settings.slot)
-        if slot is None or slot.active_pid != stream.backend_pid or slot.confirmed_lsn > place.lsn:
-            raise SourceUnavailable("slot_moved", f"The slot {self.settings.slot} was moved while it was taken over.")
-
     # --- odds and ends -------------------------------------------------------------------------------------------
 
     def _see_publication(self, oid: int | None) -> None:
         """The heartbeat saw the publication: with 18 a stream just goes silent when it is dropped."""
         if oid is None:
-            self._publication_gap = True
+            self._opening.publication_gap = True
             self._interrupt = slots.publication_missing(self.settings.publication)
             self._wake()
-        elif oid != self._publication_oid:
+        elif oid != self._opening.publication_oid:
             self._interrupt = SourceUnavailable("publication_recreated", "The publication was recreated.")
             self._wake()
 

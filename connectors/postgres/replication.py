@@ -11,6 +11,7 @@ files and several hosts come with libpq.
 
 import select
 import struct
+import time
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
@@ -125,6 +126,19 @@ class ReplicationConnection:
             self._pgconn.flush()
         except psycopg.Error as error:
             raise self._broken() from error
+
+    def failure(self, within_s: float) -> RowtideError | None:
+        """Why the stream has ended, if it ends ``within_s``; whatever it still brings until then is thrown away."""
+        deadline = time.monotonic() + within_s
+        try:
+            while (left_s := deadline - time.monotonic()) > 0:
+                self.receive()
+                while self.read() is not None:
+                    pass
+                self.wait(left_s)
+        except RowtideError as error:
+            return error
+        return None
 
     def _ended(self) -> RowtideError:
         """Why the stream ended: the server's error if it sent one."""
