@@ -42,15 +42,6 @@ def discover(settings: GraphSettings, sites: Sequence[str]) -> dict[str, FoundSi
     return _run(settings, lambda graph: _discover(graph, sites))
 
 
-def examine(settings: GraphSettings, site: str, wanted: Sequence[WantedList]) -> list[Step]:
-    """What `provision` would do. GraphRefused for a list that holds a stranger's items or a column of another kind."""
-
-    async def work(graph: "GraphServiceClient") -> list[Step]:
-        return layout.steps_to(await _examine(graph, site, wanted), wanted)
-
-    return _run(settings, work)
-
-
 def provision(settings: GraphSettings, site: str, wanted: Sequence[WantedList]) -> Provisioned:
     """Makes what is missing, then says what is there. May be repeated: what is there already is left as it is."""
     return _run(settings, lambda graph: _provision(graph, site, wanted))
@@ -249,18 +240,6 @@ def to_found(column: Any) -> FoundColumn:
         bool(column.indexed),
         bool(column.enforce_unique_values),
     )
-
-
-async def _examine(graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList]) -> FoundSite:
-    """The site with the columns of the lists wanted, none of which is a stranger's."""
-    titles = [one.title for one in wanted]
-    found = await _with_columns(graph, await _find_site(graph, site), titles)
-    for title in titles:
-        there = found.by_title(title)
-        stranger = None if there is None else await _find_stranger(graph, found.id, there.id, there.has_key)
-        if stranger is not None:
-            raise refuse_strangers(title, stranger)
-    return found
 
 
 async def _find_stranger(graph: "GraphServiceClient", site_id: str, list_id: str, has_key: bool) -> str | None:
