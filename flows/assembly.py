@@ -114,6 +114,7 @@ def deltas(tallies: Mapping[str, "Tally"]) -> list[progress.Delta]:
             writes=tally.writes,
             suppressed=tally.suppressed,
             foreign_edits=tally.foreign_edits,
+            ru_used=tally.ru_used,
             latencies_ms=tuple(tally.latencies_ms),
         )
         for sync, tally in tallies.items()

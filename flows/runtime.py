@@ -58,6 +58,7 @@ class Tally:
     suppressed: int = 0
     foreign_edits: int = 0
     parked: int = 0
+    ru_used: int = 0
     latencies_ms: list[float] = field(default_factory=list)
 
 
@@ -315,8 +316,9 @@ class Runtime:
                 desired = outcome.work.desired
                 tally = self._tallies[desired.sync]
                 if isinstance(outcome, Settle):
-                    tally.delivered += 1
+                    tally.delivered += not outcome.again
                     tally.writes += outcome.writes
+                    tally.ru_used += WRITE_RU * outcome.writes  # looks are counted by graph, not by sync
                     tally.suppressed += not outcome.writes
                     tally.foreign_edits += outcome.foreign_edit
                     tally.latencies_ms.append((now - desired.committed_at) / timedelta(milliseconds=1))

@@ -81,6 +81,7 @@ class Stack:
         self.log = directory / "run.log"
         self._graph = graph
         self._graph_options = graph_options
+        self.simulator: Any = None
         self.write(syncs)
 
     def write(self, syncs: str) -> None:

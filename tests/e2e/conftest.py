@@ -1,0 +1,123 @@
+"""Fixtures of the end-to-end tests: simulators and stacks that end with the test."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import reachable_directory
+from tests.e2e.stack import SECRET, TABLE, Stack
+
+CLIENT = "1b2c3d4e-0000-4000-8000-000000000001"
+
+
+class Simulator:
+    """A running ``graphsim`` and its control side."""
+
+    def __init__(self, directory: Path, *options: str, port: int = 0, auth_port: int = 0) -> None:
+        self.directory = directory
+        command = [sys.executable, "-m", "graphsim", "--port", str(port), "--auth-port", str(auth_port)]
+        command += ["--ca-out", str(directory / "ca.pem"), "--site", "contoso.sharepoint.com:/sites/ops"]
+        command += ["--client", f"{CLIENT}=env:SIMULATOR_SECRET", "--die-with-parent", *options]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, env={**os.environ, "SIMULATOR_SECRET": SECRET}, text=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "the simulator did not start"
+        self.ready: dict[str, str] = json.loads(line)
+
+    def ask(self, path: str, body: Any = None, method: str | None = None) -> Any:
+        """One request to the control side."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.ready['control_url']}/{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def stats(self) -> dict[str, Any]:
+        """Counts so far."""
+        found: dict[str, Any] = self.ask("stats")
+        return found
+
+    def items(self) -> list[dict[str, Any]]:
+        """Every item of every list."""
+        found: list[dict[str, Any]] = self.ask("items?all=1")["items"]
+        return found
+
+    def edit(self, **what: Any) -> dict[str, Any]:
+        """A person's edit."""
+        found: dict[str, Any] = self.ask("edit", what)
+        return found
+
+    def set_faults(self, rules: list[dict[str, Any]]) -> None:
+        """These faults and no others."""
+        self.clear_faults()
+        if rules:
+            self.ask("faults", rules)
+
+    def clear_faults(self) -> None:
+        """No faults."""
+        self.ask("faults", method="DELETE")
+
+    def writes(self) -> int:
+        """Requests that changed a list."""
+        stats = self.stats()
+        return sum(int(stats[kind]["total"]) for kind in ("creates", "updates", "deletes"))
+
+    def close(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.wait(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def new_simulator(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
+    """Makes simulators: options in, a running one out."""
+    made: list[Simulator] = []
+
+    def make(*options: str, **ports: int) -> Simulator:
+        made.append(Simulator(tmp_path, *options, **ports))
+        return made[-1]
+
+    yield make
+    for simulator in made:
+        simulator.close()
+
+
+@pytest.fixture
+def new_stack(database: str, state_dsn: str) -> Iterator[Callable[..., Stack]]:
+    """Makes a stack with table ``parts`` and its definition applied; keyword arguments as `Stack` takes them."""
+    made: list[Stack] = []
+    directories: list[Path] = []
+
+    def make(simulator: Simulator, rows: int = 0, **options: Any) -> Stack:
+        directory = reachable_directory("rowtide-e2e-")
+        directories.append(directory)
+        options = {"source_dsn": database, "state_dsn": state_dsn, "graph": simulator.ready, **options}
+        stack = Stack(directory, **options)
+        made.append(stack)
+        stack.simulator = simulator
+        stack.sql(TABLE)
+        if rows:
+            stack.sql(
+                "INSERT INTO parts SELECT i, 'part ' || i, 'note ' || i, i, i * 1.25, i % 2 = 0, now(),"
+                f" (ARRAY['EU', 'US', 'APAC'])[1 + i % 3], NULL FROM generate_series(1, {rows}) i"
+            )
+        stack.apply()
+        return stack
+
+    yield make
+    for stack in made:
+        stack.close()
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
