@@ -55,6 +55,12 @@ test-long: $(STAMP)  ## Crash histories and other long tests, in fifteen minutes
 interop: $(STAMP)  ## Other people's Graph clients against the simulator
 	@$(PYTEST) tests/interop
 
+soak: $(STAMP)  ## Kill the processes 500 times (KILLS=) and count what was lost or doubled
+	@$(BIN)/python -m tests.e2e.crash.soak --kills $(or $(KILLS),500) $(ARGS)
+
+replay: $(STAMP)  ## Run a saved failing history again: make replay FILE=tests/histories/...
+	@ROWTIDE_REPLAY=$(FILE) $(PYTEST) -s tests/e2e/test_crash.py -k replay
+
 format: $(STAMP)  ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
 

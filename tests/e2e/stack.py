@@ -86,12 +86,13 @@ class Stack:
 
     def write(self, syncs: str) -> None:
         """(Re)write the definition with these syncs."""
+        slot = f"rowtide_{self.directory.name.lower().replace('-', '_')[-40:]}"
         self.config.write_text(
             f"""version: 1
 state: {{dsn: "env:ROWTIDE_STATE_DSN"}}
 run: {{recovery_dir: {self.directory}/recovery, listen: "127.0.0.1:0"}}
 postgres:
-  erp: {{dsn: "env:ROWTIDE_SOURCE_DSN", slot: rowtide_{self.directory.name.lower().replace("-", "_")[-40:]}, heartbeat: 1s}}
+  erp: {{dsn: "env:ROWTIDE_SOURCE_DSN", slot: {slot}, heartbeat: 1s}}
 graph:
   contoso:
     tenant_id: 72f988bf-86f1-41af-91ab-2d7cd011db47

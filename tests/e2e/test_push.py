@@ -16,7 +16,14 @@ from tests.proxy import TcpProxy
 NewStack = Callable[..., Stack]
 NewSimulator = Callable[..., Simulator]
 
-FIELDS = {"Title": "name", "Note": "note", "Quantity": "quantity", "Price": "price", "Active": "active", "Region": "region"}
+FIELDS = {
+    "Title": "name",
+    "Note": "note",
+    "Quantity": "quantity",
+    "Price": "price",
+    "Active": "active",
+    "Region": "region",
+}
 LISTS = {"EU": "Parts EU", "US": "Parts US"}
 
 
@@ -25,7 +32,9 @@ def wanted(stack: Stack) -> dict[str, tuple[str, dict[str, Any]]]:
     rows = stack.sql(f"SELECT id, {', '.join(FIELDS.values())} FROM parts WHERE quantity IS NULL OR quantity >= 0")
     found = {}
     for id_, *values in rows:
-        fields = {name: float(v) if name == "Price" and v is not None else v for name, v in zip(FIELDS, values, strict=True)}
+        fields = {
+            name: float(v) if name == "Price" and v is not None else v for name, v in zip(FIELDS, values, strict=True)
+        }
         found[rowtide_key("parts", str(id_))] = (LISTS.get(fields["Region"], "Parts Other"), fields)
     return found
 
@@ -85,7 +94,9 @@ def test_first_load_under_live_writes(new_simulator: NewSimulator, new_stack: Ne
         for i in range(150):
             connection.execute("UPDATE parts SET quantity = quantity + 1000 WHERE id = %s", [1 + i * 7 % 1500])
             connection.execute("DELETE FROM parts WHERE id = %s", [1 + i * 11 % 1500])
-            connection.execute("INSERT INTO parts (id, name) VALUES (%s, 'live') ON CONFLICT DO NOTHING", [1400 + i * 3])
+            connection.execute(
+                "INSERT INTO parts (id, name) VALUES (%s, 'live') ON CONFLICT DO NOTHING", [1400 + i * 3]
+            )
     wait_equal(stack, 120)
 
 
@@ -109,7 +120,9 @@ def test_many_updates_of_a_row_while_throttled_cost_one_write(new_simulator: New
     stack.start()
     wait_equal(stack)
     wait_until(lambda: settled(stack), "everything settled")
-    stack.simulator.set_faults([{"path": r"\$batch$", "level": "request", "action": "status", "status": 429, "retry_after": 3}])
+    stack.simulator.set_faults(
+        [{"path": r"\$batch$", "level": "request", "action": "status", "status": 429, "retry_after": 3}]
+    )
     stack.sql("UPDATE parts SET note = 'closes the gate' WHERE id = 2")
     wait_until(lambda: stack.simulator.stats()["faults"] >= 1, "Graph throttles")
     stack.simulator.clear_faults()
@@ -198,7 +211,12 @@ def graph_behind(proxies: dict[str, TcpProxy], name: str, ready: dict[str, str],
 
 @pytest.mark.parametrize("what", ["source", "state", "graph", "identity"])
 def test_an_outage_is_said_and_outlived(
-    what: str, new_simulator: NewSimulator, new_stack: NewStack, proxies: dict[str, TcpProxy], database: str, state_dsn: str
+    what: str,
+    new_simulator: NewSimulator,
+    new_stack: NewStack,
+    proxies: dict[str, TcpProxy],
+    database: str,
+    state_dsn: str,
 ) -> None:
     simulator = new_simulator("--tier", "off", *(["--switch", "token-life-s=4"] if what == "identity" else []))
     options: dict[str, Any] = {}
@@ -252,7 +270,18 @@ def test_status_is_one_json_document(new_simulator: NewSimulator, new_stack: New
     stack = new_stack(new_simulator("--tier", "off"), rows=1)
     document = json.loads(stack.command("status", "--json").stdout)
     [parts] = document["syncs"]
-    keys = {"state", "position", "lag_bytes", "lag_s", "waiting", "in_flight", "parked", "delivered", "latency_ms", "ru_used"}
+    keys = {
+        "state",
+        "position",
+        "lag_bytes",
+        "lag_s",
+        "waiting",
+        "in_flight",
+        "parked",
+        "delivered",
+        "latency_ms",
+        "ru_used",
+    }
     assert keys <= set(parts)
     assert set(parts["latency_ms"]) == {"p50", "p95", "p99"}
     assert parts["reason"]["code"] == "not_running"

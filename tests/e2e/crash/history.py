@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -36,22 +35,27 @@ FAULTS = ("none", "late_5xx", "reset_after", "reset_before", "slow", "truncate",
 OUTAGES = ("none", "state", "source")
 STORES = ("kept", "kept", "wiped")
 
+
+def _batch(probability: float, action: str, **more: Any) -> dict[str, Any]:
+    """A rule for whole ``$batch`` requests."""
+    return {"path": r"\$batch$", "level": "request", "probability": probability, "action": action, **more}
+
+
+def _member(probability: float, status: int, **more: Any) -> dict[str, Any]:
+    """A rule for single members of a batch."""
+    return {"level": "member", "probability": probability, "action": "status", "status": status, **more}
+
+
 RULES: dict[str, list[dict[str, Any]]] = {
     "none": [],
-    "late_5xx": [
-        {"level": "member", "probability": 0.15, "action": "status", "status": 503, "after_commit": True},
-        {"path": r"\$batch$", "level": "request", "probability": 0.1, "action": "status", "status": 504, "after_commit": True},
-    ],
-    "reset_after": [{"path": r"\$batch$", "level": "request", "probability": 0.15, "action": "reset", "after_commit": True}],
-    "reset_before": [{"path": r"\$batch$", "level": "request", "probability": 0.15, "action": "reset"}],
-    "slow": [
-        {"path": r"\$batch$", "level": "request", "probability": 0.08, "action": "delay", "delay_ms": 3500},
-        {"path": r"\$batch$", "level": "request", "probability": 0.2, "action": "delay", "delay_ms": 300, "after_commit": True},
-    ],
-    "truncate": [{"path": r"\$batch$", "level": "request", "probability": 0.15, "action": "truncate", "after_commit": True}],
-    "garbage": [{"path": r"\$batch$", "level": "request", "probability": 0.15, "action": "garbage", "after_commit": True}],
-    "throttle": [{"level": "member", "probability": 0.1, "action": "status", "status": 429, "retry_after": 1}],
-}  # fmt: skip
+    "late_5xx": [_member(0.15, 503, after_commit=True), _batch(0.1, "status", status=504, after_commit=True)],
+    "reset_after": [_batch(0.15, "reset", after_commit=True)],
+    "reset_before": [_batch(0.15, "reset")],
+    "slow": [_batch(0.08, "delay", delay_ms=3500), _batch(0.2, "delay", delay_ms=300, after_commit=True)],
+    "truncate": [_batch(0.15, "truncate", after_commit=True)],
+    "garbage": [_batch(0.15, "garbage", after_commit=True)],
+    "throttle": [_member(0.1, 429, retry_after=1)],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,9 @@ class History:
         self.verdict = Verdict()
         source_dsn = self.source.create_database("source")
         state_dsn = self.state.create_database("state")
-        self.stack = Stack(directory, source_dsn, state_dsn, simulator.ready, shop.SYNCS, "rate_window: 2s\n    licences: 100000")
+        self.stack = Stack(
+            directory, source_dsn, state_dsn, simulator.ready, shop.SYNCS, "rate_window: 2s\n    licences: 100000"
+        )
         self.workload = shop.Workload(lambda: source_dsn, plan.seed, plan.rows)
         self._confirmed = 0
 
@@ -176,7 +182,9 @@ class History:
         self.verdict.figures["kills"] += 1
         self.verdict.figures["kills at a failpoint" if killed_at_point else "kills at random"] += 1
         if process.returncode not in (-signal.SIGKILL, 1):
-            self.verdict.findings.append(f"round {number}: exit code {process.returncode} of a process nobody asked to end")
+            self.verdict.findings.append(
+                f"round {number}: exit code {process.returncode} of a process nobody asked to end"
+            )
         self._check_confirmed(number)
         if this.store == "wiped":
             shutil.rmtree(self.directory / "recovery", ignore_errors=True)
@@ -197,7 +205,9 @@ class History:
 
     def _check_confirmed(self, number: int) -> None:
         """Whatever was confirmed to PostgreSQL is in the records: the confirmed position is never above the staged."""
-        slots = self.stack.sql("SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots WHERE slot_type = 'logical'")
+        slots = self.stack.sql(
+            "SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots WHERE slot_type = 'logical'"
+        )
         if not slots:
             return
         confirmed = int(slots[0][0])
@@ -206,8 +216,9 @@ class History:
         self._confirmed = confirmed
         known: dict[tuple[str, str], float] = {}
         for sync, key, op, seq in self.stack.state(
-            "SELECT sync, key, op, (fields->>'Seq')::float8 FROM rowtide.outbox UNION ALL"
-            " SELECT sync, key, CASE state WHEN 'tombstone' THEN 'd' ELSE 'u' END, (base->>'Seq')::float8 FROM rowtide.ledger"
+            "SELECT sync, key, op, (fields->>'Seq')::float8 FROM rowtide.outbox"
+            " UNION ALL SELECT sync, key, CASE state WHEN 'tombstone' THEN 'd' ELSE 'u' END, (base->>'Seq')::float8"
+            " FROM rowtide.ledger"
         ):
             # A delete or a row that will be read again is as new as can be.
             value = float("inf") if op in "dr" else seq or 0.0
@@ -217,9 +228,8 @@ class History:
                 continue
             have = known.get((commit.sync, commit.key))
             if have is None or (commit.seq is not None and have < commit.seq):
-                self.verdict.findings.append(
-                    f"round {number}: {commit.sync} {commit.key!r} at seq {commit.seq} was confirmed, records know {have}"
-                )
+                what = f"{commit.sync} {commit.key!r:.40} at seq {commit.seq}"
+                self.verdict.findings.append(f"round {number}: {what} was confirmed, records know {have}")
 
     def _judge(self) -> None:
         process = self.stack.start()
@@ -294,7 +304,9 @@ class History:
     def _check_quota(self) -> None:
         ru = self.simulator.stats()["ru"]
         if ru["limit_per_window"] and ru["max_in_window"] > ru["limit_per_window"]:
-            self.verdict.findings.append(f"budget exceeded: {ru['max_in_window']} of {ru['limit_per_window']} RU in a window")
+            self.verdict.findings.append(
+                f"budget exceeded: {ru['max_in_window']} of {ru['limit_per_window']} RU in a window"
+            )
 
 
 def _same(have: Any, wanted: Any) -> bool:
@@ -305,16 +317,13 @@ def _same(have: Any, wanted: Any) -> bool:
     return bool(have == wanted)
 
 
-def save(plan: Plan, verdict: Verdict, directory: Path) -> Path:
-    """Keep a failing history for `make replay FILE=`."""
+SAVED = Path(__file__).parents[2] / "histories"
+
+
+def save(plan: Plan, verdict: Verdict, directory: Path, log: str) -> Path:
+    """Keep a failing history for `make replay FILE=`, with what it found and what the processes said."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"crash-{plan.seed}-{os.getpid()}.json"
     path.write_text(plan.to_json())
-    path.with_suffix(".txt").write_text("\n".join(verdict.findings))
+    path.with_suffix(".txt").write_text("\n".join([*verdict.findings, "", log]))
     return path
-
-
-def fetch(url: str) -> Any:
-    """A JSON document of the simulator's control side."""
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return json.load(answer)

@@ -241,7 +241,9 @@ def bulk(connection: Connection, rng: random.Random, rows: int) -> Changed:
 
 def toast(connection: Connection, rng: random.Random, rows: int) -> Changed:
     """A row with a TOASTed value changes beside it, so that pgoutput does not send it."""
-    statement = "UPDATE things SET seq = nextval('tick') WHERE id = %s AND big IS NOT NULL AND seq >= 0 RETURNING id, seq"
+    statement = (
+        "UPDATE things SET seq = nextval('tick') WHERE id = %s AND big IS NOT NULL AND seq >= 0 RETURNING id, seq"
+    )
     return _things(connection, statement, 10 * rng.randint(1, max(1, rows // 10)))
 
 

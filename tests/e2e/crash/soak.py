@@ -1,0 +1,127 @@
+"""`make soak`: histories until so many kills, with the figures as a table.
+
+In: ``--kills``, ``--seed``, ``--budget-s``, ``--out FILE``. Out: a Markdown table on stdout (and in the file), exit
+code 1 when anything was lost or doubled. `make test-long` runs a share of it. Rule: what is printed is what was
+counted, failures included; each failing history is saved.
+"""
+
+import argparse
+import os
+import platform
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from control.demo.postgres import Cluster
+from tests.conftest import reachable_directory
+from tests.e2e.conftest import Simulator
+from tests.e2e.crash import history
+from tests.e2e.crash.history import History, Plan, pairwise
+
+ROUNDS_A_HISTORY = 25
+
+
+@contextmanager
+def servers() -> Iterator[tuple[Simulator, "Clusters"]]:
+    """A simulator and a maker of PostgreSQL servers that end with the history."""
+    with ExitStack() as stack:
+        directory = Path(tempfile.mkdtemp(prefix="rowtide-soak-"))
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        simulator = Simulator(directory, "--tier", "max", "--window-s", "2")
+        stack.callback(simulator.close)
+        yield simulator, Clusters(stack)
+
+
+class Clusters:
+    """Makes servers; they are killed and removed with the stack."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    def __call__(self) -> Cluster:
+        cluster = Cluster(reachable_directory("rowtide-pg-"), {"fsync": "off", "shared_buffers": "32MB"})
+        self._stack.callback(shutil.rmtree, cluster.directory, ignore_errors=True)
+        self._stack.callback(cluster.kill)
+        cluster.start()
+        return cluster
+
+
+def live(plan: Plan, deadline: float) -> history.Verdict:
+    """One history on servers of its own."""
+    directory = reachable_directory("rowtide-crash-")
+    try:
+        with servers() as (simulator, clusters):
+            verdict = History(plan, directory, simulator, clusters).run(deadline)
+        if verdict.findings:
+            log = directory / "run.log"
+            text = log.read_text(errors="replace") if log.exists() else ""
+            print(f"saved: {history.save(plan, verdict, history.SAVED, text)}", flush=True)
+        return verdict
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def table(figures: Counter[str], findings: list[str], seed: int, seconds: float) -> str:
+    """The figures as Markdown."""
+    lost = sum("not equal" in one or "was confirmed" in one for one in findings)
+    doubled = sum("items with key" in one or "created" in one for one in findings)
+    rows = [
+        ("histories", figures["histories"]),
+        ("kills (SIGKILL)", figures["kills"]),
+        ("- at a failpoint", figures["kills at a failpoint"]),
+        ("- at a random moment", figures["kills at random"]),
+        ("recovery stores wiped", figures["recovery stores wiped"]),
+        ("state database killed", figures["state killed"]),
+        ("source killed", figures["source killed"]),
+        ("transactions committed", figures["transactions"]),
+        ("row changes committed", figures["rows"]),
+        ("requests to Graph", figures["requests"]),
+        ("faults injected", figures["faults"]),
+        ("rows lost", lost),
+        ("items doubled", doubled),
+        ("other findings", len(findings) - lost - doubled),
+    ]
+    lines = ["| figure | value |", "|---|---|", *(f"| {name} | {value:,} |" for name, value in rows)]
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[1]:.1f}"
+    return "\n".join([*lines, "", f"seed {seed}, {seconds / 60:.0f} minutes, {machine}"])
+
+
+def main(arguments: list[str]) -> int:
+    """Run until the kills are done or the budget is spent."""
+    parser = argparse.ArgumentParser(prog="soak", description=__doc__)
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--budget-s", type=float, default=float("inf"))
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args(arguments)
+    seed = options.seed or random.SystemRandom().randrange(1 << 30)
+    print(f"seed {seed}", flush=True)
+    figures: Counter[str] = Counter()
+    findings: list[str] = []
+    started = time.monotonic()
+    for number in range(10_000):
+        left = options.budget_s - (time.monotonic() - started)
+        if figures["kills"] >= options.kills or left < 30:
+            break
+        rounds = pairwise(seed + number)[: min(ROUNDS_A_HISTORY, options.kills - figures["kills"])]
+        verdict = live(Plan(seed + number, tuple(rounds)), time.monotonic() + left - 20)
+        figures.update(verdict.figures)
+        findings.extend(verdict.findings)
+        print(
+            f"history {number}: seed {seed + number}, kills {figures['kills']}, findings {verdict.findings}", flush=True
+        )
+    text = table(figures, findings, seed, time.monotonic() - started)
+    print(text)
+    if options.out is not None:
+        options.out.write_text(text + "\n")
+    return 1 if findings or not figures["kills"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

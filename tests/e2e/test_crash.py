@@ -1,0 +1,62 @@
+"""Nothing lost, nothing doubled under SIGKILL: a seeded, pairwise sample of kills, faults, outages and wiped stores.
+
+``ROWTIDE_CRASH_BUDGET_S`` sets how long the sample may take (90 s in `make test`), ``ROWTIDE_CRASH_SEED`` which one is
+drawn. A failing history is saved under tests/histories/ and run again by ``make replay FILE=...``.
+"""
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable
+
+import pytest
+
+from control.demo.postgres import Cluster
+from tests.conftest import reachable_directory
+from tests.e2e.conftest import Simulator
+from tests.e2e.crash import history
+from tests.e2e.crash.history import History, Plan, pairwise
+
+ROUNDS_A_HISTORY = 12
+
+
+def live(plan: Plan, budget_s: float, simulator: Simulator, new_cluster: Callable[..., Cluster]) -> history.Verdict:
+    """One history, saved when it fails."""
+    directory = reachable_directory("rowtide-crash-")
+    try:
+        verdict = History(plan, directory, simulator, new_cluster).run(time.monotonic() + budget_s)
+        if verdict.findings:
+            log = directory / "run.log"
+            path = history.save(plan, verdict, history.SAVED, log.read_text(errors="replace") if log.exists() else "")
+            print(f"saved as {path}; run it again with: make replay FILE={path}")
+        return verdict
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def draw(seed: int) -> Plan:
+    """The plan of a seed."""
+    return Plan(seed, tuple(pairwise(seed)[:ROUNDS_A_HISTORY]))
+
+
+@pytest.mark.timeout(600)
+def test_a_sample_of_kills_loses_and_doubles_nothing(
+    new_simulator: Callable[..., Simulator], new_cluster: Callable[..., Cluster]
+) -> None:
+    seed = int(os.environ.get("ROWTIDE_CRASH_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
+    print(f"ROWTIDE_CRASH_SEED={seed}")
+    budget_s = float(os.environ.get("ROWTIDE_CRASH_BUDGET_S", "90"))
+    verdict = live(draw(seed), budget_s / 2, new_simulator("--tier", "max", "--window-s", "2"), new_cluster)
+    print(dict(verdict.figures))
+    assert verdict.figures["kills"] >= 1
+    assert verdict.findings == []
+
+
+@pytest.mark.skipif(not os.environ.get("ROWTIDE_REPLAY"), reason="runs a saved history: make replay FILE=...")
+@pytest.mark.timeout(1800)
+def test_replay(new_simulator: Callable[..., Simulator], new_cluster: Callable[..., Cluster]) -> None:
+    with open(os.environ["ROWTIDE_REPLAY"]) as stream:
+        plan = Plan.from_json(stream.read())
+    verdict = live(plan, 1200, new_simulator("--tier", "max", "--window-s", "2"), new_cluster)
+    assert verdict.findings == []
