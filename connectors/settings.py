@@ -95,7 +95,11 @@ def _parse(path: Path, text: str) -> Any:
 
 
 def _line_of_error(error: YAMLError) -> int:
-    mark = error.problem_mark or error.context_mark if isinstance(error, MarkedYAMLError) else None
+    if not isinstance(error, MarkedYAMLError):
+        return 1
+    # What was never closed is noticed at the end only; the operator wants to know where it began.
+    unclosed = error.context_mark if "end of stream" in str(error.problem) else None
+    mark = unclosed or error.problem_mark or error.context_mark
     return 1 if mark is None else int(mark.line) + 1
 
 

@@ -1,0 +1,139 @@
+"""The file and what it refers to: lines, suggestions, secrets."""
+
+from pathlib import Path
+
+import pytest
+
+from connectors import settings
+from rowtide import mapping
+from rowtide.errors import DefinitionError, UserError
+
+WHOLE = """\
+version: 1
+state: {dsn: "env:STATE"}
+postgres:
+  erp:
+    dsn: "env:ERP"   # REPLICATION + SELECT
+graph:
+  contoso:
+    tenant_id: 72f9
+    client_id: 1234
+    quota: off
+    credential: {client_secret: "env:SECRET"}
+syncs:
+  orders:
+    source: {postgres: erp, table: public.orders}
+    target: {graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}
+    lists:
+      by: paid
+      map: {true: Paid, no: Never}
+      default: Open
+    fields:
+      order_no: Title
+      amount: {field: Amount, as: number}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A whole definition."""
+    path = tmp_path / "rowtide.yaml"
+    path.write_text(WHOLE)
+    return path
+
+
+def refused(path: Path, text: str) -> str:
+    """What is said of a file with this text, without its path."""
+    path.write_text(text)
+    with pytest.raises(DefinitionError) as error:
+        settings.load(path)
+    return error.value.sentence.replace(str(path), "rowtide.yaml")
+
+
+def test_a_whole_file(file: Path) -> None:
+    loaded = settings.load(file)
+    assert loaded.source_text == WHOLE
+    assert loaded.path == file
+    assert loaded.definition.graph["contoso"].quota == "off"
+    assert loaded.definition.syncs["orders"].sharding().map == {"true": "Paid", "no": "Never"}
+
+
+def test_mistakes_have_their_lines_and_come_in_order(file: Path) -> None:
+    text = (
+        WHOLE.replace("table:", "tabel:")
+        .replace("as: number", "as: numbr")
+        .replace("graph: contoso,", "graph: contos,")
+    )
+    assert refused(file, text).splitlines() == [
+        "rowtide.yaml:14: syncs.orders.source needs the key 'table'",
+        "rowtide.yaml:14: unknown key 'tabel' in syncs.orders.source; did you mean 'table'?",
+        "rowtide.yaml:15: syncs.orders.target.graph: there is no 'contos' in graph; did you mean 'contoso'?",
+        "rowtide.yaml:22: syncs.orders.fields.amount.as: must be one of text, note, number, boolean, dateTime, choice; "
+        "did you mean 'number'?",
+    ]
+
+
+def test_a_secret_in_the_file_is_refused_and_not_shown(file: Path) -> None:
+    said = refused(file, WHOLE.replace('"env:SECRET"', "hunter2"))
+    assert said.startswith("rowtide.yaml:11: graph.contoso.credential.client_secret: must be a reference")
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("version: 1\nstate: {dsn: 'x\n\n", 2),
+        ("a: 1\na: 2\n", 2),
+        ("a: [1\nb: 2", 2),
+        ("\ta: 1", 1),
+        ("a: *b", 1),
+        ("- 1", 1),
+        ("", 1),
+    ],
+)
+def test_what_is_not_yaml_or_no_definition(file: Path, text: str, line: int) -> None:
+    assert refused(file, text).startswith(f"rowtide.yaml:{line}")
+
+
+def test_a_broken_line_with_a_secret_is_not_shown(file: Path) -> None:
+    assert "hunter2" not in refused(file, 'state: {dsn: "hunter2\nversion: 1\n')
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no .*nowhere\.yaml"):
+        settings.load(tmp_path / "nowhere.yaml")
+    with pytest.raises(UserError, match="cannot be read"):
+        settings.load(tmp_path)
+
+
+def test_what_the_table_does_not_carry_has_a_line_too(file: Path) -> None:
+    loaded = settings.load(file)
+    with pytest.raises(DefinitionError) as error:
+        mapping.compile_sync("orders", loaded.definition.syncs["orders"], [])
+    located = loaded.located(error.value)
+    assert f"{file}:14: syncs.orders: there is no table public.orders" in located.sentence
+    assert f"{file}:22: syncs.orders: the table has no column 'amount'" in located.sentence
+
+
+def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROWTIDE_TEST_SECRET", "s3cret")
+    kept = tmp_path / "secret"
+    kept.write_text(" with blanks \n")
+    assert settings.resolve_secret("env:ROWTIDE_TEST_SECRET") == "s3cret"
+    assert settings.resolve_secret(f"file:{kept}") == " with blanks "
+
+
+@pytest.mark.parametrize(
+    ("reference", "code"),
+    [
+        ("env:ROWTIDE_TEST_NOT_SET", "secret_missing"),
+        ("file:/nowhere/secret", "secret_missing"),
+        ("vault:kv/a#b", "not_available"),
+        ("hunter2", "secret_literal"),
+    ],
+)
+def test_secrets_that_are_not_there(reference: str, code: str) -> None:
+    with pytest.raises(UserError) as error:
+        settings.resolve_secret(reference)
+    assert error.value.code == code
+    assert "hunter2" not in error.value.sentence

@@ -1,0 +1,65 @@
+"""What apply stored is what a running flow works with."""
+
+import json
+
+import pytest
+
+from rowtide import catalog as catalogs
+from rowtide import definition as definitions
+from rowtide.catalog import Catalog, ListRef
+from rowtide.columns import SourceColumn
+
+COLUMNS = (
+    SourceColumn("id", "bigint", 20, True, 1),
+    SourceColumn("mood", "mood", 4711, False, type_kind="e", enum_labels=("sad", "ok")),
+)
+
+
+def applied() -> Catalog:
+    """A catalog that went through JSON, as the database keeps it."""
+    target = {"graph": "contoso", "site": "contoso.sharepoint.com"}
+    definition = definitions.parse(
+        {
+            "version": 1,
+            "state": {"dsn": "env:STATE"},
+            "postgres": {"erp": {"dsn": "env:ERP"}},
+            "graph": {"contoso": {"tenant_id": "t", "client_id": "c", "credential": {"client_secret": "env:S"}}},
+            "syncs": {
+                name: {
+                    "source": {"postgres": "erp", "table": "public.orders"},
+                    "target": target,
+                    "lists": {"by": "mood", "map": {"ok": f"{name} ok", "sad": f"{name} sad"}},
+                    "fields": {"mood": "Title"},
+                }
+                for name in ("orders", "again")
+            },
+        }
+    )
+    lists = {"orders": {"orders ok": ListRef("l1", "s1", "contoso"), "orders sad": ListRef("l2", "s1", "contoso")}}
+    compiled = catalogs.to_compiled(definition, {"orders": COLUMNS, "again": COLUMNS}, lists)
+    return Catalog.from_applied(3, json.loads(json.dumps(compiled)))
+
+
+def test_it_survives_json() -> None:
+    catalog = applied()
+    sync = catalog.syncs["orders"]
+    assert (catalog.version, catalog.definition.slot("erp")) == (3, "rowtide_erp")
+    assert tuple(sync.columns.values()) == COLUMNS
+    assert (sync.buckets, sync.titles, sync.postgres) == (64, ("orders ok", "orders sad"), "erp")
+
+
+def test_relations_have_their_syncs() -> None:
+    catalog = applied()
+    assert [sync.sync for sync in catalog.by_relation("public", "orders")] == ["orders", "again"]
+    assert catalog.by_relation("public", "customers") == ()
+
+
+def test_lists_are_found_by_title_and_sites_by_list() -> None:
+    catalog = applied()
+    assert catalog.list_id("orders", "orders sad") == "l2"
+    assert catalog.list_id("orders", "elsewhere") is None
+    assert catalog.list_id("again", "again ok") is None
+    assert [ref.id for ref in catalog.lists_of("orders")] == ["l1", "l2"]
+    assert catalog.site_of("l1") == "s1"
+    with pytest.raises(KeyError):
+        catalog.site_of("l9")
