@@ -134,7 +134,7 @@ def test_all_mistakes_come_together() -> None:
 
 
 def test_a_list_belongs_to_one_sync() -> None:
-    data = copy.deepcopy(WHOLE)
+    data: dict[str, Any] = copy.deepcopy(WHOLE)
     data["syncs"]["second"] = {**copy.deepcopy(WHOLE["syncs"]["orders"]), "list": "orders eu"}
     del data["syncs"]["second"]["lists"]
     with pytest.raises(DefinitionError, match="belongs to the sync orders"):
@@ -142,6 +142,7 @@ def test_a_list_belongs_to_one_sync() -> None:
 
 
 def test_nothing_but_a_mapping_is_a_definition() -> None:
-    for data in (None, [], "x", 5):
+    nothings: tuple[object, ...] = (None, [], "x", 5)
+    for nothing in nothings:
         with pytest.raises(DefinitionError, match="must be a mapping"):
-            definitions.parse(data)
+            definitions.parse(nothing)

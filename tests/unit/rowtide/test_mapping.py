@@ -6,7 +6,7 @@ import pytest
 
 from rowtide import mapping
 from rowtide.binding import NO_LIST, Binding
-from rowtide.change import BULK, Change
+from rowtide.change import BULK, Change, Fields
 from rowtide.columns import ListColumn, SourceColumn
 from rowtide.definition import SyncDefinition
 from rowtide.errors import DefinitionError, SyncError
@@ -51,15 +51,8 @@ def relation(identity: str = "d", **more: Any) -> Relation:
 
 def row(**values: Text) -> tuple[Text, ...]:
     """A whole row; what is not said is as in an order that is synced."""
-    usual: dict[str, Text] = {
-        "id": "1",
-        "order_no": "A-1",
-        "status": "open",
-        "amount": "9.90",
-        "region": "EU",
-        "notes": "n",
-        "unmapped": "\\x00",
-    }
+    usual: dict[str, Text] = {"id": "1", "order_no": "A-1", "status": "open", "amount": "9.90", "region": "EU"}
+    usual.update({"notes": "n", "unmapped": "\\x00"})
     return tuple({**usual, **values}[name] for name in NAMES)
 
 
@@ -79,7 +72,7 @@ def said(op: str, new: Any = None, old: Any = None, kind: Any = None, binding: B
     return (binding or bound()).changes(message, 100, 9, 5, BULK)
 
 
-FIELDS = {"Title": "A-1", "Amount": 9.9, "Notes": "n"}
+FIELDS: Fields = {"Title": "A-1", "Amount": 9.9, "Notes": "n"}
 
 
 def change(key: str, op: Any, target: str | None = None, fields: Any = None, **more: Any) -> Change:
