@@ -45,7 +45,7 @@ from rowtide.commands import (
 from rowtide.commands import Command as Command
 from rowtide.keys import rowtide_key
 from rowtide.seen import FieldMapping as FieldMapping
-from rowtide.seen import Seen, adopt, blank_pair, holds_item, is_base, meet, without_list
+from rowtide.seen import Seen, adopt, blank_pair, holds_item, is_base, meet, without_list, written
 
 UNKNOWN_AFTER_S = 1.0
 """An attempt with an unknown end is looked at this soon."""
@@ -318,20 +318,20 @@ def _after_written(progress: Progress, answer: Written, rules: Rules, now: datet
         if answer.fields is not None:
             otherwise = rules.mapping.differing(command.fields, answer.fields, {})
             kept.update({name: answer.fields.get(name) for name in otherwise})
-        written = replace(pair, state="live", base=base, kept=kept)
-        if answer.etag is not None and _is_ours(written, answer, rules):
-            written = replace(written, etag=answer.etag)
+        made = replace(pair, state="live", base=base, kept=kept)
+        if answer.etag is not None and _is_ours(made, answer, rules):
+            made = replace(made, etag=answer.etag)
     else:
         if isinstance(command, MoveItem):
             leftovers = (*leftovers, command.old)
         # What a POST's answer shows of the fields is not believed: dates are shown wrong there.
         fields = command.fields if isinstance(command, CreateItem | MoveItem) else {}
         leftovers = without_list(leftovers, command.list_id, answer.item_id)
-        written = replace(
+        made = replace(
             pair, state="live", list_id=command.list_id, item_id=answer.item_id, etag=answer.etag,
             base=dict(fields), kept={}, leftovers=leftovers,
         )  # fmt: skip
-    progress = _wrote(progress, written)
+    progress = _wrote(progress, made)
     if answer.etag is None:
         return _command(progress, LookAtItem(command.list_id, answer.item_id), Step.VERIFY)
     return _finish(progress, rules, now)
@@ -346,13 +346,8 @@ def _is_ours(written: Pair, answer: Written, rules: Rules) -> bool:
 
 def _after_verify(progress: Progress, answer: Answer, rules: Rules, now: datetime) -> Progress | Ended:
     """The version is taken only if the item still is what we wrote; else the next write meets the edit."""
-    match answer:
-        case Found((item, *_)):
-            seen = meet(progress.pair, (), item, rules.mapping, rules.patience)
-            if not seen.foreign:
-                progress = replace(progress, pair=seen.pair)
-        case _:
-            pass
+    if isinstance(answer, Found) and answer.items:
+        progress = replace(progress, pair=written(progress.pair, answer.items[0], rules.mapping))
     return _finish(progress, rules, now)
 
 
@@ -399,7 +394,11 @@ def _after_search(progress: Progress, answer: Answer, rules: Rules, now: datetim
     if found:
         sent = progress.work.desired.sent
         seen = adopt(progress.pair, list_id, sent, found[0], rules.mapping, rules.patience)
-        return _next(_met(replace(progress, rejected=None), seen), rules, now)
+        # Only where the column is not unique (any more) can there be others: each key has one item.
+        others = tuple(Leftover(list_id, item.item_id, None, item.etag) for item in found[1:])
+        progress = _met(replace(progress, rejected=None), seen)
+        known = tuple(one for one in progress.pair.leftovers if one.item_id not in {item.item_id for item in found})
+        return _next(_with_leftovers(progress, (*known, *others)), rules, now)
     searched = replace(progress, searched=progress.searched | {list_id})
     refused = progress.rejected
     if refused is not None and (not refused.duplicate or list_id in progress.searched):

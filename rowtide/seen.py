@@ -63,14 +63,21 @@ def meet(pair: Pair, sent: Sequence[Sent], item: Item, mapping: FieldMapping, pa
         # One of our attempts got through, its answer was lost.
         if not mapping.differing(expected, item.fields, {}):
             return Seen(_as_agreed(pair, expected, item, mapping), False, pending)
+    # Ours as well, kept otherwise than it was sent; which attempt it was nobody can say, so it counts as merely seen.
     one_up = pair.etag is not None and version_of(item.etag) == version_of(pair.etag) + 1
-    if overlays and one_up and item.by_app:
-        # Ours as well, kept otherwise than it was sent. Of several attempts nobody can say which: written again.
-        is_sure = all(overlay == overlays[0] for overlay in overlays)
-        return Seen(
-            _as_agreed(pair, overlays[0], item, mapping) if is_sure else _as_seen(pair, item, mapping), False, pending
-        )
-    return Seen(_as_seen(pair, item, mapping), True, pending)
+    ours = bool(overlays) and one_up and item.by_app
+    return Seen(_as_seen(pair, item, mapping), not ours, pending)
+
+
+def written(pair: Pair, item: Item, mapping: FieldMapping) -> Pair:
+    """The pair once a look follows our own write whose answer showed no version.
+
+    One version up from the one we wrote over (the first, for a new item) and by our app, the item is what we wrote,
+    however it is kept. Else its version is taken only if nothing else is in it: the next write meets the edit.
+    """
+    if item.by_app and version_of(item.etag) == version_of(pair.etag or "") + 1:
+        return _as_agreed(pair, pair.base, item, mapping)
+    return replace(pair, etag=item.etag) if is_base(pair, item.fields, mapping) else pair
 
 
 def adopt(

@@ -104,6 +104,8 @@ def _run(settings: GraphSettings, work: "Callable[[GraphServiceClient], Awaitabl
             headers={"User-Agent": settings.user_agent},
             trust_env=settings.base_url.startswith("https:"),
         )
+        # The SDK wraps these and closes only its wrappers.
+        transports = [http._transport, *(one for one in http._mounts.values() if one is not None)]
         # The SDK would repeat a POST on 503 and 504, which may have happened.
         once = {**options, RetryHandlerOption.get_key(): RetryHandlerOption(should_retry=False)}
         client = GraphClientFactory.create_with_default_middleware(options=once, client=http)
@@ -124,6 +126,8 @@ def _run(settings: GraphSettings, work: "Callable[[GraphServiceClient], Awaitabl
             ) from error
         finally:
             await client.aclose()
+            for transport in transports:
+                await transport.aclose()
 
     with warnings.catch_warnings():
         # The SDK imports its own deprecated names as it goes.
