@@ -93,14 +93,13 @@ class Reader:
         self._keeper.start()
         self._thread.start()
 
-    def stop(self, timeout_s: float = 1.0) -> None:
+    def stop(self, timeout_s: float = 0.5) -> None:
         """End the threads. Confirms nothing: what is not durable yet is read again by the next run."""
         self._stop.set()
         self._wake()
-        if self._thread.ident is None:
-            return
-        self._thread.join(timeout_s)
-        self._keeper.stop(timeout_s)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+            self._keeper.stop(timeout_s)
         if not self._thread.is_alive() and not self._keeper.alive:
             self._store.close()
             self._awake.close()
