@@ -1,0 +1,113 @@
+"""plan, apply and doctor against real databases and the simulator."""
+
+from tests.e2e.conftest import Simulator
+from tests.integration.control.desk import SYNC, Desk
+
+LISTS = {"Parts EU", "Parts US", "Parts Other"}
+
+
+def test_plan_changes_nothing_and_says_everything(desk: Desk, simulator: Simulator) -> None:
+    found = desk.type("plan", "--json").json
+    assert found["definition"] == {"applied": None, "changes": ["nothing is applied yet: everything is new"]}
+    assert found["state"]
+    create, slot = found["sources"]["erp"]["statements"]
+    assert create.startswith('CREATE PUBLICATION "rowtide_erp" FOR TABLE')
+    assert slot.startswith("SELECT pg_create_logical_replication_slot")
+    assert "make list 'Parts EU'" in found["graphs"]["contoso"]["work"]
+    assert {load["list"]: load["writes"] for load in found["first_load"]} == dict.fromkeys(LISTS, 10)
+    assert sum(load["ru"] for load in found["first_load"]) == 60
+    assert desk.sql("SELECT count(*) FROM pg_publication") == [(0,)]
+    assert not LISTS & {one["displayName"] for one in simulator.ask("lists")["lists"]}
+    text = desk.type("plan")
+    assert text.code == 0
+    assert "of the day's quota" in text.out.lower()
+
+
+def test_apply_needs_the_state_schema(desk: Desk, simulator: Simulator) -> None:
+    done = desk.type("apply", "--yes")
+    assert done.code == 1
+    assert "rowtide db upgrade" in done.err
+
+
+def test_apply_without_a_yes_does_nothing(desk: Desk, simulator: Simulator) -> None:
+    done = desk.spawn("apply", "--upgrade")
+    assert done.code == 2
+    assert "error not_confirmed: " in done.err
+    assert desk.sql("SELECT count(*) FROM pg_publication") == [(0,)]
+
+
+def test_apply_then_again_then_a_change(desk: Desk, simulator: Simulator) -> None:
+    first = desk.type("apply", "--yes", "--upgrade", "--json").json
+    assert (first["version"], first["changed"]) == (1, True)
+    lists = {one["displayName"]: one for one in simulator.ask("lists")["lists"]}
+    assert set(lists) >= LISTS
+    assert {"Title", "Note", "Quantity", "RowtideKey"} <= {column["name"] for column in lists["Parts EU"]["columns"]}
+    assert desk.sql("SELECT slot_name::text FROM pg_replication_slots WHERE slot_name = %s", desk.slot) == [
+        (desk.slot,)
+    ]
+
+    again = desk.type("apply", "--yes", "--json").json
+    assert (again["version"], again["changed"], again["graphs"], again["sources"]) == (
+        1,
+        False,
+        {"contoso": []},
+        {"erp": []},
+    )
+
+    desk.write(SYNC.replace("US: Parts US", "US: Parts America"))
+    planned = desk.type("plan", "--json").json
+    assert planned["definition"]["changes"] == ['~ syncs.parts.lists.map.US: "Parts US" -> "Parts America"']
+    assert any("Parts US" in line for line in planned["left_alone"])
+    third = desk.type("apply", "--yes", "--json").json
+    assert (third["version"], third["changed"]) == (2, True)
+    assert LISTS | {"Parts America"} <= {one["displayName"] for one in simulator.ask("lists")["lists"]}
+
+
+def test_apply_refuses_a_list_with_a_strangers_items(desk: Desk, simulator: Simulator) -> None:
+    desk.type("apply", "--yes", "--upgrade")
+    simulator.edit(list="Parts EU", fields={"Title": "mine"}, user="Ann Person")
+    desk.write(SYNC.replace("  parts:", "  pieces:"))
+    done = desk.type("apply", "--yes")
+    assert done.code == 1
+    assert done.err.startswith("error list_has_foreign_items: ")
+    assert desk.state("SELECT max(version) FROM rowtide.definition") == [(1,)]
+
+
+def test_two_syncs_may_not_share_a_list(desk: Desk, simulator: Simulator) -> None:
+    second = SYNC.replace("  parts:", "  more:").lstrip("\n")
+    desk.write(SYNC + second)
+    done = desk.type("apply", "--yes", "--upgrade")
+    assert done.code != 0
+    assert "Parts EU" in done.err
+
+
+def test_apply_while_graph_does_not_answer_changes_nothing(desk: Desk, simulator: Simulator) -> None:
+    desk.type("db", "upgrade")
+    simulator.close()
+    done = desk.type("apply", "--yes")
+    assert done.code == 1
+    assert done.err.startswith("error identity_unavailable: ")
+    assert desk.sql("SELECT count(*) FROM pg_publication") == [(0,)]
+
+
+def test_doctor_before_and_after(desk: Desk, simulator: Simulator) -> None:
+    before = desk.type("doctor", "--json")
+    assert before.code == 3
+    levels = {(check["part"], check["name"]): check["level"] for check in before.json["checks"]}
+    assert levels["state", "schema"] == "failure"
+    assert levels["source erp", "publication"] == "failure"
+    assert levels["graph contoso", "token"] == "ok"
+    assert levels["graph contoso", "lists"] == "warning"
+    desk.type("apply", "--yes", "--upgrade")
+    after = desk.type("doctor", "--json")
+    checks = after.json["checks"]
+    assert not [check for check in checks if check["level"] == "failure" and "fsync" not in check["sentence"]]
+    assert ("graph contoso", "lists", "ok") in {(check["part"], check["name"], check["level"]) for check in checks}
+
+
+def test_doctor_of_a_wrong_secret(desk: Desk, simulator: Simulator) -> None:
+    found = desk.type("doctor", "--json", ROWTIDE_CLIENT_SECRET="wrong").json["checks"]
+    (token,) = [check for check in found if check["name"] == "token"]
+    assert token["level"] == "failure"
+    assert "AADSTS7000215" in token["sentence"]
+    assert "wrong" not in token["sentence"]
