@@ -27,7 +27,7 @@ from rowtide.errors import RowtideError
 
 ENDED_EARLY = 130
 _LOOK_S = 0.25
-_FIRST_LOAD_S = 180.0
+_STANDSTILL_S = 90.0
 _BEAT_S = 1.2  # the flow adds up its counts each second
 
 
@@ -123,14 +123,17 @@ class _Story:
     def _load(self) -> None:
         """The first load, with the simulator's quota off, so that nobody has to wait for it."""
         began, total = time.monotonic(), sum(self._stage.rows.values())
-        deadline = began + _FIRST_LOAD_S
-        figures = Figures("first load")
-        while time.monotonic() < deadline and not self._interrupts.asked:
-            reading = self._read().read()
-            figures = self._read().figures(reading, "first load", reading.counts.writes / total, self._tally)
+        meter, moved, figures = self._read(), time.monotonic(), Figures("first load")
+        while not self._interrupts.asked:
+            reading, before = meter.read(), figures.writes
+            figures = meter.figures(reading, "first load", reading.counts.writes / total, self._tally)
             self._show(figures)
             if not reading.loading and not reading.waiting:
                 break
+            moved = moved if figures.writes == before else time.monotonic()
+            if time.monotonic() - moved > _STANDSTILL_S:
+                why = "; ".join(f"{name}: {sync.reason}" for name, sync in figures.syncs.items())
+                raise ChildFailed("demo_standstill", f"The first load stands still. {why}")
             self._wait(_LOOK_S)
         seconds = time.monotonic() - began
         self._first_load = FirstLoad(figures.delivered or figures.writes, seconds, figures.writes)

@@ -25,7 +25,7 @@ from rowtide.mapping import CompiledSync
 
 SIMULATOR, FLOW = "graphsim", "flow"
 LATENCY_MS = 60
-_READY_S, _COMMAND_S = 30.0, 60.0
+_READY_S, _COMMAND_S = 60.0, 240.0
 # The demo's cluster is thrown away; a crash of the machine would take it along anyhow.
 _SETTINGS = {"fsync": "off", "shared_buffers": "64MB", "log_min_messages": "error"}
 
