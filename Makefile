@@ -55,6 +55,10 @@ test-long: $(STAMP)  ## Crash histories and other long tests, in fifteen minutes
 interop: $(STAMP)  ## Other people's Graph clients against the simulator
 	@$(PYTEST) tests/interop
 
+perf: $(STAMP)  ## Measure (ONLY=family) and write perf/results/latest.json
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/perf.txt || echo "no Debezium here: its comparison is left out"
+	@$(BIN)/python -m perf.run $(addprefix --only ,$(ONLY)) $(ARGS)
+
 soak: $(STAMP)  ## Kill the processes 500 times (KILLS=) and count what was lost or doubled
 	@$(BIN)/python -m tests.e2e.crash.soak --kills $(or $(KILLS),500) $(ARGS)
 

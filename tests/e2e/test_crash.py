@@ -7,7 +7,6 @@ drawn. A failing history is saved under tests/histories/ and run again by ``make
 import os
 import random
 import shutil
-import time
 from collections.abc import Callable
 
 import pytest
@@ -25,7 +24,7 @@ def live(plan: Plan, budget_s: float, simulator: Simulator, new_cluster: Callabl
     """One history, saved when it fails."""
     directory = reachable_directory("rowtide-crash-")
     try:
-        verdict = History(plan, directory, simulator, new_cluster).run(time.monotonic() + budget_s)
+        verdict = History(plan, directory, simulator, new_cluster).run(budget_s)
         if verdict.findings:
             log = directory / "run.log"
             path = history.save(plan, verdict, history.SAVED, log.read_text(errors="replace") if log.exists() else "")

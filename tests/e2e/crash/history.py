@@ -148,10 +148,11 @@ class History:
         self.workload = shop.Workload(lambda: source_dsn, plan.seed, plan.rows)
         self._confirmed = 0
 
-    def run(self, deadline: float) -> Verdict:
-        """Prepare, live through the rounds (as many as fit before ``deadline``, a monotonic time), judge."""
+    def run(self, budget_s: float) -> Verdict:
+        """Prepare, live through the rounds (as many as begin within ``budget_s``), judge."""
         self.workload.prepare()
         self.stack.apply()
+        deadline = time.monotonic() + budget_s
         self.workload.start()
         try:
             for number, this in enumerate(self.plan.rounds):

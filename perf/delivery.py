@@ -1,0 +1,135 @@
+"""Deliver: throughput, latency, no-op suppression, coalescing, restart.
+
+In: the whole product on real processes against the simulator. Out: ``deliver.* latency.* noop.* coalescing.*
+restart.*``. Called by perf.run. Rule: offered load "at 80 %" is 0.8 x quota_share x the tier's limit, Poisson arrivals.
+"""
+
+import random
+import signal
+import subprocess
+import time
+
+import psycopg
+
+from perf.figures import Figures
+from perf.stand import Stand, stand, until
+
+ITEMS = 10_000
+NOOPS = 10_000
+LATENCY_S = 60.0
+LIMIT_RU_PER_MINUTE = 6_250  # the largest tier
+
+
+def _start_loaded(bench: Stand) -> subprocess.Popen[bytes]:
+    process = bench.stack.start()
+    until(lambda: bench.stack.state("SELECT state FROM rowtide.reconcile") == [("done",)])
+    until(lambda: bench.waiting() == 0)
+    return process
+
+
+def deliver(figures: Figures, repetitions: int) -> None:
+    """Items a second of one process, nothing throttled."""
+    rates = []
+    with stand("--tier", "off", "--latency-ms", "0", graph_options="quota: off") as bench:
+        _start_loaded(bench)
+        for repetition in range(repetitions + 1):
+            bench.stack.command("pause", "bench")
+            time.sleep(2)
+            first = 1 + repetition * ITEMS
+            bench.fill(first, first + ITEMS - 1)
+            until(lambda: bench.waiting() >= ITEMS)
+            bench.stack.command("resume", "bench")
+            until(lambda: bench.waiting() < ITEMS, every_s=0.005)
+            seconds = until(lambda: bench.waiting() == 0)
+            if repetition:
+                rates.append(ITEMS / seconds)
+    figures.add("deliver.items_per_s", rates, "items/s", "one process, simulator on the same cores, no latency")
+
+
+def latency(figures: Figures, repetitions: int) -> None:
+    """Commit to acknowledged at 80 % of the quota, Graph answering in 100 ms."""
+    found: dict[str, list[float]] = {"p50": [], "p95": [], "p99": []}
+    with stand("--tier", "max", "--latency-ms", "100", graph_options="licences: 100000") as bench:
+        bench.fill(1, 200)
+        _start_loaded(bench)
+        rng = random.Random(1)
+        rate = 0.8 * 0.8 * LIMIT_RU_PER_MINUTE / 60 / 2
+        for repetition in range(repetitions + 1):
+            bench.stack.state("DELETE FROM rowtide.progress")
+            _offer(bench, rng, rate, LATENCY_S if repetition else 5.0)
+            until(lambda: bench.waiting() == 0)
+            time.sleep(1.5)  # the last counts are written once a second
+            [sync] = bench.stack.status()["syncs"]
+            if repetition:
+                for name, values in found.items():
+                    values.append(sync["latency_ms"][name])
+    for name, values in found.items():
+        figures.add(f"latency.{name}_ms", values, "ms", f"{rate:.0f} changes/s offered, 100 ms Graph latency")
+
+
+def _offer(bench: Stand, rng: random.Random, rate: float, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    due = time.monotonic()
+    with psycopg.connect(bench.stack.source_dsn, autocommit=True) as connection:
+        while due < end:
+            due += rng.expovariate(rate)
+            time.sleep(max(0.0, due - time.monotonic()))
+            connection.execute("UPDATE bench SET quantity = quantity + 1 WHERE id = %s", [rng.randint(1, 200)])
+
+
+def noop(figures: Figures, _repetitions: int) -> None:
+    """Writes that ten thousand updates of unmapped columns cost."""
+    with stand("--tier", "off", graph_options="quota: off") as bench:
+        bench.fill(1, 1000)
+        _start_loaded(bench)
+        before = bench.simulator.writes()
+        for _ in range(NOOPS // 1000):
+            bench.stack.sql("UPDATE bench SET extra = jsonb_build_object('n', random())")
+        end = bench.wal_end()
+        bench.stack.sql("INSERT INTO bench (id, name) VALUES (-1, 'end')")
+        until(lambda: bench.staged() >= end and bench.waiting() == 0)
+        figures.add("noop.writes", [bench.simulator.writes() - before - 1], "writes", f"{NOOPS:,} updates")
+
+
+def coalescing(figures: Figures, repetitions: int) -> None:
+    """Changes a write when a hundred rows change fifty times each, over the quota."""
+    ratios = []
+    with stand("--tier", "1000", "--window-s", "6", graph_options="licences: 1000\n    rate_window: 6s") as bench:
+        bench.fill(1, 100)
+        _start_loaded(bench)
+        for _ in range(repetitions):
+            before = bench.simulator.writes()
+            with psycopg.connect(bench.stack.source_dsn, autocommit=True) as connection:
+                for _ in range(50):
+                    for key in range(1, 101):
+                        connection.execute("UPDATE bench SET quantity = quantity + 1 WHERE id = %s", [key])
+            end = bench.wal_end()
+            bench.stack.sql("UPDATE bench SET quantity = quantity WHERE id = 1")
+            until(lambda end=end: bench.staged() >= end and bench.waiting() == 0)
+            ratios.append(5000 / (bench.simulator.writes() - before))
+    figures.add("coalescing.changes_per_write", ratios, "ratio", "100 rows x 50 updates, smallest tier")
+
+
+def restart(figures: Figures, repetitions: int) -> None:
+    """SIGKILL to the next settled write, a supervisor restarting at once."""
+    seconds = []
+    with stand("--tier", "off", "--latency-ms", "50") as bench:
+        bench.fill(1, 100)
+        process = _start_loaded(bench)
+        rng = random.Random(2)
+        for repetition in range(repetitions + 2):
+            _offer(bench, rng, 20.0, 2.0)
+            process.send_signal(signal.SIGKILL)
+            killed = time.monotonic()
+            process = bench.stack.start()
+            before = _newest(bench)
+            bench.stack.sql("UPDATE bench SET quantity = quantity + 1 WHERE id = %s", rng.randint(1, 100))
+            until(lambda before=before: _newest(bench) > before, every_s=0.01)
+            if repetition > 1:
+                seconds.append(time.monotonic() - killed)
+    figures.add("restart.first_write_s", seconds, "s", "SIGKILL, restarted at once")
+
+
+def _newest(bench: Stand) -> float:
+    [(at,)] = bench.stack.state("SELECT extract(epoch FROM max(updated_at))::float8 FROM rowtide.ledger")
+    return float(at)

@@ -1,0 +1,78 @@
+"""Figures and where they are written.
+
+In: measured values, several a metric. Out: ``perf/results/latest.json``: commit, machine, time, and per metric the
+median, unit, spread and what it is held against. Called by perf.run. Rule: a metric that was not measured in this run
+keeps the value of the file with its own commit, so that a run of one family never loses the others.
+"""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results" / "latest.json"
+
+AT_LEAST: dict[str, tuple[float, str]] = {
+    "capture.one_tx.ratio": (0.3, ">="),
+    "capture.small_tx.ratio": (0.3, ">="),
+    "capture.vs_debezium": (2.0, ">="),
+    "capture.rss_mib": (250, "<"),
+    "deliver.items_per_s": (1000, ">="),
+    "latency.p50_ms": (400, "<="),
+    "latency.p95_ms": (800, "<="),
+    "latency.p99_ms": (2000, "<="),
+    "noop.writes": (0, "<="),
+    "coalescing.changes_per_write": (10, ">="),
+    "restart.first_write_s": (3, "<"),
+}
+"""What each metric has to reach (docs/performance.md)."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """Metrics of a run."""
+
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, name: str, values: Sequence[float], unit: str, against: str) -> None:
+        """The median of ``values`` under ``name``."""
+        value = median(values)
+        self.metrics[name] = {
+            "value": round(value, 3),
+            "unit": unit,
+            "spread": [round(min(values), 3), round(max(values), 3)],
+            "against": against,
+        }
+        print(
+            f"{name:32} {value:12.3f} {unit:8} [{min(values):.3f}, {max(values):.3f}]  {verdict(name, value)}",
+            flush=True,
+        )
+
+    def write(self) -> None:
+        """Merge into the results file."""
+        before: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"metrics": {}}
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+        document = {
+            "commit": commit.stdout.strip(),
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()},"
+            f" load {os.getloadavg()[1]:.1f}",
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "metrics": {**before["metrics"], **self.metrics},
+        }
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
+def verdict(name: str, value: float) -> str:
+    """Whether the figure reaches what it must."""
+    if name not in AT_LEAST:
+        return ""
+    bound, relation = AT_LEAST[name]
+    good = {">=": value >= bound, "<=": value <= bound, "<": value < bound}[relation]
+    return f"{'reaches' if good else 'MISSES'} {relation} {bound:g}"

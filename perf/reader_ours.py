@@ -1,0 +1,55 @@
+"""Reads a slot into mapped row changes and throws them away; prints the seconds from the first row to the last.
+
+In: DSN, number of rows, slot, definition file. Called by perf.capture as a process of its own.
+"""
+
+import sys
+import time
+
+from connectors import settings
+from connectors.postgres.chunk_queue import Place
+from connectors.postgres.reader import Reader, ReaderSettings
+from rowtide.catalog import Catalog
+from rowtide.change import INTERACTIVE
+from state import db, definitions
+
+
+class Forgetful:
+    """A cursor that is kept nowhere: every run begins where the slot stands."""
+
+    def read(self) -> None:
+        """None yet."""
+
+    def open_era(self, place: Place, system: object, reason: object) -> None:
+        """Forgotten."""
+
+    def advance(self, era: int, lsn: int) -> None:
+        """Forgotten."""
+
+
+def main(dsn: str, rows: int, slot: str, config: str) -> None:
+    """Read until so many rows were mapped."""
+    loaded = settings.load(config)
+    with db.connect(settings.resolve_secret(loaded.definition.state.dsn)) as connection:
+        applied = definitions.read_applied(connection)
+    assert applied is not None
+    sync = Catalog.from_applied(applied.version, applied.compiled).syncs["bench"]
+    reader = Reader(ReaderSettings(lambda: dsn, slot, loaded.definition.publication("erp")), Forgetful())
+    reader.start()
+    mapped, started, bound = 0, 0.0, None
+    while mapped < rows:
+        chunks = reader.drain()
+        if not chunks:
+            time.sleep(0.001)
+            continue
+        started = started or time.monotonic()
+        for chunk in chunks:
+            for row in chunk.rows:
+                bound = bound or sync.bind_relation(row.relation)
+                mapped += len(bound.changes(row, chunk.lsn, chunk.xid, chunk.committed_us, INTERACTIVE))
+    print(time.monotonic() - started)
+    reader.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4])

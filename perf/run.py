@@ -1,0 +1,43 @@
+"""`make perf [ONLY=family]`: run the families one after the other and write perf/results/latest.json.
+
+In: ``--only``, ``--repetitions``. Out: a line a metric, the results file; exit code 1 when a family failed. Rule: a
+benchmark speaks to nothing but 127.0.0.1.
+"""
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable
+
+from perf import capture, delivery
+from perf.figures import Figures
+
+FAMILIES: dict[str, Callable[[Figures, int], None]] = {
+    "capture": capture.run,
+    "deliver": delivery.deliver,
+    "latency": delivery.latency,
+    "noop": delivery.noop,
+    "coalescing": delivery.coalescing,
+    "restart": delivery.restart,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(prog="perf", description=__doc__)
+    parser.add_argument("--only", choices=sorted(FAMILIES), action="append")
+    parser.add_argument("--repetitions", type=int, default=3)
+    options = parser.parse_args(arguments)
+    figures, failed = Figures(), 0
+    for name in options.only or FAMILIES:
+        try:
+            FAMILIES[name](figures, options.repetitions)
+        except Exception:
+            traceback.print_exc()
+            failed = 1
+        figures.write()
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

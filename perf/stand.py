@@ -1,0 +1,108 @@
+"""A stand for benchmarks: PostgreSQL with fsync on, a simulator, an applied definition, processes.
+
+In: options of the simulator and the definition. Out: `Stand`. Called by the families. Rule: only addresses of this
+machine; a definition with a real host is never run from here.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from control.demo.postgres import Cluster
+from tests.conftest import reachable_directory
+from tests.e2e.conftest import Simulator
+from tests.e2e.stack import Stack
+
+TABLE = """
+CREATE TABLE bench (
+    id bigint PRIMARY KEY, name text NOT NULL, city text, note text, code text, price numeric(10, 2), quantity int,
+    active boolean, made_at timestamptz, extra jsonb
+)
+"""
+
+FILL = """
+INSERT INTO bench SELECT i, 'name ' || i, 'city ' || i % 1000, 'a note of some length ' || i, md5(i::text),
+       i % 10000 / 7.0, i % 500, i % 2 = 0, '2026-01-01'::timestamptz + i * interval '1 second', '{"a": 1}'::jsonb
+  FROM generate_series(%s::bigint, %s::bigint) i
+"""
+
+SYNC = """
+  bench:
+    source: {postgres: erp, table: public.bench}
+    target: {graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}
+    list: Bench
+    breaker: {share: 1.0, rows: 10000000}
+    fields:
+      name: Title
+      note: {field: Note, as: note}
+      price: {field: Price, as: number}
+      quantity: {field: Quantity, as: number}
+      active: {field: Active, as: boolean}
+      made_at: {field: MadeAt, as: dateTime}
+"""
+
+
+class Stand:
+    """Everything one family needs; `stack` for commands and SQL."""
+
+    def __init__(self, cluster: Cluster, simulator: Simulator, stack: Stack) -> None:
+        self.cluster = cluster
+        self.simulator = simulator
+        self.stack = stack
+
+    def fill(self, first: int, last: int) -> None:
+        """Insert these ids in one transaction."""
+        self.stack.sql(FILL, first, last)
+
+    def waiting(self) -> int:
+        """Rows that wait in the outbox."""
+        [(count,)] = self.stack.state("SELECT count(*) FROM rowtide.outbox WHERE state = 'waiting'")
+        return int(count)
+
+    def wal_end(self) -> int:
+        """The source's WAL position."""
+        [(lsn,)] = self.stack.sql("SELECT (pg_current_wal_lsn() - '0/0')::bigint")
+        return int(lsn)
+
+    def staged(self) -> int:
+        """The highest commit position staged."""
+        rows = self.stack.state("SELECT max(staged_lsn) FROM rowtide.slot_cursor")
+        return int(rows[0][0] or 0)
+
+
+@contextmanager
+def stand(*simulator_options: str, graph_options: str = "", syncs: str = SYNC) -> Iterator[Stand]:
+    """A stand with table ``bench`` empty and its sync applied."""
+    directory = Path(tempfile.mkdtemp(prefix="rowtide-perf-"))
+    base = reachable_directory("rowtide-perf-pg-")
+    work = reachable_directory("rowtide-perf-run-")
+    cluster = Cluster(base, {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"})
+    cluster.start()
+    simulator = Simulator(directory, *simulator_options)
+    source, state = cluster.create_database("source"), cluster.create_database("state")
+    stack = Stack(work, source, state, simulator.ready, syncs, graph_options)
+    stack.simulator = simulator
+    try:
+        stack.sql(TABLE)
+        stack.apply()
+        yield Stand(cluster, simulator, stack)
+    finally:
+        stack.close()
+        simulator.close()
+        cluster.kill()
+        for path in (directory, base, work):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def until(condition: Callable[[], Any], deadline_s: float = 600.0, every_s: float = 0.02) -> float:
+    """Wait until true; the seconds it took."""
+    started = time.monotonic()
+    while not condition():
+        if time.monotonic() - started > deadline_s:
+            raise TimeoutError("the benchmark did not come to its end")
+        time.sleep(every_s)
+    return time.monotonic() - started
