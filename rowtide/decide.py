@@ -337,11 +337,11 @@ def _after_written(progress: Progress, answer: Written, rules: Rules, now: datet
     return _finish(progress, rules, now)
 
 
-def _is_ours(written: Pair, answer: Written, rules: Rules) -> bool:
+def _is_ours(made: Pair, answer: Written, rules: Rules) -> bool:
     """Whether the version in a PATCH's answer is our write's: one up, or nothing else is in the item."""
-    if written.etag is None or answer.etag is None or answer.fields is None:
+    if made.etag is None or answer.etag is None or answer.fields is None:
         return True
-    return version_of(answer.etag) == version_of(written.etag) + 1 or is_base(written, answer.fields, rules.mapping)
+    return version_of(answer.etag) == version_of(made.etag) + 1 or is_base(made, answer.fields, rules.mapping)
 
 
 def _after_verify(progress: Progress, answer: Answer, rules: Rules, now: datetime) -> Progress | Ended:
