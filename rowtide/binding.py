@@ -46,7 +46,7 @@ class Binding:
     def __init__(
         self,
         key: Sequence[int],
-        mapped: Sequence[tuple[str, int, Convert]],
+        mapped: Sequence[tuple[str, int, int, Convert]],
         deciding: Sequence[int],
         where: Judge | None,
         shard: Shard | str,
@@ -71,7 +71,11 @@ class Binding:
             op: Literal["r", "d"] = "r" if self._deferrable else "d"
             return [Change(self._key_of(old), op, None, None, False, lsn, ordinal, xid, committed_us, priority)]
         if old is None:
-            return [self._upsert(self._key_of(new), new, lsn, ordinal, xid, committed_us, priority)]
+            place = self._key_place
+            key = new[place] if place >= 0 else self._key_of(new)
+            if not isinstance(key, str):
+                _unknown_key()
+            return [self._upsert(key, new, lsn, ordinal, xid, committed_us, priority)]
         if UNCHANGED in new:
             # The old tuple has the value: of every column under REPLICA IDENTITY FULL, else of the key's.
             fill = range(len(new)) if old_kind == "O" else self._key
@@ -96,7 +100,7 @@ class Binding:
         try:
             fields = {
                 field: None if (value := values[place]) is None else canonical(value)
-                for field, place, canonical in self._mapped
+                for field, place, _, canonical in self._mapped
             }
         except RowError as error:
             return Mapped(key, "u", target, None, (error.code, error.sentence))
@@ -125,12 +129,14 @@ class Binding:
         fields: Fields = {}
         partial = False
         try:
-            for field, place, canonical in self._mapped:
+            for field, place, plain_below, canonical in self._mapped:
                 value = new[place]
                 if value is None:
                     fields[field] = None
                 elif value is UNCHANGED:
                     partial = True
+                elif len(value) < plain_below and value.isprintable():
+                    fields[field] = value
                 else:
                     fields[field] = canonical(value)
         except RowError as error:

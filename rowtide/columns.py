@@ -122,6 +122,13 @@ class MappedColumn:
         """Whether the list column holds dates without time."""
         return self.format == "dateOnly"
 
+    @property
+    def plain_below(self) -> int:
+        """A printable text shorter than this is its own canonical value (the hot path's short cut); 0: none is."""
+        if self.kind not in ("text", "note", "choice") or self.choices or _plain(self.family) is not None:
+            return 0
+        return (NOTE_LENGTH if self.kind == "note" else TEXT_LENGTH) // 2
+
     def canonical(self) -> Convert:
         """The function from PostgreSQL's text (never NULL) to the canonical value; RowError when there is none."""
         match self.kind:

@@ -74,7 +74,7 @@ class CompiledSync:
         deciding = dict.fromkeys((*self._where_columns(), *self.sharding.columns()))
         return Binding(
             [index[name] for name in self.key_columns],
-            [(one.field, index[one.column], one.canonical()) for one in self.mapped],
+            [(one.field, index[one.column], one.plain_below, one.canonical()) for one in self.mapped],
             [index[name] for name in deciding],
             where,
             self.sharding.only_title or self.sharding.compile(self.columns, index),

@@ -123,6 +123,8 @@ def test_a_value_that_cannot_be_carried_parks_its_row() -> None:
     assert parked.park is not None
     assert parked.park[0] == "value_too_long"
     assert "xxx" not in parked.park[1]
+    assert said("I", row(notes="a\x01b"))[0].park is not None
+    assert said("I", row(notes="a\nb"))[0].fields == {**FIELDS, "Notes": "a\nb"}
 
 
 def test_where_the_key_may_be_shared_for_a_moment_a_delete_is_a_refresh() -> None:
