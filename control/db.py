@@ -17,11 +17,11 @@ app = typer.Typer(no_args_is_help=True)
 def upgrade(config: options.Config = options.CONFIG, as_json: options.Json = False) -> None:
     """Bring the state database's schema to this release's version; creates the database when it is missing."""
     dsn = state_dsn(load(config))
-    db.create_if_missing(dsn)
-    before = db.check(dsn)
+    created = db.create_if_missing(dsn)
+    before = created or bool(db.check_version(dsn))
     db.upgrade(dsn)
     if as_json:
-        answer.document({"upgraded": bool(before)})
+        answer.document({"upgraded": before})
     else:
         answer.say("state schema upgraded" if before else "state schema was current already")
 

@@ -1,0 +1,176 @@
+"""db, slot, status, pause, resume, parked, reconcile: commands that speak to the databases alone."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from connectors import settings
+from connectors.postgres import preflight, source_sql
+from rowtide import catalog
+from rowtide.catalog import ListRef
+from state import db, definitions, processes
+from tests.integration.control.desk import Desk
+
+NOBODY = "host=127.0.0.1 port=9 dbname=x user=x"
+
+
+@pytest.fixture
+def applied(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """The desk with its definition in force, as `apply` would have stored it."""
+    for name, value in desk.environment.items():
+        monkeypatch.setenv(name, value)
+    assert desk.type("db", "upgrade").code == 0
+    loaded = settings.load(desk.config)
+    with source_sql.open_source(desk.source_dsn) as connection:
+        columns = {"parts": preflight.read_columns(connection, "public", "parts")}
+    lists = {"parts": {title: ListRef(title, "site", "contoso") for title in ("Parts EU", "Parts US", "Parts Other")}}
+    with db.connect(desk.state_dsn) as connection:
+        definitions.apply(
+            connection, loaded.source_text, catalog.to_compiled(loaded.definition, columns, lists), "test"
+        )
+    return desk
+
+
+def beat(desk: Desk, **health: object) -> None:
+    """One beat of a process that does everything."""
+    with db.connect(desk.state_dsn) as connection:
+        processes.beat(connection, 0, ["capture", "deliver"], 1, "here", datetime.now(UTC), health)
+
+
+def reason(desk: Desk) -> tuple[str, str]:
+    (sync,) = desk.type("status", "--json").json["syncs"]
+    return sync["reason"]["code"], sync["reason"]["sentence"]
+
+
+def park(desk: Desk, *keys: int) -> None:
+    columns = "sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, committed_at, priority, lane"
+    values = """'parts', k::text, 'u', 'Parts EU', '{"Title": "secret"}', 1, 1, 16, 0, 1, now(), 0, 0"""
+    desk.state(
+        f"INSERT INTO rowtide.outbox ({columns}, state, reason_code, reason) "
+        f"SELECT {values}, 'parked', 'value_too_long', 'too long' FROM unnest(%s::int[]) k",
+        list(keys),
+    )
+
+
+def test_db_check_then_upgrade(desk: Desk) -> None:
+    before = desk.type("db", "check", "--json")
+    assert before.code == 3
+    assert any("rowtide db upgrade" in finding for finding in before.json["findings"])
+    assert desk.type("db", "upgrade", "--json").json == {"upgraded": True}
+    assert desk.type("db", "upgrade", "--json").json == {"upgraded": False}
+    after = desk.type("db", "check", "--json").json["findings"]
+    assert not any("rowtide db upgrade" in finding for finding in after)
+
+
+def test_a_state_database_that_does_not_answer(desk: Desk) -> None:
+    done = desk.spawn("status", "--json", ROWTIDE_STATE_DSN=NOBODY)
+    assert done.code == 1
+    assert done.json["error"]["code"] == "state_unreachable"
+    assert done.err.startswith("error state_unreachable: ")
+    assert "Traceback" not in done.err
+
+
+def test_status_before_anything_is_applied(desk: Desk) -> None:
+    desk.type("db", "upgrade")
+    done = desk.type("status")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error not_applied: ")
+
+
+def test_status_names_the_first_reason(applied: Desk) -> None:
+    assert reason(applied)[0] == "not_running"
+    beat(applied)
+    assert reason(applied) == ("idle", "Nothing is waiting.")
+    beat(applied, graph={"contoso": {"problem": {"code": "x", "sentence": "403 for the site."}}})
+    assert reason(applied) == ("graph_problem", "Graph contoso: 403 for the site.")
+    beat(applied, source={applied.slot: {"problem": {"code": "x", "sentence": "No route."}}})
+    assert reason(applied) == ("source_problem", "PostgreSQL erp: No route.")
+    until = datetime.now(UTC) + timedelta(minutes=5)
+    beat(applied, graph={"contoso": {"gate_until": until.isoformat()}})
+    assert reason(applied)[0] == "throttled"
+    assert applied.type("pause", "parts", "--reason", "stock taking").code == 0
+    code, sentence = reason(applied)
+    assert code == "paused"
+    assert sentence.endswith("stock taking")
+    assert applied.type("resume", "--all").code == 0
+    beat(applied)
+    assert reason(applied)[0] == "idle"
+
+
+def test_status_is_one_document_or_one_table(applied: Desk) -> None:
+    applied.type("slot", "create")
+    (sync,) = applied.type("status", "--json").json["syncs"]
+    assert sync["lag_bytes"] is not None
+    assert set(sync["latency_ms"]) == {"p50", "p95", "p99"}
+    assert {"state", "position", "lag_s", "waiting", "in_flight", "parked", "delivered", "ru_used"} <= set(sync)
+    text = applied.spawn("status").out
+    assert "WHY" in text
+    assert "No process with the role capture runs" in text
+    applied.type("slot", "drop", "--yes")
+
+
+def test_status_without_the_source_still_answers(applied: Desk) -> None:
+    (sync,) = applied.type("status", "--json", ROWTIDE_SOURCE_DSN=NOBODY).json["syncs"]
+    assert sync["lag_bytes"] is None
+
+
+def test_pause_wants_exactly_one_way_to_say_which(applied: Desk) -> None:
+    for words in (["pause"], ["pause", "parts", "--all"], ["pause", "nothing"], ["pause", "--target", "nobody"]):
+        done = applied.type(*words)
+        assert (done.code, done.out) == (2, "")
+    assert applied.type("pause", "--target", "contoso", "--json").json == {"paused": ["parts"], "reconcile": []}
+
+
+def test_resuming_what_stopped_at_capture_asks_for_a_reconcile(applied: Desk) -> None:
+    with db.connect(applied.state_dsn) as connection:
+        definitions.stop_capture(connection, "parts", "relation_mismatch", "The table lacks a column.")
+    assert reason(applied)[0] == "relation_mismatch"
+    assert applied.type("resume", "parts", "--json").json == {"resumed": ["parts"], "reconcile": ["parts"]}
+    assert applied.state("SELECT state FROM rowtide.reconcile WHERE sync = 'parts'") == [("wanted",)]
+
+
+def test_deletes_are_approved_for_a_while(applied: Desk) -> None:
+    assert applied.type("resume", "parts", "--approve-deletes").code == 0
+    assert applied.state("SELECT deletes_approved_until > now() FROM rowtide.sync") == [(True,)]
+
+
+def test_parked_rows_are_listed_shown_retried_and_discarded(applied: Desk) -> None:
+    assert applied.type("parked", "list").code == 0
+    park(applied, 1, 2, 3)
+    listed = applied.type("parked", "list", "--json")
+    assert listed.code == 3
+    assert [row["key"] for row in listed.json["parked"]] == ["1", "2", "3"]
+    assert "secret" not in listed.out
+    shown = applied.type("parked", "show", "parts", "2", "--json").json
+    assert (shown["fields"], shown["reason_code"]) == ({"Title": "secret"}, "value_too_long")
+    assert applied.type("parked", "show", "parts", "9").code == 2
+    assert applied.type("parked", "retry", "parts", "1", "--json").json == {"retried": 1}
+    assert applied.state("SELECT op, state FROM rowtide.outbox WHERE key = '1'") == [("r", "waiting")]
+    assert applied.spawn("parked", "discard", "parts", "--all").code == 2
+    assert applied.type("parked", "discard", "parts", "--all", "--yes", "--json").json == {"discarded": 2}
+    assert applied.state("SELECT key FROM rowtide.outbox") == [("1",)]
+
+
+def test_slot_life(applied: Desk) -> None:
+    assert applied.type("slot", "show").code == 1
+    made = applied.type("slot", "create", "--json").json
+    assert (made["created"], made["slot"]) == (True, applied.slot)
+    assert applied.type("slot", "create", "--json").json["created"] is False
+    (ours,) = [slot for slot in applied.type("slot", "list", "--json").json["slots"] if slot["ours"]]
+    assert ours["lag_bytes"] >= 0
+    assert applied.spawn("slot", "drop").code == 2
+    assert applied.type("slot", "drop", "--yes", "--json").json == {"slot": applied.slot, "dropped": True}
+
+
+def test_a_dry_run_counts_and_writes_nothing(applied: Desk) -> None:
+    done = applied.type("reconcile", "parts", "--dry-run", "--json")
+    assert done.code == 3
+    assert (done.json["rows"], done.json["differences"]["creates"]) == (30, 30)
+    assert applied.state("SELECT count(*) FROM rowtide.outbox") == [(0,)]
+    assert applied.state("SELECT count(*) FROM rowtide.reconcile") == [(0,)]
+
+
+def test_run_refuses_roles_it_does_not_know(applied: Desk) -> None:
+    done = applied.spawn("run", "--roles", "capture,fly")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error unknown_role: ")
