@@ -8,7 +8,7 @@ reconciled without being asked; a source that fails or hangs, or a pass that wai
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +54,7 @@ class Reconciler:
         self._source_dsn = source_dsn
         self._state: Connection | None = None
         self._sources: dict[str, chunks.Connection] = {}
-        self._records: Mapping[str, Reconcile] = {}
+        self._records: dict[str, Reconcile] = {}
         self._troubles: dict[str, _Trouble] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rowtide-reconcile", daemon=True)
@@ -123,7 +123,14 @@ class Reconciler:
         try:
             with db.translated():
                 worked = _go_on(
-                    state, view.catalog, sync, self._owner, lambda: self._source(postgres), self._stop.is_set, SLICE_S
+                    state,
+                    view.catalog,
+                    sync,
+                    self._owner,
+                    lambda: self._source(postgres),
+                    self._stop.is_set,
+                    SLICE_S,
+                    lambda record: self._records.update({sync: record}),
                 )
             self._troubles.pop(sync, None)
             return worked
@@ -196,6 +203,7 @@ def _go_on(
     source: Callable[[], chunks.Connection],
     stopped: Callable[[], bool],
     slice_s: float,
+    report: Callable[[Reconcile], None],
 ) -> bool:
     """Steps of the sync's pass for at most ``slice_s``; whether anything was done. Errors leave it to be taken up."""
     record = reconcile.take_up(state, sync, owner)
@@ -208,6 +216,8 @@ def _go_on(
             until = time.monotonic() + slice_s
             while not stopped() and time.monotonic() < until and going.step():
                 worked = True
+                report(going.record)
+            report(going.record)
     finally:
         if not state.closed:
             reconcile.put_down(state, sync)
@@ -253,7 +263,7 @@ def reconcile_here(
         reconcile.request(state, sync, "asked for")
         asked = _must_read(state, sync).asked
         while True:
-            worked = _go_on(state, catalog, sync, owner, lambda: source, stop.is_set, 1.0)
+            worked = _go_on(state, catalog, sync, owner, lambda: source, stop.is_set, 1.0, report)
             record = _must_read(state, sync)
             report(record)
             standing = reconcile.read_standing(state, sync, catalog.definition.slot(catalog.syncs[sync].postgres))

@@ -73,7 +73,13 @@ class Normalize:
                 if row.op == "T":
                     self._truncated(compiled, row, xid)
                     continue
-                for change in binding.changes(row, lsn, xid, committed_us, priority):
+                try:
+                    changes = binding.changes(row, lsn, xid, committed_us, priority)
+                except SyncError as error:  # a row without its key
+                    self._runtime.stop_capture_of(compiled.sync, error)
+                    bound = self._bound[relation] = [one for one in bound if one[0] is not compiled]
+                    continue
+                for change in changes:
                     found[compiled.sync, bucket_of(change.key, compiled.buckets)].append(change)
         counted: Counter[str] = Counter()
         for (sync, _), changes in found.items():
