@@ -96,7 +96,7 @@ _LINES_A_WRITE = 200
 
 _TEMPORARY = """
 CREATE TEMP TABLE IF NOT EXISTS reconcile_chunk (
-    key text COLLATE "C" NOT NULL, lane smallint NOT NULL, target text, list_id text, fields jsonb, park_code text,
+    key text COLLATE "C" NOT NULL, lane smallint NOT NULL, target text, list_id text, fields text, park_code text,
     park_reason text
 ) ON COMMIT DELETE ROWS
 """
@@ -135,13 +135,13 @@ def _differs_from_waiting(row: str) -> str:
     return f"""CASE WHEN {row}.park_code IS NOT NULL
                  THEN o.state <> 'parked' OR o.reason_code IS DISTINCT FROM {row}.park_code
                  ELSE o.op <> 'u' OR o.partial OR o.target IS DISTINCT FROM {row}.target
-                      OR o.fields IS DISTINCT FROM {row}.fields END"""
+                      OR o.fields::jsonb IS DISTINCT FROM {row}.fields::jsonb END"""
 
 
 # A base may hold fields that are mapped no longer: then only the mapped ones are compared.
 _DIFFERS_FROM_BASE = """CASE WHEN c.park_code IS NOT NULL OR l.list_id IS DISTINCT FROM c.list_id THEN true
-                 WHEN l.base = c.fields THEN false
-                 ELSE EXISTS (SELECT FROM jsonb_each(c.fields) AS f
+                 WHEN l.base = c.fields::jsonb THEN false
+                 ELSE EXISTS (SELECT FROM jsonb_each(c.fields::jsonb) AS f
                                WHERE l.base -> f.key IS DISTINCT FROM f.value) END"""
 
 _DIFFERENT = f"""
@@ -193,8 +193,8 @@ _REPLACE = f"""
 _MERGE = f"""
 WITH differing AS MATERIALIZED ({_DIFFERENT}), merged AS (
 INSERT INTO rowtide.outbox AS o ({_COLUMNS})
-SELECT %(sync)s, key, CASE WHEN park_code IS NULL THEN 'u' ELSE 'r' END, target, fields, false, %(mapping_version)s,
-       %(era)s, lsn, ordinal, xid, now(), %(priority)s, lane,
+SELECT %(sync)s, key, CASE WHEN park_code IS NULL THEN 'u' ELSE 'r' END, target, fields::json, false,
+       %(mapping_version)s, %(era)s, lsn, ordinal, xid, now(), %(priority)s, lane,
        CASE WHEN park_code IS NULL THEN 'waiting' ELSE 'parked' END, park_code, park_reason
   FROM differing ORDER BY key
 {_REPLACE}

@@ -124,8 +124,8 @@ class Bench:
                 """
                 INSERT INTO rowtide.ledger AS l (sync, key, list_id, item_id, etag, base, mapping_version, era, lsn,
                        ordinal, xid, state)
-                SELECT sync, key, 'list-' || target, key, 'e,1', coalesce(fields, '{}'), mapping_version, era, lsn,
-                       ordinal, xid, CASE op WHEN 'u' THEN 'live' ELSE 'tombstone' END
+                SELECT sync, key, 'list-' || target, key, 'e,1', coalesce(fields::jsonb, '{}'), mapping_version, era,
+                       lsn, ordinal, xid, CASE op WHEN 'u' THEN 'live' ELSE 'tombstone' END
                   FROM rowtide.outbox WHERE state = 'waiting'
                     ON CONFLICT (sync, key) DO UPDATE SET list_id = excluded.list_id, base = excluded.base,
                        mapping_version = excluded.mapping_version, era = excluded.era, lsn = excluded.lsn,

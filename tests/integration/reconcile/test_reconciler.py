@@ -1,0 +1,172 @@
+"""The reconciler beside the flow: first load unasked, killed anywhere, sources that fail, quick to stop."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from flows.reconcile import Reconciler
+from rowtide.position import Position
+from state import definitions, failpoints
+from tests.integration.reconcile.bench import eventually
+
+ROOT = Path(__file__).parents[3]
+
+PROCESS = """
+import sys, threading
+from flows.reconcile import Reconciler
+from flows.watcher import read_view
+from state import db, reconcile
+
+state_dsn, source_dsn = sys.argv[1:]
+with db.connect(state_dsn) as connection:
+    view = read_view(connection, None)
+    reconciler = Reconciler(state_dsn, "a process", lambda: view, lambda name: source_dsn)
+    reconciler.start()
+    while (record := reconcile.read(connection, "orders")) is None or record.state != "done":
+        threading.Event().wait(0.02)
+    reconciler.stop()
+"""
+
+
+def run_process(bench: Any, failpoint: str = "") -> int:
+    """Exit code of a process that reconciles until it is done (or dies)."""
+    environment = {**os.environ, "ROWTIDE_FAILPOINTS": failpoint, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", PROCESS, bench.state_dsn, bench.source_dsn]
+    return subprocess.run(command, env=environment, check=False, timeout=120, capture_output=True).returncode
+
+
+@contextmanager
+def running(bench: Any, source_dsn: Callable[[str], str] | None = None) -> Iterator[Reconciler]:
+    """A reconciler in this process."""
+    reconciler = Reconciler(bench.state_dsn, "test", bench.view, source_dsn or (lambda _name: bench.source_dsn))
+    reconciler.start()
+    try:
+        yield reconciler
+    finally:
+        reconciler.stop()
+
+
+def is_done(bench: Any) -> bool:
+    [(done,)] = bench.state.execute("SELECT count(*) FROM rowtide.reconcile WHERE state = 'done'").fetchall()
+    return bool(done)
+
+
+def test_a_new_sync_is_loaded_without_being_asked(bench: Any) -> None:
+    with running(bench):
+        eventually(lambda: is_done(bench), "done")
+    assert len(bench.outbox()) == 5
+    runs = bench.state.execute("SELECT kind, sync, verdict, detail ->> 'why' FROM rowtide.runs").fetchall()
+    assert runs == [("reconcile", "orders", "done", "first load")]
+
+
+def test_killed_at_each_step_a_pass_goes_on_rightly(bench: Any) -> None:
+    """Each kill leaves the pass to the next process; what comes out is what an undisturbed one brings."""
+    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 4000) n")
+    bench.apply()
+    assert run_process(bench) == 0
+    bench.deliver()
+    bench.source.execute("UPDATE orders SET title = 'changed' WHERE id IN (1, 900, 2500, 4000)")
+    bench.source.execute("DELETE FROM orders WHERE id IN (2, 1500, 3999)")
+    bench.source.execute("INSERT INTO orders VALUES (4001, 'new', 1, 'x')")
+    bench.open_era(2)
+    kills = [
+        f"{failpoints.RECONCILE_BEGUN}=kill",
+        f"{failpoints.RECONCILE_AFTER_READ}=kill",
+        f"{failpoints.RECONCILE_BEFORE_COMMIT}=kill@2",
+        f"{failpoints.RECONCILE_AFTER_COMMIT}=kill",
+        f"{failpoints.RECONCILE_AFTER_READ}=kill@3",
+        f"{failpoints.RECONCILE_AFTER_COMMIT}=kill@2",
+        f"{failpoints.RECONCILE_BEFORE_FINISH}=kill",
+        f"{failpoints.RECONCILE_FINISHED}=kill",
+    ]
+    killed = [run_process(bench, kill) for kill in kills]
+    assert killed.count(-signal.SIGKILL) >= 6
+    assert set(killed) <= {-signal.SIGKILL, 0}
+    assert run_process(bench) == 0
+    first = Position(2, 0, 0)
+    expected = {str(key): ("u", "changed", first) for key in (1, 900, 2500, 4000)}
+    expected |= {str(key): ("d", None, first) for key in (2, 1500, 3999)}
+    assert bench.outbox() == {**expected, "4001": ("u", "new", first)}
+    assert bench.waiting("4001", "revision") == (1,)
+
+
+def test_a_source_that_does_not_answer_is_tried_again(bench: Any) -> None:
+    parts = psycopg.conninfo.conninfo_to_dict(bench.source_dsn)
+    dsns = {"erp": psycopg.conninfo.make_conninfo("", **{**parts, "port": 1})}
+    with running(bench, lambda name: dsns[name]) as reconciler:
+        problem = eventually(lambda: reconciler.health().get("orders", {}).get("problem"), "a problem is shown")
+        assert problem["code"] == "connection_refused"
+        dsns["erp"] = bench.source_dsn
+        eventually(lambda: is_done(bench), "done")
+        assert reconciler.health() == {}
+
+
+def test_a_broken_connection_to_the_state_database_is_made_again(bench: Any) -> None:
+    with running(bench):
+        eventually(lambda: is_done(bench), "done")
+        bench.source.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rowtide reconcile'"
+        )
+        bench.state.execute("UPDATE rowtide.sync SET since_lsn = 4711")
+        eventually(lambda: bench.record.since_lsn == 4711 and is_done(bench), "done again")
+
+
+def test_a_table_that_no_longer_fits_pauses_its_sync(bench: Any) -> None:
+    bench.source.execute("ALTER TABLE orders RENAME TO orders_before")
+    with running(bench):
+        eventually(lambda: "orders" in definitions.sync_states(bench.state), "a state")
+        eventually(lambda: definitions.sync_states(bench.state)["orders"].state == "paused", "paused")
+    assert definitions.sync_states(bench.state)["orders"].reason_code == "relation_mismatch"
+
+
+def test_it_stops_at_once_though_the_source_hangs(bench: Any) -> None:
+    with psycopg.connect(bench.source_dsn) as other:
+        other.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        with running(bench):
+            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessShareLock'"
+            eventually(lambda: other.execute(waits).fetchone()[0], "reading waits")
+            began = time.monotonic()
+        assert time.monotonic() - began < 1.5
+        other.rollback()
+
+
+def test_a_waiting_pass_shows_why_and_is_finished_when_it_can_be(bench: Any) -> None:
+    with psycopg.connect(bench.source_dsn) as other:
+        other.execute("INSERT INTO orders VALUES (6, 'late', 1, 'x')")
+        with running(bench) as reconciler:
+            problem = eventually(lambda: reconciler.health().get("orders", {}).get("problem"), "why it waits")
+            assert "xid" in problem["sentence"]
+            other.commit()
+            eventually(lambda: is_done(bench), "done")
+    assert "6" in bench.outbox()
+
+
+def test_a_pause_is_honoured_between_chunks(bench: Any) -> None:
+    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 60000) n")
+    with running(bench):
+        eventually(bench.outbox, "something staged")
+        definitions.pause(bench.state, ["orders"], "by_hand", "paused", "someone")
+        eventually(lambda: bench.record.owner == "test", "taken up")
+        staged = eventually(lambda: settled_count(bench), "no more is staged")
+        assert staged < 60000
+        definitions.resume(bench.state, ["orders"], "someone")
+        eventually(lambda: is_done(bench), "done")
+    assert len(bench.outbox()) == 60000
+
+
+def settled_count(bench: Any) -> int:
+    """Rows in the outbox when they stay as many for a moment; 0 while they grow."""
+    counts = set()
+    for _ in range(2):
+        [(count,)] = bench.state.execute("SELECT count(*) FROM rowtide.outbox").fetchall()
+        counts.add(count)
+        time.sleep(0.3)  # the one thing to wait for here is that nothing happens
+    return counts.pop() if len(counts) == 1 else 0
