@@ -4,6 +4,7 @@ In: roles, and for a cluster its process id and addresses. Out: the flow's exit 
 the demo. Rule: everything about running is flows.run's; Bytewax is imported only here, when it is needed.
 """
 
+import os
 import sys
 from typing import Annotated
 
@@ -39,4 +40,8 @@ def run(
     loaded = load(config)
     from flows import run as flow
 
-    sys.exit(flow.run(loaded, chosen, process_id, peers))
+    code = flow.run(loaded, chosen, process_id, peers)
+    # Everything of ours is closed; taking the interpreter apart would only spend the seconds a SIGTERM leaves.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
