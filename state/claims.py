@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from rowtide.commands import Desired, Sent, Work
 from rowtide.position import Position
 from state import failpoints, ledger
+from state.arrays import text_array
 from state.db import Connection
 
 Lists = Mapping[str, Mapping[str, str]]
@@ -82,7 +83,9 @@ def claim(
     failpoints.hit(failpoints.CLAIM_AFTER_LEASE)
     if not rows:
         return []
-    found = conn.execute(LEDGER, [[row[0] for row in rows], [row[1] for row in rows]]).fetchall()
+    found = conn.execute(
+        LEDGER, [text_array([row[0] for row in rows]), text_array([row[1] for row in rows])]
+    ).fetchall()
     pairs = {(row[0], row[1]): ledger.to_pair(row[2:]) for row in found}
     works = [Work(_desired(row, token), pairs.get((row[0], row[1]))) for row in rows]
     return sorted(works, key=lambda work: (work.desired.priority, work.desired.committed_at))

@@ -13,6 +13,7 @@ import orjson
 
 from rowtide.commands import Counts, Outcome, Pair, ParkRow, Release, Settle, Work, version_of
 from state import failpoints, ledger
+from state.arrays import text_array
 from state.db import Connection
 
 LOCK = """
@@ -102,7 +103,8 @@ def settle(conn: Connection, outcomes: Sequence[Outcome]) -> Counts:
             else:
                 kept.append(row)
         if gone:
-            conn.execute(DELETE, [[one.sync for one in gone], [one.key for one in gone]])
+            names = ([one.sync for one in gone], [one.key for one in gone])
+            conn.execute(DELETE, [text_array(one) for one in names])
         if kept:
             conn.execute(KEEP, [_json(kept)])
             conn.execute("NOTIFY rowtide_due")
@@ -114,7 +116,8 @@ def settle(conn: Connection, outcomes: Sequence[Outcome]) -> Counts:
 def _lock(conn: Connection, works: Sequence[Work]) -> dict[int, int]:
     """Index -> the row's revision now, of those works whose lease is still theirs; their rows are locked."""
     desired = [work.desired for work in works]
-    names = [[one.sync for one in desired], [one.key for one in desired], [one.token for one in desired]]
+    texts = ([one.sync for one in desired], [one.key for one in desired], [one.token for one in desired])
+    names = [text_array(one) for one in texts]
     return dict(conn.execute(LOCK, names).fetchall())
 
 
@@ -171,7 +174,7 @@ def _ledger_row(work: Work, pair: Pair) -> dict[str, Any]:
 _COMPLETE = """
 UPDATE rowtide.outbox o
    SET op = n.op, target = n.target, fields = n.fields, partial = false, mapping_version = n.mapping_version
-  FROM jsonb_to_recordset(%s::jsonb) AS n (sync text, key text, revision bigint, op text, target text, fields jsonb,
+  FROM jsonb_to_recordset(%s::jsonb) AS n (sync text, key text, revision bigint, op text, target text, fields json,
        mapping_version int)
  WHERE o.sync = n.sync AND o.key = n.key AND o.revision = n.revision
 """

@@ -23,7 +23,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 from state.db import SCHEMA
 
@@ -50,7 +50,8 @@ outbox = Table(
     Column("key", _NAME, primary_key=True),
     Column("op", CHAR(1), nullable=False),
     Column("target", Text),
-    Column("fields", JSONB),
+    # Text that was checked, not a tree: written by the million, taken apart only where a partial change is overlaid.
+    Column("fields", JSON),
     Column("partial", Boolean, nullable=False, server_default=_FALSE),
     Column("mapping_version", Integer, nullable=False),
     Column("era", BigInteger, nullable=False),

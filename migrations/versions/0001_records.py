@@ -18,7 +18,7 @@ CREATE TABLE rowtide.outbox (
     key TEXT COLLATE "C" NOT NULL,
     op CHAR(1) NOT NULL,
     target TEXT,
-    fields JSONB,
+    fields JSON,
     partial BOOLEAN DEFAULT false NOT NULL,
     mapping_version INTEGER NOT NULL,
     era BIGINT NOT NULL,
