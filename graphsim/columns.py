@@ -104,23 +104,22 @@ class Column:
     default: dict[str, Any] | None = None
     validation: dict[str, Any] | None = None
     lookup_name: str = field(default="")
+    stored_name: str = field(default="")
+    is_multi: bool = field(default=False)
 
     def __post_init__(self) -> None:
-        self.lookup_name = self.name + "LookupId" if self.facet in {"lookup", "personOrGroup"} else ""
+        self.derive()
 
-    @property
-    def is_multi(self) -> bool:
+    def derive(self) -> None:
+        """What every write asks for. Values are kept as `stored_name`: lookups and persons show their id only."""
         settings = self.settings
-        return bool(
+        self.lookup_name = self.name + "LookupId" if self.facet in {"lookup", "personOrGroup"} else ""
+        self.stored_name = self.lookup_name or self.name
+        self.is_multi = bool(
             settings.get("allowMultipleValues")
             or settings.get("allowMultipleSelection")
             or (self.facet == "choice" and settings.get("displayAs") == "checkBoxes")
         )
-
-    @property
-    def stored_name(self) -> str:
-        """The name under which a value is kept and read: lookups and persons show their id only."""
-        return self.lookup_name or self.name
 
     def type(self) -> str:
         if self.facet == "text":
@@ -190,6 +189,7 @@ def change_column(column: Column, given: dict[str, Any]) -> None:
                 raise invalid("The type of a column cannot be changed")
         else:
             raise invalid(f"Property '{name}' does not exist on a column definition")
+    column.derive()
     check_index(column)
 
 

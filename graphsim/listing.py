@@ -55,6 +55,11 @@ class Item:
         return loaded
 
 
+def to_kept(values: dict[str, Any]) -> bytes:
+    """Values as kept. Copied, because the serializer's own result holds on to its kilobytes of buffer."""
+    return bytes(memoryview(orjson.dumps(values)))
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """An earlier state of an item."""
@@ -191,7 +196,7 @@ class SimList:
                 raise GraphError(409, "nameAlreadyExists", message) if status == "409" else invalid(message)
 
     def insert(self, values: dict[str, Any], author: Principal, now: float) -> Item:
-        item = Item(len(self.rows) + 1, author, int(now), orjson.dumps(values))
+        item = Item(len(self.rows) + 1, author, int(now), to_kept(values))
         self.rows.append(item)
         self.live += 1
         self._index(item.id, {}, values)
@@ -208,7 +213,7 @@ class SimList:
             history = item.history = item.history or []
             history.append(Version(item.ui, item.editor, item.modified, item.fields))
             del history[: max(0, len(history) - keep + 1)]
-        item.fields = orjson.dumps(after)
+        item.fields = to_kept(after)
         item.ui += 1
         self._index(item.id, before, after)
         self._stamp(item, editor, now)

@@ -48,7 +48,7 @@ def _system_columns(world: World) -> dict[str, Column]:
         column = columns.make_column(world.new_id(), {"name": "X", "displayName": display, facet: {}})
         column.name, column.read_only, column.is_system = name, read_only, True
         column.group = "Custom Columns" if name == "Title" else "_Hidden"
-        column.__post_init__()
+        column.derive()
         out[column.id] = column
     return out
 

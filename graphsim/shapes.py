@@ -89,13 +89,15 @@ def full_item(
         out = {"@odata.context": root + "/$entity", **out}
     if fields is not None:
         out["fields@odata.context"] = f"{root}('{item.id}')/fields/$entity"
-        out["fields"] = fields_json(lst, item, fields, label)
+        out["fields"] = fields_json(lst, item, fields, label, out["eTag"])
     return out
 
 
-def fields_json(lst: SimList, item: Item, select: tuple[str, ...], label: Label) -> dict[str, Any]:
+def fields_json(
+    lst: SimList, item: Item, select: tuple[str, ...], label: Label, etag: str | None = None
+) -> dict[str, Any]:
     values = item.values()
-    etag = lst.etag(item)
+    etag = etag or lst.etag(item)
     if select:
         everything = {**system_fields(item, values), **values, **_annotations(lst, values)}
         out = {"@odata.etag": etag}

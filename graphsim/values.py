@@ -43,22 +43,21 @@ def to_changes(names: Mapping[str, Column], given: Mapping[str, Any], rules: Rul
             if name == "ContentType":
                 continue
             raise read_only_field(name)
-        stored = column.stored_name
-        if name != stored:
-            continue
-        kept = _to_kept(names, column, value, given, rules)
-        if kept is not _DROPPED:
-            changes[stored] = kept
+        if column.lookup_name:
+            if name == column.lookup_name:
+                kept = _reference(names, column, value, given, rules)
+                if kept is not _DROPPED:
+                    changes[name] = kept
+        elif value is None:
+            changes[name] = None
+        elif column.is_multi:
+            changes[name] = _choices(column, value, given, rules)
+        else:
+            changes[name] = _to_kept(column, value, rules)
     return changes
 
 
-def _to_kept(names: Mapping[str, Column], column: Column, value: Any, given: Mapping[str, Any], rules: Rules) -> Any:
-    if column.lookup_name:
-        return _reference(names, column, value, given, rules)
-    if value is None:
-        return None
-    if column.is_multi:
-        return _choices(column, value, given, rules)
+def _to_kept(column: Column, value: Any, rules: Rules) -> Any:
     parse = _PARSERS.get(column.facet)
     if parse is None:
         raise invalid(f"Field '{column.name}' is of a type that cannot be written")
@@ -133,8 +132,10 @@ def _choices(column: Column, value: Any, given: Mapping[str, Any], rules: Rules)
 def _date_time(column: Column, value: Any, switches: Switches) -> Any:
     if not isinstance(value, str):
         raise _wrong(column, "an ISO 8601 date and time")
-    zone = to_zone(switches.site_time_zone)
     date_only = column.settings["format"] == "dateOnly"
+    if not date_only and _is_kept_form(value):
+        return value
+    zone = to_zone(switches.site_time_zone)
     try:
         if _DATE.fullmatch(value):
             moment = datetime.combine(date.fromisoformat(value), time(), zone)
@@ -150,6 +151,17 @@ def _date_time(column: Column, value: Any, switches: Switches) -> Any:
         # The day is the site's; it comes back as that zone's midnight in UTC (#pnpjs/1890).
         moment = datetime.combine(moment.astimezone(zone).date(), time(), zone)
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _is_kept_form(value: str) -> bool:
+    """Whole seconds in UTC, as dates are kept: most clients send them so."""
+    if len(value) != 20 or value[-1] != "Z" or value[4] != "-" or value < "1900":
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return value[10] == "T"
 
 
 def _hyperlink(column: Column, value: Any, switches: Switches) -> Any:
