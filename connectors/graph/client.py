@@ -5,6 +5,7 @@ have). Called by connectors.graph.writer on its loop. Rule: nothing is ever repe
 """
 
 import asyncio
+import io
 import ssl
 import threading
 import uuid
@@ -78,7 +79,7 @@ class Client:
         base_url = self._settings.base_url
         try:
             async with self._session.post(
-                f"{base_url}{path}", data=body, headers=headers, allow_redirects=False
+                f"{base_url}{path}", data=_to_data(body), headers=headers, allow_redirects=False
             ) as response:
                 content = await response.read()
                 lower = {name.lower(): value for name, value in response.headers.items()}
@@ -110,6 +111,11 @@ class Client:
     async def close(self) -> None:
         """Closes all connections."""
         await self._session.close()
+
+
+def _to_data(body: bytes) -> bytes | io.BytesIO:
+    """Large bodies as a stream: aiohttp would write bytes in one go and warns that this holds up the loop."""
+    return body if len(body) < 1 << 20 else io.BytesIO(body)
 
 
 def _fulfil(waiting: "asyncio.Future[str]", token: str, error: RowtideError | None) -> None:

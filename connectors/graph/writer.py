@@ -419,6 +419,8 @@ class Writer:
         return pause_s
 
     def _recover(self) -> None:
+        if self._budget.gate_s() > 0:
+            return  # an answer to what was sent before the gate closed
         if self._problems.app is not None:
             _log.info("graph answers again", graph=self._settings.name)
         self._failures = 0
