@@ -25,7 +25,7 @@ from state.db import Connection, Link
 log = structlog.get_logger()
 T = TypeVar("T")
 
-IDLE = timedelta(milliseconds=4)
+IDLE = timedelta(milliseconds=10)
 
 
 class Stopped(Exception):
