@@ -1,0 +1,109 @@
+"""The cold records: slot cursors, definitions and sync states, runs, progress."""
+
+from datetime import timedelta
+from typing import Any
+
+from state import cursors, db, definitions, progress, runs
+from state.cursors import SlotCursor
+from state.progress import Delta
+
+
+def compiled(*syncs: str) -> dict[str, Any]:
+    return {"definition": {"syncs": {sync: {} for sync in syncs}}}
+
+
+def test_a_slot_cursor_never_falls_within_an_era(records: Any) -> None:
+    conn = records.conn
+    assert cursors.read_slot(conn, "slot") is None
+    first = SlotCursor("slot", 1, 100, "7001", 1, 1, 100)
+    cursors.open_slot(conn, first)
+    assert cursors.read_slot(conn, "slot") == first
+    for era, lsn in [(1, 200), (1, 150), (2, 900), (0, 950)]:
+        cursors.advance_slot(conn, "slot", era, lsn)
+    found = cursors.read_slot(conn, "slot")
+    assert found is not None
+    assert (found.era, found.lsn, found.staged_lsn) == (1, 200, 100)
+    cursors.open_slot(conn, SlotCursor("slot", 2, 40, "7002", 3, 2, 40))
+    cursors.open_slot(conn, SlotCursor("slot", 2, 10, "7003", 4, 2, 10))
+    assert cursors.read_slots(conn) == {"slot": SlotCursor("slot", 2, 40, "7002", 3, 2, 40)}
+
+
+def test_the_first_routed_position_stands(records: Any) -> None:
+    definitions.apply(records.conn, "text", compiled("orders"), "me")
+    cursors.note_since(records.conn, "orders", 1, 100)
+    cursors.note_since(records.conn, "orders", 1, 50)
+    state = definitions.sync_states(records.conn)["orders"]
+    assert (state.since_era, state.since_lsn) == (1, 100)
+
+
+def test_apply_stores_versions_and_retires_what_is_gone(records: Any) -> None:
+    conn = records.conn
+    assert definitions.read_applied(conn) is None
+    assert definitions.latest_version(conn) is None
+    first = definitions.apply(conn, "one", compiled("orders", "customers"), "me")
+    second = definitions.apply(conn, "two", compiled("orders"), "you")
+    assert first < second == definitions.latest_version(conn)
+    applied = definitions.read_applied(conn)
+    assert applied is not None
+    assert (applied.source_text, applied.compiled, applied.applied_by) == ("two", compiled("orders"), "you")
+    states = {name: state.state for name, state in definitions.sync_states(conn).items()}
+    assert states == {"orders": "running", "customers": "retired"}
+
+
+def test_pause_and_resume_are_announced(records: Any) -> None:
+    definitions.apply(records.conn, "one", compiled("orders", "customers"), "me")
+    with db.connect(records.dsn) as listener:
+        listener.execute(f"LISTEN {definitions.CONTROL}")
+        assert definitions.pause(records.conn, ["orders"], "mass_delete", "Too many.", "breaker") == 1
+        assert list(listener.notifies(timeout=10, stop_after=1))
+        assert definitions.pause(records.conn, ["orders"], "paused", "By hand.", "me") == 0
+    state = definitions.sync_states(records.conn)["orders"]
+    assert (state.state, state.reason_code, state.reason, state.changed_by) == (
+        "paused",
+        "mass_delete",
+        "Too many.",
+        "breaker",
+    )
+    definitions.stop_capture(records.conn, "customers", "relation_mismatch", "A column is gone.")
+    assert definitions.sync_states(records.conn)["customers"].capture_on is False
+    assert definitions.resume(records.conn, ["orders", "customers"], "me") == ["customers"]
+    states = definitions.sync_states(records.conn)
+    assert {name: (state.state, state.capture_on) for name, state in states.items()} == {
+        "orders": ("running", True),
+        "customers": ("running", True),
+    }
+
+
+def test_runs_begin_and_end_once(records: Any) -> None:
+    conn = records.conn
+    first = runs.start(conn, "reconcile", "orders", {"rows": 5})
+    second = runs.start(conn, "apply")
+    runs.finish(conn, first, "done", {"staged": 2})
+    runs.finish(conn, first, "failed", {})
+    run = runs.read(conn, first)
+    assert run is not None
+    assert (run.verdict, run.detail) == ("done", {"rows": 5, "staged": 2})
+    assert run.ended_at is not None
+    assert [one.id for one in runs.list_newest(conn)] == [second, first]
+    assert [one.id for one in runs.list_newest(conn, kind="reconcile", sync="orders")] == [first]
+    assert runs.read(conn, second + 1) is None
+    assert runs.prune(conn, timedelta(days=1)) == 0
+    conn.execute("UPDATE rowtide.runs SET ended_at = now() - interval '2 days' WHERE id = %s", [first])
+    assert runs.prune(conn, timedelta(days=1)) == 1
+
+
+def test_progress_adds_up_and_forgets_old_latencies(records: Any) -> None:
+    conn = records.conn
+    progress.add(conn, [Delta("orders", changes=3, delivered=2, writes=2, ru_used=4.5, latencies_ms=(100.0, 200.0))])
+    progress.add(conn, [Delta("orders", changes=1, suppressed=1, latencies_ms=(400.0,)), Delta("customers", changes=1)])
+    total = progress.read(conn)["orders"]
+    assert (total.changes, total.delivered, total.suppressed, total.ru_used) == (4, 2, 1, 4.5)
+    assert sum(total.latency) == 3
+    middle = total.percentile_ms(0.5)
+    assert middle is not None
+    assert 150 < middle < 250
+    for _ in range(2):
+        conn.execute("UPDATE rowtide.progress SET window_at = now() - interval '1 hour'")
+        progress.add(conn, [Delta("orders", delivered=1, latencies_ms=(50.0,))])
+    assert sum(progress.read(conn)["orders"].latency) == 2
+    assert progress.read(conn)["customers"].percentile_ms(0.5) is None
