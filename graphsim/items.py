@@ -150,7 +150,7 @@ def _check_indexed(world: World, call: Call, lst: SimList, names: Iterable[str])
             raise errors.invalid(f"Invalid filter clause: the field '{name}' does not exist", "invalidQueryOption")
         if name in _ALWAYS_INDEXED or (column is not None and column.indexed):
             continue
-        if call.headers.get("prefer", "").replace("-", "").lower() not in _PREFER:
+        if not any(wish in call.headers.get("prefer", "").lower() for wish in _PREFER):
             raise errors.not_indexed(name)
         if lst.live > world.switches.threshold:
             raise errors.too_large()

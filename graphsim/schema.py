@@ -214,14 +214,23 @@ def _add_column(world: World, lst: SimList, given: Any) -> Column:
     if not isinstance(given, dict):
         raise errors.invalid("A column must be an object")
     column = columns.make_column(world.new_id(), given)
-    taken = {c.name.casefold() for c in lst.columns.values() if c.name != "id"}
-    if column.name.casefold() in taken:
+    taken = {c.name.casefold(): c for c in lst.columns.values() if c.name != "id"}
+    holder = taken.get(column.name.casefold())
+    if holder is not None and not (holder.is_system and holder.read_only):
         raise errors.name_taken(f"A column named '{column.name}'")
+    if holder is not None:
+        _rename_beside_system(column, set(taken))
     if column.facet == "lookup":
         _check_lookup(world, lst, column)
     _check_new_index(world, lst, column, was_indexed=False)
     lst.columns[column.id] = column
     return column
+
+
+def _rename_beside_system(column: Column, taken: set[str]) -> None:
+    """SharePoint gives a column named as one of its own a digit: the documentation's `Author` becomes `Author0`."""
+    column.name = next(name for n in range(100) if (name := f"{column.name}{n}").casefold() not in taken)
+    column.derive()
 
 
 def _check_lookup(world: World, lst: SimList, column: Column) -> None:

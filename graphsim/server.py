@@ -26,6 +26,8 @@ from graphsim.setup import make_world
 from graphsim.wire import PREFIX, Wire
 from graphsim.world import World
 
+_MAX_BYTES = 32 * 1024 * 1024
+
 
 class Router:
     """The first part of the path decides: Graph, control, page."""
@@ -42,9 +44,16 @@ class Router:
         return page.answer(request)
 
 
+def _make_request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    """With room for a batch of four megabytes: `wire` refuses a larger one in Graph's words."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_MAX_BYTES)
+
+
 async def _listen(runners: contextlib.AsyncExitStack, handler: Any, port: int, context: Any = None) -> int:
     """The port listened on; the stack closes the listener."""
-    runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=0.5)
+    server = web.Server(handler, access_log=None, request_factory=_make_request)
+    runner = web.ServerRunner(server, shutdown_timeout=0.5)
     await runner.setup()
     runners.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=context)
