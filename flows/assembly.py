@@ -140,6 +140,7 @@ def health(runtime: "Runtime") -> dict[str, Any]:
             "problem": {"code": "graph", "sentence": writer.problem} if writer.problem else None,
             "lists": dict(writer.list_problems),
             "gate_until": gate_until,
+            "quota_wait_s": round(runtime.budgets[name].quota_wait_s(), 3),
             "ru_used": writer.counters.ru_used,
             "requests": writer.counters.requests,
             "throttled": writer.counters.throttled,

@@ -101,6 +101,11 @@ class Budget:
         """Seconds until the gate opens; 0 when it is open."""
         return max(0.0, self._gate_until - self._clock())
 
+    def quota_wait_s(self) -> float:
+        """Seconds until the next row may be claimed; 0 when one may be now."""
+        with self._condition:
+            return self._wait_s(PREPAID_RU, self._clock())
+
     def _wait_s(self, least: int, now: float) -> float:
         gate_s = max(0.0, self._gate_until - now)
         if self._off:
