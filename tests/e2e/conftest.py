@@ -103,7 +103,13 @@ def new_stack(database: str, state_dsn: str) -> Iterator[Callable[..., Stack]]:
     def make(simulator: Simulator, rows: int = 0, **options: Any) -> Stack:
         directory = reachable_directory("rowtide-e2e-")
         directories.append(directory)
-        options = {"source_dsn": database, "state_dsn": state_dsn, "graph": simulator.ready, **options}
+        options = {
+            "source_dsn": database,
+            "state_dsn": state_dsn,
+            "graph": simulator.ready,
+            "graph_options": "quota: off",
+            **options,
+        }
         stack = Stack(directory, **options)
         made.append(stack)
         stack.simulator = simulator
