@@ -52,6 +52,12 @@ class Reading:
         records = self.seen.reconciles
         return any(name not in records or records[name].state != "done" for name in self.seen.catalog.syncs)
 
+    def streaming(self, pid: int) -> bool:
+        """Whether the process says that it reads every source."""
+        beats = [process for process in self.seen.processes if process.pid == pid]
+        sources = [source for beat in beats for source in (beat.health.get("source") or {}).values()]
+        return bool(sources) and all(source["connected"] for source in sources)
+
 
 class Meter:
     """Reads figures; ``mark`` begins a new count."""

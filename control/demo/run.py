@@ -100,7 +100,7 @@ class _Story:
         self._interrupts.patience = 1
         self._load()
         if not self._interrupts.asked:
-            self._stage.set_quota()
+            self._turn_quota_on()
             self._live()
         self._compare()
         self._say_summary()
@@ -143,13 +143,18 @@ class _Story:
             + summary.slow_load(figures.writes, tier, TIERS[tier], QUOTA_SHARE)
         )
 
+    def _turn_quota_on(self) -> None:
+        """The tenant gets its quota, and the flow is started anew with the definition that says so."""
+        self._show(Figures("rowtide apply: the tenant's quota"))
+        self._settle_counts()
+        pid, meter, tier = self._stage.set_quota(), self._read(), self._options.tier
+        while not self._interrupts.asked and not meter.read().streaming(pid):
+            self._wait(0.1)
+        self._view.note(f"quota on: tier {tier}, of which Rowtide takes {QUOTA_SHARE:.0%}; the shop opens")
+
     def _live(self) -> None:
         """The shop's day, under the tenant's quota."""
-        self._settle_counts()
         self._read().mark()
-        self._view.note(
-            f"quota on: tier {self._options.tier}, of which Rowtide takes {QUOTA_SHARE:.0%}; the shop opens"
-        )
         workload = Workload(self._stage.source_dsn, self._options.seed, self._options.rate)
         self._tally = workload.tally
         workload.start()

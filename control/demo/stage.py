@@ -95,16 +95,16 @@ class Stage:
         self.config.write_text(definition.text(self._places, self.options.tier, quota))
         self.command("apply", "--yes", "--upgrade")
 
-    def start_flow(self) -> None:
-        """Start ``rowtide run``."""
-        self.children.start(FLOW, "control.cli", "run", "-c", str(self.config))
+    def start_flow(self) -> int:
+        """Start ``rowtide run``; its process id."""
+        return self.children.start(FLOW, "control.cli", "run", "-c", str(self.config)).process.pid
 
-    def set_quota(self) -> None:
+    def set_quota(self) -> int:
         """From now on the tenant has its tier's quota: simulator, definition, and the flow started anew with it."""
-        fetch(f"{self.graph['control_url']}/tier", {"tier": self.options.tier})
         self._apply(quota=True)
+        fetch(f"{self.control_url}/tier", {"tier": self.options.tier})
         self.children.end(FLOW)
-        self.start_flow()
+        return self.start_flow()
 
     def command(self, *words: str) -> str:
         """Run a rowtide command to its end and return what it printed; ChildFailed when it fails."""
