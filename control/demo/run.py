@@ -145,7 +145,7 @@ class _Story:
 
     def _turn_quota_on(self) -> None:
         """The tenant gets its quota, and the flow is started anew with the definition that says so."""
-        self._show(Figures("rowtide apply: the tenant's quota"))
+        self._show(Figures("turning the tenant's quota on"))
         self._settle_counts()
         pid, meter, tier = self._stage.set_quota(), self._read(), self._options.tier
         while not self._interrupts.asked and not meter.read().streaming(pid):

@@ -22,6 +22,8 @@ from control.demo.options import Options
 from control.demo.postgres import Cluster, free_port
 from control.demo.verdict import fetch
 from rowtide.mapping import CompiledSync
+from state import definitions
+from state.db import Connection, Link
 
 SIMULATOR, FLOW = "graphsim", "flow"
 LATENCY_MS = 60
@@ -89,11 +91,11 @@ class Stage:
             listen=f"127.0.0.1:{free_port()}",
         )
         self.metrics_url = f"http://{self._places.listen}/metrics"
-        self._apply(quota=False)
-
-    def _apply(self, quota: bool) -> None:
-        self.config.write_text(definition.text(self._places, self.options.tier, quota))
+        self._write(quota=False)
         self.command("apply", "--yes", "--upgrade")
+
+    def _write(self, quota: bool) -> None:
+        self.config.write_text(definition.text(self._places, self.options.tier, quota))
 
     def start_flow(self) -> int:
         """Start ``rowtide run``; its process id."""
@@ -101,10 +103,27 @@ class Stage:
 
     def set_quota(self) -> int:
         """From now on the tenant has its tier's quota: simulator, definition, and the flow started anew with it."""
-        self._apply(quota=True)
+        self._write(quota=True)
+        self._apply_pacing()
         fetch(f"{self.control_url}/tier", {"tier": self.options.tier})
         self.children.end(FLOW)
         return self.start_flow()
+
+    def _apply_pacing(self) -> None:
+        """What `rowtide apply` does where nothing but pacing is new, without asking Graph for all lists again."""
+        loaded = settings.load(self.config)
+
+        def work(connection: Connection) -> None:
+            applied = definitions.read_applied(connection)
+            assert applied is not None
+            stored = {**applied.compiled, "definition": loaded.definition.to_json()}
+            definitions.apply(connection, loaded.source_text, stored, "demo")
+
+        link = Link(self.state_dsn, "rowtide demo")
+        try:
+            link.run(work)
+        finally:
+            link.close()
 
     def command(self, *words: str) -> str:
         """Run a rowtide command to its end and return what it printed; ChildFailed when it fails."""
