@@ -175,7 +175,7 @@ def to_reading(command: Command, member: Member, mapping: FieldMapping, client_i
         return Throttled(retry_after_s(member.headers))
     if status == 401:
         return Unauthorized()
-    if status >= 500 and status != 507:
+    if (status >= 500 and status != 507) or status < 400 or status in (408, 424, 425):
         return Unknown(f"Graph answered {status} {code}".rstrip())
     if status in (403, 507):
         return ListRefused(status, code, sentence)
@@ -201,10 +201,6 @@ def _to_write_refused(command: Command, status: int, code: str, sentence: str) -
     if modified:
         # Without If-Match it only means that SharePoint itself is still busy with the item.
         return NotApplied(1.0, f"Graph answered {status} {code}") if is_create else Changed()
-    if status in (408, 424, 425):
-        return Unknown(f"Graph answered {status} {code}")
-    if 300 <= status < 400:
-        return Unknown(f"Graph answered {status}")
     return Rejected(status, code or f"graph_{status}", sentence, duplicate=_names_duplicate(status, code, sentence))
 
 

@@ -100,6 +100,8 @@ class Writer:
         self._lock = threading.Lock()
         self._stopping = False
         self._failures = 0
+        # Halved when a whole batch is lost: one member may have been enough to lose it.
+        self._batch_size = batch.MEMBERS
         self._jitter = random.Random(settings.client_id)  # noqa: S311  spreads retries, guards nothing
         self._problems = _Problems()
         self.counters = WriterCounters()
@@ -185,7 +187,7 @@ class Writer:
             waiting, self._queue = self._queue, deque()
             self._answer_all(waiting, NotApplied(gate_s, reason))
         while self._queue and len(self._tasks) < IN_FLIGHT:
-            count = min(batch.MEMBERS, len(self._queue))
+            count = min(self._batch_size, len(self._queue))
             self._dispatch([self._queue.popleft() for _ in range(count)])
 
     def _dispatch(self, claims: Sequence[_Claim]) -> None:
@@ -229,6 +231,7 @@ class Writer:
             case NotSent():
                 self._not_sent(claims, result.error)
             case NoAnswer():
+                self._lose(claims)
                 self._fail(result.error.sentence)
                 self._answer_all(claims, Unknown(result.error.sentence))
             case Reply():
@@ -268,14 +271,19 @@ class Writer:
             if isinstance(envelope, NotApplied):
                 self._fail(envelope.reason)
             if isinstance(envelope, Unknown):
+                self._lose(claims)
                 self._fail(envelope.reason)
                 after_s = batch.retry_after_s(reply.headers)
                 self._budget.pause(after_s or 0.0)
             self._apply(claims, [envelope] * len(claims), reply.token)
 
+    def _lose(self, claims: Sequence[_Claim]) -> None:
+        self._batch_size = max(1, min(self._batch_size, len(claims)) // 2)
+
     def _read_members(self, claims: Sequence[_Claim], members: dict[str, batch.Member], token: str) -> None:
         readings: list[Reading] = []
         kept: list[_Claim] = []
+        self._batch_size = min(batch.MEMBERS, self._batch_size * 2)
         missing = batch.Member(500, {}, None)
         for number, claim in enumerate(claims):
             member = members.get(str(number), missing)
