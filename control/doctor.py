@@ -56,15 +56,19 @@ def _versions() -> Iterator[Part]:
 
 def _state(loaded: Loaded) -> Iterator[Part]:
     try:
-        findings = db.check(state_dsn(loaded))
-        if findings:
-            yield from (("state", Check("schema", "failure", finding)) for finding in findings)
-        else:
+        findings, misfits = db.check(state_dsn(loaded)), db.check_version(state_dsn(loaded))
+        for finding in findings:
+            yield "state", Check("schema", "failure" if finding in misfits else "warning", f"{_upper(finding)}.")
+        if not findings:
             yield "state", Check("schema", "ok", "The state database answers and fits this release.")
-        if not db.check_version(state_dsn(loaded)):
+        if not misfits:
             yield from _records(loaded)
     except RowtideError as error:
         yield "state", Check("connection", "failure", error.sentence, error.remedy)
+
+
+def _upper(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _records(loaded: Loaded) -> Iterator[Part]:

@@ -14,7 +14,9 @@ import structlog
 
 def set_up(style: str = "text", level: int = logging.INFO) -> None:
     """Send structlog's lines, and warnings of libraries, to stderr in ``style`` (``text`` or ``json``)."""
-    renderer: Any = structlog.processors.JSONRenderer() if style == "json" else structlog.processors.LogfmtRenderer()
+    renderer: Any = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
+    if style == "json":
+        renderer = structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

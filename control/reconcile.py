@@ -74,13 +74,16 @@ def _for_real(loaded: Loaded, catalog: Catalog, sync: str, source_dsn: str, as_j
     if as_json:
         answer.document({"sync": sync, "dry_run": False, "done": done, "waits": record.waits, "counts": record.counts})
     elif done:
-        compared, counts = _far(record)[0], {name: n for name, n in record.counts.items() if name != "rows"}
+        compared, counts = _far(record)[0], {name: record.counts.get(name, 0) for name in _STAGED}
         answer.say(f"{sync}: {compared:,} rows compared, {_words(counts)} staged")
     else:
         waits = record.waits or "the sync is paused or no process has opened its stream yet: see `rowtide status`"
         answer.say(f"{sync}: asked for, and not done yet: {waits}")
     if not done:
         raise typer.Exit(answer.FINDINGS)
+
+
+_STAGED = ("creates", "updates", "moves", "deletes", "parked")
 
 
 def _far(record: Reconcile) -> tuple[int, int]:
