@@ -123,6 +123,9 @@ async def suffer(world: World, call: Call, fault: Fault) -> Served:
 async def suffer_after(world: World, call: Call, fault: Fault, reply: Reply) -> Served:
     """The work is done and kept; only the answer suffers."""
     world.journal.flush()
+    if fault.action == "status":
+        # Counted is the answer the client gets, not the one it would have got.
+        world.stats.answers[(call.method, reply.status)] -= 1
     await _delay(fault)
     return _strike(world, call, fault, reply)
 

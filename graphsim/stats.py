@@ -64,6 +64,8 @@ class Stats:
 def _nested(counter: Counter[tuple[str, int]]) -> dict[str, dict[str, int]]:
     out: dict[str, dict[str, int]] = {}
     for (method, status), count in sorted(counter.items()):
+        if not count:
+            continue
         out.setdefault(method, {})[str(status)] = count
     return out
 

@@ -143,7 +143,9 @@ class Store:
         for subscription in self.records("subscription").values():
             world.subscriptions.add(Subscription(**subscription))
         for text, (client_id, expires) in self.records("token").items():
-            if client_id in world.apps:
+            if expires <= world.now():
+                self.record("token", text, None)
+            elif client_id in world.apps:
                 world.tokens.restore(text, world.apps[client_id], expires)
         for list_id, record in self.records("list").items():
             self._load_list(world, list_id, record)

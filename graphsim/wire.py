@@ -47,7 +47,8 @@ class Wire:
         if latency_s:
             await asyncio.sleep(latency_s / 2)
         world.journal.flush()
-        world.stats.http[(request.method, reply.status)] += 1
+        is_cut = served.wire is not None and served.wire.action == "reset"
+        world.stats.http[(request.method, 0 if is_cut else reply.status)] += 1
         return await _send(request, self._to_response(request, reply), served.wire)
 
     def _latency(self) -> float:
@@ -69,6 +70,7 @@ class Wire:
             return await gate.suffer(self._world, call, fault)
         served = await batch.run(self._world, call)
         if fault is not None:
+            self._world.stats.answers[("POST", served.reply.status)] += fault.action == "status"
             return await gate.suffer_after(self._world, call, fault, served.reply)
         return served
 
