@@ -5,7 +5,7 @@ and whoever compares. Rule: only settle (state.outbox) and apply write it; posit
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from rowtide.commands import Leftover, Pair
@@ -61,3 +61,24 @@ def live_count(conn: Connection, sync: str) -> int:
     query = "SELECT count(*) FROM rowtide.ledger WHERE sync = %s AND state = 'live'"
     [(count,)] = conn.execute(query, [sync]).fetchall()
     return int(count)
+
+
+_PRUNE = """
+DELETE FROM rowtide.ledger l
+ WHERE l.sync = %(sync)s AND l.state = 'tombstone' AND l.updated_at < now() - %(older_than)s
+   AND l.leftovers = '[]'::jsonb
+   AND (l.era < %(era)s OR (l.era = %(era)s AND l.lsn <= %(confirmed_lsn)s AND l.xid < %(xmin)s))
+   AND NOT EXISTS (SELECT FROM rowtide.outbox o WHERE o.sync = l.sync AND o.key = l.key)
+"""
+
+
+def prune_tombstones(
+    conn: Connection, sync: str, era: int, confirmed_lsn: int, xmin: int, older_than: timedelta
+) -> int:
+    """Forget tombstones that nothing can bring back any more; how many.
+
+    ``confirmed_lsn`` of the slot's ``era``: no replay reaches below it. ``xmin``: the source's oldest running
+    transaction, or a running reconcile's if that is older: no snapshot misses the delete.
+    """
+    parameters = {"sync": sync, "era": era, "confirmed_lsn": confirmed_lsn, "xmin": xmin, "older_than": older_than}
+    return conn.execute(_PRUNE, parameters).rowcount

@@ -3,7 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
-from state import cursors, db, definitions, progress, runs
+from rowtide.commands import Leftover
+from state import cursors, db, definitions, ledger, progress, runs
 from state.cursors import SlotCursor
 from state.progress import Delta
 
@@ -107,3 +108,23 @@ def test_progress_adds_up_and_forgets_old_latencies(records: Any) -> None:
         progress.add(conn, [Delta("orders", delivered=1, latencies_ms=(50.0,))])
     assert sum(progress.read(conn)["orders"].latency) == 2
     assert progress.read(conn)["customers"].percentile_ms(0.5) is None
+
+
+def test_tombstones_go_when_nothing_can_bring_them_back(records: Any, make_pair: Any) -> None:
+    dead = {"state": "tombstone", "item_id": None, "list_id": None}
+    left = (Leftover("l", "8"),)
+    records.know("gone", make_pair(lsn=100, **dead))
+    records.know("replayed", make_pair(lsn=300, **dead))
+    records.know("unseen", make_pair(lsn=100, xid=900, **dead))
+    records.know("item left", make_pair(lsn=100, leftovers=left, **dead))
+    records.know("live", make_pair(lsn=100))
+    records.know("old era", make_pair(lsn=900, era=0, **dead))
+
+    def prune(days: int) -> int:
+        return ledger.prune_tombstones(records.conn, "orders", 1, 200, 850, timedelta(days=days))
+
+    assert prune(7) == 0
+    records.conn.execute("UPDATE rowtide.ledger SET updated_at = now() - interval '8 days'")
+    assert prune(7) == 2
+    kept = {row[0] for row in records.conn.execute("SELECT key FROM rowtide.ledger")}
+    assert kept == {"replayed", "unseen", "item left", "live"}
