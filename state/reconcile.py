@@ -275,12 +275,16 @@ def keys_to_ask(conn: Connection, sync: str, era: int, waiting: Waiting, after: 
     return [key for (key,) in conn.execute(_KEYS_TO_ASK, values)]
 
 
+# The waiting rows are looked for no farther than the page of live pairs goes: a million of them may wait.
 _KEYS_TO_ASK = """
-(SELECT key FROM rowtide.ledger
-  WHERE sync = %(sync)s AND key > %(after)s AND state = 'live' ORDER BY key LIMIT %(limit)s)
+WITH live AS MATERIALIZED (
+     SELECT key FROM rowtide.ledger
+      WHERE sync = %(sync)s AND key > %(after)s AND state = 'live' ORDER BY key LIMIT %(limit)s),
+     page AS (SELECT CASE WHEN count(*) = %(limit)s THEN max(key) ELSE repeat(chr(1114111), 4) END AS last FROM live)
+SELECT key FROM live
  UNION
 (SELECT key FROM rowtide.outbox
-  WHERE sync = %(sync)s AND key > %(after)s AND op <> 'd'
+  WHERE sync = %(sync)s AND key > %(after)s AND key <= (SELECT last FROM page) AND op <> 'd'
     AND (era < %(era)s OR %(waiting)s = 'all' OR (%(waiting)s = 'staged' AND priority = %(backfill)s))
   ORDER BY key LIMIT %(limit)s)
  ORDER BY key LIMIT %(limit)s

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from rowtide.position import Position
 from state import definitions, reconcile
 
@@ -98,6 +100,27 @@ def test_composite_keys_of_any_types_are_asked_and_walked(new_bench: Callable[..
     bench.source.execute("UPDATE orders SET title = 'new' WHERE amount = 1300")
     bench.run()
     assert sorted(row[0] for row in bench.outbox().values()) == ["d", "d", "u"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+@pytest.mark.parametrize(
+    ("waiting", "more"), [("old", set()), ("staged", {"f", "g"}), ("all", {"f", "g", "h", "i", "z"})]
+)
+def test_each_key_is_asked_once_whatever_the_page(bench: Any, limit: int, waiting: Any, more: set[str]) -> None:
+    for key in "bdh":
+        bench.streamed(key)
+    bench.streamed("t", op="d")
+    bench.deliver()
+    for key, era, priority, op in [
+        ("a", 0, 0, "u"), ("b", 0, 0, "u"), ("c", 0, 3, "r"), ("e", 0, 0, "d"), ("f", 1, 3, "u"), ("g", 1, 3, "u"),
+        ("h", 1, 0, "u"), ("i", 1, 0, "u"), ("j", 1, 3, "d"), ("z", 1, 0, "u"),
+    ]:  # fmt: skip
+        bench.streamed(key, op=op, position=(era, 600, 0), priority=priority)
+    asked, after = [], ""
+    while page := reconcile.keys_to_ask(bench.state, "orders", 1, waiting, after, limit):
+        asked += page
+        after = page[-1]
+    assert asked == sorted({"a", "b", "c", "d", "h"} | more)
 
 
 # --- the mass-delete breaker -----------------------------------------------------------------------------------------
