@@ -105,17 +105,24 @@ def make_credential(settings: GraphSettings) -> Any:
 def _ask(credential: _Credential, settings: GraphSettings) -> _Token:
     from azure.core import exceptions
 
-    where = settings.authority or "https://login.microsoftonline.com"
     try:
         return credential.get_token(SCOPE)
     except exceptions.ClientAuthenticationError as error:
+        # azure-identity calls a refused or broken connection an authentication error too.
+        if isinstance(error.__cause__, exceptions.ServiceRequestError | exceptions.ServiceResponseError):
+            raise _unavailable(error.__cause__, settings) from error
         raise _refused(error, settings) from error
     except (exceptions.AzureError, ValueError) as error:
-        raise IdentityUnavailable(
-            "identity_unavailable",
-            f"the token endpoint {where} does not answer ({type(error).__name__})",
-            "check the network, and `authority` and `ca_file` if they are set",
-        ) from error
+        raise _unavailable(error, settings) from error
+
+
+def _unavailable(error: Exception, settings: GraphSettings) -> IdentityUnavailable:
+    where = settings.authority or "https://login.microsoftonline.com"
+    return IdentityUnavailable(
+        "identity_unavailable",
+        f"the token endpoint {where} does not answer ({type(error).__name__})",
+        "check the network, and `authority` and `ca_file` if they are set",
+    )
 
 
 def _refused(error: Exception, settings: GraphSettings) -> IdentityRefused:

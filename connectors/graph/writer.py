@@ -8,11 +8,10 @@ It decides nothing: `rowtide.decide.after` says what follows from an answer.
 """
 
 import asyncio
-import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,6 +22,7 @@ from connectors.graph.auth import TokenSource
 from connectors.graph.batch import ListRefused, Reading, Throttled, Unauthorized
 from connectors.graph.budget import PREPAID_RU, Budget
 from connectors.graph.client import Client, NoAnswer, NotSent, Reply
+from connectors.graph.health import Health
 from connectors.graph.settings import GraphSettings
 from rowtide import decide, pacing
 from rowtide.commands import Answer, Deleted, NotApplied, Outcome, ParkRow, Rejected, Unknown, Work, Written
@@ -42,8 +42,8 @@ class WriterCounters:
     ru_used: int = 0
     requests: int = 0
     writes: int = 0
-    throttled: int = 0
-    failures: int = 0
+    throttled: int = 0  # batches with a 429 in them
+    failures: int = 0  # batches that were not answered
 
 
 @dataclass(slots=True, eq=False)
@@ -60,14 +60,6 @@ class _Claim:
     @property
     def work(self) -> Work:
         return self.progress.work
-
-
-@dataclass(slots=True)
-class _Problems:
-    """Why nothing moves: the app's problem, and those of single lists."""
-
-    app: str | None = None
-    lists: dict[str, str] = field(default_factory=dict)
 
 
 class Writer:
@@ -99,12 +91,8 @@ class Writer:
         self._unpolled = 0
         self._lock = threading.Lock()
         self._stopping = False
-        self._failures = 0
-        # Halved when a whole batch is lost: one member may have been enough to lose it.
-        self._batch_size = batch.MEMBERS
-        self._jitter = random.Random(settings.client_id)  # noqa: S311  spreads retries, guards nothing
-        self._problems = _Problems()
-        self.counters = WriterCounters()
+        self._health = Health(settings.name, budget)
+        self._counters = WriterCounters()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=f"graph-{settings.name}", daemon=True)
 
@@ -137,12 +125,18 @@ class Writer:
     @property
     def problem(self) -> str | None:
         """One sentence why nothing moves; None when it does."""
-        return self._problems.app
+        return self._health.problem
 
     @property
     def list_problems(self) -> dict[str, str]:
         """Why single lists do not move, by list id."""
-        return dict(self._problems.lists)
+        return dict(self._health.lists)
+
+    @property
+    def counters(self) -> WriterCounters:
+        """What was done so far."""
+        health = self._health
+        return replace(self._counters, throttled=health.throttled, failures=health.failures)
 
     def stop(self, grace_s: float = 1.0) -> list[Outcome]:
         """Ends the writer: what is in flight gets ``grace_s``, then its outcome is unknown. The last outcomes."""
@@ -183,11 +177,11 @@ class Writer:
         """Sends what is there while batches are free; hands everything back while the gate is closed."""
         gate_s = self._budget.gate_s()
         if self._queue and (gate_s > 0 or self._stopping):
-            reason = "stopping" if self._stopping else self._problems.app or "the gate is closed"
+            reason = "stopping" if self._stopping else self._health.problem or "the gate is closed"
             waiting, self._queue = self._queue, deque()
             self._answer_all(waiting, NotApplied(gate_s, reason))
         while self._queue and len(self._tasks) < IN_FLIGHT:
-            count = min(self._batch_size, len(self._queue))
+            count = min(self._health.batch_size, len(self._queue))
             self._dispatch([self._queue.popleft() for _ in range(count)])
 
     def _dispatch(self, claims: Sequence[_Claim]) -> None:
@@ -231,8 +225,8 @@ class Writer:
             case NotSent():
                 self._not_sent(claims, result.error)
             case NoAnswer():
-                self._lose(claims)
-                self._fail(result.error.sentence)
+                self._health.note_lost(len(claims))
+                self._health.note_failure(result.error.sentence)
                 self._answer_all(claims, Unknown(result.error.sentence))
             case Reply():
                 await self._read(claims, result)
@@ -269,21 +263,18 @@ class Writer:
             await self._halve(claims)
         else:
             if isinstance(envelope, NotApplied):
-                self._fail(envelope.reason)
+                self._health.note_failure(envelope.reason)
             if isinstance(envelope, Unknown):
-                self._lose(claims)
-                self._fail(envelope.reason)
+                self._health.note_lost(len(claims))
+                self._health.note_failure(envelope.reason)
                 after_s = batch.retry_after_s(reply.headers)
                 self._budget.pause(after_s or 0.0)
             self._apply(claims, [envelope] * len(claims), reply.token)
 
-    def _lose(self, claims: Sequence[_Claim]) -> None:
-        self._batch_size = max(1, min(self._batch_size, len(claims)) // 2)
-
     def _read_members(self, claims: Sequence[_Claim], members: dict[str, batch.Member], token: str) -> None:
         readings: list[Reading] = []
         kept: list[_Claim] = []
-        self._batch_size = min(batch.MEMBERS, self._batch_size * 2)
+        self._health.note_answered()
         missing = batch.Member(500, {}, None)
         for number, claim in enumerate(claims):
             member = members.get(str(number), missing)
@@ -299,15 +290,15 @@ class Writer:
             readings.append(reading)
             kept.append(claim)
         if readings and all(isinstance(reading, Unknown) for reading in readings):
-            self._fail("Graph answers no request of a batch")
+            self._health.note_failure("Graph answers no request of a batch")
         elif not any(isinstance(reading, Throttled | Unauthorized) for reading in readings):
-            self._recover()
+            self._health.note_success()
         self._apply(kept, readings, token)
 
     def _apply(self, claims: Sequence[_Claim], readings: Sequence[Reading], token: str) -> None:
         """What follows from each reading; a refused token or quota concerns everybody, once."""
         throttled = [reading.after_s for reading in readings if isinstance(reading, Throttled)]
-        gate_s = self._throttle(throttled) if throttled else 0.0
+        gate_s = self._health.note_throttled(throttled) if throttled else 0.0
         if any(isinstance(reading, Unauthorized) for reading in readings):
             self._tokens.forget(token)
         now = self._now()
@@ -322,27 +313,19 @@ class Writer:
                 case _:
                     self._answer(claim, reading, now)
 
-    def _throttle(self, afters: Iterable[float | None]) -> float:
-        seconds = [after_s for after_s in afters if after_s is not None]
-        gate_s = self._budget.close_gate(max(seconds) if seconds else None)
-        self.counters.throttled += 1
-        self._problems.app = f"Graph throttles the app: nothing is sent for {gate_s:.0f} s"
-        _log.warning("throttled by graph", graph=self._settings.name, gate_s=round(gate_s, 1))
-        return gate_s
-
     def _answer_unauthorized(self, claim: _Claim, now: datetime) -> None:
         """Once more with a fresh token; a fresh one refused is a problem of the app."""
         if not claim.asked_again and not self._stopping:
             claim.asked_again = True
             self._queue.append(claim)
             return
-        self._problems.app = f"Graph does not accept the token of graph '{self._settings.name}'"
+        self._health.problem = f"Graph does not accept the token of graph '{self._settings.name}'"
         self._budget.pause(2.0)
-        self._answer(claim, NotApplied(2.0, self._problems.app), now)
+        self._answer(claim, NotApplied(2.0, self._health.problem), now)
 
     def _answer_list_refused(self, claim: _Claim, refused: ListRefused, now: datetime) -> None:
         problem = f"Graph answered {refused.status} {refused.code} for the list: {refused.sentence}"
-        self._problems.lists[claim.progress.command.list_id] = problem
+        self._health.lists[claim.progress.command.list_id] = problem
         self._answer(claim, NotApplied(refused.after_s, problem), now)
 
     def _answer_all(self, claims: Iterable[_Claim], answer: Answer) -> None:
@@ -354,9 +337,9 @@ class Writer:
         """What follows: the next command of the row, or its end."""
         list_id = claim.progress.command.list_id
         if isinstance(answer, Written | Deleted):
-            self.counters.writes += 1
-        if self._problems.lists and not isinstance(answer, NotApplied | Unknown):
-            self._problems.lists.pop(list_id, None)
+            self._counters.writes += 1
+        if self._health.lists and not isinstance(answer, NotApplied | Unknown):
+            self._health.lists.pop(list_id, None)
         try:
             following = decide.after(claim.progress, answer, claim.rules, now)
         except Exception as error:
@@ -394,46 +377,23 @@ class Writer:
         beyond = 0.0
         for claim in claims:
             cost = pacing.cost_of(claim.progress.command)
-            self.counters.ru_used += cost
+            self._counters.ru_used += cost
             claim.paid_ru -= cost
             if claim.paid_ru < 0:
                 beyond -= claim.paid_ru
                 claim.paid_ru = 0
-        self.counters.requests += 1
+        self._counters.requests += 1
         self._budget.charge(beyond)
 
     def _not_sent(self, claims: Sequence[_Claim], error: RowtideError) -> None:
         """Nothing reached Graph: the quota is given back, everybody waits a moment."""
         for claim in claims:
             cost = pacing.cost_of(claim.progress.command)
-            self.counters.ru_used -= cost
+            self._counters.ru_used -= cost
             claim.paid_ru += cost
-        self._failures = max(self._failures, 1)
-        least_s = 2.0 if isinstance(error, IdentityRefused) else 0.0
-        pause_s = self._fail(error.sentence, least_s)
+        least_s = 2.0 if isinstance(error, IdentityRefused) else 0.2
+        pause_s = self._health.note_failure(error.sentence, least_s)
         self._answer_all(claims, NotApplied(pause_s, error.sentence))
-
-    def _fail(self, sentence: str, least_s: float = 0.0) -> float:
-        """Notes a failure; from the second in a row on everybody waits, longer each time. Seconds to wait."""
-        self._failures += 1
-        self.counters.failures += 1
-        if self._problems.app != sentence:
-            _log.warning("graph fails", graph=self._settings.name, problem=sentence)
-        self._problems.app = sentence
-        if self._failures < 2:
-            return 0.2
-        pause_s = max(least_s, min(0.1 * 2.0 ** min(self._failures, 10), 15.0)) * self._jitter.uniform(0.75, 1.25)
-        self._budget.pause(pause_s)
-        return pause_s
-
-    def _recover(self) -> None:
-        if self._budget.gate_s() > 0:
-            return  # an answer to what was sent before the gate closed
-        if self._problems.app is not None:
-            _log.info("graph answers again", graph=self._settings.name)
-        self._failures = 0
-        self._problems.app = None
-        self._budget.note_success()
 
     def _note_remaining(self, remaining: float | None) -> None:
         if remaining is not None:

@@ -1,0 +1,75 @@
+"""How the writer's conversation with Graph is going: throttled, failing, or well.
+
+In: what came of batches. Out: the gate of the budget, the size of the next batch, one sentence why nothing moves.
+Called by connectors.graph.writer, on its thread. Rules: a 429 closes the gate for the whole app; from the second
+failure in a row on everybody waits, longer each time; after a lost batch the next ones are half as large, since one
+member may have been enough to lose it.
+"""
+
+import random
+from collections.abc import Iterable
+
+import structlog
+
+from connectors.graph.batch import MEMBERS
+from connectors.graph.budget import Budget
+
+_FIRST_S, _MOST_S = 0.2, 15.0
+
+_log = structlog.get_logger()
+
+
+class Health:
+    """Of one app in one tenant; ``lists``: why single lists do not move, by list id."""
+
+    def __init__(self, name: str, budget: Budget) -> None:
+        self._name = name
+        self._budget = budget
+        self._jitter = random.Random(name)  # noqa: S311  spreads retries, guards nothing
+        self._in_a_row = 0
+        self.problem: str | None = None
+        self.lists: dict[str, str] = {}
+        self.batch_size = MEMBERS
+        self.failures = 0
+        self.throttled = 0
+
+    def note_throttled(self, afters: Iterable[float | None]) -> float:
+        """Closes the gate for the longest of these (None: Graph did not say). Seconds until it opens."""
+        seconds = [after_s for after_s in afters if after_s is not None]
+        gate_s = self._budget.close_gate(max(seconds) if seconds else None)
+        self.throttled += 1
+        self.problem = f"Graph throttles the app: nothing is sent for {gate_s:.0f} s"
+        _log.warning("throttled by graph", graph=self._name, gate_s=round(gate_s, 1))
+        return gate_s
+
+    def note_failure(self, sentence: str, least_s: float = 0.0) -> float:
+        """Nothing of a batch was answered. Seconds to wait; ``least_s``: a wait even for the first."""
+        self._in_a_row += 1
+        self.failures += 1
+        if self.problem != sentence:
+            _log.warning("graph fails", graph=self._name, problem=sentence)
+        self.problem = sentence
+        if self._in_a_row < 2 and not least_s:
+            return _FIRST_S
+        pause_s = max(least_s, min(_FIRST_S * 2.0 ** min(self._in_a_row - 1, 10), _MOST_S))
+        pause_s *= self._jitter.uniform(0.75, 1.25)
+        self._budget.pause(pause_s)
+        return pause_s
+
+    def note_lost(self, members: int) -> None:
+        """A batch of so many was lost as a whole."""
+        self.batch_size = max(1, min(self.batch_size, members) // 2)
+
+    def note_answered(self) -> None:
+        """A batch was answered, whatever its members say."""
+        self.batch_size = min(MEMBERS, self.batch_size * 2)
+
+    def note_success(self) -> None:
+        """A batch was answered, and not by refusals only."""
+        if self._budget.gate_s() > 0:
+            return  # an answer to what was sent before the gate closed
+        if self.problem is not None:
+            _log.info("graph answers again", graph=self._name)
+        self._in_a_row = 0
+        self.problem = None
+        self._budget.note_success()
