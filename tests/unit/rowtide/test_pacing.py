@@ -1,0 +1,47 @@
+"""The bucket against a server's fixed windows."""
+
+import pytest
+
+from rowtide.commands import CreateItem, DeleteItem, LookAtItem, LookForKey
+from rowtide.pacing import Bucket, cost_of, tier_of
+
+
+def test_tiers() -> None:
+    assert [tier_of(n).ru_per_minute for n in (1, 1000, 1001, 15_000, 50_000, 50_001)] == [
+        1250, 1250, 2500, 3750, 5000, 6250,
+    ]  # fmt: skip
+
+
+def test_costs() -> None:
+    commands = (CreateItem("l", {}), DeleteItem("l", "1", "e"), LookAtItem("l", "1"), LookForKey("l"))
+    assert [cost_of(command) for command in commands] == [2, 2, 1, 2]
+
+
+@pytest.mark.parametrize(("limit", "window_s"), [(1250.0, 60.0), (125.0, 6.0), (62.5, 3.0), (6250.0, 60.0)])
+@pytest.mark.parametrize("offset_s", [0.0, 1.3, 2.9])
+def test_saturated_windows_use_the_share_and_never_the_limit(limit: float, window_s: float, offset_s: float) -> None:
+    bucket = Bucket.of(limit, window_s, 0.8, offset_s)
+    now, used = offset_s, {}
+    while now < offset_s + 6 * window_s:
+        taken = bucket.take(40, now)
+        used[int(now // window_s)] = used.get(int(now // window_s), 0.0) + taken
+        now += 0.05
+    whole = [used[index] for index in sorted(used)[1:-1]]
+    assert all(units <= limit for units in used.values())
+    assert min(whole) >= 0.95 * 0.8 * limit
+
+
+def test_idle_time_is_not_saved_up() -> None:
+    bucket = Bucket.of(1250.0, 60.0, 0.8, 0.0)
+    assert bucket.take(5000, 3600.0) <= 250
+
+
+def test_waits_for_what_was_charged_beyond() -> None:
+    bucket = Bucket.of(600.0, 60.0, 0.5, 0.0)
+    bucket.take(bucket.burst, 0.0)
+    bucket.charge(10, 0.0)
+    assert bucket.wait_s(2, 0.0) == pytest.approx(12 / 5)
+    bucket.refund(12)
+    assert bucket.wait_s(2, 0.0) == 0.0
+    bucket.cap(0.0)
+    assert bucket.take(2, 0.0) == 0
