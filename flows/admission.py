@@ -35,17 +35,21 @@ class Admission:
 
     def admit(self, link: Link, syncs: Sequence[str]) -> list[str]:
         """The syncs whose waiting deletions are few, or approved; the others are paused with the reason."""
-        waiting = link.run(lambda connection: outbox.waiting_deletes(connection, syncs))
+        judged = [sync for sync in syncs if not self._approved(sync)]
+        waiting = link.run(lambda connection: outbox.waiting_deletes(connection, judged)) if judged else {}
         return [sync for sync in syncs if not waiting.get(sync) or self._may(link, sync, waiting[sync])]
+
+    def _approved(self, sync: str) -> bool:
+        state = self._states().get(sync)
+        until = None if state is None else state.deletes_approved_until
+        return until is not None and datetime.now(UTC) < until
 
     def _may(self, link: Link, sync: str, deletes: int) -> bool:
         compiled = self._compiled_of(sync)
         if compiled.deletes != "propagate" or deletes < breaker.FEW:
             return True
         pairs = link.run(lambda connection: self._live_pairs(connection, sync))
-        state = self._states().get(sync)
-        approved_until = state.deletes_approved_until if state is not None else None
-        tripped = breaker.judge_deletes(sync, deletes, pairs, compiled.breaker, approved_until, datetime.now(UTC))
+        tripped = breaker.judge_deletes(sync, deletes, pairs, compiled.breaker, None, datetime.now(UTC))
         if tripped is None:
             return True
         log.warning("sync paused", sync=sync, code=tripped.code, problem=tripped.sentence)
