@@ -93,15 +93,17 @@ def test_apply_while_graph_does_not_answer_changes_nothing(desk: Desk, simulator
 def test_doctor_before_and_after(desk: Desk, simulator: Simulator) -> None:
     before = desk.type("doctor", "--json")
     assert before.code == 3
-    levels = {(check["part"], check["name"]): check["level"] for check in before.json["checks"]}
-    assert levels["state", "schema"] == "failure"
-    assert levels["source erp", "publication"] == "failure"
-    assert levels["graph contoso", "token"] == "ok"
-    assert levels["graph contoso", "lists"] == "warning"
+    found = {(check["part"], check["name"], check["level"]) for check in before.json["checks"]}
+    assert found >= {
+        ("state", "schema", "failure"),
+        ("source erp", "publication", "failure"),
+        ("graph contoso", "token", "ok"),
+        ("graph contoso", "lists", "warning"),
+    }
     desk.type("apply", "--yes", "--upgrade")
     after = desk.type("doctor", "--json")
     checks = after.json["checks"]
-    assert not [check for check in checks if check["level"] == "failure" and "fsync" not in check["sentence"]]
+    assert not [check for check in checks if check["level"] == "failure"]
     assert ("graph contoso", "lists", "ok") in {(check["part"], check["name"], check["level"]) for check in checks}
 
 
