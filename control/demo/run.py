@@ -88,7 +88,8 @@ class _Story:
             self._say_summary()
         finally:
             self._interrupts.patience = sys.maxsize
-            self._show(Figures("ending"))
+            if self._view.live:
+                self._show(Figures("ending"))
             if self._meter is not None:
                 self._meter.close()
             self._stage.end()
