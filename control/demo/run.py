@@ -5,8 +5,10 @@ not (or a part failed), 130 ended before that could be told. Called by control.d
 processes are ended first and the directory is removed last; what a SIGKILL leaves, the next demo clears.
 """
 
+import random
 import sys
 import time
+from dataclasses import replace
 
 import psycopg
 
@@ -22,11 +24,12 @@ from control.demo.stage import Stage
 from control.demo.summary import FirstLoad, Summary
 from control.demo.verdict import Verdict, settle
 from control.demo.view import Figures, View
-from control.demo.workload import Tally, Workload
+from control.demo.workload import Tally, Workload, reprice
 from rowtide.errors import RowtideError
 
 ENDED_EARLY = 130
 _LOOK_S = 0.25
+_BULK_ARTICLES = 18
 _STANDSTILL_S = 90.0
 _BEAT_S = 1.2  # the flow adds up its counts each second
 
@@ -89,7 +92,7 @@ class _Story:
         finally:
             self._interrupts.patience = sys.maxsize
             if self._view.live:
-                self._show(Figures("ending"))
+                self._show(replace(self._figures, phase="ending", share=1.0))
             if self._meter is not None:
                 self._meter.close()
             self._stage.end()
@@ -159,17 +162,26 @@ class _Story:
         workload = Workload(self._stage.source_dsn, self._options.seed, self._options.rate)
         self._tally = workload.tally
         workload.start()
-        began, seconds = time.monotonic(), self._options.seconds
+        began, seconds, bulk = time.monotonic(), self._options.seconds, False
         try:
             while (passed := time.monotonic() - began) < seconds and not self._interrupts.asked:
                 if workload.problem is not None:
                     break
+                if passed > seconds / 2 and not bulk:
+                    bulk = True
+                    workload.ask_for(self.bulk_reprice)
                 self._look("live workload", passed / seconds)
                 self._wait(min(_LOOK_S, seconds - passed))
         finally:
             _stop(workload)
         if self._interrupts.asked:
             self._view.note("the shop closes; comparing (Ctrl-C again ends at once)")
+
+    def bulk_reprice(self, connection: psycopg.Connection, rng: random.Random) -> int:
+        """The bulk statement at half-time."""
+        changed = reprice(connection, rng, _BULK_ARTICLES)
+        self._view.note(f"bulk: one statement gave {changed:,} order lines new prices; small changes overtake them")
+        return changed
 
     def _compare(self) -> None:
         """Wait until what was committed has arrived, and compare."""

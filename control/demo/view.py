@@ -120,8 +120,9 @@ def line(figures: Figures) -> str:
 
 def picture(figures: Figures) -> RenderableType:
     """The figures as a panel."""
+    parts = [Text(), _numbers(figures), Text(), _syncs(figures), *_acts(figures)] if figures.syncs else []
     return Panel(
-        Group(_bar(figures), Text(), _numbers(figures), Text(), _syncs(figures), *_acts(figures)),
+        Group(_bar(figures), *parts),
         title="Rowtide: PostgreSQL -> SharePoint lists",
         subtitle="Ctrl-C ends",
         width=86,
@@ -130,9 +131,9 @@ def picture(figures: Figures) -> RenderableType:
 
 def _bar(figures: Figures) -> RenderableType:
     row = Table.grid(padding=(0, 2))
-    row.add_column(width=34)
+    row.add_column(width=44)
     row.add_column()
-    bar = ProgressBar(total=1.0, completed=min(1.0, figures.share), width=44)
+    bar = ProgressBar(total=1.0, completed=min(1.0, figures.share), width=34)
     row.add_row(Text(figures.phase, style="bold"), bar)
     return row
 

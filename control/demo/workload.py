@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any, LiteralString
 
 import psycopg
@@ -282,7 +283,10 @@ class Tally:
 
 
 class Workload:
-    """``writers`` threads that together commit ``rate`` transactions a second until `stop` or for some seconds."""
+    """``writers`` threads that together commit ``rate`` transactions a second until `stop` or for some seconds.
+
+    Every act of ``mix`` comes once at the beginning (but for the bulk ones), then by weight.
+    """
 
     def __init__(
         self, dsn: str, seed: int, rate: float = 20.0, writers: int = 2, mix: Sequence[tuple[int, Act]] = MIX
@@ -293,10 +297,18 @@ class Workload:
         self._mix = mix
         self._pause_s = writers / rate
         self._stop = threading.Event()
+        self._next: SimpleQueue[Act] = SimpleQueue()
+        for _, act in mix:
+            if act is not reprice:
+                self._next.put(act)
         self._threads = [
             threading.Thread(target=self._write, args=(random.Random(f"{seed}:{number}"),), name=f"writer-{number}")
             for number in range(writers)
         ]
+
+    def ask_for(self, act: Act) -> None:
+        """Have this done next, by whichever writer is free first."""
+        self._next.put(act)
 
     def start(self) -> None:
         """Begin writing."""
@@ -322,7 +334,12 @@ class Workload:
                 while not self._stop.wait(max(0.0, due - time.monotonic())):
                     # A Poisson stream that falls behind does not try to catch up more than a second.
                     due = max(due + rng.expovariate(1 / self._pause_s), time.monotonic() - 1.0)
-                    self._act(connection, rng, rng.choices(acts, weights)[0])
+                    drawn = rng.choices(acts, weights)[0]
+                    try:
+                        drawn = self._next.get_nowait()
+                    except Empty:
+                        pass
+                    self._act(connection, rng, drawn)
         except psycopg.Error as error:
             self.problem = error
 

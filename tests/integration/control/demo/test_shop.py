@@ -1,6 +1,7 @@
 """The demo's shop and its transactions on a real server."""
 
 import random
+import threading
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -84,6 +85,21 @@ def test_the_same_seed_commits_the_same_rows(new_database: Callable[[str], str])
 def test_writers_share_the_rate_and_survive_each_other(shop: psycopg.Connection, database: str) -> None:
     tally = workload.run(database, 2, seconds=1.0, rate=100, writers=4)
     assert 40 < tally.transactions + tally.retried < 180
+
+
+def test_a_workload_does_every_act_and_what_it_is_asked_for(shop: psycopg.Connection, database: str) -> None:
+    busy = workload.Workload(database, 2, rate=200, writers=1)
+    asked = threading.Event()
+
+    def ask(connection: psycopg.Connection, rng: random.Random) -> int:
+        asked.set()
+        return workload.reprice(connection, rng)
+
+    busy.ask_for(ask)
+    busy.start()
+    assert asked.wait(20)
+    done = busy.stop().acts
+    assert {act.__name__ for _, act in workload.MIX} - {"reprice"} <= set(done)
 
 
 def test_a_writer_that_lost_its_server_says_so(new_database: Callable[[str], str]) -> None:
