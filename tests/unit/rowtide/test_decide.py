@@ -300,6 +300,33 @@ def test_an_uncertain_delete_that_happened() -> None:
     assert settled.pair.leftovers == (Leftover("A", None, NOW),)
 
 
+def test_an_item_gone_under_an_uncertain_row_may_have_been_posted_anew() -> None:
+    """The earlier claim met the 404 as well, and its POST got lost."""
+    uncertain = desired(sent=(sent(age_s=10),))
+    commands, plan = run(Work(uncertain, pair()), Missing(), Found(()))
+    assert commands == [LookAtItem("A", "11"), LookForKey("A")]
+    assert isinstance(plan, Release)
+    assert not plan.unknown
+
+
+def test_a_leftover_that_is_wanted_again_may_still_be_deleted_late() -> None:
+    removal = Leftover("A", "11", NOW + timedelta(seconds=50), '"g,3"')
+    moved = pair(list_id="B", item_id="12", etag='"h,1"', leftovers=(removal,))
+    back = Work(desired(fields={"a": "1", "b": "x"}), moved)
+    refused = Rejected(400, "invalidRequest", "duplicate value", duplicate=True)
+    _, plan = run(back, refused, Found((item(3),)))
+    assert isinstance(plan, Release)
+    _, plan = run(back, refused, Found((item(3),)), now=NOW + timedelta(seconds=51))
+    assert ended(plan).pair.item_id == "11"
+
+
+def test_an_uncertain_claim_dates_the_leftovers_it_may_have_removed() -> None:
+    moved = pair(list_id="B", item_id="12", leftovers=(Leftover("A", "11", None, '"g,3"'),))
+    work = Work(desired(list_id="B", sent=(sent(list_id="B", age_s=10),)), moved)
+    _, plan = run(work, Found((item(3, "12", a="2"),)))
+    assert ended(plan).pair.leftovers == (Leftover("A", "11", NOW + timedelta(seconds=90), '"g,3"'),)
+
+
 # --- 412, foreign edits, items gone -------------------------------------------------------------------------------
 
 
