@@ -105,12 +105,11 @@ def _answer(world: World, members: list[Member]) -> gate.Served:
 
 def _to_response(member_id: str, reply: Reply) -> JsonObject:
     headers = dict(reply.headers)
-    out: JsonObject = {"id": member_id, "status": reply.status, "headers": headers}
     if reply.body is not None:
         headers["Content-Type"] = "application/json"
         headers.setdefault("Cache-Control", "no-store")
-        out["body"] = reply.body
-    return out
+    # Nothing to say is `"body": null` (contrib batching, the example's 204).
+    return {"id": member_id, "status": reply.status, "headers": headers, "body": reply.body}
 
 
 def _read(outer: Call) -> list[Member]:
