@@ -4,6 +4,8 @@ In: addresses, a `Tally`. Out: `Figures` since the last `mark`. Called by contro
 wire (writes, resource units, refusals) is the simulator's count, not ours; everything else is what `status` shows.
 """
 
+import statistics
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -66,6 +68,7 @@ class Meter:
         self._link = Link(state_dsn, "rowtide demo")
         self._stats = f"{control_url}/stats?keys=0"
         self._mark = Counts()
+        self._coalesced: deque[int] = deque(maxlen=9)
 
     def close(self) -> None:
         """Let go of the state database."""
@@ -74,6 +77,7 @@ class Meter:
     def mark(self) -> None:
         """Count from here."""
         self._mark = self.read().counts
+        self._coalesced.clear()
 
     def read(self) -> Reading:
         """Look now."""
@@ -95,8 +99,7 @@ class Meter:
             in_flight=sum(one.in_flight for one in waits),
             parked=parked,
             writes=now.writes - then.writes,
-            # Every change either waits, was delivered, or was overtaken by a newer one of its row.
-            coalesced=max(0, changes - delivered - reading.waiting - parked),
+            coalesced=self._steady(changes - delivered - reading.waiting - parked, last=not reading.waiting),
             suppressed=suppressed,
             p50_ms=progress.percentile_ms(latency, 0.50),
             p95_ms=progress.percentile_ms(latency, 0.95),
@@ -107,6 +110,14 @@ class Meter:
             acts=dict(tally.acts),
             syncs={name: _sync(reading, then, name) for name in reading.seen.catalog.syncs},
         )
+
+    def _steady(self, coalesced: int, last: bool) -> int:
+        """Every change waits, was delivered, or was overtaken: a difference of counts, some of which are a second old.
+
+        So while rows wait the middle of the last looks is told; when none does, the counts are right.
+        """
+        self._coalesced.append(max(0, coalesced))
+        return self._coalesced[-1] if last else int(statistics.median(self._coalesced))
 
 
 def _counts(seen: Seen, stats: Any) -> Counts:

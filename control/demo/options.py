@@ -23,6 +23,6 @@ class Options:
     keep: bool = False
     json: bool = False
     seed: int = 1
-    rate: float = 12.0
+    rate: float = 10.0
     tier: str = "max"
     directory: Path | None = None

@@ -29,7 +29,7 @@ from rowtide.errors import RowtideError
 
 ENDED_EARLY = 130
 _LOOK_S = 0.25
-_BULK_ARTICLES = 18
+_BULK_ARTICLES = 24
 _STANDSTILL_S = 90.0
 _BEAT_S = 1.2  # the flow adds up its counts each second
 

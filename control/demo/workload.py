@@ -227,7 +227,7 @@ def change_mind(connection: psycopg.Connection, rng: random.Random) -> int:
 # --- bulk ---------------------------------------------------------------------------------------------------------
 
 
-def reprice(connection: psycopg.Connection, rng: random.Random, articles: int = 12) -> int:
+def reprice(connection: psycopg.Connection, rng: random.Random, articles: int = 4) -> int:
     """The bulk statement: new prices for a range of articles, in all lines that have one, in one transaction."""
     first = rng.randint(1, 120)
     return _changed(
