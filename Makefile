@@ -6,6 +6,8 @@ PY_CANDIDATES := $(PYTHON) python3.12 python3.11 python3
 STAMP := $(VENV)/.stamp
 export UV_PYTHON_DOWNLOADS := never
 export XDG_RUNTIME_DIR ?= /tmp
+# Without byte code every process compiles its imports anew, msgraph's thousands of modules too.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 
@@ -21,7 +23,7 @@ $(STAMP): requirements/uv.txt requirements/build.txt requirements/dev.txt pyproj
 	if [ -z "$$found" ]; then echo "Rowtide needs Python 3.11 or 3.12 with venv; name one with: make PYTHON=/path/to/python3.12" >&2; exit 2; fi; \
 	[ -x $(BIN)/python ] || $$found -m venv $(VENV); \
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	$(BIN)/uv pip sync -q --python $(BIN)/python requirements/dev.txt requirements/uv.txt requirements/build.txt
+	$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python requirements/dev.txt requirements/uv.txt requirements/build.txt
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -14,16 +14,17 @@ import pytest
 
 from tests.conftest import reachable_directory
 from tests.e2e.stack import SECRET, TABLE, Stack
+from tests.recording import simulator_module
 
 CLIENT = "1b2c3d4e-0000-4000-8000-000000000001"
 
 
 class Simulator:
-    """A running ``graphsim`` and its control side."""
+    """A running ``graphsim`` and its control side; in a test run the recorder of `tests/recording` is before it."""
 
     def __init__(self, directory: Path, *options: str, port: int = 0, auth_port: int = 0) -> None:
         self.directory = directory
-        command = [sys.executable, "-m", "graphsim", "--port", str(port), "--auth-port", str(auth_port)]
+        command = [sys.executable, "-m", simulator_module(), "--port", str(port), "--auth-port", str(auth_port)]
         command += ["--ca-out", str(directory / "ca.pem"), "--site", "contoso.sharepoint.com:/sites/ops"]
         command += ["--client", f"{CLIENT}=env:SIMULATOR_SECRET", "--die-with-parent", *options]
         self.process = subprocess.Popen(
@@ -77,6 +78,8 @@ class Simulator:
         self.process.kill()
         self.process.wait(10)
         assert self.process.stdout is not None
+        # With the recorder before it, the end of stdout is the end of both.
+        self.process.stdout.read()
         self.process.stdout.close()
 
 

@@ -207,8 +207,8 @@ def name(connection: Connection, rng: random.Random, rows: int) -> Changed:
     """Keys that SharePoint's comparison would take for equal."""
     code = rng.choice(CODES)
     if rng.random() < 0.3:
-        connection.execute("DELETE FROM names WHERE code = %s", [code])
-        return [("names", code, None)]
+        gone = connection.execute("DELETE FROM names WHERE code = %s", [code]).rowcount
+        return [("names", code, None)] if gone else []
     row = connection.execute(
         "INSERT INTO names VALUES (%s, nextval('tick'), %s) ON CONFLICT (code) DO UPDATE SET seq = excluded.seq,"
         " body = excluded.body RETURNING seq",
