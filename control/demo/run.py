@@ -140,7 +140,7 @@ class _Story:
                 raise ChildFailed("demo_standstill", f"The first load stands still. {why}")
             self._wait(_LOOK_S)
         seconds = time.monotonic() - began
-        self._first_load = FirstLoad(figures.delivered or figures.writes, seconds, figures.writes)
+        self._first_load = FirstLoad(figures.writes, seconds)
         tier = self._options.tier
         self._view.note(
             f"first load: {figures.writes:,} items in {seconds:.1f} s, the simulator's quota being off; "

@@ -23,9 +23,8 @@ SHOWN = 20
 class FirstLoad:
     """How the rows that were there already got into the lists."""
 
-    rows: int
-    seconds: float
     writes: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +66,7 @@ class Summary:
             "rows": None if verdict is None else verdict.rows,
             "items": None if verdict is None else verdict.items,
             "difference_kinds": {} if verdict is None else verdict.by_kind(),
-            "first_load": None
-            if load is None
-            else {"rows": load.rows, "seconds": round(load.seconds, 1), "writes": load.writes},
+            "first_load": None if load is None else {"writes": load.writes, "seconds": round(load.seconds, 1)},
             "seconds": self.options.seconds,
             "seed": self.options.seed,
             "rate": self.options.rate,
