@@ -1,4 +1,4 @@
-"""Fixtures of the whole suite: a real PostgreSQL per worker, fresh databases on it."""
+"""Fixtures of the whole suite: a real PostgreSQL per worker, fresh databases on it; the recording of answers."""
 
 import itertools
 import os
@@ -11,8 +11,21 @@ import psycopg
 import pytest
 
 from control.demo.postgres import Cluster
+from tests.recording import session as recording_session
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    recording_session.begin(config)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    recording_session.judge(session)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    recording_session.report(terminalreporter, config)
 
 
 def reachable_directory(prefix: str) -> Path:

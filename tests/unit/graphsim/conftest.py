@@ -7,7 +7,6 @@ Called by the tests of this folder. Rule: every answer is held against the JSON 
 import asyncio
 import json
 import os
-import re
 import ssl
 import subprocess
 import sys
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
-from jsonschema import Draft202012Validator
 
 from graphsim import batch, gate
 from graphsim.apps import App
@@ -27,48 +26,21 @@ from graphsim.clock import Clock
 from graphsim.sites import Site, make_site
 from graphsim.switches import Switches, apply_switches
 from graphsim.world import World
+from tests.recording import simulator_module, verdict
+from tests.recording.answers import PREFIX, parts_of, to_record
 
 BASE = "http://127.0.0.1:1/v1.0"
-_SCHEMA = json.loads(Path(__file__).with_name("lists_v1.0.schema.json").read_text(encoding="utf-8"))
-_SHAPES = [
-    (r"/lists/[^/]+/items/(microsoft\.graph\.)?delta", "listItem", True),
-    (r"/items(\?|$)", "listItem", True),
-    (r"/items/[^/]+/fields", "fieldValueSet", False),
-    (r"/items/[^/]+/versions(\?|$)", "listItemVersion", True),
-    (r"/items/[^/]+/versions/[^/]+(\?|$)", "listItemVersion", False),
-    (r"/items/[^/]+(\?|$)", "listItem", False),
-    (r"/columns(\?|$)", "columnDefinition", True),
-    (r"/columns/[^/]+$", "columnDefinition", False),
-    (r"/lists(\?|$)", "list", True),
-    (r"/lists/[^/]+(\?|$)", "list", False),
-    (r"/subscriptions(\?|$)", "subscription", True),
-    (r"/subscriptions/[^/]+$", "subscription", False),
-    (r"/addPassword$", "passwordCredential", False),
-    (r"/addKey$", "keyCredential", False),
-    (r"/sites\?", "site", True),
-    (r"/sites/[^/]+(:/[^:]*)?$", "site", False),
-]
 
 
-def check_shape(url: str, status: int, body: Any) -> None:
-    """AssertionError when an answer does not hold against the schema."""
-    if status == 204 or body is None:
-        assert body is None
-        return
-    name, many = _to_shape(url, status)
-    if name is None:
-        return
-    values = body["value"] if many and "value" in body else [body]
-    for value in values:
-        schema = {"$ref": f"#/$defs/{name}", "$defs": _SCHEMA["$defs"]}
-        problems = [error.message for error in Draft202012Validator(schema).iter_errors(value)]
-        assert not problems, (url, problems)
-
-
-def _to_shape(url: str, status: int) -> tuple[str | None, bool]:
-    if status >= 400:
-        return "odataError", False
-    return next(((name, many) for pattern, name, many in _SHAPES if re.search(pattern, url)), (None, False))
+def check_shape(method: str, url: str, status: int, body: Any) -> None:
+    """AssertionError when an answer is not such as Graph gives."""
+    sent = b"" if body is None else orjson.dumps(body)
+    problems = [
+        problem
+        for part in parts_of(method, PREFIX + url, b"", status, sent)
+        for problem in verdict.problems_of(to_record(part))
+    ]
+    assert not problems, (method, url, problems)
 
 
 class Desk:
@@ -90,7 +62,7 @@ class Desk:
         call = Call(method, path, segments, query, named, body, BASE, app or self.app)
         served = asyncio.run(gate.serve_with_faults(self.world, call))
         self.world.schema_busy.discard(served.reply.unlock or "")
-        check_shape(url.removeprefix(BASE), served.reply.status, served.reply.body)
+        check_shape(method, url.removeprefix(BASE), served.reply.status, served.reply.body)
         return served.reply
 
     def get(self, url: str, **headers: str) -> Any:
@@ -150,7 +122,7 @@ class Simulator:
         command = [
             sys.executable,
             "-m",
-            "graphsim",
+            simulator_module(),
             "--ca-out",
             str(ca),
             "--client",

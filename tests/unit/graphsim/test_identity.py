@@ -20,6 +20,7 @@ from graphsim.credentials import has_spread
 from graphsim.principals import Principal
 
 SCOPE = "https://graph.microsoft.com/.default"
+OLD_KEY = "0d3e5b1c-0000-4000-8000-00000000000a"
 
 
 def make_certificate() -> tuple[rsa.RSAPrivateKey, x509.Certificate]:
@@ -146,7 +147,7 @@ def test_an_expired_secret_has_its_own_number(simulators: Callable[..., Any]) ->
 def test_a_key_is_added_by_proof_of_an_older_one(desk: Any) -> None:
     key, certificate = make_certificate()
     der = certificate.public_bytes(serialization.Encoding.DER)
-    desk.app.keys.append(Key("old", der, "", 0, 4e9, 0))
+    desk.app.keys.append(Key(OLD_KEY, der, "", 0, 4e9, 0))
     other_key, other = make_certificate()
     claims = {
         "aud": "00000002-0000-0000-c000-000000000000",
@@ -169,7 +170,7 @@ def test_a_key_is_added_by_proof_of_an_older_one(desk: Any) -> None:
     added = desk.call("POST", url + "/addKey", {**body, "proof": proof})
     assert added.status == 200
     assert len(desk.get(url)["keyCredentials"]) == 2
-    removed = desk.call("POST", url + "/removeKey", {"keyId": "old", "proof": proof})
+    removed = desk.call("POST", url + "/removeKey", {"keyId": OLD_KEY, "proof": proof})
     assert removed.status == 204
     assert [k["keyId"] for k in desk.get(url)["keyCredentials"]] == [added.body["keyId"]]
 

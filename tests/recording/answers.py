@@ -1,0 +1,125 @@
+"""What makes two answers the same: endpoint, method, status, shape.
+
+In: one exchange (or a member of a batch, each with its own request). Out: `Part` values: the answer itself, and each
+element of a collection by itself. Called by `proxy`, which keeps the first of each key.
+Rules: a shape is the tree of keys and JSON types; the fields of a list item are open, so of them only the kinds of
+values count; an error's code is part of its shape.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+
+PREFIX = "/v1.0"
+# What the simulator sends when a fault rule of a test says `garbage`: the test's answer, not Graph's.
+TOLD_GARBAGE = b"<html><body>upstream said nothing useful"
+
+_SITE_BY_PATH = re.compile(r"^/sites/[^/:]+:(/[^:]*)?(:|$)")
+_FIRST_SITE = re.compile(r"^/sites/[^/]+")
+_APPLICATION = re.compile(r"^/applications(\(appId='[^']*'\)|/[^/]+)")
+_NAMED = [
+    (re.compile(rf"/{plural}/(?!delta\b|{{)[^/]+"), f"/{plural}/{{{one}}}")
+    for plural, one in (
+        ("lists", "list"),
+        ("items", "item"),
+        ("columns", "column"),
+        ("versions", "version"),
+        ("permissions", "permission"),
+        ("subscriptions", "subscription"),
+    )
+]
+_DELTA = re.compile(r"/items/(microsoft\.graph\.)?delta(\([^)]*\))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An answer or an element of one. `kind`: answer, element, text (no JSON where JSON is due)."""
+
+    kind: str
+    method: str
+    template: str
+    status: int
+    target: str
+    body: Any
+
+    def key(self) -> tuple[Any, ...]:
+        return (self.kind, self.method, self.template, self.status, _shape(self.body, self.template.endswith("fields")))
+
+
+def to_record(part: Part) -> dict[str, Any]:
+    """A part as it is kept and judged."""
+    return {name: getattr(part, name) for name in Part.__slots__}
+
+
+def to_template(target: str) -> str:
+    """The endpoint of a path below `/v1.0`, its names replaced: `/sites/{site}/lists/{list}/items`."""
+    path = unquote(target.partition("?")[0]).rstrip("/")
+    path = _SITE_BY_PATH.sub("/sites/{site}", path)
+    path = _FIRST_SITE.sub("/sites/{site}", path)
+    path = _APPLICATION.sub("/applications/{application}", path)
+    path = _DELTA.sub("/items/delta", path)
+    for pattern, named in _NAMED:
+        path = pattern.sub(named, path)
+    return path
+
+
+def parts_of(method: str, target: str, sent: bytes, status: int, body: bytes) -> Iterator[Part]:
+    """The parts of one exchange; nothing for what is not below `/v1.0`."""
+    if not target.startswith(PREFIX + "/") or (status < 300 and body.startswith(TOLD_GARBAGE)):
+        return
+    target = target.removeprefix(PREFIX)
+    try:
+        given = orjson.loads(body) if body else None
+    except orjson.JSONDecodeError:
+        text = body[:200].decode(errors="replace")
+        yield Part("text", method, to_template(target), status, target, text)
+        return
+    if target == "/$batch" and isinstance(given, dict) and isinstance(given.get("responses"), list):
+        yield from _of_batch(sent, status, given)
+    else:
+        yield from _of_answer(method, target, status, given)
+
+
+def _of_batch(sent: bytes, status: int, given: dict[str, Any]) -> Iterator[Part]:
+    bare = [{**member, "body": {}} if "body" in member else member for member in given["responses"]]
+    yield Part("answer", "POST", "/$batch", status, "/$batch", {**given, "responses": bare})
+    requests = {str(request["id"]).lower(): request for request in orjson.loads(sent)["requests"]}
+    for member in given["responses"]:
+        request = requests[member["id"].lower()]
+        url = str(request["url"])
+        target = url if url.startswith("/") else "/" + url
+        yield from _of_answer(request["method"].upper(), target, member["status"], member.get("body"))
+
+
+def _of_answer(method: str, target: str, status: int, given: Any) -> Iterator[Part]:
+    template = to_template(target)
+    if not isinstance(given, dict) or not isinstance(given.get("value"), list) or template.endswith("fields"):
+        yield Part("answer", method, template, status, target, given)
+        return
+    yield Part("answer", method, template, status, target, {**given, "value": []})
+    for element in given["value"]:
+        yield Part("element", method, template, status, target, element)
+
+
+def _shape(value: Any, is_fields: bool = False) -> Any:
+    if isinstance(value, dict):
+        if is_fields:
+            return frozenset(_field_shape(value, name, held) for name, held in value.items())
+        return frozenset(
+            (name, held) if name == "code" else (name, _shape(held, name == "fields")) for name, held in value.items()
+        )
+    if isinstance(value, list):
+        return frozenset(_shape(element) for element in value)
+    return type(value).__name__
+
+
+def _field_shape(fields: dict[str, Any], name: str, held: Any) -> Any:
+    """The kind of one field: its name counts only where it is Graph's own word."""
+    if isinstance(held, list):
+        return "many", name + "@odata.type" in fields, _shape(held)
+    shown = name if name == "id" else name.partition("@")[2] and "@"
+    return shown, _shape(held)
