@@ -74,6 +74,14 @@ class History(RuleBasedStateMachine):
         self.world.schema_busy.clear()
         return reply
 
+    def run_batch(self, client: int, members: list[dict[str, Any]], spent: int) -> list[dict[str, Any]]:
+        app = self.apps[client]
+        self.spent[app.client_id] += spent
+        outer = Call("POST", "/$batch", ["$batch"], {}, {}, {"requests": members}, BASE, app)
+        answers: list[dict[str, Any]] = asyncio.run(batch.run(self.world, outer)).reply.body["responses"]
+        assert len(answers) == len(members)
+        return answers
+
     def holder(self, key: str) -> str | None:
         return self.keys.get(key.strip().casefold())
 
@@ -89,6 +97,17 @@ class History(RuleBasedStateMachine):
             assert reply.body["id"] not in self.model | self.bin
             self.model[reply.body["id"]] = (reply.body["eTag"], amount)
             self.keys[key.strip().casefold()] = reply.body["id"]
+
+    @rule(client=st.integers(0, 1), count=st.integers(2, 8))
+    def create_many(self, client: int, count: int) -> None:
+        """A batch of items without a key, so that delta has several pages."""
+        members = [
+            {"id": str(n), "method": "POST", "url": self.address + "/items", "headers": JSON, "body": {"fields": {}}}
+            for n in range(count)
+        ]
+        for answer in self.run_batch(client, members, 2 * count):
+            if answer["status"] == 201:
+                self.model[answer["body"]["id"]] = (answer["body"]["eTag"], None)
 
     @rule(client=st.integers(0, 1), data=st.data(), amount=st.integers(0, 9))
     def patch(self, client: int, data: st.DataObject, amount: int) -> None:
@@ -152,10 +171,7 @@ class History(RuleBasedStateMachine):
             {"id": str(n), "method": "PATCH", "url": url, "headers": headers, "body": {"Amount": n}}
             for n in range(rivals)
         ]
-        app = self.apps[client]
-        self.spent[app.client_id] += 2 * rivals
-        outer = Call("POST", "/$batch", ["$batch"], {}, {}, {"requests": members}, BASE, app)
-        answers = asyncio.run(batch.run(self.world, outer)).reply.body["responses"]
+        answers = self.run_batch(client, members, 2 * rivals)
         won = [a for a in answers if a["status"] == 200]
         tried = [a for a in answers if a["status"] != 429]
         assert len(won) == min(1, len(tried))
@@ -172,12 +188,13 @@ class History(RuleBasedStateMachine):
         lst = next(iter(self.world.lists.values()))
         item = lst.row(item_id)
         assert item is not None
-        key = item.values()["Key"]
-        if self.holder(key) is not None:
+        key = item.values().get("Key")
+        if key is not None and self.holder(key) is not None:
             return
         lst.restore(item, self.world.person("Ann"), self.world.now())
         self.model[item_id] = (lst.etag(item), self.bin.pop(item_id))
-        self.keys[key.strip().casefold()] = item_id
+        if key is not None:
+            self.keys[key.strip().casefold()] = item_id
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 3.0]))
     def wait(self, seconds: float) -> None:
