@@ -96,8 +96,11 @@ class Reconciler:
             try:
                 worked = self._round()
                 self.problem = None
-            except RowtideError as error:
+            except Exception as error:
                 self._close()
+                if not isinstance(error, RowtideError):
+                    log.exception("reconcile met an unexpected error")
+                    error = RowtideError("reconcile_failed", f"the reconcile met an unexpected {type(error).__name__}")
                 if self.problem is None or self.problem.sentence != error.sentence:
                     log.warning("reconcile waits", code=error.code, problem=error.sentence)
                 self.problem = error
