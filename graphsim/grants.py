@@ -15,8 +15,8 @@ def dispatch(world: World, call: Call, scope: str, rest: list[str]) -> Reply:
     world.permissions.check(call.app, FULL, site_id, None if site_id else scope)
     if not rest:
         if call.method == "GET":
-            context = f"{call.base}/$metadata#permissions"
-            return Reply(200, {"@odata.context": context, "value": [_show(g) for g in world.permissions.of_scope(scope)]})
+            found = [_show(grant) for grant in world.permissions.of_scope(scope)]
+            return Reply(200, {"@odata.context": f"{call.base}/$metadata#permissions", "value": found})
         if call.method == "POST":
             return _grant(world, call, scope)
     elif len(rest) == 1:
