@@ -60,7 +60,13 @@ def _search_sites(world: World, call: Call) -> Reply:
 
 
 def _find_site(world: World, segments: list[str]) -> tuple[Site, list[str]]:
-    """`sites/{id}/...`, or `sites/{host}:/{path}` with `:/...` going on after the path."""
+    """`sites/{id}/...`, or `sites/{host}:/{path}` with `:/...` going on after the path.
+
+    msgraph-sdk encodes `by_site_id("host:/path")` as one segment (`host%3A%2Fpath`): it goes on without a colon.
+    """
+    host, colon, named = segments[1].partition(":/")
+    if colon:
+        return _by_path(world, host, named.removesuffix(":").split("/")), segments[2:]
     if not segments[1].endswith(":"):
         return world.find_site(segments[1]), segments[2:]
     path: list[str] = []

@@ -128,6 +128,8 @@ def _copy_selected(out: dict[str, Any], lst: SimList, everything: dict[str, Any]
     if column is not None and column.lookup_name and name == column.name:
         value = everything.get(column.lookup_name)
         if isinstance(value, list):
+            # Collections come with their type; which one these objects have is a guess.
+            out[name + "@odata.type"] = "Collection(microsoft.graph.Json)"
             out[name] = [{"LookupId": v, "LookupValue": label(column, v)} for v in value]
         elif value is not None:
             out[name] = label(column, int(value))

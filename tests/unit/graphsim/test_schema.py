@@ -13,6 +13,7 @@ def test_a_site_is_found_by_id_host_and_path(desk: Any) -> None:
     host, collection, web = site["id"].split(",")
     assert desk.get(f"/sites/{host}%2C{collection.upper()}%2C{web}")["id"] == site["id"]
     assert desk.get("/sites/contoso.sharepoint.com:/sites/ops:/lists")["value"] == []
+    assert desk.get("/sites/contoso.sharepoint.com%3A%2Fsites%2Fops/lists")["value"] == []
     assert desk.error("GET", "/sites/contoso.sharepoint.com:/sites/none")[:2] == (404, "itemNotFound")
     assert len(desk.get("/sites?search=ops")["value"]) == 1
 
