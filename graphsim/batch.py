@@ -146,7 +146,7 @@ def _read_member(outer: Call, entry: Any) -> Member:
     if not isinstance(method, str) or method.upper() not in _METHODS:
         raise _bad(f"The batch request {member_id} has no valid method")
     if not isinstance(url, str) or not url or url.startswith(("http:", "https:")):
-        raise _bad(f"The batch request {member_id} needs a url relative to the version")
+        raise _bad(f"The batch request {member_id} needs a url relative to the version: {url}")
     headers = _read_headers(entry.get("headers"), member_id)
     body = entry.get("body")
     if body is not None and "json" not in headers.get("content-type", "").lower():
