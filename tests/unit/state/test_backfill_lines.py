@@ -30,7 +30,12 @@ def read(line: str) -> list[str | None]:
     return values
 
 
-@given(texts, texts, texts, st.dictionaries(texts, texts | st.none() | st.floats(allow_nan=False, allow_infinity=False), max_size=3))
+@given(
+    texts,
+    texts,
+    texts,
+    st.dictionaries(texts, texts | st.none() | st.floats(allow_nan=False, allow_infinity=False), max_size=3),
+)
 def test_a_line_holds_its_row(key: str, target: str, list_id: str, fields: Fields) -> None:
     values = read(chunk_line(key, 3, target, list_id, fields))
     assert values[:4] == [key, "3", target, list_id]
