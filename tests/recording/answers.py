@@ -57,14 +57,14 @@ def to_record(part: Part) -> dict[str, Any]:
 
 def to_template(target: str) -> str:
     """The endpoint of a path below `/v1.0`, its names replaced: `/sites/{site}/lists/{list}/items`."""
-    path = unquote(target.partition("?")[0]).rstrip("/")
+    path = target.partition("?")[0].rstrip("/")
+    # Names first, as sent: an encoded slash belongs to its name.
     path = _SITE_BY_PATH.sub("/sites/{site}", path)
     path = _FIRST_SITE.sub("/sites/{site}", path)
-    path = _APPLICATION.sub("/applications/{application}", path)
-    path = _DELTA.sub("/items/delta", path)
     for pattern, named in _NAMED:
         path = pattern.sub(named, path)
-    return path
+    path = _APPLICATION.sub("/applications/{application}", unquote(path))
+    return _DELTA.sub("/items/delta", path)
 
 
 def parts_of(method: str, target: str, sent: bytes, status: int, body: bytes) -> Iterator[Part]:
