@@ -73,6 +73,12 @@ class Child:
         self.process.wait()
 
 
+def _environment() -> dict[str, str]:
+    """Ours, but the simulator, which is on this machine, is reached without the proxy that the environment may name."""
+    direct = {name: f"{os.environ.get(name, '')},127.0.0.1".lstrip(",") for name in ("NO_PROXY", "no_proxy")}
+    return {**os.environ, **direct, "PYTHONUNBUFFERED": "1"}
+
+
 class Children:
     """All child processes of one demo."""
 
@@ -90,7 +96,7 @@ class Children:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=_environment(),
             )
         child = Child(name, process, output, log)
         self._running.append(child)
