@@ -14,7 +14,6 @@ from control.demo.schema import SEGMENTS, STATUSES
 from control.template import Draft, FieldDraft, SyncDraft, definition_text
 
 SITE = "contoso.sharepoint.com:/sites/operations"
-SITE_HOST_AND_PATH = "contoso.sharepoint.com:/sites/operations"
 CLIENT_ID = "11111111-1111-4111-8111-111111111111"
 TENANT_ID = "22222222-2222-4222-8222-222222222222"
 QUOTA_SHARE = 0.8

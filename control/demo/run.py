@@ -25,7 +25,7 @@ from control.demo.summary import FirstLoad, Summary
 from control.demo.verdict import Verdict, settle
 from control.demo.view import Figures, View
 from control.demo.workload import Tally, Workload, reprice
-from rowtide.errors import RowtideError
+from rowtide.errors import RowtideError, UserError
 
 ENDED_EARLY = 130
 _LOOK_S = 0.25
@@ -36,6 +36,8 @@ _BEAT_S = 1.2  # the flow adds up its counts each second
 
 def demo(options: Options) -> int:
     """Run the demo; the exit code. To be called from the main thread, whose children the demo's processes are."""
+    if options.rate <= 0:
+        raise UserError("demo_rate", "--rate has to be above 0.")
     interrupts = Interrupts()
     with interrupts.installed():
         # With --json stdout is the document's alone; the view goes to stderr.
