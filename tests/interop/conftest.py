@@ -1,6 +1,7 @@
 """One simulator for other people's clients, and a token for those that want to be given one."""
 
 import asyncio
+import json
 import ssl
 import urllib.parse
 import urllib.request
@@ -36,8 +37,6 @@ def access_token(interop_simulator: Simulator) -> str:
     context = ssl.create_default_context(cafile=ready["ca_file"])
     url, data = f"{ready['authority']}/any/oauth2/v2.0/token", urllib.parse.urlencode(form).encode()
     with urllib.request.urlopen(url, data, 30, context=context) as answer:
-        import json
-
         token: str = json.load(answer)["access_token"]
     return token
 
