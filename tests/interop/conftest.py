@@ -24,10 +24,8 @@ def interop_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simu
     simulator.close()
 
 
-@pytest.fixture(scope="session")
-def access_token(interop_simulator: Simulator) -> str:
-    """A token of the simulator's app."""
-    ready = interop_simulator.ready
+def fetch_token(ready: dict[str, str]) -> str:
+    """A token of the simulator's app; ``ready`` is the simulator's ready line."""
     form = {
         "client_id": CLIENT,
         "client_secret": SECRET,
@@ -39,6 +37,12 @@ def access_token(interop_simulator: Simulator) -> str:
     with urllib.request.urlopen(url, data, 30, context=context) as answer:
         token: str = json.load(answer)["access_token"]
     return token
+
+
+@pytest.fixture(scope="session")
+def access_token(interop_simulator: Simulator) -> str:
+    """A token of the simulator's app."""
+    return fetch_token(interop_simulator.ready)
 
 
 @pytest.fixture(scope="session")
