@@ -27,14 +27,19 @@ class Admission:
     """`admit` filters the syncs of one claim."""
 
     def __init__(
-        self, compiled_of: Callable[[str], CompiledSync], states: Callable[[], Mapping[str, SyncState]]
+        self,
+        compiled_of: Callable[[str], CompiledSync],
+        states: Callable[[], Mapping[str, SyncState]],
+        examined: Callable[[str], bool],
     ) -> None:
         self._compiled_of = compiled_of
+        self._examined = examined
         self._states = states
         self._live: dict[str, tuple[float, int]] = {}
 
     def admit(self, link: Link, syncs: Sequence[str]) -> list[str]:
-        """The syncs whose waiting deletions are few, or approved; the others are paused with the reason."""
+        """The syncs whose lists are ours alone and whose waiting deletions are few, or approved; others are paused."""
+        syncs = [sync for sync in syncs if self._examined(sync)]
         judged = [sync for sync in syncs if not self._approved(sync)]
         waiting = link.run(lambda connection: outbox.waiting_deletes(connection, judged)) if judged else {}
         return [sync for sync in syncs if not waiting.get(sync) or self._may(link, sync, waiting[sync])]

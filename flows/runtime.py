@@ -23,12 +23,14 @@ from connectors import metrics
 from connectors.claimer import WRITE_RU, Claimer
 from connectors.graph.budget import Budget
 from connectors.graph.configured import settings_of
+from connectors.graph.settings import GraphSettings
 from connectors.graph.writer import Writer
 from connectors.outbox import Stopped, until_answered
 from connectors.postgres.reader import Reader
 from flows import assembly
 from flows.admission import Admission
 from flows.reconcile import Reconciler
+from flows.strangers import Strangers
 from flows.watcher import View, Watcher
 from rowtide import decide
 from rowtide.catalog import Catalog
@@ -37,7 +39,7 @@ from rowtide.definition import Definition
 from rowtide.errors import RowtideError, SyncError
 from rowtide.keys import lane_of
 from rowtide.mapping import CompiledSync
-from state import cursors, definitions, processes, progress
+from state import cursors, definitions, outbox, processes, progress
 from state import reconcile as reconciles
 from state.db import Link
 from state.outbox import StageCounts
@@ -85,18 +87,21 @@ class Runtime:
         self.readers: dict[str, Reader] = {}
         self.writers: dict[str, Writer] = {}
         self.budgets: dict[str, Budget] = {}
-        self._patience: dict[str, timedelta] = {}
+        self._settings: dict[str, GraphSettings] = {}
         if "capture" in roles:
             self.readers = {name: assembly.reader(self, name) for name in self._definition.postgres}
         if "deliver" in roles:
             for name in self._definition.graph:
                 settings = settings_of(self._definition, name)
-                self._patience[name] = settings.patience
+                self._settings[name] = settings
                 self.budgets[name] = Budget(settings)
                 self.writers[name] = Writer(
                     settings, self.budgets[name], rules_of=self.rules_of, site_of=self.site_of, now=self.now
                 )
-        self.admission = Admission(lambda sync: self.catalog.syncs[sync], lambda: self.view.states)
+        self._strangers = Strangers(lambda: self.view, self._settings, self._charge, self._pause)
+        self.admission = Admission(
+            lambda sync: self.catalog.syncs[sync], lambda: self.view.states, self._strangers.known
+        )
         self.claimer = Claimer(
             state_dsn,
             self.owner,
@@ -118,6 +123,7 @@ class Runtime:
         for writer in self.writers.values():
             writer.start()
         if "deliver" in self.roles:
+            self._strangers.start()
             self.claimer.start()
         if self.reconciler is not None:
             self.reconciler.start()
@@ -127,6 +133,7 @@ class Runtime:
         """End every thread; writes in flight get a second, what was never sent is handed back."""
         self.stop.set()
         if "deliver" in self.roles:
+            self._strangers.stop()
             self.claimer.stop()
         back: list[Outcome] = []
         for writer in self.writers.values():
@@ -140,13 +147,11 @@ class Runtime:
         self._watcher.stop()
 
     def _hand_back(self, outcomes: Sequence[Outcome]) -> None:
-        from state import outbox
-
-        if not outcomes:
-            return
+        """Give up what is left of our leases, and our place on the list of processes."""
         link = Link(self.state_dsn, "rowtide close")
         try:
             link.run(lambda connection: outbox.settle(connection, outcomes))
+            link.run(lambda connection: processes.leave(connection, self.process_id, self.roles))
         except RowtideError as error:
             log.warning("leases stay until they expire", code=error.code, rows=len(outcomes))
         finally:
@@ -209,6 +214,13 @@ class Runtime:
         """Name of the slot of a PostgreSQL."""
         return self._definition.slot(postgres)
 
+    def _charge(self, graph: str, ru: float) -> None:
+        self.budgets[graph].charge(ru)
+
+    def _pause(self, sync: str, code: str, sentence: str) -> None:
+        log.warning("sync paused", sync=sync, code=code, problem=sentence)
+        self.on_state("pause", lambda c: definitions.pause(c, [sync], code, sentence, "run"))
+
     def era_of(self, postgres: str) -> int | None:
         """The era this process reads in; None when it reads no slot of that PostgreSQL."""
         reader = self.readers.get(postgres)
@@ -230,7 +242,7 @@ class Runtime:
     def rules_of(self, sync: str) -> decide.Rules:
         """How a sync's rows are decided."""
         compiled = self._view.catalog.syncs[sync]
-        patience = self._patience[compiled.graph]
+        patience = self._settings[compiled.graph].patience
         return decide.Rules(compiled, compiled.version, patience)
 
     def now(self) -> datetime:
