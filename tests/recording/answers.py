@@ -9,6 +9,7 @@ values count; an error's code is part of its shape.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -55,6 +56,7 @@ def to_record(part: Part) -> dict[str, Any]:
     return {name: getattr(part, name) for name in Part.__slots__}
 
 
+@lru_cache(maxsize=10_000)
 def to_template(target: str) -> str:
     """The endpoint of a path below `/v1.0`, its names replaced: `/sites/{site}/lists/{list}/items`."""
     path = target.partition("?")[0].rstrip("/")
@@ -106,20 +108,27 @@ def _of_answer(method: str, target: str, status: int, given: Any) -> Iterator[Pa
 
 
 def _shape(value: Any, is_fields: bool = False) -> Any:
+    """Equal for values of the same tree. Works on whole rows of keys and types: every answer of a run comes by here."""
     if isinstance(value, dict):
         if is_fields:
-            return frozenset(_field_shape(value, name, held) for name, held in value.items())
-        return frozenset(
-            (name, held) if name == "code" else (name, _shape(held, name == "fields")) for name, held in value.items()
-        )
+            return _shape_of_fields(value)
+        held = [_shape(v, k == "fields") if type(v) in _NESTED else type(v) for k, v in value.items()]
+        return tuple(value), tuple(held), value.get("code")
     if isinstance(value, list):
         return frozenset(_shape(element) for element in value)
-    return type(value).__name__
+    return type(value)
 
 
-def _field_shape(fields: dict[str, Any], name: str, held: Any) -> Any:
-    """The kind of one field: its name counts only where it is Graph's own word."""
-    if isinstance(held, list):
-        return "many", name + "@odata.type" in fields, _shape(held)
-    shown = name if name == "id" else name.partition("@")[2] and "@"
-    return shown, _shape(held)
+_NESTED = frozenset({dict, list})
+
+
+def _shape_of_fields(fields: dict[str, Any]) -> Any:
+    """The kinds of values there are, and Graph's own words among the names."""
+    kinds = frozenset(map(type, fields.values()))
+    marks = frozenset(name.partition("@")[2] for name in fields if "@" in name)
+    nested: frozenset[Any] = frozenset()
+    if not kinds.isdisjoint(_NESTED):
+        nested = frozenset(
+            (name + "@odata.type" in fields, _shape(held)) for name, held in fields.items() if type(held) in _NESTED
+        )
+    return kinds, marks, nested, type(fields.get("id"))
