@@ -147,7 +147,7 @@ class Cluster:
                 **self._as_user(),
             )
         if done.returncode:
-            raise UserError("postgres_initdb", f"initdb failed: {done.stderr.strip().splitlines()[-1]}")
+            raise UserError("postgres_initdb", f"initdb failed: {' | '.join(done.stderr.split(chr(10))).strip(' |')}")
 
     def start(self) -> None:
         """Start the server and wait until it answers."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from control.demo.home import PREFIX, start_time
+from tests.recording import simulator_module
 
 START_S = 120.0
 
@@ -40,6 +41,7 @@ class Demo:
                 stderr=stderr,
                 text=True,
                 start_new_session=True,
+                env={**os.environ, "ROWTIDE_DEMO_SIMULATOR": simulator_module()},
             )
 
     def said(self) -> str:

@@ -20,6 +20,9 @@ ALTER TABLE things ALTER COLUMN big SET STORAGE EXTERNAL;
 CREATE TABLE swaps (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, seq bigint NOT NULL, body text);
 ALTER TABLE swaps REPLICA IDENTITY FULL;
 CREATE TABLE names (code text PRIMARY KEY, seq bigint NOT NULL, body text);
+CREATE TABLE lines (
+    order_id int, line_no int, seq bigint NOT NULL, body text, PRIMARY KEY (order_id, line_no)
+);
 CREATE SEQUENCE tick;
 """
 
@@ -45,6 +48,12 @@ SYNCS = """
     source: {postgres: erp, table: public.names}
     target: {graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}
     list: Names
+    breaker: {share: 1.0, rows: 1000000}
+    fields: {body: Title, seq: {field: Seq, as: number}}
+  lines:
+    source: {postgres: erp, table: public.lines}
+    target: {graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}
+    list: Lines
     breaker: {share: 1.0, rows: 1000000}
     fields: {body: Title, seq: {field: Seq, as: number}}
 """
@@ -89,6 +98,10 @@ class Workload:
             connection.execute(
                 "INSERT INTO swaps SELECT i, nextval('tick'), 'swap ' || i FROM generate_series(1, %s) i", [SWAPPED]
             )
+            connection.execute(
+                "INSERT INTO lines SELECT o, n, nextval('tick'), 'line' FROM generate_series(1, 12) o,"
+                " generate_series(1, 4) n"
+            )
             for code in CODES[::2]:
                 connection.execute("INSERT INTO names VALUES (%s, nextval('tick'), %s)", [code, f"name {len(code)}"])
 
@@ -116,8 +129,26 @@ class Workload:
 
     def _one(self, connection: psycopg.Connection[Any], rng: random.Random) -> None:
         act = rng.choices(
-            [hot, update, insert, delete, again, rekey, swap, move, name, filtered, unmapped, bulk, toast, rolled_back],
-            [20, 20, 8, 5, 5, 5, 6, 8, 6, 5, 5, 1, 4, 3],
+            [
+                hot,
+                update,
+                insert,
+                delete,
+                again,
+                rekey,
+                swap,
+                move,
+                name,
+                filtered,
+                unmapped,
+                bulk,
+                toast,
+                rolled_back,
+                order,
+                cancel,
+                renumber,
+            ],
+            [20, 20, 8, 5, 5, 5, 6, 8, 6, 5, 5, 1, 4, 3, 4, 3, 4],
         )[0]
         with connection.transaction():
             changed = act(connection, rng, self.rows)
@@ -254,6 +285,40 @@ def rolled_back(connection: Connection, rng: random.Random, rows: int) -> Change
     return []
 
 
+def order(connection: Connection, rng: random.Random, rows: int) -> Changed:
+    """An order with its lines comes, or is written anew."""
+    number = rng.randint(1, 20)
+    done = connection.execute(
+        "INSERT INTO lines SELECT %s, n, nextval('tick'), 'ordered' FROM generate_series(1, %s) n"
+        " ON CONFLICT (order_id, line_no) DO UPDATE SET seq = excluded.seq, body = excluded.body"
+        " RETURNING order_id, line_no, seq",
+        [number, rng.randint(1, 5)],
+    ).fetchall()
+    return [("lines", f"{row[0]}|{row[1]}", row[2]) for row in done]
+
+
+def cancel(connection: Connection, rng: random.Random, rows: int) -> Changed:
+    """All lines of an order go in one statement, as by a cascade."""
+    statement = "DELETE FROM lines WHERE order_id = %s RETURNING order_id, line_no"
+    done = connection.execute(statement, [rng.randint(1, 20)]).fetchall()
+    return [("lines", f"{row[0]}|{row[1]}", None) for row in done]
+
+
+def renumber(connection: Connection, rng: random.Random, rows: int) -> Changed:
+    """An order takes another number, and with it the keys of all its lines change."""
+    old, new = rng.randint(1, 20), rng.randint(21, 40)
+    if rng.random() < 0.5:
+        old, new = new, old
+    if connection.execute("SELECT 1 FROM lines WHERE order_id = %s", [new]).fetchone():
+        return []
+    done = connection.execute(
+        "UPDATE lines SET order_id = %s, seq = nextval('tick') WHERE order_id = %s RETURNING line_no, seq", [new, old]
+    ).fetchall()
+    return [
+        change for line, seq in done for change in (("lines", f"{new}|{line}", seq), ("lines", f"{old}|{line}", None))
+    ]
+
+
 Expected = dict[tuple[str, str], tuple[str, dict[str, Any]]]
 
 
@@ -268,4 +333,6 @@ def expected(connection: Connection) -> Expected:
     for sync, title, column in (("swaps", "Swaps", "id"), ("names", "Names", "code")):
         for key, seq, body in connection.execute(f"SELECT {column}, seq, body FROM {sync}"):  # type: ignore[arg-type]
             wanted[sync, str(key)] = (title, {"Title": body, "Seq": seq})
+    for number, line, seq, body in connection.execute("SELECT order_id, line_no, seq, body FROM lines"):
+        wanted["lines", f"{number}|{line}"] = ("Lines", {"Title": body, "Seq": seq})
     return wanted
