@@ -65,7 +65,7 @@ soak: $(STAMP)  ## Kill the processes 500 times (KILLS=) and count what was lost
 	@$(BIN)/python -m tests.e2e.crash.soak --kills $(or $(KILLS),500) $(ARGS)
 
 replay: $(STAMP)  ## Run a saved failing history again: make replay FILE=tests/histories/...
-	@ROWTIDE_REPLAY=$(FILE) $(PYTEST) -s tests/e2e/test_crash.py -k replay
+	@$(BIN)/python -m tests.e2e.crash.soak --replay $(FILE)
 
 format: $(STAMP)  ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .

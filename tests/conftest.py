@@ -4,8 +4,9 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -96,3 +97,13 @@ def state_dsn(new_database: Callable[[str], str]) -> str:
     dsn = new_database("state")
     db.upgrade(dsn)
     return dsn
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Under ``ROWTIDE_REQUIRE_ALL=1`` a test that is skipped for want of a tool has failed."""
+    report = yield
+    if report.skipped and os.environ.get("ROWTIDE_REQUIRE_ALL") == "1" and "make deps" in str(report.longrepr):
+        report.outcome = "failed"
+        report.longrepr = f"ROWTIDE_REQUIRE_ALL=1: {report.longrepr[2]}"
+    return report

@@ -50,12 +50,3 @@ def test_a_sample_of_kills_loses_and_doubles_nothing(
     print(dict(verdict.figures))
     assert verdict.figures["kills"] >= 1
     assert verdict.findings == []
-
-
-@pytest.mark.skipif(not os.environ.get("ROWTIDE_REPLAY"), reason="runs a saved history: make replay FILE=...")
-@pytest.mark.timeout(1800)
-def test_replay(new_simulator: Callable[..., Simulator], new_cluster: Callable[..., Cluster]) -> None:
-    with open(os.environ["ROWTIDE_REPLAY"]) as stream:
-        plan = Plan.from_json(stream.read())
-    verdict = live(plan, 1200, new_simulator("--tier", "max", "--window-s", "2"), new_cluster)
-    assert verdict.findings == []

@@ -99,7 +99,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--budget-s", type=float, default=float("inf"))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="run one saved history and nothing else")
     options = parser.parse_args(arguments)
+    if options.replay is not None:
+        verdict = live(Plan.from_json(options.replay.read_text()), float("inf"))
+        print("\n".join([str(dict(verdict.figures)), *verdict.findings]))
+        return 1 if verdict.findings else 0
     seed = options.seed or random.SystemRandom().randrange(1 << 30)
     print(f"seed {seed}", flush=True)
     figures: Counter[str] = Counter()
