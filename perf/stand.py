@@ -25,8 +25,8 @@ CREATE TABLE bench (
 """
 
 FILL = """
-INSERT INTO bench SELECT i, 'name ' || i, 'city ' || i % 1000, 'a note of some length ' || i, md5(i::text),
-       i % 10000 / 7.0, i % 500, i % 2 = 0, '2026-01-01'::timestamptz + i * interval '1 second', '{"a": 1}'::jsonb
+INSERT INTO bench SELECT i, 'name ' || i, 'city ' || i %% 1000, 'a note of some length ' || i, md5(i::text),
+       i %% 10000 / 7.0, i %% 500, i %% 2 = 0, '2026-01-01'::timestamptz + i * interval '1 second', '{"a": 1}'::jsonb
   FROM generate_series(%s::bigint, %s::bigint) i
 """
 
