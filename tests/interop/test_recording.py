@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Simulator
+from tests.e2e.stack import wait_until
 from tests.interop.conftest import fetch_token
 from tests.recording import DIRECTORY, simulator_module
 from tests.recording.answers import parts_of, to_record, to_template
@@ -128,6 +129,7 @@ def test_what_passed_is_recorded_and_agrees(recorded: tuple[Simulator, Path], si
     page = client.get(address + "?$top=5&$expand=fields").json()
     assert page["@odata.nextLink"].startswith(simulator.ready["base_url"])
     assert client.get(page["@odata.nextLink"]).status_code == 200
+    wait_until(lambda: any(one["kind"] == "element" for one in read(directory)), "the record of the page")
     seen = [(one["kind"], one["method"], one["template"], one["status"]) for one in read(directory)]
     items = "/sites/{site}/lists/{list}/items"
     assert seen.count(("answer", "POST", items, 201)) == 1
@@ -158,6 +160,8 @@ def test_faults_pass_as_they_are(
         client.get("/sites/root").json()
     simulator.clear_faults()
     assert client.get("/sites/root").status_code == 200
+    # An answer goes on before it is noted.
+    wait_until(lambda: list(read(directory)), "the record of the answer after the fault")
     assert [one["status"] for one in read(directory)] == [200]
 
 
