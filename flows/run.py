@@ -19,7 +19,6 @@ from typing import TypeVar
 import psycopg
 import structlog
 from bytewax._bytewax import cli_main
-from bytewax.errors import BytewaxRuntimeError
 from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError
 
 from connectors import metrics
@@ -89,7 +88,7 @@ def _run_flow(
         except _STORE_ERRORS as error:
             recovery.wipe(directory, type(error).__name__)
             continue
-        except BytewaxRuntimeError as error:
+        except Exception as error:  # the engine raises what a step raised, wrapped or as it is
             return _ended_by(error, stop)
         finally:
             runtime.close()

@@ -39,9 +39,9 @@ _ORDERED: frozenset[Family] = frozenset({"integer", "numeric", "float8", "date",
 _COMPARED: frozenset[Family] = _ORDERED | {"boolean", "text", "blank_padded", "uuid", "enum"}
 _LISTED: frozenset[Family] = frozenset({"integer", "text", "blank_padded", "boolean", "enum", "uuid", "date"})
 _HASHED: frozenset[Family] = frozenset({"integer", "text", "blank_padded", "enum", "uuid"})
+# Not text with blank-padded: whether blanks count depends on which of PostgreSQL's text types it is.
 _MIXED: tuple[frozenset[Family], ...] = (
     frozenset({"integer", "numeric"}),
-    frozenset({"text", "blank_padded"}),
     frozenset({"date", "timestamp", "timestamptz"}),
 )
 # operator's own types ask for two values of one ordered type: `_compare` has seen to it.

@@ -84,7 +84,7 @@ def test_a_workload_ends_with_source_and_lists_equal(new_simulator: NewSimulator
     assert (parts["state"], parts["waiting"], parts["parked"]) == ("running", 0, 0)
     assert parts["delivered"] >= 60
     assert parts["latency_ms"]["p95"] > 0
-    assert stack.stop(process) == 0
+    assert stack.stop(process) == 0, stack.logged()[-4000:]
 
 
 def test_first_load_under_live_writes(new_simulator: NewSimulator, new_stack: NewStack) -> None:
@@ -262,14 +262,14 @@ def test_an_outage_is_said_and_outlived(
     stack.sql("UPDATE parts SET quantity = 51 WHERE id = 1")
     wait_equal(stack)
     assert "Traceback" not in stack.logged()
-    assert stack.stop(process) == 0
+    assert stack.stop(process) == 0, stack.logged()[-4000:]
 
 
 def test_sigterm_ends_within_two_seconds(new_simulator: NewSimulator, new_stack: NewStack) -> None:
     stack = new_stack(new_simulator("--tier", "off"), rows=5)
     process = stack.start()
     wait_equal(stack)
-    assert stack.stop(process) == 0
+    assert stack.stop(process) == 0, stack.logged()[-4000:]
     lines = [line for line in stack.logged().splitlines() if "event=stop" in line]
     assert [line.split("event=")[1].split()[0] for line in lines] == ["stopping", "stopped"]
 

@@ -78,7 +78,7 @@ COLUMNS = {
     for name, kind in KINDS.items()
 }
 _TOGETHER = (
-    ("small", "whole", "big", "exact"), ("words", "varied", "padded"), ("day", "at", "zoned"), ("yes", "other_yes"),
+    ("small", "whole", "big", "exact"), ("words", "varied"), ("day", "at", "zoned"), ("yes", "other_yes"),
 )  # fmt: skip
 
 

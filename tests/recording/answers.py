@@ -23,7 +23,7 @@ _SITE_BY_PATH = re.compile(r"^/sites/[^/:]+:(/[^:]*)?(:|$)")
 _FIRST_SITE = re.compile(r"^/sites/[^/]+")
 _APPLICATION = re.compile(r"^/applications(\(appId='[^']*'\)|/[^/]+)")
 _NAMED = [
-    (re.compile(rf"/{plural}/(?!delta\b|{{)[^/]+"), f"/{plural}/{{{one}}}")
+    (re.compile(rf"/{plural}/(?!(?:microsoft\.graph\.)?delta\b|{{)[^/]+"), f"/{plural}/{{{one}}}")
     for plural, one in (
         ("lists", "list"),
         ("items", "item"),
