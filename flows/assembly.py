@@ -18,7 +18,7 @@ from connectors.settings import resolve_secret
 from flows.reconcile import Reconciler
 from rowtide.commands import Outcome, ParkRow, Release, Work
 from rowtide.errors import RowtideError
-from state import outbox, progress
+from state import cursors, outbox, progress
 from state import reconcile as reconciles
 from state.db import Connection, Link
 
@@ -96,9 +96,10 @@ class Completer:
             dsn = resolve_secret(self._runtime.definition.postgres[postgres].dsn)
             connection = self._sources[postgres] = open_source(dsn, "rowtide complete")
         try:
-            reader = self._runtime.readers.get(postgres)
-            era = reader.era or None if reader is not None else None
-            return rows.read_anew(connection, self._runtime.catalog, works, era)
+            # The records' era, not a reader's: this process may read no slot, or not have begun to.
+            slot = self._runtime.slot_of(postgres)
+            cursor = self._state.run(lambda state: cursors.read_slot(state, slot))
+            return rows.read_anew(connection, self._runtime.catalog, works, cursor.era if cursor is not None else 0)
         except RowtideError:
             connection.close()
             raise

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -22,7 +23,7 @@ from flows.watcher import View
 from rowtide.catalog import Catalog
 from rowtide.errors import Retry, RowtideError, StateUnavailable, SyncError, reaction_to
 from rowtide.reconcile import Opening, why_wanted
-from state import backfill, db, definitions, reconcile
+from state import backfill, cursors, db, definitions, ledger, reconcile
 from state.backfill import Differences, Ground
 from state.db import Connection
 from state.reconcile import Reconcile
@@ -32,6 +33,9 @@ log = structlog.get_logger()
 SLICE_S = 5.0
 """A sync gives way to the others after so long."""
 IDLE_S = 0.5
+TIDY_S = 3600.0
+"""Tombstones that nothing needs any more go this often."""
+TOMBSTONES_KEPT = timedelta(days=7)
 SOURCE = "rowtide reconcile"
 
 
@@ -56,6 +60,7 @@ class Reconciler:
         self._sources: dict[str, chunks.Connection] = {}
         self._records: dict[str, Reconcile] = {}
         self._troubles: dict[str, _Trouble] = {}
+        self._next_tidy = time.monotonic() + 60.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rowtide-reconcile", daemon=True)
         self.problem: RowtideError | None = None
@@ -118,6 +123,10 @@ class Reconciler:
         now = time.monotonic()
         ready = [sync for sync in wanted if sync not in self._troubles or self._troubles[sync].until <= now]
         worked = [self._slice(view, sync) for sync in ready if not self._stop.is_set()]
+        if now >= self._next_tidy:
+            self._next_tidy = now + TIDY_S
+            for sync in sorted(view.running.difference(wanted)):
+                self._tidy(view, sync)
         return any(worked)
 
     def _slice(self, view: View, sync: str) -> bool:
@@ -144,6 +153,16 @@ class Reconciler:
             if isinstance(error, StateUnavailable):
                 raise
             return False
+
+    def _tidy(self, view: View, sync: str) -> None:
+        postgres = view.catalog.syncs[sync].postgres
+        try:
+            source = self._source(postgres)
+            with db.translated():
+                tidy(self._connect(), source, sync, view.catalog.definition.slot(postgres))
+        except RowtideError as error:
+            log.warning("tombstones stay", sync=sync, code=error.code, problem=error.sentence)
+            self._close()
 
     def _troubled(self, state: Connection, sync: str, error: RowtideError) -> None:
         before = self._troubles.get(sync)
@@ -196,6 +215,19 @@ def wanted_syncs(state: Connection, view: View) -> list[str]:
             reconcile.request(state, sync, why)
         wanted.append(sync)
     return wanted
+
+
+def tidy(
+    state: Connection, source: chunks.Connection, sync: str, slot: str, older_than: timedelta = TOMBSTONES_KEPT
+) -> int:
+    """Forget tombstones of a sync whose reconcile is done (DESIGN section 2); how many."""
+    # In this order: a pass that begins later reads under a snapshot that sees what this one sees.
+    xmin = chunks.read_snapshot(source).xmin
+    record = reconcile.read(state, sync)
+    cursor = cursors.read_slot(state, slot)
+    if cursor is None or record is None or record.state != "done":
+        return 0
+    return ledger.prune_tombstones(state, sync, cursor.era, cursor.lsn, xmin, older_than)
 
 
 def _go_on(

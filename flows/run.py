@@ -24,7 +24,7 @@ from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError
 from connectors import metrics
 from connectors.settings import Loaded, resolve_secret
 from flows import recovery, sync
-from flows.runtime import Runtime, Stopped
+from flows.runtime import Runtime, Stopped, identity
 from flows.watcher import View, read_view
 from rowtide.errors import Retry, RowtideError, StateRefused, Stop, reaction_to
 from state import db
@@ -155,7 +155,7 @@ def _signals(stop: threading.Event) -> Iterator[None]:
 def _lock_identity(dsn: str, roles: frozenset[str], process_id: int) -> psycopg.Connection:
     """A connection that holds the advisory lock of this process id and these roles; refused while another holds it."""
     connection = db.connect(dsn, "rowtide identity")
-    name = f"rowtide:{','.join(sorted(roles))}:{process_id}"
+    name = identity(roles, process_id)
     [(held,)] = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name]).fetchall()
     if not held:
         connection.close()

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -64,6 +64,11 @@ class Tally:
     latencies_ms: list[float] = field(default_factory=list)
 
 
+def identity(roles: Collection[str], process_id: int) -> str:
+    """What one running process at most is called: it owns its leases under this name, and locks it."""
+    return f"rowtide:{','.join(sorted(roles))}:{process_id}"
+
+
 class Runtime:
     """The process. `start` before the flow, `close` after it; the properties and methods are the steps' ports."""
 
@@ -83,7 +88,7 @@ class Runtime:
         self._tallies: dict[str, Tally] = defaultdict(Tally)
         self._mailboxes: dict[str, deque[Outcome]] = defaultdict(deque)
         self._links: dict[str, Link] = {}
-        self.owner = f"rowtide:{process_id}"
+        self.owner = identity(roles, process_id)
         self.readers: dict[str, Reader] = {}
         self.writers: dict[str, Writer] = {}
         self.budgets: dict[str, Budget] = {}
@@ -220,11 +225,6 @@ class Runtime:
     def _pause(self, sync: str, code: str, sentence: str) -> None:
         log.warning("sync paused", sync=sync, code=code, problem=sentence)
         self.on_state("pause", lambda c: definitions.pause(c, [sync], code, sentence, "run"))
-
-    def era_of(self, postgres: str) -> int | None:
-        """The era this process reads in; None when it reads no slot of that PostgreSQL."""
-        reader = self.readers.get(postgres)
-        return reader.era or None if reader is not None else None
 
     def graph_of(self, sync: str) -> str:
         """Name of the graph a sync delivers to."""

@@ -14,7 +14,7 @@ from state.db import Connection
 
 @dataclass(frozen=True, slots=True)
 class SlotCursor:
-    """A row of ``slot_cursor``: the place capture resumes from, of which server, and the highest position staged."""
+    """A row of ``slot_cursor``: the place capture resumes from, of which server and publication, what is staged."""
 
     slot: str
     era: int
@@ -23,9 +23,10 @@ class SlotCursor:
     timeline: int
     staged_era: int
     staged_lsn: int
+    publication_oid: int
 
 
-_COLUMNS = "slot, era, lsn, system_id, timeline, staged_era, staged_lsn"
+_COLUMNS = "slot, era, lsn, system_id, timeline, staged_era, staged_lsn, publication_oid"
 
 
 def read_slot(conn: Connection, slot: str) -> SlotCursor | None:
@@ -44,11 +45,13 @@ def open_slot(conn: Connection, cursor: SlotCursor) -> None:
     """Begin a new era; an era at or above this one stands (another process was faster)."""
     conn.execute(
         """
-        INSERT INTO rowtide.slot_cursor AS c (slot, era, lsn, system_id, timeline, staged_era, staged_lsn)
-        VALUES (%s, %s, %s, %s, %s, %s, %s)
+        INSERT INTO rowtide.slot_cursor AS c (slot, era, lsn, system_id, timeline, staged_era, staged_lsn,
+                                             publication_oid)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (slot) DO UPDATE
            SET era = excluded.era, lsn = excluded.lsn, system_id = excluded.system_id, timeline = excluded.timeline,
-               staged_era = excluded.staged_era, staged_lsn = excluded.staged_lsn, updated_at = now()
+               staged_era = excluded.staged_era, staged_lsn = excluded.staged_lsn,
+               publication_oid = excluded.publication_oid, updated_at = now()
          WHERE c.era < excluded.era
         """,
         [
@@ -59,6 +62,7 @@ def open_slot(conn: Connection, cursor: SlotCursor) -> None:
             cursor.timeline,
             cursor.staged_era,
             cursor.staged_lsn,
+            cursor.publication_oid,
         ],
     )
 

@@ -18,39 +18,53 @@ from pathlib import Path
 
 from rowtide.errors import StateUnavailable, UserError
 
+EPOCH_CLOSING = "epoch.closing"
+EPOCH_CLOSED = "epoch.closed"
 STAGE_BEFORE_COMMIT = "stage.before_commit"
 STAGE_AFTER_COMMIT = "stage.after_commit"
+CONFIRM_BEFORE_CURSOR = "confirm.before_cursor"
+CONFIRM_AFTER_CURSOR = "confirm.after_cursor"
+OPEN_AFTER_SLOT = "open.after_slot"
+OPEN_BEFORE_COMMIT = "open.before_commit"
+OPEN_AFTER_COMMIT = "open.after_commit"
 CLAIM_AFTER_LEASE = "claim.after_lease"
+DELIVER_BEFORE_SEND = "deliver.before_send"
+DELIVER_AFTER_SEND = "deliver.after_send"
+DELIVER_AFTER_ANSWER = "deliver.after_answer"
 SETTLE_BEFORE_COMMIT = "settle.before_commit"
 SETTLE_AFTER_COMMIT = "settle.after_commit"
+MOVE_BEFORE_DELETE = "move.before_delete"
 RECONCILE_BEGUN = "reconcile.begun"
 RECONCILE_AFTER_READ = "reconcile.after_read"
 RECONCILE_BEFORE_COMMIT = "reconcile.before_commit"
 RECONCILE_AFTER_COMMIT = "reconcile.after_commit"
 RECONCILE_BEFORE_FINISH = "reconcile.before_finish"
 RECONCILE_FINISHED = "reconcile.finished"
-CONFIRM_BEFORE_CURSOR = "confirm.before_cursor"
-CONFIRM_AFTER_CURSOR = "confirm.after_cursor"
-DELIVER_BEFORE_SEND = "deliver.before_send"
-DELIVER_AFTER_ANSWER = "deliver.after_answer"
 
 NAMES = frozenset(
     {
+        EPOCH_CLOSING,
+        EPOCH_CLOSED,
         STAGE_BEFORE_COMMIT,
         STAGE_AFTER_COMMIT,
+        CONFIRM_BEFORE_CURSOR,
+        CONFIRM_AFTER_CURSOR,
+        OPEN_AFTER_SLOT,
+        OPEN_BEFORE_COMMIT,
+        OPEN_AFTER_COMMIT,
         CLAIM_AFTER_LEASE,
+        DELIVER_BEFORE_SEND,
+        DELIVER_AFTER_SEND,
+        DELIVER_AFTER_ANSWER,
         SETTLE_BEFORE_COMMIT,
         SETTLE_AFTER_COMMIT,
+        MOVE_BEFORE_DELETE,
         RECONCILE_BEGUN,
         RECONCILE_AFTER_READ,
         RECONCILE_BEFORE_COMMIT,
         RECONCILE_AFTER_COMMIT,
         RECONCILE_BEFORE_FINISH,
         RECONCILE_FINISHED,
-        CONFIRM_BEFORE_CURSOR,
-        CONFIRM_AFTER_CURSOR,
-        DELIVER_BEFORE_SEND,
-        DELIVER_AFTER_ANSWER,
     }
 )
 

@@ -110,6 +110,8 @@ def settle(conn: Connection, outcomes: Sequence[Outcome]) -> Counts:
             conn.execute("NOTIFY rowtide_due")
         failpoints.hit(failpoints.SETTLE_BEFORE_COMMIT)
     failpoints.hit(failpoints.SETTLE_AFTER_COMMIT)
+    if any(row["leftovers"] for row in pairs):
+        failpoints.hit(failpoints.MOVE_BEFORE_DELETE)
     return counts
 
 

@@ -136,6 +136,7 @@ slot_cursor = Table(
     Column("timeline", Integer, nullable=False),
     Column("staged_era", BigInteger, nullable=False),
     Column("staged_lsn", BigInteger, nullable=False),
+    Column("publication_oid", BigInteger, nullable=False),
     Column("updated_at", _TIME, nullable=False, server_default=_NOW),
 )
 

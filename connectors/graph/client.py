@@ -17,6 +17,7 @@ import aiohttp
 from connectors.graph.auth import TokenSource
 from connectors.graph.settings import GraphSettings
 from rowtide.errors import GraphUnavailable, RowtideError
+from state import failpoints
 
 _CONNECT_S = 5.0
 _KEEPALIVE_S = 20.0
@@ -62,6 +63,7 @@ class Client:
                 total=settings.request_timeout_s, sock_connect=min(_CONNECT_S, settings.request_timeout_s)
             ),
             headers={"User-Agent": settings.user_agent, "Accept": "application/json"},
+            trace_configs=[_traced()],
             # Proxies of the environment are for the way out, not for a simulator on this machine.
             trust_env=settings.base_url.startswith("https:"),
         )
@@ -77,11 +79,13 @@ class Client:
             "client-request-id": str(uuid.uuid4()),
         }
         base_url = self._settings.base_url
+        failpoints.hit(failpoints.DELIVER_BEFORE_SEND)
         try:
             async with self._session.post(
                 f"{base_url}{path}", data=_to_data(body), headers=headers, allow_redirects=False
             ) as response:
                 content = await response.read()
+                failpoints.hit(failpoints.DELIVER_AFTER_ANSWER)
                 lower = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status, lower, content, token)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
@@ -111,6 +115,17 @@ class Client:
     async def close(self) -> None:
         """Closes all connections."""
         await self._session.close()
+
+
+def _traced() -> aiohttp.TraceConfig:
+    """Passes the failpoint after a request: a chunk is announced just before it is written, so one turn later it is."""
+
+    async def announced(*_: object) -> None:
+        asyncio.get_running_loop().call_soon(failpoints.hit, failpoints.DELIVER_AFTER_SEND)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_chunk_sent.append(announced)
+    return trace
 
 
 def _to_data(body: bytes) -> bytes | io.BytesIO:

@@ -29,15 +29,18 @@ class Cursor(Protocol):
     def staged_era(self) -> int: ...
     @property
     def staged_lsn(self) -> int: ...
+    @property
+    def publication_oid(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What IDENTIFY_SYSTEM says of the server."""
+    """What IDENTIFY_SYSTEM says of the server, and which publication is there now."""
 
     system_id: str
     timeline: int
     wal_end: int
+    publication_oid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,9 @@ def continuity(cursor: Cursor | None, system: System, slot: Slot | None) -> Cont
         # After a failover or a point-in-time restore rows that were delivered may no longer exist.
         said = f"The server is on timeline {system.timeline}, no longer {cursor.timeline} (failover or restore)"
         return NewEra(era, "new_timeline", said)
+    if system.publication_oid != cursor.publication_oid:
+        # What was committed while it was missing is skipped (PostgreSQL 18) or can never be decoded (older).
+        return NewEra(era, "publication_recreated", "The publication was missing for a time", recreate=True)
     if slot.confirmed_lsn > cursor.lsn:
         said = f"The slot stands at {lsn_to_text(slot.confirmed_lsn)}, beyond the cursor at {lsn_to_text(cursor.lsn)}"
         return NewEra(era, "slot_ahead", f"{said} (recreated, advanced, or the state database was restored)")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from connectors.postgres.chunk_queue import Place
 from connectors.postgres.continuity import NewEra, System
-from state import cursors
+from state import cursors, failpoints
 from state.cursors import SlotCursor
 from state.db import Connection, Link
 
@@ -41,12 +41,15 @@ class StateCursorStore:
             timeline=system.timeline,
             staged_era=place.era,
             staged_lsn=place.lsn,
+            publication_oid=system.publication_oid,
         )
 
         def both(conn: Connection) -> None:
             with conn.transaction():
                 self._on_new_era(conn, reason)
                 cursors.open_slot(conn, cursor)
+                failpoints.hit(failpoints.OPEN_BEFORE_COMMIT)
+            failpoints.hit(failpoints.OPEN_AFTER_COMMIT)
 
         self._reading.run(both)
 

@@ -21,6 +21,7 @@ from connectors.postgres.replication import ReplicationConnection
 from connectors.postgres.slots import Slot
 from connectors.postgres.source_sql import open_source
 from rowtide.errors import GapError, RowtideError, SourceRefused, SourceUnavailable
+from state import failpoints
 
 log = structlog.get_logger()
 
@@ -119,8 +120,8 @@ class Opening:
                     if self._stop.wait(_TAKEOVER_POLL_S):
                         raise Stopped
                     continue
-            system = stream.identify()
-            verdict = self._judge(self._store.read(), system, slot, oid)
+            system = stream.identify(oid)
+            verdict = self._judge(self._store.read(), system, slot)
             if isinstance(verdict, NewEra):
                 place = self._open_era(verdict, system, slot, dsn)
             else:
@@ -138,11 +139,10 @@ class Opening:
         moved = SourceUnavailable("slot_moved", f"The slot {self._slot} was moved while it was taken over.")
         raise stream.failure(1.0) or moved
 
-    def _judge(self, cursor: Cursor | None, system: System, slot: Slot | None, oid: int) -> Continue | NewEra:
+    def _judge(self, cursor: Cursor | None, system: System, slot: Slot | None) -> Continue | NewEra:
         verdict = continuity(cursor, system, slot)
-        other = self.publication_gap or self.publication_oid not in (None, oid)
-        if other and isinstance(verdict, Continue):
-            # What was committed while it was missing is skipped (PostgreSQL 18) or can never be decoded (older).
+        if self.publication_gap and isinstance(verdict, Continue):
+            # Missed by this reader before the cursor could know of it.
             return NewEra(verdict.era + 1, "publication_recreated", "The publication was missing for a time", True)
         return verdict
 
@@ -171,4 +171,6 @@ class Opening:
         with contextlib.closing(open_source(dsn, "rowtide slot")) as conn:
             if slot is not None:
                 slots.drop_slot(conn, self._slot)
-            return slots.ensure_slot(conn, self._slot, self._publication, self._failover)[0]
+            made = slots.ensure_slot(conn, self._slot, self._publication, self._failover)[0]
+        failpoints.hit(failpoints.OPEN_AFTER_SLOT)
+        return made

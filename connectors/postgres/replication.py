@@ -70,10 +70,10 @@ class ReplicationConnection:
         except psycopg.Error as error:
             raise source_error(error, doing) from error
 
-    def identify(self) -> System:
-        """System identifier, timeline, end of WAL."""
+    def identify(self, publication_oid: int = 0) -> System:
+        """System identifier, timeline, end of WAL, beside what the caller knows of the publication."""
         system_id, timeline, wal_end, *_ = self.query("IDENTIFY_SYSTEM", "identifying the server")[0]
-        return System(str(system_id), int(timeline), lsn_from_text(wal_end))
+        return System(str(system_id), int(timeline), lsn_from_text(wal_end), publication_oid)
 
     def start(self, slot: str, publication: str, lsn: int) -> None:
         """Begin streaming transactions that commit at ``lsn`` or later.

@@ -26,13 +26,11 @@ class NotYet:
 Answer = Work | NotYet | ParkRow
 
 
-def read_anew(
-    connection: chunks.Connection, catalog: Catalog, works: Sequence[Work], era: int | None = None
-) -> list[Answer]:
+def read_anew(connection: chunks.Connection, catalog: Catalog, works: Sequence[Work], era: int) -> list[Answer]:
     """The works as their rows are now: op u with all fields, op d for a row that is gone or matches no more.
 
     A row that cannot be carried is answered by `ParkRow`. ``era``: the slot's present one; an xid of an older era
-    counts as visible (None: every xid is taken for one of this era). Raises errors of the source and SyncError.
+    counts as visible. Raises errors of the source and SyncError.
     """
     answers: dict[int, Answer] = {}
     for sync in dict.fromkeys(work.desired.sync for work in works):
@@ -51,9 +49,9 @@ def read_anew(
     return [answers[place] for place in range(len(works))]
 
 
-def _sees(snapshot: Snapshot, work: Work, era: int | None) -> bool:
+def _sees(snapshot: Snapshot, work: Work, era: int) -> bool:
     desired = work.desired
-    return (era is not None and desired.position.era < era) or snapshot.sees(desired.xid)
+    return desired.position.era < era or snapshot.sees(desired.xid)
 
 
 def _completed(

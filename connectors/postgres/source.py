@@ -18,6 +18,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from connectors.postgres.chunk_queue import Place
 from connectors.postgres.reader import Reader
 from rowtide.transaction import Chunk
+from state import failpoints
 
 BATCH_ROWS = 10_000
 """Rows handed on at a time: enough for a set-based merge to pay, little enough for half a second of work."""
@@ -39,6 +40,7 @@ class WalPartition(StatefulSourcePartition[Chunk, Place | None]):
     def next_batch(self) -> list[Chunk]:
         """What waits; by being called it also says that the last snapshot is durable."""
         if self._snapshotted is not None:
+            failpoints.hit(failpoints.EPOCH_CLOSED)
             self._reader.confirm(self._snapshotted)
             self._snapshotted = None
         if self._stop.is_set():
@@ -54,6 +56,7 @@ class WalPartition(StatefulSourcePartition[Chunk, Place | None]):
     def snapshot(self) -> Place | None:
         """Era and LSN up to which everything was handed on."""
         self._snapshotted = self._reader.place
+        failpoints.hit(failpoints.EPOCH_CLOSING)
         return self._snapshotted
 
     def close(self) -> None:

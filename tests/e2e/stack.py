@@ -66,8 +66,10 @@ class Stack:
         graph: dict[str, str],
         syncs: str = SYNC,
         graph_options: str = "",
+        slot: str = "",
     ) -> None:
         self.directory = directory
+        self.slot = slot or f"rowtide_{directory.name.lower().replace('-', '_')[-40:]}"
         self.source_dsn = source_dsn
         self.state_dsn = state_dsn
         self.config = directory / "rowtide.yaml"
@@ -86,13 +88,12 @@ class Stack:
 
     def write(self, syncs: str) -> None:
         """(Re)write the definition with these syncs."""
-        slot = f"rowtide_{self.directory.name.lower().replace('-', '_')[-40:]}"
         self.config.write_text(
             f"""version: 1
 state: {{dsn: "env:ROWTIDE_STATE_DSN"}}
 run: {{recovery_dir: {self.directory}/recovery, listen: "127.0.0.1:0"}}
 postgres:
-  erp: {{dsn: "env:ROWTIDE_SOURCE_DSN", slot: {slot}, heartbeat: 1s}}
+  erp: {{dsn: "env:ROWTIDE_SOURCE_DSN", slot: {self.slot}, heartbeat: 1s}}
 graph:
   contoso:
     tenant_id: 72f988bf-86f1-41af-91ab-2d7cd011db47

@@ -32,8 +32,11 @@ RANDOM = "random"
 
 POINTS = (RANDOM, *sorted(failpoints.NAMES))
 FAULTS = ("none", "late_5xx", "reset_after", "reset_before", "slow", "truncate", "garbage", "throttle")
-OUTAGES = ("none", "state", "source")
-STORES = ("kept", "kept", "wiped")
+OUTAGES = ("none", "state", "source", "slot")
+"""Beside the killed process: the state database or the source is killed too, or the slot is dropped."""
+
+ROLES = ("one", "split")
+"""One process with all roles, or capture and deliver as two of which one is killed while the other goes on."""
 
 
 def _batch(probability: float, action: str, **more: Any) -> dict[str, Any]:
@@ -68,6 +71,7 @@ class Round:
     fault: str
     outage: str
     store: str
+    roles: str = "one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ class Plan:
 def pairwise(seed: int) -> list[Round]:
     """Rounds in which every pair of values of two dimensions comes up, in a seeded order."""
     rng = random.Random(seed)
-    dimensions: list[Sequence[str]] = [POINTS, FAULTS, OUTAGES, ("kept", "wiped")]
+    dimensions: list[Sequence[str]] = [POINTS, FAULTS, OUTAGES, ("kept", "wiped"), ROLES]
     missing = {
         (a, x, b, y)
         for a, b in itertools.combinations(range(len(dimensions)), 2)
@@ -116,10 +120,20 @@ def _pairs(row: Sequence[str]) -> set[tuple[int, str, int, str]]:
     return {(a, row[a], b, row[b]) for a, b in itertools.combinations(range(len(row)), 2)}
 
 
-def _round(rng: random.Random, point: str, fault: str, outage: str, store: str) -> Round:
+def _round(rng: random.Random, point: str, fault: str, outage: str, store: str, roles: str) -> Round:
     # An outage in every second round at most: servers take their time to come back.
     outage = outage if rng.random() < 0.5 else "none"
-    return Round(point, rng.choice([1, 1, 2, 3, 5, 9]), round(rng.uniform(0.1, 2.5), 2), fault, outage, store)
+    return Round(point, rng.choice([1, 1, 2, 3, 5, 9]), round(rng.uniform(0.5, 5.0), 2), fault, outage, store, roles)
+
+
+def with_random_kills(seed: int, rounds: Sequence[Round]) -> list[Round]:
+    """Each of ``rounds`` followed by a kill at a random moment, its faults, store and roles drawn too."""
+    rng = random.Random(f"random {seed}")
+    drawn = (
+        _round(rng, RANDOM, rng.choice(FAULTS), rng.choice(OUTAGES), rng.choice(["kept", "kept", "wiped"]), roles)
+        for roles in rng.choices(ROLES, k=len(rounds))
+    )
+    return [one for pair in zip(rounds, drawn, strict=True) for one in pair]
 
 
 @dataclass(slots=True)
@@ -146,7 +160,9 @@ class History:
             directory, source_dsn, state_dsn, simulator.ready, shop.SYNCS, "rate_window: 2s\n    licences: 100000"
         )
         self.workload = shop.Workload(lambda: source_dsn, plan.seed, plan.rows)
+        self.random = random.Random(f"which {plan.seed}")
         self._confirmed = 0
+        self._gap = False
 
     def run(self, budget_s: float) -> Verdict:
         """Prepare, live through the rounds (as many as begin within ``budget_s``), judge."""
@@ -168,28 +184,76 @@ class History:
 
     def _round(self, number: int, this: Round) -> None:
         self.simulator.set_faults(RULES[this.fault])
-        armed = "" if this.point == RANDOM else f"{this.point}=kill@{this.hit}"
-        process = self.stack.start(failpoints=armed)
-        if this.outage != "none":
+        if this.outage == "slot":
+            self._drop_slot()
+        processes = self._start(this)
+        if this.outage in ("state", "source"):
             self._outage(self.state if this.outage == "state" else self.source)
-            self.verdict.figures[f"{this.outage} killed"] += 1
-        patience = this.after_s if this.point == RANDOM else 6.0
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait(10)
-        killed_at_point = this.point != RANDOM and process.returncode == -signal.SIGKILL
-        self.verdict.figures["kills"] += 1
-        self.verdict.figures["kills at a failpoint" if killed_at_point else "kills at random"] += 1
-        if process.returncode not in (-signal.SIGKILL, 1):
-            self.verdict.findings.append(
-                f"round {number}: exit code {process.returncode} of a process nobody asked to end"
-            )
+        if this.outage != "none":
+            self.verdict.figures[f"{this.outage} {'dropped' if this.outage == 'slot' else 'killed'}"] += 1
+        self._kill_one(processes, this)
+        if this.roles == "split":
+            # The other one has gone on meanwhile; it dies a moment later, when the first is back.
+            processes.append(self._start_role("capture" if number % 2 else "deliver", ""))
+            self._kill_one(processes, Round(RANDOM, 1, this.after_s / 2, this.fault, "none", "kept"))
+        for process in processes:
+            if process.poll() is None:
+                self._kill(process)
+            self._check_ended(number, process)
         self._check_confirmed(number)
         if this.store == "wiped":
             shutil.rmtree(self.directory / "recovery", ignore_errors=True)
             self.verdict.figures["recovery stores wiped"] += 1
+
+    def _start(self, this: Round) -> list[subprocess.Popen[bytes]]:
+        armed = "" if this.point == RANDOM else f"{this.point}=kill@{this.hit}"
+        if this.roles == "one":
+            return [self.stack.start(failpoints=armed)]
+        return [self._start_role(role, armed) for role in ("capture", "deliver")]
+
+    def _start_role(self, role: str, armed: str) -> subprocess.Popen[bytes]:
+        return self.stack.start("--roles", role, failpoints=armed)
+
+    def _kill_one(self, processes: list[subprocess.Popen[bytes]], this: Round) -> None:
+        """Wait until one of them has killed itself at its failpoint; else kill one when patience is over."""
+        running = [process for process in processes if process.poll() is None]
+        if not running:
+            return
+        end = time.monotonic() + (this.after_s if this.point == RANDOM else 6.0)
+        while time.monotonic() < end and all(process.poll() is None for process in running):
+            time.sleep(0.02)
+        dead = [process for process in running if process.poll() is not None]
+        if not dead:
+            self._kill(self.random.choice(running))
+        elif this.point != RANDOM and dead[0].returncode == -signal.SIGKILL:
+            self.verdict.figures["kills"] += 1
+            self.verdict.figures["kills at a failpoint"] += 1
+            self.verdict.figures[f"at {this.point}"] += 1
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        self.verdict.figures["kills"] += 1
+        self.verdict.figures["kills at random"] += 1
+
+    def _check_ended(self, number: int, process: subprocess.Popen[bytes]) -> None:
+        """Killed, or stopped with a reason that a supervisor restarts: nothing else ends a process."""
+        if process.returncode not in (-signal.SIGKILL, 1):
+            said = f"round {number}: exit code {process.returncode} of a process nobody asked to end"
+            self.verdict.findings.append(said)
+
+    def _drop_slot(self) -> None:
+        """What was committed and not read yet is in no stream any more: only a reconcile can find it."""
+
+        def dropped() -> bool:
+            try:
+                self.stack.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+            except psycopg.errors.ObjectInUse:  # the walsender of a killed process has not noticed yet
+                return False
+            return True
+
+        wait_until(dropped, "the slot can be dropped")
+        self._gap = True
 
     def _outage(self, cluster: Cluster) -> None:
         time.sleep(0.3)
@@ -212,6 +276,12 @@ class History:
         if not slots:
             return
         confirmed = int(slots[0][0])
+        if self._gap:
+            # The slot is a new one: what it stands beyond was never promised by it, the end of the history judges it.
+            seen = list(self.workload.commits)
+            self.workload.commits[: len(seen)] = [commit for commit in seen if commit.lsn > confirmed]
+            self._gap, self._confirmed = False, confirmed
+            return
         if confirmed < self._confirmed:
             self.verdict.findings.append(f"round {number}: the confirmed position fell")
         self._confirmed = confirmed

@@ -19,12 +19,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from control.demo.postgres import Cluster
+from state import failpoints
 from tests.conftest import reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.crash import history
-from tests.e2e.crash.history import History, Plan, pairwise
+from tests.e2e.crash.history import History, Plan, pairwise, with_random_kills
 
-ROUNDS_A_HISTORY = 25
+FAILPOINTS_A_HISTORY = 12
+"""Rounds that are aimed at a failpoint; each is followed by one at a random moment."""
 
 
 @contextmanager
@@ -79,6 +81,7 @@ def table(figures: Counter[str], findings: list[str], seed: int, seconds: float)
         ("recovery stores wiped", figures["recovery stores wiped"]),
         ("state database killed", figures["state killed"]),
         ("source killed", figures["source killed"]),
+        ("slot dropped", figures["slot dropped"]),
         ("transactions committed", figures["transactions"]),
         ("row changes committed", figures["rows"]),
         ("requests to Graph", figures["requests"]),
@@ -88,6 +91,8 @@ def table(figures: Counter[str], findings: list[str], seed: int, seconds: float)
         ("other findings", len(findings) - lost - doubled),
     ]
     lines = ["| figure | value |", "|---|---|", *(f"| {name} | {value:,} |" for name, value in rows)]
+    points = (f"| `{name}` | {figures[f'at {name}']:,} |" for name in sorted(failpoints.NAMES))
+    lines += ["", "| killed at failpoint | times |", "|---|---|", *points]
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[1]:.1f}"
     return "\n".join([*lines, "", f"seed {seed}, {seconds / 60:.0f} minutes, {machine}"])
 
@@ -114,7 +119,7 @@ def main(arguments: list[str]) -> int:
         left = options.budget_s - (time.monotonic() - started)
         if figures["kills"] >= options.kills or left < 30:
             break
-        rounds = pairwise(seed + number)[: min(ROUNDS_A_HISTORY, options.kills - figures["kills"])]
+        rounds = with_random_kills(seed + number, pairwise(seed + number)[:FAILPOINTS_A_HISTORY])
         verdict = live(Plan(seed + number, tuple(rounds)), left - 20)
         figures.update(verdict.figures)
         findings.extend(verdict.findings)

@@ -39,6 +39,7 @@ class MemoryCursor:
     timeline: int
     staged_era: int = 0
     staged_lsn: int = 0
+    publication_oid: int = 0
 
 
 @dataclass
@@ -55,7 +56,9 @@ class MemoryStore:
 
     def open_era(self, place: Place, system: System, reason: NewEra) -> None:
         self.eras.append(reason)
-        self.cursor = MemoryCursor(place.era, place.lsn, system.system_id, system.timeline)
+        self.cursor = MemoryCursor(
+            place.era, place.lsn, system.system_id, system.timeline, publication_oid=system.publication_oid
+        )
 
     def advance(self, era: int, lsn: int) -> None:
         if self.fail_with is not None:

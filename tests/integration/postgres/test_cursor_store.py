@@ -10,7 +10,7 @@ from connectors.postgres.continuity import NewEra, System
 from connectors.postgres.cursor_store import StateCursorStore
 from state import db
 
-SYSTEM = System("7", 1, 999)
+SYSTEM = System("7", 1, 999, 16400)
 
 
 def test_a_new_era_and_its_reconciles_are_one_transaction(state_dsn: str) -> None:

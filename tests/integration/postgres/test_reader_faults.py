@@ -182,6 +182,16 @@ def test_publication_missing_at_the_start_of_an_old_era_is_a_gap(source: Any, ne
     assert [era.code for era in tap.store.eras] == ["first_start", "publication_recreated"]
 
 
+def test_publication_recreated_while_nothing_runs_is_a_gap(source: Any, new_tap: Any, until: Any) -> None:
+    tap = new_tap(source)
+    tap.streaming()
+    tap.reader.stop(5)
+    source.run(f'DROP PUBLICATION "{source.publication}"', "INSERT INTO t VALUES (1, 'unseen')")
+    source.run(f'CREATE PUBLICATION "{source.publication}" FOR TABLE t')
+    new_tap(source, tap.store).streaming()
+    assert [era.code for era in tap.store.eras] == ["first_start", "publication_recreated"]
+
+
 def test_recreated_slot_opens_a_new_era(source: Any, new_tap: Any, until: Any) -> None:
     tap = new_tap(source)
     tap.streaming()

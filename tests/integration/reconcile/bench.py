@@ -89,7 +89,7 @@ class Bench:
 
     def open_era(self, era: int, since: int = 100) -> None:
         """The slot is read in this era; the first one notes the sync too."""
-        cursors.open_slot(self.state, cursors.SlotCursor(SLOT, era, since, "system", 1, era, since))
+        cursors.open_slot(self.state, cursors.SlotCursor(SLOT, era, since, "system", 1, era, since, 16400))
         cursors.note_since(self.state, self.sync, era, since)
 
     def streamed(

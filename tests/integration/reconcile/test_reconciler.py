@@ -7,20 +7,23 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from flows import reconcile as flow
 from flows.reconcile import Reconciler
 from rowtide.position import Position
-from state import definitions, failpoints
-from tests.integration.reconcile.bench import eventually
+from state import cursors, definitions, failpoints, reconcile
+from tests.integration.reconcile.bench import SLOT, eventually
 
 ROOT = Path(__file__).parents[3]
 
 PROCESS = """
 import sys, threading
+from flows import reconcile as flow
 from flows.reconcile import Reconciler
 from flows.watcher import read_view
 from state import db, reconcile
@@ -170,3 +173,24 @@ def settled_count(bench: Any) -> int:
         counts.add(count)
         time.sleep(0.3)  # the one thing to wait for here is that nothing happens
     return counts.pop() if len(counts) == 1 else 0
+
+
+def test_tombstones_go_when_the_pass_is_done_and_the_stream_has_passed_them(bench: Any) -> None:
+    bench.run()
+    bench.deliver()
+    bench.streamed("1", op="d", position=(1, 500, 0), xid=bench.xid())
+    bench.streamed("2", op="d", position=(1, 900, 0), xid=bench.xid())
+    bench.streamed("3", op="d", position=(1, 500, 1), xid=bench.xid() + 10_000)
+    bench.state.execute("DELETE FROM rowtide.ledger WHERE key IN ('1', '2', '3')")
+    bench.deliver()
+    cursors.advance_slot(bench.state, SLOT, 1, 600)
+
+    def left(age: timedelta) -> set[str]:
+        flow.tidy(bench.state, bench.source, "orders", SLOT, age)
+        return {key for (key,) in bench.state.execute("SELECT key FROM rowtide.ledger WHERE state = 'tombstone'")}
+
+    assert left(timedelta(days=7)) == {"1", "2", "3"}
+    reconcile.request(bench.state, "orders", "asked for")
+    assert left(timedelta(0)) == {"1", "2", "3"}
+    bench.state.execute("UPDATE rowtide.reconcile SET state = 'done'")
+    assert left(timedelta(0)) == {"2", "3"}

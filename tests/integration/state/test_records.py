@@ -16,7 +16,7 @@ def compiled(*syncs: str) -> dict[str, Any]:
 def test_a_slot_cursor_never_falls_within_an_era(records: Any) -> None:
     conn = records.conn
     assert cursors.read_slot(conn, "slot") is None
-    first = SlotCursor("slot", 1, 100, "7001", 1, 1, 100)
+    first = SlotCursor("slot", 1, 100, "7001", 1, 1, 100, 16400)
     cursors.open_slot(conn, first)
     assert cursors.read_slot(conn, "slot") == first
     for era, lsn in [(1, 200), (1, 150), (2, 900), (0, 950)]:
@@ -24,9 +24,9 @@ def test_a_slot_cursor_never_falls_within_an_era(records: Any) -> None:
     found = cursors.read_slot(conn, "slot")
     assert found is not None
     assert (found.era, found.lsn, found.staged_lsn) == (1, 200, 100)
-    cursors.open_slot(conn, SlotCursor("slot", 2, 40, "7002", 3, 2, 40))
-    cursors.open_slot(conn, SlotCursor("slot", 2, 10, "7003", 4, 2, 10))
-    assert cursors.read_slots(conn) == {"slot": SlotCursor("slot", 2, 40, "7002", 3, 2, 40)}
+    cursors.open_slot(conn, SlotCursor("slot", 2, 40, "7002", 3, 2, 40, 16401))
+    cursors.open_slot(conn, SlotCursor("slot", 2, 10, "7003", 4, 2, 10, 16402))
+    assert cursors.read_slots(conn) == {"slot": SlotCursor("slot", 2, 40, "7002", 3, 2, 40, 16401)}
 
 
 def test_the_first_routed_position_stands(records: Any) -> None:

@@ -196,7 +196,7 @@ def test_sql_and_fold_say_the_same(records: Any, make_change: Any) -> None:
 
 
 def test_the_staged_position_rises_with_the_batch(records: Any, make_change: Any) -> None:
-    insert = "INSERT INTO rowtide.slot_cursor VALUES ('slot', 1, 50, '7', 1, 1, 50)"
+    insert = "INSERT INTO rowtide.slot_cursor VALUES ('slot', 1, 50, '7', 1, 1, 50, 16400)"
     records.conn.execute(insert)
 
     def staged() -> Any:

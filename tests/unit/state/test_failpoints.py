@@ -1,5 +1,6 @@
 """Failpoints: what the environment variable may say and what then happens."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -79,3 +80,10 @@ def test_kill_ends_the_process_at_once() -> None:
 def test_without_the_variable_nothing_happens() -> None:
     for name in failpoints.NAMES:
         failpoints.hit(name)
+
+
+def test_every_name_is_passed_somewhere() -> None:
+    root = Path(failpoints.__file__).parents[1]
+    files = [path for folder in ("state", "connectors", "flows") for path in (root / folder).rglob("*.py")]
+    passed = set(re.findall(r"failpoints\.hit,? ?\(?failpoints\.([A-Z_]+)\)", "".join(map(Path.read_text, files))))
+    assert {getattr(failpoints, name) for name in passed} == failpoints.NAMES

@@ -16,10 +16,11 @@ class Cursor:
     timeline: int = 1
     staged_era: int = 4
     staged_lsn: int = 1200
+    publication_oid: int = 16400
 
 
 CURSOR = Cursor()
-SYSTEM = System("s", 1, 2000)
+SYSTEM = System("s", 1, 2000, 16400)
 SLOT = Slot(
     name="slot",
     plugin="pgoutput",
@@ -54,6 +55,13 @@ CASES = [
     ("another system", CURSOR, replace(SYSTEM, system_id="t"), SLOT, ("other_system", 5, False)),
     ("a higher timeline", CURSOR, replace(SYSTEM, timeline=2), SLOT, ("new_timeline", 5, False)),
     ("a lower timeline", replace(CURSOR, timeline=3), SYSTEM, SLOT, ("new_timeline", 5, False)),
+    (
+        "another publication of that name",
+        CURSOR,
+        replace(SYSTEM, publication_oid=16500),
+        replace(SLOT, confirmed_lsn=1001),
+        ("publication_recreated", 5, True),
+    ),
     ("slot ahead by one byte", CURSOR, SYSTEM, replace(SLOT, confirmed_lsn=1001), ("slot_ahead", 5, False)),
     ("WAL below what was staged", CURSOR, replace(SYSTEM, wal_end=1199), SLOT, ("wal_behind", 5, False)),
     (
