@@ -13,8 +13,8 @@ import structlog
 
 from rowtide import breaker
 from rowtide.mapping import CompiledSync
-from state import definitions, ledger, outbox
-from state.db import Connection, Link
+from state import definitions, outbox
+from state.db import Link
 from state.definitions import SyncState
 
 log = structlog.get_logger()
@@ -35,7 +35,7 @@ class Admission:
         self._compiled_of = compiled_of
         self._examined = examined
         self._states = states
-        self._live: dict[str, tuple[float, int]] = {}
+        self._pairs: dict[str, tuple[float, int]] = {}
 
     def admit(self, link: Link, syncs: Sequence[str]) -> list[str]:
         """The syncs whose lists are ours alone and whose waiting deletions are few, or approved; others are paused."""
@@ -53,17 +53,18 @@ class Admission:
         compiled = self._compiled_of(sync)
         if compiled.deletes != "propagate" or deletes < breaker.FEW:
             return True
-        pairs = link.run(lambda connection: self._live_pairs(connection, sync))
-        tripped = breaker.judge_deletes(sync, deletes, pairs, compiled.breaker, None, datetime.now(UTC))
-        if tripped is None:
-            return True
+        at, pairs = self._pairs.get(sync, (-COUNT_AGAIN_S, 0))
+        fresh = time.monotonic() - at > COUNT_AGAIN_S
+        while True:
+            if fresh:
+                pairs = link.run(lambda connection: outbox.count_pairs(connection, sync))
+                self._pairs[sync] = (time.monotonic(), pairs)
+            tripped = breaker.judge_deletes(sync, deletes, pairs, compiled.breaker, None, datetime.now(UTC))
+            if tripped is None:
+                return True
+            if fresh:
+                break
+            fresh = True  # nobody is stopped for an old count: a first load brings thousands in a minute
         log.warning("sync paused", sync=sync, code=tripped.code, problem=tripped.sentence)
         link.run(lambda c: definitions.pause(c, [sync], tripped.code, tripped.sentence, "breaker"))
         return False
-
-    def _live_pairs(self, connection: Connection, sync: str) -> int:
-        at, live = self._live.get(sync, (-COUNT_AGAIN_S, 0))
-        if time.monotonic() - at > COUNT_AGAIN_S:
-            live = ledger.live_count(connection, sync)
-            self._live[sync] = (time.monotonic(), live)
-        return live

@@ -20,7 +20,7 @@ from rowtide.keys import lane_of
 from rowtide.mapping import CompiledSync
 from rowtide.reconcile import Opening, Phase, next_phase, why_wanted
 from rowtide.snapshot import Snapshot
-from state import backfill, definitions, failpoints, ledger, reconcile
+from state import backfill, definitions, failpoints, outbox, reconcile
 from state.backfill import Ground, Line
 from state.db import Connection
 from state.reconcile import Reconcile, Standing
@@ -266,7 +266,7 @@ class Pass:
         """Whether the breaker paused the sync; when it runs again, the source is asked anew."""
         sync, limits = self.record.sync, self._compiled.breaker
         deletes = reconcile.count_absent(self._state, sync)
-        pairs = ledger.live_count(self._state, sync)
+        pairs = outbox.count_pairs(self._state, sync)
         error = breaker.judge_deletes(sync, deletes, pairs, limits, standing.deletes_approved_until, standing.now)
         if error is None:
             return False

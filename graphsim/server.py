@@ -52,7 +52,15 @@ def _make_request(message: Any, payload: Any, protocol: Any, writer: Any, task: 
 
 async def _listen(runners: contextlib.AsyncExitStack, handler: Any, port: int, context: Any = None) -> int:
     """The port listened on; the stack closes the listener."""
-    server = web.Server(handler, access_log=None, request_factory=_make_request)
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            answer: web.StreamResponse = await handler(request)
+        except ConnectionResetError:  # the client died in mid-request: nobody reads this
+            return web.Response(status=400)
+        return answer
+
+    server = web.Server(handle, access_log=None, request_factory=_make_request)
     runner = web.ServerRunner(server, shutdown_timeout=0.5)
     await runner.setup()
     runners.push_async_callback(runner.cleanup)

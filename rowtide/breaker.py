@@ -34,8 +34,8 @@ def judge_deletes(
 ) -> SyncError | None:
     """The reason to pause, or None when the deletions may pass.
 
-    ``pairs``: live pairs of the sync, those to be deleted among them. ``approved_until``: up to when a person lets
-    deletions pass (`resume --approve-deletes`), by the clock ``now`` is read from.
+    ``pairs``: rows of the sync that have an item, those to be deleted among them, or wait for one. ``approved_until``:
+    up to when a person lets deletions pass (`resume --approve-deletes`), by the clock ``now`` is read from.
     """
     if deletes < FEW and deletes <= limits.rows:
         return None

@@ -73,6 +73,20 @@ def waiting_deletes(conn: Connection, syncs: Sequence[str]) -> dict[str, int]:
     return dict(conn.execute(WAITING_DELETES, [list(syncs)]).fetchall())
 
 
+_PAIRS = """
+SELECT (SELECT count(*) FROM rowtide.ledger WHERE sync = %(sync)s AND state = 'live')
+     + (SELECT count(*) FROM rowtide.outbox o
+         WHERE o.sync = %(sync)s AND o.op <> 'd'
+           AND NOT EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live'))
+"""
+
+
+def count_pairs(conn: Connection, sync: str) -> int:
+    """Rows of the sync that have an item or wait for one: what deletions are a share of."""
+    [(count,)] = conn.execute(_PAIRS, {"sync": sync}).fetchall()
+    return int(count)
+
+
 _PARKED = "sync, key, op, reason_code, reason, attempts, lsn, committed_at, staged_at"
 
 

@@ -15,7 +15,7 @@ from control.demo.postgres import Cluster
 from tests.conftest import reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.crash import history
-from tests.e2e.crash.history import History, Plan, pairwise
+from tests.e2e.crash.history import ROLES, History, Plan, pairwise
 
 ROUNDS_A_HISTORY = 12
 
@@ -36,7 +36,7 @@ def live(plan: Plan, budget_s: float, simulator: Simulator, new_cluster: Callabl
 
 def draw(seed: int) -> Plan:
     """The plan of a seed."""
-    return Plan(seed, tuple(pairwise(seed)[:ROUNDS_A_HISTORY]))
+    return Plan(seed, tuple(pairwise(seed)[:ROUNDS_A_HISTORY]), roles=ROLES[seed % 2])
 
 
 @pytest.mark.timeout(600)

@@ -71,7 +71,6 @@ class Round:
     fault: str
     outage: str
     store: str
-    roles: str = "one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,7 @@ class Plan:
     seed: int
     rounds: tuple[Round, ...]
     rows: int = 150
+    roles: str = "one"
 
     def to_json(self) -> str:
         """As it is saved."""
@@ -90,13 +90,14 @@ class Plan:
     def from_json(cls, text: str) -> "Plan":
         """As it was saved."""
         data = json.loads(text)
-        return cls(data["seed"], tuple(Round(**entry) for entry in data["rounds"]), data["rows"])
+        rounds = tuple(Round(**entry) for entry in data["rounds"])
+        return cls(data["seed"], rounds, data["rows"], data["roles"])
 
 
 def pairwise(seed: int) -> list[Round]:
     """Rounds in which every pair of values of two dimensions comes up, in a seeded order."""
     rng = random.Random(seed)
-    dimensions: list[Sequence[str]] = [POINTS, FAULTS, OUTAGES, ("kept", "wiped"), ROLES]
+    dimensions: list[Sequence[str]] = [POINTS, FAULTS, OUTAGES, ("kept", "wiped")]
     missing = {
         (a, x, b, y)
         for a, b in itertools.combinations(range(len(dimensions)), 2)
@@ -120,19 +121,19 @@ def _pairs(row: Sequence[str]) -> set[tuple[int, str, int, str]]:
     return {(a, row[a], b, row[b]) for a, b in itertools.combinations(range(len(row)), 2)}
 
 
-def _round(rng: random.Random, point: str, fault: str, outage: str, store: str, roles: str) -> Round:
+def _round(rng: random.Random, point: str, fault: str, outage: str, store: str) -> Round:
     # An outage in every second round at most: servers take their time to come back.
     outage = outage if rng.random() < 0.5 else "none"
-    return Round(point, rng.choice([1, 1, 2, 3, 5, 9]), round(rng.uniform(0.5, 5.0), 2), fault, outage, store, roles)
+    return Round(point, rng.choice([1, 1, 2, 3, 5, 9]), round(rng.uniform(0.5, 5.0), 2), fault, outage, store)
 
 
 def with_random_kills(seed: int, rounds: Sequence[Round]) -> list[Round]:
-    """Each of ``rounds`` followed by a kill at a random moment, its faults, store and roles drawn too."""
+    """Each of ``rounds`` followed by a kill at a random moment, its faults, outage and store drawn too."""
     rng = random.Random(f"random {seed}")
-    drawn = (
-        _round(rng, RANDOM, rng.choice(FAULTS), rng.choice(OUTAGES), rng.choice(["kept", "kept", "wiped"]), roles)
-        for roles in rng.choices(ROLES, k=len(rounds))
-    )
+    drawn = [
+        _round(rng, RANDOM, rng.choice(FAULTS), rng.choice(OUTAGES), rng.choice(["kept", "kept", "wiped"]))
+        for _ in rounds
+    ]
     return [one for pair in zip(rounds, drawn, strict=True) for one in pair]
 
 
@@ -191,56 +192,51 @@ class History:
             self._outage(self.state if this.outage == "state" else self.source)
         if this.outage != "none":
             self.verdict.figures[f"{this.outage} {'dropped' if this.outage == 'slot' else 'killed'}"] += 1
-        self._kill_one(processes, this)
-        if this.roles == "split":
-            # The other one has gone on meanwhile; it dies a moment later, when the first is back.
-            processes.append(self._start_role("capture" if number % 2 else "deliver", ""))
-            self._kill_one(processes, Round(RANDOM, 1, this.after_s / 2, this.fault, "none", "kept"))
-        for process in processes:
+        dead = self._kill_one(number, processes, this)
+        if len(processes) > 1:
+            # The other one has gone on meanwhile; the dead one is back at once, and then one of them dies again.
+            processes[dead] = self._start_one(dead, "")
+            self._kill_one(number, processes, Round(RANDOM, 1, this.after_s / 2, this.fault, "none", "kept"))
+        for process in processes.values():
             if process.poll() is None:
                 self._kill(process)
-            self._check_ended(number, process)
-        self._check_confirmed(number)
+        self._check_confirmed(number, this.outage)
         if this.store == "wiped":
             shutil.rmtree(self.directory / "recovery", ignore_errors=True)
             self.verdict.figures["recovery stores wiped"] += 1
 
-    def _start(self, this: Round) -> list[subprocess.Popen[bytes]]:
+    def _start(self, this: Round) -> dict[str, subprocess.Popen[bytes]]:
         armed = "" if this.point == RANDOM else f"{this.point}=kill@{this.hit}"
-        if this.roles == "one":
-            return [self.stack.start(failpoints=armed)]
-        return [self._start_role(role, armed) for role in ("capture", "deliver")]
+        roles = ("capture,deliver",) if self.plan.roles == "one" else ("capture", "deliver")
+        return {one: self._start_one(one, armed) for one in roles}
 
-    def _start_role(self, role: str, armed: str) -> subprocess.Popen[bytes]:
-        return self.stack.start("--roles", role, failpoints=armed)
+    def _start_one(self, roles: str, armed: str) -> subprocess.Popen[bytes]:
+        return self.stack.start("--roles", roles, failpoints=armed)
 
-    def _kill_one(self, processes: list[subprocess.Popen[bytes]], this: Round) -> None:
-        """Wait until one of them has killed itself at its failpoint; else kill one when patience is over."""
-        running = [process for process in processes if process.poll() is None]
-        if not running:
-            return
+    def _kill_one(self, number: int, processes: dict[str, subprocess.Popen[bytes]], this: Round) -> str:
+        """Wait until one of them has killed itself at its failpoint; else kill one when patience is over. Its roles."""
         end = time.monotonic() + (this.after_s if this.point == RANDOM else 6.0)
-        while time.monotonic() < end and all(process.poll() is None for process in running):
+        while time.monotonic() < end and all(process.poll() is None for process in processes.values()):
             time.sleep(0.02)
-        dead = [process for process in running if process.poll() is not None]
-        if not dead:
-            self._kill(self.random.choice(running))
-        elif this.point != RANDOM and dead[0].returncode == -signal.SIGKILL:
+        dead = next((roles for roles, process in processes.items() if process.poll() is not None), None)
+        if dead is None:
+            dead = self.random.choice(sorted(processes))
+            self._kill(processes[dead])
+        elif this.point != RANDOM and processes[dead].returncode == -signal.SIGKILL:
             self.verdict.figures["kills"] += 1
             self.verdict.figures["kills at a failpoint"] += 1
             self.verdict.figures[f"at {this.point}"] += 1
+        elif processes[dead].returncode != 1:
+            # Killed, or stopped with a reason that a supervisor restarts: nothing else ends a process.
+            said = f"round {number}: exit code {processes[dead].returncode} of a process nobody asked to end"
+            self.verdict.findings.append(said)
+        return dead
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait(10)
         self.verdict.figures["kills"] += 1
         self.verdict.figures["kills at random"] += 1
-
-    def _check_ended(self, number: int, process: subprocess.Popen[bytes]) -> None:
-        """Killed, or stopped with a reason that a supervisor restarts: nothing else ends a process."""
-        if process.returncode not in (-signal.SIGKILL, 1):
-            said = f"round {number}: exit code {process.returncode} of a process nobody asked to end"
-            self.verdict.findings.append(said)
 
     def _drop_slot(self) -> None:
         """What was committed and not read yet is in no stream any more: only a reconcile can find it."""
@@ -268,7 +264,7 @@ class History:
 
         wait_until(back, "the server comes back")
 
-    def _check_confirmed(self, number: int) -> None:
+    def _check_confirmed(self, number: int, outage: str) -> None:
         """Whatever was confirmed to PostgreSQL is in the records: the confirmed position is never above the staged."""
         slots = self.stack.sql(
             "SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots WHERE slot_type = 'logical'"
@@ -282,7 +278,8 @@ class History:
             self.workload.commits[: len(seen)] = [commit for commit in seen if commit.lsn > confirmed]
             self._gap, self._confirmed = False, confirmed
             return
-        if confirmed < self._confirmed:
+        # A slot's progress is on disk from checkpoint to checkpoint: only a killed source may forget some of it.
+        if confirmed < self._confirmed and outage != "source":
             self.verdict.findings.append(f"round {number}: the confirmed position fell")
         self._confirmed = confirmed
         known: dict[tuple[str, str], float] = {}
@@ -303,15 +300,15 @@ class History:
                 self.verdict.findings.append(f"round {number}: {what} was confirmed, records know {have}")
 
     def _judge(self) -> None:
-        process = self.stack.start()
+        processes = self._start(Round(RANDOM, 1, 0.0, "none", "none", "kept"))
         try:
             wait_until(lambda: self._quiet() and not self._differences(), "source and lists are equal", 90)
         except AssertionError:
             self.verdict.findings.append(f"not equal in the end: {self._differences()[:5]}")
         finally:
-            code = self.stack.stop(process)
-        if code != 0:
-            self.verdict.findings.append(f"exit code {code} after SIGTERM")
+            codes = [self.stack.stop(process) for process in processes.values()]
+        if any(codes):
+            self.verdict.findings.append(f"exit codes {codes} after SIGTERM")
         self._check_doubles()
         self._check_ledger()
         self._check_quota()

@@ -23,7 +23,7 @@ from state import failpoints
 from tests.conftest import reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.crash import history
-from tests.e2e.crash.history import History, Plan, pairwise, with_random_kills
+from tests.e2e.crash.history import ROLES, History, Plan, pairwise, with_random_kills
 
 FAILPOINTS_A_HISTORY = 12
 """Rounds that are aimed at a failpoint; each is followed by one at a random moment."""
@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> int:
         if figures["kills"] >= options.kills or left < 30:
             break
         rounds = with_random_kills(seed + number, pairwise(seed + number)[:FAILPOINTS_A_HISTORY])
-        verdict = live(Plan(seed + number, tuple(rounds)), left - 20)
+        verdict = live(Plan(seed + number, tuple(rounds), roles=ROLES[number % 2]), left - 20)
         figures.update(verdict.figures)
         findings.extend(verdict.findings)
         print(
