@@ -319,7 +319,9 @@ def _after_search(progress: Progress, answer: Answer, rules: Rules, now: datetim
         # Only where the column is not unique (any more) can there be others: each key has one item.
         others = tuple(Leftover(list_id, item.item_id, None, item.etag) for item in found[1:])
         progress = met(replace(progress, rejected=None), seen)
-        known = tuple(one for one in progress.pair.leftovers if one.item_id not in {item.item_id for item in found})
+        # Ids are the list's own: an item of another list may have the same.
+        ours = {(list_id, item.item_id) for item in found}
+        known = tuple(one for one in progress.pair.leftovers if (one.list_id, one.item_id) not in ours)
         return _next(with_leftovers(progress, (*known, *others)), rules, now)
     searched = replace(progress, searched=progress.searched | {list_id})
     refused = progress.rejected

@@ -71,19 +71,23 @@ def after_clean(progress: Progress, answer: Answer, rules: Rules, now: datetime)
     match answer, progress.command:
         case Found(), LookForKey(list_id):
             return _after_clean_search(progress, list_id, own_items(progress, answer), rules, now)
-        case Found((item, *_)), LookAtItem(_, item_id):
-            changed = (replace(one, etag=item.etag) if one.item_id == item_id else one for one in pair.leftovers)
-            progress = with_leftovers(progress, tuple(changed))
-        case Changed(), DeleteItem(_, item_id, _):
+        case Found((item, *_)), LookAtItem(list_id, item_id):
+            progress = with_leftovers(progress, _with_etag(pair, list_id, item_id, item.etag))
+        case Changed(), DeleteItem(list_id, item_id, _):
             # Whatever somebody wrote into it, the item has left this list.
-            changed = (replace(one, etag=None) if one.item_id == item_id else one for one in pair.leftovers)
-            progress = with_leftovers(progress, tuple(changed))
+            progress = with_leftovers(progress, _with_etag(pair, list_id, item_id, None))
         case _, DeleteItem(list_id, item_id, _) | LookAtItem(list_id, item_id):
             rest = tuple(one for one in pair.leftovers if (one.list_id, one.item_id) != (list_id, item_id))
             progress = replace(with_leftovers(progress, rest), writes=progress.writes + isinstance(answer, Deleted))
         case _:
             return release(progress, NO_SENSE_AFTER_S, "Graph's answer does not fit the request")
     return next_leftover(progress, rules, now)
+
+
+def _with_etag(pair: Pair, list_id: str, item_id: str, etag: str | None) -> tuple[Leftover, ...]:
+    """The pair's leftovers, one of them with this version. Ids are the list's own: another list may have the same."""
+    place = (list_id, item_id)
+    return tuple(replace(one, etag=etag) if (one.list_id, one.item_id) == place else one for one in pair.leftovers)
 
 
 def _after_clean_search(

@@ -84,9 +84,10 @@ def adopt(
     pair: Pair, list_id: str, sent: Sequence[Sent], item: Item, mapping: FieldMapping, patience: timedelta
 ) -> Seen:
     """What is known once our own POST's item was found by its RowtideKey; an item held elsewhere becomes a leftover."""
-    removals = [one.until for one in pair.leftovers if one.item_id == item.item_id and one.until is not None]
+    place = (list_id, item.item_id)
+    removals = [one.until for one in pair.leftovers if (one.list_id, one.item_id) == place and one.until is not None]
     leftovers = without_list(pair.leftovers, list_id, item.item_id)
-    if holds_item(pair) and pair.list_id is not None and (pair.list_id, pair.item_id) != (list_id, item.item_id):
+    if holds_item(pair) and pair.list_id is not None and (pair.list_id, pair.item_id) != place:
         leftovers = (*leftovers, Leftover(pair.list_id, pair.item_id, None, pair.etag))
     adopted = replace(
         pair,

@@ -92,7 +92,7 @@ class Lists:
     """Two lists with a unique key column; every write raises an item's version."""
 
     items: dict[tuple[str, str], Stored] = field(default_factory=dict)
-    next_id: int = 1
+    made: dict[str, int] = field(default_factory=dict)
     writes: int = 0
     shows_etag: bool = True
     unique: bool = True
@@ -103,8 +103,9 @@ class Lists:
             case CreateItem(list_id, fields) | MoveItem(list_id, fields, _):
                 if mine and self.unique:
                     return Rejected(400, "invalidRequest", "duplicate value", duplicate=True)
-                item_id = str(self.next_id)
-                self.next_id += 1
+                # Ids are the list's own, so that items of both lists often have the same.
+                self.made[list_id] = self.made.get(list_id, 0) + 1
+                item_id = str(self.made[list_id])
                 self.writes += 1
                 self.items[list_id, item_id] = Stored(as_kept(fields), 1, True)
                 return Written(item_id, self._etag(list_id, item_id) if self.shows_etag else None)

@@ -213,6 +213,19 @@ def test_a_row_that_moves_back_adopts_its_leftover() -> None:
     assert settled.pair.leftovers == (Leftover("B", "12", None, '"h,1"'),)
 
 
+def test_ids_are_the_lists_own() -> None:
+    """An uncertain move whose new item has the old one's number: they are two items all the same."""
+    work = Work(desired(list_id="B", sent=(sent(list_id="B"),)), pair())
+    commands, plan = run(work, Found((item(3),)), Found((item(1, by_app=True, a="2"),)))
+    assert commands == [LookAtItem("A", "11"), LookForKey("B")]
+    assert (ended(plan).pair.list_id, ended(plan).pair.item_id, ended(plan).again) == ("B", "11", True)
+    assert [(one.list_id, one.item_id) for one in ended(plan).pair.leftovers] == [("A", "11")]
+    both = (Leftover("A", "7", None, '"g,1"'), Leftover("C", "7", None, '"h,1"'))
+    moved = Work(desired(list_id="B", fields={"a": "1", "b": "x"}), pair(list_id="B", leftovers=both))
+    commands, _ = run(moved, Changed(), Found((item(5, "7"),)), Deleted(), Deleted())
+    assert commands[2:] == [DeleteItem("A", "7", '"g,5"'), DeleteItem("C", "7", '"h,1"')]
+
+
 # --- uncertain rows -----------------------------------------------------------------------------------------------
 
 
