@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-import psycopg
 import structlog
 from bytewax._bytewax import cli_main
 from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError
@@ -24,9 +23,10 @@ from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError
 from connectors import metrics
 from connectors.settings import Loaded, resolve_secret
 from flows import recovery, sync
-from flows.runtime import Runtime, Stopped, identity
+from flows.identity import Identity
+from flows.runtime import Runtime, Stopped
 from flows.watcher import View, read_view
-from rowtide.errors import Retry, RowtideError, StateRefused, Stop, reaction_to
+from rowtide.errors import Retry, RowtideError, Stop, reaction_to
 from state import db
 
 log = structlog.get_logger()
@@ -46,17 +46,16 @@ def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0, addr
     with _signals(stop):
         dsn = resolve_secret(config.definition.state.dsn)
         link = db.Link(dsn, "rowtide run")
-        lock = None
+        identity = Identity(dsn, roles, process_id)
         try:
             view = _wait_for(stop, lambda: link.run(lambda connection: read_view(connection, None)))
-            lock = _wait_for(stop, lambda: _lock_identity(dsn, roles, process_id))
-            if view is None or lock is None:
+            _wait_for(stop, identity.hold)
+            if view is None or stop.is_set():
                 return 0
-            return _run_flow(config, dsn, view, roles, process_id, addresses, stop)
+            return _run_flow(config, dsn, view, roles, process_id, identity, addresses, stop)
         finally:
             link.close()
-            if lock is not None:
-                lock.close()
+            identity.close()
 
 
 def _run_flow(
@@ -65,12 +64,13 @@ def _run_flow(
     view: View,
     roles: frozenset[str],
     process_id: int,
+    identity: Identity,
     addresses: Sequence[str],
     stop: threading.Event,
 ) -> int:
     directory = _recovery_directory(config, roles)
     while True:
-        runtime = Runtime(dsn, view, roles, process_id, stop)
+        runtime = Runtime(dsn, view, roles, process_id, identity, stop)
         metrics.serve(view.catalog.definition.run.listen)
         recovery_config = recovery.prepare(directory, sync.names(runtime))
         runtime.start()
@@ -93,7 +93,7 @@ def _run_flow(
         finally:
             runtime.close()
         log.info("stopped", after_s=round(time.monotonic() - started, 1))
-        return 0
+        return 1 if runtime.supplanted else 0
 
 
 def _ended_by(error: BaseException, stop: threading.Event) -> int:
@@ -150,18 +150,3 @@ def _signals(stop: threading.Event) -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-
-
-def _lock_identity(dsn: str, roles: frozenset[str], process_id: int) -> psycopg.Connection:
-    """A connection that holds the advisory lock of this process id and these roles; refused while another holds it."""
-    connection = db.connect(dsn, "rowtide identity")
-    name = identity(roles, process_id)
-    [(held,)] = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name]).fetchall()
-    if not held:
-        connection.close()
-        raise StateRefused(
-            "process_id_taken",
-            f"Another Rowtide process with id {process_id} and these roles is running.",
-            "Stop it, or give this one another --process-id.",
-        )
-    return connection

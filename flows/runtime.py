@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -29,6 +29,7 @@ from connectors.outbox import Stopped, until_answered
 from connectors.postgres.reader import Reader
 from flows import assembly
 from flows.admission import Admission
+from flows.identity import Identity
 from flows.reconcile import Reconciler
 from flows.strangers import Strangers
 from flows.watcher import View, Watcher
@@ -64,16 +65,17 @@ class Tally:
     latencies_ms: list[float] = field(default_factory=list)
 
 
-def identity(roles: Collection[str], process_id: int) -> str:
-    """What one running process at most is called: it owns its leases under this name, and locks it."""
-    return f"rowtide:{','.join(sorted(roles))}:{process_id}"
-
-
 class Runtime:
     """The process. `start` before the flow, `close` after it; the properties and methods are the steps' ports."""
 
     def __init__(
-        self, state_dsn: str, view: View, roles: frozenset[str], process_id: int, stop: threading.Event
+        self,
+        state_dsn: str,
+        view: View,
+        roles: frozenset[str],
+        process_id: int,
+        identity: Identity,
+        stop: threading.Event,
     ) -> None:
         self.state_dsn = state_dsn
         self.roles = roles
@@ -88,7 +90,9 @@ class Runtime:
         self._tallies: dict[str, Tally] = defaultdict(Tally)
         self._mailboxes: dict[str, deque[Outcome]] = defaultdict(deque)
         self._links: dict[str, Link] = {}
-        self.owner = identity(roles, process_id)
+        self.owner = identity.name
+        self.supplanted = False
+        self._identity = identity
         self.readers: dict[str, Reader] = {}
         self.writers: dict[str, Writer] = {}
         self.budgets: dict[str, Budget] = {}
@@ -350,8 +354,14 @@ class Runtime:
                 tallies, self._tallies = self._tallies, defaultdict(Tally)
             try:
                 link.run(partial(self._beat_once, tallies=tallies))
+                self._identity.hold()
             except RowtideError as error:
                 log.warning("beat missed", code=error.code, problem=error.sentence)
+                if error.code == "process_id_taken":
+                    # It voided our leases: what we have under way it takes for uncertain, and looks.
+                    log.error("flow stopped", code=error.code, problem=error.sentence, remedy=error.remedy)
+                    self.supplanted = True
+                    self.stop.set()
         link.close()
 
     def _beat_once(self, connection: Any, tallies: Mapping[str, Tally]) -> None:

