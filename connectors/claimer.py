@@ -65,6 +65,7 @@ class Claimer:
         self._lanes: set[int] = set()
         self._queues: dict[int, deque[Work]] = {lane: deque() for lane in range(LANES)}
         self._in_flight = 0
+        self._failed: list[str] = []  # tokens of claims of which it is not known whether they were made
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -120,6 +121,9 @@ class Claimer:
                 if not voided:
                     self._link.run(lambda connection: outbox.void_leases(connection, self._owner))
                     voided = True
+                if self._failed:
+                    self._link.run(lambda connection: outbox.take_back(connection, self._owner, self._failed))
+                    self._failed.clear()
                 claimed = sum(self._claim(graph, syncs) for graph, syncs in self._deliverable().items() if syncs)
                 self.problem = None
             except RowtideError as error:
@@ -142,16 +146,20 @@ class Claimer:
             quota.refund(granted)
             return 0
         works: list[Work] = []
+        token = uuid.uuid4().hex
         try:
-            admitted = self._admit(self._link, syncs)
-            works = self._link.run(lambda connection: self._lease(connection, admitted, limit)) if admitted else []
-        finally:
-            quota.refund(granted - WRITE_RU * len(works))
-        self._hand_on(works, quota)
+            try:
+                if admitted := self._admit(self._link, syncs):
+                    works = self._link.run(lambda connection: self._lease(connection, admitted, limit, token))
+            finally:
+                quota.refund(granted - WRITE_RU * len(works))
+            self._hand_on(works, quota)
+        except RowtideError:
+            self._failed.append(token)
+            raise
         return len(works)
 
-    def _lease(self, connection: db.Connection, syncs: Sequence[str], limit: int) -> list[Work]:
-        token = uuid.uuid4().hex
+    def _lease(self, connection: db.Connection, syncs: Sequence[str], limit: int, token: str) -> list[Work]:
         lanes, lists = sorted(self._lanes), self._lists()
         return outbox.claim(connection, syncs, lanes, limit, self._owner, token, LEASE_S, lists)
 

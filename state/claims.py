@@ -136,3 +136,17 @@ UPDATE rowtide.outbox SET lease_token = NULL, lease_owner = NULL, lease_until = 
 def void_leases(conn: Connection, owner: str) -> int:
     """Give up every lease of ``owner``: it is the caller, and an earlier process of its name is dead."""
     return conn.execute(VOID, [owner]).rowcount
+
+
+TAKE_BACK = """
+UPDATE rowtide.outbox o
+   SET lease_token = NULL, lease_owner = NULL, lease_until = NULL,
+       sent = (SELECT coalesce(jsonb_agg(e ORDER BY i), '[]'::jsonb)
+                 FROM jsonb_array_elements(o.sent) WITH ORDINALITY AS t (e, i) WHERE e ->> 'token' <> o.lease_token)
+ WHERE o.lease_owner = %s AND o.lease_token = ANY (%s)
+"""
+
+
+def take_back(conn: Connection, owner: str, tokens: Sequence[str]) -> int:
+    """Undo claims of ``owner`` of which nothing was sent: their answer never came, though they may have been made."""
+    return conn.execute(TAKE_BACK, [owner, list(tokens)]).rowcount

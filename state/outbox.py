@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 
 from rowtide.change import Fields
 from state.claims import claim as claim
+from state.claims import take_back as take_back
 from state.claims import void_leases as void_leases
 from state.db import Connection
 from state.settling import complete as complete

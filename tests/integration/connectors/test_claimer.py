@@ -1,0 +1,59 @@
+"""The claiming thread against a state database that fails it."""
+
+import threading
+import time
+
+import pytest
+
+from connectors.claimer import Claimer
+from rowtide.change import INTERACTIVE, Change, ChangeBatch
+from rowtide.commands import Outcome, Work
+from rowtide.keys import LANES
+from state import db, failpoints, outbox
+from state.failpoints import Failpoints
+
+
+class Plenty:
+    """A quota that nobody exhausts."""
+
+    def take(self, wanted: int, least: int, timeout_s: float, stop: threading.Event) -> int:
+        return wanted
+
+    def refund(self, ru: float) -> None:
+        """Nothing to count."""
+
+
+def as_they_are(works: list[Work]) -> tuple[list[Work], list[Outcome]]:
+    return works, []
+
+
+def test_a_claim_whose_answer_was_lost_is_made_anew_at_once(state_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after the lease is over: nothing was sent, and nobody else knows of it."""
+    monkeypatch.setattr(failpoints, "_of_process", Failpoints("claim.after_lease=raise@1"))
+    with db.connect(state_dsn) as connection:
+        change = Change("1", "u", "Orders", {"Title": "one"}, False, 100, 0, 7, 0, INTERACTIVE, None)
+        outbox.stage(connection, "slot", [ChangeBatch("orders", 1, 1, [change])])
+        claimer = Claimer(
+            state_dsn,
+            "p0",
+            {"contoso": Plenty()},
+            lambda: {"contoso": ["orders"]},
+            lambda: {"orders": {"Orders": "list"}},
+            as_they_are,
+            lambda _link, syncs: syncs,
+        )
+        for lane in range(LANES):
+            claimer.own(lane)
+        claimer.start()
+        try:
+            works: list[Work] = []
+            end = time.monotonic() + 30
+            while not works and time.monotonic() < end:
+                works = [work for lane in range(LANES) for work in claimer.take(lane)]
+                threading.Event().wait(0.02)
+        finally:
+            claimer.stop()
+        [work] = works
+        assert not work.desired.uncertain
+        [(sent,)] = connection.execute("SELECT jsonb_array_length(sent) FROM rowtide.outbox").fetchall()
+        assert sent == 1
