@@ -167,6 +167,12 @@ class History:
 
     def run(self, budget_s: float) -> Verdict:
         """Prepare, live through the rounds (as many as begin within ``budget_s``), judge."""
+        try:
+            return self._run(budget_s)
+        finally:
+            self.stack.close()
+
+    def _run(self, budget_s: float) -> Verdict:
         self.workload.prepare()
         self.stack.apply()
         deadline = time.monotonic() + budget_s
@@ -180,7 +186,6 @@ class History:
             self.workload.stop()
             self.simulator.clear_faults()
         self._judge()
-        self.stack.close()
         return self.verdict
 
     def _round(self, number: int, this: Round) -> None:
