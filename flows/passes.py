@@ -239,7 +239,7 @@ class Pass:
         record = self.record
         keys: list[str] = []
         if self._compiled.deletes == "propagate":
-            after = record.after_key[0] if record.after_key else ""
+            after = record.after_key[0] if record.after_key else None
             keys = reconcile.keys_to_ask(self._state, record.sync, record.era or 0, record.waiting, after, ASKED_ROWS)
         if not keys:
             self.record = reconcile.save(self._state, _enter(record, next_phase("ask", record.unread, False)))

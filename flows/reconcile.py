@@ -351,7 +351,8 @@ def _count_differences(
 
 
 def _count_deletes(state: Connection, table: Table, era: int) -> Differences:
-    sync, found, after = table.compiled.sync, Differences(), ""
+    sync, found = table.compiled.sync, Differences()
+    after: str | None = None
     while keys := reconcile.keys_to_ask(state, sync, era, "old", after, ASKED_ROWS):
         snapshot, absent = table.absent(keys)
         ground = Ground(sync, era, table.compiled.version, snapshot)

@@ -269,9 +269,11 @@ def _merged(conn: Connection, ground: Ground, lines: Sequence[Line]) -> Differen
     return _merged(conn, ground, lines[:middle]).plus(_merged(conn, ground, lines[middle:]))
 
 
-def keys_to_ask(conn: Connection, sync: str, era: int, waiting: Waiting, after: str, limit: int) -> list[str]:
+def keys_to_ask(conn: Connection, sync: str, era: int, waiting: Waiting, after: str | None, limit: int) -> list[str]:
     """The next keys whose rows the source is asked for, in key order: those of live pairs, and of ``waiting`` rows."""
-    values = {"sync": sync, "era": era, "waiting": waiting, "after": after, "limit": limit, "backfill": BACKFILL}
+    # The first of all keys is the empty one; the first behind any other goes on with the lowest character there is.
+    first = "" if after is None else f"{after}\x01"
+    values = {"sync": sync, "era": era, "waiting": waiting, "first": first, "limit": limit, "backfill": BACKFILL}
     return [key for (key,) in conn.execute(_KEYS_TO_ASK, values)]
 
 
@@ -279,12 +281,12 @@ def keys_to_ask(conn: Connection, sync: str, era: int, waiting: Waiting, after: 
 _KEYS_TO_ASK = """
 WITH live AS MATERIALIZED (
      SELECT key FROM rowtide.ledger
-      WHERE sync = %(sync)s AND key > %(after)s AND state = 'live' ORDER BY key LIMIT %(limit)s),
+      WHERE sync = %(sync)s AND key >= %(first)s AND state = 'live' ORDER BY key LIMIT %(limit)s),
      page AS (SELECT CASE WHEN count(*) = %(limit)s THEN max(key) ELSE repeat(chr(1114111), 4) END AS last FROM live)
 SELECT key FROM live
  UNION
 (SELECT key FROM rowtide.outbox
-  WHERE sync = %(sync)s AND key > %(after)s AND key <= (SELECT last FROM page) AND op <> 'd'
+  WHERE sync = %(sync)s AND key >= %(first)s AND key <= (SELECT last FROM page) AND op <> 'd'
     AND (era < %(era)s OR %(waiting)s = 'all' OR (%(waiting)s = 'staged' AND priority = %(backfill)s))
   ORDER BY key LIMIT %(limit)s)
  ORDER BY key LIMIT %(limit)s

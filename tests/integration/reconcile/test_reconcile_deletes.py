@@ -116,7 +116,8 @@ def test_each_key_is_asked_once_whatever_the_page(bench: Any, limit: int, waitin
         ("h", 1, 0, "u"), ("i", 1, 0, "u"), ("j", 1, 3, "d"), ("z", 1, 0, "u"),
     ]:  # fmt: skip
         bench.streamed(key, op=op, position=(era, 600, 0), priority=priority)
-    asked, after = [], ""
+    asked: list[str] = []
+    after = None
     while page := reconcile.keys_to_ask(bench.state, "orders", 1, waiting, after, limit):
         asked += page
         after = page[-1]
