@@ -76,6 +76,8 @@ def _measure(bench: Stand, workload: object) -> tuple[float, float]:
     slot = "SELECT active FROM pg_replication_slots"
     until(lambda: bench.stack.sql(slot) == [(True,)], every_s=0.005)
     ours = until(lambda: bench.staged() >= end, every_s=0.01)
+    # Else the next measurement would begin with a replay of this one.
+    until(lambda: bench.confirmed() >= end)
     bench.stack.stop(process)
     return ours, peer
 

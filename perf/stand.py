@@ -46,6 +46,10 @@ SYNC = """
 """
 
 
+QUIET = {"max_wal_size": "8GB", "checkpoint_timeout": "30min", "autovacuum": "off"}
+"""What PostgreSQL does when it likes would fall on one side of a comparison."""
+
+
 class Stand:
     """Everything one family needs; `stack` for commands and SQL."""
 
@@ -73,6 +77,11 @@ class Stand:
         rows = self.stack.state("SELECT max(staged_lsn) FROM rowtide.slot_cursor")
         return int(rows[0][0] or 0)
 
+    def confirmed(self) -> int:
+        """Where capture would resume."""
+        rows = self.stack.state("SELECT max(lsn) FROM rowtide.slot_cursor")
+        return int(rows[0][0] or 0)
+
 
 @contextmanager
 def stand(*simulator_options: str, graph_options: str = "", syncs: str = SYNC) -> Iterator[Stand]:
@@ -80,7 +89,7 @@ def stand(*simulator_options: str, graph_options: str = "", syncs: str = SYNC) -
     directory = Path(tempfile.mkdtemp(prefix="rowtide-perf-"))
     base = reachable_directory("rowtide-perf-pg-")
     work = reachable_directory("rowtide-perf-run-")
-    cluster = Cluster(base, {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"})
+    cluster = Cluster(base, {**QUIET, "shared_buffers": "1GB"})
     cluster.start()
     simulator = Simulator(directory, *simulator_options)
     source, state = cluster.create_database("source"), cluster.create_database("state")
