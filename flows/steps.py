@@ -116,17 +116,20 @@ class Merge(StatefulBatchLogic[ChangeBatch, ChangeBatch, Any]):
     def on_batch(self, values: list[ChangeBatch]) -> tuple[list[ChangeBatch], bool]:
         """One change a row, replays at or below the mark dropped; batches of another mapping stay apart."""
         folded: dict[tuple[int, int], dict[str, Change]] = {}
-        mark = self._mark
+        # The mark in plain names: a tuple made and compared for each change costs half of this loop.
+        mark_era, mark_lsn, mark_ordinal = self._mark
         for batch in values:
             rows = folded.setdefault((batch.era, batch.mapping_version), {})
             era = batch.era
             for change in batch.changes:
-                if era == mark.era and (change.lsn, change.ordinal) < mark[1:]:
+                lsn, ordinal = change.lsn, change.ordinal
+                if era == mark_era and (lsn < mark_lsn or (lsn == mark_lsn and ordinal < mark_ordinal)):
                     continue
-                mark = Position(era, change.lsn, change.ordinal)
-                older = rows.get(change.key)
-                rows[change.key] = change if older is None else fold(older, change)
-        self._mark = mark
+                mark_era, mark_lsn, mark_ordinal = era, lsn, ordinal
+                key = change.key
+                older = rows.get(key)
+                rows[key] = change if older is None else fold(older, change)
+        self._mark = Position(mark_era, mark_lsn, mark_ordinal)
         sync = values[0].sync
         return [
             ChangeBatch(sync, version, era, list(rows.values())) for (era, version), rows in folded.items() if rows
