@@ -42,7 +42,7 @@ NAMED_TABLE = "CREATE TABLE {} (name text PRIMARY KEY, note text)"
 POST = {"method": "POST", "path": "/items$", "level": "member"}
 PATCH = {"method": "PATCH", "path": "/items/", "level": "member"}
 LOOK = {"method": "GET", "path": "/items", "level": "member"}
-DEADLINE_S = 40.0
+DEADLINE_S = 90.0
 LOST = {"action": "status", "status": 504, "after_commit": True}
 
 
