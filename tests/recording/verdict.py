@@ -2,7 +2,7 @@
 
 In: the directory that the recorders of a run have filled. Out: problems, one sentence each, with request and test.
 Called at the end of a run by `tests/conftest.py`. Rules: entities are held against the JSON Schema of Graph's
-published CSDL (`tests/unit/graphsim/lists_v1.0.schema.json`) and, for the two outside its slice, against the models of
+published CSDL (`tests/integration/graphsim/lists_v1.0.schema.json`) and, for the two outside its slice, against the models of
 msgraph-sdk; the envelopes (pages, `$batch`) against reference sections 1 to 3; nothing is exempt: an endpoint that is
 not in the table is a problem, unless it is refused, and then the answer must be an OData error.
 """
@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 _TESTS = Path(__file__).parents[1]
 _SCHEMAS = (
-    _TESTS / "unit" / "graphsim" / "lists_v1.0.schema.json",
+    _TESTS / "integration" / "graphsim" / "lists_v1.0.schema.json",
     _TESTS / "interop" / "permissions_v1.0.schema.json",
 )
 
