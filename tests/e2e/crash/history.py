@@ -124,7 +124,11 @@ def _pairs(row: Sequence[str]) -> set[tuple[int, str, int, str]]:
 def _round(rng: random.Random, point: str, fault: str, outage: str, store: str) -> Round:
     # An outage in every second round at most: servers take their time to come back.
     outage = outage if rng.random() < 0.5 else "none"
-    return Round(point, rng.choice([1, 1, 2, 3, 5, 9]), round(rng.uniform(0.5, 5.0), 2), fault, outage, store)
+    hit = rng.choice([1, 1, 2, 3, 5, 9])
+    if point.startswith(("open.", "reconcile.")):
+        # Passed only when an era begins, and then once or a few times.
+        outage, hit = "slot", 1 if point.startswith("open.") else min(hit, 4)
+    return Round(point, hit, round(rng.uniform(0.5, 5.0), 2), fault, outage, store)
 
 
 def with_random_kills(seed: int, rounds: Sequence[Round]) -> list[Round]:
