@@ -24,7 +24,7 @@ from state import failpoints
 from tests.conftest import reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.crash import history
-from tests.e2e.crash.history import ROLES, History, Plan, pairwise, with_random_kills
+from tests.e2e.crash.history import ROLES, History, Plan, Round, pairwise, with_random_kills
 
 FAILPOINTS_A_HISTORY = 12
 """Rounds that are aimed at a failpoint; each is followed by one at a random moment."""
@@ -68,6 +68,15 @@ def live(plan: Plan, budget_s: float) -> history.Verdict:
         return verdict
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def aimed(seed: int, number: int) -> list[Round]:
+    """Rounds at the failpoints whose turn it is in history ``number``, so that all come up in every second history."""
+    names = sorted(failpoints.NAMES)
+    turn = [names[(number * FAILPOINTS_A_HISTORY + place) % len(names)] for place in range(FAILPOINTS_A_HISTORY)]
+    drawn = pairwise(seed)
+    random.Random(seed).shuffle(turn)
+    return [next(one for one in drawn if one.point == name) for name in turn]
 
 
 def table(figures: Counter[str], findings: list[str], seed: int, seconds: float) -> str:
@@ -120,7 +129,7 @@ def main(arguments: list[str]) -> int:
         left = options.budget_s - (time.monotonic() - started)
         if figures["kills"] >= options.kills or left < 30:
             break
-        rounds = with_random_kills(seed + number, pairwise(seed + number)[:FAILPOINTS_A_HISTORY])
+        rounds = with_random_kills(seed + number, aimed(seed + number, number))
         verdict = live(Plan(seed + number, tuple(rounds), roles=ROLES[number % 2]), left - 20)
         figures.update(verdict.figures)
         findings.extend(verdict.findings)
