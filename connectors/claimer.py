@@ -126,7 +126,10 @@ class Claimer:
                     self._failed.clear()
                 claimed = sum(self._claim(graph, syncs) for graph, syncs in self._deliverable().items() if syncs)
                 self.problem = None
-            except RowtideError as error:
+            except Exception as error:  # a thread that dies silently would stop every delivery for good
+                if not isinstance(error, RowtideError):
+                    log.exception("claiming met an unexpected error")
+                    error = RowtideError("internal", f"Claiming rows failed ({type(error).__name__}).")
                 if self.problem is None or self.problem.sentence != error.sentence:
                     log.warning("claiming waits", code=error.code, problem=error.sentence)
                 self.problem = error
@@ -154,7 +157,7 @@ class Claimer:
             finally:
                 quota.refund(granted - WRITE_RU * len(works))
             self._hand_on(works, quota)
-        except RowtideError:
+        except Exception:
             self._failed.append(token)
             raise
         return len(works)
@@ -166,7 +169,7 @@ class Claimer:
     def _hand_on(self, works: list[Work], quota: Quota) -> None:
         try:
             ready, waiting = self._complete(works)
-        except RowtideError:
+        except Exception:
             # Nothing was sent: every row goes back as it was, and the problem is shown.
             back: list[Outcome] = [Release(work, 1.0, unknown=False) for work in works]
             self._link.run(lambda connection: outbox.settle(connection, back))

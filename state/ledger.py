@@ -67,7 +67,7 @@ _PRUNE = """
 DELETE FROM rowtide.ledger l
  WHERE l.sync = %(sync)s AND l.state = 'tombstone' AND l.updated_at < now() - %(older_than)s
    AND l.leftovers = '[]'::jsonb
-   AND (l.era < %(era)s OR (l.era = %(era)s AND l.lsn <= %(confirmed_lsn)s AND l.xid < %(xmin)s))
+   AND (l.era < %(era)s OR (l.era = %(era)s AND l.lsn < %(confirmed_lsn)s AND l.xid < %(xmin)s))
    AND NOT EXISTS (SELECT FROM rowtide.outbox o WHERE o.sync = l.sync AND o.key = l.key)
 """
 
@@ -77,8 +77,9 @@ def prune_tombstones(
 ) -> int:
     """Forget tombstones that nothing can bring back any more; how many.
 
-    ``confirmed_lsn`` of the slot's ``era``: no replay reaches below it. ``xmin``: the source's oldest running
-    transaction, or a running reconcile's if that is older: no snapshot misses the delete.
+    ``confirmed_lsn`` of the slot's ``era``: no replay reaches below it (a commit right at it would be sent again).
+    ``xmin``: the source's oldest running transaction, or a running reconcile's if that is older: no snapshot misses
+    the delete.
     """
     parameters = {"sync": sync, "era": era, "confirmed_lsn": confirmed_lsn, "xmin": xmin, "older_than": older_than}
     return conn.execute(_PRUNE, parameters).rowcount

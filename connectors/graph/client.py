@@ -79,13 +79,11 @@ class Client:
             "client-request-id": str(uuid.uuid4()),
         }
         base_url = self._settings.base_url
-        failpoints.hit(failpoints.DELIVER_BEFORE_SEND)
         try:
             async with self._session.post(
                 f"{base_url}{path}", data=_to_data(body), headers=headers, allow_redirects=False
             ) as response:
                 content = await response.read()
-                failpoints.hit(failpoints.DELIVER_AFTER_ANSWER)
                 lower = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status, lower, content, token)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:

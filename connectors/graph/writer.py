@@ -28,6 +28,7 @@ from rowtide import decide, pacing
 from rowtide.commands import Answer, Deleted, NotApplied, Outcome, ParkRow, Rejected, Unknown, Work, Written
 from rowtide.decide import Progress, Rules
 from rowtide.errors import IdentityRefused, RowError, RowtideError
+from state import failpoints
 
 IN_FLIGHT: Final = 4
 """Batches under way at once: Graph advises few concurrent requests."""
@@ -216,6 +217,7 @@ class Writer:
             return
         self._client = self._client or Client(self._settings, self._tokens)
         self._spend(claims)
+        failpoints.hit(failpoints.DELIVER_BEFORE_SEND)
         try:
             result = await self._client.post("/$batch", body)
         except RowtideError as error:
@@ -229,6 +231,7 @@ class Writer:
                 self._health.note_failure(result.error.sentence)
                 self._answer_all(claims, Unknown(result.error.sentence))
             case Reply():
+                failpoints.hit(failpoints.DELIVER_AFTER_ANSWER)
                 await self._read(claims, result)
 
     async def _halve(self, claims: Sequence[_Claim]) -> None:

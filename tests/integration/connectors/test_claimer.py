@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -27,33 +28,53 @@ def as_they_are(works: list[Work]) -> tuple[list[Work], list[Outcome]]:
     return works, []
 
 
+def claim_until_there(
+    dsn: str,
+    connection: db.Connection,
+    complete: Callable[[list[Work]], tuple[list[Work], list[Outcome]]] = as_they_are,
+) -> Work:
+    """The work of the one row that is staged here, once a claimer has it."""
+    change = Change("1", "u", "Orders", {"Title": "one"}, False, 100, 0, 7, 0, INTERACTIVE, None)
+    outbox.stage(connection, "slot", [ChangeBatch("orders", 1, 1, [change])])
+    lists = {"orders": {"Orders": "list"}}
+    syncs = {"contoso": ["orders"]}
+    claimer = Claimer(
+        dsn, "p0", {"contoso": Plenty()}, lambda: syncs, lambda: lists, complete, lambda _link, asked: asked
+    )
+    for lane in range(LANES):
+        claimer.own(lane)
+    claimer.start()
+    try:
+        works: list[Work] = []
+        end = time.monotonic() + 60
+        while not works and time.monotonic() < end:
+            works = [work for lane in range(LANES) for work in claimer.take(lane)]
+            threading.Event().wait(0.02)
+    finally:
+        claimer.stop()
+    [work] = works
+    return work
+
+
 def test_a_claim_whose_answer_was_lost_is_made_anew_at_once(state_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not after the lease is over: nothing was sent, and nobody else knows of it."""
     monkeypatch.setattr(failpoints, "_of_process", Failpoints("claim.after_lease=raise@1"))
     with db.connect(state_dsn) as connection:
-        change = Change("1", "u", "Orders", {"Title": "one"}, False, 100, 0, 7, 0, INTERACTIVE, None)
-        outbox.stage(connection, "slot", [ChangeBatch("orders", 1, 1, [change])])
-        claimer = Claimer(
-            state_dsn,
-            "p0",
-            {"contoso": Plenty()},
-            lambda: {"contoso": ["orders"]},
-            lambda: {"orders": {"Orders": "list"}},
-            as_they_are,
-            lambda _link, syncs: syncs,
-        )
-        for lane in range(LANES):
-            claimer.own(lane)
-        claimer.start()
-        try:
-            works: list[Work] = []
-            end = time.monotonic() + 30
-            while not works and time.monotonic() < end:
-                works = [work for lane in range(LANES) for work in claimer.take(lane)]
-                threading.Event().wait(0.02)
-        finally:
-            claimer.stop()
-        [work] = works
+        work = claim_until_there(state_dsn, connection)
         assert not work.desired.uncertain
         [(sent,)] = connection.execute("SELECT jsonb_array_length(sent) FROM rowtide.outbox").fetchall()
         assert sent == 1
+
+
+def test_an_unexpected_error_does_not_end_the_claiming(state_dsn: str) -> None:
+    failures = [KeyError("a sync that was taken out meanwhile")]
+
+    def complete(works: list[Work]) -> tuple[list[Work], list[Outcome]]:
+        if failures:
+            raise failures.pop()
+        return works, []
+
+    with db.connect(state_dsn) as connection:
+        work = claim_until_there(state_dsn, connection, complete)
+    assert failures == []
+    assert not work.desired.uncertain

@@ -114,7 +114,7 @@ def test_tombstones_go_when_nothing_can_bring_them_back(records: Any, make_pair:
     dead = {"state": "tombstone", "item_id": None, "list_id": None}
     left = (Leftover("l", "8"),)
     records.know("gone", make_pair(lsn=100, **dead))
-    records.know("replayed", make_pair(lsn=300, **dead))
+    records.know("replayed", make_pair(lsn=200, **dead))
     records.know("unseen", make_pair(lsn=100, xid=900, **dead))
     records.know("item left", make_pair(lsn=100, leftovers=left, **dead))
     records.know("live", make_pair(lsn=100))
