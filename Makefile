@@ -42,7 +42,7 @@ check: $(STAMP)  ## Lint, types, layers and unit tests, in half a minute
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
-	@$(PYTEST) -q -n $(WORKERS) --dist loadfile tests/unit
+	@$(PYTEST) -q -n $(WORKERS) --dist loadfile tests/unit tests/repository
 
 test: $(STAMP)  ## Everything but the long tests, in ten minutes
 	@if [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory deps; fi

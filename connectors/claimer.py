@@ -2,7 +2,7 @@
 
 In: resource units from the budget of each graph, the syncs that may deliver, a LISTEN on ``rowtide_due``. Out: `Work`
 per lane, drained by the `due` input; what cannot be claimed stays in the outbox, absorbing changes. Called by
-connectors.outbox and flows.runtime. Rule: never a row in hand without the quota to send it (DESIGN section 3.6), and
+connectors.outbox_io and flows.process. Rule: never a row in hand without the quota to send it (DESIGN section 3.6), and
 no deletion before the mass-delete breaker has judged all that wait.
 """
 
@@ -14,11 +14,11 @@ from typing import Protocol
 
 import structlog
 
-from rowtide.commands import Outcome, Release, Work
+from rowtide.deciding.commands import Outcome, Release, Work
 from rowtide.errors import RowtideError
 from rowtide.keys import LANES, lane_of
-from state import db, outbox
-from state.db import Link
+from state import database, outbox
+from state.database import Link
 
 log = structlog.get_logger()
 
@@ -162,7 +162,7 @@ class Claimer:
             raise
         return len(works)
 
-    def _lease(self, connection: db.Connection, syncs: Sequence[str], limit: int, token: str) -> list[Work]:
+    def _lease(self, connection: database.Connection, syncs: Sequence[str], limit: int, token: str) -> list[Work]:
         lanes, lists = sorted(self._lanes), self._lists()
         return outbox.claim(connection, syncs, lanes, limit, self._owner, token, LEASE_S, lists)
 
@@ -187,7 +187,7 @@ class Claimer:
         """Wake the claiming thread whenever something was staged."""
         while not self._stop.is_set():
             try:
-                with db.connect(self._dsn, "rowtide listen") as connection, db.translated():
+                with database.connect(self._dsn, "rowtide listen") as connection, database.translated():
                     connection.execute("LISTEN rowtide_due")
                     while not self._stop.is_set():
                         for _ in connection.notifies(timeout=1.0, stop_after=1):

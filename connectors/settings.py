@@ -15,10 +15,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from rowtide import definition as definitions
-from rowtide.definition import Definition
+from rowtide.definition import model as definitions
+from rowtide.definition.diagnostics import Problem
+from rowtide.definition.model import Definition
 from rowtide.errors import DefinitionError, UserError
-from rowtide.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)

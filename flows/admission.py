@@ -1,6 +1,6 @@
 """The mass-delete breaker before claims: which syncs may claim, and which are paused first.
 
-In: the syncs about to claim. Out: those that may. Called by connectors.claimer through flows.runtime. Rule: deletions
+In: the syncs about to claim. Out: those that may. Called by connectors.claimer through flows.process. Rule: deletions
 are judged over what *waits*, before the first of them is carried out (DESIGN section 5); a tripped breaker pauses the
 sync and asks.
 """
@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 
 import structlog
 
-from rowtide import breaker
-from rowtide.mapping import CompiledSync
+from rowtide import mass_delete
+from rowtide.mapping.compiled_sync import CompiledSync
 from state import definitions, outbox
-from state.db import Link
+from state.database import Link
 from state.definitions import SyncState
 
 log = structlog.get_logger()
@@ -51,7 +51,7 @@ class Admission:
 
     def _may(self, link: Link, sync: str, deletes: int) -> bool:
         compiled = self._compiled_of(sync)
-        if compiled.deletes != "propagate" or deletes < breaker.FEW:
+        if compiled.deletes != "propagate" or deletes < mass_delete.FEW:
             return True
         at, pairs = self._pairs.get(sync, (-COUNT_AGAIN_S, 0))
         fresh = time.monotonic() - at > COUNT_AGAIN_S
@@ -59,7 +59,7 @@ class Admission:
             if fresh:
                 pairs = link.run(lambda connection: outbox.count_pairs(connection, sync))
                 self._pairs[sync] = (time.monotonic(), pairs)
-            tripped = breaker.judge_deletes(sync, deletes, pairs, compiled.breaker, None, datetime.now(UTC))
+            tripped = mass_delete.judge_deletes(sync, deletes, pairs, compiled.breaker, None, datetime.now(UTC))
             if tripped is None:
                 return True
             if fresh:

@@ -1,7 +1,7 @@
 """Reconciles syncs: first load, re-sync and repair by one mechanism, in a thread beside the flow or from a command.
 
-In: the applied definition and sync states (`View`), the records of state.reconcile, DSNs of the sources. Out: rows in
-the outbox, records moved on, runs. Called by flows.runtime (`Reconciler`) and control (`dry_run`, `reconcile_here`).
+In: the applied definition and sync states (`View`), the records of state.reconcile.record, DSNs of the sources. Out: rows in
+the outbox, records moved on, runs. Called by flows.process (`Reconciler`) and control (`dry_run`, `reconcile_here`).
 Rules: a sync that its last pass does not cover (never loaded, a new era, changes that passed by, another mapping) is
 reconciled without being asked; a source that fails or hangs, or a pass that waits, holds back no other sync.
 """
@@ -16,17 +16,19 @@ from typing import Any
 
 import structlog
 
-from connectors.postgres import chunks
-from connectors.postgres.source_sql import open_source
-from flows.passes import ASKED_ROWS, Pass, Table
-from flows.watcher import View
+from connectors.postgres import table_pages
+from connectors.postgres.connections import open_source
+from flows.applied_view import View
+from flows.reconcile_pass import ASKED_ROWS, Pass, Table
 from rowtide.catalog import Catalog
 from rowtide.errors import Retry, RowtideError, StateUnavailable, SyncError, reaction_to
 from rowtide.reconcile import Opening, why_wanted
-from state import backfill, cursors, db, definitions, ledger, reconcile
-from state.backfill import Differences, Ground
-from state.db import Connection
-from state.reconcile import Reconcile
+from state import cursors, database, definitions, ledger
+from state.database import Connection
+from state.reconcile import backfill
+from state.reconcile import record as reconcile
+from state.reconcile.backfill import Differences, Ground
+from state.reconcile.record import Reconcile
 
 log = structlog.get_logger()
 
@@ -57,7 +59,7 @@ class Reconciler:
         self._view = view
         self._source_dsn = source_dsn
         self._state: Connection | None = None
-        self._sources: dict[str, chunks.Connection] = {}
+        self._sources: dict[str, table_pages.Connection] = {}
         self._records: dict[str, Reconcile] = {}
         self._troubles: dict[str, _Trouble] = {}
         self._next_tidy = time.monotonic() + 60.0
@@ -117,7 +119,7 @@ class Reconciler:
         """One slice of each sync that wants one; whether anything was done."""
         view = self._view()
         state = self._connect()
-        with db.translated():
+        with database.translated():
             wanted = wanted_syncs(state, view)
             self._records = reconcile.read_all(state)
         now = time.monotonic()
@@ -133,7 +135,7 @@ class Reconciler:
         postgres = view.catalog.syncs[sync].postgres
         state = self._connect()
         try:
-            with db.translated():
+            with database.translated():
                 worked = _go_on(
                     state,
                     view.catalog,
@@ -158,7 +160,7 @@ class Reconciler:
         postgres = view.catalog.syncs[sync].postgres
         try:
             source = self._source(postgres)
-            with db.translated():
+            with database.translated():
                 tidy(self._connect(), source, sync, view.catalog.definition.slot(postgres))
         except RowtideError as error:
             log.warning("tombstones stay", sync=sync, code=error.code, problem=error.sentence)
@@ -173,15 +175,15 @@ class Reconciler:
         wait_s = min(most_s, before.wait_s * 2 if before is not None else first_s)
         self._troubles[sync] = _Trouble(error, wait_s, time.monotonic() + wait_s)
         if isinstance(error, SyncError):
-            with db.translated():
+            with database.translated():
                 definitions.pause(state, [sync], error.code, error.sentence, "reconcile")
 
     def _connect(self) -> Connection:
         if self._state is None or self._state.closed:
-            self._state = db.connect(self._state_dsn, "rowtide reconcile")
+            self._state = database.connect(self._state_dsn, "rowtide reconcile")
         return self._state
 
-    def _source(self, postgres: str) -> chunks.Connection:
+    def _source(self, postgres: str) -> table_pages.Connection:
         connection = self._sources.get(postgres)
         if connection is None or connection.closed:
             connection = self._sources[postgres] = open_source(self._source_dsn(postgres), SOURCE)
@@ -218,11 +220,11 @@ def wanted_syncs(state: Connection, view: View) -> list[str]:
 
 
 def tidy(
-    state: Connection, source: chunks.Connection, sync: str, slot: str, older_than: timedelta = TOMBSTONES_KEPT
+    state: Connection, source: table_pages.Connection, sync: str, slot: str, older_than: timedelta = TOMBSTONES_KEPT
 ) -> int:
     """Forget tombstones of a sync whose reconcile is done (DESIGN section 2); how many."""
     # In this order: a pass that begins later reads under a snapshot that sees what this one sees.
-    xmin = chunks.read_snapshot(source).xmin
+    xmin = table_pages.read_snapshot(source).xmin
     record = reconcile.read(state, sync)
     cursor = cursors.read_slot(state, slot)
     if cursor is None or record is None or record.state != "done":
@@ -235,7 +237,7 @@ def _go_on(
     catalog: Catalog,
     sync: str,
     owner: str,
-    source: Callable[[], chunks.Connection],
+    source: Callable[[], table_pages.Connection],
     stopped: Callable[[], bool],
     slice_s: float,
     report: Callable[[Reconcile], None],
@@ -260,7 +262,7 @@ def _go_on(
 
 
 @contextmanager
-def _table(source: chunks.Connection, catalog: Catalog, sync: str) -> Iterator[Table]:
+def _table(source: table_pages.Connection, catalog: Catalog, sync: str) -> Iterator[Table]:
     """The sync's table; after an error the connection is of no use to the next."""
     table = None
     try:
@@ -291,8 +293,8 @@ def reconcile_here(
     Raises errors of source and state database.
     """
     with (
-        db.connect(state_dsn, "rowtide reconcile") as state,
-        db.translated(),
+        database.connect(state_dsn, "rowtide reconcile") as state,
+        database.translated(),
         open_source(source_dsn, SOURCE) as source,
     ):
         reconcile.request(state, sync, "asked for")
@@ -325,7 +327,7 @@ def dry_run(
 ) -> tuple[int, Differences]:
     """Rows read and what a reconcile would stage; nothing is written. ``report``: rows so far, rows about."""
     compiled = catalog.syncs[sync]
-    with db.connect(state_dsn, SOURCE) as state, db.translated(), open_source(source_dsn, SOURCE) as source:
+    with database.connect(state_dsn, SOURCE) as state, database.translated(), open_source(source_dsn, SOURCE) as source:
         standing = reconcile.read_standing(state, sync, catalog.definition.slot(compiled.postgres))
         era = standing.era or 0
         with _table(source, catalog, sync) as table:

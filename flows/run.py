@@ -23,11 +23,11 @@ from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError
 from connectors import metrics
 from connectors.settings import Loaded, resolve_secret
 from flows import recovery, sync
-from flows.identity import Identity
-from flows.runtime import Runtime, Stopped
-from flows.watcher import View, read_view
+from flows.applied_view import View, read_view
+from flows.process import Runtime, Stopped
+from flows.process_lock import Identity
 from rowtide.errors import Retry, RowtideError, Stop, reaction_to
-from state import db
+from state import database
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -45,7 +45,7 @@ def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0, addr
     stop = threading.Event()
     with _signals(stop):
         dsn = resolve_secret(config.definition.state.dsn)
-        link = db.Link(dsn, "rowtide run")
+        link = database.Link(dsn, "rowtide run")
         identity = Identity(dsn, roles, process_id)
         try:
             view = _wait_for(stop, lambda: link.run(lambda connection: read_view(connection, None)))

@@ -7,9 +7,9 @@ Rule: step ids and partition names are constants (DESIGN section 10); the two ha
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 
-from connectors.outbox import DueInput, SettleOutput, StageOutput
-from connectors.postgres.source import WalInput
-from flows.runtime import Runtime
+from connectors.outbox_io import DueInput, SettleOutput, StageOutput
+from connectors.postgres.replication.wal_input import WalInput
+from flows.process import Runtime
 from flows.steps import Deliver, Merge, Normalize, Plan
 from rowtide.keys import LANES
 

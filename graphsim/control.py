@@ -11,12 +11,14 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from graphsim import edits, listings, notify
-from graphsim.errors import GraphError
-from graphsim.notify import Notifier
+from graphsim import control_views
+from graphsim.http.endpoint import Wire
+from graphsim.http.errors import GraphError
+from graphsim.lists import page_edits
 from graphsim.switches import apply_switches
-from graphsim.wire import Wire
-from graphsim.world import World
+from graphsim.tenant import World
+from graphsim.webhooks import webhook_sender
+from graphsim.webhooks.webhook_sender import Notifier
 
 PREFIX = "/_sim/"
 
@@ -32,15 +34,15 @@ class Control:
             ("DELETE", "stats"): lambda _: self._reset_stats(),
             ("GET", "faults"): lambda _: {"rules": [rule.to_json() for rule in faults.rules]},
             ("DELETE", "faults"): self._clear_faults,
-            ("GET", "items"): lambda query: listings.items(world, query),
-            ("GET", "lists"): lambda _: listings.lists(world),
-            ("GET", "table"): lambda query: listings.table(world, query),
-            ("GET", "switches"): lambda _: listings.switches(world),
+            ("GET", "items"): lambda query: control_views.items(world, query),
+            ("GET", "lists"): lambda _: control_views.lists(world),
+            ("GET", "table"): lambda query: control_views.table(world, query),
+            ("GET", "switches"): lambda _: control_views.switches(world),
         }
         self._done: dict[str, Callable[[Any], Any]] = {
             "faults": lambda body: {"rules": [rule.to_json() for rule in faults.add(body)]},
-            "edit": lambda body: edits.edit(world, body),
-            "recycle": lambda body: edits.recycle(world, body),
+            "edit": lambda body: page_edits.edit(world, body),
+            "recycle": lambda body: page_edits.recycle(world, body),
             "switches": self._switch,
             "clock": self._advance,
             "tokens": self._tokens,
@@ -83,7 +85,7 @@ class Control:
 
     def _switch(self, body: Any) -> Any:
         apply_switches(self._world.switches, body)
-        return listings.switches(self._world)
+        return control_views.switches(self._world)
 
     def _advance(self, body: Any) -> Any:
         self._world.clock.advance(float(body["advance_s"]))
@@ -113,7 +115,7 @@ class Control:
             raise ValueError(f"there is no lifecycle event '{event}'")
         if subscription.lifecycle_url is None:
             raise ValueError("this subscription has no lifecycleNotificationUrl")
-        body = {"value": [notify.to_lifecycle(self._world, subscription, event)]}
+        body = {"value": [webhook_sender.to_lifecycle(self._world, subscription, event)]}
         self._notifier.send(subscription.lifecycle_url, body)
         return {"sent": True}
 

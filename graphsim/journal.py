@@ -6,7 +6,7 @@ In: notices of what was written. Out: nothing, or rows in a file (`store`). Call
 
 from typing import Protocol
 
-from graphsim.listing import Item, SimList
+from graphsim.lists.list_store import Item, SimList
 
 
 class Journal(Protocol):

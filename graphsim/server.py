@@ -15,16 +15,16 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from graphsim import page, parent
-from graphsim.authority import TokenEndpoint
-from graphsim.certificates import make_authority
+from graphsim import page, parent_watch
+from graphsim.bootstrap import make_world
 from graphsim.control import PREFIX as CONTROL_PREFIX
 from graphsim.control import Control
-from graphsim.notify import Notifier
+from graphsim.http.endpoint import PREFIX, Wire
+from graphsim.identity.authority import TokenEndpoint
+from graphsim.identity.certificates import make_authority
 from graphsim.settings import Settings, UsageError
-from graphsim.setup import make_world
-from graphsim.wire import PREFIX, Wire
-from graphsim.world import World
+from graphsim.tenant import World
+from graphsim.webhooks.webhook_sender import Notifier
 
 _MAX_BYTES = 32 * 1024 * 1024
 
@@ -100,7 +100,7 @@ async def _serve(settings: Settings, notifier: Notifier, ready: dict[str, Any]) 
     _end_by_signal(asyncio.get_running_loop(), stop)
     tasks = [asyncio.create_task(notifier.run())]
     if settings.parent_pid is not None:
-        tasks.append(asyncio.create_task(parent.watch(settings.parent_pid)))
+        tasks.append(asyncio.create_task(parent_watch.watch(settings.parent_pid)))
     # Many small objects live long here: looking through all of them often would only cost time.
     gc.set_threshold(50_000, 20, 50)
     sys.stdout.write(orjson.dumps(ready).decode() + "\n")
@@ -133,7 +133,7 @@ def _write_ca(settings: Settings, pem: bytes) -> str | None:
 
 def run(settings: Settings) -> int:
     if settings.parent_pid is not None:
-        parent.ask_for_signal(settings.parent_pid)
+        parent_watch.ask_for_signal(settings.parent_pid)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_run(settings))
     # A second signal while the interpreter ends must not turn the exit code into "killed".

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 import orjson
 
+from graphsim.limits.throttle import TIERS
 from graphsim.switches import Switches, apply_switches
-from graphsim.throttle import TIERS
 
 
 class UsageError(Exception):

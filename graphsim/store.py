@@ -11,12 +11,12 @@ from typing import Any
 
 import orjson
 
-from graphsim.apps import restore_credentials
-from graphsim.columns import Column
-from graphsim.listing import LIVE, Item, SimList, Version
-from graphsim.permissions import Grant
-from graphsim.subscriptions import Subscription
-from graphsim.world import World
+from graphsim.identity.app_registrations import restore_credentials
+from graphsim.identity.permissions import Grant
+from graphsim.lists.columns import Column
+from graphsim.lists.list_store import LIVE, Item, SimList, Version
+from graphsim.tenant import World
+from graphsim.webhooks.subscriptions import Subscription
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (kind TEXT, key TEXT, value BLOB, PRIMARY KEY (kind, key)) WITHOUT ROWID;

@@ -1,14 +1,14 @@
-"""Runs the migrations on the one connection that `state.db` hands over.
+"""Runs the migrations on the one connection that `state.database` hands over.
 
 In: ``config.attributes["connection"]``, a SQLAlchemy connection inside a transaction. Out: schema ``rowtide`` at the
-newest version, recorded in ``rowtide.alembic_version``. Called by Alembic for `state.db.upgrade` only. Rule: one
+newest version, recorded in ``rowtide.alembic_version``. Called by Alembic for `state.database.upgrade` only. Rule: one
 upgrade at a time (advisory lock), one transaction for all of it.
 """
 
 from alembic import context
 from sqlalchemy import text
 
-from state.db import SCHEMA
+from state.database import SCHEMA
 from state.tables import metadata
 
 connection = context.config.attributes["connection"]

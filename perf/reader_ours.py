@@ -9,11 +9,11 @@ import sys
 import time
 
 from connectors import settings
-from connectors.postgres.chunk_queue import Place
-from connectors.postgres.reader import Reader, ReaderSettings
+from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.reader import Reader, ReaderSettings
 from rowtide.catalog import Catalog
 from rowtide.change import INTERACTIVE
-from state import db, definitions
+from state import database, definitions
 
 
 class Forgetful:
@@ -35,7 +35,7 @@ class Forgetful:
 def main(rows: int, slot: str, config: str) -> None:
     """Read until so many rows were mapped."""
     loaded = settings.load(config)
-    with db.connect(settings.resolve_secret(loaded.definition.state.dsn)) as connection:
+    with database.connect(settings.resolve_secret(loaded.definition.state.dsn)) as connection:
         applied = definitions.read_applied(connection)
     assert applied is not None
     sync = Catalog.from_applied(applied.version, applied.compiled).syncs["bench"]

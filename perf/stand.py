@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from control.demo.postgres import Cluster
+from demo.postgres import Cluster
 from tests.conftest import reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack

@@ -11,10 +11,10 @@ from typing import TypedDict, cast
 
 from pydantic import TypeAdapter
 
-from rowtide import definition as definitions
-from rowtide.columns import SourceColumn
-from rowtide.definition import Definition
-from rowtide.mapping import CompiledSync, buckets_for, compile_sync
+from rowtide.definition import model as definitions
+from rowtide.definition.model import Definition
+from rowtide.mapping.columns import SourceColumn
+from rowtide.mapping.compiled_sync import CompiledSync, buckets_for, compile_sync
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ sp-dev-docs, "Avoid getting throttled" (2025-10): a write 2 RU, one item 1, a qu
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from rowtide.commands import Command, LookAtItem, LookForKey
+from rowtide.deciding.commands import Command, LookAtItem, LookForKey
 
 WRITE_RU: Final = 2
 ITEM_RU: Final = 1

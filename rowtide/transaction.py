@@ -1,6 +1,6 @@
 """What capture hands on of a committed transaction: its rows, as PostgreSQL printed them, in chunks.
 
-In: built by connectors.postgres.transactions from pgoutput messages. Out: read by rowtide.mapping through
+In: built by connectors.postgres.replication.transactions from pgoutput messages. Out: read by rowtide.mapping.compiled_sync through
 flows.steps. Rule: values stay PostgreSQL's text until a mapped column asks for them; columns nobody mapped are never
 turned into anything else.
 """

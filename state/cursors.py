@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
-from state.db import Connection
+from state.database import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What was applied, and what people decided about each sync: tables ``definition`` and ``sync``.
 
 In: the compiled definition of `apply`; pause and resume by a person, a breaker or capture. Out: the applied version,
-the state of each sync. Called by flows.watcher, flows.runtime, control. Rule: versions only grow; whatever changes
+the state of each sync. Called by flows.applied_view, flows.process, control. Rule: versions only grow; whatever changes
 here is announced on `CONTROL`, so that a running flow obeys within two seconds.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from state.db import Connection
+from state.database import Connection
 
 CONTROL = "rowtide_control"
 """The channel notified when a definition is applied or a sync's state changes."""
@@ -54,7 +54,7 @@ def apply(conn: Connection, source_text: str, compiled: Mapping[str, Any], by: s
     names = list(compiled["definition"]["syncs"])
     with conn.transaction():
         insert = (
-            "INSERT INTO rowtide.definition (hash, source_text, compiled, applied_by) VALUES (%s, %s, %s, %s)"
+            "INSERT INTO rowtide.definition.model (hash, source_text, compiled, applied_by) VALUES (%s, %s, %s, %s)"
             " RETURNING version"
         )
         [(version,)] = conn.execute(insert, [digest, source_text, Jsonb(dict(compiled)), by]).fetchall()
@@ -82,7 +82,7 @@ def apply(conn: Connection, source_text: str, compiled: Mapping[str, Any], by: s
 
 def latest_version(conn: Connection) -> int | None:
     """The version in force; None before the first `apply`."""
-    [(version,)] = conn.execute("SELECT max(version) FROM rowtide.definition").fetchall()
+    [(version,)] = conn.execute("SELECT max(version) FROM rowtide.definition.model").fetchall()
     return None if version is None else int(version)
 
 
@@ -90,7 +90,7 @@ def read_applied(conn: Connection) -> Applied | None:
     """The definition in force; None before the first `apply`."""
     columns = "version, hash, compiled, source_text, applied_at, applied_by"
     with conn.cursor(row_factory=class_row(Applied)) as cursor:
-        query = f"SELECT {columns} FROM rowtide.definition ORDER BY version DESC LIMIT 1"
+        query = f"SELECT {columns} FROM rowtide.definition.model ORDER BY version DESC LIMIT 1"
         return cursor.execute(query).fetchone()
 
 

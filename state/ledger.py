@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from rowtide.commands import Leftover, Pair
+from rowtide.deciding.commands import Leftover, Pair
 from rowtide.position import Position
-from state.db import Connection
+from state.database import Connection
 
 COLUMNS = """l.state, l.list_id, l.item_id, l.etag, l.base, l.kept, l.era, l.lsn, l.ordinal, l.xid,
        l.mapping_version, l.leftovers"""

@@ -1,7 +1,7 @@
 """What each sync has done so far: table ``progress``.
 
 In: counts of a second (`Delta`), from each running process. Out: totals and latency percentiles, for `status`. Called
-by flows.runtime and control. Rule: approximate by nature (a killed process takes its last second with it); what must
+by flows.process and control. Rule: approximate by nature (a killed process takes its last second with it); what must
 be exact is in outbox and ledger.
 """
 
@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from psycopg.rows import class_row
 
-from state.db import Connection
+from state.database import Connection
 
 BUCKETS = 64
 """Latency buckets: bucket i holds latencies up to `bound_ms(i)`; each is a quarter wider than the one before."""

@@ -1,7 +1,7 @@
 """What Rowtide did at length and how it ended: table ``runs``.
 
 In: the beginning and the end of a reconcile, an apply, a run. Out: rows for `rowtide runs`. Called by control and
-flows (state.reconcile writes its own within its transactions). Rule: a run without an end was cut short or goes on;
+flows (state.reconcile.record writes its own within its transactions). Rule: a run without an end was cut short or goes on;
 ``detail`` holds counts and names, never values of rows.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 from sqlalchemy import delete, func, insert, select, update
 
-from state.db import Connection, execute
+from state.database import Connection, execute
 from state.tables import runs
 
 

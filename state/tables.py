@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 
-from state.db import SCHEMA
+from state.database import SCHEMA
 
 metadata = MetaData(
     schema=SCHEMA,

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from control.demo.postgres import Cluster
+from demo.postgres import Cluster
 from tests.recording import session as recording_session
 
 _numbers = itertools.count(1)
@@ -92,10 +92,10 @@ def database(new_database: Callable[[str], str]) -> str:
 @pytest.fixture
 def state_dsn(new_database: Callable[[str], str]) -> str:
     """DSN of a fresh state database with the current schema."""
-    from state import db
+    from state import database
 
     dsn = new_database("state")
-    db.upgrade(dsn)
+    database.upgrade(dsn)
     return dsn
 
 

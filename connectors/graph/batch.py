@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
-from rowtide.commands import (
+from rowtide.deciding.commands import (
     Answer,
     Changed,
     Command,
@@ -32,7 +32,7 @@ from rowtide.commands import (
     UpdateItem,
     Written,
 )
-from rowtide.decide import FieldMapping
+from rowtide.deciding.push import FieldMapping
 from rowtide.keys import ROWTIDE_KEY, rowtide_key
 
 MEMBERS: Final = 20

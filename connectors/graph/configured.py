@@ -8,7 +8,7 @@ from pathlib import Path
 
 from connectors.graph.settings import Certificate, ClientSecret, GraphSettings
 from connectors.settings import resolve_secret
-from rowtide.definition import CredentialDefinition, Definition
+from rowtide.definition.model import CredentialDefinition, Definition
 
 
 def settings_of(definition: Definition, name: str, provisioning: bool = False) -> GraphSettings:

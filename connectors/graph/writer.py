@@ -4,7 +4,7 @@ In: `Progress`es of planned rows, from any thread. Out: outcomes for settle, fet
 (deliver). Rules: what is there is sent at once while fewer than four batches are in flight, else rows gather up to
 twenty a batch; never two commands of one row at a time; a row claimed too long ago is handed back unsent; a 429 closes
 the gate for the whole app and hands everything back as not applied; 5xx, resets and time-outs leave it unknown.
-It decides nothing: `rowtide.decide.after` says what follows from an answer.
+It decides nothing: `rowtide.deciding.push.after` says what follows from an answer.
 """
 
 import asyncio
@@ -22,11 +22,12 @@ from connectors.graph.auth import TokenSource
 from connectors.graph.batch import ListRefused, Reading, Throttled, Unauthorized
 from connectors.graph.budget import PREPAID_RU, Budget
 from connectors.graph.client import Client, NoAnswer, NotSent, Reply
-from connectors.graph.health import Health
+from connectors.graph.send_backoff import Health
 from connectors.graph.settings import GraphSettings
-from rowtide import decide, pacing
-from rowtide.commands import Answer, Deleted, NotApplied, Outcome, ParkRow, Rejected, Unknown, Work, Written
-from rowtide.decide import Progress, Rules
+from rowtide import pacing
+from rowtide.deciding import push
+from rowtide.deciding.commands import Answer, Deleted, NotApplied, Outcome, ParkRow, Rejected, Unknown, Work, Written
+from rowtide.deciding.push import Progress, Rules
 from rowtide.errors import IdentityRefused, RowError, RowtideError
 from state import failpoints
 
@@ -165,10 +166,10 @@ class Writer:
             try:
                 rules = self._rules_of(desired.sync)
             except KeyError:
-                self._end(decide.release(progress, 30.0, "the sync is not applied any more"), PREPAID_RU)
+                self._end(push.release(progress, 30.0, "the sync is not applied any more"), PREPAID_RU)
                 continue
             if row in self._busy:
-                self._end(decide.release(progress, 1.0, "an earlier claim of the row is still under way"), PREPAID_RU)
+                self._end(push.release(progress, 1.0, "an earlier claim of the row is still under way"), PREPAID_RU)
                 continue
             self._busy.add(row)
             self._queue.append(_Claim(progress, rules, send_by))
@@ -344,7 +345,7 @@ class Writer:
         if self._health.lists and not isinstance(answer, NotApplied | Unknown):
             self._health.lists.pop(list_id, None)
         try:
-            following = decide.after(claim.progress, answer, claim.rules, now)
+            following = push.after(claim.progress, answer, claim.rules, now)
         except Exception as error:
             self._park(claim, error)
             return
@@ -353,7 +354,7 @@ class Writer:
                 claim.progress = following
                 self._queue.append(claim)
                 return
-            following = decide.release(following, 0.0, "stopping")
+            following = push.release(following, 0.0, "stopping")
         self._finish(claim, following)
 
     def _park(self, claim: _Claim, error: BaseException) -> None:

@@ -5,7 +5,7 @@ In: an SQL connection to the source. Out: owner and a flag. Called by `rowtide p
 
 import psycopg
 
-from connectors.postgres.source_sql import translated
+from connectors.postgres.connections import translated
 
 
 def owner_of(connection: psycopg.Connection, schema: str, table: str) -> tuple[str | None, bool]:

@@ -14,12 +14,12 @@ from typing import Any, Literal
 import psycopg
 
 from connectors.postgres import slots
-from connectors.postgres.opening import MIN_SERVER_VERSION
-from connectors.postgres.replication import ReplicationConnection
+from connectors.postgres.connections import address, open_source, translated
+from connectors.postgres.replication.connection import ReplicationConnection
+from connectors.postgres.replication.resume_point import MIN_SERVER_VERSION
 from connectors.postgres.slots import Slot, Table
-from connectors.postgres.source_sql import address, open_source, translated
-from rowtide.columns import SourceColumn
 from rowtide.errors import RowtideError, SourceRefused
+from rowtide.mapping.columns import SourceColumn
 
 Level = Literal["ok", "warning", "failure"]
 

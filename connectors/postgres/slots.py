@@ -15,7 +15,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from connectors.postgres.source_sql import translated
+from connectors.postgres.connections import translated
 from rowtide.errors import SourceRefused, SourceUnavailable
 from rowtide.position import lsn_from_text
 

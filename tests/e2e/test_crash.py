@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from control.demo.postgres import Cluster
+from demo.postgres import Cluster
 from tests.conftest import reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.crash import history

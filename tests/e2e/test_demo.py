@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from control.demo.home import PREFIX, start_time
+from demo.workdir import PREFIX, start_time
 from tests.recording import simulator_module
 
 START_S = 120.0

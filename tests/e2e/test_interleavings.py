@@ -17,9 +17,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from control.demo.postgres import Cluster
+from demo.postgres import Cluster
 from rowtide.keys import lane_of, rowtide_key
-from state import db
+from state import database as db
 from tests.conftest import reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import SYNC, TABLE, Stack, wait_until

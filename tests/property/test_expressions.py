@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control.demo.postgres import Cluster
-from rowtide import expressions, judging
-from rowtide.columns import SourceColumn
+from demo.postgres import Cluster
+from rowtide.expressions import predicates, syntax
+from rowtide.mapping.columns import SourceColumn
 
 
 class Kind(NamedTuple):
@@ -188,8 +188,8 @@ def ask(connection: psycopg.Connection[Any], condition: str) -> list[tuple[Any, 
 @settings(max_examples=300, deadline=None)
 @given(CONDITIONS)
 def test_answers_as_postgresql_does(oracle: psycopg.Connection[Any], condition: str) -> None:
-    judge = judging.compile_condition(
-        expressions.parse(condition), COLUMNS, {name: place for place, name in enumerate(KINDS)}
+    judge = predicates.compile_condition(
+        syntax.parse(condition), COLUMNS, {name: place for place, name in enumerate(KINDS)}
     )
     for answer, *texts in ask(oracle, condition):
         printed, cast = texts[: len(KINDS)], texts[len(KINDS) :]
@@ -200,5 +200,5 @@ def test_answers_as_postgresql_does(oracle: psycopg.Connection[Any], condition: 
 @settings(max_examples=60, deadline=None)
 @given(CONDITIONS)
 def test_its_sql_means_the_same(oracle: psycopg.Connection[Any], condition: str) -> None:
-    rendered = expressions.to_sql(expressions.parse(condition))
+    rendered = syntax.to_sql(syntax.parse(condition))
     assert [answer[0] for answer in ask(oracle, rendered)] == [answer[0] for answer in ask(oracle, condition)]

@@ -11,14 +11,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from graphsim import batch, gate
-from graphsim.apps import App
-from graphsim.calls import Call, Reply, split_target
 from graphsim.clock import Clock
-from graphsim.costs import cost
-from graphsim.sites import make_site
+from graphsim.http import batch, pipeline
+from graphsim.http.request import Call, Reply, split_target
+from graphsim.identity.app_registrations import App
+from graphsim.limits.costs import cost
+from graphsim.lists.sites import make_site
 from graphsim.switches import Switches, apply_switches
-from graphsim.world import World
+from graphsim.tenant import World
 
 BASE = "http://127.0.0.1:1/v1.0"
 KEYS = ["a", "A ", "b", " B", "c", "d"]
@@ -70,7 +70,7 @@ class History(RuleBasedStateMachine):
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         made = Call(method, path, segments, query, named, body, BASE, app)
         self.spent[app.client_id] += cost(made)
-        reply = gate.serve(self.world, made)
+        reply = pipeline.serve(self.world, made)
         self.world.schema_busy.clear()
         return reply
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control.demo.postgres import Cluster
-from rowtide import mapping
-from rowtide.binding import Binding
+from demo.postgres import Cluster
 from rowtide.change import Change, JsonValue, fold
-from rowtide.columns import MappedColumn, SourceColumn
-from rowtide.definition import SyncDefinition
+from rowtide.definition.model import SyncDefinition
 from rowtide.errors import RowError
+from rowtide.mapping import compiled_sync
+from rowtide.mapping.binding import Binding
+from rowtide.mapping.columns import MappedColumn, SourceColumn
 from rowtide.transaction import UNCHANGED, Relation, Row, Text
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=300)
@@ -80,7 +80,7 @@ def test_the_stream_and_a_read_give_the_same(server: psycopg.Connection[Any], ro
     texts = tuple(None if value is None else value.decode() for value in raw)
     printed, cast = texts[: len(SHAPE)], texts[len(SHAPE) :]
     columns = [SourceColumn(name, shape[0], 0, name == "id", int(name == "id")) for name, shape in SHAPE.items()]
-    sync = mapping.compile_sync("orders", sync_of({name: shape[1] for name, shape in SHAPE.items()}), columns)
+    sync = compiled_sync.compile_sync("orders", sync_of({name: shape[1] for name, shape in SHAPE.items()}), columns)
     binding = sync.bind(list(SHAPE))
     relation = Relation(1, "public", "orders", "d", tuple(SHAPE), ("id",), (0,) * len(SHAPE))
     (change,) = binding.changes(Row(0, relation, "I", printed, None, None), 1, 2, 3, 0)
@@ -190,7 +190,7 @@ def test_the_last_change_of_a_key_says_what_the_table_holds(
     actions: list[Any], identity: str, deferrable: bool
 ) -> None:
     columns = [SourceColumn(name, "text", 25, name == "id", int(name == "id"), deferrable) for name in TABLE]
-    binding = mapping.compile_sync("orders", SYNC, columns).bind(TABLE)
+    binding = compiled_sync.compile_sync("orders", SYNC, columns).bind(TABLE)
     relation = Relation(1, "public", "orders", identity, TABLE, ("id",), (25,) * 4)
     rows, table = stream(actions, identity, relation)
     folded: dict[str, Change] = {}

@@ -21,7 +21,7 @@ from typing import Any
 
 import psycopg
 
-from control.demo.postgres import Cluster
+from demo.postgres import Cluster
 from rowtide.errors import UserError
 from state import failpoints
 from tests.e2e.crash import shop

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from control.demo.postgres import Cluster
+from demo.postgres import Cluster
 from state import failpoints
 from tests.conftest import reachable_directory
 from tests.e2e.conftest import Simulator

@@ -8,9 +8,9 @@ import pytest
 
 from connectors.claimer import Claimer
 from rowtide.change import INTERACTIVE, Change, ChangeBatch
-from rowtide.commands import Outcome, Work
+from rowtide.deciding.commands import Outcome, Work
 from rowtide.keys import LANES
-from state import db, failpoints, outbox
+from state import database, failpoints, outbox
 from state.failpoints import Failpoints
 
 
@@ -30,7 +30,7 @@ def as_they_are(works: list[Work]) -> tuple[list[Work], list[Outcome]]:
 
 def claim_until_there(
     dsn: str,
-    connection: db.Connection,
+    connection: database.Connection,
     complete: Callable[[list[Work]], tuple[list[Work], list[Outcome]]] = as_they_are,
 ) -> Work:
     """The work of the one row that is staged here, once a claimer has it."""
@@ -59,7 +59,7 @@ def claim_until_there(
 def test_a_claim_whose_answer_was_lost_is_made_anew_at_once(state_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not after the lease is over: nothing was sent, and nobody else knows of it."""
     monkeypatch.setattr(failpoints, "_of_process", Failpoints("claim.after_lease=raise@1"))
-    with db.connect(state_dsn) as connection:
+    with database.connect(state_dsn) as connection:
         work = claim_until_there(state_dsn, connection)
         assert not work.desired.uncertain
         [(sent,)] = connection.execute("SELECT jsonb_array_length(sent) FROM rowtide.outbox").fetchall()
@@ -74,7 +74,7 @@ def test_an_unexpected_error_does_not_end_the_claiming(state_dsn: str) -> None:
             raise failures.pop()
         return works, []
 
-    with db.connect(state_dsn) as connection:
+    with database.connect(state_dsn) as connection:
         work = claim_until_there(state_dsn, connection, complete)
     assert failures == []
     assert not work.desired.uncertain

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connectors import settings
-from connectors.postgres import preflight, source_sql
+from connectors.postgres import connections, preflight
 from rowtide import catalog
 from rowtide.catalog import ListRef
-from state import db, definitions, processes
+from state import database, definitions, processes
 from tests.integration.control.desk import Desk
 
 NOBODY = "host=127.0.0.1 port=9 dbname=x user=x"
@@ -21,10 +21,10 @@ def applied(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
         monkeypatch.setenv(name, value)
     assert desk.type("db", "upgrade").code == 0
     loaded = settings.load(desk.config)
-    with source_sql.open_source(desk.source_dsn) as connection:
+    with connections.open_source(desk.source_dsn) as connection:
         columns = {"parts": preflight.read_columns(connection, "public", "parts")}
     lists = {"parts": {title: ListRef(title, "site", "contoso") for title in ("Parts EU", "Parts US", "Parts Other")}}
-    with db.connect(desk.state_dsn) as connection:
+    with database.connect(desk.state_dsn) as connection:
         definitions.apply(
             connection, loaded.source_text, catalog.to_compiled(loaded.definition, columns, lists), "test"
         )
@@ -33,7 +33,7 @@ def applied(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 def beat(desk: Desk, **health: object) -> None:
     """One beat of a process that does everything."""
-    with db.connect(desk.state_dsn) as connection:
+    with database.connect(desk.state_dsn) as connection:
         processes.beat(connection, 0, ["capture", "deliver"], 1, "here", datetime.now(UTC), health)
 
 
@@ -122,7 +122,7 @@ def test_pause_wants_exactly_one_way_to_say_which(applied: Desk) -> None:
 
 
 def test_resuming_what_stopped_at_capture_asks_for_a_reconcile(applied: Desk) -> None:
-    with db.connect(applied.state_dsn) as connection:
+    with database.connect(applied.state_dsn) as connection:
         definitions.stop_capture(connection, "parts", "relation_mismatch", "The table lacks a column.")
     assert reason(applied)[0] == "relation_mismatch"
     assert applied.type("resume", "parts", "--json").json == {"resumed": ["parts"], "reconcile": ["parts"]}

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from flows.admission import Admission
-from rowtide.definition import BreakerDefinition
-from state import db, definitions
-from state.db import Connection, Link
+from rowtide.definition.model import BreakerDefinition
+from state import database, definitions
+from state.database import Connection, Link
 
 LEDGER = """
 INSERT INTO rowtide.ledger (sync, key, list_id, item_id, etag, base, mapping_version, era, lsn, ordinal, xid, state)
@@ -37,7 +37,7 @@ def wait(connection: Connection, op: str, first: int, last: int) -> None:
 def test_deletions_are_a_share_of_what_the_lists_will_hold(state_dsn: str) -> None:
     """In the middle of a first load few rows have an item yet; a cascade over some of them is no catastrophe."""
     link = Link(state_dsn, "test")
-    with db.connect(state_dsn) as connection:
+    with database.connect(state_dsn) as connection:
         know(connection, 1, 100)
         wait(connection, "u", 101, 1000)
         wait(connection, "d", 1, 38)
@@ -51,7 +51,7 @@ def test_deletions_are_a_share_of_what_the_lists_will_hold(state_dsn: str) -> No
 def test_nobody_is_stopped_for_an_old_count(state_dsn: str) -> None:
     link = Link(state_dsn, "test")
     judge = admission()
-    with db.connect(state_dsn) as connection:
+    with database.connect(state_dsn) as connection:
         know(connection, 1, 100)
         wait(connection, "d", 1, 10)
         assert judge.admit(link, ["lines"]) == ["lines"]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from connectors.graph import lists
-from connectors.graph.layout import WantedList
+from connectors.graph import provisioning
+from connectors.graph.list_schema import WantedList
 from connectors.graph.settings import ClientSecret, GraphSettings
-from rowtide.columns import ListColumn
+from rowtide.mapping.columns import ListColumn
 from tests.e2e.conftest import CLIENT, SECRET, Simulator
 
 SITE = "contoso.sharepoint.com:/sites/ops"
@@ -47,6 +47,6 @@ def settings_for(simulator: Simulator, **changes: Any) -> GraphSettings:
     return GraphSettings("contoso", "tenant", CLIENT, ClientSecret(given.pop("secret", SECRET)), **given)
 
 
-def make_lists(settings: GraphSettings, *titles: str) -> lists.Provisioned:
+def make_lists(settings: GraphSettings, *titles: str) -> provisioning.Provisioned:
     """Lists with the columns of these tests."""
-    return lists.provision(settings, SITE, [WantedList(title, COLUMNS) for title in titles])
+    return provisioning.provision(settings, SITE, [WantedList(title, COLUMNS) for title in titles])

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from connectors.graph.budget import Budget
 from connectors.graph.settings import GraphSettings
 from connectors.graph.writer import Writer
-from rowtide import decide
 from rowtide.change import Fields, JsonValue, Operation
-from rowtide.commands import Desired, Outcome, Pair, ParkRow, Release, Sent, Settle, Work
-from rowtide.decide import Progress, Rules
+from rowtide.deciding import push
+from rowtide.deciding.commands import Desired, Outcome, Pair, ParkRow, Release, Sent, Settle, Work
+from rowtide.deciding.push import Progress, Rules
 from rowtide.position import Position
 
 SYNC = "orders"
@@ -100,11 +100,11 @@ class Delivery:
             )  # fmt: skip
             row.sent = (*row.sent, Sent(token, row.op, row.list_id, dict(row.fields), now))
             row.claimed = True
-            plan = decide.first(Work(desired, self.ledger.get(key)), self.rules, now)
+            plan = push.first(Work(desired, self.ledger.get(key)), self.rules, now)
             if isinstance(plan, Progress):
                 plans.append(plan)
             else:
-                assert not isinstance(plan, decide.Complete)
+                assert not isinstance(plan, push.Complete)
                 self.outcomes.append(plan)
                 self._record(plan)
         return plans

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.graph import lists
-from connectors.graph.layout import AddChoices, FoundColumn, MakeColumn, MakeKey, MakeList, MendKey, WantedList
-from rowtide.columns import ListColumn
+from connectors.graph import provisioning
+from connectors.graph.list_schema import AddChoices, FoundColumn, MakeColumn, MakeKey, MakeList, MendKey, WantedList
 from rowtide.errors import GraphRefused, GraphUnavailable, IdentityRefused
 from rowtide.keys import ROWTIDE_KEY
+from rowtide.mapping.columns import ListColumn
 from tests.e2e.conftest import Simulator
 from tests.integration.graph.conftest import COLUMNS, SITE, make_lists, settings_for
 
@@ -30,19 +30,19 @@ def test_makes_lists_and_columns_once(sim: Callable[..., Simulator]) -> None:
     simulator = sim()
     settings = settings_for(simulator)
     wanted = [WantedList("Orders EU", ALL), WantedList("Orders US", ALL)]
-    steps = lists.examine(settings, SITE, wanted)
+    steps = provisioning.examine(settings, SITE, wanted)
     assert [type(step) for step in steps[:3]] == [MakeList, MakeKey, MakeColumn]
-    made = lists.provision(settings, SITE, wanted)
+    made = provisioning.provision(settings, SITE, wanted)
     assert set(made.list_ids) == {"Orders EU", "Orders US"}
     assert made.done == [step.sentence for step in steps]
-    assert lists.provision(settings, SITE, wanted) == replace(made, done=[])
-    assert lists.discover(settings, [SITE])[SITE].by_title("ORDERS EU") is not None
+    assert provisioning.provision(settings, SITE, wanted) == replace(made, done=[])
+    assert provisioning.discover(settings, [SITE])[SITE].by_title("ORDERS EU") is not None
 
 
 def test_columns_are_what_was_asked_for(sim: Callable[..., Simulator]) -> None:
     simulator = sim()
     make = [WantedList("Orders", ALL)]
-    lists.provision(settings_for(simulator), SITE, make)
+    provisioning.provision(settings_for(simulator), SITE, make)
     (orders,) = [one for one in simulator.ask("lists")["lists"] if one["displayName"] == "Orders"]
     columns = {one["name"]: one for one in orders["columns"]}
     key = columns[ROWTIDE_KEY]
@@ -55,20 +55,20 @@ def test_columns_are_what_was_asked_for(sim: Callable[..., Simulator]) -> None:
 
 def test_a_choice_column_gets_what_it_lacks(sim: Callable[..., Simulator]) -> None:
     settings = settings_for(sim())
-    lists.provision(settings, SITE, [WantedList("Orders", (ListColumn("Status", "choice", None, ("new",)),))])
+    provisioning.provision(settings, SITE, [WantedList("Orders", (ListColumn("Status", "choice", None, ("new",)),))])
     more = [WantedList("Orders", (ListColumn("Status", "choice", None, ("done", "new")),))]
-    (step,) = lists.examine(settings, SITE, more)
+    (step,) = provisioning.examine(settings, SITE, more)
     assert isinstance(step, AddChoices)
     assert step.choices == ("new", "done")
-    lists.provision(settings, SITE, more)
-    assert lists.examine(settings, SITE, more) == []
+    provisioning.provision(settings, SITE, more)
+    assert provisioning.examine(settings, SITE, more) == []
 
 
 def test_refuses_a_column_of_another_kind(sim: Callable[..., Simulator]) -> None:
     settings = settings_for(sim())
     make_lists(settings, "Orders")
     with pytest.raises(GraphRefused, match="column Amount of list 'Orders' cannot be used"):
-        lists.examine(settings, SITE, [WantedList("Orders", (ListColumn("Amount", "boolean"),))])
+        provisioning.examine(settings, SITE, [WantedList("Orders", (ListColumn("Amount", "boolean"),))])
 
 
 def test_refuses_a_list_with_items_of_others(sim: Callable[..., Simulator]) -> None:
@@ -76,10 +76,10 @@ def test_refuses_a_list_with_items_of_others(sim: Callable[..., Simulator]) -> N
     settings = settings_for(simulator)
     make_lists(settings, "Orders")
     simulator.edit(list="Orders", fields={"Title": "mine", ROWTIDE_KEY: "orders:1"})
-    assert lists.examine(settings, SITE, [WantedList("Orders", COLUMNS)]) == []
+    assert provisioning.examine(settings, SITE, [WantedList("Orders", COLUMNS)]) == []
     simulator.edit(list="Orders", fields={"Title": "by hand"})
     with pytest.raises(GraphRefused, match="items that Rowtide did not make"):
-        lists.provision(settings, SITE, [WantedList("Orders", COLUMNS)])
+        provisioning.provision(settings, SITE, [WantedList("Orders", COLUMNS)])
 
 
 def test_waits_while_throttled_and_repeats_no_lost_post(sim: Callable[..., Simulator]) -> None:
@@ -110,16 +110,16 @@ def test_says_what_is_wrong(
     simulator = sim()
     simulator.set_faults([rule])
     with pytest.raises(error, match=says):
-        lists.discover(settings_for(simulator), [SITE])
+        provisioning.discover(settings_for(simulator), [SITE])
 
 
 def test_a_wrong_secret_is_named(sim: Callable[..., Simulator]) -> None:
     with pytest.raises(IdentityRefused, match="AADSTS7000215"):
-        lists.discover(settings_for(sim(), secret="wrong"), [SITE])
+        provisioning.discover(settings_for(sim(), secret="wrong"), [SITE])
 
 
 def test_a_key_that_is_not_unique_is_mended() -> None:
-    from connectors.graph.layout import FoundList, FoundSite, steps_to
+    from connectors.graph.list_schema import FoundList, FoundSite, steps_to
 
     key = FoundColumn("c1", ROWTIDE_KEY, "text", indexed=True)
     site = FoundSite("s", {"orders": FoundList("l", "Orders", {ROWTIDE_KEY: key})})

@@ -19,13 +19,13 @@ import httpx
 import orjson
 import pytest
 
-from graphsim import batch, gate
-from graphsim.apps import App
-from graphsim.calls import Call, Reply, split_target
 from graphsim.clock import Clock
-from graphsim.sites import Site, make_site
+from graphsim.http import batch, pipeline
+from graphsim.http.request import Call, Reply, split_target
+from graphsim.identity.app_registrations import App
+from graphsim.lists.sites import Site, make_site
 from graphsim.switches import Switches, apply_switches
-from graphsim.world import World
+from graphsim.tenant import World
 from tests.recording import simulator_module, verdict
 from tests.recording.answers import PREFIX, parts_of, to_record
 
@@ -60,7 +60,7 @@ class Desk:
         path, segments, query = split_target(url.removeprefix(BASE))
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         call = Call(method, path, segments, query, named, body, BASE, app or self.app)
-        served = asyncio.run(gate.serve_with_faults(self.world, call))
+        served = asyncio.run(pipeline.serve_with_faults(self.world, call))
         self.world.schema_busy.discard(served.reply.unlock or "")
         check_shape(method, url.removeprefix(BASE), served.reply.status, served.reply.body)
         return served.reply
@@ -70,7 +70,7 @@ class Desk:
         assert reply.status == 200, reply.body
         return reply.body
 
-    def batch(self, requests: list[dict[str, Any]]) -> gate.Served:
+    def batch(self, requests: list[dict[str, Any]]) -> pipeline.Served:
         call = Call("POST", "/$batch", ["$batch"], {}, {}, {"requests": requests}, BASE, self.app)
         return asyncio.run(batch.run(self.world, call))
 

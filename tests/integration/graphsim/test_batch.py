@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from graphsim.errors import GraphError
+from graphsim.http.errors import GraphError
 
 JSON = {"Content-Type": "application/json"}
 

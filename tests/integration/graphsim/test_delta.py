@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from graphsim.shapes import deleted_json
+from graphsim.lists.representations import deleted_json
 
 
 def follow(desk: Any, url: str) -> tuple[list[dict[str, Any]], str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from graphsim.faults import ACTIONS
+from graphsim.limits.faults import ACTIONS
 from graphsim.settings import _parser
 from graphsim.switches import Switches
 

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from graphsim.apps import Key, Secret
-from graphsim.credentials import has_spread
-from graphsim.principals import Principal
+from graphsim.identity.app_registrations import Key, Secret
+from graphsim.identity.credentials import has_spread
+from graphsim.lists.principals import Principal
 
 SCOPE = "https://graph.microsoft.com/.default"
 OLD_KEY = "0d3e5b1c-0000-4000-8000-00000000000a"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from graphsim.columns import to_internal_name
+from graphsim.lists.columns import to_internal_name
 
 
 def test_a_site_is_found_by_id_host_and_path(desk: Any) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from graphsim.limits.throttle import Throttle
 from graphsim.switches import Switches
-from graphsim.throttle import Throttle
 
 
 def make(tier: str = "1000", window_s: float = 60.0, **switches: Any) -> Throttle:

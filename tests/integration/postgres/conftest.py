@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from connectors.postgres import slots
-from connectors.postgres.chunk_queue import Place
-from connectors.postgres.continuity import NewEra, System
-from connectors.postgres.reader import Reader, ReaderSettings
-from connectors.postgres.source_sql import open_source
+from connectors.postgres.connections import open_source
+from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.continuity import NewEra, System
+from connectors.postgres.replication.reader import Reader, ReaderSettings
 from rowtide.transaction import Chunk, Row
 
 DEADLINE_S = 20.0

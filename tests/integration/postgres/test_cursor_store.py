@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from connectors.postgres.chunk_queue import Place
-from connectors.postgres.continuity import NewEra, System
-from connectors.postgres.cursor_store import StateCursorStore
-from state import db
+from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.continuity import NewEra, System
+from connectors.postgres.replication.cursor_store import StateCursorStore
+from state import database
 
 SYSTEM = System("7", 1, 999, 16400)
 
@@ -16,7 +16,7 @@ SYSTEM = System("7", 1, 999, 16400)
 def test_a_new_era_and_its_reconciles_are_one_transaction(state_dsn: str) -> None:
     asked: list[str] = []
 
-    def ask(conn: db.Connection, era: NewEra) -> None:
+    def ask(conn: database.Connection, era: NewEra) -> None:
         conn.execute("CREATE TABLE asked (reason text)")
         asked.append(era.reason)
         if len(asked) == 1:
@@ -35,7 +35,7 @@ def test_a_new_era_and_its_reconciles_are_one_transaction(state_dsn: str) -> Non
 
 
 def test_the_cursor_only_rises_within_its_era(state_dsn: str) -> None:
-    def ask(conn: db.Connection, era: NewEra) -> None:
+    def ask(conn: database.Connection, era: NewEra) -> None:
         """Nothing to reconcile here."""
 
     def place(store: StateCursorStore) -> Any:

@@ -8,8 +8,8 @@ import pytest
 
 from connectors.postgres import preflight, slots
 from connectors.postgres.preflight import Check, Wanted
-from rowtide.columns import SourceColumn
 from rowtide.errors import SourceRefused
+from rowtide.mapping.columns import SourceColumn
 
 
 def checks(source: Any, dsn: str | None = None, **more: Any) -> dict[str, list[Check]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from bytewax.inputs import StatefulSourcePartition
 
-from connectors.postgres.source import WalInput, WalPartition
+from connectors.postgres.replication.wal_input import WalInput, WalPartition
 from rowtide.position import lsn_to_text
 
 

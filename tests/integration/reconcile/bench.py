@@ -11,15 +11,16 @@ import pytest
 
 from connectors.postgres.preflight import read_columns
 from flows import reconcile as flow
-from flows.watcher import View
-from rowtide import definition as definitions
+from flows.applied_view import View
 from rowtide.catalog import Catalog, to_compiled
+from rowtide.definition import model as definitions
 from rowtide.keys import lane_of
 from rowtide.position import Position
-from state import cursors, reconcile
+from state import cursors
 from state.definitions import apply as apply_definition
 from state.definitions import sync_states
-from state.reconcile import Reconcile
+from state.reconcile import record
+from state.reconcile.record import Reconcile
 
 SLOT = "rowtide_erp"
 DEADLINE_S = 30.0
@@ -150,7 +151,7 @@ class Bench:
     @property
     def record(self) -> Reconcile:
         """The record as it stands."""
-        found = reconcile.read(self.state, self.sync)
+        found = record.read(self.state, self.sync)
         assert found is not None
         return found
 

@@ -6,12 +6,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from connectors.postgres.connections import open_source
 from connectors.postgres.preflight import read_columns
-from connectors.postgres.source_sql import open_source
-from control.demo.postgres import Cluster
+from demo.postgres import Cluster
 from rowtide.catalog import Catalog, ListRef
-from rowtide.mapping import compile_sync
-from state import db
+from rowtide.mapping.compiled_sync import compile_sync
+from state import database as db
 from tests.integration.reconcile.bench import FIELDS, ORDERS, Bench, write_definition
 
 

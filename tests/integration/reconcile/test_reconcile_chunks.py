@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from connectors.postgres import chunks
-from connectors.postgres.source_sql import open_source
+from connectors.postgres import table_pages
+from connectors.postgres.connections import open_source
 from rowtide.errors import SourceRefused, SourceUnavailable, SyncError
 
 TYPES = {
@@ -76,7 +76,7 @@ def test_values_are_the_text_that_pgoutput_sends(new_bench: Callable[..., Any]) 
         bench.source.execute("SELECT pg_drop_replication_slot('texts')")
     streamed = dict(zip(["id", "title", *TYPES], texts_of_pgoutput(messages[0][0]), strict=True))
     compiled = replace(bench.catalog.syncs["orders"], select_columns=("id", "title", *TYPES))
-    page = chunks.read_page(bench.source, compiled, chunks.read_keyset(bench.source, compiled), None, 10)
+    page = table_pages.read_page(bench.source, compiled, table_pages.read_keyset(bench.source, compiled), None, 10)
     read = dict(zip(compiled.select_columns, page.rows[0], strict=True))
     assert read == streamed
     assert read["flag"] == "t"
@@ -94,11 +94,11 @@ def test_pages_have_every_row_once_in_key_order(new_bench: Callable[..., Any], l
         " FROM generate_series(1, 120) i"
     )
     compiled = bench.catalog.syncs["orders"]
-    keyset = chunks.read_keyset(bench.source, compiled)
+    keyset = table_pages.read_keyset(bench.source, compiled)
     assert keyset.columns == ("day", "Group", "n")
     seen, after = [], None
     while True:
-        page = chunks.read_page(bench.source, compiled, keyset, after, limit)
+        page = table_pages.read_page(bench.source, compiled, keyset, after, limit)
         seen += [tuple(row[compiled.select_columns.index(name)] for name in keyset.columns) for row in page.rows]
         if page.last is None:
             break
@@ -111,21 +111,21 @@ def test_pages_have_every_row_once_in_key_order(new_bench: Callable[..., Any], l
 
 def test_a_page_ends_at_a_bound(bench: Any) -> None:
     compiled = bench.catalog.syncs["orders"]
-    keyset = chunks.read_keyset(bench.source, compiled)
-    page = chunks.read_page(bench.source, compiled, keyset, ("1",), 10, ("3",))
+    keyset = table_pages.read_keyset(bench.source, compiled)
+    page = table_pages.read_page(bench.source, compiled, keyset, ("1",), 10, ("3",))
     assert [row[0] for row in page.rows] == ["2", "3"]
     assert page.last is None
 
 
 def test_the_snapshot_is_that_of_the_read(bench: Any) -> None:
     compiled = bench.catalog.syncs["orders"]
-    keyset = chunks.read_keyset(bench.source, compiled)
+    keyset = table_pages.read_keyset(bench.source, compiled)
     with psycopg.connect(bench.source_dsn) as other:
         [(xid,)] = other.execute("SELECT pg_current_xact_id()::text::bigint").fetchall()
         other.execute("UPDATE orders SET title = 'new' WHERE id = 1")
-        before = chunks.read_page(bench.source, compiled, keyset, None, 1)
+        before = table_pages.read_page(bench.source, compiled, keyset, None, 1)
         other.commit()
-    after = chunks.read_page(bench.source, compiled, keyset, None, 1)
+    after = table_pages.read_page(bench.source, compiled, keyset, None, 1)
     assert (before.snapshot.sees(xid), before.rows[0][1]) == (False, "order 1")
     assert (after.snapshot.sees(xid), after.rows[0][1]) == (True, "new")
     assert bench.source.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
@@ -136,7 +136,7 @@ def test_rows_are_found_under_their_own_text_only(new_bench: Callable[..., Any])
         "CREATE EXTENSION citext;CREATE TABLE orders (id citext PRIMARY KEY, title text, amount numeric, status text)"
     )
     bench.source.execute("INSERT INTO orders VALUES ('Abc', 't', 1, 'x')")
-    snapshot, found = chunks.read_rows(bench.source, bench.catalog.syncs["orders"], ["abc", "Abc", "none"])
+    snapshot, found = table_pages.read_rows(bench.source, bench.catalog.syncs["orders"], ["abc", "Abc", "none"])
     assert list(found) == ["Abc"]
     assert snapshot.xmin > 0
 
@@ -151,28 +151,28 @@ def test_row_security_that_would_hide_rows_is_an_error(bench: Any) -> None:
     compiled = bench.catalog.syncs["orders"]
     parts = {**psycopg.conninfo.conninfo_to_dict(bench.source_dsn), "user": "rowtide_reader", "password": "x"}
     with open_source(psycopg.conninfo.make_conninfo("", **parts)) as reader:
-        keyset = chunks.read_keyset(reader, compiled)
+        keyset = table_pages.read_keyset(reader, compiled)
         with pytest.raises(SourceRefused) as refused:
-            chunks.read_page(reader, compiled, keyset, None, 10)
+            table_pages.read_page(reader, compiled, keyset, None, 10)
         assert refused.value.code == "row_security"
         with pytest.raises(SourceRefused):
-            chunks.read_rows(reader, compiled, ["4"])
+            table_pages.read_rows(reader, compiled, ["4"])
     bench.source.execute("DROP OWNED BY rowtide_reader; DROP ROLE rowtide_reader")
 
 
 def test_a_table_that_is_gone_is_a_relation_mismatch(bench: Any) -> None:
     bench.source.execute("DROP TABLE orders")
     with pytest.raises(SyncError) as error:
-        chunks.read_keyset(bench.source, bench.catalog.syncs["orders"])
+        table_pages.read_keyset(bench.source, bench.catalog.syncs["orders"])
     assert error.value.code == "relation_mismatch"
 
 
 def test_a_table_that_is_being_altered_is_tried_again_later(bench: Any) -> None:
     compiled = bench.catalog.syncs["orders"]
-    keyset = chunks.read_keyset(bench.source, compiled)
+    keyset = table_pages.read_keyset(bench.source, compiled)
     with psycopg.connect(bench.source_dsn) as other:
         other.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(SourceUnavailable):
-            chunks.read_page(bench.source, compiled, keyset, None, 10)
+            table_pages.read_page(bench.source, compiled, keyset, None, 10)
         other.rollback()
-    assert len(chunks.read_page(bench.source, compiled, keyset, None, 10).rows) == 5
+    assert len(table_pages.read_page(bench.source, compiled, keyset, None, 10).rows) == 5

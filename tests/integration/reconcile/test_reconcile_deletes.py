@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from rowtide.position import Position
-from state import definitions, reconcile
+from state import definitions
+from state.reconcile import record as reconcile
 
 
 def loaded(bench: Any) -> Any:

@@ -9,9 +9,11 @@ import pytest
 
 from rowtide.position import Position
 from rowtide.snapshot import Snapshot
-from state import backfill, db, reconcile
-from state.backfill import Ground, chunk_line
-from state.reconcile import Lost
+from state import database
+from state.reconcile import backfill
+from state.reconcile import record as reconcile
+from state.reconcile.backfill import Ground, chunk_line
+from state.reconcile.record import Lost
 from tests.integration.reconcile.bench import eventually
 
 NEW = Position(1, 500, 0)
@@ -37,7 +39,7 @@ def test_a_change_staged_between_judging_and_merging_is_judged_again(
 ) -> None:
     ground = Ground("orders", 1, bench.version, Snapshot(100, 100))
     lines = [chunk_line("2", 0, "Orders", "list-Orders", bench.fields("chunk"))]
-    with db.connect(bench.state_dsn, "second") as second:
+    with database.connect(bench.state_dsn, "second") as second:
         merging = threading.Thread(target=lambda: merge(second, ground, lines))
         with bench.state.transaction():
             bench.streamed("2", op=op, xid=xid)
@@ -53,7 +55,7 @@ def test_a_change_staged_while_a_delete_is_merged_is_judged_again(bench: Any, xi
     bench.streamed("2", xid=10)
     bench.deliver()
     ground = Ground("orders", 1, bench.version, Snapshot(100, 100))
-    with db.connect(bench.state_dsn, "second") as second:
+    with database.connect(bench.state_dsn, "second") as second:
         merging = threading.Thread(target=lambda: backfill.merge_absent(second, ground, ["2"]))
         with bench.state.transaction():
             bench.streamed("2", position=(1, 600, 0), xid=xid)
@@ -67,7 +69,7 @@ def test_a_change_staged_while_a_delete_is_merged_is_judged_again(bench: Any, xi
 def test_a_pass_is_in_one_process_at_a_time(bench: Any) -> None:
     reconcile.request(bench.state, "orders", "asked for")
     assert reconcile.take_up(bench.state, "orders", "one") is not None
-    with db.connect(bench.state_dsn, "second") as second:
+    with database.connect(bench.state_dsn, "second") as second:
         assert reconcile.take_up(second, "orders", "two") is None
         reconcile.put_down(bench.state, "orders")
         assert reconcile.take_up(second, "orders", "two") is not None
@@ -79,7 +81,7 @@ def test_who_lost_the_pass_stages_nothing_any_more(bench: Any) -> None:
     first = reconcile.take_up(bench.state, "orders", "one")
     assert first is not None
     reconcile.put_down(bench.state, "orders")  # its connection broke
-    with db.connect(bench.state_dsn, "second") as second:
+    with database.connect(bench.state_dsn, "second") as second:
         assert reconcile.take_up(second, "orders", "two") is not None
     ground = Ground("orders", 1, bench.version, Snapshot(100, 100))
     lines = [chunk_line("2", 0, "Orders", "list-Orders", bench.fields("old"))]

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 
 from rowtide.position import Position
-from state import reconcile
+from state.reconcile import record as reconcile
 
 FIRST = Position(1, 0, 0)
 

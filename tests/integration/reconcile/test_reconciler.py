@@ -16,7 +16,8 @@ import psycopg
 from flows import reconcile as flow
 from flows.reconcile import Reconciler
 from rowtide.position import Position
-from state import cursors, definitions, failpoints, reconcile
+from state import cursors, definitions, failpoints
+from state.reconcile import record
 from tests.integration.reconcile.bench import SLOT, eventually
 
 ROOT = Path(__file__).parents[3]
@@ -25,7 +26,7 @@ PROCESS = """
 import sys, threading
 from flows import reconcile as flow
 from flows.reconcile import Reconciler
-from flows.watcher import read_view
+from flows.applied_view import read_view
 from state import db, reconcile
 
 state_dsn, source_dsn = sys.argv[1:]
@@ -190,7 +191,7 @@ def test_tombstones_go_when_the_pass_is_done_and_the_stream_has_passed_them(benc
         return {key for (key,) in bench.state.execute("SELECT key FROM rowtide.ledger WHERE state = 'tombstone'")}
 
     assert left(timedelta(days=7)) == {"1", "2", "3"}
-    reconcile.request(bench.state, "orders", "asked for")
+    record.request(bench.state, "orders", "asked for")
     assert left(timedelta(0)) == {"1", "2", "3"}
     bench.state.execute("UPDATE rowtide.reconcile SET state = 'done'")
     assert left(timedelta(0)) == {"2", "3"}

@@ -9,11 +9,12 @@ import pytest
 from psycopg.rows import dict_row
 
 from rowtide.change import BULK, Change, ChangeBatch, Fields, Operation
-from rowtide.commands import Pair, Work
+from rowtide.deciding.commands import Pair, Work
 from rowtide.keys import LANES
 from rowtide.position import Position
-from state import db, ledger, outbox, settling
-from state.db import Connection
+from state import database, ledger, outbox
+from state.database import Connection
+from state.outbox import settling
 
 LISTS = {"orders": {"Orders EU": "list-eu", "Orders US": "list-us"}, "customers": {"Customers": "list-c"}}
 COMMITTED_US = 1_763_843_494_123_456
@@ -145,7 +146,7 @@ def records_class() -> type[Records]:
 @pytest.fixture
 def records(state_dsn: str) -> Iterator[Records]:
     """Hands on a fresh state database."""
-    with db.connect(state_dsn, "tests") as connection:
+    with database.connect(state_dsn, "tests") as connection:
         yield Records(state_dsn, connection)
 
 

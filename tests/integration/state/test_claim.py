@@ -10,7 +10,8 @@ import pytest
 from rowtide.change import BACKFILL, BULK, INTERACTIVE, MOVE
 from rowtide.keys import lane_of
 from rowtide.position import Position
-from state import claims, db, failpoints, outbox
+from state import database, failpoints, outbox
+from state.outbox import claims
 
 
 def keys(works: Any) -> list[str]:
@@ -110,7 +111,7 @@ def test_only_due_waiting_rows_of_these_syncs_and_lanes(records: Any, make_chang
 
 def test_two_processes_never_claim_the_same_row(records: Any, make_change: Any) -> None:
     records.stage(*[make_change(str(number)) for number in range(50)])
-    with db.connect(records.dsn) as other:
+    with database.connect(records.dsn) as other:
         other.execute("BEGIN")
         other.execute("SELECT FROM rowtide.outbox WHERE key IN ('7', '8') FOR UPDATE")
         claimed = keys(records.claim())  # does not wait for the locked ones
@@ -141,7 +142,7 @@ def test_the_ledger_is_read_after_the_lease_is_had(
     works: list[Any] = []
     thread = threading.Thread(target=lambda: works.append(records.claim_one()))
     thread.start()
-    with db.connect(records.dsn) as other:
+    with database.connect(records.dsn) as other:
         while other.execute("SELECT lease_token FROM rowtide.outbox").fetchone() == (None,):
             assert thread.is_alive()
         columns = "sync, key, state, mapping_version, era, lsn, ordinal, xid, item_id, list_id"

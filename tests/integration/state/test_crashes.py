@@ -20,7 +20,7 @@ outbox.stage(db.connect(sys.argv[1]), "slot", [ChangeBatch("orders", 1, 1, chang
 
 _DELIVER = """
 import sys
-from rowtide.commands import Pair, Settle
+from rowtide.deciding.commands import Pair, Settle
 from state import db, outbox
 conn = db.connect(sys.argv[1])
 works = outbox.claim(conn, ["orders"], [0, 1, 2, 3], 100, "p0", "token", 120, {"orders": {"Orders EU": "l"}})

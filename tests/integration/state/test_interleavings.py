@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rowtide.commands import Settle, Work
-from state import db, failpoints, outbox
+from rowtide.deciding.commands import Settle, Work
+from state import database, failpoints, outbox
 from state.outbox import StageCounts
 
 
@@ -45,7 +45,7 @@ def test_a_replay_beside_a_settle(
     held = tmp_path / "held"
     held.touch()
     monkeypatch.setattr(failpoints, "_of_process", failpoints.Failpoints(f"settle.before_commit=pause:{held}"))
-    with db.connect(records.dsn) as other, db.connect(records.dsn) as watcher:
+    with database.connect(records.dsn) as other, database.connect(records.dsn) as watcher:
         settling = threading.Thread(target=lambda: outbox.settle(other, [settled(work, make_pair)]))
         staging = threading.Thread(target=lambda: records.stage(make_change("1", fields={"A": 0}, lsn=replayed)))
         state = "SELECT state, wait_event_type FROM pg_stat_activity WHERE pid = %s"

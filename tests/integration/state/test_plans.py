@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from control.demo.postgres import Cluster
+from demo.postgres import Cluster
 from rowtide.keys import LANES
-from state import claims, db, merging, outbox, settling
+from state import database, outbox
+from state.outbox import claims, settling, staging_sql
 
 COUNT = 100_000
 
@@ -19,15 +20,15 @@ def database_of_plans(pg: Cluster) -> Iterator[str]:
     """One filled state database for all plans."""
     name = f"plans_{os.getpid()}"
     dsn = pg.create_database(name)
-    db.upgrade(dsn)
+    database.upgrade(dsn)
     yield dsn
-    with db.connect(pg.dsn("postgres")) as connection:
+    with database.connect(pg.dsn("postgres")) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 
 @pytest.fixture(scope="module")
 def filled_records(database_of_plans: str, records_class: Any) -> Iterator[Any]:
-    with db.connect(database_of_plans) as connection:
+    with database.connect(database_of_plans) as connection:
         records = records_class(database_of_plans, connection)
         records.fill(COUNT)
         yield records
@@ -76,13 +77,13 @@ def test_ledger_of_a_claim(filled: Any) -> None:
 def test_stage(filled: Any) -> None:
     keys = "{" + ",".join(str(5 * number) for number in range(20_000)) + "}"
     parameters = {"sync": "s0", "keys": keys, "era": 1, "lsn": 5}
-    plan = filled.explain(merging.LOCK_WAITING, parameters)
+    plan = filled.explain(staging_sql.LOCK_WAITING, parameters)
     assert rows_of(plan, "outbox_pkey")
     assert "Seq Scan on outbox" not in plan
-    plan = filled.explain(merging.ABOVE, parameters)
+    plan = filled.explain(staging_sql.ABOVE, parameters)
     assert rows_of(plan, "ledger_pkey")
     assert "Seq Scan on ledger" not in plan
-    filled.conn.execute(merging.CREATE)
+    filled.conn.execute(staging_sql.CREATE)
     filled.conn.execute(
         """
         INSERT INTO rowtide_stage (key, op, partial, lsn, ordinal, xid, committed_at, priority, lane, sync,
@@ -90,7 +91,7 @@ def test_stage(filled: Any) -> None:
         SELECT (5 * i)::text, 'd', false, 900000, 0, 1, now(), 2, 0, 's0', 1, 1 FROM generate_series(1, 20000) AS i
         """
     )
-    plan = filled.explain(merging.MERGE)
+    plan = filled.explain(staging_sql.MERGE)
     assert "Conflict Arbiter Indexes: outbox_pkey" in plan
     assert rows_of(plan, "ledger_pkey")
     assert "Seq Scan on ledger" not in plan

@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 
-from state import db, processes
+from state import database, processes
 
 
 def test_a_process_beats_and_leaves(state_dsn: str) -> None:
     started = datetime.now(UTC)
-    with db.connect(state_dsn) as connection:
+    with database.connect(state_dsn) as connection:
         for lsn in (1, 2):
             health = {"source": {"slot": {"lsn": lsn, "at": started}}}
             processes.beat(connection, 0, ["deliver", "capture"], 42, "here", started, health)

@@ -3,8 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
-from rowtide.commands import Leftover
-from state import cursors, db, definitions, ledger, progress, runs
+from rowtide.deciding.commands import Leftover
+from state import cursors, database, definitions, ledger, progress, runs
 from state.cursors import SlotCursor
 from state.progress import Delta
 
@@ -53,7 +53,7 @@ def test_apply_stores_versions_and_retires_what_is_gone(records: Any) -> None:
 
 def test_pause_and_resume_are_announced(records: Any) -> None:
     definitions.apply(records.conn, "one", compiled("orders", "customers"), "me")
-    with db.connect(records.dsn) as listener:
+    with database.connect(records.dsn) as listener:
         listener.execute(f"LISTEN {definitions.CONTROL}")
         assert definitions.pause(records.conn, ["orders"], "mass_delete", "Too many.", "breaker") == 1
         assert list(listener.notifies(timeout=10, stop_after=1))

@@ -9,10 +9,10 @@ import psycopg
 import pytest
 
 from rowtide.change import BULK
-from rowtide.commands import Leftover, ParkRow, Release, Settle, Work
+from rowtide.deciding.commands import Leftover, ParkRow, Release, Settle, Work
 from rowtide.errors import RowError
 from rowtide.position import Position
-from state import db, ledger, outbox
+from state import database, ledger, outbox
 
 
 def settled(work: Work, make_pair: Any, **other: Any) -> Settle:
@@ -230,7 +230,7 @@ def test_an_item_belongs_to_one_pair(records: Any, make_change: Any, make_pair: 
     records.know("other", make_pair(lsn=50, item_id="77"))
     records.stage(make_change("1"))
     outcome = settled(records.claim_one(), make_pair, item_id="77")
-    link = db.Link(records.dsn)
+    link = database.Link(records.dsn)
     with pytest.raises(RowError):
         link.run(lambda connection: outbox.settle(connection, [outcome]))
     link.close()
@@ -242,11 +242,11 @@ def test_crosswise_transactions_are_retried_in_place(records: Any, make_change: 
     """A settle and a transaction that locks the other way round: one is ended as a deadlock and tried again."""
     records.stage(make_change("1"), make_change("2"))
     works = sorted(records.claim(), key=lambda work: work.desired.key)
-    link = db.Link(records.dsn)
+    link = database.Link(records.dsn)
     tries: list[int] = []
     counts: list[Any] = []
 
-    def settle_slowly(connection: db.Connection) -> Any:
+    def settle_slowly(connection: database.Connection) -> Any:
         tries.append(1)
         with connection.transaction():
             connection.execute("SET LOCAL deadlock_timeout = '10ms'")

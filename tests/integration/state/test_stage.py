@@ -12,8 +12,8 @@ import pytest
 from rowtide.change import BACKFILL, INTERACTIVE, Change, ChangeBatch, fold
 from rowtide.errors import StateRefused
 from rowtide.keys import lane_of
-from state import db, merging, outbox
-from state.outbox import StageCounts
+from state import database, outbox
+from state.outbox import StageCounts, staging_sql
 
 
 def test_a_new_row_waits_with_all_that_is_known(records: Any, make_change: Any) -> None:
@@ -211,10 +211,10 @@ def test_the_staged_position_rises_with_the_batch(records: Any, make_change: Any
 
 
 def test_staging_wakes_deliver(records: Any, make_change: Any) -> None:
-    with db.connect(records.dsn) as listener:
-        listener.execute(f"LISTEN {merging.DUE}")
+    with database.connect(records.dsn) as listener:
+        listener.execute(f"LISTEN {staging_sql.DUE}")
         records.stage(make_change("1"))
-        assert [one.channel for one in listener.notifies(timeout=10, stop_after=1)] == [merging.DUE]
+        assert [one.channel for one in listener.notifies(timeout=10, stop_after=1)] == [staging_sql.DUE]
 
 
 def test_the_bad_row_of_a_batch_stands_alone(records: Any, make_change: Any) -> None:
@@ -239,7 +239,7 @@ def test_a_key_beyond_the_index_is_parked_under_a_shortened_name(records: Any, m
 
 def test_a_wrong_schema_is_not_a_bad_row(records: Any, make_change: Any) -> None:
     records.conn.execute("ALTER TABLE rowtide.outbox RENAME COLUMN lane TO track")
-    link = db.Link(records.dsn)
+    link = database.Link(records.dsn)
     with pytest.raises(StateRefused) as refused:
         link.run(lambda c: outbox.stage(c, "slot", [ChangeBatch("orders", 1, 1, [make_change("1")])]))
     assert refused.value.code == "state_schema_missing"
@@ -248,7 +248,7 @@ def test_a_wrong_schema_is_not_a_bad_row(records: Any, make_change: Any) -> None
 
 def test_a_row_staged_by_another_process_meanwhile_is_merged(records: Any, make_change: Any) -> None:
     """The straight copy meets the other's row after it looked for waiting ones, and all goes the careful way."""
-    with db.connect(records.dsn) as other:
+    with database.connect(records.dsn) as other:
         other.execute("BEGIN")
         columns = "sync, key, op, mapping_version, era, lsn, ordinal, xid, committed_at, priority, lane"
         values = "'orders', '1', 'd', 1, 1, 50, 0, 1, now(), 3, 0"

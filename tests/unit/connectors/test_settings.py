@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from connectors import settings
-from rowtide import mapping
 from rowtide.errors import DefinitionError, UserError
+from rowtide.mapping import compiled_sync
 
 WHOLE = """\
 version: 1
@@ -109,7 +109,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_what_the_table_does_not_carry_has_a_line_too(file: Path) -> None:
     loaded = settings.load(file)
     with pytest.raises(DefinitionError) as error:
-        mapping.compile_sync("orders", loaded.definition.syncs["orders"], [])
+        compiled_sync.compile_sync("orders", loaded.definition.syncs["orders"], [])
     located = loaded.located(error.value)
     assert f"{file}:14: syncs.orders: there is no table public.orders" in located.sentence
     assert f"{file}:22: syncs.orders: the table has no column 'amount'" in located.sentence

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from rowtide import catalog as catalogs
-from rowtide import definition as definitions
 from rowtide.catalog import Catalog, ListRef
-from rowtide.columns import SourceColumn
+from rowtide.definition import model as definitions
+from rowtide.mapping.columns import SourceColumn
 
 COLUMNS = (
     SourceColumn("id", "bigint", 20, True, 1),

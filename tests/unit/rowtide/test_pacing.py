@@ -2,7 +2,7 @@
 
 import pytest
 
-from rowtide.commands import CreateItem, DeleteItem, LookAtItem, LookForKey
+from rowtide.deciding.commands import CreateItem, DeleteItem, LookAtItem, LookForKey
 from rowtide.pacing import Bucket, cost_of, tier_of
 
 

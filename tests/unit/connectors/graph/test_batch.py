@@ -9,7 +9,7 @@ import pytest
 from connectors.graph import batch
 from connectors.graph.batch import Address, ListRefused, Member, Reading, Throttled, Unauthorized
 from rowtide.change import Fields
-from rowtide.commands import (
+from rowtide.deciding.commands import (
     Changed,
     Command,
     CreateItem,

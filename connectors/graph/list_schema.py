@@ -1,0 +1,176 @@
+"""What a site's lists have to look like, against what they look like.
+
+In: lists and columns as Graph shows them (`FoundSite`), as the applied syncs need them (`WantedList`). Out: steps, in
+the order they have to be taken, each with a sentence for `plan`; or a refusal. Called by connectors.graph.provisioning and,
+for `plan`, by control. Rule: nothing is ever removed or narrowed; a list with a stranger's items is not touched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rowtide.errors import GraphRefused
+from rowtide.keys import ROWTIDE_KEY
+from rowtide.mapping.columns import Kind, ListColumn
+
+
+@dataclass(frozen=True, slots=True)
+class WantedList:
+    """A list some sync writes to, with the columns it maps."""
+
+    title: str
+    columns: tuple[ListColumn, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundColumn:
+    """A column as Graph describes it; ``kind`` None: one we cannot write."""
+
+    id: str
+    name: str
+    kind: Kind | None
+    format: str | None = None
+    choices: tuple[str, ...] = ()
+    allows_text: bool = False
+    read_only: bool = False
+    indexed: bool = False
+    unique: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundList:
+    """A list as Graph describes it."""
+
+    id: str
+    title: str
+    columns: dict[str, FoundColumn]
+
+    @property
+    def has_key(self) -> bool:
+        """Whether the list has the RowtideKey column."""
+        return ROWTIDE_KEY in self.columns
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSite:
+    """A site and its lists by title in lower case (SharePoint's titles are the same in any case)."""
+
+    id: str
+    lists: dict[str, FoundList]
+
+    def by_title(self, title: str) -> FoundList | None:
+        """The list of that title; None when the site has none."""
+        return self.lists.get(title.casefold())
+
+
+@dataclass(frozen=True, slots=True)
+class MakeList:
+    """Make the list; it comes with the column Title."""
+
+    title: str
+
+    @property
+    def sentence(self) -> str:
+        return f"make list '{self.title}'"
+
+
+@dataclass(frozen=True, slots=True)
+class MakeKey:
+    """Add RowtideKey: hidden, indexed, unique."""
+
+    title: str
+
+    @property
+    def sentence(self) -> str:
+        return f"list '{self.title}': add the hidden column {ROWTIDE_KEY} (indexed, unique values)"
+
+
+@dataclass(frozen=True, slots=True)
+class MendKey:
+    """Index RowtideKey and make its values unique."""
+
+    title: str
+    column_id: str
+
+    @property
+    def sentence(self) -> str:
+        return f"list '{self.title}': index {ROWTIDE_KEY} and enforce unique values"
+
+
+@dataclass(frozen=True, slots=True)
+class MakeColumn:
+    """Add a mapped column."""
+
+    title: str
+    column: ListColumn
+
+    @property
+    def sentence(self) -> str:
+        kind = self.column.format if self.column.format == "dateOnly" else self.column.kind
+        return f"list '{self.title}': add column {self.column.name} ({kind})"
+
+
+@dataclass(frozen=True, slots=True)
+class AddChoices:
+    """Add choices a column lacks; those it has stay."""
+
+    title: str
+    column_id: str
+    name: str
+    choices: tuple[str, ...]  # all of them, old and new
+
+    @property
+    def sentence(self) -> str:
+        return f"list '{self.title}': add the choices column {self.name} lacks"
+
+
+Step = MakeList | MakeKey | MendKey | MakeColumn | AddChoices
+
+
+def steps_to(site: FoundSite, wanted: Sequence[WantedList]) -> list[Step]:
+    """What has to be done, list by list; GraphRefused for a column that is there and cannot be used."""
+    return [step for one in wanted for step in _list_steps(site.by_title(one.title), one)]
+
+
+def _list_steps(found: FoundList | None, wanted: WantedList) -> list[Step]:
+    title = wanted.title
+    steps: list[Step] = []
+    columns = {} if found is None else found.columns
+    if found is None:
+        steps.append(MakeList(title))
+    key = columns.get(ROWTIDE_KEY)
+    if key is None:
+        steps.append(MakeKey(title))
+    elif not (key.indexed and key.unique):
+        steps.append(MendKey(title, key.id))
+    for column in wanted.columns:
+        there = columns.get(column.name)
+        if there is not None:
+            steps.extend(_column_steps(title, column, there))
+        elif not column.builtin:
+            steps.append(MakeColumn(title, column))
+    return steps
+
+
+def _column_steps(title: str, column: ListColumn, found: FoundColumn) -> list[Step]:
+    """A column that is there: fits, lacks choices, or cannot be used."""
+    if found.read_only:
+        raise _misfit(title, column, "SharePoint does not let it be written")
+    if found.kind != column.kind and not (column.kind == "text" and found.kind == "note"):
+        kind = "of a kind Rowtide does not write" if found.kind is None else f"a {found.kind} column"
+        raise _misfit(title, column, f"it is {kind}, and the definition says {column.kind}")
+    if column.kind == "dateTime" and (found.format or "dateTime") != (column.format or "dateTime"):
+        raise _misfit(title, column, f"it shows {found.format}, and the definition says {column.format or 'dateTime'}")
+    lacking = [choice for choice in column.choices if choice not in found.choices]
+    if column.kind != "choice" or found.allows_text or not (lacking or not column.choices):
+        return []
+    if not column.choices:
+        raise _misfit(title, column, "it takes only its own choices, and the source column has no fixed values")
+    return [AddChoices(title, found.id, column.name, (*found.choices, *lacking))]
+
+
+def _misfit(title: str, column: ListColumn, why: str) -> GraphRefused:
+    return GraphRefused(
+        "column_misfit",
+        f"column {column.name} of list '{title}' cannot be used: {why}",
+        "name another field in the definition, or mend the column in SharePoint",
+    )

@@ -1,0 +1,379 @@
+"""Sites, lists and columns by msgraph-sdk: what is there, and making what is not.
+
+In: `GraphSettings`, sites as ``host:/path``, the lists wanted. Out: `FoundSite`s; lists with their ids. Called by
+`apply`, `plan` and `doctor`; never by a running flow, which never imports msgraph (it is imported inside functions).
+Rules: one change after another (parallel ones end in "Save Conflict"); the SDK repeats nothing, we repeat only what is
+known not to have happened; a list that holds items without RowtideKey is refused.
+"""
+
+import asyncio
+import warnings
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from connectors.graph import list_schema
+from connectors.graph.auth import TokenSource
+from connectors.graph.list_schema import FoundColumn, FoundList, FoundSite, Step, WantedList
+from connectors.graph.settings import SCOPE, GraphSettings
+from rowtide.errors import GraphRefused, GraphUnavailable
+from rowtide.keys import ROWTIDE_KEY
+from rowtide.mapping.columns import Kind, ListColumn
+
+if TYPE_CHECKING:
+    from msgraph.graph_service_client import GraphServiceClient
+
+_T = TypeVar("_T")
+_TRIES: Final = 6
+_MOST_WAIT_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """The lists of a site as they are now: ``list_ids`` by title as wanted, and what was done, a sentence each."""
+
+    site_id: str
+    list_ids: dict[str, str]
+    done: list[str]
+
+
+def discover(settings: GraphSettings, sites: Sequence[str]) -> dict[str, FoundSite]:
+    """The sites (``host:/path``) with their lists and columns. GraphRefused for one that is not there or not ours."""
+    return _run(settings, lambda graph: _discover(graph, sites))
+
+
+def provision(settings: GraphSettings, site: str, wanted: Sequence[WantedList]) -> Provisioned:
+    """Makes what is missing, then says what is there. May be repeated: what is there already is left as it is."""
+    return _run(settings, lambda graph: _provision(graph, site, wanted))
+
+
+def examine(settings: GraphSettings, site: str, wanted: Sequence[WantedList]) -> list[Step]:
+    """What `provision` would do; GraphRefused as it would refuse. Nothing is changed."""
+    return _run(settings, lambda graph: _examine(graph, site, wanted))
+
+
+def find_strangers(settings: GraphSettings, site_id: str, list_id: str, has_key: bool = True) -> str | None:
+    """The id of an item without RowtideKey, if the list holds one."""
+    return _run(settings, lambda graph: _find_stranger(graph, site_id, list_id, has_key))
+
+
+def refuse_strangers(title: str, item_id: str) -> GraphRefused:
+    """The refusal for a list that holds somebody else's items."""
+    return GraphRefused(
+        "list_has_foreign_items",
+        f"list '{title}' holds items that Rowtide did not make (one is item {item_id})",
+        "sync to another list, or move these items away: Rowtide only writes lists of its own",
+    )
+
+
+# --- the client ---------------------------------------------------------------------------------------------------
+
+
+class _AsyncCredential:
+    """Our tokens in the shape the SDK's authentication wants."""
+
+    def __init__(self, tokens: TokenSource) -> None:
+        self._tokens = tokens
+
+    async def get_token(self, *_scopes: str, **_options: Any) -> Any:
+        from azure.core.credentials import AccessToken
+
+        token = await asyncio.to_thread(self._tokens.fetch_token)
+        return AccessToken(token, 1 << 40)
+
+    async def close(self) -> None:
+        pass
+
+
+def _run(settings: GraphSettings, work: "Callable[[GraphServiceClient], Awaitable[_T]]") -> _T:
+    async def with_client() -> _T:
+        import httpx
+        from kiota_abstractions.api_error import APIError
+        from kiota_authentication_azure.azure_identity_authentication_provider import (
+            AzureIdentityAuthenticationProvider,
+        )
+        from kiota_http.middleware.options import RetryHandlerOption
+        from msgraph.graph_request_adapter import GraphRequestAdapter, options
+        from msgraph.graph_service_client import GraphServiceClient
+        from msgraph_core import GraphClientFactory
+
+        verify: Any = settings.ca_file if settings.ca_file and settings.base_url.startswith("https:") else True
+        http = httpx.AsyncClient(
+            timeout=settings.request_timeout_s,
+            verify=verify,
+            headers={"User-Agent": settings.user_agent},
+            trust_env=settings.base_url.startswith("https:"),
+        )
+        # The SDK wraps these and closes only its wrappers.
+        transports = [http._transport, *(one for one in http._mounts.values() if one is not None)]
+        # The SDK would repeat a POST on 503 and 504, which may have happened.
+        once = {**options, RetryHandlerOption.get_key(): RetryHandlerOption(should_retry=False)}
+        client = GraphClientFactory.create_with_default_middleware(options=once, client=http)
+        tokens: Any = _AsyncCredential(TokenSource(settings))
+        # The scope would be derived from the host, which may be a simulator's.
+        authentication = AzureIdentityAuthenticationProvider(tokens, scopes=[SCOPE])
+        adapter = GraphRequestAdapter(authentication, client=client)
+        adapter.base_url = settings.base_url
+        try:
+            return await work(GraphServiceClient(request_adapter=adapter))
+        except APIError as error:
+            raise _translated(error, "Graph") from error
+        except httpx.HTTPError as error:
+            raise GraphUnavailable(
+                "graph_unavailable",
+                f"{settings.base_url} does not answer ({type(error).__name__})",
+                "check the network, and `base_url` if it is set",
+            ) from error
+        finally:
+            await client.aclose()
+            for transport in transports:
+                await transport.aclose()
+
+    with warnings.catch_warnings():
+        # The SDK imports its own deprecated names as it goes.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(kiota_|msgraph)")
+        return asyncio.run(with_client())
+
+
+def _translated(error: Any, what: str) -> GraphRefused | GraphUnavailable:
+    """Our error for the SDK's, with Graph's status and code."""
+    status = error.response_status_code or 0
+    detail = getattr(error, "error", None)
+    code, message = (getattr(detail, "code", None) or "", getattr(detail, "message", None) or "")
+    if status == 429 or status >= 500:
+        return GraphUnavailable("graph_unavailable", f"{what}: Graph answered {status} {code}".rstrip(), "try again")
+    remedy = {
+        401: "the token is not accepted: check the app registration",
+        403: "grant the app access to the site (`rowtide plan --grants` says how)",
+        404: "check the site's address and the list's title",
+    }.get(status, "see Graph's message")
+    return GraphRefused(f"graph_{status}", f"{what}: Graph answered {status} {code}: {message}", remedy)
+
+
+async def _patiently(what: str, call: Callable[[], Awaitable[_T]]) -> _T:
+    """The call's result; repeated while Graph throttles or another schema change is under way (nothing happened)."""
+    from kiota_abstractions.api_error import APIError
+
+    for attempt in range(_TRIES):
+        try:
+            return await call()
+        except APIError as error:
+            status = error.response_status_code
+            code = getattr(getattr(error, "error", None), "code", None)
+            if attempt == _TRIES - 1 or not (status == 429 or (status == 409 and code == "resourceModified")):
+                raise _translated(error, what) from error
+            await asyncio.sleep(_wait_s(error, attempt))
+    raise AssertionError("the last try returns or raises")
+
+
+def _wait_s(error: Any, attempt: int) -> float:
+    headers = {str(k).lower(): v for k, v in (error.response_headers or {}).items()}
+    given = str(headers.get("retry-after", "")).strip()
+    return min(float(given), _MOST_WAIT_S) if given.isdigit() else 0.2 * 2.0**attempt
+
+
+# --- what is there ------------------------------------------------------------------------------------------------
+
+
+async def _discover(graph: "GraphServiceClient", sites: Sequence[str]) -> dict[str, FoundSite]:
+    return {site: await _find_site(graph, site) for site in dict.fromkeys(sites)}
+
+
+async def _find_site(graph: "GraphServiceClient", site: str) -> FoundSite:
+    # The builder would write the path's slashes as %2F; Graph documents them plain (reference: sites by path).
+    url = f"{graph.request_adapter.base_url}/sites/{site}"
+    found = await _patiently(f"site '{site}'", lambda: graph.sites.by_site_id(site).with_url(url).get())
+    if found is None or found.id is None:
+        raise GraphRefused("site_missing", f"site '{site}' cannot be read", "check the site's address")
+    site_id = found.id
+    lists: dict[str, FoundList] = {}
+    for one in await _all_pages(f"lists of '{site}'", graph.sites.by_site_id(site_id).lists):
+        lists[str(one.display_name).casefold()] = FoundList(one.id, one.display_name, {})
+    return FoundSite(site_id, lists)
+
+
+async def _with_columns(graph: "GraphServiceClient", site: FoundSite, titles: Sequence[str]) -> FoundSite:
+    """The site with the columns of these lists (the columns of all lists of a site would be many requests)."""
+    lists = dict(site.lists)
+    for title in titles:
+        found = site.by_title(title)
+        if found is not None:
+            columns = await _find_columns(graph, site.id, found)
+            lists[title.casefold()] = FoundList(found.id, found.title, columns)
+    return FoundSite(site.id, lists)
+
+
+async def _find_columns(graph: "GraphServiceClient", site_id: str, found: FoundList) -> dict[str, FoundColumn]:
+    columns = graph.sites.by_site_id(site_id).lists.by_list_id(found.id).columns
+    return {one.name: to_found(one) for one in await _all_pages(f"columns of '{found.title}'", columns)}
+
+
+async def _all_pages(what: str, builder: Any) -> list[Any]:
+    """Everything a collection holds; links are followed as they are."""
+    entries: list[Any] = []
+    page = await _patiently(what, builder.get)
+    while page is not None:
+        entries.extend(page.value or [])
+        link = page.odata_next_link
+        page = await _patiently(what, builder.with_url(link).get) if link else None
+    return entries
+
+
+def to_found(column: Any) -> FoundColumn:
+    """A column of ours from the SDK's ``ColumnDefinition``: exactly one of its facets is set."""
+    kind: Kind | None = None
+    if column.text is not None:
+        kind = "note" if column.text.allow_multiple_lines else "text"
+    elif column.number is not None:
+        kind = "number"
+    elif column.boolean is not None:
+        kind = "boolean"
+    elif column.date_time is not None:
+        kind = "dateTime"
+    elif column.choice is not None and column.choice.display_as != "checkBoxes":
+        kind = "choice"
+    choice = column.choice
+    return FoundColumn(
+        column.id,
+        column.name,
+        kind,
+        column.date_time.format if column.date_time is not None else None,
+        tuple(choice.choices or ()) if choice is not None else (),
+        bool(choice.allow_text_entry) if choice is not None else False,
+        bool(column.read_only),
+        bool(column.indexed),
+        bool(column.enforce_unique_values),
+    )
+
+
+async def _find_stranger(graph: "GraphServiceClient", site_id: str, list_id: str, has_key: bool) -> str | None:
+    """By an indexed query where there is a RowtideKey; without one every item is a stranger's."""
+    from kiota_abstractions.base_request_configuration import RequestConfiguration
+    from msgraph.generated.sites.item.lists.item.items.items_request_builder import ItemsRequestBuilder
+
+    items = graph.sites.by_site_id(site_id).lists.by_list_id(list_id).items
+    parameters = ItemsRequestBuilder.ItemsRequestBuilderGetQueryParameters(
+        top=1, expand=["fields"], filter=f"fields/{ROWTIDE_KEY} eq null" if has_key else None
+    )
+    configuration = RequestConfiguration(query_parameters=parameters)
+    page = await _patiently("items", lambda: items.get(request_configuration=configuration))
+    for item in (page.value if page is not None else None) or []:
+        values = item.fields.additional_data if item.fields is not None else {}
+        if not values.get(ROWTIDE_KEY):
+            return str(item.id)
+    return None
+
+
+# --- making it so -------------------------------------------------------------------------------------------------
+
+
+async def _find_lists(graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList]) -> FoundSite:
+    """The site with the wanted lists' columns; refuses lists that hold somebody else's items."""
+    titles = [one.title for one in wanted]
+    found = await _with_columns(graph, await _find_site(graph, site), titles)
+    for title in titles:
+        there = found.by_title(title)
+        stranger = None if there is None else await _find_stranger(graph, found.id, there.id, there.has_key)
+        if stranger is not None:
+            raise refuse_strangers(title, stranger)
+    return found
+
+
+async def _examine(graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList]) -> list[Step]:
+    return list_schema.steps_to(await _find_lists(graph, site, wanted), wanted)
+
+
+async def _provision(graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList]) -> Provisioned:
+    found = await _find_lists(graph, site, wanted)
+    done = []
+    ids = {one.title: there.id for one in wanted if (there := found.by_title(one.title)) is not None}
+    for step in list_schema.steps_to(found, wanted):
+        await _take(graph, found.id, ids, step)
+        done.append(step.sentence)
+    return Provisioned(found.id, ids, done)
+
+
+async def _take(graph: "GraphServiceClient", site_id: str, ids: dict[str, str], step: Step) -> None:
+    lists = graph.sites.by_site_id(site_id).lists
+    if isinstance(step, list_schema.MakeList):
+        made = await _patiently(step.sentence, lambda: lists.post(_list_body(step.title)))
+        if made is None or made.id is None:
+            raise GraphUnavailable("graph_unavailable", f"{step.sentence}: Graph's answer names no list", "try again")
+        ids[step.title] = made.id
+        return
+    columns = lists.by_list_id(ids[step.title]).columns
+    match step:
+        case list_schema.MakeKey():
+            await _patiently(step.sentence, lambda: columns.post(_key_body()))
+        case list_schema.MakeColumn(_, column):
+            await _patiently(step.sentence, lambda: columns.post(_column_body(column)))
+        case list_schema.MendKey(_, column_id):
+            await _patiently(
+                step.sentence, lambda: columns.by_column_definition_id(column_id).patch(_mended_key_body())
+            )
+        case list_schema.AddChoices(_, column_id, _, choices):
+            await _patiently(
+                step.sentence, lambda: columns.by_column_definition_id(column_id).patch(_choices_body(choices))
+            )
+
+
+def _list_body(title: str) -> Any:
+    from msgraph.generated.models.list_ import List_
+    from msgraph.generated.models.list_info import ListInfo
+
+    return List_(display_name=title, list_=ListInfo(template="genericList"))
+
+
+def _key_body() -> Any:
+    from msgraph.generated.models.column_definition import ColumnDefinition
+    from msgraph.generated.models.text_column import TextColumn
+
+    return ColumnDefinition(
+        name=ROWTIDE_KEY,
+        description="Names the row this item is a copy of. Made by Rowtide; do not change it.",
+        hidden=True,
+        indexed=True,
+        enforce_unique_values=True,
+        text=TextColumn(max_length=255),
+    )
+
+
+def _mended_key_body() -> Any:
+    from msgraph.generated.models.column_definition import ColumnDefinition
+
+    return ColumnDefinition(indexed=True, enforce_unique_values=True)
+
+
+def _choices_body(choices: Sequence[str]) -> Any:
+    from msgraph.generated.models.choice_column import ChoiceColumn
+    from msgraph.generated.models.column_definition import ColumnDefinition
+
+    return ColumnDefinition(choice=ChoiceColumn(choices=list(choices)))
+
+
+def _column_body(column: ListColumn) -> Any:
+    """The SDK's ``ColumnDefinition`` of a mapped column."""
+    from msgraph.generated.models.boolean_column import BooleanColumn
+    from msgraph.generated.models.choice_column import ChoiceColumn
+    from msgraph.generated.models.column_definition import ColumnDefinition
+    from msgraph.generated.models.date_time_column import DateTimeColumn
+    from msgraph.generated.models.number_column import NumberColumn
+    from msgraph.generated.models.text_column import TextColumn
+
+    body = ColumnDefinition(name=column.name)
+    match column.kind:
+        case "text":
+            body.text = TextColumn(max_length=255)
+        case "note":
+            body.text = TextColumn(allow_multiple_lines=True, text_type="plain")
+        case "number":
+            body.number = NumberColumn(decimal_places="automatic")
+        case "boolean":
+            body.boolean = BooleanColumn()
+        case "dateTime":
+            body.date_time = DateTimeColumn(format=column.format or "dateTime")
+        case "choice":
+            body.choice = ChoiceColumn(
+                choices=list(column.choices), allow_text_entry=not column.choices, display_as="dropDownMenu"
+            )
+    return body

@@ -1,0 +1,199 @@
+"""Bytewax's input and outputs over the outbox: `stage` and `settle` write it, `due` reads it.
+
+In: change batches, outcomes. Out: claimed rows. Wired by flows.sync. Rule: `write_batch` returns only after its commit
+(that is what makes an epoch's end mean "staged"), so these two outputs are the only steps that may block; they are
+`FixedPartitionedSink`s with one partition of a constant name because the recovery probe does not follow others.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+
+from connectors.claimer import Claimer
+from rowtide.change import ChangeBatch
+from rowtide.deciding.commands import Counts, Outcome, ParkRow
+from rowtide.errors import Refused, RowError, Unavailable
+from rowtide.keys import LANES
+from state import outbox
+from state.database import Connection, Link
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+IDLE = timedelta(milliseconds=10)
+
+
+class Stopped(Exception):
+    """The process was asked to end while an output was waiting for the state database."""
+
+
+class Port(Protocol):
+    """What the outputs need of the process."""
+
+    state_dsn: str
+    stop: threading.Event
+
+    def slot_of(self, postgres: str) -> str:
+        """Name of the slot of a PostgreSQL."""
+
+    def staged(self, counts: outbox.StageCounts) -> None:
+        """Record what a stage did."""
+
+    def settled(self, outcomes: Sequence[Outcome], counts: Counts) -> None:
+        """Record what a settle did and make room for new claims."""
+
+
+def until_answered(port: Port, act: Callable[[], T], what: str) -> T:
+    """The result of ``act``, tried again while the state database gives none; `Stopped` when asked to end."""
+    wait_s = 0.1
+    while True:
+        try:
+            return act()
+        except (Unavailable, Refused) as error:
+            log.warning(f"{what} waits", code=error.code, problem=error.sentence, retry_s=round(wait_s, 1))
+            if port.stop.wait(wait_s):
+                raise Stopped from error
+            wait_s = min(wait_s * 2, 5.0)
+
+
+class StagePartition(StatefulSinkPartition[ChangeBatch, None]):
+    """Commits each activation's changes to the outbox."""
+
+    def __init__(self, port: Port, slot: str) -> None:
+        self._port = port
+        self._slot = slot
+        self._link = Link(port.state_dsn, "rowtide stage")
+
+    def write_batch(self, values: list[ChangeBatch]) -> None:
+        """Return when everything is durable (a row the database refuses is parked by `outbox.stage`)."""
+        self._port.staged(until_answered(self._port, lambda: self._link.run(lambda c: self._stage(c, values)), "stage"))
+
+    def _stage(self, connection: Connection, batches: Sequence[ChangeBatch]) -> outbox.StageCounts:
+        return outbox.stage(connection, self._slot, batches)
+
+    def snapshot(self) -> None:
+        """Nothing to remember."""
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._link.close()
+
+
+class StageOutput(FixedPartitionedSink[ChangeBatch, None]):
+    """The outbox as an output for one PostgreSQL's changes."""
+
+    def __init__(self, port: Port, postgres: str) -> None:
+        self._port = port
+        self._postgres = postgres
+
+    def list_parts(self) -> list[str]:
+        """One partition: a batch is one transaction."""
+        return ["stage"]
+
+    def part_fn(self, item_key: str) -> int:
+        """Always that partition."""
+        return 0
+
+    def build_part(self, step_id: str, for_part: str, resume_state: None) -> StagePartition:
+        """The partition; its state is in PostgreSQL."""
+        return StagePartition(self._port, self._port.slot_of(self._postgres))
+
+
+class SettlePartition(StatefulSinkPartition[Outcome, None]):
+    """Commits each activation's outcomes to ledger and outbox."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._link = Link(port.state_dsn, "rowtide settle")
+
+    def write_batch(self, values: list[Outcome]) -> None:
+        """Return when everything is durable."""
+        self._settle(values)
+
+    def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        try:
+            counts = until_answered(self._port, lambda: self._link.run(lambda c: outbox.settle(c, outcomes)), "settle")
+        except RowError as error:
+            if len(outcomes) > 1:
+                half = len(outcomes) // 2
+                self._settle(outcomes[:half])
+                self._settle(outcomes[half:])
+            elif isinstance(outcomes[0], ParkRow):
+                raise
+            else:
+                self._settle([ParkRow(outcomes[0].work, "refused_by_state", error.sentence, unknown=True)])
+        else:
+            self._port.settled(outcomes, counts)
+
+    def snapshot(self) -> None:
+        """Nothing to remember."""
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._link.close()
+
+
+class SettleOutput(FixedPartitionedSink[Outcome, None]):
+    """The outbox as an output for outcomes."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+
+    def list_parts(self) -> list[str]:
+        """One partition: a batch is one transaction."""
+        return ["settle"]
+
+    def part_fn(self, item_key: str) -> int:
+        """Always that partition."""
+        return 0
+
+    def build_part(self, step_id: str, for_part: str, resume_state: None) -> SettlePartition:
+        """The partition; its state is in PostgreSQL."""
+        return SettlePartition(self._port)
+
+
+class DuePartition(StatefulSourcePartition[Any, None]):
+    """One lane of the outbox; drains what the claiming thread has put there."""
+
+    def __init__(self, claimer: Claimer, lane: int, stop: threading.Event) -> None:
+        self._claimer = claimer
+        self._lane = lane
+        self._stop = stop
+        self._next: datetime | None = None
+        claimer.own(lane)
+
+    def next_batch(self) -> list[Any]:
+        """The lane's claimed rows, or nothing; never blocks."""
+        if self._stop.is_set():
+            raise StopIteration
+        works = self._claimer.take(self._lane)
+        self._next = None if works else datetime.now(UTC) + IDLE
+        return works
+
+    def next_awake(self) -> datetime | None:
+        """Soon again when the lane was empty."""
+        return self._next
+
+    def snapshot(self) -> None:
+        """Nothing: a claimed row belongs to its lease."""
+
+
+class DueInput(FixedPartitionedSource[Any, None]):
+    """The outbox as an input: a partition a lane."""
+
+    def __init__(self, claimer: Claimer, stop: threading.Event) -> None:
+        self._claimer = claimer
+        self._stop = stop
+
+    def list_parts(self) -> list[str]:
+        """The lanes; any process may own any of them."""
+        return [f"lane-{lane}" for lane in range(LANES)]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: None) -> DuePartition:
+        """The lane's partition."""
+        return DuePartition(self._claimer, int(for_part.removeprefix("lane-")), self._stop)

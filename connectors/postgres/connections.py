@@ -1,0 +1,161 @@
+"""Ordinary SQL connections to the source, all with the same pinned output settings, and its errors in our words.
+
+In: a DSN. Out: psycopg connections in autocommit mode, or `SourceUnavailable` / `SourceRefused` with one sentence.
+Called by whoever reads or checks the source (chunks, preflight, slots, heartbeats) and, for the settings and the
+translation, by connectors.postgres.replication.connection. Rules: a value reads the same on every session, walsender or not
+(DESIGN section 2); neither a password nor a row's value ever gets into a sentence.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+from psycopg import conninfo
+
+from rowtide.errors import RowtideError, SourceRefused, SourceUnavailable
+
+PINNED: Final = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+}
+"""Session settings that decide how PostgreSQL prints values; a row key is canonical only under these."""
+
+# A dead peer is noticed by the kernel in about half a minute, whatever the application does.
+_LIVENESS: Final = {
+    "connect_timeout": "5",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+}
+
+# What a failed connect says, in PostgreSQL's words. There is no SQLSTATE to go by: libpq gives only the text of a
+# connection that never came to be. An unknown sentence (another language) is passed on as it is and retried.
+_CONNECT: Final[tuple[tuple[str, type[RowtideError], str, str], ...]] = (
+    (
+        r"password authentication failed|no password supplied",
+        SourceRefused,
+        "wrong_password",
+        "Correct the user or password in the DSN.",
+    ),
+    (
+        r"no pg_hba\.conf entry|pg_hba\.conf rejects",
+        SourceRefused,
+        "pg_hba",
+        "Let this role in from this host in the server's pg_hba.conf.",
+    ),
+    (r'role ".*" does not exist|is not permitted to log in', SourceRefused, "no_such_role", "Name a login role."),
+    (r'database ".*" does not exist', SourceRefused, "no_such_database", "Correct dbname in the DSN."),
+    (
+        r"permission denied to start WAL sender|must be superuser or replication role",
+        SourceRefused,
+        "no_replication_privilege",
+        "Run ALTER ROLE ... REPLICATION for this role (on RDS: GRANT rds_replication).",
+    ),
+    (r"permission denied for database", SourceRefused, "no_connect_privilege", "Grant the role CONNECT."),
+    (r"SSL|certificate", SourceRefused, "tls", "Correct sslmode, sslrootcert or the server's certificate."),
+    (
+        r"too many clients|too many connections|remaining connection slots|max_wal_senders",
+        SourceUnavailable,
+        "too_many_connections",
+        "Raise max_connections or max_wal_senders, or close other clients.",
+    ),
+    (
+        r"starting up|shutting down|in recovery mode|not yet accepting|not accepting connections",
+        SourceUnavailable,
+        "server_not_ready",
+        "",
+    ),
+    (r"Connection refused|No such file", SourceUnavailable, "connection_refused", "Is the server running there?"),
+    (
+        r"translate host name|Name or service not known|resolve|Temporary failure in name",
+        SourceUnavailable,
+        "unknown_host",
+        "Correct the host in the DSN, or DNS.",
+    ),
+    (r"timeout|timed out", SourceUnavailable, "connect_timeout", "Check the network and firewalls on the way."),
+)
+
+# SQLSTATE classes (or whole codes) that pass by themselves; every other one is a refusal.
+_PASSING: Final = ("08", "53", "57", "58", "40", "55P03", "55006", "25P", "XX")
+
+
+def source_conninfo(dsn: str, application: str, **more: str) -> str:
+    """The DSN with pinned settings, UTF-8 and liveness added; what the DSN says itself about liveness stays."""
+    try:
+        given = conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        # libpq's own sentence quotes the DSN, password and all: neither said nor chained.
+        raise SourceRefused(
+            "dsn_invalid", "The PostgreSQL DSN cannot be parsed.", "Write it as postgresql://user:password@host/db."
+        ) from None
+    pins = " ".join(f"-c {name}={value}" for name, value in PINNED.items())
+    options = f"{given.pop('options', '') or ''} {pins}".strip()
+    settings = {**_LIVENESS, **given, **more, "application_name": application, "client_encoding": "UTF8"}
+    return conninfo.make_conninfo("", **settings, options=options)
+
+
+def address(dsn: str) -> str:
+    """``host:port/dbname`` of a DSN for sentences and logs; never the user's password."""
+    try:
+        given = conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        return "?"
+    host = given.get("host") or given.get("hostaddr") or "localhost"
+    return f"{host}:{given.get('port') or 5432}/{given.get('dbname') or given.get('user') or ''}"
+
+
+def open_source(dsn: str, application: str = "rowtide") -> psycopg.Connection:
+    """A new autocommit connection with the pinned settings; our errors when there is none."""
+    try:
+        return psycopg.connect(source_conninfo(dsn, application), autocommit=True, prepare_threshold=None)
+    except psycopg.Error as error:
+        raise connect_error(error, dsn) from error
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turns psycopg's errors inside the block into ours; ``doing`` finishes "... failed while"."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise source_error(error, doing) from error
+
+
+def connect_error(error: psycopg.Error, dsn: str) -> RowtideError:
+    """Our error for a failed connect."""
+    said = _first_sentence(str(error))
+    for pattern, kind, code, remedy in _CONNECT:
+        if re.search(pattern, said):
+            return kind(code, f"PostgreSQL at {address(dsn)}: {said}.", remedy)
+    return SourceUnavailable("connect_failed", f"PostgreSQL at {address(dsn)}: {said}.")
+
+
+def source_error(error: psycopg.Error, doing: str) -> RowtideError:
+    """Our error for a failed statement."""
+    return sqlstate_error(error.sqlstate, error.diag.message_primary or _first_sentence(str(error)), doing)
+
+
+def sqlstate_error(sqlstate: str | None, said: str, doing: str) -> RowtideError:
+    """Our error for a SQLSTATE and PostgreSQL's primary message (no code at all: the connection broke)."""
+    if sqlstate is None or sqlstate.startswith(_PASSING):
+        return SourceUnavailable("source_failed", f"PostgreSQL failed while {doing}: {said}.")
+    if sqlstate.startswith("22"):  # data exceptions quote the value
+        return SourceRefused("source_data", f"PostgreSQL refused a value while {doing} (SQLSTATE {sqlstate}).")
+    if sqlstate == "42501":
+        return SourceRefused("no_privilege", f"PostgreSQL refused {doing}: {said}.", "Run `rowtide doctor`.")
+    return SourceRefused("source_refused", f"PostgreSQL refused {doing}: {said} (SQLSTATE {sqlstate}).")
+
+
+def _first_sentence(text: str) -> str:
+    """The telling line of libpq's text, without the address it begins with."""
+    lines = [line.strip().removeprefix("- ") for line in text.splitlines() if line.strip()]
+    if not lines:
+        return "no reason given"
+    line = next((one for one in lines if "failed: " in one), lines[0])
+    line = line.rsplit("failed: ", 1)[-1]
+    return re.sub(r"^(FATAL|ERROR):\s+", "", line).rstrip(".")

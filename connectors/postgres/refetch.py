@@ -1,0 +1,69 @@
+"""Completes claimed rows by reading them: refreshes, partial rows without a base, rows of an older mapping.
+
+In: a source connection, the catalog, works whose fields the stream alone does not tell. Out: the same works with what
+the row is now, in the order they came; `NotYet` for a row whose transaction the read could not see. Called by the
+claim loop through flows.compose. Rule: a change is streamed before it is visible (reference postgres.md section 5), so
+a read is believed only if its snapshot sees the change that asked for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from connectors.postgres import table_pages
+from rowtide.catalog import Catalog
+from rowtide.deciding.commands import ParkRow, Work
+from rowtide.mapping.binding import Binding
+from rowtide.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """To be tried again shortly: the row's own transaction is not visible yet."""
+
+    work: Work
+
+
+Answer = Work | NotYet | ParkRow
+
+
+def read_anew(connection: table_pages.Connection, catalog: Catalog, works: Sequence[Work], era: int) -> list[Answer]:
+    """The works as their rows are now: op u with all fields, op d for a row that is gone or matches no more.
+
+    A row that cannot be carried is answered by `ParkRow`. ``era``: the slot's present one; an xid of an older era
+    counts as visible. Raises errors of the source and SyncError.
+    """
+    answers: dict[int, Answer] = {}
+    for sync in dict.fromkeys(work.desired.sync for work in works):
+        places = [place for place, work in enumerate(works) if work.desired.sync == sync]
+        compiled = catalog.syncs[sync]
+        keys = list(dict.fromkeys(works[place].desired.key for place in places))
+        binding = compiled.bind(compiled.select_columns)
+        snapshot, found = table_pages.read_rows(connection, compiled, keys)
+        for place in places:
+            work = works[place]
+            if not _sees(snapshot, work, era):
+                answers[place] = NotYet(work)
+            else:
+                values = found.get(work.desired.key)
+                answers[place] = _completed(work, compiled.version, binding, values, catalog)
+    return [answers[place] for place in range(len(works))]
+
+
+def _sees(snapshot: Snapshot, work: Work, era: int) -> bool:
+    desired = work.desired
+    return desired.position.era < era or snapshot.sees(desired.xid)
+
+
+def _completed(
+    work: Work, version: int, binding: Binding, values: table_pages.Values | None, catalog: Catalog
+) -> Work | ParkRow:
+    mapped = None if values is None else binding.change_of(values)
+    known = replace(work.desired, partial=False, mapping_version=version)
+    if mapped is None or mapped.op == "d":
+        return replace(work, desired=replace(known, op="d", target=None, list_id=None, fields={}))
+    if mapped.park is not None:
+        return ParkRow(work, *mapped.park)
+    assert mapped.target is not None
+    list_id = catalog.list_id(known.sync, mapped.target)
+    desired = replace(known, op="u", target=mapped.target, list_id=list_id, fields=mapped.fields or {})
+    return replace(work, desired=desired)

@@ -1,0 +1,90 @@
+"""The queue between the thread that reads the WAL and the flow that drains it, bounded in bytes.
+
+In: chunks and idle positions in stream order, from one producer thread. Out: chunks, and the position up to which
+everything was handed on, to one consumer thread. Called by connectors.postgres.replication.reader. Rules: a position travels
+behind the data that came before it; nobody waits for a lock (each side writes only its own counters); the bound is
+on Python's memory, not on the wire's bytes.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from rowtide.transaction import Chunk
+
+
+class Place(NamedTuple):
+    """An era and the LSN up to which every whole transaction is meant; compared as a tuple."""
+
+    era: int
+    lsn: int
+
+
+class _Mark(NamedTuple):
+    place: Place
+    after: int  # chunks that have to be taken before the place is reached
+
+
+class ChunkQueue:
+    """First in, first out. ``room`` and `put` are the producer's; `drain`, `place` and `data_place` the consumer's."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._chunks: deque[Chunk] = deque()
+        self._put_chunks = self._put_bytes = 0
+        self._taken_chunks = self._taken_bytes = 0
+        self._mark: _Mark | None = None
+        self.place: Place | None = None
+        self.data_place: Place | None = None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Estimated memory of what waits."""
+        return self._put_bytes - self._taken_bytes
+
+    @property
+    def room(self) -> bool:
+        """Whether the producer may go on."""
+        return self._put_bytes - self._taken_bytes < self._limit_bytes
+
+    @property
+    def roomy(self) -> bool:
+        """Whether a producer that paused should be woken: a quarter is free again."""
+        return (self._put_bytes - self._taken_bytes) * 4 < self._limit_bytes * 3
+
+    def put(self, chunk: Chunk) -> None:
+        """Append a chunk that has rows."""
+        # Bytes first: a consumer that is faster than this line must not count below zero.
+        self._put_bytes += chunk.size_bytes
+        self._chunks.append(chunk)
+        self._put_chunks += 1
+
+    def mark(self, era: int, lsn: int) -> None:
+        """Say that behind everything put so far the stream stands at ``lsn``; replaces an older mark."""
+        self._mark = _Mark(Place(era, lsn), self._put_chunks)
+
+    def drain(self, max_rows: int) -> list[Chunk]:
+        """Chunks of about ``max_rows`` rows in all, oldest first; empty when nothing waits. Never blocks."""
+        drained: list[Chunk] = []
+        # Read before the chunks: what a later mark stands behind might not have been seen by this drain.
+        mark = self._mark
+        rows = 0
+        while rows < max_rows:
+            try:
+                chunk = self._chunks.popleft()
+            except IndexError:
+                break
+            drained.append(chunk)
+            rows += len(chunk.rows)
+            self._taken_chunks += 1
+            self._taken_bytes += chunk.size_bytes
+            if chunk.end_lsn is not None:
+                self._reach(Place(chunk.era, chunk.end_lsn))
+                self.data_place = self.place
+        if mark is not None and self._taken_chunks >= mark.after:
+            self._reach(mark.place)
+        return drained
+
+    def _reach(self, place: Place) -> None:
+        # A transaction that is sent again after a reconnect does not move the position back.
+        if self.place is None or place > self.place:
+            self.place = place

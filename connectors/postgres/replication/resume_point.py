@@ -1,0 +1,176 @@
+"""Before streaming: is this server fit, does the slot continue what the cursor says, and where does reading start.
+
+In: a replication connection, the cursor's store. Out: the `Place` to start from, in the cursor's era or in a new one
+that is durably open by then; or an error that says why not. Called by connectors.postgres.replication.reader on every connect.
+Rules (DESIGN section 2): a missing publication is refused, since PostgreSQL 18 skips without a word what it cannot
+publish; reconciles are asked for before anything of a new era is read; under ``on_gap: stop`` nothing is healed.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from connectors.postgres import slots
+from connectors.postgres.connections import open_source
+from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.connection import ReplicationConnection
+from connectors.postgres.replication.continuity import Continue, Cursor, NewEra, System, continuity
+from connectors.postgres.slots import Slot
+from rowtide.errors import GapError, RowtideError, SourceRefused, SourceUnavailable
+from state import failpoints
+
+log = structlog.get_logger()
+
+MIN_SERVER_VERSION: Final = 140000
+
+_TAKEOVER_POLL_S: Final = 0.2
+
+_SERVER: Final = (
+    "SELECT current_setting('wal_level'), (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_sender_timeout'), "
+    "CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_snapshot_xmax(pg_current_snapshot())::text END"
+)
+
+
+class CursorStore(Protocol):
+    """Where the slot's cursor is kept. Methods may block and raise; `advance` comes from another thread."""
+
+    def read(self) -> Cursor | None:
+        """The durable cursor."""
+
+    def open_era(self, place: Place, system: System, reason: NewEra) -> None:
+        """Durably, in one transaction: ask for reconciles and begin a new era at ``place``."""
+
+    def advance(self, era: int, lsn: int) -> None:
+        """Durably: everything up to ``lsn`` is staged."""
+
+    def close(self) -> None:
+        """The reader has ended."""
+
+
+class Stopped(Exception):
+    """The reader was asked to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """``sender_timeout_s`` is 0 when the server never gives up on a silent client."""
+
+    next_xid: int
+    sender_timeout_s: float
+
+
+def require_server(stream: ReplicationConnection) -> Server:
+    """What streaming needs to know of the server; SourceRefused when it cannot be decoded at all."""
+    version = stream.sql.info.server_version
+    if version < MIN_SERVER_VERSION:
+        said = f"The server is PostgreSQL {version // 10000}; Rowtide needs 14 or newer."
+        raise SourceRefused("server_version", said, "Upgrade PostgreSQL.")
+    wal_level, timeout_ms, next_xid = stream.query(_SERVER, "reading settings")[0]
+    if wal_level != "logical":
+        raise SourceRefused(
+            "wal_level",
+            f"wal_level is {wal_level}; logical decoding needs logical.",
+            "Set wal_level = logical and restart PostgreSQL.",
+        )
+    return Server(int(next_xid or 0), timeout_ms / 1000)
+
+
+class Opening:
+    """One for the life of a reader, as it remembers what it saw of the publication.
+
+    ``tell`` is given what is waited for; ``publication_gap`` is set by whoever learns that the publication was missing.
+    """
+
+    def __init__(
+        self,
+        slot: str,
+        publication: str,
+        heal: bool,
+        failover: bool,
+        store: CursorStore,
+        tell: Callable[[RowtideError], None],
+        stop: threading.Event,
+    ) -> None:
+        self.publication_oid: int | None = None
+        self.publication_gap = False
+        self._slot = slot
+        self._publication = publication
+        self._heal = heal
+        self._failover = failover
+        self._store = store
+        self._tell = tell
+        self._stop = stop
+
+    def find_place(self, stream: ReplicationConnection, dsn: str) -> Place:
+        """Where to start: the cursor's place, or a new era's first one. Waits while another reader has the slot."""
+        while True:
+            oid = slots.publication_oid(stream.sql, self._publication)
+            if oid is None:
+                self.publication_gap = True
+                raise slots.publication_missing(self._publication)
+            slot = slots.show_slot(stream.sql, self._slot)
+            if slot is not None:
+                slots.require_usable(stream.sql, slot)
+                if slot.active_pid is not None:
+                    self._tell(slots.slot_active(stream.sql, slot))
+                    if self._stop.wait(_TAKEOVER_POLL_S):
+                        raise Stopped
+                    continue
+            system = stream.identify(oid)
+            verdict = self._judge(self._store.read(), system, slot)
+            if isinstance(verdict, NewEra):
+                place = self._open_era(verdict, system, slot, dsn)
+            else:
+                place = Place(verdict.era, verdict.lsn)
+            self.publication_oid, self.publication_gap = oid, False
+            return place
+
+    def verify(self, stream: ReplicationConnection, dsn: str, place: Place) -> None:
+        """Return if nobody moved the slot between the check and the start; from here on nobody but us can."""
+        with contextlib.closing(open_source(dsn, "rowtide check")) as conn:
+            slot = slots.show_slot(conn, self._slot)
+        if slot is not None and slot.active_pid == stream.backend_pid and slot.confirmed_lsn <= place.lsn:
+            return
+        # Most often the walsender has ended already, and says why.
+        moved = SourceUnavailable("slot_moved", f"The slot {self._slot} was moved while it was taken over.")
+        raise stream.failure(1.0) or moved
+
+    def _judge(self, cursor: Cursor | None, system: System, slot: Slot | None) -> Continue | NewEra:
+        verdict = continuity(cursor, system, slot)
+        if self.publication_gap and isinstance(verdict, Continue):
+            # Missed by this reader before the cursor could know of it.
+            return NewEra(verdict.era + 1, "publication_recreated", "The publication was missing for a time", True)
+        return verdict
+
+    def _open_era(self, verdict: NewEra, system: System, slot: Slot | None, dsn: str) -> Place:
+        if verdict.gap and not self._heal:
+            raise GapError(
+                verdict.code,
+                f"{verdict.reason}; capture waits because on_gap is stop.",
+                "Set on_gap: heal to go on with a new era and a reconcile of every sync.",
+            )
+        if verdict.recreate or slot is None:
+            slot = self._recreate(slot, dsn)
+        place = Place(verdict.era, slot.confirmed_lsn)
+        self._store.open_era(place, system, verdict)
+        log.warning("new era", slot=self._slot, era=verdict.era, code=verdict.code, reason=verdict.reason)
+        return place
+
+    def _recreate(self, slot: Slot | None, dsn: str) -> Slot:
+        self._tell(
+            SourceUnavailable(
+                "slot_creation",
+                f"The slot {self._slot} is being created, which waits for transactions that are open now.",
+                "End long-running transactions of the source.",
+            )
+        )
+        with contextlib.closing(open_source(dsn, "rowtide slot")) as conn:
+            if slot is not None:
+                slots.drop_slot(conn, self._slot)
+            made = slots.ensure_slot(conn, self._slot, self._publication, self._failover)[0]
+        failpoints.hit(failpoints.OPEN_AFTER_SLOT)
+        return made

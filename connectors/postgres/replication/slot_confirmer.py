@@ -1,0 +1,175 @@
+"""The thread beside the reader that keeps a slot moving: writes the cursor, then lets it be confirmed; heartbeats.
+
+In: places up to which everything is staged (`confirm`). Out: the cursor written by ``advance``; ``confirmed``, which
+the reader reports to PostgreSQL. Called by connectors.postgres.replication.reader, which has better things to do than to wait for
+two databases. Rules: first the cursor, then PostgreSQL; a heartbeat is a logical message, so a database in which
+nothing published changes still lets go of its WAL; a stream that only idles writes the cursor at the heartbeat's
+pace, because writing it makes WAL, too, where both share a server.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg
+import structlog
+
+from connectors.postgres.connections import open_source, translated
+from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.transactions import HEARTBEAT
+from rowtide.errors import RowtideError
+from state import failpoints
+
+log = structlog.get_logger()
+
+_RETRY_S = 1.0
+
+# One round trip: the beat (it tells its own time, for whoever measures the way), and the publication's oid.
+_BEAT = (
+    "SELECT pg_logical_emit_message(false, %s, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text), "
+    "(SELECT oid::text FROM pg_publication WHERE pubname = %s)"
+)
+
+
+class Keeper:
+    """Runs until ``stop``; one for the life of a reader. ``beating`` is set only while the stream is up."""
+
+    def __init__(
+        self,
+        read_dsn: Callable[[], str],
+        publication: str,
+        heartbeat_s: float,
+        advance: Callable[[int, int], None],
+        on_confirmed: Callable[[], None],
+        on_publication: Callable[[int | None], None],
+    ) -> None:
+        self.confirmed: Place | None = None
+        self.problem: RowtideError | None = None
+        self.beating = threading.Event()
+        self._read_dsn = read_dsn
+        self._publication = publication
+        self._heartbeat_s = heartbeat_s
+        self._advance = advance
+        self._on_confirmed = on_confirmed
+        self._on_publication = on_publication
+        self._lock = threading.Condition()
+        self._wanted: Place | None = None
+        self._urgent = False
+        self._stopped = False
+        self._conn: psycopg.Connection | None = None
+        self._next_beat = 0.0
+        self._next_idle_write = 0.0
+        self._not_before = 0.0
+        self._thread = threading.Thread(target=self._run, name="rowtide-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 1.0) -> None:
+        """End the thread. Nothing is written or confirmed on the way out."""
+        with self._lock:
+            self._stopped = True
+            self._lock.notify()
+        self._thread.join(timeout_s)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
+    def begin(self, place: Place) -> None:
+        """A stream starts (again): what is below ``place`` is confirmed already."""
+        with self._lock:
+            self.confirmed = place
+            if self._wanted is not None and self._wanted.era != place.era:
+                self._wanted = None
+
+    def confirm(self, place: Place, urgent: bool) -> None:
+        """Everything up to ``place`` is staged. ``urgent``: there was data, not only an idle stream's progress."""
+        with self._lock:
+            if self.confirmed is None or place.era != self.confirmed.era or place <= self.confirmed:
+                return
+            self._wanted = place
+            self._urgent = self._urgent or urgent
+            if urgent:
+                self._lock.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                if not self._stopped and (wait_s := self._due_in(now)) > 0:
+                    self._lock.wait(wait_s)
+                if self._stopped:
+                    break
+            try:
+                self._write()
+                self._beat()
+            except RowtideError as error:
+                self._fail(error)
+            except Exception as error:  # a thread that dies silently would pin the slot for ever
+                log.exception("keeper failed", error=type(error).__name__)
+                self._fail(RowtideError("internal", f"The slot's keeper failed ({type(error).__name__})."))
+        self._drop()
+
+    def _due_in(self, now: float) -> float:
+        """Seconds until something is to be done; the caller holds the lock."""
+        due = self._next_beat if self.beating.is_set() else now + self._heartbeat_s
+        if self._wanted is not None:
+            due = min(due, 0.0 if self._urgent else self._next_idle_write)
+        return min(max(due, self._not_before) - now, 1.0)
+
+    def _write(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            wanted = self._wanted
+            if wanted is None or now < self._not_before or not (self._urgent or now >= self._next_idle_write):
+                return
+            self._wanted, self._urgent = None, False
+        failpoints.hit(failpoints.CONFIRM_BEFORE_CURSOR)
+        try:
+            self._advance(*wanted)
+        except RowtideError:
+            with self._lock:
+                # A later place may have come meanwhile; it stands for this one, too.
+                self._wanted = self._wanted or wanted
+                self._urgent = True
+            raise
+        self.problem = None
+        failpoints.hit(failpoints.CONFIRM_AFTER_CURSOR)
+        with self._lock:
+            self._next_idle_write = time.monotonic() + self._heartbeat_s
+            if self.confirmed is not None and self.confirmed.era == wanted.era:
+                self.confirmed = max(self.confirmed, wanted)
+        self._on_confirmed()
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if not self.beating.is_set() or now < self._next_beat:
+            return
+        self._next_beat = now + self._heartbeat_s
+        try:
+            if self._conn is None:
+                self._conn = open_source(self._read_dsn(), "rowtide heartbeat")
+            with translated("sending a heartbeat"):
+                row = self._conn.execute(_BEAT, [HEARTBEAT, self._publication]).fetchone()
+        except RowtideError as error:
+            # The stream may well be up (no free connection, say): it goes on, only without heartbeats.
+            log.warning("heartbeat failed", code=error.code, problem=error.sentence)
+            self._drop()
+            return
+        self._on_publication(int(row[1]) if row and row[1] else None)
+
+    def _fail(self, error: RowtideError) -> None:
+        if self.problem is None or self.problem.code != error.code:
+            log.warning("cursor not written", code=error.code, problem=error.sentence)
+        self.problem = error
+        self._not_before = time.monotonic() + _RETRY_S
+
+    def _drop(self) -> None:
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            with contextlib.suppress(psycopg.Error):
+                conn.close()

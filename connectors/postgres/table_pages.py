@@ -1,0 +1,239 @@
+"""Reads of a source table for reconcile: pages in key order, and rows by their keys.
+
+In: a source connection (autocommit, pinned settings), a `CompiledSync`, a cursor or row keys. Out: values exactly as
+the type's output function prints them (what pgoutput sends too: ``::text`` prints booleans, blank-padded and network
+types otherwise), with the snapshot they were read under. Called by flows.reconcile and connectors.postgres.refetch.
+Rules: each read is one REPEATABLE READ READ ONLY transaction whose first act is ``pg_current_snapshot()``; row
+security that would hide rows is an error, never fewer rows.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.types.string import TextLoader
+
+from connectors.postgres import connections
+from rowtide.errors import SourceRefused, SyncError
+from rowtide.keys import key_values, row_key
+from rowtide.mapping.compiled_sync import CompiledSync
+from rowtide.snapshot import Snapshot
+
+Connection = psycopg.Connection[Any]
+Values = tuple[str | None, ...]
+Cursor = tuple[str, ...]
+"""The last key read: its columns' text, in the order of `Keyset.columns`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyset:
+    """How a table is walked: its key columns in the order of the index over them, with their types.
+
+    ``types`` are ``format_type`` with the modifier (``character`` alone would mean ``character(1)``); ``estimate`` is
+    about how many rows there are.
+    """
+
+    relation: sql.Identifier
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    estimate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows in key order under one snapshot; ``last`` None says that the table ends here."""
+
+    snapshot: Snapshot
+    rows: list[Values]
+    last: Cursor | None
+
+
+_KEYSET = """
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), GREATEST(c.reltuples, 0)::bigint
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE c.oid = to_regclass(%s) AND a.attname = ANY (%s)
+"""
+
+# The unique index over exactly the key columns tells the order in which walking is free.
+_INDEX_ORDER = """
+SELECT array_agg(a.attname ORDER BY k.place)
+  FROM pg_index i
+  CROSS JOIN LATERAL unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k (attnum, place)
+  JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+ WHERE i.indrelid = to_regclass(%s) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+ GROUP BY i.indexrelid, i.indisprimary
+HAVING array_agg(a.attname::text ORDER BY a.attname) = %s
+ ORDER BY i.indisprimary DESC, i.indexrelid
+ LIMIT 1
+"""
+
+
+def read_keyset(connection: Connection, sync: CompiledSync) -> Keyset:
+    """How to walk the table of ``sync``; SyncError ``relation_mismatch`` when table or key columns are not there."""
+    relation = sql.Identifier(sync.schema, sync.table)
+    with _translated(sync):
+        name = relation.as_string(connection)
+        found = connection.execute(_KEYSET, [name, list(sync.key_columns)]).fetchall()
+        order = connection.execute(_INDEX_ORDER, [name, sorted(sync.key_columns)]).fetchone()
+    types = {column: type_name for column, type_name, _ in found}
+    if set(types) != set(sync.key_columns):
+        sentence = f"table {sync.schema}.{sync.table} or a key column of it is not there any more"
+        raise SyncError("relation_mismatch", sentence, "mend the table or the definition, then `rowtide apply`")
+    columns = tuple(order[0]) if order is not None else tuple(sync.key_columns)
+    return Keyset(relation, columns, tuple(types[column] for column in columns), found[0][2])
+
+
+def read_snapshot(connection: Connection) -> Snapshot:
+    """What the source would show right now."""
+    with connections.translated("reading the snapshot"):
+        row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
+    return Snapshot.parse(row[0] if row else "")
+
+
+def read_page(
+    connection: Connection,
+    sync: CompiledSync,
+    keyset: Keyset,
+    after: Cursor | None,
+    limit: int,
+    until: Cursor | None = None,
+) -> Page:
+    """The next ``limit`` rows, values as in `select_columns`, of those after the key ``after`` and not after ``until``.
+
+    None: from the table's first row, to its last.
+    """
+    bounds = [_bound(keyset, sign) for sign, key in ((">", after), ("<=", until)) if key is not None]
+    query = sql.SQL("SELECT {} FROM {}{} ORDER BY {} LIMIT {}").format(
+        _names(sync.select_columns),
+        keyset.relation,
+        sql.SQL(" WHERE ") + sql.SQL(" AND ").join(bounds) if bounds else sql.SQL(""),
+        _names(keyset.columns),
+        sql.Literal(limit),
+    )
+    with _translated(sync):
+        snapshot, rows = _read(connection, query, [*(after or ()), *(until or ())])
+    if len(rows) < limit:
+        return Page(snapshot, rows, None)
+    places = [sync.select_columns.index(column) for column in keyset.columns]
+    return Page(snapshot, rows, tuple(str(rows[-1][place]) for place in places))
+
+
+def read_rows(connection: Connection, sync: CompiledSync, keys: Sequence[str]) -> tuple[Snapshot, dict[str, Values]]:
+    """The rows of these keys that are there, by row key, values as in `select_columns`.
+
+    A key is only found under its own text: where a collation or a type takes other texts for equal, the row answers
+    under the text it has now.
+    """
+    return _read_keyed(connection, sync, read_keyset(connection, sync), keys, sync.select_columns)
+
+
+def read_keys(
+    connection: Connection, sync: CompiledSync, keyset: Keyset, keys: Sequence[str]
+) -> tuple[Snapshot, set[str]]:
+    """Which of these keys are there, whatever their rows hold."""
+    snapshot, found = _read_keyed(connection, sync, keyset, keys, sync.key_columns)
+    return snapshot, set(found)
+
+
+def _read_keyed(
+    connection: Connection, sync: CompiledSync, keyset: Keyset, keys: Sequence[str], columns: Sequence[str]
+) -> tuple[Snapshot, dict[str, Values]]:
+    asked = [_array(texts) for texts in _by_column(sync, keyset, keys)]
+    query = sql.SQL("SELECT {} FROM {} AS t {}").format(_names(columns), keyset.relation, _matching(keyset))
+    with _translated(sync):
+        snapshot, rows = _read(connection, query, asked)
+    places = [list(columns).index(column) for column in sync.key_columns]
+    if len(places) == 1:
+        return snapshot, {str(row[places[0]]): row for row in rows}
+    return snapshot, {row_key([str(row[place]) for place in places]): row for row in rows}
+
+
+def _by_column(sync: CompiledSync, keyset: Keyset, keys: Sequence[str]) -> list[Sequence[str]]:
+    """The keys' texts, one sequence per column of the keyset."""
+    if len(keyset.columns) == 1:
+        return [keys]
+    texts = [key_values(key, len(sync.key_columns)) for key in keys]
+    places = [sync.key_columns.index(column) for column in keyset.columns]
+    return [[text[place] for text in texts] for place in places]
+
+
+def _array(texts: Sequence[str]) -> str:
+    """The literal of a text array; by hand, because a million keys pass here."""
+    joined = '","'.join(texts)
+    if "\\" in joined or joined.count('"') != 2 * (len(texts) - 1):
+        joined = '","'.join(text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return '{"' + joined + '"}' if texts else "{}"
+
+
+def _matching(keyset: Keyset) -> sql.Composed:
+    """Rows whose key is among the given ones: one array of text per key column."""
+    if len(keyset.columns) == 1 and not keyset.types[0].endswith("[]"):
+        array = sql.SQL("{}[]").format(_type(keyset.types[0]))
+        return sql.SQL("WHERE {} = ANY (CAST(%s::text[] AS {}))").format(sql.Identifier(keyset.columns[0]), array)
+    names = [sql.Identifier(f"k{place}") for place in range(len(keyset.columns))]
+    arrays = sql.SQL(", ").join([sql.SQL("%s::text[]")] * len(names))
+    equal = [
+        sql.SQL("t.{} = CAST(asked.{} AS {})").format(sql.Identifier(column), name, _type(type_name))
+        for column, name, type_name in zip(keyset.columns, names, keyset.types, strict=True)
+    ]
+    return sql.SQL("JOIN unnest({}) AS asked ({}) ON {}").format(
+        arrays, sql.SQL(", ").join(names), sql.SQL(" AND ").join(equal)
+    )
+
+
+def _bound(keyset: Keyset, sign: LiteralString) -> sql.Composed:
+    values = sql.SQL(", ").join(sql.SQL("CAST(%s AS {})").format(_type(type_name)) for type_name in keyset.types)
+    return sql.SQL("({}) " + sign + " ({})").format(_names(keyset.columns), values)
+
+
+def _type(name: str) -> sql.SQL:
+    """PostgreSQL's own name of a type, quoted by itself where that is needed."""
+    return sql.SQL(name)
+
+
+def _names(columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(column) for column in columns)
+
+
+# In one round trip. Row security off: a policy that would hide rows becomes an error. A table that is being altered is
+# tried again later rather than waited for.
+_BEGIN = """
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL row_security = off;
+SET LOCAL lock_timeout = '2s';
+SELECT pg_current_snapshot()::text
+"""
+
+
+def _read(connection: Connection, query: sql.Composed, parameters: Sequence[Any]) -> tuple[Snapshot, list[Values]]:
+    """Snapshot and rows of one read-only transaction, every value as its type's output function prints it."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(_BEGIN)
+        cursor.set_result(-1)
+        row = cursor.fetchone()
+        with connection.cursor() as reader:
+            for info in psycopg.adapters.types:
+                reader.adapters.register_loader(info.oid, TextLoader)
+                reader.adapters.register_loader(info.array_oid, TextLoader)
+            rows = reader.execute(query, parameters).fetchall()
+    finally:
+        if not connection.closed:
+            connection.execute("ROLLBACK")
+    return Snapshot.parse(row[0] if row else ""), rows
+
+
+@contextmanager
+def _translated(sync: CompiledSync) -> Iterator[None]:
+    try:
+        with connections.translated(f"reading table {sync.schema}.{sync.table}"):
+            yield
+    except SourceRefused as error:
+        if isinstance(error.__cause__, errors.InsufficientPrivilege) and "row-level security" in str(error.__cause__):
+            sentence = f"row security hides rows of table {sync.schema}.{sync.table} from this role"
+            remedy = "Let the role bypass row security (ALTER ROLE ... BYPASSRLS), or own the table without FORCE."
+            raise SourceRefused("row_security", sentence, remedy) from error
+        raise

@@ -1,0 +1,39 @@
+"""`rowtide demo`: the command line of the demo.
+
+In: options. Out: the demo's exit code. Called by the command line. Rule: everything it needs is imported only when it
+runs, so that no other command waits for it.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from control.cli import options
+from demo.options import TIERS, Options
+from rowtide.errors import UserError
+
+_DEFAULTS = Options()
+
+
+def demo(
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Seconds of live traffic.")] = _DEFAULTS.seconds,
+    keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, to be tried out by hand.")] = False,
+    seed: Annotated[
+        int, typer.Option("--seed", help="The same seed gives the same rows and traffic.")
+    ] = _DEFAULTS.seed,
+    rate: Annotated[float, typer.Option("--rate", help="Business transactions a second.")] = _DEFAULTS.rate,
+    tier: Annotated[str, typer.Option("--tier", help=f"Quota of the tenant: {', '.join(TIERS)}.")] = _DEFAULTS.tier,
+    directory: Annotated[Path | None, typer.Option("--dir", help="Where to make its private directory.")] = (None),
+    as_json: options.Json = False,
+) -> None:
+    """See it work on this machine.
+
+    PostgreSQL, a simulator of Graph and the sync between them, live, then thrown away.
+    """
+    from demo import command
+
+    if tier not in TIERS:
+        raise UserError("unknown_tier", f"There is no tier {tier}: there are {', '.join(TIERS)}.")
+    sys.exit(command.demo(Options(seconds, keep, as_json, seed, rate, tier, directory)))

@@ -1,0 +1,99 @@
+"""What the first load of each list costs, how long it takes and when it ends.
+
+In: rows per list, the tenant's limits, the share of them that Rowtide may use. Out: a `Forecast` per list. Called by
+control.cli.plan. Rule: pure arithmetic over Microsoft's published limits; lists of one tenant are loaded one after the
+other out of one allowance, so each list's end includes those before it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+WRITE_RU = 2
+"""Resource units of a create, update or delete, alone or in a batch."""
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Rows that go to one list; ``exact`` is false for an estimate; ``items`` are pairs that exist already."""
+
+    sync: str
+    list_title: str
+    rows: int
+    exact: bool = True
+    items: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the app may spend in the tenant, and the share of it that is ours."""
+
+    ru_per_minute: float
+    ru_per_day: float
+    share: float
+
+    @property
+    def minute(self) -> float:
+        """Units a minute that Rowtide spends at most."""
+        return self.ru_per_minute * self.share
+
+    @property
+    def day(self) -> float:
+        """Units a day that Rowtide spends at most."""
+        return self.ru_per_day * self.share
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """One list's first load: what it writes, and what that means in units, time and the day's quota."""
+
+    load: Load
+    writes: int
+    ru: int
+    duration: timedelta
+    ends_at: datetime
+    day_share: float
+
+
+def forecast(loads: Sequence[Load], limits: Limits, now: datetime) -> list[Forecast]:
+    """The forecast per list, in order; ``day_share`` is of the app's whole daily limit (1.0: all of one day)."""
+    answers = []
+    before = 0
+    for load in loads:
+        writes = max(load.rows - load.items, 0)
+        ru = writes * WRITE_RU
+        begun, ended = time_to_spend(before, limits), time_to_spend(before + ru, limits)
+        answers.append(Forecast(load, writes, ru, ended - begun, now + ended, ru / limits.ru_per_day))
+        before += ru
+    return answers
+
+
+def time_to_spend(ru: float, limits: Limits) -> timedelta:
+    """How long ``ru`` units take: at the minute's pace until a day's allowance is gone, then on the next day."""
+    days, rest = divmod(ru, limits.day)
+    if days and not rest:
+        days, rest = days - 1, limits.day
+    return days * DAY + timedelta(minutes=rest / limits.minute)
+
+
+def total(forecasts: Iterable[Forecast]) -> tuple[int, int]:
+    """Writes and units of all lists together."""
+    found = list(forecasts)
+    return sum(one.writes for one in found), sum(one.ru for one in found)
+
+
+def spoken(duration: timedelta) -> str:
+    """A duration as people say it: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    seconds = round(duration.total_seconds())
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 36:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"

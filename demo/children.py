@@ -1,0 +1,120 @@
+"""The demo's child processes: started on a leash, recorded in its directory, ended in reverse order.
+
+In: module names and arguments. Out: running processes, their output in files of the demo's directory. Called by
+demo.command. Rules: secrets go to children by file only, never in arguments; a child is in a session of its own,
+so Ctrl-C reaches the demo alone, which then ends its children in order.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from demo.workdir import Home
+from rowtide.errors import RowtideError
+
+_GRACE_S = 5.0
+
+
+class ChildFailed(RowtideError):
+    """A process of the demo ended when it should not."""
+
+
+class Child:
+    """One process; ``output`` is its stdout, ``log`` its stderr, both files."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], output: Path, log: Path) -> None:
+        self.name = name
+        self.process = process
+        self.output = output
+        self.log = log
+
+    def check(self) -> None:
+        """Raise ChildFailed with its last words when the process has ended."""
+        code = self.process.poll()
+        if code is not None:
+            raise ChildFailed("demo_child", f"{self.name} ended (exit code {code}): {self.last_words()}")
+
+    def last_words(self, lines: int = 5) -> str:
+        """The end of what it wrote to stderr."""
+        return " | ".join(self.log.read_text(errors="replace").strip().splitlines()[-lines:]) or "it said nothing"
+
+    def wait(self, wait: Callable[[float], None], timeout_s: float) -> int:
+        """Its exit code; ChildFailed when it takes longer. ``wait`` sleeps, and raises to give up."""
+        deadline = time.monotonic() + timeout_s
+        while (code := self.process.poll()) is None:
+            if time.monotonic() > deadline:
+                raise ChildFailed("demo_child", f"{self.name} took longer than {timeout_s:.0f} s: {self.last_words()}")
+            wait(0.05)
+        return code
+
+    def first_line(self, wait: Callable[[float], None], timeout_s: float) -> str:
+        """The first whole line of its stdout."""
+        deadline = time.monotonic() + timeout_s
+        while "\n" not in (text := self.output.read_text(errors="replace")):
+            self.check()
+            if time.monotonic() > deadline:
+                raise ChildFailed("demo_child", f"{self.name} was not ready within {timeout_s:.0f} s")
+            wait(0.02)
+        return text.partition("\n")[0]
+
+    def end(self, grace_s: float = _GRACE_S) -> None:
+        """SIGTERM, and SIGKILL when that is not enough."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, but the simulator, which is on this machine, is reached without the proxy that the environment may name."""
+    direct = {name: f"{os.environ.get(name, '')},127.0.0.1".lstrip(",") for name in ("NO_PROXY", "no_proxy")}
+    return {**os.environ, **direct, "PYTHONUNBUFFERED": "1"}
+
+
+class Children:
+    """All child processes of one demo."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._running: list[Child] = []
+
+    def start(self, name: str, module: str, *arguments: str) -> Child:
+        """Start ``python -m module arguments`` on a leash. To be called from the main thread, which outlives it."""
+        output, log = self._home.path / f"{name}.out", self._home.path / f"{name}.log"
+        with output.open("wb") as stdout, log.open("ab") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "demo.parent_watch", str(os.getpid()), module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                env=_environment(),
+            )
+        child = Child(name, process, output, log)
+        self._running.append(child)
+        self._home.record(name, process.pid)
+        return child
+
+    def check(self, *names: str) -> None:
+        """Raise ChildFailed when one of the named children has ended."""
+        for child in self._running:
+            if child.name in names:
+                child.check()
+
+    def forget(self, child: Child) -> None:
+        """Take a child that has ended off the list."""
+        self._running.remove(child)
+
+    def end(self, name: str | None = None) -> None:
+        """End every child (of that name), the youngest first."""
+        for child in reversed([one for one in self._running if name in (None, one.name)]):
+            child.end()
+            self._running.remove(child)

@@ -1,0 +1,45 @@
+"""Runs a Python module that ends when the process that started it ends, however that ends.
+
+In: ``python -m demo.parent_watch PARENT_PID MODULE ARGUMENTS...``. Out: the module runs as if started by
+``python -m``. Called by demo.children. Rule: two ways, because each has a hole: Linux sends SIGKILL when the
+parent's thread is gone (not elsewhere), and a thread looks at the parent's process id (not while the interpreter lock
+is held).
+"""
+
+import ctypes
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+
+_PR_SET_PDEATHSIG = 1
+_LOOK_S = 0.25
+
+
+def hold_to(parent: int) -> None:
+    """Bind this process's life to ``parent``'s."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)  # it died before the kernel was asked
+    threading.Thread(target=_watch, args=(parent,), name="leash", daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    """Entry point."""
+    parent, module, *arguments = sys.argv[1:]
+    hold_to(int(parent))
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""What the demo says at its end: a document for machines, a page for people, and what to try when it stays up.
+
+In: the last `Figures`, the `Verdict`, how the first load went. Out: the JSON document, text. Called by
+demo.command. Rule: the document's keys are an interface: ``committed delivered differences duplicates latency_ms
+ru_used writes coalesced suppressed verdict`` stay, others may come.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from demo.comparison import Verdict
+from demo.environment import FLOW, Stage
+from demo.live_view import Figures, milliseconds
+from demo.options import Options
+from demo.shop.workload import Tally
+from rowtide.pacing import WRITE_RU, tier_of
+
+SHOWN = 20
+"""Differences named one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLoad:
+    """How the rows that were there already got into the lists."""
+
+    writes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a demo ended; ``verdict`` None: it was ended before anything could be compared."""
+
+    options: Options
+    figures: Figures
+    tally: Tally
+    first_load: FirstLoad | None
+    verdict: Verdict | None
+
+    @property
+    def word(self) -> Literal["equal", "different", "interrupted"]:
+        """The verdict in one word."""
+        if self.verdict is None:
+            return "interrupted"
+        return "equal" if self.verdict.equal else "different"
+
+    def document(self) -> dict[str, Any]:
+        """The one document of ``--json``; latencies and counts are of the live phase."""
+        figures, verdict, load = self.figures, self.verdict, self.first_load
+        return {
+            "verdict": self.word,
+            "differences": None if verdict is None else verdict.others,
+            "duplicates": None if verdict is None else verdict.duplicates,
+            "committed": figures.committed,
+            "delivered": figures.delivered,
+            "writes": figures.writes,
+            "coalesced": figures.coalesced,
+            "suppressed": figures.suppressed,
+            "latency_ms": {"p50": _round(figures.p50_ms), "p95": _round(figures.p95_ms), "p99": _round(figures.p99_ms)},
+            "ru_used": figures.ru_used,
+            "throttled": figures.throttled,
+            "waiting": figures.waiting,
+            "parked": figures.parked,
+            "transactions": self.tally.transactions,
+            "acts": dict(sorted(self.tally.acts.items())),
+            "rows": None if verdict is None else verdict.rows,
+            "items": None if verdict is None else verdict.items,
+            "difference_kinds": {} if verdict is None else verdict.by_kind(),
+            "first_load": None if load is None else {"writes": load.writes, "seconds": round(load.seconds, 1)},
+            "seconds": self.options.seconds,
+            "seed": self.options.seed,
+            "rate": self.options.rate,
+            "tier": self.options.tier,
+        }
+
+    def lines(self) -> list[str]:
+        """The same for people."""
+        figures, verdict = self.figures, self.verdict
+        per_change = f" for {figures.committed:,} row changes" if figures.committed else ""
+        said = [
+            "",
+            f"committed   {figures.committed:,} row changes in {self.tally.transactions:,} business transactions",
+            f"delivered   {figures.delivered:,} rows, commit to Graph's answer: p50 {milliseconds(figures.p50_ms)}, "
+            f"p95 {milliseconds(figures.p95_ms)}, p99 {milliseconds(figures.p99_ms)}",
+            f"written     {figures.writes:,} times{per_change}: {figures.coalesced:,} changes coalesced, "
+            f"{figures.suppressed:,} were nothing to the lists",
+            f"quota       {figures.ru_used:,.0f} resource units, {figures.throttled:,} refusals (429)",
+        ]
+        if verdict is None:
+            return [*said, "verdict     interrupted: nothing was compared"]
+        if verdict.equal:
+            return [*said, f"verdict     EQUAL: {verdict.rows:,} rows, {verdict.items:,} items, no duplicate"]
+        shown = [f"  {one}" for one in verdict.differences[:SHOWN]]
+        more = len(verdict.differences) - len(shown)
+        return [
+            *said,
+            f"verdict     DIFFERENT: {verdict.others:,} differences, {verdict.duplicates:,} duplicates",
+            *shown,
+            *([f"  and {more:,} more"] if more > 0 else []),
+        ]
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def slow_load(writes: int, tier: str, licences: int, share: float) -> str:
+    """How long the first load would take with the tier's quota on, for those who wonder."""
+    rate = tier_of(licences).ru_per_minute * share / 60 / WRITE_RU
+    return f"with the quota of tier {tier} on, it would have taken {writes / rate:,.0f} s"
+
+
+def invitation(stage: Stage) -> list[str]:
+    """What to try while the demo stays up."""
+    config, cluster = stage.config, stage.cluster
+    assert cluster is not None
+    return [
+        "",
+        "The demo stays up until Ctrl-C. Open the lists in a browser and change some rows:",
+        "",
+        f"  lists        {stage.graph['ui_url']}",
+        f"  PostgreSQL   {stage.source_dsn}",
+        f"  metrics      {stage.metrics_url}",
+        f"  definition   {config}",
+        f"  flow's log   {stage.log_of(FLOW)}",
+        "",
+        f'  {cluster.binaries / "psql"} "{stage.source_dsn}"',
+        "    UPDATE orders SET status = 'shipped' WHERE id = 42;          -- one PATCH, in a second or so",
+        "    UPDATE orders SET region = 'US' WHERE id = 43;               -- the item moves to another list",
+        "    UPDATE orders SET status = 'draft' WHERE id = 44;            -- leaves the row filter: the item goes",
+        "    UPDATE orders SET picked_by = 'you';                         -- no mapped column: no write at all",
+        "    UPDATE order_lines SET unit_price = unit_price * 1.1;        -- bulk; small changes overtake it",
+        "    UPDATE customers SET name = name || '.' WHERE id = 1;        -- again and again: changes coalesce",
+        "",
+        f"  rowtide status --watch -c {config}",
+        f"  rowtide pause orders -c {config}     (and resume)",
+    ]

@@ -1,0 +1,83 @@
+"""Before a sync delivers, its lists are looked through for items Rowtide did not make.
+
+In: the syncs that run, their lists. Out: `known`, the syncs that may deliver; a sync with such a list is paused with
+the reason. Called by flows.admission and flows.process. Rule: `run` refuses what `apply` refuses; a list may have been
+filled by hand since.
+"""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from connectors.graph.foreign_items import QUERY_RU, find_strangers
+from connectors.graph.settings import GraphSettings
+from flows.applied_view import View
+from rowtide.errors import RowtideError
+
+log = structlog.get_logger()
+
+RETRY_S = 2.0
+
+Charge = Callable[[str, float], None]
+Pause = Callable[[str, str, str], None]
+
+
+class Strangers:
+    """One thread a process; a sync is examined once for each time it begins to run."""
+
+    def __init__(
+        self, view: Callable[[], View], settings: dict[str, GraphSettings], charge: Charge, pause: Pause
+    ) -> None:
+        self._view = view
+        self._settings = settings
+        self._charge = charge
+        self._pause = pause
+        self._known: set[str] = set()
+        self._stop = threading.Event()
+        self._said = ""
+        self._thread = threading.Thread(target=self._run, name="rowtide-strangers", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End soon."""
+        self._stop.set()
+
+    def known(self, sync: str) -> bool:
+        """Whether the sync's lists were looked through since it last began to run."""
+        return sync in self._known
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            view = self._view()
+            self._known &= view.running
+            left = sorted(view.running - self._known)
+            try:
+                for sync in left:
+                    self._examine(view, sync)
+                self._said = ""
+            except RowtideError as error:
+                if error.sentence != self._said:
+                    log.warning("lists unread", code=error.code, problem=error.sentence)
+                self._said = error.sentence
+            self._stop.wait(RETRY_S if self._said else 0.2)
+
+    def _examine(self, view: View, sync: str) -> None:
+        titles = view.catalog.lists.get(sync, {})
+        graph = view.catalog.syncs[sync].graph
+        lists = {ref.id: ref.site_id for ref in titles.values()}
+        self._charge(graph, QUERY_RU * len(lists))
+        found = find_strangers(self._settings[graph], lists)
+        if not found:
+            self._known.add(sync)
+            return
+        title = next(title for title, ref in titles.items() if ref.id in found)
+        item = found[titles[title].id]
+        self._pause(
+            sync,
+            "list_has_foreign_items",
+            f"List '{title}' holds items that Rowtide did not make (one is item {item}). Move them away, then resume.",
+        )

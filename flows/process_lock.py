@@ -1,0 +1,52 @@
+"""Who a process is: its roles and its process id, locked so that nobody else is the same one.
+
+In: the state database's DSN, roles, process id. Out: the name under which the process owns leases; an error while
+another holds it. Called by flows.run and, each second, by flows.process. Rule: the lock is its connection's; after a
+break it is taken again, and a process that finds it taken ends, for its leases are void by then.
+"""
+
+from collections.abc import Collection
+
+import psycopg
+
+from rowtide.errors import StateRefused
+from state import database
+
+
+class Identity:
+    """One running process at most has it. Not for two threads at a time."""
+
+    def __init__(self, dsn: str, roles: Collection[str], process_id: int) -> None:
+        self.name = f"rowtide:{','.join(sorted(roles))}:{process_id}"
+        self._dsn = dsn
+        self._process_id = process_id
+        self._connection: psycopg.Connection | None = None
+
+    def hold(self) -> None:
+        """Return while it is ours; StateUnavailable, or StateRefused while another process holds it."""
+        if self._connection is not None:
+            try:
+                with database.translated():
+                    self._connection.execute("SELECT 1")
+                return
+            except BaseException:
+                self.close()
+                raise
+        connection = database.connect(self._dsn, "rowtide identity")
+        with database.translated():
+            query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+            [(held,)] = connection.execute(query, [self.name]).fetchall()
+        if not held:
+            connection.close()
+            raise StateRefused(
+                "process_id_taken",
+                f"Another Rowtide process with id {self._process_id} and these roles is running.",
+                "Stop it, or give this one another --process-id.",
+            )
+        self._connection = connection
+
+    def close(self) -> None:
+        """Let it go."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

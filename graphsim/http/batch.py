@@ -1,0 +1,170 @@
+"""`$batch`: up to twenty calls in one body (contrib batching, 2025-02).
+
+In: the body of `POST /$batch`. Out: `{"responses": [...]}`, and the worst a member did to the connection.
+Called by `wire`. Rules: members are carried out in a seeded random order, dependencies first; a member whose
+dependency failed is 424; ids are the same in any case; nothing is rolled back; each member is charged by itself.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphsim.http import errors, pipeline
+from graphsim.http.request import Call, JsonObject, Reply, split_target
+from graphsim.limits.faults import Fault
+from graphsim.tenant import World
+
+LIMIT = 20
+_METHODS = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE"})
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One request of a batch: `needs` are the lower-case ids it depends on."""
+
+    id: str
+    call: Call
+    needs: tuple[str, ...]
+    fault: Fault | None = None
+    served: pipeline.Served | None = None
+
+
+async def run(world: World, outer: Call) -> pipeline.Served:
+    """Carries the batch out. GraphError 400 when the envelope cannot be read."""
+    members = _read(outer)
+    world.stats.batches += 1
+    waiting = list(members)
+    if world.switches.batch_order == "shuffled":
+        world.order.shuffle(waiting)
+    done: dict[str, Member] = {}
+    while waiting:
+        ready = [m for m in waiting if all(need in done for need in m.needs)]
+        waiting = [m for m in waiting if m not in ready] if len(ready) < len(waiting) else []
+        await _run_wave(world, ready, done)
+    return _answer(world, list(done.values()) if world.switches.batch_order == "shuffled" else members)
+
+
+async def _run_wave(world: World, ready: list[Member], done: dict[str, Member]) -> None:
+    """Members that need nothing of each other; those a fault strikes may wait without holding up the rest."""
+    struck = []
+    for member in ready:
+        for need in member.needs:
+            _release(world, done[need])
+        failed = any(_status(done[need]) >= 400 for need in member.needs)
+        if failed:
+            error = errors.GraphError(424, "failedDependency", "A request this one depends on failed")
+            member.served = pipeline.Served(pipeline.to_reply(world, member.call, error))
+            world.stats.answers[(member.call.method, 424)] += 1
+        elif world.faults.rules and (fault := pipeline.find_strike(world, member.call)) is not None:
+            member.fault = fault
+            struck.append(member)
+        else:
+            reply = pipeline.serve(world, member.call)
+            if reply.pending is not None:
+                reply = await pipeline.settle(world, member.call, reply)
+            member.served = pipeline.Served(reply)
+        done[member.id.lower()] = member
+    if struck:
+        await asyncio.gather(*(_suffer(world, member) for member in struck))
+
+
+async def _suffer(world: World, member: Member) -> None:
+    if member.fault is not None:
+        member.served = await pipeline.suffer(world, member.call, member.fault)
+
+
+def _status(member: Member) -> int:
+    return 500 if member.served is None else member.served.reply.status
+
+
+def _release(world: World, member: Member) -> None:
+    """A dependency has ended: so has its schema change."""
+    if member.served is not None and member.served.reply.unlock:
+        world.schema_busy.discard(member.served.reply.unlock)
+
+
+def _answer(world: World, members: list[Member]) -> pipeline.Served:
+    responses: list[JsonObject] = []
+    wire: Fault | None = None
+    hold_s = 0.0
+    is_throttled = False
+    for member in members:
+        served = member.served
+        if served is None:
+            continue
+        reply = served.reply
+        _release(world, member)
+        hold_s = max(hold_s, reply.hold_s)
+        wire = wire or served.wire
+        is_throttled = is_throttled or reply.status == 429
+        responses.append(_to_response(member.id, reply))
+    status = 424 if is_throttled and world.switches.batch_status == "424" else 200
+    return pipeline.Served(Reply(status, {"responses": responses}, hold_s=hold_s), wire)
+
+
+def _to_response(member_id: str, reply: Reply) -> JsonObject:
+    headers = dict(reply.headers)
+    if reply.body is not None:
+        headers["Content-Type"] = "application/json"
+        headers.setdefault("Cache-Control", "no-store")
+    # Nothing to say is `"body": null` (contrib batching, the example's 204).
+    return {"id": member_id, "status": reply.status, "headers": headers, "body": reply.body}
+
+
+def _read(outer: Call) -> list[Member]:
+    requests = outer.object_body().get("requests")
+    if not isinstance(requests, list) or not requests:
+        raise _bad("The batch has no requests")
+    if len(requests) > LIMIT:
+        raise _bad(f"Number of batch request steps exceeds the maximum value of {LIMIT}.")
+    members: list[Member] = []
+    seen: set[str] = set()
+    for entry in requests:
+        member = _read_member(outer, entry)
+        key = member.id.lower()
+        if key in seen:
+            raise _bad(f"The batch request Id '{member.id}' is used more than once.")
+        for need in member.needs:
+            if need not in seen:
+                raise _bad(f"Invalid dependency for request Id: {member.id}")
+        seen.add(key)
+        members.append(member)
+    return members
+
+
+def _bad(message: str) -> errors.GraphError:
+    return errors.GraphError(400, "BadRequest", message)
+
+
+def _read_member(outer: Call, entry: Any) -> Member:
+    if not isinstance(entry, Mapping):
+        raise _bad("A batch request must be an object")
+    member_id, method, url = entry.get("id"), entry.get("method"), entry.get("url")
+    if not isinstance(member_id, str) or not member_id:
+        raise _bad("A batch request needs an id")
+    if not isinstance(method, str) or method.upper() not in _METHODS:
+        raise _bad(f"The batch request {member_id} has no valid method")
+    # Whole urls, which msgraph-core may send, are refused by Graph too (msgraph-sdk-python/1015, -core/1116).
+    if not isinstance(url, str) or not url or url.startswith(("http:", "https:")):
+        raise _bad(f"The batch request {member_id} needs a url relative to the version: {url}")
+    headers = _read_headers(entry.get("headers"), member_id)
+    body = entry.get("body")
+    if body is not None and "json" not in headers.get("content-type", "").lower():
+        raise _bad(f"The batch request {member_id} has a body but no Content-Type header")
+    path, segments, query = split_target(url)
+    if segments and segments[0] in {"v1.0", "$batch"}:
+        raise _bad(f"The batch request {member_id} has a url that cannot be in a batch")
+    call = Call(method.upper(), path, segments, query, headers, body, outer.base, outer.app, is_member=True)
+    needs = entry.get("dependsOn") or []
+    if not isinstance(needs, list):
+        raise _bad(f"The batch request {member_id} has a dependsOn that is not a list")
+    return Member(member_id, call, tuple(str(need).lower() for need in needs))
+
+
+def _read_headers(given: Any, member_id: str) -> dict[str, str]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise _bad(f"The batch request {member_id} has headers that are not an object")
+    return {str(k).lower(): str(v) for k, v in given.items()}

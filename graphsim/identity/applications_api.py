@@ -1,0 +1,192 @@
+"""An app's own credentials: addPassword, removePassword, addKey, removeKey (reference section 7).
+
+In: calls on `/applications/{object id}` or `/applications(appId='...')`. Out: replies. Called by `routes`.
+Rules: a secret's text is shown once; what is added or removed takes effect on the token endpoint only after it has
+spread (`secret-delay-s`); addKey and removeKey need a proof signed by a key the app already has, but no permission.
+"""
+
+import base64
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography import x509
+
+from graphsim.clock import to_text
+from graphsim.http import errors
+from graphsim.http.request import Call, JsonObject, Reply
+from graphsim.identity.app_registrations import App, Key, Secret, app_to_record
+from graphsim.identity.credentials import has_spread
+from graphsim.tenant import World
+
+_BY_APP_ID = re.compile(r"applications\(appId='([^']+)'\)")
+_GRAPH_APP_ID = "00000002-0000-0000-c000-000000000000"
+_WRITERS = frozenset({"Application.ReadWrite.OwnedBy", "Application.ReadWrite.All"})
+_TWO_YEARS_S = 2 * 365 * 86400.0
+
+
+def dispatch(world: World, call: Call, segments: list[str]) -> Reply:
+    app, rest = _find(world, segments)
+    action = rest[0].removeprefix("microsoft.graph.") if len(rest) == 1 else ""
+    if not rest and call.method == "GET":
+        _check_permission(call, app)
+        return Reply(200, _show(call, app))
+    if call.method == "POST" and action in _ACTIONS:
+        reply = _ACTIONS[action](world, call, app)
+        world.journal.record("app", app.client_id, app_to_record(app))
+        return reply
+    raise errors.GraphError(400, "Request_BadRequest", "Resource not found for the segment")
+
+
+def _find(world: World, segments: list[str]) -> tuple[App, list[str]]:
+    match = _BY_APP_ID.fullmatch(segments[0])
+    if match is not None:
+        app, rest = world.apps.get(match.group(1)), segments[1:]
+    elif segments[0] == "applications" and len(segments) > 1:
+        app, rest = next((a for a in world.apps.values() if a.object_id == segments[1].lower()), None), segments[2:]
+    else:
+        app, rest = None, []
+    if app is None:
+        raise errors.GraphError(404, "Request_ResourceNotFound", "The application does not exist or cannot be read")
+    return app, rest
+
+
+def _check_permission(call: Call, app: App) -> None:
+    """OwnedBy: an app may manage itself, as owner of its own application; `.All` any."""
+    allowed = call.app.roles & _WRITERS
+    if not allowed or (app is not call.app and "Application.ReadWrite.All" not in allowed):
+        raise errors.GraphError(
+            403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."
+        )
+
+
+def _add_password(world: World, call: Call, app: App) -> Reply:
+    _check_permission(call, app)
+    given = call.object_body().get("passwordCredential") or {}
+    now = world.now()
+    start, end = _read_dates(given, now, now + _TWO_YEARS_S)
+    text = f"{world.ids.getrandbits(32):08x}~{world.ids.getrandbits(128):032x}"
+    name = str(given.get("displayName") or "")
+    secret = Secret(world.new_id(), text, name, start, end, now + world.switches.secret_delay_s)
+    app.secrets.append(secret)
+    body = {"@odata.context": f"{call.base}/$metadata#microsoft.graph.passwordCredential", **_show_secret(secret)}
+    return Reply(200, {**body, "secretText": text})
+
+
+def _remove_password(world: World, call: Call, app: App) -> Reply:
+    _check_permission(call, app)
+    key_id = call.object_body().get("keyId")
+    secret = next((s for s in app.secrets if s.key_id == key_id and s.accepted_until is None), None)
+    if secret is None:
+        raise errors.GraphError(400, "Request_BadRequest", "No password credential found with keyId")
+    secret.accepted_until = world.now() + world.switches.secret_delay_s
+    return Reply(204)
+
+
+def _add_key(world: World, call: Call, app: App) -> Reply:
+    given = call.object_body()
+    _check_proof(world, app, given.get("proof"))
+    credential = given.get("keyCredential") or {}
+    if credential.get("type") != "AsymmetricX509Cert" or credential.get("usage") != "Verify":
+        raise errors.GraphError(400, "Request_BadRequest", "The key must be an AsymmetricX509Cert for Verify")
+    try:
+        der = base64.b64decode(credential["key"])
+        certificate = x509.load_der_x509_certificate(der)
+    except (KeyError, ValueError, TypeError):
+        raise errors.GraphError(400, "Request_BadRequest", "The key is no certificate") from None
+    end = certificate.not_valid_after_utc.timestamp()
+    name = str(credential.get("displayName") or "")
+    now = world.now()
+    key = Key(world.new_id(), der, name, now, end, now + world.switches.secret_delay_s)
+    app.keys.append(key)
+    return Reply(200, {"@odata.context": f"{call.base}/$metadata#microsoft.graph.keyCredential", **_show_key(key)})
+
+
+def _remove_key(world: World, call: Call, app: App) -> Reply:
+    given = call.object_body()
+    _check_proof(world, app, given.get("proof"))
+    key = next((k for k in app.keys if k.key_id == given.get("keyId") and k.accepted_until is None), None)
+    if key is None:
+        raise errors.GraphError(400, "Request_BadRequest", "No key credential found with keyId")
+    key.accepted_until = world.now() + world.switches.secret_delay_s
+    return Reply(204)
+
+
+def _check_proof(world: World, app: App, proof: Any) -> None:
+    """A JWT by an existing key: audience the directory, issuer the object id, ten minutes at most."""
+    # Reading signed tokens takes a fifth of the start: imported when the first one comes.
+    import jwt
+
+    from graphsim.identity.assertions import is_signed_by
+
+    refusal = errors.GraphError(401, "Authentication_MissingOrMalformed", "The proof of possession is not valid")
+    if not isinstance(proof, str):
+        raise refusal
+    try:
+        claims: dict[str, Any] = jwt.decode(proof, options={"verify_signature": False})
+    except jwt.PyJWTError:
+        raise refusal from None
+    now = world.now()
+    is_dated = float(claims.get("nbf", 0)) - 300 <= now < float(claims.get("exp", 0)) <= now + 900
+    if claims.get("aud") != _GRAPH_APP_ID or claims.get("iss") != app.object_id or not is_dated:
+        raise refusal
+    usable = [k for k in app.keys if has_spread(world, k.accepted_from, k.accepted_until, now) and k.end > now]
+    if not any(is_signed_by(proof, key) for key in usable):
+        raise refusal
+
+
+def _read_dates(given: JsonObject, start: float, end: float) -> tuple[float, float]:
+    try:
+        if given.get("startDateTime"):
+            start = datetime.fromisoformat(given["startDateTime"]).replace(tzinfo=UTC).timestamp()
+        if given.get("endDateTime"):
+            end = datetime.fromisoformat(given["endDateTime"]).astimezone(UTC).timestamp()
+    except (TypeError, ValueError):
+        raise errors.GraphError(400, "Request_BadRequest", "A date of the credential is not valid") from None
+    if end <= start:
+        raise errors.GraphError(400, "Request_BadRequest", "The credential ends before it starts")
+    return start, end
+
+
+def _show_secret(secret: Secret) -> JsonObject:
+    return {
+        "customKeyIdentifier": None,
+        "displayName": secret.name or None,
+        "endDateTime": to_text(int(secret.end)),
+        "hint": secret.text[:3],
+        "keyId": secret.key_id,
+        "secretText": None,
+        "startDateTime": to_text(int(secret.start)),
+    }
+
+
+def _show_key(key: Key) -> JsonObject:
+    return {
+        "customKeyIdentifier": None,
+        "displayName": key.name or None,
+        "endDateTime": to_text(int(key.end)),
+        "key": None,
+        "keyId": key.key_id,
+        "startDateTime": to_text(int(key.start)),
+        "type": "AsymmetricX509Cert",
+        "usage": "Verify",
+    }
+
+
+def _show(call: Call, app: App) -> JsonObject:
+    return {
+        "@odata.context": f"{call.base}/$metadata#applications/$entity",
+        "id": app.object_id,
+        "appId": app.client_id,
+        "displayName": app.name,
+        "passwordCredentials": [_show_secret(s) for s in app.secrets if s.accepted_until is None],
+        "keyCredentials": [_show_key(k) for k in app.keys if k.accepted_until is None],
+    }
+
+
+_ACTIONS = {
+    "addPassword": _add_password,
+    "removePassword": _remove_password,
+    "addKey": _add_key,
+    "removeKey": _remove_key,
+}

@@ -1,0 +1,143 @@
+"""The token endpoint: `POST /{tenant}/oauth2/v2.0/token` and what MSAL asks before it (reference section 6).
+
+In: the form of a client-credentials request. Out: an access token, or an AADSTS error. Called by `server` on the TLS
+port. Rules: a secret, a certificate's assertion or a federated token is checked as Entra does; a new credential is
+accepted only once it has spread, a removed one for as long.
+"""
+
+import hmac
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+from aiohttp import web
+
+from graphsim.clock import to_text
+from graphsim.identity.app_registrations import App, Secret
+from graphsim.identity.credentials import Refusal, has_spread
+from graphsim.tenant import World
+
+_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+class TokenEndpoint:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        parts = request.path.strip("/").split("/")
+        root = f"https://{request.host}"
+        if request.path.endswith("/.well-known/openid-configuration") and request.method == "GET":
+            return _json(200, _configuration(root, parts[0]))
+        if request.path.endswith("/discovery/instance") and request.method == "GET":
+            endpoint = f"{root}/common/v2.0/.well-known/openid-configuration"
+            return _json(200, {"tenant_discovery_endpoint": endpoint, "api-version": "1.1", "metadata": []})
+        if parts[1:] == ["oauth2", "v2.0", "token"] and request.method == "POST":
+            form = parse_qs((await request.read()).decode(errors="replace"), keep_blank_values=True)
+            return self._answer(parts[0], {k: v[0] for k, v in form.items()}, root)
+        return _json(404, {"error": "not_found", "error_description": "there is nothing here"})
+
+    def _answer(self, tenant: str, form: dict[str, str], root: str) -> web.Response:
+        world = self._world
+        try:
+            app = self._judge(tenant, form, root)
+        except Refusal as refusal:
+            world.stats.tokens[refusal.status] += 1
+            return _json(refusal.status, self._refused(refusal))
+        world.stats.tokens[200] += 1
+        life_s = int(world.switches.token_life_s)
+        token = world.tokens.issue(app, world.now(), world.switches.token_life_s)
+        world.journal.record("token", token, [app.client_id, world.now() + world.switches.token_life_s])
+        world.journal.flush()
+        return _json(
+            200, {"token_type": "Bearer", "expires_in": life_s, "ext_expires_in": life_s, "access_token": token}
+        )
+
+    def _refused(self, refusal: Refusal) -> dict[str, Any]:
+        world = self._world
+        trace, correlation = world.request_id(), world.request_id()
+        stamp = to_text(int(world.now()))
+        text = f"AADSTS{refusal.number}: {refusal} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {stamp}"
+        return {
+            "error": refusal.error,
+            "error_description": text,
+            "error_codes": [refusal.number],
+            "timestamp": stamp,
+            "trace_id": trace,
+            "correlation_id": correlation,
+            "error_uri": f"https://login.microsoftonline.com/error?code={refusal.number}",
+        }
+
+    def _judge(self, tenant: str, form: dict[str, str], root: str) -> App:
+        world = self._world
+        if world.tenant is not None and tenant.lower() != world.tenant.lower():
+            raise Refusal(400, "invalid_request", 90002, f"Tenant '{tenant}' not found.")
+        for name in ("grant_type", "client_id", "scope"):
+            if not form.get(name):
+                raise Refusal(
+                    400, "invalid_request", 900144, f"The request body must contain the following parameter: '{name}'."
+                )
+        if form["grant_type"] != "client_credentials":
+            raise Refusal(400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
+        if not form["scope"].endswith("/.default"):
+            raise Refusal(400, "invalid_scope", 1002012, "The scope must end in /.default.")
+        app = world.apps.get(form["client_id"])
+        if app is None:
+            raise Refusal(
+                400,
+                "unauthorized_client",
+                700016,
+                f"Application with identifier '{form['client_id']}' was not found in the directory.",
+            )
+        if "client_secret" in form:
+            self._check_secret(app, form["client_secret"])
+        elif form.get("client_assertion_type") == _ASSERTION_TYPE and form.get("client_assertion"):
+            # Reading signed tokens takes a fifth of the start: imported when the first one comes.
+            from graphsim.identity import assertions
+
+            assertions.check(world, app, form["client_assertion"], tenant, root)
+        else:
+            raise Refusal(
+                401,
+                "invalid_client",
+                7000218,
+                "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+            )
+        return app
+
+    def _check_secret(self, app: App, given: str) -> None:
+        world = self._world
+        now = world.now()
+        matching = [s for s in app.secrets if hmac.compare_digest(s.text.encode(), given.encode())]
+        usable = [s for s in matching if self._has_spread(s, now)]
+        if not usable:
+            raise Refusal(401, "invalid_client", 7000215, f"Invalid client secret provided for app '{app.client_id}'.")
+        if all(s.end <= now for s in usable):
+            raise Refusal(
+                401,
+                "invalid_client",
+                7000222,
+                f"The client secret keys of app '{app.client_id}' are expired.",
+            )
+
+    def _has_spread(self, secret: Secret, now: float) -> bool:
+        return has_spread(self._world, secret.accepted_from, secret.accepted_until, now)
+
+
+def _configuration(root: str, tenant: str) -> dict[str, Any]:
+    return {
+        "issuer": f"{root}/{tenant}/v2.0",
+        "authorization_endpoint": f"{root}/{tenant}/oauth2/v2.0/authorize",
+        "token_endpoint": f"{root}/{tenant}/oauth2/v2.0/token",
+        "jwks_uri": f"{root}/{tenant}/discovery/v2.0/keys",
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["pairwise"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "tenant_region_scope": "EU",
+        "cloud_instance_name": "microsoftonline.com",
+    }
+
+
+def _json(status: int, body: dict[str, Any]) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(body), content_type="application/json")

@@ -1,0 +1,57 @@
+"""What an app may do: its roles over all sites, or grants on one site or one list.
+
+In: grants (`POST /sites/{id}/permissions`, `.../lists/{id}/permissions`) and the app's roles. Out: a level.
+Called by `routes` before each handler. Rule: an app with Sites.Selected sees nothing without a grant: 403 accessDenied.
+"""
+
+from dataclasses import dataclass
+
+from graphsim.http.errors import denied
+from graphsim.identity.app_registrations import App
+
+READ, WRITE, MANAGE, FULL = 1, 2, 3, 4
+ROLE_LEVEL = {
+    "Sites.Read.All": READ,
+    "Sites.ReadWrite.All": WRITE,
+    "Sites.Manage.All": MANAGE,
+    "Sites.FullControl.All": FULL,
+}
+GRANT_LEVEL = {"read": READ, "write": WRITE, "manage": MANAGE, "fullcontrol": FULL, "owner": FULL}
+SELECTED_SITE = "Sites.Selected"
+SELECTED_LIST = "Lists.SelectedOperations.Selected"
+
+
+@dataclass(slots=True)
+class Grant:
+    """`scope` is a site id or a list id."""
+
+    id: str
+    scope: str
+    client_id: str
+    app_name: str
+    roles: list[str]
+
+
+class Permissions:
+    def __init__(self) -> None:
+        self.grants: dict[str, Grant] = {}
+
+    def level(self, app: App, site_id: str | None, list_id: str | None) -> int:
+        roles = app.roles
+        if "Sites.FullControl.All" in roles:
+            return FULL
+        level = max((ROLE_LEVEL.get(role, 0) for role in roles), default=0)
+        for grant in self.grants.values():
+            if grant.client_id != app.client_id:
+                continue
+            by_site = grant.scope == site_id and SELECTED_SITE in roles
+            if by_site or (grant.scope == list_id and SELECTED_LIST in roles):
+                level = max(level, *(GRANT_LEVEL[role] for role in grant.roles))
+        return level
+
+    def check(self, app: App, needed: int, site_id: str | None, list_id: str | None = None) -> None:
+        if self.level(app, site_id, list_id) < needed:
+            raise denied()
+
+    def of_scope(self, scope: str) -> list[Grant]:
+        return [grant for grant in self.grants.values() if grant.scope == scope]

@@ -1,0 +1,260 @@
+"""One list in memory: its columns, items, indexes and change log.
+
+In: writes already judged (`items`, `schema`), reads by id, index or order. Out: `SimList`, `Item`.
+Called by all handlers through `world`. Rules: item ids grow and are never reused; a write is O(1) and gives the item
+the next version and the list's next position; field values are kept as compact JSON bytes, so that a million fit.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from graphsim.http.errors import GraphError, invalid
+from graphsim.lists.changes import ChangeLog
+from graphsim.lists.columns import Column
+from graphsim.lists.principals import Principal
+
+LIVE, RECYCLED, PURGED = 0, 1, 2
+
+
+class Item:
+    """One row: `version` is the eTag's, `ui` the version history's, `position` that of its last change."""
+
+    __slots__ = (
+        "author",
+        "created",
+        "editor",
+        "fields",
+        "history",
+        "id",
+        "modified",
+        "position",
+        "state",
+        "ui",
+        "version",
+    )
+
+    def __init__(self, item_id: int, author: Principal, now: int, fields: bytes) -> None:
+        self.id = item_id
+        self.version = 1
+        self.ui = 1
+        self.position = 0
+        self.state = LIVE
+        self.author = author
+        self.editor = author
+        self.created = now
+        self.modified = now
+        self.fields = fields
+        self.history: list[Version] | None = None
+
+    def values(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = orjson.loads(self.fields)
+        return loaded
+
+
+def to_kept(values: dict[str, Any]) -> bytes:
+    """Values as kept. Copied, because the serializer's own result holds on to its kilobytes of buffer."""
+    return bytes(memoryview(orjson.dumps(values)))
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An earlier state of an item."""
+
+    ui: int
+    editor: Principal
+    modified: int
+    fields: bytes
+
+
+def to_index_key(value: Any) -> Any:
+    """Text is the same without case and surrounding blanks (ee536168)."""
+    return value.strip().casefold() if isinstance(value, str) else value
+
+
+class ValueIndex:
+    """Item ids by value; a single id is kept bare, because most values of a key are."""
+
+    __slots__ = ("_ids",)
+
+    def __init__(self) -> None:
+        self._ids: dict[Any, int | set[int]] = {}
+
+    def add(self, value: Any, item_id: int) -> None:
+        key = to_index_key(value)
+        held = self._ids.setdefault(key, item_id)
+        if held is item_id or held == item_id:
+            return
+        if isinstance(held, set):
+            held.add(item_id)
+        else:
+            self._ids[key] = {held, item_id}
+
+    def discard(self, value: Any, item_id: int) -> None:
+        key = to_index_key(value)
+        held = self._ids.get(key)
+        if isinstance(held, set):
+            held.discard(item_id)
+            if not held:
+                del self._ids[key]
+        elif held == item_id:
+            del self._ids[key]
+
+    def find(self, value: Any) -> list[int]:
+        held = self._ids.get(to_index_key(value))
+        if held is None:
+            return []
+        return sorted(held) if isinstance(held, set) else [held]
+
+
+@dataclass
+class SimList:
+    """A list; `rows[id - 1]` is the item of that id, dead ones included."""
+
+    id: str
+    site_id: str
+    name: str
+    display_name: str
+    description: str
+    created: int
+    modified: int
+    author: Principal
+    web_url: str
+    columns: dict[str, Column] = field(default_factory=dict)
+    template: str = "genericList"
+
+    def __post_init__(self) -> None:
+        self.rows: list[Item | None] = []
+        self.live = 0
+        self.log = ChangeLog(self._is_last)
+        self.indexes: dict[str, ValueIndex] = {}
+        self.names: dict[str, Column] = {}
+        self.unique: list[Column] = []
+        self.defaults: dict[str, Any] = {}
+        self.rename()
+
+    def rename(self) -> None:
+        """Called after every change of the columns: who is known by which name, and who has an index."""
+        self.names = {c.name: c for c in self.columns.values()}
+        self.names.update({c.lookup_name: c for c in self.columns.values() if c.lookup_name})
+        self.unique = [c for c in self.columns.values() if c.unique]
+        self.defaults = {c.stored_name: c.default for c in self.columns.values() if c.default}
+        wanted = {c.stored_name for c in self.columns.values() if c.indexed}
+        for name in set(self.indexes) - wanted:
+            del self.indexes[name]
+        for name in wanted - set(self.indexes):
+            self.indexes[name] = self._build_index(name)
+
+    def _build_index(self, name: str) -> ValueIndex:
+        index = ValueIndex()
+        for item in self.live_items():
+            value = item.values().get(name)
+            if value is not None:
+                index.add(value, item.id)
+        return index
+
+    def _is_last(self, item_id: int, position: int) -> bool:
+        item = self.rows[item_id - 1]
+        return item is not None and item.position == position
+
+    def guid(self, item: Item) -> str:
+        h = blake2b(f"{self.id}/{item.id}".encode(), digest_size=16).hexdigest()
+        return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+    def etag(self, item: Item) -> str:
+        return f'"{self.guid(item)},{item.version}"'
+
+    def get(self, item_id: str) -> Item | None:
+        """The live item of that id as the wire writes it."""
+        item = self.row(item_id)
+        return item if item is not None and item.state == LIVE else None
+
+    def row(self, item_id: str) -> Item | None:
+        if not item_id.isdecimal() or len(item_id) > 12:
+            return None
+        number = int(item_id)
+        return self.rows[number - 1] if 0 < number <= len(self.rows) else None
+
+    def live_items(self, after: int = 0) -> Iterator[Item]:
+        """Live items in order of id, from the first id above `after`."""
+        for n in range(after, len(self.rows)):
+            item = self.rows[n]
+            if item is not None and item.state == LIVE:
+                yield item
+
+    def check_unique(self, values: dict[str, Any], own_id: int, status: str) -> None:
+        """GraphError when another live item has one of these values in a unique column."""
+        for column in self.unique:
+            value = values.get(column.stored_name)
+            if value is None:
+                continue
+            if any(found != own_id for found in self.indexes[column.stored_name].find(value)):
+                message = f"The value '{value}' of field '{column.name}' already exists in the list: duplicate value"
+                raise GraphError(409, "nameAlreadyExists", message) if status == "409" else invalid(message)
+
+    def insert(self, values: dict[str, Any], author: Principal, now: float) -> Item:
+        item = Item(len(self.rows) + 1, author, int(now), to_kept(values))
+        self.rows.append(item)
+        self.live += 1
+        self._index(item.id, {}, values)
+        self._note(item, now)
+        return item
+
+    def update(self, item: Item, changes: dict[str, Any], editor: Principal, now: float, keep: int) -> None:
+        """Overlays the changes: a new version, even when nothing differs (every PATCH makes one)."""
+        before = item.values()
+        after = {**before, **changes}
+        if None in changes.values():
+            after = {k: v for k, v in after.items() if v is not None}
+        if keep > 1:
+            history = item.history = item.history or []
+            history.append(Version(item.ui, item.editor, item.modified, item.fields))
+            del history[: max(0, len(history) - keep + 1)]
+        item.fields = to_kept(after)
+        item.ui += 1
+        self._index(item.id, before, after)
+        self._stamp(item, editor, now)
+
+    def touch(self, item: Item, editor: Principal, now: float) -> None:
+        """The system's own doings: the eTag moves on, fields and history stay."""
+        self._stamp(item, editor, now)
+
+    def remove(self, item: Item, editor: Principal, now: float) -> None:
+        item.state = RECYCLED
+        self.live -= 1
+        self._index(item.id, item.values(), {})
+        self._stamp(item, editor, now)
+
+    def restore(self, item: Item, editor: Principal, now: float) -> None:
+        item.state = LIVE
+        self.live += 1
+        self._index(item.id, {}, item.values())
+        self._stamp(item, editor, now)
+
+    def purge(self, item: Item) -> None:
+        """Out of the recycle bin: only what delta must say remains."""
+        item.state = PURGED
+        item.fields = b"{}"
+        item.history = None
+
+    def _stamp(self, item: Item, editor: Principal, now: float) -> None:
+        item.version += 1
+        item.editor = editor
+        item.modified = int(now)
+        self._note(item, now)
+
+    def _note(self, item: Item, now: float) -> None:
+        item.position = self.log.append(item.id, now, is_first=item.position == 0)
+        self.modified = int(now)
+        self.log.sweep()
+
+    def _index(self, item_id: int, before: dict[str, Any], after: dict[str, Any]) -> None:
+        for name, index in self.indexes.items():
+            old, new = before.get(name), after.get(name)
+            if old is not None and old != new:
+                index.discard(old, item_id)
+            if new is not None and old != new:
+                index.add(new, item_id)

@@ -1,0 +1,261 @@
+"""Lists and their columns: create, show, change, delete.
+
+In: calls below `/sites/{s}/lists`, with site and list already found. Out: replies. Called by `routes`.
+Rules: a name or title is taken once, in any case; schema changes of one list must come one after the other, or end in
+"Save Conflict" (#pnpjs/2646); an index cannot be made once the list is over the threshold.
+"""
+
+from typing import Any
+
+from graphsim.http import errors
+from graphsim.http.odata import nested_options, read_expand, read_options
+from graphsim.http.request import Call, JsonObject, Reply
+from graphsim.lists import columns
+from graphsim.lists.columns import Column
+from graphsim.lists.items import collection_page
+from graphsim.lists.list_store import SimList, to_index_key
+from graphsim.lists.representations import list_json
+from graphsim.lists.sites import Site
+from graphsim.tenant import World
+
+_SYSTEM = (
+    ("Title", "text", "Title", False),
+    ("ContentType", "text", "Content Type", True),
+    ("Modified", "dateTime", "Modified", True),
+    ("Created", "dateTime", "Created", True),
+    ("Author", "personOrGroup", "Created By", True),
+    ("Editor", "personOrGroup", "Modified By", True),
+    ("AppAuthor", "lookup", "App Created By", True),
+    ("AppEditor", "lookup", "App Modified By", True),
+    ("_UIVersionString", "text", "Version", True),
+    ("Attachments", "boolean", "Attachments", True),
+    ("Edit", "text", "Edit", True),
+    ("LinkTitle", "text", "Title", True),
+    ("LinkTitleNoMenu", "text", "Title", True),
+    ("ItemChildCount", "text", "Item Child Count", True),
+    ("FolderChildCount", "text", "Folder Child Count", True),
+    ("_ComplianceFlags", "text", "Label setting", True),
+    ("_ComplianceTag", "text", "Retention label", True),
+    ("_ComplianceTagWrittenTime", "text", "Retention label Applied", True),
+    ("_ComplianceTagUserId", "text", "Label applied by", True),
+    ("ID", "number", "ID", True),
+    ("id", "number", "ID", True),
+)
+
+
+def _system_columns(world: World) -> dict[str, Column]:
+    out = {}
+    for name, facet, display, read_only in _SYSTEM:
+        column = columns.make_column(world.new_id(), {"name": "X", "displayName": display, facet: {}})
+        column.name, column.read_only, column.is_system = name, read_only, True
+        column.group = "Custom Columns" if name == "Title" else "_Hidden"
+        column.derive()
+        out[column.id] = column
+    return out
+
+
+def shown_columns(lst: SimList) -> list[JsonObject]:
+    return [c.to_json() for c in lst.columns.values() if c.name != "id"]
+
+
+def list_lists(world: World, call: Call, site: Site) -> Reply:
+    options = read_options(call.query)
+    found = sorted(world.lists_of(site), key=lambda lst: lst.display_name.casefold())
+    if options.filter:
+        found = [lst for lst in found if _is_named(lst, options.filter)]
+    value = [show_list(world, call, lst) for lst in found]
+    return Reply(200, {"@odata.context": f"{call.base}/$metadata#sites('{site.id}')/lists", "value": value})
+
+
+def _is_named(lst: SimList, text: str) -> bool:
+    """`displayName eq 'X'` (or name): the only filter on lists modelled."""
+    name, _, literal = text.partition(" eq ")
+    if name.strip() not in {"displayName", "name"} or not literal.strip().startswith("'"):
+        raise errors.invalid("Invalid filter clause", "invalidQueryOption")
+    wanted = literal.strip()[1:-1].replace("''", "'").casefold()
+    held = lst.display_name if name.strip() == "displayName" else lst.name
+    return held.casefold() == wanted
+
+
+def show_list(world: World, call: Call, lst: SimList) -> JsonObject:
+    out = list_json(lst)
+    for name, inner in read_expand(call.query.get("expand", "")).items():
+        if name == "columns":
+            out["columns"] = shown_columns(lst)
+        elif name == "items":
+            page = collection_page(world, call, lst, nested_options(inner))
+            out["items"] = page["value"]
+            if "@odata.nextLink" in page:
+                out["items@odata.nextLink"] = page["@odata.nextLink"]
+        elif name == "contentTypes":
+            out["contentTypes"] = []
+    return out
+
+
+def get_list(world: World, call: Call, lst: SimList) -> Reply:
+    body = {"@odata.context": f"{call.base}/$metadata#sites('{lst.site_id}')/lists/$entity"}
+    return Reply(200, {**body, **show_list(world, call, lst)})
+
+
+def create_list(world: World, call: Call, site: Site) -> Reply:
+    given = call.object_body()
+    title = given.get("displayName") or given.get("name")
+    if not isinstance(title, str) or not title.strip() or len(title) > 255:
+        raise errors.invalid("A list needs a displayName of at most 255 characters")
+    if (site.id, title.casefold()) in world.titles:
+        raise errors.name_taken("A list with that name")
+    template = (given.get("list") or {}).get("template", "genericList")
+    if template != "genericList":
+        raise errors.invalid(f"Lists of template '{template}' cannot be made here: only genericList")
+    now = int(world.now())
+    name = "".join(c for c in title if c.isalnum() or c in " _-") or "List"
+    lst = SimList(
+        id=world.new_id(),
+        site_id=site.id,
+        name=name,
+        display_name=title,
+        description=str(given.get("description") or ""),
+        created=now,
+        modified=now,
+        author=call.app.principal,
+        web_url=f"{site.web_url}/Lists/{name.replace(' ', '%20')}",
+        columns=_system_columns(world),
+    )
+    for column in given.get("columns") or []:
+        _add_column(world, lst, column)
+    lst.rename()
+    world.register(lst)
+    world.journal.list(lst)
+    return Reply(201, get_list(world, call, lst).body)
+
+
+def change_list(world: World, call: Call, lst: SimList) -> Reply:
+    given = call.object_body()
+    title = given.get("displayName")
+    if title is not None:
+        if not isinstance(title, str) or not title.strip():
+            raise errors.invalid("A list needs a displayName")
+        holder = world.titles.get((lst.site_id, title.casefold()))
+        if holder is not None and holder is not lst:
+            raise errors.name_taken("A list with that name")
+        world.unregister(lst)
+        lst.display_name = title
+        world.register(lst)
+    if "description" in given:
+        lst.description = str(given["description"] or "")
+    lst.modified = int(world.now())
+    world.journal.list(lst)
+    return get_list(world, call, lst)
+
+
+def delete_list(world: World, lst: SimList) -> Reply:
+    world.unregister(lst)
+    world.journal.list_gone(lst)
+    return Reply(204)
+
+
+def list_columns(call: Call, lst: SimList) -> Reply:
+    context = f"{call.base}/$metadata#sites('{lst.site_id}')/lists('{lst.id}')/columns"
+    return Reply(200, {"@odata.context": context, "value": shown_columns(lst)})
+
+
+def find_column(lst: SimList, text: str) -> Column:
+    """By id, or by internal name."""
+    column = lst.columns.get(text.lower()) or next((c for c in lst.columns.values() if c.name == text), None)
+    if column is None:
+        raise errors.not_found("The specified column was not found")
+    return column
+
+
+def create_column(world: World, call: Call, lst: SimList) -> Reply:
+    _begin_schema_change(world, lst)
+    column = _add_column(world, lst, call.object_body())
+    return _end_schema_change(world, lst, Reply(201, column.to_json()))
+
+
+def change_column(world: World, call: Call, lst: SimList, column: Column) -> Reply:
+    _begin_schema_change(world, lst)
+    if column.is_system and column.read_only:
+        raise errors.invalid(f"Column '{column.name}' cannot be changed")
+    trial = Column(**{name: getattr(column, name) for name in Column.__slots__})
+    trial.settings = dict(column.settings)
+    columns.change_column(trial, call.object_body())
+    _check_new_index(world, lst, trial, was_indexed=column.indexed)
+    if trial.unique and not column.unique:
+        _check_no_duplicates(lst, trial)
+    lst.columns[column.id] = trial
+    return _end_schema_change(world, lst, Reply(200, trial.to_json()))
+
+
+def delete_column(world: World, lst: SimList, column: Column) -> Reply:
+    _begin_schema_change(world, lst)
+    if column.is_system:
+        raise errors.invalid(f"Column '{column.name}' cannot be deleted")
+    del lst.columns[column.id]
+    return _end_schema_change(world, lst, Reply(204))
+
+
+def _begin_schema_change(world: World, lst: SimList) -> None:
+    if lst.id in world.schema_busy:
+        raise errors.save_conflict()
+
+
+def _end_schema_change(world: World, lst: SimList, reply: Reply) -> Reply:
+    """The change is made; the list stays busy until the answer has gone out."""
+    lst.modified = int(world.now())
+    lst.rename()
+    world.journal.list(lst)
+    world.schema_busy.add(lst.id)
+    reply.unlock = lst.id
+    reply.hold_s = world.switches.schema_ms / 1000
+    return reply
+
+
+def _add_column(world: World, lst: SimList, given: Any) -> Column:
+    if not isinstance(given, dict):
+        raise errors.invalid("A column must be an object")
+    column = columns.make_column(world.new_id(), given)
+    taken = {c.name.casefold(): c for c in lst.columns.values() if c.name != "id"}
+    holder = taken.get(column.name.casefold())
+    if holder is not None and not (holder.is_system and holder.read_only):
+        raise errors.name_taken(f"A column named '{column.name}'")
+    if holder is not None:
+        _rename_beside_system(column, set(taken))
+    if column.facet == "lookup":
+        _check_lookup(world, lst, column)
+    _check_new_index(world, lst, column, was_indexed=False)
+    lst.columns[column.id] = column
+    return column
+
+
+def _rename_beside_system(column: Column, taken: set[str]) -> None:
+    """SharePoint gives a column named as one of its own a digit: the documentation's `Author` becomes `Author0`."""
+    column.name = next(name for n in range(100) if (name := f"{column.name}{n}").casefold() not in taken)
+    column.derive()
+
+
+def _check_lookup(world: World, lst: SimList, column: Column) -> None:
+    target = world.lists.get(str(column.settings.get("listId") or "").lower())
+    if target is None or target.site_id != lst.site_id:
+        raise errors.invalid("A lookup column needs the listId of a list in the same site")
+    name = column.settings.get("columnName") or "Title"
+    if name not in {c.name for c in target.columns.values()}:
+        raise errors.invalid(f"The list a lookup points to has no column '{name}'")
+
+
+def _check_new_index(world: World, lst: SimList, column: Column, *, was_indexed: bool) -> None:
+    if not column.indexed or was_indexed:
+        return
+    if sum(c.indexed for c in lst.columns.values()) >= world.switches.index_limit:
+        raise errors.invalid(f"A list has at most {world.switches.index_limit} indexed columns")
+    if lst.live > world.switches.threshold:
+        raise errors.too_large()
+
+
+def _check_no_duplicates(lst: SimList, column: Column) -> None:
+    seen = set()
+    for item in lst.live_items():
+        key = to_index_key(item.values().get(column.stored_name))
+        if key is not None and key in seen:
+            raise errors.invalid(f"Column '{column.name}' holds duplicate values")
+        seen.add(key)

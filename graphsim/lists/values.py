@@ -1,0 +1,219 @@
+"""Field values, inwards: from the JSON of a POST or PATCH to what a list keeps.
+
+In: a list's columns and the `fields` object of a request. Out: changes by stored name (None clears). Called by `items`.
+Rules: reference section 1.1, column by column; an unknown, read-only or wrongly typed field refuses the whole write; a
+wrongly shaped lookup or person value is dropped without a word (#microsoft-graph-docs/1965); required is not enforced.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from graphsim.http.errors import general_exception, invalid, read_only_field, unknown_field
+from graphsim.lists.columns import Column
+from graphsim.switches import Switches, to_zone
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_FRACTION = re.compile(r"\.(\d{6})\d+")
+_DROPPED = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What judging a value needs besides its column: the switches, and whether a lookup's target exists."""
+
+    switches: Switches
+    has_target: Callable[[Column, int], bool]
+
+
+def to_changes(names: Mapping[str, Column], given: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
+    """The changes a `fields` object asks for; GraphError when one of them cannot be."""
+    changes: dict[str, Any] = {}
+    for name, value in given.items():
+        column = names.get(name)
+        if column is None:
+            if "@" in name:
+                continue
+            if rules.switches.unknown_field == "ignore":
+                continue
+            raise unknown_field(name)
+        if column.read_only:
+            if name == "ContentType":
+                continue
+            raise read_only_field(name)
+        if column.lookup_name:
+            if name == column.lookup_name:
+                kept = _reference(names, column, value, given, rules)
+                if kept is not _DROPPED:
+                    changes[name] = kept
+        elif value is None:
+            changes[name] = None
+        elif column.is_multi:
+            changes[name] = _choices(column, value, given, rules)
+        else:
+            changes[name] = _to_kept(column, value, rules)
+    return changes
+
+
+def _to_kept(column: Column, value: Any, rules: Rules) -> Any:
+    parse = _PARSERS.get(column.facet)
+    if parse is None:
+        raise invalid(f"Field '{column.name}' is of a type that cannot be written")
+    return parse(column, value, rules.switches)
+
+
+def _wrong(column: Column, expected: str) -> Exception:
+    return invalid(f"Field '{column.name}' has an invalid value: expected {expected}")
+
+
+def _text(column: Column, value: Any, switches: Switches) -> Any:
+    if not isinstance(value, str):
+        raise _wrong(column, "a string")
+    settings = column.settings
+    if settings["allowMultipleLines"]:
+        if settings["textType"] == "richText" and switches.rich_text == "wrap" and not value.startswith("<div"):
+            value = f'<div class="ExternalClass">{value}</div>' if value else value
+    else:
+        if switches.trim_text:
+            value = value.strip()
+        if len(value) > settings["maxLength"]:
+            raise invalid(f"Field '{column.name}' has more than {settings['maxLength']} characters")
+    if not value and switches.empty_text == "absent":
+        return None
+    return value
+
+
+def _number(column: Column, value: Any, _switches: Switches) -> Any:
+    """Doubles of 15 significant digits; `decimalPlaces` is a matter of display."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(column, "a number")
+    minimum, maximum = column.settings.get("minimum"), column.settings.get("maximum")
+    if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
+        raise invalid(f"Field '{column.name}' is outside of the column's range")
+    if type(value) is int and -1_000_000_000 < value < 1_000_000_000:
+        return value
+    rounded = float(f"{value:.15g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
+
+
+def _boolean(column: Column, value: Any, _switches: Switches) -> Any:
+    if not isinstance(value, bool):
+        raise _wrong(column, "true or false")
+    return value
+
+
+def _choice(column: Column, value: Any, switches: Switches) -> Any:
+    if not isinstance(value, str):
+        raise _wrong(column, "a string")
+    _check_choice(column, value, switches)
+    return value or None
+
+
+def _check_choice(column: Column, value: str, switches: Switches) -> None:
+    settings = column.settings
+    if switches.choice_check and value and not settings["allowTextEntry"] and value not in settings["choices"]:
+        raise invalid(f"Field '{column.name}' has no choice '{value}'")
+
+
+def _choices(column: Column, value: Any, given: Mapping[str, Any], rules: Rules) -> Any:
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise _wrong(column, "a list of strings")
+    if given.get(column.name + "@odata.type") not in {"Collection(Edm.String)", "#Collection(String)"}:
+        raise invalid(
+            f"Field '{column.name}' needs the annotation '{column.name}@odata.type': 'Collection(Edm.String)'"
+        )
+    for choice in value:
+        _check_choice(column, choice, rules.switches)
+    return list(dict.fromkeys(value)) or None
+
+
+def _date_time(column: Column, value: Any, switches: Switches) -> Any:
+    if not isinstance(value, str):
+        raise _wrong(column, "an ISO 8601 date and time")
+    date_only = column.settings["format"] == "dateOnly"
+    if not date_only and _is_kept_form(value):
+        return value
+    zone = to_zone(switches.site_time_zone)
+    try:
+        if _DATE.fullmatch(value):
+            moment = datetime.combine(date.fromisoformat(value), time(), zone)
+        else:
+            moment = datetime.fromisoformat(_FRACTION.sub(r".\1", value))
+    except ValueError:
+        raise _wrong(column, "an ISO 8601 date and time") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    if moment.year < 1900:
+        raise invalid(f"Field '{column.name}' cannot hold a date before 1900")
+    if date_only:
+        # The day is the site's; it comes back as that zone's midnight in UTC (#pnpjs/1890).
+        moment = datetime.combine(moment.astimezone(zone).date(), time(), zone)
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _is_kept_form(value: str) -> bool:
+    """Whole seconds in UTC, as dates are kept: most clients send them so."""
+    if len(value) != 20 or value[-1] != "Z" or value[4] != "-" or value < "1900":
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return value[10] == "T"
+
+
+def _hyperlink(column: Column, value: Any, switches: Switches) -> Any:
+    if switches.hyperlink_write == "reject":
+        raise invalid("Invalid request")
+    if not isinstance(value, dict) or not isinstance(value.get("Url"), str):
+        raise _wrong(column, "an object with Url and Description")
+    return {"Description": value.get("Description") or value["Url"], "Url": value["Url"]}
+
+
+_PARSERS: dict[str, Callable[[Column, Any, Switches], Any]] = {
+    "text": _text,
+    "number": _number,
+    "currency": _number,
+    "boolean": _boolean,
+    "dateTime": _date_time,
+    "choice": _choice,
+    "hyperlinkOrPicture": _hyperlink,
+}
+
+
+def _reference(names: Mapping[str, Column], column: Column, value: Any, given: Mapping[str, Any], rules: Rules) -> Any:
+    """A lookup or a person: `FLookupId`, a string, or a list of numbers under its annotation."""
+    if column.facet == "personOrGroup" and column.name + "Id" in names:
+        # A text column EmployeeId beside a person column Employee (#contrib/1457).
+        raise general_exception()
+    if value is None or value == "" or value == []:
+        return None
+    if column.is_multi:
+        return _references(column, value, given, rules)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if rules.switches.lookup_int == "reject":
+            raise general_exception()
+        value = str(value)
+    if not isinstance(value, str) or not value.isdecimal():
+        return _DROPPED
+    return value if _has_target(column, int(value), rules) else _DROPPED
+
+
+def _references(column: Column, value: Any, given: Mapping[str, Any], rules: Rules) -> Any:
+    annotation = given.get(column.lookup_name + "@odata.type")
+    if not isinstance(value, list) or annotation not in {"Collection(Edm.Int32)", "Collection(Edm.String)"}:
+        return _DROPPED
+    if not all(isinstance(v, int | str) and str(v).isdecimal() for v in value):
+        return _DROPPED
+    kept = [int(v) for v in value if _has_target(column, int(v), rules)]
+    return list(dict.fromkeys(kept)) or _DROPPED
+
+
+def _has_target(column: Column, number: int, rules: Rules) -> bool:
+    if rules.has_target(column, number):
+        return True
+    if rules.switches.lookup_missing == "reject":
+        raise invalid(f"Field '{column.name}' refers to an item that does not exist")
+    return False

@@ -1,0 +1,119 @@
+"""Notifications on their way: the handshake, the deliveries, the lifecycle events.
+
+In: lists marked as changed, the switches for delay, loss and duplication. Out: POSTs to the receivers.
+Called by `webhooks` (handshake), `server` (the loop), `control` (lifecycle). Rules: several changes of a list make one
+notification; a receiver that does not answer 2xx within three seconds is tried again, ever more slowly.
+"""
+
+import asyncio
+import contextlib
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from graphsim.clock import to_text
+from graphsim.http.errors import GraphError
+from graphsim.tenant import World
+from graphsim.webhooks.subscriptions import Subscription
+
+HANDSHAKE_S = 10.0
+ANSWER_S = 3.0
+RETRIES = 6
+
+
+async def shake_hands(world: World, url: str) -> None:
+    """GraphError 400 unless the receiver returns the validation token as it is."""
+    token = f"Validation: Testing client application reachability for subscription Request-Id: {world.request_id()}"
+    full = f"{url}{'&' if '?' in url else '?'}validationToken={quote(token, safe='')}"
+    try:
+        timeout = aiohttp.ClientTimeout(total=HANDSHAKE_S)
+        headers = {"Content-Type": "text/plain"}
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.post(full, data=b"", headers=headers, ssl=False) as answer,
+        ):
+            text = (await answer.content.read(4096)).decode(errors="replace")
+            kind = answer.content_type
+            status = answer.status
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise _failed(f"{type(error).__name__}") from None
+    if status != 200:
+        raise _failed(f"HTTP status code is '{status}'")
+    if kind != "text/plain" or text != token:
+        raise _failed("the response must be the validation token as text/plain")
+
+
+def _failed(why: str) -> GraphError:
+    return GraphError(400, "ValidationError", f"Subscription validation request failed: {why}.")
+
+
+def to_notification(world: World, subscription: Subscription) -> dict[str, Any]:
+    return {
+        "subscriptionId": subscription.id,
+        "subscriptionExpirationDateTime": to_text(int(subscription.expires)),
+        "clientState": subscription.client_state,
+        "changeType": "updated",
+        "resource": subscription.resource,
+        "tenantId": world.tenant_id(),
+    }
+
+
+def to_lifecycle(world: World, subscription: Subscription, event: str) -> dict[str, Any]:
+    out = to_notification(world, subscription)
+    del out["changeType"]
+    return {**out, "lifecycleEvent": event}
+
+
+class Notifier:
+    """The loop that tells receivers, and the tasks still under way."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        world = self._world
+        while True:
+            await asyncio.sleep(0.05)
+            if world.subscriptions.marked:
+                for subscription in world.subscriptions.take_due(world.now(), world.switches.notify_delay_ms / 1000):
+                    self._tell(subscription)
+
+    def _tell(self, subscription: Subscription) -> None:
+        world = self._world
+        if world.chance.random() < world.switches.notify_loss:
+            world.stats.notifications["lost"] += 1
+            return
+        body = {"value": [to_notification(world, subscription)]}
+        self.send(subscription.notification_url, body)
+        if world.chance.random() < world.switches.notify_duplicate:
+            world.stats.notifications["duplicated"] += 1
+            self.send(subscription.notification_url, body)
+
+    def send(self, url: str, body: dict[str, Any]) -> None:
+        task = asyncio.create_task(self._deliver(url, orjson.dumps(body)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, url: str, body: bytes) -> None:
+        counter = self._world.stats.notifications
+        for attempt in range(RETRIES):
+            if attempt:
+                await asyncio.sleep(min(2.0 ** (attempt - 1), 30.0))
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+                timeout = aiohttp.ClientTimeout(total=ANSWER_S)
+                async with aiohttp.ClientSession(timeout=timeout) as session:
+                    headers = {"Content-Type": "application/json"}
+                    async with session.post(url, data=body, headers=headers, ssl=False) as answer:
+                        if 200 <= answer.status < 300:
+                            counter["delivered"] += 1
+                            return
+            counter["refused"] += 1
+        counter["given_up"] += 1
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,120 @@
+"""How single values of a definition are written: durations, references, names, addresses, expressions.
+
+In: scalars of the parsed YAML. Out: the types that rowtide.definition.model declares its keys with. Called by pydantic while
+a definition is checked. Rule: a refusal says what is expected and never shows what stands there.
+"""
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer
+from pydantic_core import PydanticCustomError
+
+from rowtide.definition import diagnostics
+from rowtide.errors import DefinitionError
+from rowtide.expressions import syntax
+from rowtide.mapping.columns import Kind
+
+KINDS: tuple[Kind, ...] = ("text", "note", "number", "boolean", "dateTime", "choice")
+KINDS_TO_COME = {"currency": "map it as number or text", "multichoice": "map it as text", "lookup": "map it as text",
+                 "user": "map it as text"}  # fmt: skip
+RESERVED_FIELDS = frozenset({
+    "rowtidekey", "id", "contenttype", "contenttypeid", "modified", "created", "author", "editor", "authorlookupid",
+    "editorlookupid", "linktitle", "linktitlenomenu", "attachments", "edit", "itemchildcount", "folderchildcount",
+    "appauthor", "appeditor", "appauthorlookupid", "appeditorlookupid", "docicon", "fileref", "fileleafref",
+    "fsobjtype", "guid", "order", "uniqueid", "workflowversion", "instanceid",
+})  # fmt: skip
+"""Columns SharePoint or Rowtide keeps itself, in lower case: SharePoint tells no case apart."""
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(text: object) -> timedelta:
+    """The duration ``<int>(ms|s|m|h|d)`` says; refused when it is none."""
+    match = re.fullmatch(r"([1-9]\d{0,8})(ms|s|m|h|d)", text) if isinstance(text, str) else None
+    if match is None:
+        raise PydanticCustomError("duration", "must be a duration such as 500ms, 10s, 5m, 12h or 90d")
+    return timedelta(**{_UNITS[match.group(2)]: int(match.group(1))})
+
+
+def duration_text(duration: timedelta) -> str:
+    """The shortest text `parse_duration` reads as ``duration``."""
+    milliseconds = duration // timedelta(milliseconds=1)
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if milliseconds and milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    return f"{milliseconds}ms"
+
+
+def _duration(value: object) -> timedelta:
+    return value if isinstance(value, timedelta) else parse_duration(value)
+
+
+def _secret(reference: str) -> str:
+    scheme, _, rest = reference.partition(":")
+    if scheme == "vault" and rest:
+        raise PydanticCustomError("secret", "vault: references are not available yet; use env:NAME or file:path")
+    if scheme not in {"env", "file"} or not rest:
+        raise PydanticCustomError("secret", "must be a reference (env:NAME or file:path), never the secret itself")
+    return reference
+
+
+def matching(pattern: str, sentence: str) -> AfterValidator:
+    """What refuses, with ``sentence``, a text that is not of ``pattern`` from end to end."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise PydanticCustomError("shape", "{sentence}", {"sentence": sentence})
+        return text
+
+    return AfterValidator(check)
+
+
+def not_yet(sentence: str) -> PydanticCustomError:
+    """The refusal of what the design has and this release has not."""
+    return PydanticCustomError("not_yet", "not available yet: {sentence}", {"sentence": sentence})
+
+
+def _expression(text: str) -> str:
+    try:
+        syntax.parse(text)
+    except DefinitionError as error:
+        raise PydanticCustomError("expression", "{sentence}", {"sentence": error.sentence}) from error
+    return text
+
+
+def _text(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else value
+
+
+def _field_name(name: str) -> str:
+    if name.lower() in RESERVED_FIELDS:
+        raise PydanticCustomError("field", "SharePoint or Rowtide keeps the column {name} itself", {"name": name})
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,31}", name):
+        raise PydanticCustomError(
+            "field", "a field is the API name of a column: a letter, then letters, digits and _ (at most 32)"
+        )
+    return name
+
+
+def _kind(kind: str) -> str:
+    if kind in KINDS_TO_COME:
+        raise not_yet(f"kind {kind}; {KINDS_TO_COME[kind]} meanwhile")
+    if kind not in KINDS:
+        close = diagnostics.did_you_mean(kind, KINDS)
+        raise PydanticCustomError("kind", "must be one of {kinds}{close}", {"kinds": ", ".join(KINDS), "close": close})
+    return kind
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(duration_text, return_type=str)]
+Secret = Annotated[str, AfterValidator(_secret)]
+Expression = Annotated[str, AfterValidator(_expression)]
+Plain = Annotated[str, BeforeValidator(_text)]
+Url = Annotated[str, matching(r"https?://[^\s/]+(/\S*)?", "must be an address beginning with https:// or http://")]
+ServerName = Annotated[str, matching(r"[a-z_][a-z0-9_]{0,62}", "must be lower-case letters, digits and _ (at most 63)")]
+Name = Annotated[
+    str, matching(r"[a-z][a-z0-9_-]{0,31}", "a name is a lower-case letter, then letters, digits, - or _ (at most 32)")
+]
+Title = Annotated[str, matching(r"\S(.{0,253}\S)?", "a list's title has 1 to 255 characters and no blanks at its ends")]
+FieldName = Annotated[str, AfterValidator(_field_name)]
+FieldKind = Annotated[str, AfterValidator(_kind)]

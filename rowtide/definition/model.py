@@ -1,0 +1,335 @@
+"""The definition, ``rowtide.yaml``, as values: what a file may say (DESIGN section 7), checked as far as a file can be.
+
+In: the plain data of the parsed YAML (connectors.settings reads it), or the JSON of an applied definition. Out: a
+`Definition`, or one `DefinitionError` that carries *all* problems with their paths, which settings turns into
+``file:line``. Called by connectors.settings, rowtide.mapping.compiled_sync, rowtide.catalog and the commands. Rules: unknown keys
+are errors; what is not built yet is refused with a reason, never ignored; secrets are references and no message ever
+shows a value.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from rowtide.definition import diagnostics
+from rowtide.definition.diagnostics import Problem
+from rowtide.definition.kinds import (
+    Duration,
+    Expression,
+    FieldKind,
+    FieldName,
+    Name,
+    Plain,
+    Secret,
+    ServerName,
+    Title,
+    Url,
+    matching,
+    not_yet,
+)
+from rowtide.errors import DefinitionError
+from rowtide.mapping import sharding
+
+
+class Section(BaseModel):
+    """One mapping of the file: unknown keys are errors, nothing is converted silently."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+
+class StateDefinition(Section):
+    """The state database."""
+
+    dsn: Secret
+
+
+class RedisDefinition(Section):
+    """Where several processes share a quota."""
+
+    url: Secret
+
+
+class RunDefinition(Section):
+    """What a running process keeps and shows."""
+
+    recovery_dir: str = "./.rowtide/recovery"
+    listen: Annotated[str, matching(r".+:\d{1,5}", "must be address:port, such as 127.0.0.1:9464")] = "127.0.0.1:9464"
+    log: Literal["text", "json"] = "text"
+
+
+class RetentionDefinition(Section):
+    """How long records are kept."""
+
+    runs: Duration = timedelta(days=90)
+    conflicts: Duration = timedelta(days=365)
+
+
+class PostgresDefinition(Section):
+    """A source. ``slot`` and ``publication`` None: ``rowtide_<name>``; see `Definition.slot`."""
+
+    dsn: Secret
+    apply_dsn: Secret | None = None
+    admin_dsn: Secret | None = None
+    slot: ServerName | None = None
+    publication: ServerName | None = None
+    heartbeat: Duration = timedelta(seconds=10)
+    failover: bool = False
+    on_gap: Literal["heal", "stop"] = "heal"
+
+
+class CredentialDefinition(Section):
+    """How the app proves itself; exactly one of the ways. ``certificate`` refers to a PEM with certificate and key."""
+
+    client_id: Plain | None = None  # of another app, for provisioning
+    client_secret: Secret | None = None
+    certificate: Secret | None = None
+    workload_identity: object = None
+    managed_identity: object = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "CredentialDefinition":
+        if self.workload_identity is not None or self.managed_identity is not None:
+            raise not_yet("identities of the platform; use client_secret or certificate")
+        if (self.client_secret is None) == (self.certificate is None):
+            raise PydanticCustomError("credential", "needs exactly one of client_secret and certificate")
+        return self
+
+
+class GraphDefinition(Section):
+    """A tenant and our app in it. The last block is for tests against a simulator; leave it out otherwise."""
+
+    tenant_id: Plain
+    client_id: Plain
+    credential: CredentialDefinition
+    provisioning_credential: CredentialDefinition | None = None
+    licences: Annotated[int, Field(ge=1)] = 1000
+    quota_share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.8
+    user_agent: str = "NONISV|Rowtide|Rowtide/1.0"
+    request_timeout: Duration = timedelta(seconds=30)
+    absent_after: Duration = timedelta(seconds=60)
+
+    base_url: Url = "https://graph.microsoft.com/v1.0"
+    authority: Url = "https://login.microsoftonline.com"
+    ca_file: str | None = None
+    rate_window: Duration = timedelta(seconds=60)
+    """Window the tier's limit a minute is scaled to: 6s means a tenth of it in 6 s."""
+    quota: Literal["on", "off"] = "on"
+    """off: no pacing at all, for throughput runs against a simulator."""
+
+
+class SourceDefinition(Section):
+    """A table. ``key`` None: its primary key."""
+
+    postgres: str
+    table: Annotated[str, matching(r"[^.\s]+\.[^.\s]+", "must be schema.table, such as public.orders")]
+    key: tuple[str, ...] | None = Field(default=None, strict=False, min_length=1)
+
+    @property
+    def schema_and_table(self) -> tuple[str, str]:
+        """Schema and table apart."""
+        schema, _, table = self.table.partition(".")
+        return schema, table
+
+
+class TargetDefinition(Section):
+    """A site."""
+
+    graph: str
+    site: Annotated[str, matching(r"[^\s:/]+(:/\S*)?", "must be a site such as contoso.sharepoint.com:/sites/ops")]
+
+
+class ListsDefinition(Section):
+    """Which list a row belongs to: ``by`` with ``map`` and ``default``, or ``by`` with ``name``."""
+
+    by: Expression
+    map: dict[Plain, Title] | None = None
+    default: Title | None = None
+    name: Title | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "ListsDefinition":
+        if (self.map is None) == (self.name is None):
+            raise PydanticCustomError("lists", "needs exactly one of map and name beside by")
+        try:
+            self.sharding()
+        except DefinitionError as error:
+            raise PydanticCustomError("lists", "{sentence}", {"sentence": error.sentence}) from error
+        return self
+
+    def sharding(self) -> sharding.Sharding:
+        """The same as a value of the core."""
+        return sharding.by_expression(self.by, map=self.map, default=self.default, name=self.name)
+
+
+class FieldDefinition(Section):
+    """What a column becomes in the list; a plain name means kind text."""
+
+    field: FieldName
+    kind: FieldKind = Field(default="text", alias="as")
+    format: Literal["dateTime", "dateOnly"] | None = None
+    choices: tuple[Plain, ...] | None = Field(default=None, strict=False, min_length=1)
+    overflow: Literal["park", "truncate"] | None = None
+    to: str | None = None
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> "FieldDefinition":
+        for key, kinds in (("format", ("dateTime",)), ("choices", ("choice",)), ("overflow", ("text", "note")), ("to", ("lookup",))):  # fmt: skip  # noqa: E501
+            if getattr(self, key) is not None and self.kind not in kinds:
+                raise PydanticCustomError("field", "{key} goes with kind {kinds} only", {"key": key, "kinds": " or ".join(kinds)})  # fmt: skip  # noqa: E501
+        if self.field == "Title" and self.kind != "text":
+            raise PydanticCustomError("field", "Title is a text column in every list; map it as text")
+        return self
+
+
+class ConflictsDefinition(Section):
+    """What wins when both sides changed; only the default while syncs push."""
+
+    policy: Literal["postgres_wins", "sharepoint_wins", "latest_wins", "merge", "manual"] = "postgres_wins"
+    columns: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _default_only(self) -> "ConflictsDefinition":
+        if self.policy != "postgres_wins" or self.columns:
+            raise not_yet("only push is, where PostgreSQL wins; leave conflicts out")
+        return self
+
+
+class BreakerDefinition(Section):
+    """Waiting deletions above this share or number of a sync's pairs pause it."""
+
+    share: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.2
+    rows: Annotated[int, Field(ge=0)] = 500
+
+
+class ScheduleDefinition(Section):
+    """When a sync is reconciled and delivered; stored, obeyed from a later release on."""
+
+    reconcile: Annotated[str, matching(r"\S+( +\S+){4}", 'must be five fields of cron, such as "0 3 * * *"')] | None = (
+        None
+    )
+    window: Annotated[str, matching(r"\d\d:\d\d-\d\d:\d\d( \S+)?", 'must be such as "20:00-06:00 Europe/Berlin"')] | None = None  # fmt: skip  # noqa: E501
+
+
+def _field(value: object) -> object:
+    return {"field": value} if isinstance(value, str) else value
+
+
+class SyncDefinition(Section):
+    """One table and its lists."""
+
+    source: SourceDefinition
+    target: TargetDefinition
+    direction: Literal["push", "pull", "both"] = "push"
+    mode: Literal["deliver", "observe"] = "deliver"
+    list: Title | None = None
+    lists: ListsDefinition | None = None
+    where: Expression | None = None
+    fields: dict[str, Annotated[FieldDefinition, BeforeValidator(_field)]] = Field(min_length=1)
+    conflicts: ConflictsDefinition = ConflictsDefinition()
+    deletes: Literal["propagate", "ignore", "mark"] = "propagate"
+    poll: Annotated[str, matching(r"\d+(ms|s|m|h|d)\.\.\d+(ms|s|m|h|d)", "must be such as 5s..60s")] = "5s..60s"
+    breaker: BreakerDefinition = BreakerDefinition()
+    schedule: ScheduleDefinition = ScheduleDefinition()
+
+    @model_validator(mode="after")
+    def _whole(self) -> "SyncDefinition":
+        if self.direction != "push":
+            raise not_yet(f"direction {self.direction}; leave it out or say push")
+        if self.deletes == "mark":
+            raise not_yet("deletes: mark; say propagate or ignore")
+        if (self.list is None) == (self.lists is None):
+            raise PydanticCustomError("lists", "needs exactly one of list and lists")
+        names = [definition.field for definition in self.fields.values()]
+        twice = sorted({name for name in names if [other.lower() for other in names].count(name.lower()) > 1})
+        if twice:
+            raise PydanticCustomError("fields", "two columns are mapped to {names}", {"names": " and ".join(twice)})
+        return self
+
+    def sharding(self) -> sharding.Sharding:
+        """Which list a row belongs to, as a value of the core."""
+        return self.lists.sharding() if self.lists is not None else sharding.single(self.list or "")
+
+
+class Definition(Section):
+    """The whole file."""
+
+    version: Literal[1]
+    state: StateDefinition
+    redis: RedisDefinition | None = None
+    run: RunDefinition = RunDefinition()
+    retention: RetentionDefinition = RetentionDefinition()
+    postgres: dict[Name, PostgresDefinition] = Field(min_length=1)
+    graph: dict[Name, GraphDefinition] = Field(min_length=1)
+    syncs: dict[Name, SyncDefinition] = Field(min_length=1)
+
+    def slot(self, postgres: str) -> str:
+        """The replication slot of a source."""
+        return self.postgres[postgres].slot or f"rowtide_{postgres.replace('-', '_')}"
+
+    def publication(self, postgres: str) -> str:
+        """The publication of a source."""
+        return self.postgres[postgres].publication or f"rowtide_{postgres.replace('-', '_')}"
+
+    def tables(self, postgres: str) -> tuple[tuple[str, str], ...]:
+        """Schema and table of every table the syncs of a source need, once each, in order."""
+        return tuple(sorted({s.source.schema_and_table for s in self.syncs.values() if s.source.postgres == postgres}))
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON that `parse` reads back as the same definition."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def parse(data: object) -> Definition:
+    """The definition that plain data describes; DefinitionError with all problems of it."""
+    try:
+        definition = Definition.model_validate(data)
+    except ValidationError as error:
+        found = diagnostics.from_validation(error, Definition)
+        raise diagnostics.as_error([*found, *_cross_problems(data, _sound_syncs(data))]) from None
+    crossed = _cross_problems(data, definition.syncs)
+    if definition.redis is not None:
+        crossed.insert(0, Problem(("redis",), "redis: not available yet: one process keeps the quota; leave it out"))
+    if crossed:
+        raise diagnostics.as_error(crossed)
+    return definition
+
+
+def _sound_syncs(data: object) -> dict[str, SyncDefinition]:
+    """The syncs of a definition that is not sound as a whole, those that are sound themselves."""
+    sound = {}
+    for name, sync in _section(data, "syncs").items():
+        try:
+            sound[str(name)] = SyncDefinition.model_validate(sync)
+        except ValidationError:
+            continue
+    return sound
+
+
+def _cross_problems(data: object, syncs: Mapping[str, SyncDefinition]) -> list[Problem]:
+    """What the parts of a definition say about each other and is not so."""
+    found: list[Problem] = []
+    for name in _section(data, "syncs"):
+        for section, path in (("postgres", ("syncs", name, "source")), ("graph", ("syncs", name, "target"))):
+            word = _section(data, *path).get(section)
+            known = [str(key) for key in _section(data, section)]
+            if isinstance(word, str) and word not in known:
+                sentence = f"{'.'.join(path)}.{section}: there is no '{word}' in {section}"
+                found.append(Problem((*path, section), sentence + diagnostics.did_you_mean(word, known)))
+    owners: dict[tuple[str, str, str], str] = {}
+    for name, sync in syncs.items():
+        for title in sync.sharding().titles():
+            list_of = (sync.target.graph, sync.target.site.lower(), title.lower())
+            if owners.setdefault(list_of, name) != name:
+                sentence = f"syncs.{name}: the list '{title}' belongs to the sync {owners[list_of]}; one list, one sync"
+                found.append(Problem(("syncs", name), sentence))
+    return found
+
+
+def _section(data: object, *path: str) -> Mapping[str, object]:
+    """The mapping at ``path``; empty where there is none."""
+    for part in path:
+        data = data.get(part) if isinstance(data, Mapping) else None
+    return data if isinstance(data, Mapping) else {}

@@ -1,0 +1,254 @@
+"""A sync's definition compiled against its table: rows in, changes out; items in, canonical fields out.
+
+In: a `SyncDefinition` and the table's `SourceColumn`s. Out: a `CompiledSync`, everything the flow, reconcile and
+provisioning need of a sync; its `Binding`s turn rows into changes. Called by rowtide.catalog (what was applied) and by
+``validate``, ``plan`` and ``apply`` (what is about to be). Rules: the stream and a read give the same fields for the
+same row; what the definition asks of the table and cannot have is one `DefinitionError` with all of it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+from zlib import crc32
+
+from rowtide.change import Fields, JsonValue
+from rowtide.definition import diagnostics
+from rowtide.definition.diagnostics import Problem, did_you_mean
+from rowtide.definition.model import BreakerDefinition, SyncDefinition
+from rowtide.errors import DefinitionError, SyncError
+from rowtide.expressions import predicates, syntax
+from rowtide.expressions.syntax import Expression
+from rowtide.mapping.binding import Binding
+from rowtide.mapping.binding import Mapped as Mapped
+from rowtide.mapping.columns import Kind, ListColumn, MappedColumn, SourceColumn, doubt, family_of_oid, misfit
+from rowtide.mapping.sharding import Sharding
+from rowtide.transaction import Relation
+
+BUCKETS, FEW_BUCKETS, MANY_SYNCS = 64, 16, 16
+"""Buckets of a sync, and of a sync where there are more than so many syncs (DESIGN section 3.4)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledSync:
+    """One sync, ready to run. ``version`` tells mappings apart: another one means that waiting rows are read anew."""
+
+    sync: str
+    version: int
+    postgres: str
+    graph: str
+    site: str
+    schema: str
+    table: str
+    key_columns: tuple[str, ...]
+    key_types: tuple[str, ...]
+    key_deferrable: bool
+    select_columns: tuple[str, ...]
+    """Every column a read needs, key columns first."""
+    buckets: int
+    titles: tuple[str, ...]
+    deletes: str  # propagate | ignore
+    breaker: BreakerDefinition
+    mode: str  # deliver | observe
+    doubts: tuple[str, ...]
+    """What may go wrong with some values, for ``validate`` and ``plan`` to say."""
+    mapped: tuple[MappedColumn, ...]
+    where: Expression | None
+    sharding: Sharding
+    columns: Mapping[str, SourceColumn]
+    _by_field: dict[str, MappedColumn] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_field", {one.field: one for one in self.mapped})
+
+    def list_columns(self) -> tuple[ListColumn, ...]:
+        """The columns each of its lists must have, beside RowtideKey."""
+        return tuple(ListColumn(one.field, one.kind, one.format, one.choices) for one in self.mapped)
+
+    def bind(self, columns: Sequence[str]) -> Binding:
+        """The sync over rows with these columns in this order; SyncError ``relation_mismatch`` when one is missing."""
+        index = {name: place for place, name in enumerate(columns)}
+        missing = [name for name in self.select_columns if name not in index]
+        if missing:
+            raise self._mismatch(f"has no column {', '.join(missing)} any more")
+        where = None if self.where is None else predicates.compile_condition(self.where, self.columns, index)
+        deciding = dict.fromkeys((*self._where_columns(), *self.sharding.columns()))
+        return Binding(
+            [index[name] for name in self.key_columns],
+            [(one.field, index[one.column], one.plain_below, one.canonical()) for one in self.mapped],
+            [index[name] for name in deciding],
+            where,
+            self.sharding.only_title or self.sharding.compile(self.columns, index),
+            self.key_deferrable,
+        )
+
+    def bind_relation(self, relation: Relation) -> Binding:
+        """`bind` for a relation of the stream, its types and its replica identity too."""
+        binding = self.bind(relation.columns)
+        if not set(self.key_columns) <= set(relation.key_columns):
+            raise self._mismatch("does not publish the sync's key with every change: see its replica identity")
+        for name, oid in zip(relation.columns, relation.type_oids, strict=True):
+            column = self.columns.get(name)
+            if column is None or name not in self.select_columns or oid == column.type_oid:
+                continue
+            if family_of_oid(oid) != column.family:
+                raise self._mismatch(f"has another type in column {name}")
+        return binding
+
+    def item_fields(self, wire: Mapping[str, object]) -> Fields:
+        """Canonical values of every mapped field of an item's ``fields``; None for those it lacks."""
+        return {name: one.from_wire(wire.get(name)) for name, one in self._by_field.items()}
+
+    def wire_fields(self, fields: Fields) -> dict[str, JsonValue]:
+        """The ``fields`` object of a POST or PATCH."""
+        by_field = self._by_field
+        return {name: by_field[name].to_wire(value) for name, value in fields.items() if name in by_field}
+
+    def differing(self, desired: Fields, base: Fields, kept: Fields) -> Fields:
+        """Those of ``desired`` that are the same as neither the base's value nor the kept one.
+
+        A field the base does not have differs; one that is not mapped any more does not.
+        """
+        if desired == base:
+            return {}
+        differing: Fields = {}
+        for name, value in desired.items():
+            one = self._by_field.get(name)
+            if one is None or (name in base and one.same(value, base[name])):
+                continue
+            if not (name in kept and one.same(value, kept[name])):
+                differing[name] = value
+        return differing
+
+    def _where_columns(self) -> tuple[str, ...]:
+        return () if self.where is None else syntax.columns_of(self.where)
+
+    def _mismatch(self, what: str) -> SyncError:
+        return SyncError(
+            "relation_mismatch",
+            f"table {self.schema}.{self.table} {what}",
+            "mend the table or the definition, then `rowtide apply` and `rowtide resume`",
+        )
+
+
+def buckets_for(syncs: int) -> int:
+    """Buckets of each sync where there are so many."""
+    return FEW_BUCKETS if syncs > MANY_SYNCS else BUCKETS
+
+
+def compile_sync(
+    sync: str, definition: SyncDefinition, columns: Sequence[SourceColumn], buckets: int = BUCKETS
+) -> CompiledSync:
+    """The sync over a table with these columns; DefinitionError with everything the table does not carry."""
+    by_name = {column.name: column for column in columns}
+    found = [Problem(("syncs", sync, *path), f"syncs.{sync}: {why}") for path, why in _misfits(definition, by_name)]
+    key, key_problem = _key(definition, by_name)
+    if key_problem is not None:
+        found.append(Problem(("syncs", sync, "source"), f"syncs.{sync}: {key_problem}"))
+    if found:
+        raise diagnostics.as_error(found)
+    where = None if definition.where is None else syntax.parse(definition.where)
+    sharding = definition.sharding()
+    mapped = tuple(_mapped(name, definition, by_name[name]) for name in definition.fields)
+    deciding = () if where is None else syntax.columns_of(where)
+    select = tuple(dict.fromkeys((*key, *(one.column for one in mapped), *deciding, *sharding.columns())))
+    schema, table = definition.source.schema_and_table
+    return CompiledSync(
+        sync=sync,
+        version=_version(definition, [by_name[name] for name in select], key),
+        postgres=definition.source.postgres,
+        graph=definition.target.graph,
+        site=definition.target.site,
+        schema=schema,
+        table=table,
+        key_columns=key,
+        key_types=tuple(by_name[name].type_name for name in key),
+        key_deferrable=any(by_name[name].key_deferrable for name in key),
+        select_columns=select,
+        buckets=buckets,
+        titles=sharding.titles(),
+        deletes=definition.deletes,
+        breaker=definition.breaker,
+        mode=definition.mode,
+        doubts=tuple(
+            f"syncs.{sync}: {doubted}"
+            for one in mapped
+            if (doubted := doubt(by_name[one.column], one.kind)) is not None
+        ),
+        mapped=mapped,
+        where=where,
+        sharding=sharding,
+        columns=by_name,
+    )
+
+
+def _mapped(name: str, definition: SyncDefinition, column: SourceColumn) -> MappedColumn:
+    wanted = definition.fields[name]
+    choices = wanted.choices if wanted.choices is not None else column.enum_labels if wanted.kind == "choice" else ()
+    return MappedColumn(
+        column=name,
+        field=wanted.field,
+        kind=_kind(definition, name),
+        family=column.family,
+        format=wanted.format,
+        choices=choices,
+        truncate=wanted.overflow == "truncate",
+    )
+
+
+def _kind(definition: SyncDefinition, name: str) -> Kind:
+    # The kinds still to come were refused when the definition was read.
+    return cast(Kind, definition.fields[name].kind)
+
+
+def _misfits(definition: SyncDefinition, columns: Mapping[str, SourceColumn]) -> list[tuple[tuple[str, ...], str]]:
+    found: list[tuple[tuple[str, ...], str]] = []
+    for name in definition.fields:
+        if name not in columns:
+            found.append((("fields", name), f"the table has no column '{name}'{did_you_mean(name, columns)}"))
+        elif (why := misfit(columns[name], _kind(definition, name))) is not None:
+            found.append((("fields", name), why))
+    for part, check in (("where", _check_where), ("lists", _check_lists)):
+        try:
+            check(definition, columns)
+        except DefinitionError as error:
+            found.append(((part,), f"{part}: {error.sentence}"))
+    return found
+
+
+def _check_where(definition: SyncDefinition, columns: Mapping[str, SourceColumn]) -> None:
+    if definition.where is not None:
+        predicates.check(syntax.parse(definition.where), columns, condition=True)
+
+
+def _check_lists(definition: SyncDefinition, columns: Mapping[str, SourceColumn]) -> None:
+    definition.sharding().check(columns)
+
+
+def _doubts(sync: str, mapped: Sequence[MappedColumn], columns: Mapping[str, SourceColumn]) -> tuple[str, ...]:
+    found = (doubt(columns[one.column], one.kind) for one in mapped)
+    return tuple(f"syncs.{sync}: {sentence}" for sentence in found if sentence is not None)
+
+
+def _key(definition: SyncDefinition, columns: Mapping[str, SourceColumn]) -> tuple[tuple[str, ...], str | None]:
+    """The key columns, or why there are none."""
+    primary = tuple(column.name for column in sorted(columns.values(), key=lambda one: one.key) if column.key)
+    key = definition.source.key or primary
+    if not columns:
+        return (), f"there is no table {definition.source.table}, or it may not be read"
+    if not key:
+        return (), f"table {definition.source.table} has no primary key; give it one, or name its columns in source.key"
+    for name in key:
+        if name not in columns:
+            return (), f"source.key: the table has no column '{name}'{did_you_mean(name, columns)}"
+        if not columns[name].not_null:
+            return (), f"source.key: column {name} may be NULL; a key column may not"
+    return key, None
+
+
+def _version(definition: SyncDefinition, columns: Sequence[SourceColumn], key: Sequence[str]) -> int:
+    """A number that changes with everything that decides a row's fields or list, and with nothing else."""
+    dumped = definition.model_dump(mode="json", by_alias=True)
+    meaning = {name: dumped[name] for name in ("source", "target", "list", "lists", "where", "fields")}
+    shape = [(column.name, column.type_name, column.enum_labels) for column in columns]
+    return crc32(json.dumps([meaning, shape, list(key)], sort_keys=True).encode()) & 0x7FFFFFFF or 1

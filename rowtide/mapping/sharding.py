@@ -1,0 +1,93 @@
+"""Which list a row belongs to.
+
+In: the ``list`` or ``lists`` of a sync's definition, a row's column texts. Out: the title of a list, or None when the
+definition names none for this row (it is then parked). Called by rowtide.definition.model, rowtide.mapping.compiled_sync and whoever has
+to know all lists of a sync before the first row comes. Rule: every possible title can be told beforehand, because
+lists are made by `apply`, never by a running flow.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rowtide.errors import DefinitionError
+from rowtide.expressions import predicates, syntax
+from rowtide.expressions.syntax import Call, Expression
+from rowtide.mapping.columns import SourceColumn
+
+Shard = Callable[[Sequence[str | None]], str | None]
+"""From a row's texts to the title of its list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """One list (``by`` None, its title in ``default``), or a list for each value of an expression."""
+
+    by: Expression | None
+    map: Mapping[str, str] = field(default_factory=dict)
+    default: str | None = None
+
+    @property
+    def only_title(self) -> str | None:
+        """The one list of all rows, where there is but one whatever a row holds."""
+        return self.default if self.by is None else None
+
+    def titles(self) -> tuple[str, ...]:
+        """Every list a row of the sync may belong to, once each, in the definition's order."""
+        every = [*self.map.values(), *([self.default] if self.default is not None else [])]
+        return tuple(dict.fromkeys(every))
+
+    def columns(self) -> tuple[str, ...]:
+        """The columns that decide."""
+        return () if self.by is None else syntax.columns_of(self.by)
+
+    def check(self, columns: Mapping[str, SourceColumn]) -> None:
+        """DefinitionError when the table's columns do not carry it."""
+        if self.by is not None:
+            predicates.check(self.by, columns, condition=False)
+
+    def compile(self, columns: Mapping[str, SourceColumn], index: Mapping[str, int]) -> Shard:
+        """A function from a row's texts (each column at its ``index``) to a title."""
+        default = self.default
+        if self.by is None:
+            return lambda _row: default
+        text_of, titles = predicates.compile_text(self.by, columns, index), dict(self.map)
+
+        def shard(row: Sequence[str | None]) -> str | None:
+            value = text_of(row)
+            return default if value is None else titles.get(value, default)
+
+        return shard
+
+
+def single(title: str) -> Sharding:
+    """Every row to one list."""
+    return Sharding(None, {}, title)
+
+
+def by_expression(by: str, map: Mapping[str, str] | None, default: str | None, name: str | None) -> Sharding:
+    """The sharding that a ``lists`` section describes; DefinitionError when its lists cannot be told beforehand."""
+    expression = syntax.parse(by)
+    if name is None:
+        titles = dict(map or {})
+    else:
+        if name.count("{}") != 1:
+            raise DefinitionError("invalid_lists", "name must hold {} once, where the value goes")
+        titles = {value: name.replace("{}", value) for value in _values(expression)}
+    sharding = Sharding(expression, titles, default)
+    lowered = [title.lower() for title in sharding.titles()]
+    if len(set(lowered)) != len(lowered):
+        raise DefinitionError("invalid_lists", "two titles differ only in case, which SharePoint takes for one")
+    return sharding
+
+
+def _values(expression: Expression) -> list[str]:
+    """The values an expression can have, as text."""
+    if isinstance(expression, Call) and expression.function == "hash":
+        return [str(number) for number in range(expression.modulus)]
+    if isinstance(expression, Call) and expression.function == "month":
+        return [str(number) for number in range(1, 13)]
+    if isinstance(expression, Call):
+        raise DefinitionError(
+            "invalid_lists", "not available yet: year() in list names (lists are made beforehand); use map with default"
+        )
+    raise DefinitionError("invalid_lists", "the values of by cannot be told beforehand; use map, or hash(column, n)")

@@ -1,0 +1,55 @@
+"""The mass-delete breaker: when deletions are so many that a person is asked before the first is carried out.
+
+In: how many deletions wait (or a reconcile found), how many pairs the sync has, its limits, whether a person has
+approved. Out: None, or the `SyncError` that pauses the sync. Called by the claim loop before it claims deletes and by
+flows.reconcile before it stages any. Rule: judged over all that wait, never over a batch; a refused one costs
+nothing, a carried out one cannot be called back.
+"""
+
+from datetime import datetime
+from typing import Protocol
+
+from rowtide.errors import SyncError
+
+CODE = "mass_delete"
+
+FEW = 5
+"""Fewer deletions than this are never a catastrophe: a share of a list of four items says nothing."""
+
+
+class Limits(Protocol):
+    """``breaker:`` of a sync (`rowtide.definition.model.BreakerDefinition`)."""
+
+    @property
+    def share(self) -> float:
+        """Deletions above this share of the sync's pairs trip it."""
+
+    @property
+    def rows(self) -> int:
+        """Deletions above this number trip it."""
+
+
+def judge_deletes(
+    sync: str, deletes: int, pairs: int, limits: Limits, approved_until: datetime | None, now: datetime
+) -> SyncError | None:
+    """The reason to pause, or None when the deletions may pass.
+
+    ``pairs``: rows of the sync that have an item, those to be deleted among them, or wait for one. ``approved_until``:
+    up to when a person lets deletions pass (`resume --approve-deletes`), by the clock ``now`` is read from.
+    """
+    if deletes < FEW and deletes <= limits.rows:
+        return None
+    if approved_until is not None and now < approved_until:
+        return None
+    if deletes <= limits.rows and deletes <= limits.share * pairs:
+        return None
+    return SyncError(CODE, sentence(sync, deletes, pairs, limits), f"rowtide resume {sync} --approve-deletes")
+
+
+def sentence(sync: str, deletes: int, pairs: int, limits: Limits) -> str:
+    """What the operator reads, with the numbers that were judged."""
+    share = f"{deletes / pairs:.0%} of " if pairs else ""
+    return (
+        f"{deletes:,} items of sync {sync} would be deleted, {share}its {pairs:,}: more than its breaker lets pass "
+        f"({limits.share:.0%} or {limits.rows:,} rows). Nothing was deleted."
+    )

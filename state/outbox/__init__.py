@@ -1,0 +1,130 @@
+"""The outbox: what is to be delivered, one row a synced key.
+
+In: changes (`stage`), claims (`claim`), outcomes (`settle`, `complete`), a person's word about parked rows. Out: work,
+counts. Called by connectors.outbox_io, connectors.claimer, flows, control. Rule: every transaction locks outbox rows
+before ledger rows, in key order; the parts are in state.outbox.staging, state.outbox.claims and state.outbox.settling.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.rows import class_row
+
+from rowtide.change import Fields
+from state.database import Connection
+from state.outbox.claims import claim as claim
+from state.outbox.claims import take_back as take_back
+from state.outbox.claims import void_leases as void_leases
+from state.outbox.settling import complete as complete
+from state.outbox.settling import settle as settle
+from state.outbox.staging import StageCounts as StageCounts
+from state.outbox.staging import stage as stage
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How much of one sync waits. ``in_flight`` are leased; ``oldest`` is the commit of the longest waiting row."""
+
+    sync: str
+    waiting: int
+    in_flight: int
+    parked: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A row set aside, and why."""
+
+    sync: str
+    key: str
+    op: str
+    reason_code: str | None
+    reason: str | None
+    attempts: int
+    lsn: int
+    committed_at: datetime
+    staged_at: datetime
+
+
+def waiting(conn: Connection) -> dict[str, Waiting]:
+    """Counts of every sync that has rows in the outbox."""
+    query = """
+        SELECT sync, count(*) FILTER (WHERE state = 'waiting') AS waiting,
+               count(*) FILTER (WHERE state = 'waiting' AND lease_until > now()) AS in_flight,
+               count(*) FILTER (WHERE state = 'parked') AS parked,
+               min(committed_at) FILTER (WHERE state = 'waiting') AS oldest
+          FROM rowtide.outbox GROUP BY sync
+    """
+    with conn.cursor(row_factory=class_row(Waiting)) as cursor:
+        return {row.sync: row for row in cursor.execute(query)}
+
+
+WAITING_DELETES = """
+SELECT o.sync, count(*) FROM rowtide.outbox o
+ WHERE o.op = 'd' AND o.state = 'waiting' AND o.sync = ANY (%s)
+   AND EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live')
+ GROUP BY o.sync
+"""
+
+
+def waiting_deletes(conn: Connection, syncs: Sequence[str]) -> dict[str, int]:
+    """Waiting deletions of items that are there, of each of these syncs that has any."""
+    return dict(conn.execute(WAITING_DELETES, [list(syncs)]).fetchall())
+
+
+_PAIRS = """
+SELECT (SELECT count(*) FROM rowtide.ledger WHERE sync = %(sync)s AND state = 'live')
+     + (SELECT count(*) FROM rowtide.outbox o
+         WHERE o.sync = %(sync)s AND o.op <> 'd'
+           AND NOT EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live'))
+"""
+
+
+def count_pairs(conn: Connection, sync: str) -> int:
+    """Rows of the sync that have an item or wait for one: what deletions are a share of."""
+    [(count,)] = conn.execute(_PAIRS, {"sync": sync}).fetchall()
+    return int(count)
+
+
+_PARKED = "sync, key, op, reason_code, reason, attempts, lsn, committed_at, staged_at"
+
+
+def parked(conn: Connection, sync: str | None = None, limit: int = 1000) -> list[Parked]:
+    """Parked rows, the longest waiting first."""
+    query = f"""
+        SELECT {_PARKED} FROM rowtide.outbox
+         WHERE state = 'parked' AND (%(sync)s::text IS NULL OR sync = %(sync)s) ORDER BY staged_at LIMIT %(limit)s
+    """
+    with conn.cursor(row_factory=class_row(Parked)) as cursor:
+        return cursor.execute(query, {"sync": sync, "limit": limit}).fetchall()
+
+
+def parked_fields(conn: Connection, sync: str, key: str) -> tuple[str | None, Fields | None] | None:
+    """List title and fields of a parked row, for whoever asks for that row; None when it is not parked."""
+    query = "SELECT target, fields FROM rowtide.outbox WHERE sync = %s AND key = %s AND state = 'parked'"
+    row = conn.execute(query, [sync, key]).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+def retry_parked(conn: Connection, sync: str, keys: Sequence[str] | None = None) -> int:
+    """Let parked rows (of these keys, or all of the sync) be tried again at once, read anew from the source."""
+    count = conn.execute(
+        """
+        UPDATE rowtide.outbox
+           SET state = 'waiting', reason_code = NULL, reason = NULL, hold = false, attempts = 0, due_at = now(),
+               op = 'r', target = NULL, fields = NULL, partial = false, revision = revision + 1
+         WHERE sync = %(sync)s AND state = 'parked' AND (%(keys)s::text[] IS NULL OR key = ANY (%(keys)s))
+        """,
+        {"sync": sync, "keys": None if keys is None else list(keys)},
+    ).rowcount
+    conn.execute("NOTIFY rowtide_due")
+    return count
+
+
+def discard_parked(conn: Connection, sync: str, keys: Sequence[str]) -> int:
+    """Forget parked rows: nothing is delivered for them until their rows change again or a reconcile finds them."""
+    return conn.execute(
+        "DELETE FROM rowtide.outbox WHERE sync = %s AND state = 'parked' AND key = ANY (%s)", [sync, list(keys)]
+    ).rowcount

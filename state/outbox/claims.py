@@ -1,0 +1,152 @@
+"""Claiming due rows: leases by the database's clock, and what the ledger knows of them.
+
+In: the syncs and lanes a process may claim for, how many rows its quota pays. Out: `Work`s. Called by
+connectors.claimer (as `outbox.claim`). Rules: highest priority first, a tenth for the lowest class so that nothing
+starves; the claim itself writes down what it may send (`sent`); ledger rows are read in a *second* statement, because
+a join could show an older ledger than the row that was waited for.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zlib import crc32
+
+from psycopg.types.json import Jsonb
+
+from rowtide.deciding.commands import Desired, Sent, Work
+from rowtide.position import Position
+from state import failpoints, ledger
+from state.database import Connection
+from state.pg_array import text_array
+
+Lists = Mapping[str, Mapping[str, str]]
+"""Sync -> list title -> list id, as the applied definition has them."""
+
+# One look-up per sync, lane and priority: each walks the index straight to its oldest due rows, so that neither rows
+# due later nor another process's lanes are ever waded through. Only what is chosen of them is locked.
+CLAIM = """
+WITH candidate AS MATERIALIZED (
+    SELECT c.*, dense_rank() OVER (ORDER BY c.priority DESC) = 1 AS lowest,
+           row_number() OVER (PARTITION BY c.priority ORDER BY c.due_at, c.sync, c.key) AS place
+      FROM unnest(%(syncs)s::text[]) AS s (sync), unnest(%(lanes)s::smallint[]) AS n (lane),
+           unnest('{0,1,2,3}'::smallint[]) AS p (priority)
+     CROSS JOIN LATERAL (
+           SELECT o.sync, o.key, o.priority, o.due_at FROM rowtide.outbox o
+            WHERE o.sync = s.sync AND o.lane = n.lane AND o.priority = p.priority AND o.state = 'waiting'
+              AND o.due_at <= now() AND (o.lease_until IS NULL OR o.lease_until < now())
+            ORDER BY o.due_at LIMIT %(limit)s) c
+), chosen AS MATERIALIZED (
+    SELECT sync, key FROM candidate
+     ORDER BY lowest AND place <= %(low)s DESC, priority, due_at, sync, key LIMIT %(limit)s
+), locked AS MATERIALIZED (
+    SELECT o.sync, o.key FROM (SELECT * FROM chosen ORDER BY sync, key OFFSET 0) c
+     CROSS JOIN LATERAL (
+           SELECT o.sync, o.key FROM rowtide.outbox o
+            WHERE o.sync = c.sync AND o.key = c.key AND o.state <> 'parked'
+              AND (o.lease_until IS NULL OR o.lease_until < now())
+              FOR UPDATE SKIP LOCKED) o
+)
+UPDATE rowtide.outbox o
+   SET lease_token = %(token)s, lease_owner = %(owner)s,
+       lease_until = clock_timestamp() + %(lease_s)s * interval '1 second',
+       sent = o.sent || jsonb_build_object('token', %(token)s::text, 'op', o.op, 'fields', o.fields,
+                'list_id', %(lists)s::jsonb -> o.sync ->> o.target, 'at', clock_timestamp())
+  FROM locked n WHERE o.sync = n.sync AND o.key = n.key
+RETURNING o.sync, o.key, o.op, o.target, %(lists)s::jsonb -> o.sync ->> o.target, o.fields, o.partial, o.era, o.lsn,
+          o.ordinal, o.xid, o.mapping_version, o.revision, o.lease_until, o.priority, o.attempts, o.committed_at, o.sent
+"""
+
+LEDGER = f"""
+SELECT l.sync, l.key, {ledger.COLUMNS}
+  FROM unnest(%s::text[], %s::text[]) AS n (sync, key)
+  JOIN rowtide.ledger l ON l.sync = n.sync AND l.key = n.key
+"""
+
+
+def claim(
+    conn: Connection,
+    syncs: Sequence[str],
+    lanes: Sequence[int],
+    limit: int,
+    owner: str,
+    token: str,
+    lease_s: float,
+    lists: Lists,
+) -> list[Work]:
+    """Lease up to ``limit`` due rows for ``lease_s`` seconds under ``token`` (unique to this call)."""
+    low = share_of_lowest(limit, token)
+    parameters = {
+        "syncs": list(syncs), "lanes": list(lanes), "limit": limit, "low": low, "owner": owner, "token": token,
+        "lease_s": lease_s, "lists": Jsonb({sync: dict(titles) for sync, titles in lists.items()}),
+    }  # fmt: skip
+    rows = conn.execute(CLAIM, parameters).fetchall()
+    failpoints.hit(failpoints.CLAIM_AFTER_LEASE)
+    if not rows:
+        return []
+    found = conn.execute(
+        LEDGER, [text_array([row[0] for row in rows]), text_array([row[1] for row in rows])]
+    ).fetchall()
+    pairs = {(row[0], row[1]): ledger.to_pair(row[2:]) for row in found}
+    works = [Work(_desired(row, token), pairs.get((row[0], row[1]))) for row in rows]
+    return sorted(works, key=lambda work: (work.desired.priority, work.desired.committed_at))
+
+
+def share_of_lowest(limit: int, token: str) -> int:
+    """How many of ``limit`` rows go to the lowest class that waits: a tenth, over many small claims too.
+
+    What a tenth leaves over is given to that share of the claims, told apart by their random token.
+    """
+    return limit // 10 + (crc32(token.encode()) % 10 < limit % 10)
+
+
+def _desired(row: Sequence[Any], token: str) -> Desired:
+    sync, key, op, target, list_id, fields, partial, era, lsn, ordinal, xid, version, revision, until = row[:14]
+    priority, attempts, committed_at, sent = row[14:]
+    return Desired(
+        sync=sync,
+        key=key,
+        op=op,
+        target=target,
+        list_id=list_id,
+        fields=fields or {},
+        partial=partial,
+        position=Position(era, lsn, ordinal),
+        xid=xid,
+        mapping_version=version,
+        revision=revision,
+        token=token,
+        lease_until=until,
+        priority=priority,
+        attempts=attempts,
+        committed_at=committed_at,
+        sent=tuple(_sent(one) for one in sent if one["token"] != token),
+    )
+
+
+def _sent(stored: Mapping[str, Any]) -> Sent:
+    at = datetime.fromisoformat(stored["at"])
+    return Sent(stored["token"], stored["op"], stored["list_id"], stored["fields"], at)
+
+
+VOID = """
+UPDATE rowtide.outbox SET lease_token = NULL, lease_owner = NULL, lease_until = NULL WHERE lease_owner = %s
+"""
+
+
+def void_leases(conn: Connection, owner: str) -> int:
+    """Give up every lease of ``owner``: it is the caller, and an earlier process of its name is dead."""
+    return conn.execute(VOID, [owner]).rowcount
+
+
+TAKE_BACK = """
+UPDATE rowtide.outbox o
+   SET lease_token = NULL, lease_owner = NULL, lease_until = NULL,
+       sent = (SELECT coalesce(jsonb_agg(e ORDER BY i), '[]'::jsonb)
+                 FROM jsonb_array_elements(o.sent) WITH ORDINALITY AS t (e, i) WHERE e ->> 'token' <> o.lease_token)
+ WHERE o.lease_owner = %s AND o.lease_token = ANY (%s)
+"""
+
+
+def take_back(conn: Connection, owner: str, tokens: Sequence[str]) -> int:
+    """Undo claims of ``owner`` of which nothing was sent: their answer never came, though they may have been made."""
+    return conn.execute(TAKE_BACK, [owner, list(tokens)]).rowcount

@@ -1,0 +1,204 @@
+"""Settling: what is known of claimed rows goes into the ledger, and the rows leave the outbox or wait again.
+
+In: `Outcome`s. Out: ledger rows, outbox rows deleted, released or parked; `Counts`. Called by connectors.outbox_io and
+connectors.claimer (as `outbox.settle`, `outbox.complete`). Rules: one transaction, outbox locked before ledger, in key
+order; an outcome whose lease token is no longer the row's writes nothing (whoever has the row now finds out by
+itself); a row is deleted only at the revision that was claimed; positions and versions never fall.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, assert_never
+
+import orjson
+
+from rowtide.deciding.commands import Counts, Outcome, Pair, ParkRow, Release, Settle, Work, version_of
+from state import failpoints, ledger
+from state.database import Connection
+from state.pg_array import text_array
+
+LOCK = """
+SELECT n.i - 1, o.revision
+  FROM (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS u (sync, key, token, i)
+         ORDER BY sync, key OFFSET 0) n
+ CROSS JOIN LATERAL (SELECT o.revision FROM rowtide.outbox o
+                      WHERE o.sync = n.sync AND o.key = n.key AND o.lease_token = n.token FOR UPDATE) o
+"""
+
+LEDGER = """
+INSERT INTO rowtide.ledger AS l (sync, key, list_id, item_id, etag, version, base, kept, mapping_version, era, lsn,
+                                 ordinal, xid, state, leftovers)
+SELECT sync, key, list_id, item_id, etag, version, base, kept, mapping_version, era, lsn, ordinal, xid, state, leftovers
+  FROM jsonb_to_recordset(%s::jsonb) AS n (sync text, key text, list_id text, item_id text, etag text, version bigint,
+       base jsonb, kept jsonb, mapping_version int, era bigint, lsn bigint, ordinal int, xid bigint, state text,
+       leftovers jsonb)
+ ORDER BY sync, key
+    ON CONFLICT (sync, key) DO UPDATE
+   SET list_id = excluded.list_id, item_id = excluded.item_id, base = excluded.base, kept = excluded.kept,
+       etag = CASE WHEN {fell} AND excluded.etag IS NOT NULL THEN l.etag ELSE excluded.etag END,
+       version = CASE WHEN {fell} THEN l.version ELSE excluded.version END,
+       mapping_version = excluded.mapping_version, state = excluded.state, leftovers = excluded.leftovers,
+       era = CASE WHEN {above} THEN l.era ELSE excluded.era END,
+       lsn = CASE WHEN {above} THEN l.lsn ELSE excluded.lsn END,
+       ordinal = CASE WHEN {above} THEN l.ordinal ELSE excluded.ordinal END,
+       xid = CASE WHEN {above} THEN l.xid ELSE excluded.xid END,
+       updated_at = now()
+""".format(
+    fell="(l.list_id, l.item_id) = (excluded.list_id, excluded.item_id) AND l.version > excluded.version",
+    above="(l.era, l.lsn, l.ordinal) > (excluded.era, excluded.lsn, excluded.ordinal)",
+)
+
+DELETE = """
+DELETE FROM rowtide.outbox o USING unnest(%s::text[], %s::text[]) AS n (sync, key)
+ WHERE o.sync = n.sync AND o.key = n.key
+"""
+
+# `emptied`: everything sent is explained. Otherwise only this claim's own entry goes (`own`), or nothing; of attempts
+# that would have done the same the newest stands for all. A row that merged since (`newer`) keeps what it has become.
+KEEP = """
+UPDATE rowtide.outbox o
+   SET lease_token = NULL, lease_owner = NULL, lease_until = NULL,
+       due_at = CASE WHEN n.after_s > 0 THEN clock_timestamp() + n.after_s * interval '1 second'
+                     ELSE least(o.due_at, clock_timestamp()) END,
+       attempts = CASE WHEN n.newer THEN o.attempts WHEN n.emptied THEN 0 ELSE o.attempts + n.blame END,
+       state = CASE WHEN n.newer THEN o.state ELSE n.state END,
+       reason_code = CASE WHEN n.newer THEN o.reason_code ELSE n.reason_code END,
+       reason = CASE WHEN n.newer THEN o.reason ELSE n.reason END,
+       hold = CASE WHEN n.newer THEN o.hold ELSE n.hold END,
+       sent = CASE WHEN n.emptied THEN '[]'::jsonb
+                   WHEN n.own THEN (SELECT coalesce(jsonb_agg(e ORDER BY i), '[]'::jsonb)
+                                      FROM jsonb_array_elements(o.sent) WITH ORDINALITY AS t (e, i)
+                                     WHERE e ->> 'token' <> o.lease_token)
+                   WHEN jsonb_array_length(o.sent) > 1 THEN
+                        (SELECT coalesce(jsonb_agg(e ORDER BY i), '[]'::jsonb)
+                           FROM (SELECT DISTINCT ON (e - 'token' - 'at') e, i
+                                   FROM jsonb_array_elements(o.sent) WITH ORDINALITY AS t (e, i)
+                                  ORDER BY e - 'token' - 'at', i DESC) AS newest)
+                   ELSE o.sent END
+  FROM jsonb_to_recordset(%s::jsonb) AS n (sync text, key text, after_s float8, blame int, state text, hold boolean,
+       reason_code text, reason text, emptied boolean, own boolean, newer boolean)
+ WHERE o.sync = n.sync AND o.key = n.key
+"""
+
+HELD = frozenset({"ping_pong", "manual_conflict"})
+"""Codes of rows that go on merging but wait for a person, whatever newer value comes."""
+
+
+def settle(conn: Connection, outcomes: Sequence[Outcome]) -> Counts:
+    """Record ``outcomes`` in one transaction; when it returns they are durable."""
+    counts = Counts()
+    if not outcomes:
+        return counts
+    with conn.transaction():
+        owned = _lock(conn, [outcome.work for outcome in outcomes])
+        counts.stale = len(outcomes) - len(owned)
+        pairs = [_ledger_row(outcomes[i].work, pair) for i in sorted(owned) if (pair := outcomes[i].pair) is not None]
+        if pairs:
+            conn.execute(LEDGER, [_json(pairs)])
+        gone, kept = [], []
+        for i, revision in owned.items():
+            _count(counts, outcomes[i])
+            row = _kept_row(outcomes[i], revision)
+            if row is None:
+                gone.append(outcomes[i].work.desired)
+            else:
+                kept.append(row)
+        if gone:
+            names = ([one.sync for one in gone], [one.key for one in gone])
+            conn.execute(DELETE, [text_array(one) for one in names])
+        if kept:
+            conn.execute(KEEP, [_json(kept)])
+            conn.execute("NOTIFY rowtide_due")
+        failpoints.hit(failpoints.SETTLE_BEFORE_COMMIT)
+    failpoints.hit(failpoints.SETTLE_AFTER_COMMIT)
+    if any(row["leftovers"] for row in pairs):
+        failpoints.hit(failpoints.MOVE_BEFORE_DELETE)
+    return counts
+
+
+def _lock(conn: Connection, works: Sequence[Work]) -> dict[int, int]:
+    """Index -> the row's revision now, of those works whose lease is still theirs; their rows are locked."""
+    desired = [work.desired for work in works]
+    texts = ([one.sync for one in desired], [one.key for one in desired], [one.token for one in desired])
+    names = [text_array(one) for one in texts]
+    return dict(conn.execute(LOCK, names).fetchall())
+
+
+def _kept_row(outcome: Outcome, revision: int) -> dict[str, Any] | None:
+    """How the row waits on; None when it is done with."""
+    desired = outcome.work.desired
+    newer = revision != desired.revision
+    row: dict[str, Any] = {
+        "sync": desired.sync, "key": desired.key, "after_s": 0.0, "blame": 0, "state": "waiting",
+        "reason_code": None, "reason": None, "hold": False, "emptied": False, "own": True, "newer": newer,
+    }  # fmt: skip
+    match outcome:
+        case Settle(pair=pair, again=again):
+            if not (newer or again or pair.leftovers):
+                return None
+            row |= {"emptied": True}
+        case Release(after_s=after_s, unknown=unknown, blame=blame, reason=reason):
+            # A newer value does not wait for what an older one was blamed for.
+            wait_s = 0.0 if newer and blame else after_s
+            row |= {"after_s": wait_s, "blame": int(blame), "reason": reason or None, "own": not unknown}
+        case ParkRow(code=code, sentence=sentence, unknown=unknown):
+            row |= {"state": "parked", "reason_code": code, "reason": sentence, "hold": code in HELD, "blame": 1}
+            row["own"] = not unknown
+        case _:
+            assert_never(outcome)
+    return row
+
+
+def _count(counts: Counts, outcome: Outcome) -> None:
+    match outcome:
+        case Settle(writes=writes, foreign_edit=foreign_edit):
+            counts.delivered += 1
+            counts.writes += writes
+            counts.suppressed += not writes
+            counts.foreign_edits += foreign_edit
+        case Release():
+            counts.released += 1
+        case ParkRow():
+            counts.parked += 1
+        case _:
+            assert_never(outcome)
+
+
+def _ledger_row(work: Work, pair: Pair) -> dict[str, Any]:
+    position = pair.position
+    return {
+        "sync": work.desired.sync, "key": work.desired.key, "list_id": pair.list_id, "item_id": pair.item_id,
+        "etag": pair.etag, "version": version_of(pair.etag or ""), "base": pair.base, "kept": pair.kept,
+        "mapping_version": pair.mapping_version, "era": position.era, "lsn": position.lsn, "ordinal": position.ordinal,
+        "xid": pair.xid, "state": pair.state, "leftovers": [ledger.leftover_to_json(one) for one in pair.leftovers],
+    }  # fmt: skip
+
+
+_COMPLETE = """
+UPDATE rowtide.outbox o
+   SET op = n.op, target = n.target, fields = n.fields, partial = false, mapping_version = n.mapping_version
+  FROM jsonb_to_recordset(%s::jsonb) AS n (sync text, key text, revision bigint, op text, target text, fields json,
+       mapping_version int)
+ WHERE o.sync = n.sync AND o.key = n.key AND o.revision = n.revision
+"""
+
+
+def complete(conn: Connection, works: Sequence[Work]) -> None:
+    """Write rows that were read anew back and release them; the next claim delivers what they say now."""
+    with conn.transaction():
+        owned = _lock(conn, works)
+        desired = [works[i].desired for i in owned]
+        rows = [
+            {
+                "sync": one.sync, "key": one.key, "revision": one.revision, "op": one.op, "target": one.target,
+                "fields": one.fields if one.op == "u" else None, "mapping_version": one.mapping_version,
+            }
+            for one in desired
+        ]  # fmt: skip
+        conn.execute(_COMPLETE, [_json(rows)])
+        released = (_kept_row(Release(works[i], 0.0, unknown=False), revision) for i, revision in owned.items())
+        conn.execute(KEEP, [_json(list(released))])
+        conn.execute("NOTIFY rowtide_due")
+
+
+def _json(rows: Sequence[Mapping[str, Any] | None]) -> str:
+    return orjson.dumps(rows).decode()

@@ -1,0 +1,122 @@
+"""Staging: changes from capture merged into the outbox in one transaction.
+
+In: `ChangeBatch`es of any syncs. Out: outbox rows, the slot's staged position, a NOTIFY on `DUE`; `StageCounts`.
+Called by connectors.outbox_io (as `outbox.stage`). Rule: two changes of a row fold as `rowtide.change.fold` says: here
+for those of one call, in state.outbox.staging_sql for one over the waiting row. A batch the database refuses is halved until
+the bad row stands alone, which is parked.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+import structlog
+from psycopg import errors
+
+from rowtide.change import Change, ChangeBatch, fold
+from rowtide.errors import StateRefused
+from state import failpoints
+from state.database import Connection
+from state.outbox import staging_sql
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class StageCounts:
+    """Changes that came in, those absorbed by another change of their row, those already known."""
+
+    changes: int = 0
+    merged: int = 0
+    dropped: int = 0
+
+
+def stage(conn: Connection, slot: str, batches: Sequence[ChangeBatch]) -> StageCounts:
+    """Commit ``batches`` to the outbox; when it returns they are durable.
+
+    Raises psycopg's errors (`state.database.Link` translates them) and StateRefused for a row that not even parking holds.
+    """
+    changes = sum(len(batch.changes) for batch in batches)
+    if not changes:
+        return StageCounts()
+    folded = _folded(_grouped(batches))
+    left = sum(len(batch.changes) for batch in folded)
+    merged, dropped = _stage(conn, slot, folded)
+    failpoints.hit(failpoints.STAGE_AFTER_COMMIT)
+    return StageCounts(changes, merged + changes - left, dropped)
+
+
+def _grouped(batches: Sequence[ChangeBatch]) -> list[ChangeBatch]:
+    """One batch for all buckets of a sync, mapping version and era; stream order within a row is kept."""
+    groups: dict[tuple[str, int, int], list[Change]] = {}
+    for sync, version, era, changes in batches:
+        if changes:
+            groups.setdefault((sync, version, era), []).extend(changes)
+    return [ChangeBatch(*name, changes) for name, changes in sorted(groups.items())]
+
+
+def _folded(batches: list[ChangeBatch]) -> list[ChangeBatch]:
+    """``batches`` with at most one change a row."""
+    single = len({batch.sync for batch in batches}) == len(batches)
+    if single and all(len({change.key for change in batch.changes}) == len(batch.changes) for batch in batches):
+        return batches
+    latest: dict[tuple[str, str], tuple[ChangeBatch, Change]] = {}
+    for batch in batches:
+        for change in batch.changes:
+            older = latest.get((batch.sync, change.key))
+            if older is not None:
+                # Fields of another mapping, or from before a gap, cannot fill in for missing ones.
+                known = older[1] if older[0] is batch else older[1]._replace(op="r", target=None, fields=None)
+                change = fold(known, change)
+            latest[batch.sync, change.key] = (batch, change)
+    return _grouped([batch._replace(changes=[change]) for batch, change in latest.values()])
+
+
+# A TypeError is orjson's for a value that no JSON text can say.
+_REFUSALS = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded, TypeError)
+
+
+def _stage(conn: Connection, slot: str, batches: list[ChangeBatch]) -> tuple[int, int]:
+    """Stage in one transaction, or, if the database refuses a row, in halves; (merged, dropped)."""
+    try:
+        return staging_sql.transaction(conn, slot, batches)
+    except _REFUSALS as error:
+        refusal = getattr(error, "sqlstate", None) or type(error).__name__
+    if sum(len(batch.changes) for batch in batches) == 1:
+        return _stage(conn, slot, [_refused(batches[0], refusal)])
+    merged = dropped = 0
+    for half in _halves(batches):
+        counts = _stage(conn, slot, half)
+        merged, dropped = merged + counts[0], dropped + counts[1]
+    return merged, dropped
+
+
+def _halves(batches: list[ChangeBatch]) -> tuple[list[ChangeBatch], list[ChangeBatch]]:
+    if len(batches) > 1:
+        middle = len(batches) // 2
+        return batches[:middle], batches[middle:]
+    batch = batches[0]
+    middle = len(batch.changes) // 2
+    return [batch._replace(changes=batch.changes[:middle])], [batch._replace(changes=batch.changes[middle:])]
+
+
+_REFUSED = "state_refuses_row"
+_DIGEST_LENGTH = 64
+
+
+def _refused(batch: ChangeBatch, refusal: str) -> ChangeBatch:
+    """The one change parked; if that was refused too, under a shortened key; then StateRefused."""
+    change = batch.changes[0]
+    sentence = f"The state database cannot hold this row ({refusal})."
+    if change.park is None or change.park[0] != _REFUSED:
+        log.warning("row refused by state database", sync=batch.sync, refusal=refusal)
+        change = change._replace(op="r", target=None, fields=None, partial=False, park=(_REFUSED, sentence))
+    elif change.key[-_DIGEST_LENGTH - 1 :][:1] != "#":
+        digest = hashlib.sha256(change.key.encode(errors="replace")).hexdigest()
+        start = change.key[:200].encode("ascii", "replace").decode().replace("\0", "?")
+        sentence = f"{sentence} Its key is shown shortened."
+        change = change._replace(key=f"{start}#{digest}", park=(_REFUSED, sentence))
+    else:
+        raise StateRefused(_REFUSED, sentence, "see the state server's log")
+    return batch._replace(changes=[change])

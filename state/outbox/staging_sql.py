@@ -1,0 +1,216 @@
+"""The transaction that merges changes into the outbox, one a row.
+
+In: `ChangeBatch`es without two changes of a row. Out: rows of the outbox, the slot's staged position, a NOTIFY.
+Called by state.outbox.staging only. Rule: waiting rows are locked in key order, then the ledger is read; what either has at
+that position or above is dropped.
+
+Hot. Most rows are new to the outbox and above the ledger: those are copied straight into the table (half the work of
+INSERT ... ON CONFLICT). The others go through a temporary table and `MERGE`, which decides everything again itself;
+a row that another process staged in between fails the copy, and then all rows go that way.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from zlib import crc32
+
+import orjson
+import psycopg
+from psycopg import errors
+
+from rowtide.change import Change, ChangeBatch, Fields
+from rowtide.keys import LANES
+from state import failpoints
+from state.database import Connection
+from state.pg_array import text_array
+
+Cursor = psycopg.Cursor[tuple[object, ...]]
+
+DUE = "rowtide_due"
+"""The channel notified whenever rows may have become due."""
+
+_ROWS_A_WRITE = 200
+_NULL = "\\N"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# The nested look-ups are written so that no plan but the index's is possible, whatever the statistics say.
+LOCK_WAITING = """
+SELECT array_agg(n.i - 1)
+  FROM unnest(%(keys)s::text[]) WITH ORDINALITY AS n (key, i)
+ CROSS JOIN LATERAL (
+       SELECT 1 FROM rowtide.outbox o WHERE o.sync = %(sync)s AND o.key = n.key FOR UPDATE) AS waiting
+"""
+
+# Asked with the lowest position of the batch: it finds a few rows too many, and MERGE looks at each of them.
+ABOVE = """
+SELECT array_agg(n.i - 1)
+  FROM unnest(%(keys)s::text[]) WITH ORDINALITY AS n (key, i)
+ WHERE (SELECT (l.era, l.lsn) >= (%(era)s, %(lsn)s)
+          FROM rowtide.ledger l WHERE l.sync = %(sync)s AND l.key = n.key)
+"""
+
+_COLUMNS = """key, op, target, fields, partial, lsn, ordinal, xid, committed_at, priority, lane, reason_code, reason,
+       sync, mapping_version, era"""
+_COPY_NEW = f"COPY rowtide.outbox ({_COLUMNS}) FROM STDIN"
+_COPY_OTHERS = f"COPY rowtide_stage ({_COLUMNS}) FROM STDIN"
+
+CREATE = """
+CREATE TEMPORARY TABLE IF NOT EXISTS rowtide_stage (
+    key text COLLATE "C", op char(1), target text, fields json, partial boolean, lsn bigint, ordinal int, xid bigint,
+    committed_at timestamptz, priority smallint, lane smallint, reason_code text, reason text,
+    sync text COLLATE "C", mapping_version int, era bigint
+) ON COMMIT DELETE ROWS
+"""
+
+# A partial upsert needs a waiting upsert of the same mapping and era to fill it; else the row has to be read.
+_UNFILLED = """(excluded.partial AND (o.op, o.era, o.mapping_version)
+                     IS DISTINCT FROM ('u', excluded.era, excluded.mapping_version))"""
+
+MERGE = f"""
+WITH merged AS (
+INSERT INTO rowtide.outbox AS o ({_COLUMNS}, state)
+SELECT {_COLUMNS}, CASE WHEN n.reason_code IS NULL THEN 'waiting' ELSE 'parked' END
+  FROM rowtide_stage n
+ WHERE (SELECT (l.era, l.lsn, l.ordinal) >= (n.era, n.lsn, n.ordinal)
+          FROM rowtide.ledger l WHERE l.sync = n.sync AND l.key = n.key) IS NOT TRUE
+ ORDER BY n.sync, n.key
+    ON CONFLICT (sync, key) DO UPDATE
+   SET op = CASE WHEN {_UNFILLED} THEN 'r' ELSE excluded.op END,
+       target = CASE WHEN {_UNFILLED} THEN NULL ELSE excluded.target END,
+       fields = CASE WHEN NOT excluded.partial THEN excluded.fields
+                     WHEN {_UNFILLED} THEN NULL
+                     ELSE (o.fields::jsonb || excluded.fields::jsonb)::json END,
+       partial = excluded.partial AND NOT {_UNFILLED} AND o.partial,
+       mapping_version = excluded.mapping_version,
+       era = excluded.era, lsn = excluded.lsn, ordinal = excluded.ordinal, xid = excluded.xid,
+       committed_at = excluded.committed_at, staged_at = excluded.staged_at,
+       priority = least(o.priority, excluded.priority),
+       due_at = least(o.due_at, excluded.due_at),
+       state = CASE WHEN o.hold THEN o.state ELSE excluded.state END,
+       reason_code = CASE WHEN o.hold THEN o.reason_code ELSE excluded.reason_code END,
+       reason = CASE WHEN o.hold THEN o.reason ELSE excluded.reason END,
+       attempts = CASE WHEN o.state = 'parked' AND NOT o.hold THEN 0 ELSE o.attempts END,
+       revision = o.revision + 1
+ WHERE (o.era, o.lsn, o.ordinal) < (excluded.era, excluded.lsn, excluded.ordinal)
+RETURNING o.revision)
+SELECT count(*), count(*) FILTER (WHERE revision > 1) FROM merged
+"""
+
+_STAGED = """
+UPDATE rowtide.slot_cursor SET staged_era = %(era)s, staged_lsn = %(lsn)s, updated_at = now()
+ WHERE slot = %(slot)s AND (staged_era, staged_lsn) < (%(era)s, %(lsn)s)
+"""
+
+
+def transaction(conn: Connection, slot: str, batches: Sequence[ChangeBatch]) -> tuple[int, int]:
+    """Merge ``batches`` in one transaction: how many changes merged into a waiting row, how many were dropped."""
+    for batch in batches:
+        batch.changes.sort(key=_key)
+    try:
+        return _transaction(conn, slot, batches, straight=True)
+    except errors.UniqueViolation:
+        return _transaction(conn, slot, batches, straight=False)
+
+
+def _key(change: Change) -> str:
+    return change[0]
+
+
+def _transaction(conn: Connection, slot: str, batches: Sequence[ChangeBatch], straight: bool) -> tuple[int, int]:
+    merged = dropped = 0
+    with conn.transaction(), conn.cursor() as cursor:
+        known = [_known(cursor, batch) if straight else None for batch in batches]
+        for batch, marks in zip(batches, known, strict=True):
+            others = batch.changes if marks is None else list(itertools.compress(batch.changes, marks))
+            if len(others) < len(batch.changes):
+                new = batch.changes if not others else itertools.compress(batch.changes, map(_not, marks or b""))
+                _copy(cursor, _COPY_NEW, batch._replace(changes=list(new)))
+            if others:
+                counts = _merge(cursor, batch._replace(changes=others))
+                merged, dropped = merged + counts[0], dropped + counts[1]
+        era, lsn = max((batch.era, max(change.lsn for change in batch.changes)) for batch in batches)
+        cursor.execute(_STAGED, {"slot": slot, "era": era, "lsn": lsn})
+        cursor.execute(f"NOTIFY {DUE}")
+        failpoints.hit(failpoints.STAGE_BEFORE_COMMIT)
+    return merged, dropped
+
+
+def _not(mark: int) -> bool:
+    return not mark
+
+
+def _known(cursor: Cursor, batch: ChangeBatch) -> bytearray:
+    """Per change 1 if it needs `MERGE`: a row waits, the ledger may be above, or it arrives parked."""
+    keys = text_array([change.key for change in batch.changes])
+    lowest = min(change.lsn for change in batch.changes)
+    marks = bytearray(change.park is not None for change in batch.changes)
+    parameters = {"sync": batch.sync, "keys": keys, "era": batch.era, "lsn": lowest}
+    for query in (LOCK_WAITING, ABOVE):
+        row = cursor.execute(query, parameters, binary=True, prepare=True).fetchone()
+        for index in row[0] or () if row else ():  # type: ignore[attr-defined]
+            marks[index] = 1
+    return marks
+
+
+def _merge(cursor: Cursor, batch: ChangeBatch) -> tuple[int, int]:
+    cursor.execute(CREATE)
+    _copy(cursor, _COPY_OTHERS, batch)
+    row = cursor.execute(MERGE, prepare=False).fetchone()
+    written, merged = row if row else (0, 0)
+    cursor.execute("TRUNCATE rowtide_stage")
+    return int(str(merged)), len(batch.changes) - int(str(written))
+
+
+def _copy(cursor: Cursor, statement: str, batch: ChangeBatch) -> None:
+    with cursor.copy(statement) as copy:
+        lines = _copy_lines(batch)
+        while piece := "".join(itertools.islice(lines, _ROWS_A_WRITE)):
+            copy.write(piece)
+
+
+_SPECIAL = re.compile(r"[\\\t\n\r]")
+
+
+def _escaped(text: str) -> str:
+    if _SPECIAL.search(text) is None:
+        return text
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _escaped_json(json: str, fields: Fields) -> str:
+    # Type json would take a NUL and jsonb, which a claim makes of it, would not: refused here, where it parks one row.
+    if "\\u0000" in json and any(isinstance(value, str) and "\0" in value for value in fields.values()):
+        raise psycopg.DataError("a text holds a NUL character")
+    return json.replace("\\", "\\\\")
+
+
+def _copy_lines(batch: ChangeBatch) -> Iterator[str]:
+    """The lines of COPY's text format, formatted by hand: this runs for every row of a bulk statement."""
+    sync, version, era, changes = batch
+    lane_start = crc32(f"{sync}:".encode())  # the first half of rowtide.keys.lane_of
+    end = f"\t{_escaped(sync)}\t{version}\t{era}\n"
+    titles: dict[str | None, str] = {None: _NULL}
+    times: dict[int, str] = {}
+    dumps = orjson.dumps
+    for key, op, target, fields, partial, lsn, ordinal, xid, committed_us, priority, park in changes:
+        if target not in titles:
+            titles[target] = _escaped(target or "")
+        if committed_us not in times:
+            times = {committed_us: (_EPOCH + timedelta(microseconds=committed_us)).isoformat()}
+        lane = crc32(key.encode(), lane_start) % LANES
+        if park is not None:
+            # What cannot be carried is read again when a person retries it.
+            operation = "r" if op == "u" else op
+            yield (
+                f"{_escaped(key)}\t{operation}\t\\N\t\\N\tf\t{lsn}\t{ordinal}\t{xid}\t{times[committed_us]}\t{priority}"
+                f"\t{lane}\t{_escaped(park[0])}\t{_escaped(park[1])}{end}"
+            )
+            continue
+        json = _NULL if fields is None else dumps(fields).decode()
+        if fields is not None and "\\" in json:
+            json = _escaped_json(json, fields)
+        yield (
+            f"{_escaped(key)}\t{op}\t{titles[target]}\t{json}\t{'t' if partial and op == 'u' else 'f'}\t{lsn}"
+            f"\t{ordinal}\t{xid}\t{times[committed_us]}\t{priority}\t{lane}\t\\N\t\\N{end}"
+        )

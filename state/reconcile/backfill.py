@@ -1,0 +1,274 @@
+"""Judges what was read of the source against outbox and ledger, and merges what differs: CDC wins over backfill.
+
+In: rows of a chunk (mapped) or keys the source no longer has, with the snapshot they were read under. Out: rows in
+the outbox at backfill priority, and counts. Called by state.reconcile.record, inside its transaction. Rules (DESIGN section
+6): a row is staged only if the last streamed change of its key, in outbox or ledger, is visible in the snapshot; it
+takes the highest position it was judged against, in a new era the era's first; never over a waiting delete of this
+era. The rules stand twice in each statement: where rows are judged, and on conflict, where a change that capture
+staged meanwhile is judged again under its lock. Nothing is locked for a row that does not differ.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from psycopg.rows import class_row
+
+from rowtide.change import BACKFILL, Fields
+from rowtide.keys import lane_of
+from rowtide.snapshot import Snapshot
+from state.database import Connection
+
+Line = str
+"""A row as it should be in its list, as a line of COPY's text format: a million of them pass."""
+
+_NULL = "\\N"
+
+
+def chunk_line(key: str, lane: int, target: str | None, list_id: str | None, fields: Fields) -> Line:
+    """The line of a row with these fields in the list ``list_id``, whose title is ``target``."""
+    json = orjson.dumps(fields).decode()
+    line = f"{key}\t{lane}\t{target}\t{list_id or ''}\t{json}"
+    if "\\" in line or line.count("\t") != 4 or "\n" in line or "\r" in line:
+        texts = (_escaped(text) for text in (key, str(lane), target or "", list_id or "", json))
+        line = "\t".join(texts)
+    return f"{line}\t\\N\t\\N\n"
+
+
+def park_line(key: str, lane: int, code: str, sentence: str) -> Line:
+    """The line of a row that cannot be carried: as the stream's, it is read again when a person retries it."""
+    return f"{_escaped(key)}\t{lane}\t{_NULL}\t{_NULL}\t{_NULL}\t{_escaped(code)}\t{_escaped(sentence)}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What rows are judged by: sync, era of its slot, version of its mapping, snapshot of the read."""
+
+    sync: str
+    era: int
+    mapping_version: int
+    snapshot: Snapshot
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The same as parameters of the statements below."""
+        return {
+            "sync": self.sync,
+            "era": self.era,
+            "mapping_version": self.mapping_version,
+            "xmin": self.snapshot.xmin,
+            "xmax": self.snapshot.xmax,
+            "xip": sorted(self.snapshot.xip),
+            "priority": BACKFILL,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What differed, by what it takes; ``parked`` rows cannot be carried and take nothing.
+
+    A row that capture changed between being judged and being merged is counted too.
+    """
+
+    creates: int = 0
+    updates: int = 0
+    moves: int = 0
+    parked: int = 0
+    deletes: int = 0
+
+    @property
+    def staged(self) -> int:
+        """Rows that were (or would be) merged into the outbox."""
+        return self.creates + self.updates + self.moves + self.parked + self.deletes
+
+    def plus(self, other: "Differences") -> "Differences":
+        """Both together."""
+        sums = (getattr(self, name) + getattr(other, name) for name in Differences.__slots__)
+        return Differences(*sums)
+
+
+_LINES_A_WRITE = 200
+
+_TEMPORARY = """
+CREATE TEMP TABLE IF NOT EXISTS reconcile_chunk (
+    key text COLLATE "C" NOT NULL, lane smallint NOT NULL, target text, list_id text, fields text, park_code text,
+    park_reason text
+) ON COMMIT DELETE ROWS
+"""
+
+
+def _seen(row: str) -> str:
+    """Whether the change that ``row`` (of outbox or ledger) holds is visible in the snapshot."""
+    visible = f"{row}.xid < %(xmin)s OR ({row}.xid < %(xmax)s AND {row}.xid <> ALL (%(xip)s::bigint[]))"
+    return f"({row}.era < %(era)s OR ({row}.era = %(era)s AND ({visible})))"
+
+
+# OFFSET 0 keeps these two look-ups what they are: an index probe a row, whatever the planner knows of the sizes.
+_JUDGED_AGAINST = """
+  LEFT JOIN LATERAL (SELECT * FROM rowtide.ledger WHERE sync = %(sync)s AND key = c.key OFFSET 0) AS l ON true
+  LEFT JOIN LATERAL (SELECT * FROM rowtide.outbox WHERE sync = %(sync)s AND key = c.key OFFSET 0) AS o ON true
+"""
+
+_WAITING_STANDS = """o.key IS NOT NULL AND o.era = %(era)s
+            AND (l.key IS NULL OR l.era < %(era)s OR (o.lsn, o.ordinal) >= (l.lsn, l.ordinal))"""
+
+
+def _position(column: str) -> str:
+    """``column`` of the position judged against: the waiting row's, else the ledger's, else the era's first."""
+    return f"""CASE WHEN {_WAITING_STANDS} THEN o.{column}
+            WHEN l.key IS NOT NULL AND l.era = %(era)s THEN l.{column} ELSE 0 END AS {column}"""
+
+
+_POSITIONS = ",\n       ".join(_position(column) for column in ("lsn", "ordinal", "xid"))
+
+# A waiting refresh reads the row by itself; a parked one waits for a newer value, as a parked upsert does.
+_UPSERT = "(o.op = 'u' OR (o.op = 'r' AND o.state = 'parked'))"
+_REPLACEABLE = f"({_UPSERT} OR (o.op = 'd' AND o.era < %(era)s))"
+
+
+def _differs_from_waiting(row: str) -> str:
+    return f"""CASE WHEN {row}.park_code IS NOT NULL
+                 THEN o.state <> 'parked' OR o.reason_code IS DISTINCT FROM {row}.park_code
+                 ELSE o.op <> 'u' OR o.partial OR o.target IS DISTINCT FROM {row}.target
+                      OR o.fields::jsonb IS DISTINCT FROM {row}.fields::jsonb END"""
+
+
+# A base may hold fields that are mapped no longer: then only the mapped ones are compared.
+_DIFFERS_FROM_BASE = """CASE WHEN c.park_code IS NOT NULL OR l.list_id IS DISTINCT FROM c.list_id THEN true
+                 WHEN l.base = c.fields::jsonb THEN false
+                 ELSE EXISTS (SELECT FROM jsonb_each(c.fields::jsonb) AS f
+                               WHERE l.base -> f.key IS DISTINCT FROM f.value) END"""
+
+_DIFFERENT = f"""
+SELECT c.key, c.target, c.fields, c.lane, c.park_code, c.park_reason,
+       {_POSITIONS},
+       CASE WHEN c.park_code IS NOT NULL THEN 'park'
+            WHEN l.state IS NULL OR l.state NOT IN ('live', 'kept') THEN 'create'
+            WHEN l.list_id IS DISTINCT FROM c.list_id THEN 'move' ELSE 'update' END AS kind
+  FROM pg_temp.reconcile_chunk AS c {_JUDGED_AGAINST}
+ WHERE (l.key IS NULL OR {_seen("l")})
+   AND CASE WHEN o.key IS NOT NULL THEN {_seen("o")} AND {_REPLACEABLE} AND {_differs_from_waiting("c")}
+            WHEN l.key IS NULL OR l.state = 'tombstone' THEN true
+            WHEN l.state IN ('live', 'kept') THEN {_DIFFERS_FROM_BASE}
+            ELSE false END
+"""
+
+_COUNTS = """
+SELECT count(*) FILTER (WHERE kind = 'create') AS creates, count(*) FILTER (WHERE kind = 'update') AS updates,
+       count(*) FILTER (WHERE kind = 'move') AS moves, count(*) FILTER (WHERE kind = 'park') AS parked,
+       count(*) FILTER (WHERE kind = 'delete') AS deletes
+"""
+
+_COLUMNS = """sync, key, op, target, fields, partial, mapping_version, era, lsn, ordinal, xid, committed_at, priority,
+       lane, state, reason_code, reason"""
+
+
+def _kept_position(column: str) -> str:
+    return f"""{column} = CASE WHEN o.era = excluded.era AND (o.lsn, o.ordinal) >= (excluded.lsn, excluded.ordinal)
+                      THEN o.{column} ELSE excluded.{column} END"""
+
+
+_KEPT_POSITIONS = ",\n       ".join(_kept_position(column) for column in ("lsn", "ordinal", "xid"))
+
+# As a newer value of the stream does it: parked rows become due, held ones wait on for a person.
+_REPLACE = f"""
+    ON CONFLICT (sync, key) DO UPDATE
+   SET op = excluded.op, target = excluded.target, fields = excluded.fields, partial = false,
+       mapping_version = excluded.mapping_version, era = excluded.era,
+       {_KEPT_POSITIONS},
+       priority = LEAST(o.priority, excluded.priority),
+       due_at = LEAST(o.due_at, excluded.due_at),
+       state = CASE WHEN o.hold THEN o.state ELSE excluded.state END,
+       reason_code = CASE WHEN o.hold THEN o.reason_code ELSE excluded.reason_code END,
+       reason = CASE WHEN o.hold THEN o.reason ELSE excluded.reason END,
+       attempts = CASE WHEN o.state = 'parked' AND NOT o.hold THEN 0 ELSE o.attempts END,
+       revision = o.revision + 1
+"""
+
+_MERGE = f"""
+WITH differing AS MATERIALIZED ({_DIFFERENT}), merged AS (
+INSERT INTO rowtide.outbox AS o ({_COLUMNS})
+SELECT %(sync)s, key, CASE WHEN park_code IS NULL THEN 'u' ELSE 'r' END, target, fields::json, false,
+       %(mapping_version)s, %(era)s, lsn, ordinal, xid, now(), %(priority)s, lane,
+       CASE WHEN park_code IS NULL THEN 'waiting' ELSE 'parked' END, park_code, park_reason
+  FROM differing ORDER BY key
+{_REPLACE}
+ WHERE {_seen("o")} AND {_REPLACEABLE}
+)
+{_COUNTS} FROM differing
+"""
+
+_ABSENT = f"""
+SELECT c.key, c.lane, l.state IS NOT DISTINCT FROM 'live' AS live,
+       {_POSITIONS},
+       'delete' AS kind
+  FROM unnest(%(keys)s::text[], %(lanes)s::smallint[]) AS c (key, lane) {_JUDGED_AGAINST}
+ WHERE (l.key IS NULL OR {_seen("l")})
+   AND CASE WHEN o.key IS NOT NULL THEN {_seen("o")} AND {_UPSERT} ELSE l.state = 'live' END
+"""
+
+_DELETE = f"""
+WITH differing AS MATERIALIZED ({_ABSENT}), merged AS (
+INSERT INTO rowtide.outbox AS o ({_COLUMNS})
+SELECT %(sync)s, key, 'd', NULL, NULL, false, %(mapping_version)s, %(era)s, lsn, ordinal, xid, now(), %(priority)s,
+       lane, 'waiting', NULL, NULL
+  FROM differing ORDER BY key
+{_REPLACE}
+ WHERE {_seen("o")} AND {_UPSERT}
+)
+{_COUNTS} FROM differing
+"""
+
+_NOTE = f"""
+INSERT INTO rowtide.reconcile_absent (sync, key, live)
+SELECT %(sync)s, key, live FROM ({_ABSENT}) AS absent ORDER BY key
+    ON CONFLICT (sync, key) DO UPDATE SET live = excluded.live
+"""
+
+
+def merge(connection: Connection, ground: Ground, lines: Sequence[Line]) -> Differences:
+    """Merge what differs into the outbox; the caller's transaction. Counts what was merged."""
+    return _judged(connection, ground, lines, _MERGE)
+
+
+def compare(connection: Connection, ground: Ground, lines: Sequence[Line]) -> Differences:
+    """What `merge` would merge; nothing is written."""
+    return _judged(connection, ground, lines, f"{_COUNTS} FROM ({_DIFFERENT}) AS differing")
+
+
+def _judged(connection: Connection, ground: Ground, lines: Sequence[Line], statement: str) -> Differences:
+    connection.execute(_TEMPORARY)
+    with connection.cursor() as cursor, cursor.copy("COPY pg_temp.reconcile_chunk FROM STDIN") as copy:
+        for start in range(0, len(lines), _LINES_A_WRITE):
+            copy.write("".join(lines[start : start + _LINES_A_WRITE]))
+    return _counted(connection, statement, ground.parameters)
+
+
+def merge_absent(connection: Connection, ground: Ground, keys: Sequence[str]) -> Differences:
+    """Merge deletes of keys that the source no longer has (or that no longer match); the caller's transaction."""
+    return _counted(connection, _DELETE, _with_keys(ground, keys))
+
+
+def note_absent(connection: Connection, ground: Ground, keys: Sequence[str]) -> None:
+    """Write down which of these keys would be deleted, for the breaker to judge them all before the first is."""
+    connection.execute(_NOTE, _with_keys(ground, keys))
+
+
+def count_absent(connection: Connection, ground: Ground, keys: Sequence[str]) -> Differences:
+    """What `merge_absent` would merge; nothing is written."""
+    return _counted(connection, f"{_COUNTS} FROM ({_ABSENT}) AS differing", _with_keys(ground, keys))
+
+
+def _with_keys(ground: Ground, keys: Sequence[str]) -> dict[str, Any]:
+    lanes = [lane_of(ground.sync, key) for key in keys]
+    return {**ground.parameters, "keys": list(keys), "lanes": lanes}
+
+
+def _counted(connection: Connection, statement: str, parameters: dict[str, Any]) -> Differences:
+    with connection.cursor(row_factory=class_row(Differences)) as cursor:
+        return cursor.execute(statement.encode(), parameters).fetchone() or Differences()

@@ -1,0 +1,385 @@
+"""The record of each sync's reconcile: who wants it, how far it is, what it found.
+
+In: requests (capture on TRUNCATE, the command line, flows.reconcile itself), and a pass's steps with what they read.
+Out: `Reconcile` records; rows in the outbox (state.reconcile.backfill). Called by flows.reconcile, flows.process, control.
+Rules: a step's rows and how far it got are one transaction, so that a pass goes on exactly where it was killed; each
+save is fenced by the claim's number, so that a process which lost the pass can no longer stage what it read.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Literal
+
+import orjson
+import psycopg
+import structlog
+from psycopg import errors
+from psycopg.rows import class_row
+
+from rowtide.change import BACKFILL
+from rowtide.errors import StateUnavailable
+from rowtide.reconcile import Opening
+from state import failpoints
+from state.database import Connection
+from state.reconcile import backfill
+from state.reconcile.backfill import Differences, Ground, Line
+
+log = structlog.get_logger()
+
+WANTED = "rowtide_reconcile"
+"""The channel notified when a reconcile is asked for."""
+
+
+Waiting = Literal["old", "staged", "all"]
+"""Waiting rows of older eras only; those at backfill priority too; every one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """A row of table ``reconcile``.
+
+    ``after_key``: the last key of the present phase (columns of the source's key, or one row key). ``opening_xid``:
+    what was read while a transaction below it was under way is read again (``unread``, up to ``unread_until``; None:
+    to the end); ``read_again``: that has been done. ``not_before_xid``: the TRUNCATE that asked, 0 for none.
+    ``waits``: one sentence why the pass stands still.
+    """
+
+    sync: str
+    state: str
+    why: str
+    deep: bool
+    asked: int
+    serves: int
+    not_before_xid: int
+    requested_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    run_id: int | None
+    claim: int
+    owner: str | None
+    era: int | None
+    since_lsn: int | None
+    mapping_version: int | None
+    phase: str | None
+    after_key: list[str] | None
+    opening_xid: int
+    lowest_xmin: int | None
+    unread: bool
+    unread_until: list[str] | None
+    read_again: bool
+    estimate: int
+    counts: Mapping[str, int]
+    waits: str | None
+    updated_at: datetime
+
+    @property
+    def covered(self) -> Opening | None:
+        """What the last begun pass covers; None when there was none."""
+        if self.era is None or self.since_lsn is None or self.mapping_version is None:
+            return None
+        return Opening(self.era, self.since_lsn, self.mapping_version)
+
+    @property
+    def waiting(self) -> Waiting:
+        """Which waiting rows the source is asked for too: those that no change of this era's stream speaks for.
+
+        A TRUNCATE says nothing of the rows it took; a second reading does not meet rows that went after the first.
+        """
+        return "all" if self.not_before_xid else "staged" if self.read_again else "old"
+
+    def counting(self, **more: int) -> "Reconcile":
+        """The record with so many more of each."""
+        return replace(self, counts={**self.counts, **{name: self.counts.get(name, 0) + n for name, n in more.items()}})
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What decides whether a sync may be reconciled now, and from where its stream is whole.
+
+    ``era`` None: its slot has never been read; ``since_lsn`` None: capture has not noted the sync yet.
+    """
+
+    era: int | None
+    since_lsn: int | None
+    state: str
+    capture_on: bool
+    deletes_approved_until: datetime | None
+    now: datetime
+
+
+class Lost(StateUnavailable):
+    """The pass is in another process's hands by now."""
+
+    def __init__(self, sync: str) -> None:
+        super().__init__("reconcile_lost", f"the reconcile of sync {sync} was taken up by another process")
+
+
+def request(conn: Connection, sync: str, why: str, *, not_before_xid: int | None = None, deep: bool = False) -> None:
+    """Ask for a reconcile; one under way is followed by another.
+
+    ``not_before_xid``: a TRUNCATE's transaction. Every pass begun after this request sees it: its opening is above.
+    """
+    conn.execute(
+        """
+        INSERT INTO rowtide.reconcile AS r (sync, why, not_before_xid, deep) VALUES (%s, %s, %s, %s)
+            ON CONFLICT (sync) DO UPDATE
+           SET asked = r.asked + 1, why = CASE WHEN r.state = 'wanted' THEN r.why ELSE excluded.why END,
+               not_before_xid = greatest(r.not_before_xid, excluded.not_before_xid), deep = r.deep OR excluded.deep,
+               state = CASE WHEN r.state = 'running' THEN 'running' ELSE 'wanted' END,
+               requested_at = CASE WHEN r.state = 'wanted' THEN r.requested_at ELSE excluded.requested_at END
+        """,
+        [sync, why, not_before_xid or 0, deep],
+    )
+    conn.execute(f"NOTIFY {WANTED}")
+
+
+def read_all(conn: Connection) -> dict[str, Reconcile]:
+    """Every record by sync."""
+    with conn.cursor(row_factory=class_row(Reconcile)) as cursor:
+        return {record.sync: record for record in cursor.execute("SELECT * FROM rowtide.reconcile")}
+
+
+def read(conn: Connection, sync: str) -> Reconcile | None:
+    """The record of one sync."""
+    with conn.cursor(row_factory=class_row(Reconcile)) as cursor:
+        return cursor.execute("SELECT * FROM rowtide.reconcile WHERE sync = %s", [sync]).fetchone()
+
+
+def read_standing(conn: Connection, sync: str, slot: str) -> Standing:
+    """What is so now, by the database's clock."""
+    with conn.cursor(row_factory=class_row(Standing)) as cursor:
+        found = cursor.execute(_STANDING, {"sync": sync, "slot": slot}).fetchone()
+    assert found is not None
+    return found
+
+
+_STANDING = """
+SELECT c.era, s.since_lsn, coalesce(s.state, 'running') AS state, coalesce(s.capture_on, true) AS capture_on,
+       s.deletes_approved_until, clock_timestamp() AS now
+  FROM (SELECT %(sync)s::text AS sync, %(slot)s::text AS slot) AS asked
+  LEFT JOIN rowtide.slot_cursor AS c ON c.slot = asked.slot
+  LEFT JOIN rowtide.sync AS s ON s.sync = asked.sync
+"""
+
+_LOCK_NAME = "hashtextextended('rowtide.reconcile:' || %s, 0)"
+
+
+def take_up(conn: Connection, sync: str, owner: str) -> Reconcile | None:
+    """The record, claimed for this connection as long as it lives; None while another process has it."""
+    [(locked,)] = conn.execute(f"SELECT pg_try_advisory_lock({_LOCK_NAME})", [sync]).fetchall()
+    if not locked:
+        return None
+    with conn.cursor(row_factory=class_row(Reconcile)) as cursor:
+        statement = "UPDATE rowtide.reconcile SET claim = claim + 1, owner = %s WHERE sync = %s RETURNING *"
+        record = cursor.execute(statement, [owner, sync]).fetchone()
+    if record is None:
+        put_down(conn, sync)
+    return record
+
+
+def put_down(conn: Connection, sync: str) -> None:
+    """Let others take it up."""
+    conn.execute(f"SELECT pg_advisory_unlock({_LOCK_NAME})", [sync])
+
+
+def begin(conn: Connection, record: Reconcile, opening: Opening, estimate: int) -> Reconcile:
+    """A new pass of ``record`` from its first phase on; its run is written down. `Reconcile.opening_xid` is not set."""
+    with conn.transaction():
+        conn.execute("DELETE FROM rowtide.reconcile_absent WHERE sync = %s", [record.sync])
+        insert = "INSERT INTO rowtide.runs (kind, sync, detail) VALUES ('reconcile', %s, %s) RETURNING id"
+        [(run_id,)] = conn.execute(insert, [record.sync, _json({"why": record.why})]).fetchall()
+        if record.run_id is not None:
+            _end_run(conn, record, "abandoned")
+        return save(
+            conn,
+            replace(
+                record,
+                state="running",
+                serves=record.asked,
+                started_at=_now(conn),
+                ended_at=None,
+                run_id=run_id,
+                era=opening.era,
+                since_lsn=opening.since_lsn,
+                mapping_version=opening.mapping_version,
+                phase="compare",
+                after_key=None,
+                opening_xid=0,
+                lowest_xmin=None,
+                unread=False,
+                unread_until=None,
+                read_again=False,
+                estimate=estimate,
+                counts={},
+                waits=None,
+            ),
+        )
+
+
+# Written by who asks and by who takes up; everything else by the pass.
+_ASKED = {"sync", "why", "deep", "asked", "not_before_xid", "requested_at", "claim", "owner", "updated_at"}
+_SAVED = tuple(
+    field.name
+    for field in fields(Reconcile)
+    if field.name
+    not in {"sync", "why", "deep", "asked", "not_before_xid", "requested_at", "claim", "owner", "updated_at"}
+)
+
+_SAVE = f"""
+UPDATE rowtide.reconcile SET {", ".join(f"{name} = %({name})s" for name in _SAVED)}, updated_at = now()
+ WHERE sync = %(sync)s AND claim = %(claim)s
+RETURNING *
+"""
+
+
+def save(conn: Connection, record: Reconcile) -> Reconcile:
+    """Write how far the pass is; `Lost` when it is another process's by now."""
+    values = {name: getattr(record, name) for name in _SAVED}
+    values |= {"sync": record.sync, "claim": record.claim, "counts": _json(record.counts)}
+    with conn.cursor(row_factory=class_row(Reconcile)) as cursor:
+        saved = cursor.execute(_SAVE, values).fetchone()
+    if saved is None:
+        raise Lost(record.sync)
+    return saved
+
+
+def stage_chunk(conn: Connection, record: Reconcile, ground: Ground, lines: Sequence[Line]) -> Reconcile:
+    """Judge the rows and merge what differs, and save ``record``; durable together."""
+    with _step(conn):
+        found = _merged(conn, ground, lines)
+        counted = record.counting(creates=found.creates, updates=found.updates, moves=found.moves, parked=found.parked)
+        if found.staged:
+            conn.execute("NOTIFY rowtide_due")
+        saved = save(conn, counted)
+    failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
+    return saved
+
+
+def _merged(conn: Connection, ground: Ground, lines: Sequence[Line]) -> Differences:
+    """The rows merged; one that the database refuses stands alone in the end, is left out and said."""
+    try:
+        with conn.transaction():
+            return backfill.merge(conn, ground, lines)
+    except (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded) as error:
+        if len(lines) == 1:
+            log.error("row left out of reconcile: state database refuses it", sync=ground.sync, sqlstate=error.sqlstate)
+            return Differences()
+    middle = len(lines) // 2
+    return _merged(conn, ground, lines[:middle]).plus(_merged(conn, ground, lines[middle:]))
+
+
+def keys_to_ask(conn: Connection, sync: str, era: int, waiting: Waiting, after: str | None, limit: int) -> list[str]:
+    """The next keys whose rows the source is asked for, in key order: those of live pairs, and of ``waiting`` rows."""
+    # The first of all keys is the empty one; the first behind any other goes on with the lowest character there is.
+    first = "" if after is None else f"{after}\x01"
+    values = {"sync": sync, "era": era, "waiting": waiting, "first": first, "limit": limit, "backfill": BACKFILL}
+    return [key for (key,) in conn.execute(_KEYS_TO_ASK, values)]
+
+
+# The waiting rows are looked for no farther than the page of live pairs goes: a million of them may wait.
+_KEYS_TO_ASK = """
+WITH live AS MATERIALIZED (
+     SELECT key FROM rowtide.ledger
+      WHERE sync = %(sync)s AND key >= %(first)s AND state = 'live' ORDER BY key LIMIT %(limit)s),
+     page AS (SELECT CASE WHEN count(*) = %(limit)s THEN max(key) ELSE repeat(chr(1114111), 4) END AS last FROM live)
+SELECT key FROM live
+ UNION
+(SELECT key FROM rowtide.outbox
+  WHERE sync = %(sync)s AND key >= %(first)s AND key <= (SELECT last FROM page) AND op <> 'd'
+    AND (era < %(era)s OR %(waiting)s = 'all' OR (%(waiting)s = 'staged' AND priority = %(backfill)s))
+  ORDER BY key LIMIT %(limit)s)
+ ORDER BY key LIMIT %(limit)s
+"""
+
+
+def note_absent(conn: Connection, record: Reconcile, ground: Ground, keys: Sequence[str]) -> Reconcile:
+    """Write down which of ``keys`` would be deleted, and save ``record``; durable together."""
+    with _step(conn):
+        if keys:
+            backfill.note_absent(conn, ground, keys)
+        saved = save(conn, record)
+    failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
+    return saved
+
+
+def count_absent(conn: Connection, sync: str) -> int:
+    """Items that would be deleted by what was written down."""
+    [(count,)] = conn.execute("SELECT count(*) FROM rowtide.reconcile_absent WHERE sync = %s AND live", [sync])
+    return int(count)
+
+
+def absent_keys(conn: Connection, sync: str, limit: int) -> list[str]:
+    """The first keys of those written down."""
+    statement = "SELECT key FROM rowtide.reconcile_absent WHERE sync = %s ORDER BY key LIMIT %s"
+    return [key for (key,) in conn.execute(statement, [sync, limit])]
+
+
+def stage_deletes(
+    conn: Connection, record: Reconcile, ground: Ground, asked: Sequence[str], absent: Sequence[str]
+) -> Reconcile:
+    """Merge deletes of the keys still ``absent``, strike those that were ``asked`` off; durable together."""
+    with _step(conn):
+        found = backfill.merge_absent(conn, ground, absent) if absent else Differences()
+        strike = "DELETE FROM rowtide.reconcile_absent WHERE sync = %s AND key = ANY (%s)"
+        conn.execute(strike, [record.sync, list(asked)])
+        if found.staged:
+            conn.execute("NOTIFY rowtide_due")
+        saved = save(conn, record.counting(deletes=found.deletes))
+    failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
+    return saved
+
+
+def forget_absent(conn: Connection, record: Reconcile) -> Reconcile:
+    """Strike everything off and save ``record``: the source will be asked again."""
+    with _step(conn):
+        conn.execute("DELETE FROM rowtide.reconcile_absent WHERE sync = %s", [record.sync])
+        return save(conn, record)
+
+
+def finish(conn: Connection, record: Reconcile) -> Reconcile:
+    """The pass is complete: done, or wanted again when another was asked for meanwhile."""
+    with conn.transaction():
+        _end_run(conn, record, "done")
+        conn.execute("DELETE FROM rowtide.reconcile_absent WHERE sync = %s", [record.sync])
+        locked = "SELECT asked FROM rowtide.reconcile WHERE sync = %s FOR UPDATE"
+        [(asked,)] = conn.execute(locked, [record.sync]).fetchall()
+        state = "done" if asked == record.serves else "wanted"
+        if state == "done":
+            conn.execute("UPDATE rowtide.reconcile SET not_before_xid = 0 WHERE sync = %s", [record.sync])
+        failpoints.hit(failpoints.RECONCILE_BEFORE_FINISH)
+        ended = replace(record, state=state, phase="done", ended_at=_now(conn), run_id=None, waits=None, unread=False)
+        return save(conn, ended)
+
+
+def lowest_xmin(conn: Connection, syncs: Sequence[str]) -> int | None:
+    """The oldest snapshot any running pass of these syncs may still judge by; tombstones from there on have to stay."""
+    statement = "SELECT min(lowest_xmin) FROM rowtide.reconcile WHERE state = 'running' AND sync = ANY (%s)"
+    [(xmin,)] = conn.execute(statement, [list(syncs)]).fetchall()
+    return None if xmin is None else int(xmin)
+
+
+@contextmanager
+def _step(conn: Connection) -> Iterator[None]:
+    with conn.transaction():
+        # Rows and progress are one transaction and whoever claims a row commits after it, so nothing is lost by not
+        # waiting for the disk: after a crash of the server the pass goes on from where the disk has it.
+        conn.execute("SET LOCAL synchronous_commit = off")
+        yield
+        failpoints.hit(failpoints.RECONCILE_BEFORE_COMMIT)
+
+
+def _end_run(conn: Connection, record: Reconcile, verdict: str) -> None:
+    detail = {"why": record.why, **record.counts}
+    statement = "UPDATE rowtide.runs SET ended_at = now(), verdict = %s, detail = %s WHERE id = %s"
+    conn.execute(statement, [verdict, _json(detail), record.run_id])
+
+
+def _now(conn: Connection) -> datetime:
+    [(now,)] = conn.execute("SELECT now()").fetchall()
+    return now  # type: ignore[no-any-return]
+
+
+def _json(value: Mapping[str, object]) -> str:
+    return orjson.dumps(dict(value)).decode()

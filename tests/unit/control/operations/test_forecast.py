@@ -1,0 +1,43 @@
+"""Units, duration and end of a first load."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from control.operations.forecast import Limits, Load, forecast, spoken, time_to_spend
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+SMALLEST = Limits(1250, 1_200_000, 1.0)
+
+
+def test_hundred_thousand_rows_at_the_smallest_tier() -> None:
+    (one,) = forecast([Load("orders", "Orders", 100_000)], SMALLEST, NOW)
+    assert (one.writes, one.ru) == (100_000, 200_000)
+    assert one.duration == timedelta(minutes=160)
+    assert one.ends_at == NOW + timedelta(minutes=160)
+    assert round(one.day_share, 3) == 0.167
+
+
+def test_lists_share_one_allowance_and_existing_items_cost_nothing() -> None:
+    loads = [Load("orders", "A", 625), Load("orders", "B", 1000, items=375)]
+    first, second = forecast(loads, SMALLEST, NOW)
+    assert (first.duration, second.duration) == (timedelta(minutes=1), timedelta(minutes=1))
+    assert second.ends_at == NOW + timedelta(minutes=2)
+
+
+def test_the_days_limit_stretches_what_the_minutes_limit_would_allow() -> None:
+    assert time_to_spend(1_200_000, SMALLEST) == timedelta(minutes=960)
+    assert time_to_spend(1_200_000 + 1250, SMALLEST) == timedelta(days=1, minutes=1)
+    assert time_to_spend(0, SMALLEST) == timedelta(0)
+
+
+def test_our_share_slows_the_load() -> None:
+    assert time_to_spend(1250, Limits(1250, 1_200_000, 0.5)) == timedelta(minutes=2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (89, "89 s"), (90, "2 min"), (5340, "89 min"), (12_000, "3 h 20 min"), (187_200, "2 d 4 h")],
+)
+def test_spoken(seconds: int, words: str) -> None:
+    assert spoken(timedelta(seconds=seconds)) == words

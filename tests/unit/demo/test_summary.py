@@ -1,0 +1,52 @@
+"""The end of the demo: one document, one page."""
+
+from collections import Counter
+
+import pytest
+
+from demo.comparison import Difference, Verdict
+from demo.live_view import Figures
+from demo.options import Options
+from demo.shop.workload import Tally
+from demo.summary import FirstLoad, Summary, slow_load
+
+FIGURES = Figures("compared", 1.0, 500, 200, writes=180, coalesced=250, suppressed=20, p50_ms=150.26, ru_used=400)
+TALLY = Tally(transactions=90, rows=500, acts=Counter(place_order=90))
+DIFFERENT = Verdict(10, 10, (Difference("orders", "1", "missing"), Difference("orders", "2", "duplicate")))
+
+
+def summary(verdict: Verdict | None) -> Summary:
+    return Summary(Options(), FIGURES, TALLY, FirstLoad(2900, 7.04), verdict)
+
+
+def test_the_document_has_the_promised_keys() -> None:
+    document = summary(Verdict(10, 10, ())).document()
+    promised = "committed delivered differences duplicates latency_ms ru_used writes coalesced suppressed verdict"
+    assert set(promised.split()) <= set(document)
+    assert document["latency_ms"] == {"p50": 150.3, "p95": None, "p99": None}
+    assert (document["verdict"], document["differences"], document["duplicates"]) == ("equal", 0, 0)
+    assert document["first_load"] == {"writes": 2900, "seconds": 7.0}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word", "differences", "duplicates"),
+    [(DIFFERENT, "different", 1, 1), (None, "interrupted", None, None)],
+)
+def test_duplicates_are_counted_apart(
+    verdict: Verdict | None, word: str, differences: int | None, duplicates: int | None
+) -> None:
+    document = summary(verdict).document()
+    assert (document["verdict"], document["differences"], document["duplicates"]) == (word, differences, duplicates)
+
+
+def test_the_page_names_the_first_differences() -> None:
+    many = tuple(Difference("orders", str(number), "missing") for number in range(25))
+    lines = summary(Verdict(30, 5, many)).lines()
+    assert "verdict     DIFFERENT: 25 differences, 0 duplicates" in lines
+    assert "  orders 0: missing" in lines
+    assert lines[-1] == "  and 5 more"
+
+
+def test_what_the_first_load_would_have_taken_with_the_quota_on() -> None:
+    # 6,250 units a minute, 80 % of them, 2 a write: 41.7 writes a second.
+    assert slow_load(2500, "max", 60_000, 0.8) == "with the quota of tier max on, it would have taken 60 s"

@@ -1,0 +1,148 @@
+"""A definition is read whole or refused with everything that is wrong with it."""
+
+import copy
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rowtide.definition import model as definitions
+from rowtide.definition.kinds import duration_text, parse_duration
+from rowtide.errors import DefinitionError
+
+WHOLE: dict[str, Any] = {
+    "version": 1,
+    "state": {"dsn": "env:STATE"},
+    "postgres": {"erp": {"dsn": "env:ERP", "heartbeat": "500ms"}},
+    "graph": {"contoso": {"tenant_id": "72f9", "client_id": 12, "credential": {"client_secret": "file:/run/secret"}}},
+    "syncs": {
+        "orders": {
+            "source": {"postgres": "erp", "table": "public.orders"},
+            "target": {"graph": "contoso", "site": "contoso.sharepoint.com:/sites/ops"},
+            "lists": {"by": "region", "map": {"EU": "Orders EU", 7: "Orders Seven"}, "default": "Orders Other"},
+            "where": "status <> 'draft'",
+            "fields": {"order_no": "Title", "amount": {"field": "Amount", "as": "number"}},
+        }
+    },
+}
+
+
+def changed(*path: Any, to: Any) -> dict[str, Any]:
+    """`WHOLE` with another value at a path."""
+    data = copy.deepcopy(WHOLE)
+    node = data
+    for part in path[:-1]:
+        node = node[part]
+    node[path[-1]] = to
+    return data
+
+
+def test_defaults_are_those_of_the_design() -> None:
+    definition = definitions.parse(WHOLE)
+    graph, sync = definition.graph["contoso"], definition.syncs["orders"]
+    assert (definition.slot("erp"), definition.publication("erp")) == ("rowtide_erp", "rowtide_erp")
+    assert definition.tables("erp") == (("public", "orders"),)
+    assert (graph.client_id, graph.licences, graph.quota_share, graph.quota) == ("12", 1000, 0.8, "on")
+    assert graph.request_timeout == timedelta(seconds=30)
+    assert graph.absent_after == graph.rate_window == timedelta(seconds=60)
+    assert (sync.deletes, sync.mode, sync.breaker.share, sync.breaker.rows) == ("propagate", "deliver", 0.2, 500)
+    assert (sync.fields["order_no"].kind, sync.fields["amount"].kind) == ("text", "number")
+    assert sync.sharding().titles() == ("Orders EU", "Orders Seven", "Orders Other")
+    assert definition.postgres["erp"].on_gap == "heal"
+
+
+def test_what_is_stored_reads_back() -> None:
+    definition = definitions.parse(WHOLE)
+    assert definitions.parse(definition.to_json()) == definition
+
+
+@pytest.mark.parametrize("text", ["500ms", "10s", "5m", "12h", "90d", "1500ms"])
+def test_durations(text: str) -> None:
+    assert duration_text(parse_duration(text)) == text
+
+
+SYNC = ("syncs", "orders")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (("sync",), {}, "unknown key 'sync' in the file; did you mean 'syncs'?"),
+        ((*SYNC, "source", "tabel"), "x", "unknown key 'tabel' in syncs.orders.source; did you mean 'table'?"),
+        ((*SYNC, "breaker"), {"shares": 1}, "unknown key 'shares' in syncs.orders.breaker; did you mean 'share'?"),
+        ((*SYNC, "fields", "amount"), {"feld": "x"}, "unknown key 'feld' in syncs.orders.fields.amount"),
+        ((*SYNC, "source"), {"postgres": "erp"}, "syncs.orders.source needs the key 'table'"),
+        ((*SYNC, "source", "postgres"), "erb", "there is no 'erb' in postgres; did you mean 'erp'?"),
+        ((*SYNC, "mode"), "observed", "syncs.orders.mode must be 'deliver' or 'observe'; did you mean 'observe'?"),
+        ((*SYNC, "fields", "amount"), {"field": "A", "as": "numbr"}, "did you mean 'number'?"),
+        ((*SYNC, "fields", "amount"), {"field": "A", "as": "lookup"}, "not available yet: kind lookup"),
+        ((*SYNC, "fields", "amount"), "Modified", "SharePoint or Rowtide keeps the column Modified itself"),
+        ((*SYNC, "fields", "amount"), "rowtidekey", "SharePoint or Rowtide keeps"),
+        ((*SYNC, "fields", "amount"), "Net Amount", "a field is the API name of a column"),
+        ((*SYNC, "fields", "amount"), {"field": "A", "overflow": "park", "as": "number"}, "overflow goes with kind"),
+        ((*SYNC, "fields", "amount"), {"field": "A", "format": "dateOnly"}, "format goes with kind dateTime only"),
+        ((*SYNC, "fields", "order_no"), {"field": "Title", "as": "number"}, "Title is a text column"),
+        ((*SYNC, "fields", "amount"), "title", "two columns are mapped to"),
+        ((*SYNC, "direction"), "both", "not available yet: direction both"),
+        ((*SYNC, "deletes"), "mark", "not available yet: deletes: mark"),
+        ((*SYNC, "conflicts"), {"policy": "merge"}, "not available yet: only push is"),
+        ((*SYNC, "list"), "Orders", "needs exactly one of list and lists"),
+        ((*SYNC, "lists"), {"by": "year(at)", "name": "Orders {}"}, "not available yet: year()"),
+        ((*SYNC, "lists"), {"by": "region", "name": "Orders {}"}, "cannot be told beforehand"),
+        ((*SYNC, "lists"), {"by": "hash(id, 8)", "name": "Orders"}, "name must hold {} once"),
+        ((*SYNC, "where"), "status = ", "the expression cannot be read"),
+        ((*SYNC, "where"), "lower(status) = 'x'", "is not among what an expression may use"),
+        ((*SYNC, "schedule"), {"reconcile": "daily"}, "five fields of cron"),
+        (("postgres", "erp", "heartbeat"), 10, "must be a duration"),
+        (("postgres", "erp", "heartbeat"), "0s", "must be a duration"),
+        (("postgres", "erp", "slot"), "Slot-1", "lower-case letters"),
+        (("state", "dsn"), "vault:kv/a#b", "not available yet"),
+        (("redis",), {"url": "env:R"}, "redis: not available yet"),
+        (("graph", "contoso", "credential"), {}, "exactly one of client_secret and certificate"),
+        (("graph", "contoso", "credential"), {"managed_identity": {}}, "not available yet"),
+        (("graph", "contoso", "licences"), "many", "must be a whole number"),
+        (("graph", "contoso", "quota_share"), 1.5, "less than or equal to 1"),
+        (("graph", "contoso", "base_url"), "graph.example", "beginning with https"),
+        (("version",), 2, "version must be 1"),
+        (("syncs",), {}, "must not be empty"),
+        (("syncs",), [], "must be a mapping"),
+        ((*SYNC, "where"), 5, "must be text"),
+    ],
+)
+def test_each_mistake_has_its_sentence(path: tuple[Any, ...], value: Any, sentence: str) -> None:
+    with pytest.raises(DefinitionError) as refused:
+        definitions.parse(changed(*path, to=value))
+    assert sentence in refused.value.sentence
+
+
+def test_a_secret_is_never_shown() -> None:
+    with pytest.raises(DefinitionError) as refused:
+        definitions.parse(changed("state", "dsn", to="host=db password=hunter2"))
+    assert "hunter2" not in str(refused.value) + repr(refused.value.problems)
+    assert "never the secret itself" in refused.value.sentence
+
+
+def test_all_mistakes_come_together() -> None:
+    data = changed(*SYNC, "source", "postgres", to="nowhere")
+    data["state"] = {"dsn": "secret"}
+    data["syncs"]["second"] = {**copy.deepcopy(WHOLE["syncs"]["orders"]), "mode": "x"}
+    with pytest.raises(DefinitionError) as refused:
+        definitions.parse(data)
+    paths = {path for path, _ in refused.value.problems}
+    assert {("state", "dsn"), ("syncs", "orders", "source", "postgres"), ("syncs", "second", "mode")} <= paths
+    assert len(refused.value.sentence.splitlines()) == len(refused.value.problems)
+
+
+def test_a_list_belongs_to_one_sync() -> None:
+    data: dict[str, Any] = copy.deepcopy(WHOLE)
+    data["syncs"]["second"] = {**copy.deepcopy(WHOLE["syncs"]["orders"]), "list": "orders eu"}
+    del data["syncs"]["second"]["lists"]
+    with pytest.raises(DefinitionError, match="belongs to the sync orders"):
+        definitions.parse(data)
+
+
+def test_nothing_but_a_mapping_is_a_definition() -> None:
+    nothings: tuple[object, ...] = (None, [], "x", 5)
+    for nothing in nothings:
+        with pytest.raises(DefinitionError, match="must be a mapping"):
+            definitions.parse(nothing)
