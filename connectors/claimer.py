@@ -1,9 +1,9 @@
 """Takes due rows out of the outbox: quota first, rows second.
 
 In: resource units from the budget of each graph, the syncs that may deliver, a LISTEN on ``rowtide_due``. Out: `Work`
-per lane, drained by the `due` input; what cannot be claimed stays in the outbox, absorbing changes. Called by
-connectors.outbox_io and flows.process. Rule: never a row in hand without the quota to send it (DESIGN section 3.6), and
-no deletion before the mass-delete breaker has judged all that wait.
+per lane, drained by the `due` input; what cannot be claimed stays in the outbox, absorbing changes. Rule: never a row
+in hand without the quota to send it (DESIGN section 3.6), and no deletion before the mass-delete breaker has judged all
+that wait.
 """
 
 import threading

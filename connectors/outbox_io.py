@@ -1,8 +1,8 @@
 """Bytewax's input and outputs over the outbox: `stage` and `settle` write it, `due` reads it.
 
-In: change batches, outcomes. Out: claimed rows. Wired by flows.sync. Rule: `write_batch` returns only after its commit
-(that is what makes an epoch's end mean "staged"), so these two outputs are the only steps that may block; they are
-`FixedPartitionedSink`s with one partition of a constant name because the recovery probe does not follow others.
+In: change batches, outcomes. Out: claimed rows. Rule: `write_batch` returns only after its commit (that is what makes
+an epoch's end mean "staged"), so these two outputs are the only steps that may block; they are `FixedPartitionedSink`s
+with one partition of a constant name because the recovery probe does not follow others.
 """
 
 import threading

@@ -1,8 +1,7 @@
 """Reads ``rowtide.yaml`` and what it refers to.
 
-In: the path of a file; secret references. Out: `Loaded` (the definition with its source text), secrets as text.
-Called by the commands; nothing else reads the file (a running flow obeys what was applied). Rule: all problems of a
-file come together, each with ``file:line:``; no message ever shows a value, for it may be a secret.
+In: the path of a file; secret references. Out: `Loaded` (the definition with its source text), secrets as text. Rule:
+all problems of a file come together, each with ``file:line:``; no message ever shows a value, for it may be a secret.
 """
 
 import os

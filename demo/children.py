@@ -1,8 +1,8 @@
 """The demo's child processes: started on a leash, recorded in its directory, ended in reverse order.
 
-In: module names and arguments. Out: running processes, their output in files of the demo's directory. Called by
-demo.command. Rules: secrets go to children by file only, never in arguments; a child is in a session of its own,
-so Ctrl-C reaches the demo alone, which then ends its children in order.
+In: module names and arguments. Out: running processes, their output in files of the demo's directory. Rules: secrets go
+to children by file only, never in arguments; a child is in a session of its own, so Ctrl-C reaches the demo alone,
+which then ends its children in order.
 """
 
 import contextlib

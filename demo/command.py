@@ -1,8 +1,8 @@
 """`rowtide demo`, from an empty directory to the verdict.
 
 In: `Options`. Out: the live view, a summary on stdout, an exit code: 0 the lists are what the tables say, 1 they are
-not (or a part failed), 130 ended before that could be told. Called by control.cli.demo. Rule: whatever happens,
-processes are ended first and the directory is removed last; what a SIGKILL leaves, the next demo clears.
+not (or a part failed), 130 ended before that could be told. Rule: whatever happens, processes are ended first and the
+directory is removed last; what a SIGKILL leaves, the next demo clears.
 """
 
 import random

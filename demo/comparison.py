@@ -1,9 +1,8 @@
 """Are the lists what the tables say? A comparison row by row that believes nothing the sync has noted itself.
 
-In: compiled syncs, the source, the simulator's control address. Out: a `Verdict`: every row that is missing, differs
-or is in the wrong list, every item too many, every key with more than one item. Called by demo.command and by
-end-to-end and crash tests. Rule: the mapping is the only thing shared with the sync; outbox and ledger are not read,
-and neither a value nor a row's text gets into a verdict.
+In: compiled syncs, the source, the simulator's control address. Out: a `Verdict`: every row that is missing, differs or
+is in the wrong list, every item too many, every key with more than one item. Rule: the mapping is the only thing shared
+with the sync; outbox and ledger are not read, and neither a value nor a row's text gets into a verdict.
 """
 
 import json

@@ -1,8 +1,8 @@
 """The demo's rowtide.yaml: all three tables, sharded orders, a row filter, every kind.
 
-In: where things are: DSN files, the simulator's ready line, the tier. Out: the text of a commented definition.
-Called by demo.command and tests. Rule: it is what `rowtide init` would write for these tables after a person
-has looked it over, so that whoever opens it learns the format.
+In: where things are: DSN files, the simulator's ready line, the tier. Out: the text of a commented definition. Rule: it
+is what `rowtide init` would write for these tables after a person has looked it over, so that whoever opens it learns
+the format.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
 """Everything the demo runs on: a PostgreSQL, a Graph simulator, an applied definition, the flow.
 
-In: the demo's directory and options. Out: a `Stage`: addresses, and processes that are ended by `end`. Called by
-demo.command. Rules: the same commands a user would type do the work, each as a process of its own; secrets are in
-files that only we can read.
+In: the demo's directory and options. Out: a `Stage`: addresses, and processes that are ended by `end`. Rules: the same
+commands a user would type do the work, each as a process of its own; secrets are in files that only we can read.
 """
 
 import json

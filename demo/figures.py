@@ -1,7 +1,7 @@
 """Where the demo stands, in figures: from the state database, the simulator and the workload's own count.
 
-In: addresses, a `Tally`. Out: `Figures` since the last `mark`. Called by demo.command. Rule: what went over the
-wire (writes, resource units, refusals) is the simulator's count, not ours; everything else is what `status` shows.
+In: addresses, a `Tally`. Out: `Figures` since the last `mark`. Rule: what went over the wire (writes, resource units,
+refusals) is the simulator's count, not ours; everything else is what `status` shows.
 """
 
 import statistics

@@ -1,8 +1,8 @@
 """Ctrl-C, SIGTERM and a closed terminal, as the demo wants them: noted, acted on only where it is safe.
 
-In: signals. Out: waits that end early, `Interrupted` where the demo looks. Called by demo.command and its parts.
-Rule: a handler only counts, so that clearing up is never cut short; the first Ctrl-C ends the workload and still
-compares, a second one (or SIGTERM, or SIGHUP) ends at once.
+In: signals. Out: waits that end early, `Interrupted` where the demo looks. Rule: a handler only counts, so that
+clearing up is never cut short; the first Ctrl-C ends the workload and still compares, a second one (or SIGTERM, or
+SIGHUP) ends at once.
 """
 
 import signal

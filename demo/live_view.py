@@ -1,7 +1,7 @@
 """What a person sees while the demo runs: a live picture on a terminal, a plain line every few seconds elsewhere.
 
-In: `Figures`, several times a second, and notes. Out: the terminal, or lines on a stream. Called by demo.command.
-Rule: nothing here measures or decides; with ``--json`` everything goes to stderr, stdout belongs to the document.
+In: `Figures`, several times a second, and notes. Out: the terminal, or lines on a stream. Rule: nothing here measures
+or decides; with ``--json`` everything goes to stderr, stdout belongs to the document.
 """
 
 import time

@@ -1,7 +1,7 @@
 """What a person may ask of `rowtide demo`.
 
-In: the command line, read by control.cli. Out: `Options`. Called by demo.command. Rule: every default tells the
-story in about a minute on a laptop.
+In: the command line, read by control.cli. Out: `Options`. Rule: every default tells the story in about a minute on a
+laptop.
 """
 
 from dataclasses import dataclass

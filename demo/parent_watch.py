@@ -1,9 +1,8 @@
 """Runs a Python module that ends when the process that started it ends, however that ends.
 
-In: ``python -m demo.parent_watch PARENT_PID MODULE ARGUMENTS...``. Out: the module runs as if started by
-``python -m``. Called by demo.children. Rule: two ways, because each has a hole: Linux sends SIGKILL when the
-parent's thread is gone (not elsewhere), and a thread looks at the parent's process id (not while the interpreter lock
-is held).
+In: ``python -m demo.parent_watch PARENT_PID MODULE ARGUMENTS...``. Out: the module runs as if started by ``python -m``.
+Rule: two ways, because each has a hole: Linux sends SIGKILL when the parent's thread is gone (not elsewhere), and a
+thread looks at the parent's process id (not while the interpreter lock is held).
 """
 
 import ctypes

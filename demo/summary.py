@@ -1,8 +1,8 @@
 """What the demo says at its end: a document for machines, a page for people, and what to try when it stays up.
 
-In: the last `Figures`, the `Verdict`, how the first load went. Out: the JSON document, text. Called by
-demo.command. Rule: the document's keys are an interface: ``committed delivered differences duplicates latency_ms
-ru_used writes coalesced suppressed verdict`` stay, others may come.
+In: the last `Figures`, the `Verdict`, how the first load went. Out: the JSON document, text. Rule: the document's keys
+are an interface: ``committed delivered differences duplicates latency_ms ru_used writes coalesced suppressed verdict``
+stay, others may come.
 """
 
 from dataclasses import dataclass

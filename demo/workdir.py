@@ -1,8 +1,8 @@
 """The demo's own directory: private, locked while its demo lives, cleared by the next demo when it died.
 
-In: where to make it. Out: `Home`: a path, and a record of the processes started from it. Called by demo.command.
-Rules: the directory appears under its final name only when its lock is held, so a directory whose lock is free has no
-living demo; a recorded process is ended only if its start time is the recorded one (process ids come again).
+In: where to make it. Out: `Home`: a path, and a record of the processes started from it. Rules: the directory appears
+under its final name only when its lock is held, so a directory whose lock is free has no living demo; a recorded
+process is ended only if its start time is the recorded one (process ids come again).
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Follows what people decide: the applied definition and which syncs are paused, within a second or two.
 
 In: the state database (LISTEN ``rowtide_control`` and a poll each second). Out: a fresh `View` handed to a callback.
-Called by flows.process. Rule: a running flow obeys the applied version and never an unapplied file.
+Rule: a running flow obeys the applied version and never an unapplied file.
 """
 
 import threading

@@ -1,7 +1,7 @@
 """How a process is put together from an applied definition: readers, graph settings, completion, health.
 
-In: a `Runtime` and its definition. Out: parts ready to start. Called by flows.process. Rule: secrets are resolved
-where they are used and kept nowhere else; what crosses two connectors meets here, not in one of them.
+In: a `Runtime` and its definition. Out: parts ready to start. Rule: secrets are resolved where they are used and kept
+nowhere else; what crosses two connectors meets here, not in one of them.
 """
 
 from collections.abc import Mapping, Sequence

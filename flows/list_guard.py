@@ -1,8 +1,7 @@
 """Before a sync delivers, its lists are looked through for items Rowtide did not make.
 
 In: the syncs that run, their lists. Out: `known`, the syncs that may deliver; a sync with such a list is paused with
-the reason. Called by flows.admission and flows.process. Rule: `run` refuses what `apply` refuses; a list may have been
-filled by hand since.
+the reason. Rule: `run` refuses what `apply` refuses; a list may have been filled by hand since.
 """
 
 import threading

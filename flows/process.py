@@ -1,8 +1,8 @@
 """One running process: everything its steps share, made once, started, watched and ended together.
 
 In: the applied definition (`View`), the process's roles. Out: the ports the steps and outputs use (what is routed,
-decisions, submitting, completions, counts) and a health beat each second. Made by flows.run. Rule: nothing here is
-remembered across a restart; what matters is in the state database.
+decisions, submitting, completions, counts) and a health beat each second. Rule: nothing here is remembered across a
+restart; what matters is in the state database.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Who a process is: its roles and its process id, locked so that nobody else is the same one.
 
 In: the state database's DSN, roles, process id. Out: the name under which the process owns leases; an error while
-another holds it. Called by flows.run and, each second, by flows.process. Rule: the lock is its connection's; after a
-break it is taken again, and a process that finds it taken ends, for its leases are void by then.
+another holds it. Rule: the lock is its connection's; after a break it is taken again, and a process that finds it taken
+ends, for its leases are void by then.
 """
 
 from collections.abc import Collection

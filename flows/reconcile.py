@@ -1,9 +1,9 @@
 """Reconciles syncs: first load, re-sync and repair by one mechanism, in a thread beside the flow or from a command.
 
-In: the applied definition and sync states (`View`), the records of state.reconcile.record, DSNs of the sources. Out: rows in
-the outbox, records moved on, runs. Called by flows.process (`Reconciler`) and control (`dry_run`, `reconcile_here`).
-Rules: a sync that its last pass does not cover (never loaded, a new era, changes that passed by, another mapping) is
-reconciled without being asked; a source that fails or hangs, or a pass that waits, holds back no other sync.
+In: the applied definition and sync states (`View`), the records of state.reconcile.record, DSNs of the sources. Out:
+rows in the outbox, records moved on, runs. Rules: a sync that its last pass does not cover (never loaded, a new era,
+changes that passed by, another mapping) is reconciled without being asked; a source that fails or hangs, or a pass that
+waits, holds back no other sync.
 """
 
 import threading

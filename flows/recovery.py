@@ -1,8 +1,8 @@
 """The recovery store of Bytewax: made, checked before each start, and wiped when it does not fit.
 
-In: the recovery directory and the names of the flow's steps and partitions. Out: a `RecoveryConfig`. Called by
-flows.run. Rule: the store is an accelerator; position comes from the cursor, so a store that is lost, old, mixed or of
-another shape of the flow is thrown away and that is said once (DESIGN section 10).
+In: the recovery directory and the names of the flow's steps and partitions. Out: a `RecoveryConfig`. Rule: the store is
+an accelerator; position comes from the cursor, so a store that is lost, old, mixed or of another shape of the flow is
+thrown away and that is said once (DESIGN section 10).
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """`rowtide run`: one process of the flow, from the first connection to exit code 0.
 
-In: the loaded definition file (for the state database's address), roles, process id and peers. Out: an exit code.
-Called by control. Rule: what is not there is waited for with a clear line on stderr; SIGTERM ends everything within
-two seconds with code 0; the applied definition is obeyed, not the file (DESIGN section 10).
+In: the loaded definition file (for the state database's address), roles, process id and peers. Out: an exit code. Rule:
+what is not there is waited for with a clear line on stderr; SIGTERM ends everything within two seconds with code 0; the
+applied definition is obeyed, not the file (DESIGN section 10).
 """
 
 import gc

@@ -1,8 +1,7 @@
 """From settings to a world: sites, apps, rules, and what a data file still holds.
 
-In: `Settings`. Out: a `World` ready to serve, and notes for the ready line. Called by `server`.
-Rule: without `--client` one app with a secret of its own is made, and both are told in the ready line, so that a
-newcomer needs no arguments at all.
+In: `Settings`. Out: a `World` ready to serve, and notes for the ready line. Rule: without `--client` one app with a
+secret of its own is made, and both are told in the ready line, so that a newcomer needs no arguments at all.
 """
 
 import random

@@ -1,7 +1,7 @@
 """The command line of the simulator.
 
 In: arguments. Out: an exit code: 0 after a clean end, 2 for a command that cannot be carried out, said in one sentence
-on stderr. Called by `__main__`. Rule: no traceback for what the person at the keyboard can mend.
+on stderr. Rule: no traceback for what the person at the keyboard can mend.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """The simulator's time: every module asks this clock, so a test may move it and a history may be replayed.
 
-In: a source of seconds since 1970 (the system's by default). Out: seconds, and Graph's text form of an instant.
-Called by every module that stamps, expires or counts. Rule: it never goes back.
+In: a source of seconds since 1970 (the system's by default). Out: seconds, and Graph's text form of an instant. Rule:
+it never goes back.
 """
 
 import time

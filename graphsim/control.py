@@ -1,8 +1,8 @@
 """The control side, `/_sim/...`: what tests and people ask and order, outside of Graph.
 
-In: small JSON requests without a token. Out: counters, items, rules, edits. Called by `server`.
-Rules: nothing here is charged or counted as Graph traffic; an edit is made by a named person, so that `lastModifiedBy`
-is not the app; a request that makes no sense is answered 400 with one sentence.
+In: small JSON requests without a token. Out: counters, items, rules, edits. Rules: nothing here is charged or counted
+as Graph traffic; an edit is made by a named person, so that `lastModifiedBy` is not the app; a request that makes no
+sense is answered 400 with one sentence.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """What the control side shows: all items of a list, the lists, a table for the page, the switches.
 
-In: the query of a `/_sim` request. Out: JSON, as bytes where it may be large. Called by `control`.
-Rule: a hundred thousand items are shown within a second or two; nothing is changed.
+In: the query of a `/_sim` request. Out: JSON, as bytes where it may be large. Rule: a hundred thousand items are shown
+within a second or two; nothing is changed.
 """
 
 from dataclasses import asdict

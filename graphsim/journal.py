@@ -1,7 +1,6 @@
 """What must outlive the process: the seam between the world and `--data FILE`.
 
-In: notices of what was written. Out: nothing, or rows in a file (`store`). Called by `world` and the handlers, and by
-`wire` before each answer is sent (`flush`). Rule: an answered write is in the file.
+In: notices of what was written. Out: nothing, or rows in a file (`store`). Rule: an answered write is in the file.
 """
 
 from typing import Protocol

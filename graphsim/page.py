@@ -1,7 +1,7 @@
 """The page people open: lists as tables, live, edited by hand as a named user.
 
-In: `GET /`. Out: one HTML page (`page.html`) without outside assets. Called by `server`.
-Rule: the page uses the control side only and writes text as text, never as markup.
+In: `GET /`. Out: one HTML page (`page.html`) without outside assets. Rule: the page uses the control side only and
+writes text as text, never as markup.
 """
 
 from functools import cache

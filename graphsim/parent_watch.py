@@ -1,8 +1,8 @@
 """Dying with the parent: nothing of a demo or a test may stay behind, whatever killed it.
 
-In: the parent's process id. Out: the process ends when that parent is gone. Called by `server`.
-Linux tells by a signal (which also comes when only the parent's *thread* ends, so the id is looked at again);
-everywhere a look four times a second is the fallback. Rule: no cleaning up: the parent cannot wait for it any more.
+In: the parent's process id. Out: the process ends when that parent is gone. Linux tells by a signal (which also comes
+when only the parent's *thread* ends, so the id is looked at again); everywhere a look four times a second is the
+fallback. Rule: no cleaning up: the parent cannot wait for it any more.
 """
 
 import asyncio

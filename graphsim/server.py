@@ -1,8 +1,7 @@
 """The process: two listeners on 127.0.0.1, the ready line, a clean end.
 
-In: `Settings`. Out: an exit code; on stdout one line of JSON once both ports listen. Called by `cli`.
-Rules: SIGTERM and SIGINT end with 0 and no traceback; the ready line is written after the CA file, so whoever reads
-the line can use the file.
+In: `Settings`. Out: an exit code; on stdout one line of JSON once both ports listen. Rules: SIGTERM and SIGINT end with
+0 and no traceback; the ready line is written after the CA file, so whoever reads the line can use the file.
 """
 
 import asyncio

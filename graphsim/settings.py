@@ -1,7 +1,7 @@
 """The command line, read and judged.
 
-In: the arguments of `python -m graphsim`. Out: `Settings`, or `UsageError` with one clear sentence.
-Called by `cli`. Rule: secrets come by reference (`env:NAME`, `file:PATH`), never as arguments.
+In: the arguments of `python -m graphsim`. Out: `Settings`, or `UsageError` with one clear sentence. Rule: secrets come
+by reference (`env:NAME`, `file:PATH`), never as arguments.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Counters that let a test explain every call: `GET /_sim/stats`.
 
-In: each answer the gate gives, each write of an item. Out: plain counters. Called by `gate`, `batch`, `items`,
-`control`. Rule: counts what reached the simulator, faulted and throttled calls included; never decides anything.
+In: each answer the gate gives, each write of an item. Out: plain counters. Rule: counts what reached the simulator,
+faulted and throttled calls included; never decides anything.
 """
 
 from collections import Counter

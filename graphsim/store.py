@@ -1,8 +1,8 @@
 """`--data FILE`: everything that must outlive the process, in one SQLite file.
 
-In: notices of what was written. Out: rows; at the next start, the world as it was. Called by `world`, `setup`, `wire`.
-Rules: `flush` is one transaction and comes before the answer is sent, so an answered write survives SIGKILL; items are
-rows of their own, so a write costs the same whatever the size of the list.
+In: notices of what was written. Out: rows; at the next start, the world as it was. Rules: `flush` is one transaction
+and comes before the answer is sent, so an answered write survives SIGKILL; items are rows of their own, so a write
+costs the same whatever the size of the list.
 """
 
 import sqlite3

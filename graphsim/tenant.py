@@ -1,8 +1,8 @@
 """Everything the simulator knows: sites, lists, people, apps, tokens, quota, faults, counters.
 
-In: settings. Out: one `World`, passed to every handler. Called by `server` (makes it), handlers and `control`.
-Rules: time and randomness come from here only, so a seed and a clock replay a history; each use of chance draws from
-its own stream, so that a new fault rule does not change the ids of lists.
+In: settings. Out: one `World`, passed to every handler. Rules: time and randomness come from here only, so a seed and a
+clock replay a history; each use of chance draws from its own stream, so that a new fault rule does not change the ids
+of lists.
 """
 
 import random

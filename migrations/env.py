@@ -1,8 +1,8 @@
 """Runs the migrations on the one connection that `state.database` hands over.
 
 In: ``config.attributes["connection"]``, a SQLAlchemy connection inside a transaction. Out: schema ``rowtide`` at the
-newest version, recorded in ``rowtide.alembic_version``. Called by Alembic for `state.database.upgrade` only. Rule: one
-upgrade at a time (advisory lock), one transaction for all of it.
+newest version, recorded in ``rowtide.alembic_version``. Rule: one upgrade at a time (advisory lock), one transaction
+for all of it.
 """
 
 from alembic import context

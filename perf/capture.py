@@ -1,8 +1,8 @@
 """Capture: the WAL into the durable outbox, against pg_recvlogical and Debezium's engine, and its memory.
 
-In: the same WAL for every reader, one after the other, each from a slot made before it. Out: ``capture.*``. Called by
-perf.run. Rule: ours is timed from the slot being taken to the last row's transaction being durable in the outbox; the
-peer from its start to its end position, its rows thrown away.
+In: the same WAL for every reader, one after the other, each from a slot made before it. Out: ``capture.*``. Rule: ours
+is timed from the slot being taken to the last row's transaction being durable in the outbox; the peer from its start to
+its end position, its rows thrown away.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Deliver: throughput, latency, no-op suppression, coalescing, restart.
 
 In: the whole product on real processes against the simulator. Out: ``deliver.* latency.* noop.* coalescing.*
-restart.*``. Called by perf.run. Rule: offered load "at 80 %" is 0.8 x quota_share x the tier's limit, Poisson arrivals.
+restart.*``. Rule: offered load "at 80 %" is 0.8 x quota_share x the tier's limit, Poisson arrivals.
 """
 
 import random

@@ -1,8 +1,8 @@
 """Figures and where they are written.
 
 In: measured values, several a metric. Out: ``perf/results/latest.json``: commit, machine, time, and per metric the
-median, unit, spread and what it is held against. Called by perf.run. Rule: a metric that was not measured in this run
-keeps the value of the file with its own commit, so that a run of one family never loses the others.
+median, unit, spread and what it is held against. Rule: a metric that was not measured in this run keeps the value of
+the file with its own commit, so that a run of one family never loses the others.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Reads a slot through Debezium's engine and counts its events; prints the seconds from the first batch to the last.
 
-In: the DSN in ``ROWTIDE_SOURCE_DSN``; number of rows, slot, definition file (for the publication's name). Called by
-perf.capture as a process of its own. The events stay unparsed JSON text, which favours the engine.
+In: the DSN in ``ROWTIDE_SOURCE_DSN``; number of rows, slot, definition file (for the publication's name). The events
+stay unparsed JSON text, which favours the engine.
 """
 
 import os

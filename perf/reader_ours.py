@@ -1,7 +1,6 @@
 """Reads a slot into mapped row changes and throws them away; prints the seconds from the first row to the last.
 
-In: the DSN in ``ROWTIDE_SOURCE_DSN``; number of rows, slot, definition file. Called by perf.capture as a
-process of its own.
+In: the DSN in ``ROWTIDE_SOURCE_DSN``; number of rows, slot, definition file.
 """
 
 import os

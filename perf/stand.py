@@ -1,7 +1,7 @@
 """A stand for benchmarks: PostgreSQL with fsync on, a simulator, an applied definition, processes.
 
-In: options of the simulator and the definition. Out: `Stand`. Called by the families. Rule: only addresses of this
-machine; a definition with a real host is never run from here.
+In: options of the simulator and the definition. Out: `Stand`. Rule: only addresses of this machine; a definition with a
+real host is never run from here.
 """
 
 import shutil

@@ -1,8 +1,7 @@
 """What was applied, ready to run: every sync compiled, every list with its id.
 
-In: the JSON that `apply` stored (definition, columns of each table, lists found or made). Out: a `Catalog`. Called by
-the running flow, reconcile and the commands; `to_compiled` is called by `apply`. Rule: a running flow needs neither
-the file nor the catalogs of PostgreSQL and Graph: what was applied says everything.
+In: the JSON that `apply` stored (definition, columns of each table, lists found or made). Out: a `Catalog`. Rule: a
+running flow needs neither the file nor the catalogs of PostgreSQL and Graph: what was applied says everything.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,7 @@
 """Every error Rowtide can raise, and what to do about each.
 
-In: nothing. Out: one exception tree (whose fault it is is the type), each error with a stable code, one sentence
-for the operator and one that says what to do. Called by every layer; connectors translate foreign exceptions into
-these at their edge with ``raise ... from``. No retry decision is taken anywhere but in `reaction_to`.
+In: nothing. Out: one exception tree (whose fault it is is the type), each error with a stable code, one sentence for
+the operator and one that says what to do. from``. No retry decision is taken anywhere but in `reaction_to`.
 
     RowtideError
      +- UserError              the definition, the command line or the environment has to be mended

@@ -1,8 +1,8 @@
 """The names a row goes by: its row key, its bucket and lane, its ``RowtideKey`` in SharePoint.
 
-In: the text of key columns as PostgreSQL prints it under the pinned session settings. Out: strings and small
-numbers that never change for a row. Called by the mapping, the flow and the connectors. Rule: two rows never share
-a ``RowtideKey``, although SharePoint compares text without case and trims blanks (DESIGN section 2).
+In: the text of key columns as PostgreSQL prints it under the pinned session settings. Out: strings and small numbers
+that never change for a row. Rule: two rows never share a ``RowtideKey``, although SharePoint compares text without case
+and trims blanks (DESIGN section 2).
 """
 
 import base64

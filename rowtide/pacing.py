@@ -1,9 +1,9 @@
 """What Graph's quota allows, and a bucket that spends it evenly.
 
 In: a tenant's licences, a share of the app's limit, seconds of some clock. Out: resource units that may be spent now.
-Called by connectors.graph.budget. Rule: whatever the server's window is (fixed or sliding), what a bucket lets through
-in one window stays within the limit: its rate is the share, its burst only what the share leaves free. Figures:
-sp-dev-docs, "Avoid getting throttled" (2025-10): a write 2 RU, one item 1, a query 2, alone or in a batch.
+Rule: whatever the server's window is (fixed or sliding), what a bucket lets through in one window stays within the
+limit: its rate is the share, its burst only what the share leaves free. Figures: sp-dev-docs, "Avoid getting throttled"
+(2025-10): a write 2 RU, one item 1, a query 2, alone or in a batch.
 """
 
 from dataclasses import dataclass

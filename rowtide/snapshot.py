@@ -1,9 +1,8 @@
 """Which transactions a read of the source has seen.
 
-In: the text of ``pg_current_snapshot()`` taken in the transaction that read. Out: `Snapshot`. Called by
-connectors.postgres.table_pages, state.judging and flows.reconcile. Rule: a commit is in the WAL before it is visible
-(reference postgres.md section 5), so whether a read is newer than a streamed change is asked of the snapshot, never
-of positions. Xids are top-level and 64 bits wide, as the stream's are after widening.
+In: the text of ``pg_current_snapshot()`` taken in the transaction that read. Out: `Snapshot`. Rule: a commit is in the
+WAL before it is visible (reference postgres.md section 5), so whether a read is newer than a streamed change is asked
+of the snapshot, never of positions. Xids are top-level and 64 bits wide, as the stream's are after widening.
 """
 
 from dataclasses import dataclass

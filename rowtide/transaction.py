@@ -1,8 +1,8 @@
 """What capture hands on of a committed transaction: its rows, as PostgreSQL printed them, in chunks.
 
-In: built by connectors.postgres.replication.transactions from pgoutput messages. Out: read by rowtide.mapping.compiled_sync through
-flows.steps. Rule: values stay PostgreSQL's text until a mapped column asks for them; columns nobody mapped are never
-turned into anything else.
+In: built by connectors.postgres.replication.transactions from pgoutput messages. Out: read by
+rowtide.mapping.compiled_sync through flows.steps. Rule: values stay PostgreSQL's text until a mapped column asks for
+them; columns nobody mapped are never turned into anything else.
 """
 
 from dataclasses import dataclass

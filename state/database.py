@@ -1,9 +1,9 @@
 """Connections to the state database: pinned settings, translated errors, retries in place, migrations.
 
 In: a DSN. Out: `connect` (psycopg, autocommit), `Link` (one thread's connection that comes back by itself), `engine`,
-`upgrade`, `check`, `create_if_missing`; `execute` runs a SQLAlchemy Core statement on a psycopg connection. Called by
-whatever touches a record. Rule: what leaves a `Link` is an error of `rowtide.errors`; a deadlock or a serialization
-failure is retried here, never by a caller.
+`upgrade`, `check`, `create_if_missing`; `execute` runs a SQLAlchemy Core statement on a psycopg connection. Rule: what
+leaves a `Link` is an error of `rowtide.errors`; a deadlock or a serialization failure is retried here, never by a
+caller.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,8 +1,8 @@
 """What was applied, and what people decided about each sync: tables ``definition`` and ``sync``.
 
 In: the compiled definition of `apply`; pause and resume by a person, a breaker or capture. Out: the applied version,
-the state of each sync. Called by flows.applied_view, flows.process, control. Rule: versions only grow; whatever changes
-here is announced on `CONTROL`, so that a running flow obeys within two seconds.
+the state of each sync. Rule: versions only grow; whatever changes here is announced on `CONTROL`, so that a running
+flow obeys within two seconds.
 """
 
 import hashlib

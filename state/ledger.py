@@ -1,7 +1,7 @@
 """What is known of each synced pair: reads of table ``ledger``.
 
-In: a sync and row keys. Out: `Pair`s, counts, pages of keys. Called by state.outbox (claims), flows.admission, status,
-and whoever compares. Rule: only settle (state.outbox) and apply write it; positions and versions never fall.
+In: a sync and row keys. Out: `Pair`s, counts, pages of keys. Rule: only settle (state.outbox) and apply write it;
+positions and versions never fall.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,6 @@
 """PostgreSQL array literals, written by hand where psycopg's own dumping of long lists is too slow.
 
-In: row keys and the like. Out: the text of a ``text[]``. Called by the hot statements of state.outbox.staging_sql, state.outbox.claims
-and state.outbox.settling. Rule: exact for any text.
+In: row keys and the like. Out: the text of a ``text[]``. Rule: exact for any text.
 """
 
 from collections.abc import Sequence

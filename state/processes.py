@@ -1,8 +1,8 @@
 """Which Rowtide processes run, and how they feel: table ``process``.
 
-In: a beat each second from every running process, with its health. Out: the beats, for `rowtide status` and
-`rowtide doctor`. Called by flows.run and control. Rule: a beat says only what the process itself knows; who reads it
-decides by the database's own clock whether the process is still there.
+In: a beat each second from every running process, with its health. Out: the beats, for `rowtide status` and `rowtide
+doctor`. Rule: a beat says only what the process itself knows; who reads it decides by the database's own clock whether
+the process is still there.
 
 ``health`` is JSON with these parts, each of which may be missing (``problem``: ``{"code", "sentence"}`` or null):
 

@@ -1,8 +1,7 @@
 """What Rowtide did at length and how it ended: table ``runs``.
 
-In: the beginning and the end of a reconcile, an apply, a run. Out: rows for `rowtide runs`. Called by control and
-flows (state.reconcile.record writes its own within its transactions). Rule: a run without an end was cut short or goes on;
-``detail`` holds counts and names, never values of rows.
+In: the beginning and the end of a reconcile, an apply, a run. Out: rows for `rowtide runs`. Rule: a run without an end
+was cut short or goes on; ``detail`` holds counts and names, never values of rows.
 """
 
 from collections.abc import Mapping

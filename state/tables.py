@@ -1,8 +1,7 @@
 """The records of the state database as SQLAlchemy Core metadata: what each table and index is for.
 
-In: nothing. Out: `metadata` and one `Table` per record. Called by the migrations (as the proof, never as their
-source), by the cold statements of this folder and by tests. Rule: a test holds the migrations equal to this file;
-every text that is compared, ordered or joined has collation "C", so that key order is byte order everywhere.
+In: nothing. Out: `metadata` and one `Table` per record. Rule: a test holds the migrations equal to this file; every
+text that is compared, ordered or joined has collation "C", so that key order is byte order everywhere.
 """
 
 from sqlalchemy import (

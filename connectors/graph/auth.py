@@ -1,8 +1,8 @@
 """Tokens for Graph, by azure-identity against the configured authority.
 
-In: `GraphSettings`. Out: a bearer token, cached until five minutes before its end. Called by connectors.graph.client
-(in a thread: azure-identity blocks) and lists. Rule: a refusal is `IdentityRefused` with Entra's own number, no answer
-is `IdentityUnavailable`; a token that Graph refused is forgotten together with azure-identity's own cache.
+In: `GraphSettings`. Out: a bearer token, cached until five minutes before its end. Rule: a refusal is `IdentityRefused`
+with Entra's own number, no answer is `IdentityUnavailable`; a token that Graph refused is forgotten together with
+azure-identity's own cache.
 """
 
 import re

@@ -1,7 +1,7 @@
 """The raw HTTP client of the hot path: one authorised POST, and whether it can have arrived.
 
 In: a path below the base URL and bytes. Out: `Reply`, `NotSent` (it cannot have reached Graph) or `NoAnswer` (it may
-have). Called by connectors.graph.writer on its loop. Rule: nothing is ever repeated here.
+have). Rule: nothing is ever repeated here.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Graph settings as a definition describes them, secrets resolved.
 
-In: a `Definition`, the name of one of its graphs. Out: `GraphSettings`. Called by flows and control. Rule: secrets are
-resolved when asked for and kept nowhere else; `apply` uses the provisioning credential where there is one.
+In: a `Definition`, the name of one of its graphs. Out: `GraphSettings`. Rule: secrets are resolved when asked for and
+kept nowhere else; `apply` uses the provisioning credential where there is one.
 """
 
 from pathlib import Path

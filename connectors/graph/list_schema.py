@@ -1,8 +1,8 @@
 """What a site's lists have to look like, against what they look like.
 
 In: lists and columns as Graph shows them (`FoundSite`), as the applied syncs need them (`WantedList`). Out: steps, in
-the order they have to be taken, each with a sentence for `plan`; or a refusal. Called by connectors.graph.provisioning and,
-for `plan`, by control. Rule: nothing is ever removed or narrowed; a list with a stranger's items is not touched.
+the order they have to be taken, each with a sentence for `plan`; or a refusal. Rule: nothing is ever removed or
+narrowed; a list with a stranger's items is not touched.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,8 @@
 """Sites, lists and columns by msgraph-sdk: what is there, and making what is not.
 
-In: `GraphSettings`, sites as ``host:/path``, the lists wanted. Out: `FoundSite`s; lists with their ids. Called by
-`apply`, `plan` and `doctor`; never by a running flow, which never imports msgraph (it is imported inside functions).
-Rules: one change after another (parallel ones end in "Save Conflict"); the SDK repeats nothing, we repeat only what is
-known not to have happened; a list that holds items without RowtideKey is refused.
+In: `GraphSettings`, sites as ``host:/path``, the lists wanted. Out: `FoundSite`s; lists with their ids. Rules: one
+change after another (parallel ones end in "Save Conflict"); the SDK repeats nothing, we repeat only what is known not
+to have happened; a list that holds items without RowtideKey is refused.
 """
 
 import asyncio

@@ -1,9 +1,8 @@
 """How the writer's conversation with Graph is going: throttled, failing, or well.
 
 In: what came of batches. Out: the gate of the budget, the size of the next batch, one sentence why nothing moves.
-Called by connectors.graph.writer, on its thread. Rules: a 429 closes the gate for the whole app; from the second
-failure in a row on everybody waits, longer each time; after a lost batch the next ones are half as large, since one
-member may have been enough to lose it.
+Rules: a 429 closes the gate for the whole app; from the second failure in a row on everybody waits, longer each time;
+after a lost batch the next ones are half as large, since one member may have been enough to lose it.
 """
 
 import random

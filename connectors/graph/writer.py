@@ -1,10 +1,10 @@
 """The process-wide writer: carries the commands of claimed rows out and hands their outcomes back.
 
-In: `Progress`es of planned rows, from any thread. Out: outcomes for settle, fetched by `poll`. Called by flows.steps
-(deliver). Rules: what is there is sent at once while fewer than four batches are in flight, else rows gather up to
-twenty a batch; never two commands of one row at a time; a row claimed too long ago is handed back unsent; a 429 closes
-the gate for the whole app and hands everything back as not applied; 5xx, resets and time-outs leave it unknown.
-It decides nothing: `rowtide.deciding.push.after` says what follows from an answer.
+In: `Progress`es of planned rows, from any thread. Out: outcomes for settle, fetched by `poll`. Rules: what is there is
+sent at once while fewer than four batches are in flight, else rows gather up to twenty a batch; never two commands of
+one row at a time; a row claimed too long ago is handed back unsent; a 429 closes the gate for the whole app and hands
+everything back as not applied; 5xx, resets and time-outs leave it unknown. It decides nothing:
+`rowtide.deciding.push.after` says what follows from an answer.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Who owns a table and whether row security guards it: what the DBA's script has to know.
 
-In: an SQL connection to the source. Out: owner and a flag. Called by `rowtide plan --sql`.
+In: an SQL connection to the source. Out: owner and a flag.
 """
 
 import psycopg

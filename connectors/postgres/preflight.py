@@ -1,8 +1,8 @@
 """Whether a source is fit to be read: the checks of `doctor`, in the order in which they explain each other.
 
 In: a DSN and what the definition says of slot, publication and tables. Out: `Check`s with one sentence and a remedy
-each; `read_columns` for `apply` and `plan`. Called by control. Rules: nothing is changed (the probe's slot is
-temporary and goes with its session); every check is tried, one that PostgreSQL refuses becomes a failure of its own.
+each; `read_columns` for `apply` and `plan`. Rules: nothing is changed (the probe's slot is temporary and goes with its
+session); every check is tried, one that PostgreSQL refuses becomes a failure of its own.
 """
 
 import contextlib

@@ -1,9 +1,9 @@
 """Completes claimed rows by reading them: refreshes, partial rows without a base, rows of an older mapping.
 
 In: a source connection, the catalog, works whose fields the stream alone does not tell. Out: the same works with what
-the row is now, in the order they came; `NotYet` for a row whose transaction the read could not see. Called by the
-claim loop through flows.compose. Rule: a change is streamed before it is visible (reference postgres.md section 5), so
-a read is believed only if its snapshot sees the change that asked for it.
+the row is now, in the order they came; `NotYet` for a row whose transaction the read could not see. Rule: a change is
+streamed before it is visible (reference postgres.md section 5), so a read is believed only if its snapshot sees the
+change that asked for it.
 """
 
 from collections.abc import Sequence

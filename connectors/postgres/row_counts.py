@@ -1,8 +1,8 @@
 """How many rows of a table go to each list: what a first load has before it.
 
-In: an SQL connection to the source, a compiled sync. Out: rows by list title, exact or estimated. Called by
-`rowtide plan`. Rule: never a burden: an exact count is given up after `PATIENCE_S` and the planner's estimate stands
-in for it; the row filter and the lists are counted by PostgreSQL itself, in the words of the definition.
+In: an SQL connection to the source, a compiled sync. Out: rows by list title, exact or estimated. Rule: never a burden:
+an exact count is given up after `PATIENCE_S` and the planner's estimate stands in for it; the row filter and the lists
+are counted by PostgreSQL itself, in the words of the definition.
 """
 
 import json

@@ -2,9 +2,8 @@
 
 In: a source connection (autocommit, pinned settings), a `CompiledSync`, a cursor or row keys. Out: values exactly as
 the type's output function prints them (what pgoutput sends too: ``::text`` prints booleans, blank-padded and network
-types otherwise), with the snapshot they were read under. Called by flows.reconcile and connectors.postgres.refetch.
-Rules: each read is one REPEATABLE READ READ ONLY transaction whose first act is ``pg_current_snapshot()``; row
-security that would hide rows is an error, never fewer rows.
+types otherwise), with the snapshot they were read under. Rules: each read is one REPEATABLE READ READ ONLY transaction
+whose first act is ``pg_current_snapshot()``; row security that would hide rows is an error, never fewer rows.
 """
 
 from collections.abc import Iterator, Sequence

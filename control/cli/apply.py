@@ -1,9 +1,9 @@
 """`rowtide apply`: make the definition so.
 
 In: rowtide.yaml. Out: publication and slot on each source, lists and columns in each tenant, the compiled definition
-stored and in force. Called by the command line. Rule: the publication before the slot; nothing is ever deleted, what
-is left is named; the definition is stored last, so that a running flow never sees one whose parts are missing. It may
-be run again at any time.
+stored and in force. Rule: the publication before the slot; nothing is ever deleted, what is left is named; the
+definition is stored last, so that a running flow never sees one whose parts are missing. It may be run again at any
+time.
 """
 
 from datetime import UTC, datetime

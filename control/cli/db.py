@@ -1,7 +1,7 @@
 """`rowtide db`: the schema of the state database.
 
-In: the definition's ``state.dsn``. Out: the schema at this release's version, or what is wrong with it. Called by the
-command line. Rule: `upgrade` only moves forward and may be run again at any time; `check` changes nothing.
+In: the definition's ``state.dsn``. Out: the schema at this release's version, or what is wrong with it. Rule: `upgrade`
+only moves forward and may be run again at any time; `check` changes nothing.
 """
 
 import typer

@@ -1,7 +1,7 @@
 """`rowtide demo`: the command line of the demo.
 
-In: options. Out: the demo's exit code. Called by the command line. Rule: everything it needs is imported only when it
-runs, so that no other command waits for it.
+In: options. Out: the demo's exit code. Rule: everything it needs is imported only when it runs, so that no other
+command waits for it.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """`rowtide doctor`: what would keep Rowtide from working.
 
 In: the definition. Out: findings on versions, state database, sources, tenants, with a remedy each (exit 3 when there
-are any). Called by the command line. Rule: nothing is changed; every part is looked at, whatever the others say.
+are any). Rule: nothing is changed; every part is looked at, whatever the others say.
 """
 
 import platform

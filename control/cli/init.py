@@ -1,8 +1,7 @@
 """`rowtide init`: the first rowtide.yaml.
 
 In: a path, and when asked for the tables of a running database. Out: a commented file that `rowtide validate` takes.
-Called by the command line. Rule: an existing file is never overwritten; only the reference to a DSN is written, never
-the DSN itself.
+Rule: an existing file is never overwritten; only the reference to a DSN is written, never the DSN itself.
 """
 
 from dataclasses import replace

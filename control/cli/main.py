@@ -1,8 +1,8 @@
 """`rowtide`: the command line's table of contents.
 
-In: arguments. Out: an exit code (0 done, 1 failed, 2 usage or invalid definition, 3 findings). Called by people, their
-scripts and the container's entry point. Rule: one noun, one file; this one only names them, and is the one place where
-an error that a person can mend becomes a line on stderr instead of a traceback.
+In: arguments. Out: an exit code (0 done, 1 failed, 2 usage or invalid definition, 3 findings). Rule: one noun, one
+file; this one only names them, and is the one place where an error that a person can mend becomes a line on stderr
+instead of a traceback.
 """
 
 from typing import Annotated, Any

@@ -1,7 +1,7 @@
 """The options that every command shares.
 
-In: nothing. Out: annotated types for command functions. Called by every command file. Rule: one spelling each:
-``-c/--config`` (environment ``ROWTIDE_CONFIG``, default ``rowtide.yaml``) and ``--json``.
+In: nothing. Out: annotated types for command functions. Rule: one spelling each: ``-c/--config`` (environment
+``ROWTIDE_CONFIG``, default ``rowtide.yaml``) and ``--json``.
 """
 
 from pathlib import Path

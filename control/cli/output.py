@@ -1,7 +1,7 @@
 """How a command answers: one JSON document, or text for people; errors as a code, a sentence and a remedy.
 
-In: plain values. Out: stdout for the answer, stderr for errors. Called by every command. Rule: with ``--json`` exactly
-one document goes to stdout and nothing else; tables are drawn by rich on a terminal and are plain columns when piped.
+In: plain values. Out: stdout for the answer, stderr for errors. Rule: with ``--json`` exactly one document goes to
+stdout and nothing else; tables are drawn by rich on a terminal and are plain columns when piped.
 """
 
 import json

@@ -1,8 +1,7 @@
 """`rowtide parked`: rows set aside because they cannot be carried as they are.
 
-In: a sync, keys. Out: rows listed, shown, made due again or forgotten. Called by the command line. Rule: a row's
-values are shown only by `show`, only to whoever asks for that row; a newer change of a parked row makes it due again
-by itself.
+In: a sync, keys. Out: rows listed, shown, made due again or forgotten. Rule: a row's values are shown only by `show`,
+only to whoever asks for that row; a newer change of a parked row makes it due again by itself.
 """
 
 from dataclasses import asdict

@@ -1,9 +1,8 @@
 """`rowtide pause` and `rowtide resume`: hold syncs back and let them go on.
 
 In: a sync, a graph (``--target``) or ``--all``. Out: the syncs' state in the state database; a running flow obeys
-within two seconds. Called by the command line. Rule: a paused sync never holds the slot back: its changes go on being
-staged and only the last state of each row is delivered afterwards. One that stopped at capture has a gap, so resuming
-it asks for a reconcile.
+within two seconds. Rule: a paused sync never holds the slot back: its changes go on being staged and only the last
+state of each row is delivered afterwards. One that stopped at capture has a gap, so resuming it asks for a reconcile.
 """
 
 import getpass

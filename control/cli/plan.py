@@ -1,8 +1,8 @@
 """`rowtide plan`: what `apply` would do, what the first load costs, what others have to allow.
 
-In: the definition, the applied one, sources and tenants as they are. Out: differences, statements, lists and columns,
-a forecast per list; with ``--sql`` the DBA's script, with ``--grants`` the Graph permissions. Called by the command
-line. Rule: nothing is changed anywhere.
+In: the definition, the applied one, sources and tenants as they are. Out: differences, statements, lists and columns, a
+forecast per list; with ``--sql`` the DBA's script, with ``--grants`` the Graph permissions. Rule: nothing is changed
+anywhere.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,7 @@
 """`rowtide reconcile`: compare a sync's whole table with what is in its lists and mend the differences.
 
 In: a sync. Out: the pass, seen through to its end, or with ``--dry-run`` what it would find (exit 3 when it would find
-anything). Called by the command line. Rule: a process that is running does the work if it has it in hand already; the
-command then only watches.
+anything). Rule: a process that is running does the work if it has it in hand already; the command then only watches.
 """
 
 import signal

@@ -1,8 +1,8 @@
 """`rowtide slot`: the replication slots of a source.
 
-In: the definition. Out: slots made, listed, shown, dropped. Called by the command line. Rule: the publication exists
-before the slot; a slot in use is dropped only with ``--force``, for whatever the slot has not handed on yet is lost to
-the stream (a reconcile then heals by difference).
+In: the definition. Out: slots made, listed, shown, dropped. Rule: the publication exists before the slot; a slot in use
+is dropped only with ``--force``, for whatever the slot has not handed on yet is lost to the stream (a reconcile then
+heals by difference).
 """
 
 from typing import Annotated, Any

@@ -1,8 +1,8 @@
 """`rowtide status`: where every sync stands, and in one sentence why it is not moving.
 
 In: the state database (what is staged, delivered, parked; the processes' beats), the sources' slots. Out: a table or
-one JSON document. Called by the command line; `gather` by the demo too. Rule: it works while everything but the state
-database is down; what a source cannot be asked is shown as unknown, never guessed.
+one JSON document. Rule: it works while everything but the state database is down; what a source cannot be asked is
+shown as unknown, never guessed.
 """
 
 import sys

@@ -1,8 +1,8 @@
 """`rowtide validate`: is the definition sound?
 
 In: rowtide.yaml and, where it can be reached, the source. Out: every problem as ``file:line: sentence`` (exit 2), or
-what was checked. Called by the command line. Rule: nothing is changed anywhere; a source that cannot be reached is no
-problem of the definition, it is said on stderr.
+what was checked. Rule: nothing is changed anywhere; a source that cannot be reached is no problem of the definition, it
+is said on stderr.
 """
 
 from typing import Annotated

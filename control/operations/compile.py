@@ -1,8 +1,7 @@
 """Every sync of a definition compiled against its table as it is now.
 
 In: a loaded definition, connections to its sources. Out: `CompiledSync`s and the columns they were compiled from, or
-one `DefinitionError` with every problem and its line. Called by validate, plan and apply. Rule: all problems of all
-syncs come together.
+one `DefinitionError` with every problem and its line. Rule: all problems of all syncs come together.
 """
 
 from collections.abc import Callable, Mapping, Sequence

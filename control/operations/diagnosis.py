@@ -1,8 +1,8 @@
 """One sentence that says why a sync is not moving.
 
-In: what the state database and the processes' beats say of one sync. Out: a `Reason`, code and sentence. Called by
-control.cli.status. Rule: a total function; the first cause that explains the standstill is named, in the order a person
-would mend them, and the sentence needs no other table to be understood.
+In: what the state database and the processes' beats say of one sync. Out: a `Reason`, code and sentence. Rule: a total
+function; the first cause that explains the standstill is named, in the order a person would mend them, and the sentence
+needs no other table to be understood.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Writes docs/errors.md: every error code that the code can raise, with its sentence and remedy.
 
-In: the source files. Out: the page's text. Run by people as ``python -m control.operations.errors_page`` when a test says that the
-page is old. Rule: the page is read off the code, so an error without an entry cannot exist.
+In: the source files. Out: the page's text. Run by people as ``python -m control.operations.errors_page`` when a test
+says that the page is old. Rule: the page is read off the code, so an error without an entry cannot exist.
 """
 
 import ast
@@ -13,9 +13,9 @@ from pathlib import Path
 from rowtide import errors
 from rowtide.errors import Park, Pause, Retry, RowtideError, Stop, reaction_to
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "errors.md"
-LAYERS = ("rowtide", "state", "connectors", "flows", "control")
+LAYERS = ("rowtide", "state", "connectors", "flows", "control", "demo")
 
 _KINDS = {
     name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, RowtideError)

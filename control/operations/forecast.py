@@ -1,8 +1,8 @@
 """What the first load of each list costs, how long it takes and when it ends.
 
-In: rows per list, the tenant's limits, the share of them that Rowtide may use. Out: a `Forecast` per list. Called by
-control.cli.plan. Rule: pure arithmetic over Microsoft's published limits; lists of one tenant are loaded one after the
-other out of one allowance, so each list's end includes those before it.
+In: rows per list, the tenant's limits, the share of them that Rowtide may use. Out: a `Forecast` per list. Rule: pure
+arithmetic over Microsoft's published limits; lists of one tenant are loaded one after the other out of one allowance,
+so each list's end includes those before it.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,9 +1,9 @@
 """What others have to allow: the DBA's statements and the Graph permissions, least privilege.
 
 In: what the definition needs of a source or a tenant. Out: SQL lines; permissions with the requests that grant them.
-Called by `rowtide plan --sql` and `--grants`. Rule: two roles on the source: `rowtide_admin` makes the publication
-(PostgreSQL asks for the tables' owner), `rowtide_reader` streams and reads. Its REPLICATION reads the whole database
-through a slot, whatever its SELECT says, so its password is guarded like a superuser's.
+Rule: two roles on the source: `rowtide_admin` makes the publication (PostgreSQL asks for the tables' owner),
+`rowtide_reader` streams and reads. Its REPLICATION reads the whole database through a slot, whatever its SELECT says,
+so its password is guarded like a superuser's.
 """
 
 import json

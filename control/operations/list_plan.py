@@ -1,8 +1,7 @@
 """Lists and columns of a definition, as `plan`, `apply` and `doctor` need them.
 
-In: a definition, its syncs compiled, the name of a graph. Out: what is missing, in sentences; the lists with their
-ids; findings for `doctor`. Called by control.operations.plan_document, control.cli.apply and control.cli.doctor. Rule: msgraph, which is slow
-to import, is only imported once Graph is asked.
+In: a definition, its syncs compiled, the name of a graph. Out: what is missing, in sentences; the lists with their ids;
+findings for `doctor`. Rule: msgraph, which is slow to import, is only imported once Graph is asked.
 """
 
 from collections.abc import Iterator

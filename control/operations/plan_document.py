@@ -1,8 +1,8 @@
 """What `apply` would do, gathered from the definition, sources and tenants as they are.
 
 In: a loaded definition, the time. Out: a `Proposal`: differences, statements, list work, a forecast per list, what is
-left alone. Called by `rowtide plan`, and by `rowtide apply` before it asks. Rule: nothing is changed anywhere; what
-cannot be asked is named with its reason, and the rest is still told.
+left alone. Rule: nothing is changed anywhere; what cannot be asked is named with its reason, and the rest is still
+told.
 """
 
 from collections.abc import Mapping, Sequence

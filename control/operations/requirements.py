@@ -1,8 +1,7 @@
 """What a definition needs of its sources and tenants, gathered for those who have to allow it.
 
-In: a definition, connections to its sources where they can be had. Out: `SourceNeeds` and `GraphNeeds`. Called by
-`rowtide plan --sql` and `--grants`. Rule: a source that does not answer yields a script with placeholders, since the
-DBA's part usually comes before the first connection.
+In: a definition, connections to its sources where they can be had. Out: `SourceNeeds` and `GraphNeeds`. Rule: a source
+that does not answer yields a script with placeholders, since the DBA's part usually comes before the first connection.
 """
 
 from connectors import settings

@@ -1,8 +1,7 @@
 """What a command opens before it can answer: the definition, the state database, a source.
 
-In: the path given with ``-c``. Out: the loaded definition, links and connections that are closed again. Called by the
-commands. Rule: whatever cannot be opened is a RowtideError with a sentence; secrets are resolved here, as late as
-possible, and are never shown.
+In: the path given with ``-c``. Out: the loaded definition, links and connections that are closed again. Rule: whatever
+cannot be opened is a RowtideError with a sentence; secrets are resolved here, as late as possible, and are never shown.
 """
 
 from collections.abc import Callable, Iterator

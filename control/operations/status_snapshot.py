@@ -1,8 +1,7 @@
 """Everything `rowtide status` knows, read at one moment.
 
 In: the state database, the sources' slots, the processes' beats. Out: `Seen`, and the `Facts` that decide the sentence
-of each sync. Called by control.cli.status. Rule: what a source cannot be asked is None, never guessed; only what a living
-process says counts.
+of each sync. Rule: what a source cannot be asked is None, never guessed; only what a living process says counts.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 """The text of a commented rowtide.yaml.
 
-In: a `Draft`: a source, a graph, tables with their columns. Out: YAML with a comment at every choice. Called by
-`rowtide init` and by the demo. Rule: what is written passes `rowtide validate`; a column that cannot be carried is
-left out as a comment that says why, never silently.
+In: a `Draft`: a source, a graph, tables with their columns. Out: YAML with a comment at every choice. Rule: what is
+written passes `rowtide validate`; a column that cannot be carried is left out as a comment that says why, never
+silently.
 """
 
 import json

@@ -1,9 +1,8 @@
 """The shop whose tables the demo and the end-to-end tests sync: customers, orders and their lines.
 
-In: a connection to an empty database, a seed, a scale. Out: three tables with a few thousand rows of mixed types,
-made by the server itself; the same seed gives the same rows (but for ``updated_at``). Called by demo.command and
-tests. Rule: each table has columns that no sync maps (``updated_at``, ``risk_score``, ``picked_by``), so that no-op
-updates can be shown.
+In: a connection to an empty database, a seed, a scale. Out: three tables with a few thousand rows of mixed types, made
+by the server itself; the same seed gives the same rows (but for ``updated_at``). Rule: each table has columns that no
+sync maps (``updated_at``, ``risk_score``, ``picked_by``), so that no-op updates can be shown.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,8 @@
 """Business transactions on the demo's shop, and a workload that mixes them at a set rate.
 
 In: an autocommit connection to the shop, a seeded ``random.Random``. Out: committed transactions; each function does
-one kind and returns the number of row changes it committed (no-op updates included, cascades too). Called by
-demo.command and, as a library, by end-to-end, crash and performance tests. Rule: every function is one
-transaction unless it says otherwise, and does nothing, returning 0, when no row fits.
+one kind and returns the number of row changes it committed (no-op updates included, cascades too). Rule: every function
+is one transaction unless it says otherwise, and does nothing, returning 0, when no row fits.
 """
 
 import random

@@ -1,8 +1,8 @@
 """The core's functions in Bytewax clothes: what each named step of the flow does with what it is given.
 
-In: chunks of transactions, claimed rows, outcomes. Out: keyed change batches, commands, outcomes. Wired by flows.sync.
-Rule: no IO but what a port of `flows.process` offers, no exception for a row that can be parked, nothing blocks except
-where the design says so (stage and settle, in connectors.outbox_io).
+In: chunks of transactions, claimed rows, outcomes. Out: keyed change batches, commands, outcomes. Rule: no IO but what
+a port of `flows.process` offers, no exception for a row that can be parked, nothing blocks except where the design says
+so (stage and settle, in connectors.outbox_io).
 """
 
 from collections import Counter, defaultdict

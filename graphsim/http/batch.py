@@ -1,8 +1,8 @@
 """`$batch`: up to twenty calls in one body (contrib batching, 2025-02).
 
-In: the body of `POST /$batch`. Out: `{"responses": [...]}`, and the worst a member did to the connection.
-Called by `wire`. Rules: members are carried out in a seeded random order, dependencies first; a member whose
-dependency failed is 424; ids are the same in any case; nothing is rolled back; each member is charged by itself.
+In: the body of `POST /$batch`. Out: `{"responses": [...]}`, and the worst a member did to the connection. Rules:
+members are carried out in a seeded random order, dependencies first; a member whose dependency failed is 424; ids are
+the same in any case; nothing is rolled back; each member is charged by itself.
 """
 
 import asyncio

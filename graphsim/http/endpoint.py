@@ -1,8 +1,8 @@
 """HTTP to calls and back: the only module that sees sockets of `/v1.0`.
 
-In: aiohttp requests. Out: answers, or what a fault does to the connection (reset, truncation, garbage).
-Called by `server`. Rules: everything below `/v1.0` needs a bearer token; an answer leaves only after the journal has
-been flushed; every answer carries `request-id` and the caller's `client-request-id`.
+In: aiohttp requests. Out: answers, or what a fault does to the connection (reset, truncation, garbage). Rules:
+everything below `/v1.0` needs a bearer token; an answer leaves only after the journal has been flushed; every answer
+carries `request-id` and the caller's `client-request-id`.
 """
 
 import asyncio

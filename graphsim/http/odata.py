@@ -1,7 +1,7 @@
 """Query options: `$expand`, `$select`, `$top`, `$orderby`, as Graph reads them.
 
-In: the query of a call. Out: `Options`. Called by the handlers of items, lists and delta.
-Rule: options may come with or without `$`, encoded or not (SDKs do either); what lists do not know is an error 400.
+In: the query of a call. Out: `Options`. Rule: options may come with or without `$`, encoded or not (SDKs do either);
+what lists do not know is an error 400.
 """
 
 from collections.abc import Mapping

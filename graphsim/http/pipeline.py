@@ -1,8 +1,8 @@
 """The way of every call, single or member of a batch: quota, faults, handler, error body, counters.
 
-In: a `Call` whose app is known. Out: a `Reply`, and what the connection shall suffer (`Served.wire`).
-Called by `wire` and `batch`. Rules: a call refused costs as much as one carried out; a fault before the commit leaves
-no trace but its answer, one after it leaves the work done; members pass the same way as requests.
+In: a `Call` whose app is known. Out: a `Reply`, and what the connection shall suffer (`Served.wire`). Rules: a call
+refused costs as much as one carried out; a fault before the commit leaves no trace but its answer, one after it leaves
+the work done; members pass the same way as requests.
 """
 
 import asyncio

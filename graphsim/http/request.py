@@ -1,8 +1,7 @@
 """One request and its answer, free of HTTP: what `wire` reads off a socket and `batch` takes out of a body.
 
-In: method, path below `/v1.0`, query, headers, parsed JSON. Out: `Call` for the handlers, `Reply` back.
-Called by `wire`, `batch`, `gate` and every handler. Rule: a batch member is the same `Call` as a request of its own,
-so no handler can behave otherwise inside `$batch`.
+In: method, path below `/v1.0`, query, headers, parsed JSON. Out: `Call` for the handlers, `Reply` back. Rule: a batch
+member is the same `Call` as a request of its own, so no handler can behave otherwise inside `$batch`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

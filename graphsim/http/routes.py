@@ -1,8 +1,7 @@
 """Which handler answers a path below `/v1.0`.
 
-In: a `Call`. Out: the `Reply` of its handler, or GraphError. Called by `gate` for requests and batch members alike.
-Rules: names of resources are read as Graph reads them (ids in any case, titles, encoded commas); the caller's
-permission is checked before the handler sees the call.
+In: a `Call`. Out: the `Reply` of its handler, or GraphError. Rules: names of resources are read as Graph reads them
+(ids in any case, titles, encoded commas); the caller's permission is checked before the handler sees the call.
 """
 
 from graphsim.http import errors

@@ -1,8 +1,7 @@
 """Applications of the directory: who may ask for tokens, and with which credentials.
 
 In: the command line's `--client`s, later addPassword, removePassword, addKey, removeKey. Out: `App`, looked up by
-client id or object id. Called by `authority` (tokens), `gate` (who calls), `applications` (rotation).
-Rule: an object id is derived from the client id, so it is the same after a restart.
+client id or object id. Rule: an object id is derived from the client id, so it is the same after a restart.
 """
 
 import uuid

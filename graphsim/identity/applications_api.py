@@ -1,8 +1,8 @@
 """An app's own credentials: addPassword, removePassword, addKey, removeKey (reference section 7).
 
-In: calls on `/applications/{object id}` or `/applications(appId='...')`. Out: replies. Called by `routes`.
-Rules: a secret's text is shown once; what is added or removed takes effect on the token endpoint only after it has
-spread (`secret-delay-s`); addKey and removeKey need a proof signed by a key the app already has, but no permission.
+In: calls on `/applications/{object id}` or `/applications(appId='...')`. Out: replies. Rules: a secret's text is shown
+once; what is added or removed takes effect on the token endpoint only after it has spread (`secret-delay-s`); addKey
+and removeKey need a proof signed by a key the app already has, but no permission.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """Client assertions: certificates and federated identities (reference section 6).
 
-In: a signed JWT and the app it is for. Out: nothing, or a `Refusal` with Entra's number. Called by `authority` and,
-for the proof of possession of addKey, by `applications`. Rule: the signature is really verified.
+In: a signed JWT and the app it is for. Out: nothing, or a `Refusal` with Entra's number. Rule: the signature is really
+verified.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """The token endpoint: `POST /{tenant}/oauth2/v2.0/token` and what MSAL asks before it (reference section 6).
 
-In: the form of a client-credentials request. Out: an access token, or an AADSTS error. Called by `server` on the TLS
-port. Rules: a secret, a certificate's assertion or a federated token is checked as Entra does; a new credential is
-accepted only once it has spread, a removed one for as long.
+In: the form of a client-credentials request. Out: an access token, or an AADSTS error. Rules: a secret, a certificate's
+assertion or a federated token is checked as Entra does; a new credential is accepted only once it has spread, a removed
+one for as long.
 """
 
 import hmac

@@ -1,7 +1,7 @@
 """The simulator's own certificate authority: the token endpoint must be served over TLS (azure-identity refuses http).
 
-In: nothing but the time. Out: a TLS context for 127.0.0.1 and localhost, and the CA's PEM for clients to trust.
-Called by `server`, once per start. Rule: keys live in memory and in a private temporary file only while they are read.
+In: nothing but the time. Out: a TLS context for 127.0.0.1 and localhost, and the CA's PEM for clients to trust. Rule:
+keys live in memory and in a private temporary file only while they are read.
 """
 
 import datetime

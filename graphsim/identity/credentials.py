@@ -1,7 +1,7 @@
 """What secrets and certificates share: the time they need to spread, and how the token endpoint refuses.
 
-In: when a credential is accepted from and until. Out: whether it is accepted now; `Refusal`. Called by `authority`,
-`assertions`, `applications`. Rule: a change of credentials is seen late (reference section 7), by `secret-delay-s`.
+In: when a credential is accepted from and until. Out: whether it is accepted now; `Refusal`. Rule: a change of
+credentials is seen late (reference section 7), by `secret-delay-s`.
 """
 
 from graphsim.tenant import World

@@ -1,7 +1,7 @@
 """What an app may do: its roles over all sites, or grants on one site or one list.
 
-In: grants (`POST /sites/{id}/permissions`, `.../lists/{id}/permissions`) and the app's roles. Out: a level.
-Called by `routes` before each handler. Rule: an app with Sites.Selected sees nothing without a grant: 403 accessDenied.
+In: grants (`POST /sites/{id}/permissions`, `.../lists/{id}/permissions`) and the app's roles. Out: a level. Rule: an
+app with Sites.Selected sees nothing without a grant: 403 accessDenied.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Access tokens: only those issued here, and still alive, open `/v1.0`.
 
-In: an app and the time. Out: opaque text; back from it, the app or a 401. Called by `authority` and `gate`.
-Rule: a token says nothing by itself, so a client can neither read nor forge one.
+In: an app and the time. Out: opaque text; back from it, the app or a 401. Rule: a token says nothing by itself, so a
+client can neither read nor forge one.
 """
 
 import random

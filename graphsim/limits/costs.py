@@ -1,7 +1,7 @@
 """What a call costs in resource units (spdev throttling, table of October 2025).
 
-In: a call. Out: RU. Called by `gate` before the work. Rule: create, update, delete 2; a single item or delta with a
-token 1; lists of things and delta without a token 2; permissions 5; the directory and `$batch` itself nothing.
+In: a call. Out: RU. Rule: create, update, delete 2; a single item or delta with a token 1; lists of things and delta
+without a token 2; permissions 5; the directory and `$batch` itself nothing.
 """
 
 from graphsim.http.request import Call

@@ -1,8 +1,7 @@
 """Faults as rules: which calls go wrong, and how.
 
-In: rules as JSON objects (`POST /_sim/faults`, `--faults FILE`). Out: for a call, the first rule that strikes.
-Called by `gate` (before and after the work) and `wire` (reset, truncation, garbage). Rule: probability is drawn from
-the seeded generator, and a rule with a count is spent when it has struck that often.
+In: rules as JSON objects (`POST /_sim/faults`, `--faults FILE`). Out: for a call, the first rule that strikes. Rule:
+probability is drawn from the seeded generator, and a rule with a count is spent when it has struck that often.
 """
 
 import random

@@ -1,8 +1,8 @@
 """Resource units: what a call costs, and when there are none left (spdev throttling, 2025-10).
 
-In: app, cost, time. Out: None, or a `Denial` with the seconds to wait. Called by `gate` for every call and member.
-Fixed windows: a minute and a day for the app, five minutes for the tenant, all scaled by `--window-s` at equal rate.
-Rule: a call refused costs as much as one carried out; batches give no discount.
+In: app, cost, time. Out: None, or a `Denial` with the seconds to wait. Fixed windows: a minute and a day for the app,
+five minutes for the tenant, all scaled by `--window-s` at equal rate. Rule: a call refused costs as much as one carried
+out; batches give no discount.
 """
 
 import math

@@ -1,8 +1,8 @@
 """The change log of one list: which item changed last at which position, for delta.
 
 In: one `append` per write. Out: the items changed after a position, in order of their last change, a page at a time.
-Called by `items` (writes) and `delta` (reads). Rule: an append is O(1) (entries overtaken by a newer change of the
-same item are swept out when they are the majority), a page is O(page + overtaken entries passed).
+Rule: an append is O(1) (entries overtaken by a newer change of the same item are swept out when they are the majority),
+a page is O(page + overtaken entries passed).
 """
 
 from array import array

@@ -1,8 +1,8 @@
 """Column definitions: what a list's schema may hold, and how Graph shows it (CSDL `columnDefinition`).
 
-In: the JSON a client sends. Out: `Column`, and the JSON of it. Called by `schema` (create, patch, delete) and `fields`.
-Rules: exactly one type facet; the internal name is encoded (`_x0020_`) and cut at 32 characters, then fixed; an index
-is possible on single values only, uniqueness needs the index.
+In: the JSON a client sends. Out: `Column`, and the JSON of it. Rules: exactly one type facet; the internal name is
+encoded (`_x0020_`) and cut at 32 characters, then fixed; an index is possible on single values only, uniqueness needs
+the index.
 """
 
 import re

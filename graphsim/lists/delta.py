@@ -1,9 +1,9 @@
 """Delta of a list: what changed since a token, as last states.
 
-In: `GET .../items/delta` in all the forms clients send. Out: pages with exactly one of nextLink and deltaLink.
-Called by `routes`. Rules: a round ends at the position it began with, so it always ends; every item changed in between
-comes in the next; order within a page means nothing; an older state of an item never comes after a newer one; an
-expired or foreign token is answered with 410 or 400.
+In: `GET .../items/delta` in all the forms clients send. Out: pages with exactly one of nextLink and deltaLink. Rules: a
+round ends at the position it began with, so it always ends; every item changed in between comes in the next; order
+within a page means nothing; an older state of an item never comes after a newer one; an expired or foreign token is
+answered with 410 or 400.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """`$filter`: parses the expressions lists understand, and judges items by them.
 
-In: the text of a filter. Out: `Filter`, with the fields it names and the equality an index can answer.
-Called by `items`. Rules: comparisons with eq ne gt ge lt le, startswith, and, or, not, parentheses; text compares
-without case and surrounding blanks, as SharePoint's sort order does; an empty field equals null only.
+In: the text of a filter. Out: `Filter`, with the fields it names and the equality an index can answer. Rules:
+comparisons with eq ne gt ge lt le, startswith, and, or, not, parentheses; text compares without case and surrounding
+blanks, as SharePoint's sort order does; an empty field equals null only.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Items of a list: read, list, create, change, delete.
 
-In: calls below `/sites/{s}/lists/{l}/items`, with the list already found. Out: replies. Called by `routes`.
-Rules: an eTag given in `If-Match` is checked before anything is written; a POST is not idempotent; a query by a column
-without index needs the `Prefer` header and fails on a list over the threshold; links are opaque.
+In: calls below `/sites/{s}/lists/{l}/items`, with the list already found. Out: replies. Rules: an eTag given in
+`If-Match` is checked before anything is written; a POST is not idempotent; a query by a column without index needs the
+`Prefer` header and fails on a list over the threshold; links are opaque.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """One list in memory: its columns, items, indexes and change log.
 
-In: writes already judged (`items`, `schema`), reads by id, index or order. Out: `SimList`, `Item`.
-Called by all handlers through `world`. Rules: item ids grow and are never reused; a write is O(1) and gives the item
-the next version and the list's next position; field values are kept as compact JSON bytes, so that a million fit.
+In: writes already judged (`items`, `schema`), reads by id, index or order. Out: `SimList`, `Item`. Rules: item ids grow
+and are never reused; a write is O(1) and gives the item the next version and the list's next position; field values are
+kept as compact JSON bytes, so that a million fit.
 """
 
 from collections.abc import Iterator

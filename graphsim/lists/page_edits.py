@@ -1,7 +1,7 @@
 """A person's hand in a list: what somebody does in SharePoint's own pages, past the API.
 
-In: `{list, item_id?, fields?, user, delete?, touch?}`. Out: the item as it is then. Called by `control`.
-Rules: values are judged as those of the API are; the editor is the named person; an edit costs no quota.
+In: `{list, item_id?, fields?, user, delete?, touch?}`. Out: the item as it is then. Rules: values are judged as those
+of the API are; the editor is the named person; an edit costs no quota.
 """
 
 from typing import Any

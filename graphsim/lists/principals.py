@@ -1,8 +1,7 @@
 """Who wrote an item: people and applications, with their ids in the site's user information list.
 
-In: a person's name (or an application's id). Out: `Principal`, one object per person, shared by all items.
-Called by the control side (a person's edit), the handlers (the calling app), `fields` (person columns).
-Rule: ids grow from 1 and are never reused, as in a site's user information list.
+In: a person's name (or an application's id). Out: `Principal`, one object per person, shared by all items. Rule: ids
+grow from 1 and are never reused, as in a site's user information list.
 """
 
 import uuid

@@ -1,8 +1,8 @@
 """The JSON Graph answers with: sites, lists, items and their fields (reference section 1, one recorded item).
 
-In: `SimList`, `Item`, the link base of the call. Out: dictionaries for the wire. Called by the handlers and `control`.
-Rules: empty columns are absent; lookups and persons show their id, their text only when selected; collections carry
-their `@odata.type`; everything holds against the JSON Schema of the published CSDL.
+In: `SimList`, `Item`, the link base of the call. Out: dictionaries for the wire. Rules: empty columns are absent;
+lookups and persons show their id, their text only when selected; collections carry their `@odata.type`; everything
+holds against the JSON Schema of the published CSDL.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,8 +1,8 @@
 """Lists and their columns: create, show, change, delete.
 
-In: calls below `/sites/{s}/lists`, with site and list already found. Out: replies. Called by `routes`.
-Rules: a name or title is taken once, in any case; schema changes of one list must come one after the other, or end in
-"Save Conflict" (#pnpjs/2646); an index cannot be made once the list is over the threshold.
+In: calls below `/sites/{s}/lists`, with site and list already found. Out: replies. Rules: a name or title is taken
+once, in any case; schema changes of one list must come one after the other, or end in "Save Conflict" (#pnpjs/2646); an
+index cannot be made once the list is over the threshold.
 """
 
 from typing import Any

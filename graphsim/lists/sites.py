@@ -1,7 +1,7 @@
 """Sites: where lists live.
 
-In: `HOST:/PATH` of the command line. Out: `Site`, found by id, by host name, or by host name and path.
-Called by `world` and `routes`. Rule: a site's GUIDs are derived from host and path, so they outlive a restart.
+In: `HOST:/PATH` of the command line. Out: `Site`, found by id, by host name, or by host name and path. Rule: a site's
+GUIDs are derived from host and path, so they outlive a restart.
 """
 
 import re

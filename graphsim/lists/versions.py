@@ -1,7 +1,7 @@
 """The version history of an item: list, read, restore.
 
-In: calls below `/items/{id}/versions`. Out: replies, newest version first. Called by `routes`.
-Rule: ids are "1.0", "2.0", ...; restoring makes a new version with the old values (docs21).
+In: calls below `/items/{id}/versions`. Out: replies, newest version first. Rule: ids are "1.0", "2.0", ...; restoring
+makes a new version with the old values (docs21).
 """
 
 from graphsim.http import errors

@@ -1,7 +1,7 @@
 """Subscriptions to a list's changes (webhooks): what is subscribed, and which lists changed since the last look.
 
-In: subscriptions made by `webhooks`, marks by `world`. Out: lists that changed, and who wants to know.
-Called by `world`, `webhooks` and `notify`. Rule: a mark is one dictionary write, so that writes stay cheap.
+In: subscriptions made by `webhooks`, marks by `world`. Out: lists that changed, and who wants to know. Rule: a mark is
+one dictionary write, so that writes stay cheap.
 """
 
 from dataclasses import dataclass

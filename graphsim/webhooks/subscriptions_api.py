@@ -1,8 +1,8 @@
 """Subscriptions over the wire: create with handshake, read, renew, delete (reference section 2.6).
 
-In: calls below `/subscriptions`. Out: replies; a creation waits for the receiver's handshake. Called by `routes`.
-Rules: lists know only `updated`; at most 42,300 minutes; clientState of at most 128 characters; the receiver must
-answer the validation token within ten seconds as text/plain, or there is no subscription.
+In: calls below `/subscriptions`. Out: replies; a creation waits for the receiver's handshake. Rules: lists know only
+`updated`; at most 42,300 minutes; clientState of at most 128 characters; the receiver must answer the validation token
+within ten seconds as text/plain, or there is no subscription.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Notifications on their way: the handshake, the deliveries, the lifecycle events.
 
-In: lists marked as changed, the switches for delay, loss and duplication. Out: POSTs to the receivers.
-Called by `webhooks` (handshake), `server` (the loop), `control` (lifecycle). Rules: several changes of a list make one
-notification; a receiver that does not answer 2xx within three seconds is tried again, ever more slowly.
+In: lists marked as changed, the switches for delay, loss and duplication. Out: POSTs to the receivers. Rules: several
+changes of a list make one notification; a receiver that does not answer 2xx within three seconds is tried again, ever
+more slowly.
 """
 
 import asyncio

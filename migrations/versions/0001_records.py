@@ -1,8 +1,8 @@
 """The records: outbox, ledger, slot cursors, definitions, sync states, reconciles, runs, progress,
 processes.
 
-In: an empty schema ``rowtide``. Out: the tables of `state.tables` as they were at the first release. Called by
-Alembic. Rule: a released migration is never edited; a test holds the newest one equal to the metadata.
+In: an empty schema ``rowtide``. Out: the tables of `state.tables` as they were at the first release. Rule: a released
+migration is never edited; a test holds the newest one equal to the metadata.
 """
 
 from alembic import op

@@ -1,8 +1,7 @@
 """What deliver wants done to a list, what came of it, and what is then recorded.
 
-In: rows claimed from the outbox with their ledger rows (`Desired`, `Pair`). Out: commands (imperative), answers
-(facts) and outcomes (what settle writes). Shared by rowtide.deciding.push, connectors.graph.writer, connectors.outbox_io and
-state.outbox, so that each sees the same nouns. Rule: plain values; nobody mutates them.
+In: rows claimed from the outbox with their ledger rows (`Desired`, `Pair`). Out: commands (imperative), answers (facts)
+and outcomes (what settle writes). Rule: plain values; nobody mutates them.
 """
 
 from dataclasses import dataclass, field

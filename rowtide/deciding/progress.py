@@ -1,7 +1,7 @@
 """A claim under way: its rules, how far it is, and the small steps it takes.
 
-In: what rowtide.deciding.push and rowtide.deciding.leftovers conclude. Out: `Progress`es, releases and parked rows. Called by these
-two; the writer only reads ``work`` and ``command``. Rule: a record never changes; what is known so far is in it.
+In: what rowtide.deciding.push and rowtide.deciding.leftovers conclude. Out: `Progress`es, releases and parked rows.
+Rule: a record never changes; what is known so far is in it.
 """
 
 from dataclasses import dataclass, replace

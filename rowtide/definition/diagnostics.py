@@ -1,8 +1,7 @@
 """What is wrong with a definition, in sentences with the path of the key they are about.
 
-In: pydantic's findings. Out: `Problem`s and the one `DefinitionError` that carries them. Called by
-rowtide.definition.model and rowtide.mapping.compiled_sync; connectors.settings puts the file's line before each. Rule: a sentence names
-keys and what is allowed, never the value that stands there (it may be a secret).
+In: pydantic's findings. Out: `Problem`s and the one `DefinitionError` that carries them. Rule: a sentence names keys
+and what is allowed, never the value that stands there (it may be a secret).
 """
 
 import re

@@ -1,7 +1,7 @@
 """How single values of a definition are written: durations, references, names, addresses, expressions.
 
-In: scalars of the parsed YAML. Out: the types that rowtide.definition.model declares its keys with. Called by pydantic while
-a definition is checked. Rule: a refusal says what is expected and never shows what stands there.
+In: scalars of the parsed YAML. Out: the types that rowtide.definition.model declares its keys with. Rule: a refusal
+says what is expected and never shows what stands there.
 """
 
 import re

@@ -2,9 +2,8 @@
 
 In: the plain data of the parsed YAML (connectors.settings reads it), or the JSON of an applied definition. Out: a
 `Definition`, or one `DefinitionError` that carries *all* problems with their paths, which settings turns into
-``file:line``. Called by connectors.settings, rowtide.mapping.compiled_sync, rowtide.catalog and the commands. Rules: unknown keys
-are errors; what is not built yet is refused with a reason, never ignored; secrets are references and no message ever
-shows a value.
+``file:line``. Rules: unknown keys are errors; what is not built yet is refused with a reason, never ignored; secrets
+are references and no message ever shows a value.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
 """Expressions compiled for a table: typed against its columns, then closures over a row's texts.
 
-In: an `Expression`, the table's `SourceColumn`s, the index of each column in a row. Out: functions from a row (texts
-as PostgreSQL prints them, None for NULL) to True, False, None, or to the text of a value. Called by rowtide.mapping.compiled_sync
-and rowtide.mapping.sharding. Rule: what we could not judge exactly as PostgreSQL is a DefinitionError here, so that judging a
-row never fails. Judged for every streamed row, hence closures and no dispatch.
+In: an `Expression`, the table's `SourceColumn`s, the index of each column in a row. Out: functions from a row (texts as
+PostgreSQL prints them, None for NULL) to True, False, None, or to the text of a value. Rule: what we could not judge
+exactly as PostgreSQL is a DefinitionError here, so that judging a row never fails. Judged for every streamed row, hence
+closures and no dispatch.
 """
 
 import operator

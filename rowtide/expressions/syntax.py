@@ -1,9 +1,8 @@
 """Expressions of a definition (``where``, ``by``): read once, then judged for every row as PostgreSQL would judge them.
 
 In: the text of an expression, the table's columns, a row's values as PostgreSQL prints them. Out: True, False or None
-(SQL's unknown) for a condition, a value for ``by``. Called by rowtide.definition.model, rowtide.mapping.sharding and
-rowtide.mapping.compiled_sync, the same for streamed rows and for chunks. Rule: what we cannot judge exactly as PostgreSQL does is
-refused when the expression is checked; tests/property/test_expressions.py has PostgreSQL as the oracle.
+(SQL's unknown) for a condition, a value for ``by``. Rule: what we cannot judge exactly as PostgreSQL does is refused
+when the expression is checked; tests/property/test_expressions.py has PostgreSQL as the oracle.
 
 The subset: columns, literals, ``= <> < <= > >= IN BETWEEN IS [NOT] NULL``, AND OR NOT, ``year(c) month(c)``
 (``extract`` in UTC) and ``hash(c, n)``, which is ``crc32(convert_to(c::text, 'UTF8')) % n`` of PostgreSQL 18.

@@ -1,10 +1,9 @@
 """A compiled sync bound to one order of columns: the function from a row to its changes.
 
-In: `Row`s of the stream, or the texts of a row that was read. Out: `Change`s, `Mapped`. Made by
-`rowtide.mapping.compiled_sync.CompiledSync.bind`, called for every streamed row of a synced table and every row reconcile reads.
-Rules: nothing here raises for what a row holds (only SyncError ``key_unknown``, for a row without its key); a row the
-stream alone cannot tell is a refresh (``r``). This is a measured hot path (under 3 us a row): loops over precompiled
-functions, plain tuples, few calls.
+In: `Row`s of the stream, or the texts of a row that was read. Out: `Change`s, `Mapped`. Rules: nothing here raises for
+what a row holds (only SyncError ``key_unknown``, for a row without its key); a row the stream alone cannot tell is a
+refresh (``r``). This is a measured hot path (under 3 us a row): loops over precompiled functions, plain tuples, few
+calls.
 """
 
 from collections.abc import Sequence

@@ -2,10 +2,9 @@
 
 In: `SourceColumn`s as the catalog describes them, values as PostgreSQL prints them under the pinned session settings,
 values as Graph shows them in an item's ``fields``. Out: canonical values (what outbox and base hold) and wire values.
-Called by rowtide.mapping.compiled_sync and rowtide.expressions.syntax. Rules: the stream and a SELECT of the column ``::text`` give one
-canonical value (booleans, blank-padded and network types print differently there); what SharePoint cannot hold is a
-`RowError`, never a silent change. dateTime is whole seconds (SharePoint keeps no more: a fraction is cut), a timestamp
-without zone is taken as UTC.
+Rules: the stream and a SELECT of the column ``::text`` give one canonical value (booleans, blank-padded and network
+types print differently there); what SharePoint cannot hold is a `RowError`, never a silent change. dateTime is whole
+seconds (SharePoint keeps no more: a fraction is cut), a timestamp without zone is taken as UTC.
 """
 
 import math

@@ -1,9 +1,8 @@
 """A sync's definition compiled against its table: rows in, changes out; items in, canonical fields out.
 
 In: a `SyncDefinition` and the table's `SourceColumn`s. Out: a `CompiledSync`, everything the flow, reconcile and
-provisioning need of a sync; its `Binding`s turn rows into changes. Called by rowtide.catalog (what was applied) and by
-``validate``, ``plan`` and ``apply`` (what is about to be). Rules: the stream and a read give the same fields for the
-same row; what the definition asks of the table and cannot have is one `DefinitionError` with all of it.
+provisioning need of a sync; its `Binding`s turn rows into changes. Rules: the stream and a read give the same fields
+for the same row; what the definition asks of the table and cannot have is one `DefinitionError` with all of it.
 """
 
 import json

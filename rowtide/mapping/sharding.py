@@ -1,9 +1,8 @@
 """Which list a row belongs to.
 
 In: the ``list`` or ``lists`` of a sync's definition, a row's column texts. Out: the title of a list, or None when the
-definition names none for this row (it is then parked). Called by rowtide.definition.model, rowtide.mapping.compiled_sync and whoever has
-to know all lists of a sync before the first row comes. Rule: every possible title can be told beforehand, because
-lists are made by `apply`, never by a running flow.
+definition names none for this row (it is then parked). Rule: every possible title can be told beforehand, because lists
+are made by `apply`, never by a running flow.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,8 +1,8 @@
 """The outbox: what is to be delivered, one row a synced key.
 
 In: changes (`stage`), claims (`claim`), outcomes (`settle`, `complete`), a person's word about parked rows. Out: work,
-counts. Called by connectors.outbox_io, connectors.claimer, flows, control. Rule: every transaction locks outbox rows
-before ledger rows, in key order; the parts are in state.outbox.staging, state.outbox.claims and state.outbox.settling.
+counts. Rule: every transaction locks outbox rows before ledger rows, in key order; the parts are in
+state.outbox.staging, state.outbox.claims and state.outbox.settling.
 """
 
 from collections.abc import Sequence

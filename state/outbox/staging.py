@@ -1,9 +1,8 @@
 """Staging: changes from capture merged into the outbox in one transaction.
 
-In: `ChangeBatch`es of any syncs. Out: outbox rows, the slot's staged position, a NOTIFY on `DUE`; `StageCounts`.
-Called by connectors.outbox_io (as `outbox.stage`). Rule: two changes of a row fold as `rowtide.change.fold` says: here
-for those of one call, in state.outbox.staging_sql for one over the waiting row. A batch the database refuses is halved until
-the bad row stands alone, which is parked.
+In: `ChangeBatch`es of any syncs. Out: outbox rows, the slot's staged position, a NOTIFY on `DUE`; `StageCounts`. Rule:
+two changes of a row fold as `rowtide.change.fold` says: here for those of one call, in state.outbox.staging_sql for one
+over the waiting row. A batch the database refuses is halved until the bad row stands alone, which is parked.
 """
 
 import hashlib
@@ -35,7 +34,8 @@ class StageCounts:
 def stage(conn: Connection, slot: str, batches: Sequence[ChangeBatch]) -> StageCounts:
     """Commit ``batches`` to the outbox; when it returns they are durable.
 
-    Raises psycopg's errors (`state.database.Link` translates them) and StateRefused for a row that not even parking holds.
+    Raises psycopg's errors (`state.database.Link` translates them), and StateRefused for a row that not even parking
+    holds.
     """
     changes = sum(len(batch.changes) for batch in batches)
     if not changes:

@@ -1,8 +1,7 @@
 """The transaction that merges changes into the outbox, one a row.
 
-In: `ChangeBatch`es without two changes of a row. Out: rows of the outbox, the slot's staged position, a NOTIFY.
-Called by state.outbox.staging only. Rule: waiting rows are locked in key order, then the ledger is read; what either has at
-that position or above is dropped.
+In: `ChangeBatch`es without two changes of a row. Out: rows of the outbox, the slot's staged position, a NOTIFY. Rule:
+waiting rows are locked in key order, then the ledger is read; what either has at that position or above is dropped.
 
 Hot. Most rows are new to the outbox and above the ledger: those are copied straight into the table (half the work of
 INSERT ... ON CONFLICT). The others go through a temporary table and `MERGE`, which decides everything again itself;

@@ -1,9 +1,9 @@
 """The record of each sync's reconcile: who wants it, how far it is, what it found.
 
 In: requests (capture on TRUNCATE, the command line, flows.reconcile itself), and a pass's steps with what they read.
-Out: `Reconcile` records; rows in the outbox (state.reconcile.backfill). Called by flows.reconcile, flows.process, control.
-Rules: a step's rows and how far it got are one transaction, so that a pass goes on exactly where it was killed; each
-save is fenced by the claim's number, so that a process which lost the pass can no longer stage what it read.
+Out: `Reconcile` records; rows in the outbox (state.reconcile.backfill). Rules: a step's rows and how far it got are one
+transaction, so that a pass goes on exactly where it was killed; each save is fenced by the claim's number, so that a
+process which lost the pass can no longer stage what it read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,9 +1,8 @@
 """The queue between the thread that reads the WAL and the flow that drains it, bounded in bytes.
 
 In: chunks and idle positions in stream order, from one producer thread. Out: chunks, and the position up to which
-everything was handed on, to one consumer thread. Called by connectors.postgres.replication.reader. Rules: a position travels
-behind the data that came before it; nobody waits for a lock (each side writes only its own counters); the bound is
-on Python's memory, not on the wire's bytes.
+everything was handed on, to one consumer thread. Rules: a position travels behind the data that came before it; nobody
+waits for a lock (each side writes only its own counters); the bound is on Python's memory, not on the wire's bytes.
 """
 
 from collections import deque

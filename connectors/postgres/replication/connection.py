@@ -1,9 +1,8 @@
 """A walsender connection: identify the server, start streaming a slot, read messages, report positions.
 
-In: a DSN, a slot, a publication, an LSN. Out: raw stream messages; our errors. Called by connectors.postgres.replication.reader,
-from one thread. Rules: the session prints values as every other one does; `read` never waits (drain it until it
-gives None, then `wait`: napping to collect more is five times slower, libpq reads little at a time); a status is
-sent whenever the caller says, also while it does not read.
+In: a DSN, a slot, a publication, an LSN. Out: raw stream messages; our errors. Rules: the session prints values as
+every other one does; `read` never waits (drain it until it gives None, then `wait`: napping to collect more is five
+times slower, libpq reads little at a time); a status is sent whenever the caller says, also while it does not read.
 
 psycopg has no replication support of its own, but its libpq wrapper has all that is needed; TLS, SCRAM, service
 files and several hosts come with libpq.

@@ -1,8 +1,8 @@
 """The reader's cursor kept in the state database.
 
 In: places from the reader's two threads. Out: rows of ``slot_cursor``; a call into the flow when a new era begins.
-Wired by flows.run. Rule: asking for reconciles and opening the era are one transaction; with either alone, a process
-that dies in between would leave a gap that nothing fills.
+Rule: asking for reconciles and opening the era are one transaction; with either alone, a process that dies in between
+would leave a gap that nothing fills.
 """
 
 from collections.abc import Callable

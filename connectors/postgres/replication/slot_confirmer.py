@@ -1,10 +1,9 @@
 """The thread beside the reader that keeps a slot moving: writes the cursor, then lets it be confirmed; heartbeats.
 
 In: places up to which everything is staged (`confirm`). Out: the cursor written by ``advance``; ``confirmed``, which
-the reader reports to PostgreSQL. Called by connectors.postgres.replication.reader, which has better things to do than to wait for
-two databases. Rules: first the cursor, then PostgreSQL; a heartbeat is a logical message, so a database in which
-nothing published changes still lets go of its WAL; a stream that only idles writes the cursor at the heartbeat's
-pace, because writing it makes WAL, too, where both share a server.
+the reader reports to PostgreSQL. Rules: first the cursor, then PostgreSQL; a heartbeat is a logical message, so a
+database in which nothing published changes still lets go of its WAL; a stream that only idles writes the cursor at the
+heartbeat's pace, because writing it makes WAL, too, where both share a server.
 """
 
 import contextlib

@@ -1,9 +1,8 @@
 """From single pgoutput messages to chunks of whole transactions.
 
-In: payloads in stream order. Out: `Chunk`s; the last chunk of a transaction carries its end LSN, and only then may
-that position be confirmed. Called by connectors.postgres.replication.reader, one assembler a connection; sans-IO. Rules: the
-ordinal counts row messages before any filter, so a replayed transaction gets the same positions again; a huge
-transaction is handed on in pieces and never held whole.
+In: payloads in stream order. Out: `Chunk`s; the last chunk of a transaction carries its end LSN, and only then may that
+position be confirmed. Rules: the ordinal counts row messages before any filter, so a replayed transaction gets the same
+positions again; a huge transaction is handed on in pieces and never held whole.
 """
 
 from functools import partial

@@ -1,8 +1,7 @@
 """Bytewax's input over a slot: chunks of transactions out of the reader's queue.
 
-In: a `Reader`. Out: `Chunk`s, in stream order. Wired by flows.sync. Rules: `next_batch` only drains, it never blocks;
-`snapshot` is the end of the last *whole* transaction handed on; resuming is the cursor's business, what Bytewax
-stored is ignored.
+In: a `Reader`. Out: `Chunk`s, in stream order. Rules: `next_batch` only drains, it never blocks; `snapshot` is the end
+of the last *whole* transaction handed on; resuming is the cursor's business, what Bytewax stored is ignored.
 
 The confirm rule: with recovery on, Bytewax calls `next_batch` only after all earlier epochs are durable on all
 workers. So when it is called after `snapshot` returned X, everything up to X is staged, and only then is X given to
