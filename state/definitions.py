@@ -54,7 +54,7 @@ def apply(conn: Connection, source_text: str, compiled: Mapping[str, Any], by: s
     names = list(compiled["definition"]["syncs"])
     with conn.transaction():
         insert = (
-            "INSERT INTO rowtide.definition.model (hash, source_text, compiled, applied_by) VALUES (%s, %s, %s, %s)"
+            "INSERT INTO rowtide.definition (hash, source_text, compiled, applied_by) VALUES (%s, %s, %s, %s)"
             " RETURNING version"
         )
         [(version,)] = conn.execute(insert, [digest, source_text, Jsonb(dict(compiled)), by]).fetchall()
@@ -82,7 +82,7 @@ def apply(conn: Connection, source_text: str, compiled: Mapping[str, Any], by: s
 
 def latest_version(conn: Connection) -> int | None:
     """The version in force; None before the first `apply`."""
-    [(version,)] = conn.execute("SELECT max(version) FROM rowtide.definition.model").fetchall()
+    [(version,)] = conn.execute("SELECT max(version) FROM rowtide.definition").fetchall()
     return None if version is None else int(version)
 
 
@@ -90,7 +90,7 @@ def read_applied(conn: Connection) -> Applied | None:
     """The definition in force; None before the first `apply`."""
     columns = "version, hash, compiled, source_text, applied_at, applied_by"
     with conn.cursor(row_factory=class_row(Applied)) as cursor:
-        query = f"SELECT {columns} FROM rowtide.definition.model ORDER BY version DESC LIMIT 1"
+        query = f"SELECT {columns} FROM rowtide.definition ORDER BY version DESC LIMIT 1"
         return cursor.execute(query).fetchone()
 
 

@@ -70,7 +70,7 @@ def test_apply_refuses_a_list_with_a_strangers_items(desk: Desk, simulator: Simu
     done = desk.type("apply", "--yes")
     assert done.code == 1
     assert done.err.startswith("error list_has_foreign_items: ")
-    assert desk.state("SELECT max(version) FROM rowtide.definition.model") == [(1,)]
+    assert desk.state("SELECT max(version) FROM rowtide.definition") == [(1,)]
 
 
 def test_two_syncs_may_not_share_a_list(desk: Desk, simulator: Simulator) -> None:
