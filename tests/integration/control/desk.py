@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from typer.testing import CliRunner
 
-from control.cli import app
+from control.cli.main import app
 
 TABLE = """
 CREATE TYPE mood AS ENUM ('calm', 'cross');
