@@ -27,14 +27,15 @@ import sys, threading
 from flows import reconcile as flow
 from flows.reconcile import Reconciler
 from flows.applied_view import read_view
-from state import db, reconcile
+from state import database
+from state.reconcile import record
 
 state_dsn, source_dsn = sys.argv[1:]
-with db.connect(state_dsn) as connection:
+with database.connect(state_dsn) as connection:
     view = read_view(connection, None)
     reconciler = Reconciler(state_dsn, "a process", lambda: view, lambda name: source_dsn)
     reconciler.start()
-    while (record := reconcile.read(connection, "orders")) is None or record.state != "done":
+    while (found := record.read(connection, "orders")) is None or found.state != "done":
         threading.Event().wait(0.02)
     reconciler.stop()
 """

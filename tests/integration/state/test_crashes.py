@@ -13,16 +13,16 @@ from state import failpoints
 _STAGE = """
 import sys
 from rowtide.change import Change, ChangeBatch
-from state import db, outbox
+from state import database, outbox
 changes = [Change(str(n), "u", "L", {"A": n}, False, 101, n, 9, 0, 2) for n in range(20)]
-outbox.stage(db.connect(sys.argv[1]), "slot", [ChangeBatch("orders", 1, 1, changes)])
+outbox.stage(database.connect(sys.argv[1]), "slot", [ChangeBatch("orders", 1, 1, changes)])
 """
 
 _DELIVER = """
 import sys
 from rowtide.deciding.commands import Pair, Settle
-from state import db, outbox
-conn = db.connect(sys.argv[1])
+from state import database, outbox
+conn = database.connect(sys.argv[1])
 works = outbox.claim(conn, ["orders"], [0, 1, 2, 3], 100, "p0", "token", 120, {"orders": {"Orders EU": "l"}})
 outcomes = []
 for work in works:
