@@ -1,0 +1,138 @@
+"""What follows from Graph's answer to each row: its next command, or its outcome.
+
+In: claims with what was read of their answers. Out: claims to be sent (again) in ``queue``, outcomes in ``outcomes``.
+Rules: it decides nothing, `rowtide.deciding.push.after` does; a row is under way once at most; a fault of our own sets
+one row aside and touches no other. Everything here happens on the writer's thread.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from connectors.graph.auth import TokenSource
+from connectors.graph.batch import ListRefused, Reading, Throttled, Unauthorized
+from connectors.graph.budget import PREPAID_RU, Budget
+from connectors.graph.send_backoff import Health
+from rowtide.deciding import push
+from rowtide.deciding.commands import Answer, Deleted, NotApplied, Outcome, ParkRow, Unknown, Work, Written
+from rowtide.deciding.push import Progress, Rules
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """A row under way."""
+
+    progress: Progress
+    rules: Rules
+    send_by: datetime
+    paid_ru: float = PREPAID_RU
+    asked_again: bool = False  # with a fresh token
+    ended: bool = False
+
+    @property
+    def work(self) -> Work:
+        """The claimed row."""
+        return self.progress.work
+
+
+class AnswerHandler:
+    """The claims of one writer between their requests; ``stopping`` ends a claim instead of sending its next one."""
+
+    def __init__(self, name: str, budget: Budget, health: Health, tokens: TokenSource) -> None:
+        self.queue: deque[Claim] = deque()
+        self.outcomes: deque[Outcome] = deque()
+        self.stopping = False
+        self.writes = 0
+        self._name = name
+        self._budget = budget
+        self._health = health
+        self._tokens = tokens
+        self._busy: set[tuple[str, str]] = set()
+
+    def admit(self, claim: Claim) -> None:
+        """Put a claim in the queue; the row is handed back while an earlier claim of it is under way."""
+        desired = claim.work.desired
+        row = (desired.sync, desired.key)
+        if row in self._busy:
+            self.end(push.release(claim.progress, 1.0, "an earlier claim of the row is still under way"), PREPAID_RU)
+            return
+        self._busy.add(row)
+        self.queue.append(claim)
+
+    def apply(self, claims: Sequence[Claim], readings: Sequence[Reading], token: str, now: datetime) -> None:
+        """Handle one reading a claim; a refused token or quota concerns everybody, once."""
+        throttled = [reading.after_s for reading in readings if isinstance(reading, Throttled)]
+        gate_s = self._health.note_throttled(throttled) if throttled else 0.0
+        if any(isinstance(reading, Unauthorized) for reading in readings):
+            self._tokens.forget(token)
+        for claim, reading in zip(claims, readings, strict=True):
+            match reading:
+                case Throttled():
+                    self.answer(claim, NotApplied(gate_s, "Graph throttles the app"), now)
+                case Unauthorized():
+                    self._answer_unauthorized(claim, now)
+                case ListRefused():
+                    self._answer_list_refused(claim, reading, now)
+                case _:
+                    self.answer(claim, reading, now)
+
+    def _answer_unauthorized(self, claim: Claim, now: datetime) -> None:
+        """Once more with a fresh token; a fresh one refused is a problem of the app."""
+        if not claim.asked_again and not self.stopping:
+            claim.asked_again = True
+            self.queue.append(claim)
+            return
+        self._health.problem = f"Graph does not accept the token of graph '{self._name}'"
+        self._budget.pause(2.0)
+        self.answer(claim, NotApplied(2.0, self._health.problem), now)
+
+    def _answer_list_refused(self, claim: Claim, refused: ListRefused, now: datetime) -> None:
+        problem = f"Graph answered {refused.status} {refused.code} for the list: {refused.sentence}"
+        self._health.lists[claim.progress.command.list_id] = problem
+        self.answer(claim, NotApplied(refused.after_s, problem), now)
+
+    def answer_all(self, claims: Iterable[Claim], answer: Answer, now: datetime) -> None:
+        """The same answer for each of these."""
+        for claim in claims:
+            self.answer(claim, answer, now)
+
+    def answer(self, claim: Claim, answer: Answer, now: datetime) -> None:
+        """What follows: the next command of the row, or its end."""
+        list_id = claim.progress.command.list_id
+        if isinstance(answer, Written | Deleted):
+            self.writes += 1
+        if self._health.lists and not isinstance(answer, NotApplied | Unknown):
+            self._health.lists.pop(list_id, None)
+        try:
+            following = push.after(claim.progress, answer, claim.rules, now)
+        except Exception as error:
+            self.park(claim, error)
+            return
+        if isinstance(following, Progress):
+            if not self.stopping:
+                claim.progress = following
+                self.queue.append(claim)
+                return
+            following = push.release(following, 0.0, "stopping")
+        self._finish(claim, following)
+
+    def park(self, claim: Claim, error: BaseException) -> None:
+        """A fault of our own: the row stands aside, its neighbours go on."""
+        _log.error("row cannot be decided", sync=claim.work.desired.sync, error=type(error).__name__)
+        sentence = f"Rowtide failed on this row ({type(error).__name__}); please report it"
+        self._finish(claim, ParkRow(claim.work, "internal_error", sentence, unknown=True))
+
+    def _finish(self, claim: Claim, outcome: Outcome) -> None:
+        claim.ended = True
+        self._busy.discard((claim.work.desired.sync, claim.work.desired.key))
+        self.end(outcome, claim.paid_ru)
+
+    def end(self, outcome: Outcome, refund_ru: float) -> None:
+        """Hand an outcome on, and the units that were taken for the row and not used."""
+        self._budget.refund(refund_ru)
+        self.outcomes.append(outcome)

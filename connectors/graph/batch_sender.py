@@ -1,0 +1,225 @@
+"""Sends claims to Graph in batches, a few at a time, and reads what comes back.
+
+In: claims from the queue of an `AnswerHandler`. Out: readings of their answers, given back to it; the quota that was
+spent. Rules: what is there is sent at once while fewer than `IN_FLIGHT` batches are under way, else rows gather up to
+twenty a batch; a row claimed too long ago is handed back unsent; a closed gate hands everything back as not applied;
+5xx, resets and time-outs leave it unknown. Everything here happens on the writer's thread.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from connectors.graph import batch
+from connectors.graph.answers import AnswerHandler, Claim
+from connectors.graph.auth import TokenSource
+from connectors.graph.batch import Reading, Throttled, Unauthorized
+from connectors.graph.budget import Budget
+from connectors.graph.client import Client, NoAnswer, NotSent, Reply
+from connectors.graph.send_backoff import Health
+from connectors.graph.settings import GraphSettings
+from rowtide import pacing
+from rowtide.deciding.commands import NotApplied, Rejected, Unknown
+from rowtide.errors import IdentityRefused, RowError, RowtideError
+from state import failpoints
+
+IN_FLIGHT: Final = 4
+"""Batches under way at once: Graph advises few concurrent requests."""
+
+_log = structlog.get_logger()
+
+
+class BatchSender:
+    """The batches of one app in one tenant."""
+
+    def __init__(
+        self,
+        settings: GraphSettings,
+        budget: Budget,
+        health: Health,
+        tokens: TokenSource,
+        answers: AnswerHandler,
+        *,
+        site_of: Callable[[str], str],
+        now: Callable[[], datetime],
+    ) -> None:
+        self.ru_used = 0
+        self.requests = 0
+        self._settings, self._budget, self._health, self._tokens = settings, budget, health, tokens
+        self._answers, self._site_of, self._now = answers, site_of, now
+        self._client: Client | None = None
+        self._tasks: dict[asyncio.Task[None], Sequence[Claim]] = {}
+
+    def pump(self) -> None:
+        """Sends what is there while batches are free; hands everything back while the gate is closed."""
+        answers = self._answers
+        gate_s = self._budget.gate_s()
+        if answers.queue and (gate_s > 0 or answers.stopping):
+            reason = "stopping" if answers.stopping else self._health.problem or "the gate is closed"
+            waiting, answers.queue = answers.queue, deque()
+            answers.answer_all(waiting, NotApplied(gate_s, reason), self._now())
+        while answers.queue and len(self._tasks) < IN_FLIGHT:
+            count = min(self._health.batch_size, len(answers.queue))
+            self._dispatch([answers.queue.popleft() for _ in range(count)])
+
+    def _dispatch(self, claims: Sequence[Claim]) -> None:
+        now = self._now()
+        late = [claim for claim in claims if now > claim.send_by]
+        if late:
+            self._answers.answer_all(late, NotApplied(0.0, "claimed too long ago to be sent"), now)
+            claims = [claim for claim in claims if now <= claim.send_by]
+        if claims:
+            task = asyncio.get_running_loop().create_task(self._carry_out(claims))
+            self._tasks[task] = claims
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        claims = self._tasks.pop(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("writer failed", error=type(error).__name__)
+            for claim in claims:
+                if not claim.ended and claim not in self._answers.queue:
+                    self._answers.park(claim, error)
+        self.pump()
+
+    async def _carry_out(self, claims: Sequence[Claim]) -> None:
+        """One batch: out, back, and what follows from each answer."""
+        claims, members = self._to_members(claims)
+        if not claims:
+            return
+        body = batch.to_body(members)
+        if len(body) > batch.BODY_BYTES and len(claims) > 1:
+            await self._halve(claims)
+            return
+        self._client = self._client or Client(self._settings, self._tokens)
+        self._spend(claims)
+        failpoints.hit(failpoints.DELIVER_BEFORE_SEND)
+        try:
+            result = await self._client.post("/$batch", body)
+        except RowtideError as error:
+            self._not_sent(claims, error)
+            return
+        match result:
+            case NotSent():
+                self._not_sent(claims, result.error)
+            case NoAnswer():
+                self._health.note_lost(len(claims))
+                self._health.note_failure(result.error.sentence)
+                self._answers.answer_all(claims, Unknown(result.error.sentence), self._now())
+            case Reply():
+                failpoints.hit(failpoints.DELIVER_AFTER_ANSWER)
+                await self._read(claims, result)
+
+    async def _halve(self, claims: Sequence[Claim]) -> None:
+        middle = len(claims) // 2
+        await self._carry_out(claims[:middle])
+        await self._carry_out(claims[middle:])
+
+    def _to_members(self, claims: Sequence[Claim]) -> tuple[list[Claim], list[dict[str, object]]]:
+        """The requests of a batch; rows that cannot be put into one are answered at once."""
+        good: list[Claim] = []
+        members: list[dict[str, object]] = []
+        for claim in claims:
+            command, desired = claim.progress.command, claim.work.desired
+            try:
+                site_id = self._site_of(command.list_id)
+                address = batch.Address(site_id, desired.sync, desired.key)
+                members.append(batch.to_member(len(good), command, address, claim.rules.mapping))
+                good.append(claim)
+            except KeyError:
+                self._answers.answer(claim, NotApplied(60.0, "the list is not in the applied definition"), self._now())
+            except RowError as error:
+                self._answers.answer(claim, Rejected(0, error.code, error.sentence), self._now())
+        return good, members
+
+    async def _read(self, claims: Sequence[Claim], reply: Reply) -> None:
+        envelope = batch.to_envelope(reply.status, reply.headers, reply.body)
+        self._note_remaining(batch.remaining_ru(reply.headers))
+        if isinstance(envelope, dict):
+            self._read_members(claims, envelope, reply.token)
+        elif isinstance(envelope, Rejected) and len(claims) > 1:
+            # One member spoils the batch: find it.
+            await self._halve(claims)
+        else:
+            if isinstance(envelope, NotApplied):
+                self._health.note_failure(envelope.reason)
+            if isinstance(envelope, Unknown):
+                self._health.note_lost(len(claims))
+                self._health.note_failure(envelope.reason)
+                after_s = batch.retry_after_s(reply.headers)
+                self._budget.pause(after_s or 0.0)
+            self._answers.apply(claims, [envelope] * len(claims), reply.token, self._now())
+
+    def _read_members(self, claims: Sequence[Claim], members: dict[str, batch.Member], token: str) -> None:
+        readings: list[Reading] = []
+        kept: list[Claim] = []
+        self._health.note_answered()
+        missing = batch.Member(500, {}, None)
+        for number, claim in enumerate(claims):
+            member = members.get(str(number), missing)
+            try:
+                reading = batch.to_reading(
+                    claim.progress.command, member, claim.rules.mapping, self._settings.client_id
+                )
+            except Exception as error:
+                self._answers.park(claim, error)
+                continue
+            if "ratelimit-remaining" in member.headers:
+                self._note_remaining(batch.remaining_ru(member.headers))
+            readings.append(reading)
+            kept.append(claim)
+        if readings and all(isinstance(reading, Unknown) for reading in readings):
+            self._health.note_failure("Graph answers no request of a batch")
+        elif not any(isinstance(reading, Throttled | Unauthorized) for reading in readings):
+            self._health.note_success()
+        self._answers.apply(kept, readings, token, self._now())
+
+    def _spend(self, claims: Sequence[Claim]) -> None:
+        """Charges what these requests cost beyond what was taken for their rows."""
+        beyond = 0.0
+        for claim in claims:
+            cost = pacing.cost_of(claim.progress.command)
+            self.ru_used += cost
+            claim.paid_ru -= cost
+            if claim.paid_ru < 0:
+                beyond -= claim.paid_ru
+                claim.paid_ru = 0
+        self.requests += 1
+        self._budget.charge(beyond)
+
+    def _not_sent(self, claims: Sequence[Claim], error: RowtideError) -> None:
+        """Nothing reached Graph: the quota is given back, everybody waits a moment."""
+        for claim in claims:
+            cost = pacing.cost_of(claim.progress.command)
+            self.ru_used -= cost
+            claim.paid_ru += cost
+        least_s = 2.0 if isinstance(error, IdentityRefused) else 0.2
+        pause_s = self._health.note_failure(error.sentence, least_s)
+        self._answers.answer_all(claims, NotApplied(pause_s, error.sentence), self._now())
+
+    def _note_remaining(self, remaining: float | None) -> None:
+        if remaining is not None:
+            self._budget.note_remaining(remaining)
+
+    async def shut_down(self, grace_s: float) -> None:
+        """Hands back what was not sent; what is under way gets ``grace_s``, then its end is unknown."""
+        self._answers.stopping = True
+        self.pump()
+        tasks = dict(self._tasks)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=1.0)
+            for task in late:
+                left = [claim for claim in tasks[task] if not claim.ended]
+                self._answers.answer_all(left, Unknown("stopped while it was under way"), self._now())
+        self.pump()
+        if self._client is not None:
+            await self._client.close()
