@@ -7,10 +7,7 @@ after START_REPLICATION; first the cursor is written, then the position is confi
 is full.
 """
 
-import contextlib
-import socket
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -26,22 +23,18 @@ from connectors.postgres.replication.connection import (
     ReplicationConnection,
     read_keepalive,
 )
+from connectors.postgres.replication.feedback import Feedback
 from connectors.postgres.replication.resume_point import CursorStore, Opening, Stopped, require_server
 from connectors.postgres.replication.slot_confirmer import Keeper
 from connectors.postgres.replication.transactions import Assembler
+from connectors.postgres.replication.wakeup import Wakeup
 from rowtide.errors import Retry, RowtideError, SourceRefused, SourceUnavailable, reaction_to
 from rowtide.position import lsn_to_text
 from rowtide.transaction import Chunk, Relation
 
 log = structlog.get_logger()
 
-_STATUS_MOST_S: Final = 10.0
 _DEFAULT_RETRY: Final = Retry(2.0, 60.0)
-
-# A walsender that shuts down asks again as soon as it is answered, until all it sent is confirmed; that can take as
-# long as nobody stages, and the server waits for it. A healthy one asks twice in a wal_sender_timeout.
-_SHUTDOWN_ASKS: Final = 4
-_SHUTDOWN_WINDOW_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +74,10 @@ class Reader:
         self._opening = Opening(
             settings.slot, settings.publication, settings.heal, settings.failover, store, self._tell, self._stop
         )
-        self._report = False
+        self._feedback = Feedback()
         self._paused = False
         self._interrupt: RowtideError | None = None
-        self._status_s = _STATUS_MOST_S
-        self._next_status = 0.0
-        self._asks: list[float] = []
-        self._awake, self._waker = socket.socketpair()
-        self._awake.setblocking(False)
-        self._waker.setblocking(False)
+        self._wakeup = Wakeup()
         self._thread = threading.Thread(target=self._run, name="rowtide-reader", daemon=True)
 
     # --- the flow's side: never blocks ---------------------------------------------------------------------------
@@ -102,20 +90,19 @@ class Reader:
     def stop(self, timeout_s: float = 0.5) -> None:
         """End the threads. Confirms nothing: what is not durable yet is read again by the next run."""
         self._stop.set()
-        self._wake()
+        self._wakeup.wake()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
             self._keeper.stop(timeout_s)
         if not self._thread.is_alive() and not self._keeper.alive:
             self._store.close()
-            self._awake.close()
-            self._waker.close()
+            self._wakeup.close()
 
     def drain(self, max_rows: int = 10_000) -> list[Chunk]:
         """The chunks that wait, oldest first, until they make up ``max_rows``."""
         chunks = self._queue.drain(max_rows)
         if self._paused and self._queue.roomy:
-            self._wake()
+            self._wakeup.wake()
         return chunks
 
     @property
@@ -174,7 +161,7 @@ class Reader:
         started = False
         try:
             server = require_server(stream)
-            self._status_s = min(_STATUS_MOST_S, server.sender_timeout_s / 4 or _STATUS_MOST_S)
+            self._feedback.begin(server.sender_timeout_s)
             place = self._opening.find_place(stream, dsn)
             stream.start(settings.slot, settings.publication, place.lsn)
             started = True
@@ -196,8 +183,6 @@ class Reader:
         self.era = place.era
         self.received_lsn = place.lsn
         self._interrupt = None
-        self._asks.clear()
-        self._next_status = 0.0
         self._keeper.begin(place)
         self._keeper.beating.set()
         self._queue.mark(place.era, place.lsn)
@@ -209,7 +194,7 @@ class Reader:
         names are local, and nothing but decoding and queueing happens in it."""
         queue, read, feed = self._queue, stream.read, assembler.feed
         put, era = queue.put, assembler.era
-        stream.watch(self._awake.fileno())
+        stream.watch(self._wakeup.fileno())
         while True:
             self._attend(stream)
             if not queue.room:
@@ -218,8 +203,8 @@ class Reader:
             stream.receive()
             message = read()
             if message is None:
-                stream.wait(max(0.0, self._next_status - time.monotonic()))
-                self._sleep_off()
+                stream.wait(self._feedback.due_in_s())
+                self._wakeup.clear()
                 continue
             while message is not None:
                 if message[0] == XLOG_DATA:
@@ -241,19 +226,13 @@ class Reader:
             raise Stopped
         if self._interrupt is not None:
             raise self._interrupt
-        now = time.monotonic()
-        if self._report or now >= self._next_status:
-            self._report = False
-            self._next_status = now + self._status_s
-            confirmed = self._keeper.confirmed
-            if confirmed is not None:
-                stream.send_status(self.received_lsn, confirmed.lsn, time.time_ns() // 1000)
+        self._feedback.send_if_due(stream, self.received_lsn, self._keeper.confirmed)
 
     def _pause(self) -> None:
         """The queue is full: leave the socket alone (TCP holds the walsender back) but go on reporting."""
         self._paused = True
         if not self._queue.roomy:
-            self._wait_for_wake(max(0.0, min(1.0, self._next_status - time.monotonic())))
+            self._wakeup.wait(min(1.0, self._feedback.due_in_s()))
         self._paused = False
 
     def _hear(self, message: bytes | memoryview, assembler: Assembler) -> None:
@@ -263,11 +242,7 @@ class Reader:
             self._queue.mark(assembler.era, wal_end)
             self.received_lsn = max(self.received_lsn, wal_end)
         if wants_reply:
-            self._report = True
-            now = time.monotonic()
-            self._asks = [asked for asked in self._asks if now - asked < _SHUTDOWN_WINDOW_S] + [now]
-            if len(self._asks) >= _SHUTDOWN_ASKS and self._status_s > _SHUTDOWN_WINDOW_S / _SHUTDOWN_ASKS:
-                raise SourceUnavailable("server_stopping", "The server is shutting down.")
+            self._feedback.note_request()
 
     # --- odds and ends -------------------------------------------------------------------------------------------
 
@@ -276,10 +251,10 @@ class Reader:
         if oid is None:
             self._opening.publication_gap = True
             self._interrupt = slots.publication_missing(self.settings.publication)
-            self._wake()
+            self._wakeup.wake()
         elif oid != self._opening.publication_oid:
             self._interrupt = SourceUnavailable("publication_recreated", "The publication was recreated.")
-            self._wake()
+            self._wakeup.wake()
 
     def _tell(self, problem: RowtideError) -> None:
         if self.problem is None or self.problem.code != problem.code:
@@ -287,20 +262,5 @@ class Reader:
         self.problem = problem
 
     def _report_soon(self) -> None:
-        self._report = True
-        self._wake()
-
-    def _wake(self) -> None:
-        # A full pipe wakes just as well.
-        with contextlib.suppress(BlockingIOError, OSError):
-            self._waker.send(b"\0")
-
-    def _wait_for_wake(self, timeout_s: float) -> None:
-        self._awake.settimeout(timeout_s or 0.001)
-        with contextlib.suppress(TimeoutError, BlockingIOError):
-            self._awake.recv(4096)
-        self._awake.setblocking(False)
-
-    def _sleep_off(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._awake.recv(4096)
+        self._feedback.soon()
+        self._wakeup.wake()
