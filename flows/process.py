@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -35,7 +35,7 @@ from flows.process_lock import Identity
 from flows.reconcile import Reconciler
 from rowtide.catalog import Catalog
 from rowtide.deciding import push
-from rowtide.deciding.commands import Complete, Counts, Outcome, ParkRow, Release, Settle, Work
+from rowtide.deciding.commands import Counts, Outcome, ParkRow, Release, Settle, Work
 from rowtide.definition.model import Definition
 from rowtide.errors import RowtideError, SyncError
 from rowtide.keys import lane_of
@@ -247,7 +247,7 @@ class Runtime:
         """How a sync's rows are decided."""
         compiled = self._view.catalog.syncs[sync]
         patience = self._settings[compiled.graph].patience
-        return push.Rules(compiled, compiled.version, patience)
+        return push.Rules(compiled, compiled.version, patience, compiled.deletes)
 
     def now(self) -> datetime:
         """The state database's clock, as well as we know it."""
@@ -276,24 +276,17 @@ class Runtime:
         if sync not in self._view.catalog.syncs:
             step: push.Progress | Outcome = Release(work, 60.0, unknown=False, reason="sync is not applied any more")
         else:
-            planned = push.first(self._respecting_deletes(work), self.rules_of(sync), self.now())
+            planned = push.first(work, self.rules_of(sync), self.now())
             step = planned if isinstance(planned, push.Progress | Outcome) else Release(work, 0.1, unknown=False)
         if not isinstance(step, push.Progress):
             self.budgets[self.graph_of(sync)].refund(WRITE_RU)
         return step
 
-    def _respecting_deletes(self, work: Work) -> Work:
-        """``deletes: ignore`` leaves the item where it is; its pair is remembered as ignored."""
-        ignoring = work.desired.op == "d" and self.catalog.syncs[work.desired.sync].deletes == "ignore"
-        if not ignoring or work.pair is None or not work.pair.live:
-            return work
-        return replace(work, pair=replace(work.pair, state="ignored"))
-
     def needs_reading(self, work: Work) -> bool:
         """Whether the source has to be asked before the row can be decided."""
         if work.desired.sync not in self.catalog.syncs:
             return False
-        return isinstance(push.first(work, self.rules_of(work.desired.sync), self.now()), Complete)
+        return push.needs_source(work, self.rules_of(work.desired.sync))
 
     def submit(self, lane: str, begun: Sequence[push.Progress]) -> None:
         """Hand claims under way to the writer of the lane's graph."""

@@ -21,6 +21,7 @@ from rowtide.deciding.commands import (
     Settle,
     Work,
 )
+from rowtide.deciding.conflicts import Deletes
 from rowtide.deciding.observation import FieldMapping, Seen
 from rowtide.keys import rowtide_key
 
@@ -35,6 +36,7 @@ class Rules:
     mapping: FieldMapping
     mapping_version: int
     patience: timedelta
+    deletes: Deletes = "propagate"
 
 
 class Step(Enum):

@@ -71,7 +71,7 @@ def first(work: Work, rules: Rules, now: datetime) -> Plan:
     desired, ledger = work.desired, work.pair
     if _is_outdated(work) and ledger is not None and not desired.sent:
         return Settle(work, ledger, again=bool(ledger.leftovers))
-    if _is_incomplete(work, rules):
+    if needs_source(work, rules):
         return Complete(work)
     pair = ledger or blank_pair(rules.mapping_version)
     if desired.sent:
@@ -116,8 +116,8 @@ def _is_outdated(work: Work) -> bool:
     return work.pair is not None and work.pair.position > work.desired.position
 
 
-def _is_incomplete(work: Work, rules: Rules) -> bool:
-    """Whether the row has to be read before anything can be decided."""
+def needs_source(work: Work, rules: Rules) -> bool:
+    """Whether the row has to be read from the source before anything can be decided: `first` would say `Complete`."""
     desired, pair = work.desired, work.pair
     if desired.op == "u" and not _is_outdated(work):
         if desired.mapping_version != rules.mapping_version:
@@ -146,7 +146,7 @@ def _next(progress: Progress, rules: Rules, now: datetime) -> Progress | Ended:
     if held and pair.list_id and pair.item_id and (not progress.looked or pair.etag is None):
         return command(progress, LookAtItem(pair.list_id, pair.item_id), Step.LOOK)
     if wanted is None:
-        if not held or pair.state in ("kept", "ignored"):
+        if not held or pair.state in ("kept", "ignored") or rules.deletes == "ignore":
             return _finish(progress, rules, now)
         return command(progress, DeleteItem(pair.list_id or "", pair.item_id or "", pair.etag), Step.WRITE)
     list_id, fields = wanted
@@ -206,7 +206,9 @@ def _as_settled(progress: Progress) -> Pair:
         return pair
     position, xid, version = desired.position, desired.xid, desired.mapping_version
     if wanted is None:
-        state = pair.state if holds_item(pair) else "tombstone"
+        # A row is gone and its item is not: it was left there on purpose.
+        left = "ignored" if pair.state == "live" else pair.state
+        state = left if holds_item(pair) else "tombstone"
         return replace(pair, state=state, position=position, xid=xid, mapping_version=version)
     base = {**pair.base, **wanted[1]} if desired.partial else dict(wanted[1])
     kept = {name: value for name, value in pair.kept.items() if name in base and base[name] == pair.base.get(name)}

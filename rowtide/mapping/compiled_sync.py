@@ -12,6 +12,7 @@ from typing import cast
 from zlib import crc32
 
 from rowtide.change import Fields, JsonValue
+from rowtide.deciding.conflicts import Deletes
 from rowtide.definition import diagnostics
 from rowtide.definition.diagnostics import Problem, did_you_mean
 from rowtide.definition.model import BreakerDefinition, SyncDefinition
@@ -46,7 +47,7 @@ class CompiledSync:
     """Every column a read needs, key columns first."""
     buckets: int
     titles: tuple[str, ...]
-    deletes: str  # propagate | ignore
+    deletes: Deletes
     breaker: BreakerDefinition
     mode: str  # deliver | observe
     doubts: tuple[str, ...]
@@ -166,7 +167,7 @@ def compile_sync(
         select_columns=select,
         buckets=buckets,
         titles=sharding.titles(),
-        deletes=definition.deletes,
+        deletes=_deletes(definition),
         breaker=definition.breaker,
         mode=definition.mode,
         doubts=tuple(
@@ -179,6 +180,14 @@ def compile_sync(
         sharding=sharding,
         columns=by_name,
     )
+
+
+def _deletes(definition: SyncDefinition) -> Deletes:
+    match definition.deletes:
+        case "propagate" | "ignore":
+            return definition.deletes
+        case "mark":
+            raise AssertionError("the definition refuses it")
 
 
 def _mapped(name: str, definition: SyncDefinition, column: SourceColumn) -> MappedColumn:

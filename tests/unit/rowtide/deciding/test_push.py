@@ -147,6 +147,31 @@ def test_refused_deletes_are_not_sent(state: str) -> None:
     assert (settled.pair.state, settled.writes) == (state, 0)
 
 
+IGNORING = replace(RULES, deletes="ignore")
+
+
+def test_an_ignored_delete_leaves_the_item_and_the_next_upsert_takes_it_up_again() -> None:
+    settled = ended(push.first(Work(desired("d", None), pair()), IGNORING, NOW))
+    assert (settled.pair.state, settled.pair.item_id, settled.writes) == ("ignored", "11", 0)
+    assert settled.pair.position == Position(1, 20, 0)
+    plan = push.first(Work(desired(position=Position(1, 30, 0)), settled.pair), IGNORING, NOW)
+    assert isinstance(plan, Progress)
+    assert plan.command == UpdateItem("A", "11", '"g,3"', {"a": "2"})
+    plan = push.after(plan, Written("11", '"g,4"', {"a": "2", "b": "x"}), IGNORING, NOW)
+    assert ended(plan).pair.state == "live"
+
+
+def test_an_outdated_delete_ignores_nothing() -> None:
+    above = pair(position=Position(1, 20, 1))
+    assert ended(push.first(Work(desired("d", None), above), IGNORING, NOW)).pair == above
+
+
+def test_an_ignored_delete_of_an_item_that_is_gone_leaves_a_tombstone() -> None:
+    plan = push.first(Work(desired("d", None, sent=(sent(),)), pair()), IGNORING, NOW)
+    assert isinstance(plan, Progress)
+    assert ended(push.after(plan, Missing(), IGNORING, NOW)).pair.state == "tombstone"
+
+
 @pytest.mark.parametrize(
     ("wanted", "known"),
     [
@@ -159,6 +184,14 @@ def test_refused_deletes_are_not_sent(state: str) -> None:
 )
 def test_what_cannot_be_known_is_read(wanted: Desired, known: Pair | None) -> None:
     assert isinstance(push.first(Work(wanted, known), RULES, NOW), Complete)
+    assert push.needs_source(Work(wanted, known), RULES)
+
+
+def test_what_is_outdated_needs_no_reading() -> None:
+    """Whatever the source says now, the ledger already has something newer."""
+    above = pair(position=Position(1, 20, 1))
+    for wanted in (desired("r", None), desired(mapping_version=6), desired(partial=True), desired("d", None)):
+        assert not push.needs_source(Work(wanted, above), RULES)
 
 
 def test_a_partial_move_takes_the_rest_from_the_base() -> None:
