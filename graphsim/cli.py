@@ -1,7 +1,7 @@
 """The command line of the simulator.
 
-In: arguments. Out: an exit code: 0 after a clean end, 2 for a command that cannot be carried out, said in one sentence
-on stderr. Rule: no traceback for what the person at the keyboard can mend.
+In: arguments. Out: an exit code: 0 after a clean end; 2, and one sentence on stderr, for a command that cannot be
+carried out. Rule: a mistake of the person at the keyboard never ends in a traceback.
 """
 
 import sys
@@ -10,6 +10,7 @@ from graphsim.settings import UsageError, read_settings
 
 
 def main(arguments: list[str]) -> int:
+    """Runs the simulator until a signal ends it; the exit code of the process."""
     try:
         settings = read_settings(arguments)
         # A bad command is refused before the server is imported, at once.

@@ -1,7 +1,7 @@
-"""The simulator's time: every module asks this clock, so a test may move it and a history may be replayed.
+"""The simulator's time: every module asks this clock, so a test can move it and a history can be replayed.
 
 In: a source of seconds since 1970 (the system's by default). Out: seconds, and Graph's text form of an instant. Rule:
-it never goes back.
+the time never goes back.
 """
 
 import time
@@ -19,10 +19,12 @@ class Clock:
         self._last = 0.0
 
     def now(self) -> float:
+        """Seconds since 1970, never less than at the call before."""
         self._last = max(self._last, self._source() + self._offset_s)
         return self._last
 
     def advance(self, seconds: float) -> None:
+        """Moves the time forward, as if the seconds had passed."""
         self._offset_s += max(0.0, seconds)
 
 

@@ -1,4 +1,4 @@
-"""The control side, `/_sim/...`: what tests and people ask and order, outside of Graph.
+"""The control side, `/_sim/...`: what tests and people read and change outside of Graph.
 
 In: small JSON requests without a token. Out: counters, items, rules, edits. Rules: nothing here is charged or counted
 as Graph traffic; an edit is made by a named person, so that `lastModifiedBy` is not the app; a request that makes no
@@ -12,37 +12,39 @@ import orjson
 from aiohttp import web
 
 from graphsim import control_views
-from graphsim.http.endpoint import Wire
+from graphsim.http.endpoint import Endpoint
 from graphsim.http.errors import GraphError
 from graphsim.lists import page_edits
 from graphsim.switches import apply_switches
-from graphsim.tenant import World
+from graphsim.tenant import Tenant
 from graphsim.webhooks import webhook_sender
 from graphsim.webhooks.webhook_sender import Notifier
 
 PREFIX = "/_sim/"
 
 
-class Control:
-    def __init__(self, world: World, wire: Wire, notifier: Notifier) -> None:
-        self._world = world
+class ControlSide:
+    """Answers requests below `/_sim`; one table says what each name does."""
+
+    def __init__(self, tenant: Tenant, endpoint: Endpoint, notifier: Notifier) -> None:
+        self._tenant = tenant
         self._notifier = notifier
-        self._wire = wire
-        faults = world.faults
+        self._endpoint = endpoint
+        faults = tenant.faults
         self._shown: dict[tuple[str, str], Callable[[dict[str, str]], Any]] = {
             ("GET", "stats"): self._stats,
             ("DELETE", "stats"): lambda _: self._reset_stats(),
             ("GET", "faults"): lambda _: {"rules": [rule.to_json() for rule in faults.rules]},
             ("DELETE", "faults"): self._clear_faults,
-            ("GET", "items"): lambda query: control_views.items(world, query),
-            ("GET", "lists"): lambda _: control_views.lists(world),
-            ("GET", "table"): lambda query: control_views.table(world, query),
-            ("GET", "switches"): lambda _: control_views.switches(world),
+            ("GET", "items"): lambda query: control_views.items(tenant, query),
+            ("GET", "lists"): lambda _: control_views.lists(tenant),
+            ("GET", "table"): lambda query: control_views.table(tenant, query),
+            ("GET", "switches"): lambda _: control_views.switches(tenant),
         }
         self._done: dict[str, Callable[[Any], Any]] = {
             "faults": lambda body: {"rules": [rule.to_json() for rule in faults.add(body)]},
-            "edit": lambda body: page_edits.edit(world, body),
-            "recycle": lambda body: page_edits.recycle(world, body),
+            "edit": lambda body: page_edits.edit(tenant, body),
+            "recycle": lambda body: page_edits.recycle(tenant, body),
             "switches": self._switch,
             "clock": self._advance,
             "tokens": self._tokens,
@@ -53,6 +55,7 @@ class Control:
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer of one request: 404 for an unknown name, 400 with a sentence for a body that makes no sense."""
         name = request.path[len(PREFIX) :].strip("/")
         shown = self._shown.get((request.method, name))
         done = self._done.get(name) if request.method == "POST" else None
@@ -68,64 +71,68 @@ class Control:
             return _json(400, {"error": f"bad request: {error}"})
         except GraphError as error:
             return _json(error.status, {"error": error.message, "code": error.code})
-        self._world.journal.flush()
+        self._tenant.journal.flush()
         return _json(200, answer)
 
     def _stats(self, query: dict[str, str]) -> Any:
-        world = self._world
-        return {**world.stats.report(query.get("keys", "1") != "0"), "ru": world.throttle.report(), "now": world.now()}
+        tenant = self._tenant
+        return {
+            **tenant.stats.report(query.get("keys", "1") != "0"),
+            "ru": tenant.throttle.report(),
+            "now": tenant.now(),
+        }
 
     def _reset_stats(self) -> Any:
-        self._world.stats.reset()
+        self._tenant.stats.reset()
         return {"ok": True}
 
     def _clear_faults(self, query: dict[str, str]) -> Any:
-        self._world.faults.clear(int(query["id"]) if "id" in query else None)
-        return {"rules": [r.to_json() for r in self._world.faults.rules]}
+        self._tenant.faults.clear(int(query["id"]) if "id" in query else None)
+        return {"rules": [r.to_json() for r in self._tenant.faults.rules]}
 
     def _switch(self, body: Any) -> Any:
-        apply_switches(self._world.switches, body)
-        return control_views.switches(self._world)
+        apply_switches(self._tenant.switches, body)
+        return control_views.switches(self._tenant)
 
     def _advance(self, body: Any) -> Any:
-        self._world.clock.advance(float(body["advance_s"]))
-        return {"now": self._world.now()}
+        self._tenant.clock.advance(float(body["advance_s"]))
+        return {"now": self._tenant.now()}
 
     def _tokens(self, body: Any) -> Any:
         """`{"revoke": true}` ends all access tokens, `{"expire_delta": true}` all delta tokens given so far."""
         out: dict[str, Any] = {}
         if body.get("revoke"):
-            out["revoked"] = self._world.tokens.revoke()
+            out["revoked"] = self._tenant.tokens.revoke()
         if body.get("expire_delta"):
             # One millisecond later, because a token carries milliseconds.
-            self._world.clock.advance(0.002)
-            self._world.no_tokens_before = self._world.now()
+            self._tenant.clock.advance(0.002)
+            self._tenant.no_tokens_before = self._tenant.now()
             out["delta_expired"] = True
         return out
 
     def _set_latency(self, body: Any) -> Any:
-        self._wire.latency_s = max(0.0, float(body["latency_ms"])) / 1000
-        return {"latency_ms": self._wire.latency_s * 1000}
+        self._endpoint.latency_s = max(0.0, float(body["latency_ms"])) / 1000
+        return {"latency_ms": self._endpoint.latency_s * 1000}
 
     def _lifecycle(self, body: Any) -> Any:
         """`{"subscription": id, "event": "reauthorizationRequired"}` to its lifecycleNotificationUrl."""
-        subscription = self._world.subscriptions.by_id[body["subscription"]]
+        subscription = self._tenant.subscriptions.by_id[body["subscription"]]
         event = str(body.get("event", "reauthorizationRequired"))
         if event not in {"missed", "subscriptionRemoved", "reauthorizationRequired"}:
             raise ValueError(f"there is no lifecycle event '{event}'")
         if subscription.lifecycle_url is None:
             raise ValueError("this subscription has no lifecycleNotificationUrl")
-        body = {"value": [webhook_sender.to_lifecycle(self._world, subscription, event)]}
+        body = {"value": [webhook_sender.to_lifecycle(self._tenant, subscription, event)]}
         self._notifier.send(subscription.lifecycle_url, body)
         return {"sent": True}
 
     def _set_tier(self, body: Any) -> Any:
         """`{"tier": "max"}`: another quota, with windows that begin empty."""
-        self._world.throttle.set_tier(body["tier"])
-        return {"tier": self._world.throttle.tier}
+        self._tenant.throttle.set_tier(body["tier"])
+        return {"tier": self._tenant.throttle.tier}
 
     def _block(self, body: Any) -> Any:
-        app = self._world.apps[body["client"]]
+        app = self._tenant.apps[body["client"]]
         app.blocked = bool(body.get("blocked", True))
         return {"client": app.client_id, "blocked": app.blocked}
 

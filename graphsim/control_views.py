@@ -1,7 +1,7 @@
-"""What the control side shows: all items of a list, the lists, a table for the page, the switches.
+"""The read-only answers of the control side: items, lists, a table for the page, switches.
 
-In: the query of a `/_sim` request. Out: JSON, as bytes where it may be large. Rule: a hundred thousand items are shown
-within a second or two; nothing is changed.
+In: the query of a `/_sim` request. Out: JSON, as bytes where it may be large. Rules: a hundred thousand items take a
+second or two; nothing is changed.
 """
 
 from dataclasses import asdict
@@ -11,11 +11,12 @@ from typing import Any
 import orjson
 
 from graphsim.clock import to_text
-from graphsim.lists.list_store import LIVE, RECYCLED, Item, SimList
-from graphsim.tenant import World
+from graphsim.lists.list_store import LIVE, RECYCLED, ListItem, SimList
+from graphsim.tenant import Tenant
 
 
-def show_row(lst: SimList, item: Item) -> dict[str, Any]:
+def show_row(lst: SimList, item: ListItem) -> dict[str, Any]:
+    """One item as the control side shows it: with its list, both dates, both names, and whether an app wrote last."""
     return {
         "id": str(item.id),
         "list": lst.display_name,
@@ -32,12 +33,12 @@ def show_row(lst: SimList, item: Item) -> dict[str, Any]:
     }
 
 
-def items(world: World, query: dict[str, str]) -> bytes:
+def items(tenant: Tenant, query: dict[str, str]) -> bytes:
     """`?site=&list=`, `?all=1`; with `deleted=1` also the recycle bin."""
     if query.get("all") == "1":
-        chosen = list(world.lists.values())
+        chosen = list(tenant.lists.by_id.values())
     else:
-        chosen = [world.any_list(query["list"], query.get("site"))]
+        chosen = [tenant.lists.find_anywhere(query["list"], query.get("site"))]
     with_deleted = query.get("deleted") == "1"
     rows = (
         show_row(lst, item)
@@ -52,26 +53,27 @@ def items(world: World, query: dict[str, str]) -> bytes:
     return b'{"items":[' + b",".join(portions) + b"]}"
 
 
-def lists(world: World) -> Any:
+def lists(tenant: Tenant) -> Any:
+    """All lists with their columns, item counts and the position of their last change."""
     return {
         "lists": [
             {
                 "id": lst.id,
                 "displayName": lst.display_name,
-                "site": world.site_key(lst.site_id),
+                "site": tenant.sites.to_text(lst.site_id),
                 "site_id": lst.site_id,
                 "items": lst.live,
                 "position": lst.log.position,
                 "columns": [c.to_json() for c in lst.columns.values() if not c.is_system or c.name == "Title"],
             }
-            for lst in world.lists.values()
+            for lst in tenant.lists.by_id.values()
         ]
     }
 
 
-def table(world: World, query: dict[str, str]) -> bytes:
+def table(tenant: Tenant, query: dict[str, str]) -> bytes:
     """The newest changes first: `?list=&top=&find=`; `position` tells the page whether to draw anew."""
-    lst = world.any_list(query["list"])
+    lst = tenant.lists.find_anywhere(query["list"])
     top = min(int(query.get("top", "100")), 1000)
     wanted = query.get("find", "").casefold().encode()
     rows: list[dict[str, Any]] = []
@@ -83,5 +85,6 @@ def table(world: World, query: dict[str, str]) -> bytes:
     return orjson.dumps({"position": lst.log.position, "items": lst.live, "rows": rows})
 
 
-def switches(world: World) -> Any:
-    return {name.replace("_", "-"): value for name, value in asdict(world.switches).items()}
+def switches(tenant: Tenant) -> Any:
+    """Every switch with its value in force, under the name the command line uses."""
+    return {name.replace("_", "-"): value for name, value in asdict(tenant.switches).items()}

@@ -1,4 +1,4 @@
-"""The page people open: lists as tables, live, edited by hand as a named user.
+"""The page that people open: lists as tables, live, edited by hand as a named user.
 
 In: `GET /`. Out: one HTML page (`page.html`) without outside assets. Rule: the page uses the control side only and
 writes text as text, never as markup.
@@ -18,6 +18,7 @@ def _page() -> bytes:
 
 
 def answer(request: web.BaseRequest) -> web.Response:
+    """The page, or 404 for any other address outside of the API."""
     if request.path != "/" or request.method != "GET":
         return web.Response(status=404, text="There is nothing here. The API is below /v1.0, the page at /.")
     headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store"}

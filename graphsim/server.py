@@ -1,7 +1,7 @@
 """The process: two listeners on 127.0.0.1, the ready line, a clean end.
 
 In: `Settings`. Out: an exit code; on stdout one line of JSON once both ports listen. Rules: SIGTERM and SIGINT end with
-0 and no traceback; the ready line is written after the CA file, so whoever reads the line can use the file.
+0 and no traceback; the CA file is written before the ready line, so whoever reads the line can use the file.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ import orjson
 from aiohttp import web
 
 from graphsim import page, parent_watch
-from graphsim.bootstrap import make_world
+from graphsim.bootstrap import make_tenant
 from graphsim.control import PREFIX as CONTROL_PREFIX
-from graphsim.control import Control
-from graphsim.http.endpoint import PREFIX, Wire
+from graphsim.control import ControlSide
+from graphsim.http.endpoint import PREFIX, Endpoint
 from graphsim.identity.authority import TokenEndpoint
 from graphsim.identity.certificates import make_authority
 from graphsim.settings import Settings, UsageError
-from graphsim.tenant import World
+from graphsim.tenant import Tenant
 from graphsim.webhooks.webhook_sender import Notifier
 
 _MAX_BYTES = 32 * 1024 * 1024
@@ -31,20 +31,21 @@ _MAX_BYTES = 32 * 1024 * 1024
 class Router:
     """The first part of the path decides: Graph, control, page."""
 
-    def __init__(self, world: World, notifier: Notifier, latency_s: float) -> None:
-        self._wire = Wire(world, latency_s)
-        self._control = Control(world, self._wire, notifier)
+    def __init__(self, tenant: Tenant, notifier: Notifier, latency_s: float) -> None:
+        self._endpoint = Endpoint(tenant, latency_s)
+        self._control = ControlSide(tenant, self._endpoint, notifier)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Hands the request to the part that its path names."""
         if request.path.startswith(PREFIX + "/"):
-            return await self._wire.handle(request)
+            return await self._endpoint.handle(request)
         if request.path.startswith(CONTROL_PREFIX):
             return await self._control.handle(request)
         return page.answer(request)
 
 
 def _make_request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-    """With room for a batch of four megabytes: `wire` refuses a larger one in Graph's words."""
+    """With room for a batch of four megabytes: `endpoint` refuses a larger one in Graph's words."""
     loop = asyncio.get_running_loop()
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_MAX_BYTES)
 
@@ -72,22 +73,22 @@ async def _listen(runners: contextlib.AsyncExitStack, handler: Any, port: int, c
 
 
 async def _run(settings: Settings) -> None:
-    world, notes = make_world(settings)
+    tenant, notes = make_tenant(settings)
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(world.journal.close)
-        notifier = Notifier(world)
+        stack.callback(tenant.journal.close)
+        notifier = Notifier(tenant)
         stack.push_async_callback(notifier.close)
         authority = make_authority()
-        router = Router(world, notifier, settings.latency_ms / 1000)
+        router = Router(tenant, notifier, settings.latency_ms / 1000)
         port = await _listen(stack, router.handle, settings.port)
-        auth_port = await _listen(stack, TokenEndpoint(world).handle, settings.auth_port, authority.context)
+        auth_port = await _listen(stack, TokenEndpoint(tenant).handle, settings.auth_port, authority.context)
         ready = {
             "base_url": f"http://127.0.0.1:{port}/v1.0",
             "authority": f"https://127.0.0.1:{auth_port}",
             "ca_file": _write_ca(settings, authority.ca_pem),
             "ui_url": f"http://127.0.0.1:{port}/",
             "control_url": f"http://127.0.0.1:{port}{CONTROL_PREFIX.rstrip('/')}",
-            "sites": [world.site_key(site_id) for site_id in world.sites],
+            "sites": [tenant.sites.to_text(site_id) for site_id in tenant.sites.by_id],
             **notes,
         }
         await _serve(settings, notifier, ready)
@@ -100,7 +101,7 @@ async def _serve(settings: Settings, notifier: Notifier, ready: dict[str, Any]) 
     tasks = [asyncio.create_task(notifier.run())]
     if settings.parent_pid is not None:
         tasks.append(asyncio.create_task(parent_watch.watch(settings.parent_pid)))
-    # Many small objects live long here: looking through all of them often would only cost time.
+    # Many small objects live long here, and collecting them often would only cost time.
     gc.set_threshold(50_000, 20, 50)
     sys.stdout.write(orjson.dumps(ready).decode() + "\n")
     sys.stdout.flush()
@@ -131,6 +132,7 @@ def _write_ca(settings: Settings, pem: bytes) -> str | None:
 
 
 def run(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT; the exit code."""
     if settings.parent_pid is not None:
         parent_watch.ask_for_signal(settings.parent_pid)
     with contextlib.suppress(KeyboardInterrupt):

@@ -30,6 +30,8 @@ class ClientSpec:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    """The command line as values, each already judged."""
+
     port: int
     auth_port: int
     ca_out: Path | None
@@ -38,7 +40,7 @@ class Settings:
     certificates: tuple[tuple[str, Path], ...]
     federations: tuple[tuple[str, Path], ...]
     roles: tuple[tuple[str, frozenset[str]], ...]
-    tenant: str | None
+    tenant_id: str | None
     tier: str
     window_s: float
     latency_ms: float
@@ -50,13 +52,15 @@ class Settings:
     parent_pid: int | None
 
 
-class _Parser(argparse.ArgumentParser):
+class _ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m graphsim", description="Simulates SharePoint lists behind Microsoft Graph.")
+    parser = _ArgumentParser(
+        prog="python -m graphsim", description="Simulates SharePoint lists behind Microsoft Graph."
+    )
     add = parser.add_argument
     add("--port", type=int, default=0, help="port of the API on 127.0.0.1 (0: a free one)")
     add("--auth-port", type=int, default=0, help="port of the token endpoint, over TLS (0: a free one)")
@@ -80,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def read_settings(arguments: list[str]) -> Settings:
+    """The settings of a command line; `UsageError` with one sentence for a bad one."""
     given = _parser().parse_args(arguments)
     if given.window_s <= 0 or given.latency_ms < 0:
         raise UsageError("--window-s must be positive and --latency-ms not negative")
@@ -95,7 +100,7 @@ def read_settings(arguments: list[str]) -> Settings:
         certificates=tuple(_to_file(text, "--client-cert") for text in given.client_cert),
         federations=tuple(_to_file(text, "--federated") for text in given.federated),
         roles=tuple(_to_roles(text) for text in given.roles),
-        tenant=given.tenant,
+        tenant_id=given.tenant,
         tier=given.tier,
         window_s=given.window_s,
         latency_ms=given.latency_ms,

@@ -1,7 +1,7 @@
 """Counters that let a test explain every call: `GET /_sim/stats`.
 
-In: each answer the gate gives, each write of an item. Out: plain counters. Rule: counts what reached the simulator,
-faulted and throttled calls included; never decides anything.
+In: each answer of the pipeline, each write of an item. Out: plain counters. Rules: everything that reached the
+simulator is counted, faulted and throttled calls included; no counter decides anything.
 """
 
 from collections import Counter
@@ -16,6 +16,7 @@ class Stats:
         self.reset()
 
     def reset(self) -> None:
+        """Begins every counter anew."""
         self.answers: Counter[tuple[str, int]] = Counter()
         self.http: Counter[tuple[str, int]] = Counter()
         self.batches = 0
@@ -39,9 +40,11 @@ class Stats:
         return key
 
     def count_made(self, key: str) -> None:
+        """Notes that a POST with this key created an item."""
         self.made[key] = self.made.get(key, 0) + 1
 
     def report(self, with_keys: bool) -> dict[str, Any]:
+        """All counters as JSON; with keys also each key's POSTs."""
         out: dict[str, Any] = {
             "requests": _nested(self.answers),
             "http_requests": _nested(self.http),

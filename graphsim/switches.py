@@ -1,4 +1,4 @@
-"""Every switch of the simulator: what the sources leave open, and what a test wants otherwise.
+"""Every switch of the simulator: points that the sources leave open, and behaviour that a test can change.
 
 In: `--switch name=value` of the command line or `POST /_sim/switches`. Out: `Switches`, read by all modules.
 Rule: each has a default and a sentence saying what it does; an [open] one stands for a point only a live tenant can

@@ -1,8 +1,8 @@
 """`$batch`: up to twenty calls in one body (contrib batching, 2025-02).
 
-In: the body of `POST /$batch`. Out: `{"responses": [...]}`, and the worst a member did to the connection. Rules:
-members are carried out in a seeded random order, dependencies first; a member whose dependency failed is 424; ids are
-the same in any case; nothing is rolled back; each member is charged by itself.
+In: the body of `POST /$batch`. Out: `{"responses": [...]}`, and the fault of the connection that a member drew. Rules:
+members run in a seeded random order, dependencies first; a member whose dependency failed is answered 424; ids match
+in any case; nothing is rolled back; each member is charged by itself.
 """
 
 import asyncio
@@ -11,82 +11,82 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphsim.http import errors, pipeline
-from graphsim.http.request import Call, JsonObject, Reply, split_target
+from graphsim.http.request import ApiCall, ApiReply, JsonObject, split_target
 from graphsim.limits.faults import Fault
-from graphsim.tenant import World
+from graphsim.tenant import Tenant
 
 LIMIT = 20
 _METHODS = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE"})
 
 
 @dataclass(slots=True, eq=False)
-class Member:
+class BatchMember:
     """One request of a batch: `needs` are the lower-case ids it depends on."""
 
     id: str
-    call: Call
+    call: ApiCall
     needs: tuple[str, ...]
     fault: Fault | None = None
     served: pipeline.Served | None = None
 
 
-async def run(world: World, outer: Call) -> pipeline.Served:
+async def run(tenant: Tenant, outer: ApiCall) -> pipeline.Served:
     """Carries the batch out. GraphError 400 when the envelope cannot be read."""
     members = _read(outer)
-    world.stats.batches += 1
+    tenant.stats.batches += 1
     waiting = list(members)
-    if world.switches.batch_order == "shuffled":
-        world.order.shuffle(waiting)
-    done: dict[str, Member] = {}
+    if tenant.switches.batch_order == "shuffled":
+        tenant.order.shuffle(waiting)
+    done: dict[str, BatchMember] = {}
     while waiting:
         ready = [m for m in waiting if all(need in done for need in m.needs)]
         waiting = [m for m in waiting if m not in ready] if len(ready) < len(waiting) else []
-        await _run_wave(world, ready, done)
-    return _answer(world, list(done.values()) if world.switches.batch_order == "shuffled" else members)
+        await _run_wave(tenant, ready, done)
+    return _answer(tenant, list(done.values()) if tenant.switches.batch_order == "shuffled" else members)
 
 
-async def _run_wave(world: World, ready: list[Member], done: dict[str, Member]) -> None:
-    """Members that need nothing of each other; those a fault strikes may wait without holding up the rest."""
-    struck = []
+async def _run_wave(tenant: Tenant, ready: list[BatchMember], done: dict[str, BatchMember]) -> None:
+    """Runs members that need nothing of each other; a faulted one may wait without holding up the rest."""
+    faulted = []
     for member in ready:
         for need in member.needs:
-            _release(world, done[need])
+            _release(tenant, done[need])
         failed = any(_status(done[need]) >= 400 for need in member.needs)
         if failed:
             error = errors.GraphError(424, "failedDependency", "A request this one depends on failed")
-            member.served = pipeline.Served(pipeline.to_reply(world, member.call, error))
-            world.stats.answers[(member.call.method, 424)] += 1
-        elif world.faults.rules and (fault := pipeline.find_strike(world, member.call)) is not None:
+            member.served = pipeline.Served(pipeline.to_reply(tenant, member.call, error))
+            tenant.stats.answers[(member.call.method, 424)] += 1
+        elif tenant.faults.rules and (fault := pipeline.draw_fault(tenant, member.call)) is not None:
             member.fault = fault
-            struck.append(member)
+            faulted.append(member)
         else:
-            reply = pipeline.serve(world, member.call)
+            reply = pipeline.serve(tenant, member.call)
             if reply.pending is not None:
-                reply = await pipeline.settle(world, member.call, reply)
+                reply = await pipeline.await_pending(tenant, member.call, reply)
             member.served = pipeline.Served(reply)
         done[member.id.lower()] = member
-    if struck:
-        await asyncio.gather(*(_suffer(world, member) for member in struck))
+    if faulted:
+        await asyncio.gather(*(_apply_fault(tenant, member) for member in faulted))
 
 
-async def _suffer(world: World, member: Member) -> None:
+async def _apply_fault(tenant: Tenant, member: BatchMember) -> None:
     if member.fault is not None:
-        member.served = await pipeline.suffer(world, member.call, member.fault)
+        member.served = await pipeline.apply_fault(tenant, member.call, member.fault)
 
 
-def _status(member: Member) -> int:
+def _status(member: BatchMember) -> int:
     return 500 if member.served is None else member.served.reply.status
 
 
-def _release(world: World, member: Member) -> None:
+def _release(tenant: Tenant, member: BatchMember) -> None:
     """A dependency has ended: so has its schema change."""
     if member.served is not None and member.served.reply.unlock:
-        world.schema_busy.discard(member.served.reply.unlock)
+        tenant.schema_busy.discard(member.served.reply.unlock)
 
 
-def _answer(world: World, members: list[Member]) -> pipeline.Served:
+def _answer(tenant: Tenant, members: list[BatchMember]) -> pipeline.Served:
     responses: list[JsonObject] = []
-    wire: Fault | None = None
+    connection_fault: Fault | None = None
     hold_s = 0.0
     is_throttled = False
     for member in members:
@@ -94,31 +94,31 @@ def _answer(world: World, members: list[Member]) -> pipeline.Served:
         if served is None:
             continue
         reply = served.reply
-        _release(world, member)
+        _release(tenant, member)
         hold_s = max(hold_s, reply.hold_s)
-        wire = wire or served.wire
+        connection_fault = connection_fault or served.connection_fault
         is_throttled = is_throttled or reply.status == 429
         responses.append(_to_response(member.id, reply))
-    status = 424 if is_throttled and world.switches.batch_status == "424" else 200
-    return pipeline.Served(Reply(status, {"responses": responses}, hold_s=hold_s), wire)
+    status = 424 if is_throttled and tenant.switches.batch_status == "424" else 200
+    return pipeline.Served(ApiReply(status, {"responses": responses}, hold_s=hold_s), connection_fault)
 
 
-def _to_response(member_id: str, reply: Reply) -> JsonObject:
+def _to_response(member_id: str, reply: ApiReply) -> JsonObject:
     headers = dict(reply.headers)
     if reply.body is not None:
         headers["Content-Type"] = "application/json"
         headers.setdefault("Cache-Control", "no-store")
-    # Nothing to say is `"body": null` (contrib batching, the example's 204).
+    # An empty answer is `"body": null` (contrib batching, the example's 204).
     return {"id": member_id, "status": reply.status, "headers": headers, "body": reply.body}
 
 
-def _read(outer: Call) -> list[Member]:
+def _read(outer: ApiCall) -> list[BatchMember]:
     requests = outer.object_body().get("requests")
     if not isinstance(requests, list) or not requests:
         raise _bad("The batch has no requests")
     if len(requests) > LIMIT:
         raise _bad(f"Number of batch request steps exceeds the maximum value of {LIMIT}.")
-    members: list[Member] = []
+    members: list[BatchMember] = []
     seen: set[str] = set()
     for entry in requests:
         member = _read_member(outer, entry)
@@ -137,7 +137,7 @@ def _bad(message: str) -> errors.GraphError:
     return errors.GraphError(400, "BadRequest", message)
 
 
-def _read_member(outer: Call, entry: Any) -> Member:
+def _read_member(outer: ApiCall, entry: Any) -> BatchMember:
     if not isinstance(entry, Mapping):
         raise _bad("A batch request must be an object")
     member_id, method, url = entry.get("id"), entry.get("method"), entry.get("url")
@@ -155,11 +155,11 @@ def _read_member(outer: Call, entry: Any) -> Member:
     path, segments, query = split_target(url)
     if segments and segments[0] in {"v1.0", "$batch"}:
         raise _bad(f"The batch request {member_id} has a url that cannot be in a batch")
-    call = Call(method.upper(), path, segments, query, headers, body, outer.base, outer.app, is_member=True)
+    call = ApiCall(method.upper(), path, segments, query, headers, body, outer.base, outer.app, is_member=True)
     needs = entry.get("dependsOn") or []
     if not isinstance(needs, list):
         raise _bad(f"The batch request {member_id} has a dependsOn that is not a list")
-    return Member(member_id, call, tuple(str(need).lower() for need in needs))
+    return BatchMember(member_id, call, tuple(str(need).lower() for need in needs))
 
 
 def _read_headers(given: Any, member_id: str) -> dict[str, str]:

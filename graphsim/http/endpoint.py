@@ -1,6 +1,6 @@
 """HTTP to calls and back: the only module that sees sockets of `/v1.0`.
 
-In: aiohttp requests. Out: answers, or what a fault does to the connection (reset, truncation, garbage). Rules:
+In: aiohttp requests. Out: answers, or a faulted connection (reset, truncation, garbage). Rules:
 everything below `/v1.0` needs a bearer token; an answer leaves only after the journal has been flushed; every answer
 carries `request-id` and the caller's `client-request-id`.
 """
@@ -12,24 +12,25 @@ import orjson
 from aiohttp import web
 
 from graphsim.http import batch, errors, pipeline
-from graphsim.http.request import Call, Reply, split_target
+from graphsim.http.request import ApiCall, ApiReply, split_target
 from graphsim.limits.faults import Fault
-from graphsim.tenant import World
+from graphsim.tenant import Tenant
 
 PREFIX = "/v1.0"
 _JSON = "application/json; odata.metadata=minimal; odata.streaming=true; IEEE754Compatible=false; charset=utf-8"
 _MAX_BATCH_BYTES = 4 * 1024 * 1024
 
 
-class Wire:
+class Endpoint:
     """Answers requests below `/v1.0`; `latency_s` is spent half before and half after the work."""
 
-    def __init__(self, world: World, latency_s: float) -> None:
-        self._world = world
+    def __init__(self, tenant: Tenant, latency_s: float) -> None:
+        self._tenant = tenant
         self.latency_s = latency_s
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        world = self._world
+        """The way of one HTTP request: token, call, answer, journal, and a fault of the connection if one was drawn."""
+        tenant = self._tenant
         raw = await request.read()
         latency_s = self._latency()
         if latency_s:
@@ -43,40 +44,40 @@ class Wire:
         if reply.hold_s:
             await asyncio.sleep(reply.hold_s)
         if reply.unlock:
-            world.schema_busy.discard(reply.unlock)
+            tenant.schema_busy.discard(reply.unlock)
         if latency_s:
             await asyncio.sleep(latency_s / 2)
-        world.journal.flush()
-        is_cut = served.wire is not None and served.wire.action == "reset"
-        world.stats.http[(request.method, 0 if is_cut else reply.status)] += 1
-        return await _send(request, self._to_response(request, reply), served.wire)
+        tenant.journal.flush()
+        is_cut = served.connection_fault is not None and served.connection_fault.action == "reset"
+        tenant.stats.http[(request.method, 0 if is_cut else reply.status)] += 1
+        return await _send(request, self._to_response(request, reply), served.connection_fault)
 
     def _latency(self) -> float:
-        jitter = self._world.switches.latency_jitter
-        return self.latency_s * (1 + jitter * self._world.chance.uniform(-1, 1)) if jitter else self.latency_s
+        jitter = self._tenant.switches.latency_jitter
+        return self.latency_s * (1 + jitter * self._tenant.chance.uniform(-1, 1)) if jitter else self.latency_s
 
-    async def _serve(self, call: Call) -> pipeline.Served:
+    async def _serve(self, call: ApiCall) -> pipeline.Served:
         if call.segments == ["$batch"] and call.method == "POST":
             return await self._serve_batch(call)
-        return await pipeline.serve_with_faults(self._world, call)
+        return await pipeline.serve_with_faults(self._tenant, call)
 
-    async def _serve_batch(self, call: Call) -> pipeline.Served:
-        """The envelope may be struck by a fault of its own, before or after its members."""
-        fault = pipeline.find_strike(self._world, call)
+    async def _serve_batch(self, call: ApiCall) -> pipeline.Served:
+        """The envelope may draw a fault of its own, before or after its members."""
+        fault = pipeline.draw_fault(self._tenant, call)
         if fault is not None and not fault.after_commit:
             if fault.action == "delay":
                 await asyncio.sleep(fault.delay_ms / 1000)
-                return await batch.run(self._world, call)
-            return await pipeline.suffer(self._world, call, fault)
-        served = await batch.run(self._world, call)
+                return await batch.run(self._tenant, call)
+            return await pipeline.apply_fault(self._tenant, call, fault)
+        served = await batch.run(self._tenant, call)
         if fault is not None:
-            self._world.stats.answers[("POST", served.reply.status)] += fault.action == "status"
-            return await pipeline.suffer_after(self._world, call, fault, served.reply)
+            self._tenant.stats.answers[("POST", served.reply.status)] += fault.action == "status"
+            return await pipeline.apply_fault_after_commit(self._tenant, call, fault, served.reply)
         return served
 
-    def _to_call(self, request: web.BaseRequest, raw: bytes) -> Call:
-        world = self._world
-        app = world.tokens.check(request.headers.get("Authorization"), world.now())
+    def _to_call(self, request: web.BaseRequest, raw: bytes) -> ApiCall:
+        tenant = self._tenant
+        app = tenant.tokens.check(request.headers.get("Authorization"), tenant.now())
         path, segments, query = split_target(request.raw_path[len(PREFIX) :])
         body = None
         if raw:
@@ -85,7 +86,7 @@ class Wire:
             body = self._to_json(request, raw)
         headers = {name.lower(): value for name, value in request.headers.items()}
         base = f"{request.scheme}://{request.host}{PREFIX}"
-        return Call(request.method, path, segments, query, headers, body, base, app)
+        return ApiCall(request.method, path, segments, query, headers, body, base, app)
 
     def _to_json(self, request: web.BaseRequest, raw: bytes) -> Any:
         if "json" not in request.headers.get("Content-Type", "").lower():
@@ -95,23 +96,23 @@ class Wire:
         except orjson.JSONDecodeError:
             raise errors.GraphError(400, "BadRequest", "Unable to read JSON request payload.") from None
 
-    def _refuse(self, request: web.BaseRequest, error: errors.GraphError) -> Reply:
-        """Answers of calls that never reached the gate: no token, no JSON, no valid envelope."""
-        self._world.stats.answers[(request.method, error.status)] += 1
-        request_id = self._world.request_id()
+    def _refuse(self, request: web.BaseRequest, error: errors.GraphError) -> ApiReply:
+        """The answer of a call that never reached the pipeline: no token, no JSON, no valid envelope."""
+        self._tenant.stats.answers[(request.method, error.status)] += 1
+        request_id = self._tenant.request_id()
         client_id = request.headers.get("client-request-id") or request_id
         body = errors.to_body(
             error,
             request_id=request_id,
             client_id=client_id,
-            now=self._world.now(),
-            inner_name=self._world.switches.error_spelling,
+            now=self._tenant.now(),
+            inner_name=self._tenant.switches.error_spelling,
         )
-        return Reply(error.status, body, {**error.headers, "request-id": request_id})
+        return ApiReply(error.status, body, {**error.headers, "request-id": request_id})
 
-    def _to_response(self, request: web.BaseRequest, reply: Reply) -> web.Response:
+    def _to_response(self, request: web.BaseRequest, reply: ApiReply) -> web.Response:
         headers = dict(reply.headers)
-        request_id = headers.setdefault("request-id", self._world.request_id())
+        request_id = headers.setdefault("request-id", self._tenant.request_id())
         headers.setdefault("client-request-id", request.headers.get("client-request-id") or request_id)
         headers["x-ms-ags-diagnostic"] = '{"ServerInfo":{"DataCenter":"Simulator","Slice":"E","Ring":"0"}}'
         if reply.body is None:

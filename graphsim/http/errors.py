@@ -1,8 +1,8 @@
 """Graph's errors: what went wrong, as an exception inside, as `{"error": {...}}` on the wire.
 
 In: a status, a code and a message. Out: `GraphError`, and the body `to_body` makes of it (contrib errors;
-`innerError` is spelt `innererror` by SharePoint itself, hence a switch). Raised by handlers, caught by `gate` only.
-Rule: codes and messages that the reference quotes are written here once; those nobody could see are switches.
+`innerError` is spelt `innererror` by SharePoint itself, hence a switch). Handlers raise, `pipeline` and `endpoint`
+catch. Rule: codes and messages that a source quotes stand here once; those that nobody has recorded are switches.
 """
 
 from typing import Any
@@ -25,6 +25,7 @@ class GraphError(Exception):
 
 
 def to_body(error: GraphError, *, request_id: str, client_id: str, now: float, inner_name: str) -> dict[str, Any]:
+    """The JSON body of an error, with the ids by which support would find the request."""
     inner: dict[str, Any] = {}
     if error.inner:
         inner["code"] = error.inner
@@ -35,22 +36,27 @@ def to_body(error: GraphError, *, request_id: str, client_id: str, now: float, i
 
 
 def invalid(message: str, inner: str | None = None) -> GraphError:
+    """400: the request cannot be understood or carried out; the message says which part."""
     return GraphError(400, "invalidRequest", message, inner=inner)
 
 
 def not_found(message: str = "The resource could not be found.") -> GraphError:
+    """404: the site, list, column or version does not exist."""
     return GraphError(404, "itemNotFound", message)
 
 
 def item_missing() -> GraphError:
+    """404: the item does not exist, or lies in the recycle bin."""
     return not_found("The specified item was not found.")
 
 
 def denied(message: str = "Access denied") -> GraphError:
+    """403: the app lacks the permission; Graph does not say which one."""
     return GraphError(403, "accessDenied", message)
 
 
 def name_taken(what: str) -> GraphError:
+    """409: a list or a column of that name exists."""
     return GraphError(409, "nameAlreadyExists", f"{what} already exists")
 
 
@@ -60,10 +66,12 @@ def save_conflict() -> GraphError:
 
 
 def unknown_field(name: str) -> GraphError:
+    """400: the list has no column of that name."""
     return invalid(f"Field '{name}' is not recognized")
 
 
 def read_only_field(name: str) -> GraphError:
+    """400: the column is set by SharePoint alone."""
     return invalid(f"Field '{name}' is read-only")
 
 
@@ -92,6 +100,7 @@ def too_large() -> GraphError:
 
 
 def unauthenticated(message: str) -> GraphError:
+    """401: no token, or one that does not open the API any more."""
     return GraphError(401, "InvalidAuthenticationToken", message, headers={"WWW-Authenticate": 'Bearer realm=""'})
 
 
@@ -106,5 +115,6 @@ def throttled(retry_after_s: int | None, headers: dict[str, str] | None = None) 
 
 
 def unavailable(retry_after_s: int | None) -> GraphError:
+    """503: the service is down, or the app is blocked; sometimes without a time to wait."""
     headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
     return GraphError(503, "serviceNotAvailable", "The service is not available", headers=headers)

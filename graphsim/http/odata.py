@@ -1,7 +1,7 @@
 """Query options: `$expand`, `$select`, `$top`, `$orderby`, as Graph reads them.
 
-In: the query of a call. Out: `Options`. Rule: options may come with or without `$`, encoded or not (SDKs do either);
-what lists do not know is an error 400.
+In: the query of a call. Out: `QueryOptions`. Rule: options may come with or without `$`, encoded or not (SDKs do
+either); what lists do not know is an error 400.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from graphsim.http.errors import invalid
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class QueryOptions:
     """`fields` is None when fields are not expanded, else the names selected (empty: all)."""
 
     fields: tuple[str, ...] | None
@@ -23,17 +23,19 @@ class Options:
     expand: Mapping[str, str]
 
     def page_size(self, default: int, cap: int) -> int:
+        """Items a page holds: `$top` or the default, and never more than the cap."""
         return min(self.top if self.top is not None else default, cap)
 
 
-_NOTHING = Options(None, (), None, (), None, {})
+_NOTHING = QueryOptions(None, (), None, (), None, {})
 
 
-def read_options(query: Mapping[str, str]) -> Options:
+def read_options(query: Mapping[str, str]) -> QueryOptions:
+    """The options of a query; GraphError 400 for one that cannot be read."""
     if not query:
         return _NOTHING
     expand = read_expand(query.get("expand", ""))
-    return Options(
+    return QueryOptions(
         fields=_nested_select(expand["fields"]) if "fields" in expand else None,
         select=split_names(query.get("select", "")),
         top=_read_top(query.get("top")),
@@ -44,6 +46,7 @@ def read_options(query: Mapping[str, str]) -> Options:
 
 
 def split_names(text: str) -> tuple[str, ...]:
+    """The names of a comma-separated list, without blanks around them."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 

@@ -1,7 +1,7 @@
-"""One request and its answer, free of HTTP: what `wire` reads off a socket and `batch` takes out of a body.
+"""One request and its answer, free of HTTP: `endpoint` reads them off a socket, `batch` takes them out of a body.
 
-In: method, path below `/v1.0`, query, headers, parsed JSON. Out: `Call` for the handlers, `Reply` back. Rule: a batch
-member is the same `Call` as a request of its own, so no handler can behave otherwise inside `$batch`.
+In: method, path below `/v1.0`, query, headers, parsed JSON. Out: `ApiCall` for the handlers, `ApiReply` back. Rule: a
+member of a batch is the same `ApiCall` as a request of its own, so no handler can tell them apart.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,7 +16,7 @@ JsonObject = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Call:
+class ApiCall:
     """A request: `segments` are the unquoted path parts below `/v1.0`, header names are lower case."""
 
     method: str
@@ -30,13 +30,14 @@ class Call:
     is_member: bool = False
 
     def object_body(self) -> JsonObject:
+        """The body; GraphError 400 when it is not a JSON object."""
         if not isinstance(self.body, dict):
             raise invalid("The request body must be a JSON object")
         return self.body
 
 
 @dataclass(slots=True)
-class Reply:
+class ApiReply:
     """An answer; `hold_s` delays it after the work is done, `unlock` names a list whose schema change ends with it.
 
     `pending` is work that needs the network: it is awaited before the answer is sent, and gives the real answer.
@@ -47,7 +48,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     hold_s: float = 0.0
     unlock: str | None = None
-    pending: Callable[[], Awaitable["Reply"]] | None = None
+    pending: Callable[[], Awaitable["ApiReply"]] | None = None
 
 
 def split_target(target: str) -> tuple[str, list[str], dict[str, str]]:

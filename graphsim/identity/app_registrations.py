@@ -42,7 +42,7 @@ class Key:
 
 
 @dataclass(slots=True)
-class Federation:
+class FederatedIdentity:
     """A federated identity: tokens of this issuer for this subject, signed by one of these keys, are accepted."""
 
     issuer: str
@@ -53,6 +53,8 @@ class Federation:
 
 @dataclass(slots=True)
 class App:
+    """One application of the directory: its roles, its credentials, and who it is in the user information list."""
+
     client_id: str
     object_id: str
     name: str
@@ -60,11 +62,12 @@ class App:
     roles: frozenset[str] = ALL_ROLES
     secrets: list[Secret] = field(default_factory=list)
     keys: list[Key] = field(default_factory=list)
-    federations: list[Federation] = field(default_factory=list)
+    federations: list[FederatedIdentity] = field(default_factory=list)
     blocked: bool = False
 
 
 def make_app(client_id: str, principal: Principal, roles: frozenset[str] = ALL_ROLES) -> App:
+    """A new application without credentials."""
     return App(
         client_id=client_id,
         object_id=str(uuid.uuid5(NAMESPACE, "application:" + client_id)),
@@ -81,5 +84,6 @@ def app_to_record(app: App) -> dict[str, Any]:
 
 
 def restore_credentials(app: App, record: dict[str, Any]) -> None:
+    """Puts back the credentials that `app_to_record` kept."""
     app.secrets = [Secret(**given) for given in record["secrets"]]
     app.keys = [Key(**{**given, "certificate": b64decode(given["certificate"])}) for given in record["keys"]]

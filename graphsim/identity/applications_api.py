@@ -14,10 +14,10 @@ from cryptography import x509
 
 from graphsim.clock import to_text
 from graphsim.http import errors
-from graphsim.http.request import Call, JsonObject, Reply
+from graphsim.http.request import ApiCall, ApiReply, JsonObject
 from graphsim.identity.app_registrations import App, Key, Secret, app_to_record
 from graphsim.identity.credentials import has_spread
-from graphsim.tenant import World
+from graphsim.tenant import Tenant
 
 _BY_APP_ID = re.compile(r"applications\(appId='([^']+)'\)")
 _GRAPH_APP_ID = "00000002-0000-0000-c000-000000000000"
@@ -25,25 +25,26 @@ _WRITERS = frozenset({"Application.ReadWrite.OwnedBy", "Application.ReadWrite.Al
 _TWO_YEARS_S = 2 * 365 * 86400.0
 
 
-def dispatch(world: World, call: Call, segments: list[str]) -> Reply:
-    app, rest = _find(world, segments)
+def dispatch(tenant: Tenant, call: ApiCall, segments: list[str]) -> ApiReply:
+    """Answers a call on one application: read it, or change its credentials."""
+    app, rest = _find(tenant, segments)
     action = rest[0].removeprefix("microsoft.graph.") if len(rest) == 1 else ""
     if not rest and call.method == "GET":
         _check_permission(call, app)
-        return Reply(200, _show(call, app))
+        return ApiReply(200, _show(call, app))
     if call.method == "POST" and action in _ACTIONS:
-        reply = _ACTIONS[action](world, call, app)
-        world.journal.record("app", app.client_id, app_to_record(app))
+        reply = _ACTIONS[action](tenant, call, app)
+        tenant.journal.record("app", app.client_id, app_to_record(app))
         return reply
     raise errors.GraphError(400, "Request_BadRequest", "Resource not found for the segment")
 
 
-def _find(world: World, segments: list[str]) -> tuple[App, list[str]]:
+def _find(tenant: Tenant, segments: list[str]) -> tuple[App, list[str]]:
     match = _BY_APP_ID.fullmatch(segments[0])
     if match is not None:
-        app, rest = world.apps.get(match.group(1)), segments[1:]
+        app, rest = tenant.apps.get(match.group(1)), segments[1:]
     elif segments[0] == "applications" and len(segments) > 1:
-        app, rest = next((a for a in world.apps.values() if a.object_id == segments[1].lower()), None), segments[2:]
+        app, rest = next((a for a in tenant.apps.values() if a.object_id == segments[1].lower()), None), segments[2:]
     else:
         app, rest = None, []
     if app is None:
@@ -51,7 +52,7 @@ def _find(world: World, segments: list[str]) -> tuple[App, list[str]]:
     return app, rest
 
 
-def _check_permission(call: Call, app: App) -> None:
+def _check_permission(call: ApiCall, app: App) -> None:
     """OwnedBy: an app may manage itself, as owner of its own application; `.All` any."""
     allowed = call.app.roles & _WRITERS
     if not allowed or (app is not call.app and "Application.ReadWrite.All" not in allowed):
@@ -60,32 +61,32 @@ def _check_permission(call: Call, app: App) -> None:
         )
 
 
-def _add_password(world: World, call: Call, app: App) -> Reply:
+def _add_password(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
     _check_permission(call, app)
     given = call.object_body().get("passwordCredential") or {}
-    now = world.now()
+    now = tenant.now()
     start, end = _read_dates(given, now, now + _TWO_YEARS_S)
-    text = f"{world.ids.getrandbits(32):08x}~{world.ids.getrandbits(128):032x}"
+    text = f"{tenant.ids.getrandbits(32):08x}~{tenant.ids.getrandbits(128):032x}"
     name = str(given.get("displayName") or "")
-    secret = Secret(world.new_id(), text, name, start, end, now + world.switches.secret_delay_s)
+    secret = Secret(tenant.new_id(), text, name, start, end, now + tenant.switches.secret_delay_s)
     app.secrets.append(secret)
     body = {"@odata.context": f"{call.base}/$metadata#microsoft.graph.passwordCredential", **_show_secret(secret)}
-    return Reply(200, {**body, "secretText": text})
+    return ApiReply(200, {**body, "secretText": text})
 
 
-def _remove_password(world: World, call: Call, app: App) -> Reply:
+def _remove_password(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
     _check_permission(call, app)
     key_id = call.object_body().get("keyId")
     secret = next((s for s in app.secrets if s.key_id == key_id and s.accepted_until is None), None)
     if secret is None:
         raise errors.GraphError(400, "Request_BadRequest", "No password credential found with keyId")
-    secret.accepted_until = world.now() + world.switches.secret_delay_s
-    return Reply(204)
+    secret.accepted_until = tenant.now() + tenant.switches.secret_delay_s
+    return ApiReply(204)
 
 
-def _add_key(world: World, call: Call, app: App) -> Reply:
+def _add_key(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
     given = call.object_body()
-    _check_proof(world, app, given.get("proof"))
+    _check_proof(tenant, app, given.get("proof"))
     credential = given.get("keyCredential") or {}
     if credential.get("type") != "AsymmetricX509Cert" or credential.get("usage") != "Verify":
         raise errors.GraphError(400, "Request_BadRequest", "The key must be an AsymmetricX509Cert for Verify")
@@ -96,23 +97,23 @@ def _add_key(world: World, call: Call, app: App) -> Reply:
         raise errors.GraphError(400, "Request_BadRequest", "The key is no certificate") from None
     end = certificate.not_valid_after_utc.timestamp()
     name = str(credential.get("displayName") or "")
-    now = world.now()
-    key = Key(world.new_id(), der, name, now, end, now + world.switches.secret_delay_s)
+    now = tenant.now()
+    key = Key(tenant.new_id(), der, name, now, end, now + tenant.switches.secret_delay_s)
     app.keys.append(key)
-    return Reply(200, {"@odata.context": f"{call.base}/$metadata#microsoft.graph.keyCredential", **_show_key(key)})
+    return ApiReply(200, {"@odata.context": f"{call.base}/$metadata#microsoft.graph.keyCredential", **_show_key(key)})
 
 
-def _remove_key(world: World, call: Call, app: App) -> Reply:
+def _remove_key(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
     given = call.object_body()
-    _check_proof(world, app, given.get("proof"))
+    _check_proof(tenant, app, given.get("proof"))
     key = next((k for k in app.keys if k.key_id == given.get("keyId") and k.accepted_until is None), None)
     if key is None:
         raise errors.GraphError(400, "Request_BadRequest", "No key credential found with keyId")
-    key.accepted_until = world.now() + world.switches.secret_delay_s
-    return Reply(204)
+    key.accepted_until = tenant.now() + tenant.switches.secret_delay_s
+    return ApiReply(204)
 
 
-def _check_proof(world: World, app: App, proof: Any) -> None:
+def _check_proof(tenant: Tenant, app: App, proof: Any) -> None:
     """A JWT by an existing key: audience the directory, issuer the object id, ten minutes at most."""
     # Reading signed tokens takes a fifth of the start: imported when the first one comes.
     import jwt
@@ -126,11 +127,11 @@ def _check_proof(world: World, app: App, proof: Any) -> None:
         claims: dict[str, Any] = jwt.decode(proof, options={"verify_signature": False})
     except jwt.PyJWTError:
         raise refusal from None
-    now = world.now()
+    now = tenant.now()
     is_dated = float(claims.get("nbf", 0)) - 300 <= now < float(claims.get("exp", 0)) <= now + 900
     if claims.get("aud") != _GRAPH_APP_ID or claims.get("iss") != app.object_id or not is_dated:
         raise refusal
-    usable = [k for k in app.keys if has_spread(world, k.accepted_from, k.accepted_until, now) and k.end > now]
+    usable = [k for k in app.keys if has_spread(tenant, k.accepted_from, k.accepted_until, now) and k.end > now]
     if not any(is_signed_by(proof, key) for key in usable):
         raise refusal
 
@@ -173,7 +174,7 @@ def _show_key(key: Key) -> JsonObject:
     }
 
 
-def _show(call: Call, app: App) -> JsonObject:
+def _show(call: ApiCall, app: App) -> JsonObject:
     return {
         "@odata.context": f"{call.base}/$metadata#applications/$entity",
         "id": app.object_id,

@@ -11,33 +11,34 @@ from typing import Any
 import jwt
 from cryptography import x509
 
-from graphsim.identity.app_registrations import App, Federation, Key
+from graphsim.identity.app_registrations import App, FederatedIdentity, Key
 from graphsim.identity.credentials import Refusal, has_spread
-from graphsim.tenant import World
+from graphsim.tenant import Tenant
 
 
-def check(world: World, app: App, text: str, tenant: str, root: str) -> None:
+def check(tenant: Tenant, app: App, text: str, tenant_id: str, root: str) -> None:
+    """Returns when the assertion proves that the caller is the app; raises `Refusal` otherwise."""
     try:
         claims: dict[str, Any] = jwt.decode(text, options={"verify_signature": False, "verify_exp": False})
     except jwt.PyJWTError:
         raise Refusal(400, "invalid_request", 50027, "JWT token is invalid or malformed.") from None
-    now = world.now()
+    now = tenant.now()
     if float(claims.get("exp", 0)) + 300 < now:
         raise Refusal(401, "invalid_client", 700024, "Client assertion is not within its valid time range.")
     if claims.get("iss") == app.client_id:
-        _check_certificate(world, app, text, claims, f"{root}/{tenant}/oauth2/v2.0/token", now)
+        _check_certificate(tenant, app, text, claims, f"{root}/{tenant_id}/oauth2/v2.0/token", now)
     else:
         _check_federation(app, text, claims)
 
 
-def _check_certificate(world: World, app: App, text: str, claims: dict[str, Any], endpoint: str, now: float) -> None:
+def _check_certificate(tenant: Tenant, app: App, text: str, claims: dict[str, Any], endpoint: str, now: float) -> None:
     if claims.get("sub") != app.client_id or claims.get("aud") != endpoint:
         raise Refusal(401, "invalid_client", 700023, "Client assertion audience or subject does not match.")
     key = next(
         (
             key
             for key in app.keys
-            if has_spread(world, key.accepted_from, key.accepted_until, now) and is_signed_by(text, key)
+            if has_spread(tenant, key.accepted_from, key.accepted_until, now) and is_signed_by(text, key)
         ),
         None,
     )
@@ -50,6 +51,7 @@ def _check_certificate(world: World, app: App, text: str, claims: dict[str, Any]
 
 
 def is_signed_by(text: str, key: Key) -> bool:
+    """Whether the certificate's key signed the token, and the token names no other certificate."""
     certificate = x509.load_der_x509_certificate(key.certificate)
     header = jwt.get_unverified_header(text)
     prints = {"x5t": hashlib.sha1(key.certificate).digest(), "x5t#S256": hashlib.sha256(key.certificate).digest()}
@@ -86,7 +88,7 @@ def _check_federation(app: App, text: str, claims: dict[str, Any]) -> None:
     )
 
 
-def _is_signed_by_issuer(text: str, federation: Federation) -> bool:
+def _is_signed_by_issuer(text: str, federation: FederatedIdentity) -> bool:
     if federation.jwks is None:
         return True
     for key in jwt.PyJWKSet.from_dict(federation.jwks).keys:

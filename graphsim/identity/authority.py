@@ -1,8 +1,8 @@
 """The token endpoint: `POST /{tenant}/oauth2/v2.0/token` and what MSAL asks before it (reference section 6).
 
 In: the form of a client-credentials request. Out: an access token, or an AADSTS error. Rules: a secret, a certificate's
-assertion or a federated token is checked as Entra does; a new credential is accepted only once it has spread, a removed
-one for as long.
+assertion or a federated token is checked as Entra checks it; a new credential is accepted once it has spread, a removed
+one until its removal has spread.
 """
 
 import hmac
@@ -15,16 +15,19 @@ from aiohttp import web
 from graphsim.clock import to_text
 from graphsim.identity.app_registrations import App, Secret
 from graphsim.identity.credentials import Refusal, has_spread
-from graphsim.tenant import World
+from graphsim.tenant import Tenant
 
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 class TokenEndpoint:
-    def __init__(self, world: World) -> None:
-        self._world = world
+    """The listener of the token endpoint: metadata for MSAL, and tokens for credentials."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self._tenant = tenant
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer of one request; errors have Entra's numbers and words."""
         parts = request.path.strip("/").split("/")
         root = f"https://{request.host}"
         if request.path.endswith("/.well-known/openid-configuration") and request.method == "GET":
@@ -37,26 +40,26 @@ class TokenEndpoint:
             return self._answer(parts[0], {k: v[0] for k, v in form.items()}, root)
         return _json(404, {"error": "not_found", "error_description": "there is nothing here"})
 
-    def _answer(self, tenant: str, form: dict[str, str], root: str) -> web.Response:
-        world = self._world
+    def _answer(self, tenant_id: str, form: dict[str, str], root: str) -> web.Response:
+        tenant = self._tenant
         try:
-            app = self._judge(tenant, form, root)
+            app = self._judge(tenant_id, form, root)
         except Refusal as refusal:
-            world.stats.tokens[refusal.status] += 1
+            tenant.stats.tokens[refusal.status] += 1
             return _json(refusal.status, self._refused(refusal))
-        world.stats.tokens[200] += 1
-        life_s = int(world.switches.token_life_s)
-        token = world.tokens.issue(app, world.now(), world.switches.token_life_s)
-        world.journal.record("token", token, [app.client_id, world.now() + world.switches.token_life_s])
-        world.journal.flush()
+        tenant.stats.tokens[200] += 1
+        life_s = int(tenant.switches.token_life_s)
+        token = tenant.tokens.issue(app, tenant.now(), tenant.switches.token_life_s)
+        tenant.journal.record("token", token, [app.client_id, tenant.now() + tenant.switches.token_life_s])
+        tenant.journal.flush()
         return _json(
             200, {"token_type": "Bearer", "expires_in": life_s, "ext_expires_in": life_s, "access_token": token}
         )
 
     def _refused(self, refusal: Refusal) -> dict[str, Any]:
-        world = self._world
-        trace, correlation = world.request_id(), world.request_id()
-        stamp = to_text(int(world.now()))
+        tenant = self._tenant
+        trace, correlation = tenant.request_id(), tenant.request_id()
+        stamp = to_text(int(tenant.now()))
         text = f"AADSTS{refusal.number}: {refusal} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {stamp}"
         return {
             "error": refusal.error,
@@ -68,10 +71,10 @@ class TokenEndpoint:
             "error_uri": f"https://login.microsoftonline.com/error?code={refusal.number}",
         }
 
-    def _judge(self, tenant: str, form: dict[str, str], root: str) -> App:
-        world = self._world
-        if world.tenant is not None and tenant.lower() != world.tenant.lower():
-            raise Refusal(400, "invalid_request", 90002, f"Tenant '{tenant}' not found.")
+    def _judge(self, tenant_id: str, form: dict[str, str], root: str) -> App:
+        tenant = self._tenant
+        if tenant.only_tenant_id is not None and tenant_id.lower() != tenant.only_tenant_id.lower():
+            raise Refusal(400, "invalid_request", 90002, f"Tenant '{tenant_id}' not found.")
         for name in ("grant_type", "client_id", "scope"):
             if not form.get(name):
                 raise Refusal(
@@ -81,7 +84,7 @@ class TokenEndpoint:
             raise Refusal(400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
         if not form["scope"].endswith("/.default"):
             raise Refusal(400, "invalid_scope", 1002012, "The scope must end in /.default.")
-        app = world.apps.get(form["client_id"])
+        app = tenant.apps.get(form["client_id"])
         if app is None:
             raise Refusal(
                 400,
@@ -95,7 +98,7 @@ class TokenEndpoint:
             # Reading signed tokens takes a fifth of the start: imported when the first one comes.
             from graphsim.identity import assertions
 
-            assertions.check(world, app, form["client_assertion"], tenant, root)
+            assertions.check(tenant, app, form["client_assertion"], tenant_id, root)
         else:
             raise Refusal(
                 401,
@@ -106,8 +109,8 @@ class TokenEndpoint:
         return app
 
     def _check_secret(self, app: App, given: str) -> None:
-        world = self._world
-        now = world.now()
+        tenant = self._tenant
+        now = tenant.now()
         matching = [s for s in app.secrets if hmac.compare_digest(s.text.encode(), given.encode())]
         usable = [s for s in matching if self._has_spread(s, now)]
         if not usable:
@@ -121,15 +124,15 @@ class TokenEndpoint:
             )
 
     def _has_spread(self, secret: Secret, now: float) -> bool:
-        return has_spread(self._world, secret.accepted_from, secret.accepted_until, now)
+        return has_spread(self._tenant, secret.accepted_from, secret.accepted_until, now)
 
 
-def _configuration(root: str, tenant: str) -> dict[str, Any]:
+def _configuration(root: str, tenant_id: str) -> dict[str, Any]:
     return {
-        "issuer": f"{root}/{tenant}/v2.0",
-        "authorization_endpoint": f"{root}/{tenant}/oauth2/v2.0/authorize",
-        "token_endpoint": f"{root}/{tenant}/oauth2/v2.0/token",
-        "jwks_uri": f"{root}/{tenant}/discovery/v2.0/keys",
+        "issuer": f"{root}/{tenant_id}/v2.0",
+        "authorization_endpoint": f"{root}/{tenant_id}/oauth2/v2.0/authorize",
+        "token_endpoint": f"{root}/{tenant_id}/oauth2/v2.0/token",
+        "jwks_uri": f"{root}/{tenant_id}/discovery/v2.0/keys",
         "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
         "response_types_supported": ["code"],
         "subject_types_supported": ["pairwise"],

@@ -1,7 +1,7 @@
-"""The simulator's own certificate authority: the token endpoint must be served over TLS (azure-identity refuses http).
+"""The simulator's own certificate authority: azure-identity refuses a token endpoint without TLS.
 
-In: nothing but the time. Out: a TLS context for 127.0.0.1 and localhost, and the CA's PEM for clients to trust. Rule:
-keys live in memory and in a private temporary file only while they are read.
+In: the time. Out: a TLS context for 127.0.0.1 and localhost, and the CA's PEM for clients to trust. Rule: keys live in
+memory; a private temporary file holds one only while it is read.
 """
 
 import datetime
@@ -19,11 +19,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 @dataclass(frozen=True, slots=True)
 class Authority:
+    """The certificate of the CA for clients to trust, and a server context that it vouches for."""
+
     ca_pem: bytes
     context: ssl.SSLContext
 
 
 def make_authority() -> Authority:
+    """A new CA and a server certificate for this machine's loopback addresses."""
     now = datetime.datetime.now(datetime.UTC)
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "graphsim test CA")])

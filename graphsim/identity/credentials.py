@@ -1,10 +1,10 @@
-"""What secrets and certificates share: the time they need to spread, and how the token endpoint refuses.
+"""What secrets and certificates share: the time they need to spread, and the refusal of the token endpoint.
 
-In: when a credential is accepted from and until. Out: whether it is accepted now; `Refusal`. Rule: a change of
-credentials is seen late (reference section 7), by `secret-delay-s`.
+In: the times from and until which a credential is accepted. Out: whether it is accepted now; `Refusal`. Rule: the token
+endpoint sees a change of credentials late (reference section 7), by `secret-delay-s`.
 """
 
-from graphsim.tenant import World
+from graphsim.tenant import Tenant
 
 
 class Refusal(Exception):
@@ -17,11 +17,11 @@ class Refusal(Exception):
         self.number = number
 
 
-def has_spread(world: World, accepted_from: float, accepted_until: float | None, now: float) -> bool:
+def has_spread(tenant: Tenant, accepted_from: float, accepted_until: float | None, now: float) -> bool:
     """Whether a credential is accepted now; while it spreads, by chance if `secret-flap` is on."""
     if accepted_until is not None and now >= accepted_until:
         return False
     is_spreading = now < accepted_from or accepted_until is not None
-    if is_spreading and world.switches.secret_flap:
-        return world.chance.random() < 0.5
+    if is_spreading and tenant.switches.secret_flap:
+        return tenant.chance.random() < 0.5
     return now >= accepted_from

@@ -5,54 +5,57 @@ section 6).
 """
 
 from graphsim.http import errors
-from graphsim.http.request import Call, JsonObject, Reply
-from graphsim.identity.permissions import FULL, GRANT_LEVEL, Grant
-from graphsim.tenant import World
+from graphsim.http.request import ApiCall, ApiReply, JsonObject
+from graphsim.identity.permissions import FULL, GRANT_LEVEL, PermissionGrant
+from graphsim.tenant import Tenant
 
 
-def dispatch(world: World, call: Call, scope: str, rest: list[str]) -> Reply:
-    site_id = scope if scope in world.sites else None
-    world.permissions.check(call.app, FULL, site_id, None if site_id else scope)
+def dispatch(tenant: Tenant, call: ApiCall, scope: str, rest: list[str]) -> ApiReply:
+    """Lists, creates, changes or removes the grants on one site or list."""
+    site_id = scope if scope in tenant.sites.by_id else None
+    tenant.permissions.check(call.app, FULL, site_id, None if site_id else scope)
     if not rest:
         if call.method == "GET":
-            found = [_show(grant) for grant in world.permissions.of_scope(scope)]
-            return Reply(200, {"@odata.context": f"{call.base}/$metadata#permissions", "value": found})
+            found = [_show(grant) for grant in tenant.permissions.of_scope(scope)]
+            return ApiReply(200, {"@odata.context": f"{call.base}/$metadata#permissions", "value": found})
         if call.method == "POST":
-            return _grant(world, call, scope)
+            return _grant(tenant, call, scope)
     elif len(rest) == 1:
-        grant = world.permissions.grants.get(rest[0])
+        grant = tenant.permissions.grants.get(rest[0])
         if grant is None or grant.scope != scope:
             raise errors.not_found("The specified permission was not found")
-        return _one(world, call, grant)
+        return _one(tenant, call, grant)
     raise errors.GraphError(405, "notAllowed", f"The method {call.method} is not allowed here")
 
 
-def _one(world: World, call: Call, grant: Grant) -> Reply:
+def _one(tenant: Tenant, call: ApiCall, grant: PermissionGrant) -> ApiReply:
     if call.method == "DELETE":
-        del world.permissions.grants[grant.id]
-        world.journal.record("grant", grant.id, None)
-        return Reply(204)
+        del tenant.permissions.grants[grant.id]
+        tenant.journal.record("grant", grant.id, None)
+        return ApiReply(204)
     if call.method == "PATCH":
         grant.roles = _read_roles(call.object_body())
-        _save(world, grant)
-    return Reply(200, _show(grant))
+        _save(tenant, grant)
+    return ApiReply(200, _show(grant))
 
 
-def _grant(world: World, call: Call, scope: str) -> Reply:
+def _grant(tenant: Tenant, call: ApiCall, scope: str) -> ApiReply:
     given = call.object_body()
     who = given.get("grantedToIdentities") or given.get("grantedToIdentitiesV2") or [given.get("grantedTo")]
     app = (who[0] or {}).get("application") if isinstance(who, list) and isinstance(who[0], dict) else None
     if not isinstance(app, dict) or not isinstance(app.get("id"), str):
         raise errors.invalid("grantedToIdentities must name an application with its id")
-    grant = Grant(world.new_id(), scope, app["id"], str(app.get("displayName") or app["id"]), _read_roles(given))
-    world.permissions.grants[grant.id] = grant
-    _save(world, grant)
-    return Reply(201, _show(grant))
+    grant = PermissionGrant(
+        tenant.new_id(), scope, app["id"], str(app.get("displayName") or app["id"]), _read_roles(given)
+    )
+    tenant.permissions.grants[grant.id] = grant
+    _save(tenant, grant)
+    return ApiReply(201, _show(grant))
 
 
-def _save(world: World, grant: Grant) -> None:
-    value = {name: getattr(grant, name) for name in Grant.__slots__}
-    world.journal.record("grant", grant.id, value)
+def _save(tenant: Tenant, grant: PermissionGrant) -> None:
+    value = {name: getattr(grant, name) for name in PermissionGrant.__slots__}
+    tenant.journal.record("grant", grant.id, value)
 
 
 def _read_roles(given: JsonObject) -> list[str]:
@@ -62,7 +65,7 @@ def _read_roles(given: JsonObject) -> list[str]:
     return [str(role) for role in roles]
 
 
-def _show(grant: Grant) -> JsonObject:
+def _show(grant: PermissionGrant) -> JsonObject:
     identity = {"application": {"id": grant.client_id, "displayName": grant.app_name}}
     return {
         "id": grant.id,

@@ -22,7 +22,7 @@ SELECTED_LIST = "Lists.SelectedOperations.Selected"
 
 
 @dataclass(slots=True)
-class Grant:
+class PermissionGrant:
     """`scope` is a site id or a list id."""
 
     id: str
@@ -33,10 +33,13 @@ class Grant:
 
 
 class Permissions:
+    """All grants of the tenant, and the judgement of what they allow."""
+
     def __init__(self) -> None:
-        self.grants: dict[str, Grant] = {}
+        self.grants: dict[str, PermissionGrant] = {}
 
     def level(self, app: App, site_id: str | None, list_id: str | None) -> int:
+        """The highest level an app's roles and grants give it on a site or list; 0 when there is none."""
         roles = app.roles
         if "Sites.FullControl.All" in roles:
             return FULL
@@ -50,8 +53,10 @@ class Permissions:
         return level
 
     def check(self, app: App, needed: int, site_id: str | None, list_id: str | None = None) -> None:
+        """Returns when the app has the level needed; GraphError 403 otherwise."""
         if self.level(app, site_id, list_id) < needed:
             raise denied()
 
-    def of_scope(self, scope: str) -> list[Grant]:
+    def of_scope(self, scope: str) -> list[PermissionGrant]:
+        """The grants on one site or list."""
         return [grant for grant in self.grants.values() if grant.scope == scope]

@@ -1,15 +1,16 @@
-"""What a call costs in resource units (spdev throttling, table of October 2025).
+"""The cost of a call in resource units (spdev throttling, table of October 2025).
 
 In: a call. Out: RU. Rule: create, update, delete 2; a single item or delta with a token 1; lists of things and delta
 without a token 2; permissions 5; the directory and `$batch` itself nothing.
 """
 
-from graphsim.http.request import Call
+from graphsim.http.request import ApiCall
 
 _COLLECTIONS = frozenset({"items", "lists", "columns", "versions", "sites"})
 
 
-def cost(call: Call) -> int:
+def cost(call: ApiCall) -> int:
+    """The resource units of a call; refused calls cost the same."""
     segments = call.segments
     if not segments or segments[0] in {"$batch", "applications", "servicePrincipals"}:
         return 0

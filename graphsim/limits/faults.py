@@ -1,7 +1,8 @@
 """Faults as rules: which calls go wrong, and how.
 
-In: rules as JSON objects (`POST /_sim/faults`, `--faults FILE`). Out: for a call, the first rule that strikes. Rule:
-probability is drawn from the seeded generator, and a rule with a count is spent when it has struck that often.
+In: rules as JSON objects (`POST /_sim/faults`, `--faults FILE`). Out: for a call, the first rule that
+matches and wins its draw. Rules: draws come from the seeded generator; a rule with a count is spent after that many
+hits.
 """
 
 import random
@@ -41,6 +42,7 @@ class Fault:
     seen: int = 0
 
     def to_json(self) -> dict[str, Any]:
+        """The rule as the control side shows it, with its hits."""
         out = {name: getattr(self, name) for name in self.__slots__}
         out["path"] = None if self.path is None else self.path.pattern
         return out
@@ -73,9 +75,10 @@ class Faults:
         return made
 
     def clear(self, rule_id: int | None = None) -> None:
+        """Removes the rule of that id, or all of them."""
         self.rules = [rule for rule in self.rules if rule_id is not None and rule.id != rule_id]
 
-    def strike(self, target: Target) -> Fault | None:
+    def draw(self, target: Target) -> Fault | None:
         """The first rule that matches and draws its lot; its count is used up by that."""
         for rule in self.rules:
             if rule.count is not None and rule.hits >= rule.count:

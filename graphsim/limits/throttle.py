@@ -1,8 +1,8 @@
-"""Resource units: what a call costs, and when there are none left (spdev throttling, 2025-10).
+"""Quota in resource units: who has spent how much, and when nothing is left (spdev throttling, 2025-10).
 
 In: app, cost, time. Out: None, or a `Denial` with the seconds to wait. Fixed windows: a minute and a day for the app,
-five minutes for the tenant, all scaled by `--window-s` at equal rate. Rule: a call refused costs as much as one carried
-out; batches give no discount.
+five minutes for the tenant, all scaled by `--window-s` at equal rate. Rule: a refused call costs as much as one that is
+carried out; batches give no discount.
 """
 
 import math
@@ -33,12 +33,14 @@ class Window:
     used: int = 0
 
     def roll(self, now: float) -> None:
+        """Begins a new window when the time of the last one is over."""
         index = int(now // self.length_s)
         if index != self.index:
             self.index = index
             self.used = 0
 
     def left_s(self, now: float) -> float:
+        """Seconds until the window ends."""
         return (self.index + 1) * self.length_s - now
 
 
@@ -79,7 +81,7 @@ class Throttle:
         scale = self.window_s / 60.0
         self.tier = tier
         self.limits = None if limits is None else (limits[0] * scale, limits[1] * scale, limits[2] * scale)
-        self.tenant = Window(5 * self.window_s, math.inf if self.limits is None else self.limits[2])
+        self.tenant_window = Window(5 * self.window_s, math.inf if self.limits is None else self.limits[2])
         for account in self.accounts.values():
             account.minute, account.day = self._windows()
 
@@ -88,6 +90,7 @@ class Throttle:
         return Window(self.window_s, minute), Window(1440 * self.window_s, day)
 
     def account(self, client_id: str) -> Account:
+        """The account of an app, opened by its first call."""
         found = self.accounts.get(client_id)
         if found is None:
             found = Account(*self._windows())
@@ -95,12 +98,13 @@ class Throttle:
         return found
 
     def charge(self, client_id: str, cost: int, now: float) -> Denial | None:
+        """Charges a call to the app and the tenant; the `Denial` when one of their windows is used up."""
         account = self.account(client_id)
         entry = self._roll(account, now)
         over = self._exceeded(account, cost)
         if over and not self._switches.charge_throttled:
             cost = 0
-        for window in (account.minute, account.day, self.tenant):
+        for window in (account.minute, account.day, self.tenant_window):
             window.used += cost
         account.charged += cost
         account.peak_charged = max(account.peak_charged, account.minute.used)
@@ -125,7 +129,7 @@ class Throttle:
         before = account.minute.index
         account.minute.roll(now)
         account.day.roll(now)
-        self.tenant.roll(now)
+        self.tenant_window.roll(now)
         if account.minute.index != before or not account.history:
             account.history.append([account.minute.index * self.window_s, 0, 0, 0])
         return account.history[-1]
@@ -135,7 +139,7 @@ class Throttle:
         if self._switches.day_window:
             kept.append(account.day)
         if self._switches.tenant_window:
-            kept.append(self.tenant)
+            kept.append(self.tenant_window)
         return [window for window in kept if window.used + cost > window.limit]
 
     def headers(self, client_id: str, now: float) -> dict[str, str]:
@@ -151,6 +155,7 @@ class Throttle:
         }
 
     def report(self) -> dict[str, Any]:
+        """All windows and accounts as the control side shows them."""
         limit = None if self.limits is None else self.limits[0]
         return {
             "tier": self.tier,

@@ -1,8 +1,8 @@
 """Column definitions: what a list's schema may hold, and how Graph shows it (CSDL `columnDefinition`).
 
-In: the JSON a client sends. Out: `Column`, and the JSON of it. Rules: exactly one type facet; the internal name is
-encoded (`_x0020_`) and cut at 32 characters, then fixed; an index is possible on single values only, uniqueness needs
-the index.
+In: the JSON a client sends. Out: `ColumnDefinition`, and the JSON of it. Rules: a column has exactly one type facet;
+its internal name is encoded (`_x0020_`), cut at 32 characters and then fixed; only single values can be indexed;
+uniqueness needs the index.
 """
 
 import re
@@ -85,7 +85,7 @@ _ENCODED = re.compile(r"[^A-Za-z0-9_À-ɏ]")
 
 
 @dataclass(slots=True)
-class Column:
+class ColumnDefinition:
     """`facet` is the type's property name; `settings` are the facet's own properties."""
 
     id: str
@@ -111,7 +111,7 @@ class Column:
         self.derive()
 
     def derive(self) -> None:
-        """What every write asks for. Values are kept as `stored_name`: lookups and persons show their id only."""
+        """Derives what every write needs. Lookups and persons keep their id under `stored_name`."""
         settings = self.settings
         self.lookup_name = self.name + "LookupId" if self.facet in {"lookup", "personOrGroup"} else ""
         self.stored_name = self.lookup_name or self.name
@@ -122,6 +122,7 @@ class Column:
         )
 
     def type(self) -> str:
+        """The CSDL's `columnTypeKind` of the column."""
         if self.facet == "text":
             return "note" if self.settings["allowMultipleLines"] else "text"
         if self.facet == "choice":
@@ -129,6 +130,7 @@ class Column:
         return _TYPES.get(self.facet, self.facet)
 
     def to_json(self) -> dict[str, Any]:
+        """The column as Graph answers it: facet settings that were never given are left out."""
         out: dict[str, Any] = {
             "id": self.id,
             "name": self.name,
@@ -158,7 +160,7 @@ def to_internal_name(name: str) -> str:
     return encoded[:32]
 
 
-def make_column(column_id: str, given: dict[str, Any]) -> Column:
+def make_column(column_id: str, given: dict[str, Any]) -> ColumnDefinition:
     """The column a client asked for; GraphError 400 when it cannot be."""
     facet, settings = _read_facet(given)
     asked = given.get("name") or given.get("displayName")
@@ -167,12 +169,12 @@ def make_column(column_id: str, given: dict[str, Any]) -> Column:
     if len(asked) > 255:
         raise invalid("A column name has at most 255 characters")
     display = given.get("displayName") or asked
-    column = Column(column_id, to_internal_name(asked), facet, settings, display)
+    column = ColumnDefinition(column_id, to_internal_name(asked), facet, settings, display)
     change_column(column, {k: v for k, v in given.items() if k in COMMON})
     return column
 
 
-def change_column(column: Column, given: dict[str, Any]) -> None:
+def change_column(column: ColumnDefinition, given: dict[str, Any]) -> None:
     """Applies a PATCH (or the common part of a POST)."""
     for name, value in given.items():
         if "@" in name or name in {"id", "type", "isDeletable", "isReorderable", "isSealed", "propagateChanges"}:
@@ -193,7 +195,8 @@ def change_column(column: Column, given: dict[str, Any]) -> None:
     check_index(column)
 
 
-def check_index(column: Column) -> None:
+def check_index(column: ColumnDefinition) -> None:
+    """GraphError 400 for an index or a uniqueness that the column's type cannot have."""
     can_index = not column.is_multi and (
         column.facet in {"number", "currency", "boolean", "dateTime", "choice", "personOrGroup", "lookup"}
         or (column.facet == "text" and not column.settings["allowMultipleLines"])
@@ -206,7 +209,7 @@ def check_index(column: Column) -> None:
         raise invalid(f"Column '{column.name}' is of a type that cannot enforce unique values")
 
 
-def _set_common(column: Column, name: str, value: Any) -> None:
+def _set_common(column: ColumnDefinition, name: str, value: Any) -> None:
     if name in _BOOLEANS:
         if not isinstance(value, bool | None):
             raise invalid(f"Property '{name}' must be true or false")

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphsim.http import errors
-from graphsim.http.odata import Options, read_options, to_query
-from graphsim.http.request import Call, JsonObject, Reply
-from graphsim.lists.list_store import LIVE, Item, SimList
+from graphsim.http.odata import QueryOptions, read_options, to_query
+from graphsim.http.request import ApiCall, ApiReply, JsonObject
+from graphsim.lists.list_store import LIVE, ListItem, SimList
 from graphsim.lists.representations import check_selected, deleted_json, full_item, items_context
-from graphsim.tenant import World
+from graphsim.tenant import Tenant
 
 CALL_FORM = re.compile(r"(?:microsoft\.graph\.)?delta(?:\((?:token='([^']*)')?\))?")
 _KEEP = ("expand", "select", "top")
@@ -33,12 +33,14 @@ class DeltaToken:
     is_first: bool = False
 
     def to_text(self) -> str:
+        """The opaque text that a link carries."""
         until = "" if self.until is None else str(self.until)
         plain = f"3;%234;%231;3;{self.list_id};{self.issued:.3f};{self.position};{until};{int(self.is_first)};%234"
         return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
 
 
 def parse_token(text: str) -> DeltaToken | None:
+    """The token of a text; None when it is none of ours."""
     try:
         parts = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split(";")
         until = int(parts[7]) if parts[7] else None
@@ -47,45 +49,46 @@ def parse_token(text: str) -> DeltaToken | None:
         return None
 
 
-def get_delta(world: World, call: Call, lst: SimList, in_path: str | None) -> Reply:
-    world.stats.delta_pages += 1
+def get_delta(tenant: Tenant, call: ApiCall, lst: SimList, in_path: str | None) -> ApiReply:
+    """One page of changes since the token, and the link that goes on from there."""
+    tenant.stats.delta_pages += 1
     options = read_options(call.query)
-    check_selected(lst, options.fields or (), world.switches.lookup_limit)
+    check_selected(lst, options.fields or (), tenant.switches.lookup_limit)
     text = in_path or call.query.get("token") or call.query.get("skiptoken")
-    seen = lst.log.position_at(world.now() - world.switches.delta_lag_s) if world.switches.delta_lag_s else None
+    seen = lst.log.position_at(tenant.now() - tenant.switches.delta_lag_s) if tenant.switches.delta_lag_s else None
     end = lst.log.position if seen is None else seen
     if text == "latest":
-        return Reply(200, _with_link(call, lst, [], DeltaToken(lst.id, world.now(), end)))
-    token = _judge_token(world, call, lst, text) if text else DeltaToken(lst.id, world.now(), 0, end, True)
+        return ApiReply(200, _with_link(call, lst, [], DeltaToken(lst.id, tenant.now(), end)))
+    token = _judge_token(tenant, call, lst, text) if text else DeltaToken(lst.id, tenant.now(), 0, end, True)
     until = token.until if token.until is not None else max(end, token.position)
-    if world.switches.delta_empty and world.chance.random() < world.switches.delta_empty:
-        return Reply(200, _with_link(call, lst, [], _moved(world, token, token.position, until)))
-    size = options.page_size(world.switches.page_size, world.switches.page_cap)
+    if tenant.switches.delta_empty and tenant.chance.random() < tenant.switches.delta_empty:
+        return ApiReply(200, _with_link(call, lst, [], _moved(tenant, token, token.position, until)))
+    size = options.page_size(tenant.switches.page_size, tenant.switches.page_cap)
     ids, reached, is_end = lst.log.page(token.position, until, size)
-    value = _entries(world, call, lst, ids, options, skip_deleted=token.is_first)
-    after = DeltaToken(lst.id, world.now(), until) if is_end else _moved(world, token, reached, until)
-    return Reply(200, _with_link(call, lst, value, after))
+    value = _entries(tenant, call, lst, ids, options, skip_deleted=token.is_first)
+    after = DeltaToken(lst.id, tenant.now(), until) if is_end else _moved(tenant, token, reached, until)
+    return ApiReply(200, _with_link(call, lst, value, after))
 
 
-def _moved(world: World, token: DeltaToken, position: int, until: int) -> DeltaToken:
-    return DeltaToken(token.list_id, world.now(), position, until, token.is_first)
+def _moved(tenant: Tenant, token: DeltaToken, position: int, until: int) -> DeltaToken:
+    return DeltaToken(token.list_id, tenant.now(), position, until, token.is_first)
 
 
-def _judge_token(world: World, call: Call, lst: SimList, text: str) -> DeltaToken:
+def _judge_token(tenant: Tenant, call: ApiCall, lst: SimList, text: str) -> DeltaToken:
     token = parse_token(text)
     if token is None or token.list_id != lst.id or token.position > lst.log.position:
-        if world.switches.delta_bad_token == "410":
-            raise resync(world, call, lst)
+        if tenant.switches.delta_bad_token == "410":
+            raise resync(tenant, call, lst)
         raise errors.invalid("The provided delta token is not valid")
-    now = world.now()
-    if token.issued < world.no_tokens_before or now - token.issued > world.switches.delta_token_life_s:
-        raise resync(world, call, lst)
+    now = tenant.now()
+    if token.issued < tenant.no_tokens_before or now - token.issued > tenant.switches.delta_token_life_s:
+        raise resync(tenant, call, lst)
     return token
 
 
-def resync(world: World, call: Call, lst: SimList) -> errors.GraphError:
+def resync(tenant: Tenant, call: ApiCall, lst: SimList) -> errors.GraphError:
     """410 with the address of a fresh enumeration (contrib errors; both spellings of the inner codes exist)."""
-    switches = world.switches
+    switches = tenant.switches
     middle = "Changes" if switches.delta_resync_spelling == "long" else ""
     inner = f"resync{middle}{switches.delta_resync.capitalize()}Differences"
     query = to_query(call.query, _KEEP)
@@ -94,45 +97,45 @@ def resync(world: World, call: Call, lst: SimList) -> errors.GraphError:
 
 
 def _entries(
-    world: World, call: Call, lst: SimList, ids: list[int], options: Options, *, skip_deleted: bool
+    tenant: Tenant, call: ApiCall, lst: SimList, ids: list[int], options: QueryOptions, *, skip_deleted: bool
 ) -> list[JsonObject]:
     ids = list(ids)
-    if world.switches.delta_order == "shuffled":
-        world.order.shuffle(ids)
+    if tenant.switches.delta_order == "shuffled":
+        tenant.order.shuffle(ids)
     out: list[JsonObject] = []
     for item_id in ids:
         item = lst.rows[item_id - 1]
         if item is None or (skip_deleted and item.state != LIVE):
             continue
-        if world.switches.delta_repeat and world.chance.random() < world.switches.delta_repeat:
-            # The same item once more, before: the reader must take the last occurrence.
-            out.insert(world.chance.randint(0, len(out)), _entry(world, call, lst, _older(item), options))
-        out.append(_entry(world, call, lst, item, options))
+        if tenant.switches.delta_repeat and tenant.chance.random() < tenant.switches.delta_repeat:
+            # The same item, once more and earlier in the page: the reader must take the last occurrence.
+            out.insert(tenant.chance.randint(0, len(out)), _entry(tenant, call, lst, _older(item), options))
+        out.append(_entry(tenant, call, lst, item, options))
     return out
 
 
-def _older(item: Item) -> Item:
+def _older(item: ListItem) -> ListItem:
     """An earlier state of a living item, or the same state."""
     if item.state != LIVE or not item.history:
         return item
     before = item.history[-1]
-    copy = Item(item.id, item.author, item.created, before.fields)
+    copy = ListItem(item.id, item.author, item.created, before.fields)
     copy.version, copy.ui = item.version - 1, before.ui
     copy.editor, copy.modified = before.editor, before.modified
     return copy
 
 
-def _entry(world: World, call: Call, lst: SimList, item: Item, options: Options) -> JsonObject:
+def _entry(tenant: Tenant, call: ApiCall, lst: SimList, item: ListItem, options: QueryOptions) -> JsonObject:
     if item.state != LIVE:
-        return deleted_json(lst, item, as_int=world.switches.deleted_id == "int")
-    out: dict[str, Any] = full_item(call.base, lst, item, options.fields, world.label)
+        return deleted_json(lst, item, as_int=tenant.switches.deleted_id == "int")
+    out: dict[str, Any] = full_item(call.base, lst, item, options.fields, tenant.references.label)
     if options.select:
         keep = {*options.select, "fields", "id"}
         out = {k: v for k, v in out.items() if k in keep or "@" in k}
     return out
 
 
-def _with_link(call: Call, lst: SimList, value: list[JsonObject], token: DeltaToken) -> JsonObject:
+def _with_link(call: ApiCall, lst: SimList, value: list[JsonObject], token: DeltaToken) -> JsonObject:
     name = "@odata.deltaLink" if token.until is None else "@odata.nextLink"
     # The pages of a first enumeration are queries without a token: they cost 2 RU, those of a later round 1.
     option = "_skiptoken" if token.until is not None and token.is_first else "token"

@@ -1,4 +1,4 @@
-"""`$filter`: parses the expressions lists understand, and judges items by them.
+"""`$filter`: reads the expressions that lists understand, and tests items against them.
 
 In: the text of a filter. Out: `Filter`, with the fields it names and the equality an index can answer. Rules:
 comparisons with eq ne gt ge lt le, startswith, and, or, not, parentheses; text compares without case and surrounding
@@ -36,7 +36,8 @@ class Filter:
 
 
 def parse_filter(text: str) -> Filter:
-    parser = _Parser(_split(text))
+    """The filter a text says; GraphError 400 when it cannot be read."""
+    parser = _FilterParser(_split(text))
     found = parser.either()
     if parser.peek() is not None:
         raise _bad(f"unexpected '{parser.peek()}'")
@@ -59,7 +60,7 @@ def _split(text: str) -> list[str]:
     return tokens
 
 
-class _Parser:
+class _FilterParser:
     def __init__(self, tokens: list[str]) -> None:
         self._tokens = tokens
         self._at = 0
@@ -153,6 +154,7 @@ def to_field(token: str) -> str:
 
 
 def to_literal(token: str) -> Any:
+    """The value a token stands for: text, number, boolean, null."""
     if token.startswith("'"):
         return token[1:-1].replace("''", "'")
     if token in {"true", "false", "null"}:
@@ -164,6 +166,7 @@ def to_literal(token: str) -> Any:
 
 
 def is_equal(held: Any, wanted: Any) -> bool:
+    """Whether a held value equals the wanted one; of several values any may."""
     if isinstance(held, list):
         return any(is_equal(part, wanted) for part in held)
     if held is None or wanted is None:

@@ -1,8 +1,8 @@
 """One list in memory: its columns, items, indexes and change log.
 
-In: writes already judged (`items`, `schema`), reads by id, index or order. Out: `SimList`, `Item`. Rules: item ids grow
-and are never reused; a write is O(1) and gives the item the next version and the list's next position; field values are
-kept as compact JSON bytes, so that a million fit.
+In: writes already judged (`items`, `schema`), reads by id, index or order. Out: `SimList`, `ListItem`. Rules: item ids
+grow and are never reused; a write is O(1) and gives the item the next version and the list's next position; field
+values are kept as compact JSON bytes, so that a million items fit.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ import orjson
 
 from graphsim.http.errors import GraphError, invalid
 from graphsim.lists.changes import ChangeLog
-from graphsim.lists.columns import Column
+from graphsim.lists.columns import ColumnDefinition
 from graphsim.lists.principals import Principal
 
 LIVE, RECYCLED, PURGED = 0, 1, 2
 
 
-class Item:
+class ListItem:
     """One row: `version` is the eTag's, `ui` the version history's, `position` that of its last change."""
 
     __slots__ = (
@@ -51,6 +51,7 @@ class Item:
         self.history: list[Version] | None = None
 
     def values(self) -> dict[str, Any]:
+        """The field values by stored name; a new dictionary at each call."""
         loaded: dict[str, Any] = orjson.loads(self.fields)
         return loaded
 
@@ -84,6 +85,7 @@ class ValueIndex:
         self._ids: dict[Any, int | set[int]] = {}
 
     def add(self, value: Any, item_id: int) -> None:
+        """Notes that an item holds a value."""
         key = to_index_key(value)
         held = self._ids.setdefault(key, item_id)
         if held is item_id or held == item_id:
@@ -94,6 +96,7 @@ class ValueIndex:
             self._ids[key] = {held, item_id}
 
     def discard(self, value: Any, item_id: int) -> None:
+        """Takes an item away from a value it no longer holds."""
         key = to_index_key(value)
         held = self._ids.get(key)
         if isinstance(held, set):
@@ -104,6 +107,7 @@ class ValueIndex:
             del self._ids[key]
 
     def find(self, value: Any) -> list[int]:
+        """Ids of the items that hold a value, in order."""
         held = self._ids.get(to_index_key(value))
         if held is None:
             return []
@@ -123,21 +127,21 @@ class SimList:
     modified: int
     author: Principal
     web_url: str
-    columns: dict[str, Column] = field(default_factory=dict)
+    columns: dict[str, ColumnDefinition] = field(default_factory=dict)
     template: str = "genericList"
 
     def __post_init__(self) -> None:
-        self.rows: list[Item | None] = []
+        self.rows: list[ListItem | None] = []
         self.live = 0
         self.log = ChangeLog(self._is_last)
         self.indexes: dict[str, ValueIndex] = {}
-        self.names: dict[str, Column] = {}
-        self.unique: list[Column] = []
+        self.names: dict[str, ColumnDefinition] = {}
+        self.unique: list[ColumnDefinition] = []
         self.defaults: dict[str, Any] = {}
-        self.rename()
+        self.reindex()
 
-    def rename(self) -> None:
-        """Called after every change of the columns: who is known by which name, and who has an index."""
+    def reindex(self) -> None:
+        """Called after every change of the columns: derives names, defaults, uniqueness and indexes from them."""
         self.names = {c.name: c for c in self.columns.values()}
         self.names.update({c.lookup_name: c for c in self.columns.values() if c.lookup_name})
         self.unique = [c for c in self.columns.values() if c.unique]
@@ -160,25 +164,28 @@ class SimList:
         item = self.rows[item_id - 1]
         return item is not None and item.position == position
 
-    def guid(self, item: Item) -> str:
+    def guid(self, item: ListItem) -> str:
+        """The item's GUID, which its eTag carries; derived, so it is the same after a restart."""
         h = blake2b(f"{self.id}/{item.id}".encode(), digest_size=16).hexdigest()
         return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
-    def etag(self, item: Item) -> str:
+    def etag(self, item: ListItem) -> str:
+        """The eTag of the item's present version, with its quotes."""
         return f'"{self.guid(item)},{item.version}"'
 
-    def get(self, item_id: str) -> Item | None:
-        """The live item of that id as the wire writes it."""
+    def get(self, item_id: str) -> ListItem | None:
+        """The live item of an id as answers write it; None when it is dead or never was."""
         item = self.row(item_id)
         return item if item is not None and item.state == LIVE else None
 
-    def row(self, item_id: str) -> Item | None:
+    def row(self, item_id: str) -> ListItem | None:
+        """The item of that id, dead ones included."""
         if not item_id.isdecimal() or len(item_id) > 12:
             return None
         number = int(item_id)
         return self.rows[number - 1] if 0 < number <= len(self.rows) else None
 
-    def live_items(self, after: int = 0) -> Iterator[Item]:
+    def live_items(self, after: int = 0) -> Iterator[ListItem]:
         """Live items in order of id, from the first id above `after`."""
         for n in range(after, len(self.rows)):
             item = self.rows[n]
@@ -195,15 +202,16 @@ class SimList:
                 message = f"The value '{value}' of field '{column.name}' already exists in the list: duplicate value"
                 raise GraphError(409, "nameAlreadyExists", message) if status == "409" else invalid(message)
 
-    def insert(self, values: dict[str, Any], author: Principal, now: float) -> Item:
-        item = Item(len(self.rows) + 1, author, int(now), to_kept(values))
+    def insert(self, values: dict[str, Any], author: Principal, now: float) -> ListItem:
+        """A new item with the next id."""
+        item = ListItem(len(self.rows) + 1, author, int(now), to_kept(values))
         self.rows.append(item)
         self.live += 1
         self._index(item.id, {}, values)
         self._note(item, now)
         return item
 
-    def update(self, item: Item, changes: dict[str, Any], editor: Principal, now: float, keep: int) -> None:
+    def update(self, item: ListItem, changes: dict[str, Any], editor: Principal, now: float, keep: int) -> None:
         """Overlays the changes: a new version, even when nothing differs (every PATCH makes one)."""
         before = item.values()
         after = {**before, **changes}
@@ -218,35 +226,37 @@ class SimList:
         self._index(item.id, before, after)
         self._stamp(item, editor, now)
 
-    def touch(self, item: Item, editor: Principal, now: float) -> None:
-        """The system's own doings: the eTag moves on, fields and history stay."""
+    def touch(self, item: ListItem, editor: Principal, now: float) -> None:
+        """A change by SharePoint itself: the eTag grows, fields and history stay."""
         self._stamp(item, editor, now)
 
-    def remove(self, item: Item, editor: Principal, now: float) -> None:
+    def remove(self, item: ListItem, editor: Principal, now: float) -> None:
+        """Puts the item into the recycle bin: its values leave the indexes, its change is seen by delta."""
         item.state = RECYCLED
         self.live -= 1
         self._index(item.id, item.values(), {})
         self._stamp(item, editor, now)
 
-    def restore(self, item: Item, editor: Principal, now: float) -> None:
+    def restore(self, item: ListItem, editor: Principal, now: float) -> None:
+        """Takes the item out of the recycle bin, as a change of its own."""
         item.state = LIVE
         self.live += 1
         self._index(item.id, {}, item.values())
         self._stamp(item, editor, now)
 
-    def purge(self, item: Item) -> None:
-        """Out of the recycle bin: only what delta must say remains."""
+    def purge(self, item: ListItem) -> None:
+        """Takes the item out of the recycle bin for ever; delta still tells that it is deleted."""
         item.state = PURGED
         item.fields = b"{}"
         item.history = None
 
-    def _stamp(self, item: Item, editor: Principal, now: float) -> None:
+    def _stamp(self, item: ListItem, editor: Principal, now: float) -> None:
         item.version += 1
         item.editor = editor
         item.modified = int(now)
         self._note(item, now)
 
-    def _note(self, item: Item, now: float) -> None:
+    def _note(self, item: ListItem, now: float) -> None:
         item.position = self.log.append(item.id, now, is_first=item.position == 0)
         self.modified = int(now)
         self.log.sweep()

@@ -1,7 +1,7 @@
-"""A person's hand in a list: what somebody does in SharePoint's own pages, past the API.
+"""Edits by a person: what somebody does in SharePoint's own pages, outside of the API.
 
-In: `{list, item_id?, fields?, user, delete?, touch?}`. Out: the item as it is then. Rules: values are judged as those
-of the API are; the editor is the named person; an edit costs no quota.
+In: `{list, item_id?, fields?, user, delete?, touch?}`. Out: the item as it is then. Rules: values are judged like those
+of the API; the editor is the named person; an edit costs no quota.
 """
 
 from typing import Any
@@ -12,56 +12,56 @@ from graphsim.control_views import show_row
 from graphsim.http.errors import GraphError, item_missing
 from graphsim.lists.list_store import RECYCLED, SimList
 from graphsim.lists.principals import Principal
-from graphsim.lists.values import Rules, to_changes
-from graphsim.tenant import World
+from graphsim.lists.values import ValueRules, to_changes
+from graphsim.tenant import Tenant
 
 
-def edit(world: World, body: Any) -> bytes:
+def edit(tenant: Tenant, body: Any) -> bytes:
     """Creates without `item_id`, deletes with `delete`, bumps the eTag alone with `touch`, else changes `fields`."""
-    lst = world.any_list(str(body["list"]), body.get("site"))
-    person = world.person(str(body.get("user") or "Pat Person"))
+    lst = tenant.lists.find_anywhere(str(body["list"]), body.get("site"))
+    person = tenant.person(str(body.get("user") or "Pat Person"))
     if body.get("item_id") is None:
-        return _create(world, lst, person, body.get("fields") or {})
+        return _create(tenant, lst, person, body.get("fields") or {})
     item = lst.get(str(body["item_id"]))
     if item is None:
         raise item_missing()
     if body.get("if_version") is not None and int(body["if_version"]) != item.version:
         raise GraphError(412, "resourceModified", "somebody else has changed this item meanwhile")
     if body.get("delete"):
-        lst.remove(item, person, world.now())
-        world.written(lst, item, "deletes")
+        lst.remove(item, person, tenant.now())
+        tenant.record_write(lst, item, "deletes")
     elif body.get("touch"):
-        lst.touch(item, person, world.now())
-        world.written(lst, item, "updates")
+        lst.touch(item, person, tenant.now())
+        tenant.record_write(lst, item, "updates")
     else:
-        changes = to_changes(lst.names, body.get("fields") or {}, Rules(world.switches, world.has_target))
-        lst.check_unique(changes, item.id, world.switches.unique_error)
-        lst.update(item, changes, person, world.now(), world.switches.version_limit)
-        world.written(lst, item, "updates")
+        changes = to_changes(lst.names, body.get("fields") or {}, ValueRules(tenant.switches, tenant.references.exists))
+        lst.check_unique(changes, item.id, tenant.switches.unique_error)
+        lst.update(item, changes, person, tenant.now(), tenant.switches.version_limit)
+        tenant.record_write(lst, item, "updates")
     return orjson.dumps(show_row(lst, item))
 
 
-def _create(world: World, lst: SimList, person: Principal, fields: dict[str, Any]) -> bytes:
-    values = to_changes(lst.names, fields, Rules(world.switches, world.has_target))
+def _create(tenant: Tenant, lst: SimList, person: Principal, fields: dict[str, Any]) -> bytes:
+    values = to_changes(lst.names, fields, ValueRules(tenant.switches, tenant.references.exists))
     values = {k: v for k, v in values.items() if v is not None}
-    lst.check_unique(values, 0, world.switches.unique_error)
-    item = lst.insert(values, person, world.now())
-    world.written(lst, item, "creates")
+    lst.check_unique(values, 0, tenant.switches.unique_error)
+    item = lst.insert(values, person, tenant.now())
+    tenant.record_write(lst, item, "creates")
     return orjson.dumps(show_row(lst, item))
 
 
-def recycle(world: World, body: Any) -> bytes:
+def recycle(tenant: Tenant, body: Any) -> bytes:
     """`{"list", "item_id", "action": "restore" | "purge", "user"}`: the recycle bin."""
-    lst = world.any_list(str(body["list"]), body.get("site"))
+    lst = tenant.lists.find_anywhere(str(body["list"]), body.get("site"))
     item = lst.row(str(body["item_id"]))
     if item is None or item.state != RECYCLED:
         raise item_missing()
     if body.get("action", "restore") == "purge":
         lst.purge(item)
-        world.journal.item(lst, item, world.now())
+        tenant.journal.item(lst, item, tenant.now())
     else:
-        lst.check_unique(item.values(), item.id, world.switches.unique_error)
-        lst.restore(item, world.person(str(body.get("user") or "Pat Person")), world.now())
-        world.written(lst, item, "updates")
+        lst.check_unique(item.values(), item.id, tenant.switches.unique_error)
+        lst.restore(item, tenant.person(str(body.get("user") or "Pat Person")), tenant.now())
+        tenant.record_write(lst, item, "updates")
 
     return orjson.dumps(show_row(lst, item))

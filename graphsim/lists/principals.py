@@ -43,11 +43,13 @@ class Principals:
         self.system = self.person(SYSTEM_NAME)
 
     def person(self, name: str) -> Principal:
+        """The person of a name, in any case; made when nobody has that name."""
         key = str(uuid.uuid5(NAMESPACE, "person:" + name.casefold()))
         email = name if "@" in name else name.casefold().replace(" ", ".") + "@contoso.example"
         return self._by_key.get(("person", key)) or self._add("person", key, name, email)
 
     def app(self, client_id: str, name: str) -> Principal:
+        """The entry of an application, made at its first use."""
         return self._by_key.get(("app", client_id)) or self._add("app", client_id, name, "")
 
     def _add(self, kind: str, key: str, name: str, email: str) -> Principal:

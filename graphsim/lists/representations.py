@@ -1,6 +1,6 @@
-"""The JSON Graph answers with: sites, lists, items and their fields (reference section 1, one recorded item).
+"""The JSON of Graph's answers: sites, lists, items and their fields (reference section 1, one recorded item).
 
-In: `SimList`, `Item`, the link base of the call. Out: dictionaries for the wire. Rules: empty columns are absent;
+In: `SimList`, `ListItem`, the link base of the call. Out: dictionaries for the answer. Rules: empty columns are absent;
 lookups and persons show their id, their text only when selected; collections carry their `@odata.type`; everything
 holds against the JSON Schema of the published CSDL.
 """
@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 from graphsim.clock import to_text
 from graphsim.http.errors import invalid
-from graphsim.lists.columns import Column
-from graphsim.lists.list_store import Item, SimList, Version
+from graphsim.lists.columns import ColumnDefinition
+from graphsim.lists.list_store import ListItem, SimList, Version
 from graphsim.lists.sites import Site
 
 CONTENT_TYPE = {"id": "0x0100B239ACAA35349546A923BB0F799FAD6E00C2E8F4A1B3D75E4EBC5D0F7A9B1C2D3E", "name": "Item"}
 _EMPTY = {"_ComplianceFlags": "", "_ComplianceTag": "", "_ComplianceTagWrittenTime": "", "_ComplianceTagUserId": ""}
-Label = Callable[[Column, int], Any]
+Label = Callable[[ColumnDefinition, int], Any]
 
 
 @lru_cache(maxsize=4096)
@@ -27,10 +27,12 @@ def _context_root(base: str, site_id: str, list_id: str) -> str:
 
 
 def items_context(base: str, lst: SimList) -> str:
+    """The `@odata.context` of a list's items."""
     return _context_root(base, lst.site_id, lst.id)
 
 
 def site_json(base: str, site: Site) -> dict[str, Any]:
+    """A site as Graph answers it."""
     out: dict[str, Any] = {
         "@odata.context": f"{base}/$metadata#sites/$entity",
         "createdDateTime": to_text(site.created),
@@ -47,6 +49,7 @@ def site_json(base: str, site: Site) -> dict[str, Any]:
 
 
 def list_json(lst: SimList) -> dict[str, Any]:
+    """A list as Graph answers it, without what is expanded."""
     return {
         "@odata.etag": f'"{lst.id},{len(lst.columns)}"',
         "createdDateTime": to_text(lst.created),
@@ -63,7 +66,8 @@ def list_json(lst: SimList) -> dict[str, Any]:
     }
 
 
-def item_json(lst: SimList, item: Item) -> dict[str, Any]:
+def item_json(lst: SimList, item: ListItem) -> dict[str, Any]:
+    """An item as Graph answers it, without its fields."""
     etag = lst.etag(item)
     return {
         "@odata.etag": etag,
@@ -80,7 +84,7 @@ def item_json(lst: SimList, item: Item) -> dict[str, Any]:
 
 
 def full_item(
-    base: str, lst: SimList, item: Item, fields: tuple[str, ...] | None, label: Label, *, alone: bool = False
+    base: str, lst: SimList, item: ListItem, fields: tuple[str, ...] | None, label: Label, *, alone: bool = False
 ) -> dict[str, Any]:
     """An item, with its fields when they are expanded; `alone` puts the context of an entity first."""
     out = item_json(lst, item)
@@ -94,8 +98,9 @@ def full_item(
 
 
 def fields_json(
-    lst: SimList, item: Item, select: tuple[str, ...], label: Label, etag: str | None = None
+    lst: SimList, item: ListItem, select: tuple[str, ...], label: Label, etag: str | None = None
 ) -> dict[str, Any]:
+    """The fieldValueSet of an item: everything, or what was selected."""
     values = item.values()
     etag = etag or lst.etag(item)
     if select:
@@ -147,7 +152,8 @@ def check_selected(lst: SimList, select: Iterable[str], limit: int) -> None:
         raise invalid(f"The query cannot be completed because it selects more than {limit} lookup fields")
 
 
-def system_fields(item: Item, values: dict[str, Any]) -> dict[str, Any]:
+def system_fields(item: ListItem, values: dict[str, Any]) -> dict[str, Any]:
+    """The fields that SharePoint itself keeps of every item."""
     out: dict[str, Any] = {
         "id": str(item.id),
         "ContentType": "Item",
@@ -173,7 +179,7 @@ def system_fields(item: Item, values: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def deleted_json(lst: SimList, item: Item, *, as_int: bool) -> dict[str, Any]:
+def deleted_json(lst: SimList, item: ListItem, *, as_int: bool) -> dict[str, Any]:
     """A deleted entry of delta: no fields and no eTag (contrib listitem-delta)."""
     return {
         "id": item.id if as_int else str(item.id),
@@ -184,6 +190,7 @@ def deleted_json(lst: SimList, item: Item, *, as_int: bool) -> dict[str, Any]:
 
 
 def version_json(version: Version, fields: dict[str, Any] | None) -> dict[str, Any]:
+    """An earlier version as Graph answers it."""
     out: dict[str, Any] = {
         "id": f"{version.ui}.0",
         "lastModifiedDateTime": to_text(version.modified),

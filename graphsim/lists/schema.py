@@ -9,14 +9,14 @@ from typing import Any
 
 from graphsim.http import errors
 from graphsim.http.odata import nested_options, read_expand, read_options
-from graphsim.http.request import Call, JsonObject, Reply
+from graphsim.http.request import ApiCall, ApiReply, JsonObject
 from graphsim.lists import columns
-from graphsim.lists.columns import Column
+from graphsim.lists.columns import ColumnDefinition
 from graphsim.lists.items import collection_page
 from graphsim.lists.list_store import SimList, to_index_key
 from graphsim.lists.representations import list_json
 from graphsim.lists.sites import Site
-from graphsim.tenant import World
+from graphsim.tenant import Tenant
 
 _SYSTEM = (
     ("Title", "text", "Title", False),
@@ -43,10 +43,10 @@ _SYSTEM = (
 )
 
 
-def _system_columns(world: World) -> dict[str, Column]:
+def _system_columns(tenant: Tenant) -> dict[str, ColumnDefinition]:
     out = {}
     for name, facet, display, read_only in _SYSTEM:
-        column = columns.make_column(world.new_id(), {"name": "X", "displayName": display, facet: {}})
+        column = columns.make_column(tenant.new_id(), {"name": "X", "displayName": display, facet: {}})
         column.name, column.read_only, column.is_system = name, read_only, True
         column.group = "Custom Columns" if name == "Title" else "_Hidden"
         column.derive()
@@ -55,16 +55,18 @@ def _system_columns(world: World) -> dict[str, Column]:
 
 
 def shown_columns(lst: SimList) -> list[JsonObject]:
+    """The columns of a list as Graph answers them, SharePoint's own included."""
     return [c.to_json() for c in lst.columns.values() if c.name != "id"]
 
 
-def list_lists(world: World, call: Call, site: Site) -> Reply:
+def list_lists(tenant: Tenant, call: ApiCall, site: Site) -> ApiReply:
+    """GET of a site's lists, by title."""
     options = read_options(call.query)
-    found = sorted(world.lists_of(site), key=lambda lst: lst.display_name.casefold())
+    found = sorted(tenant.lists.of_site(site), key=lambda lst: lst.display_name.casefold())
     if options.filter:
         found = [lst for lst in found if _is_named(lst, options.filter)]
-    value = [show_list(world, call, lst) for lst in found]
-    return Reply(200, {"@odata.context": f"{call.base}/$metadata#sites('{site.id}')/lists", "value": value})
+    value = [show_list(tenant, call, lst) for lst in found]
+    return ApiReply(200, {"@odata.context": f"{call.base}/$metadata#sites('{site.id}')/lists", "value": value})
 
 
 def _is_named(lst: SimList, text: str) -> bool:
@@ -77,13 +79,14 @@ def _is_named(lst: SimList, text: str) -> bool:
     return held.casefold() == wanted
 
 
-def show_list(world: World, call: Call, lst: SimList) -> JsonObject:
+def show_list(tenant: Tenant, call: ApiCall, lst: SimList) -> JsonObject:
+    """A list with what the call expands."""
     out = list_json(lst)
     for name, inner in read_expand(call.query.get("expand", "")).items():
         if name == "columns":
             out["columns"] = shown_columns(lst)
         elif name == "items":
-            page = collection_page(world, call, lst, nested_options(inner))
+            page = collection_page(tenant, call, lst, nested_options(inner))
             out["items"] = page["value"]
             if "@odata.nextLink" in page:
                 out["items@odata.nextLink"] = page["@odata.nextLink"]
@@ -92,25 +95,27 @@ def show_list(world: World, call: Call, lst: SimList) -> JsonObject:
     return out
 
 
-def get_list(world: World, call: Call, lst: SimList) -> Reply:
+def get_list(tenant: Tenant, call: ApiCall, lst: SimList) -> ApiReply:
+    """GET of one list."""
     body = {"@odata.context": f"{call.base}/$metadata#sites('{lst.site_id}')/lists/$entity"}
-    return Reply(200, {**body, **show_list(world, call, lst)})
+    return ApiReply(200, {**body, **show_list(tenant, call, lst)})
 
 
-def create_list(world: World, call: Call, site: Site) -> Reply:
+def create_list(tenant: Tenant, call: ApiCall, site: Site) -> ApiReply:
+    """POST: a new list with SharePoint's own columns and those asked for."""
     given = call.object_body()
     title = given.get("displayName") or given.get("name")
     if not isinstance(title, str) or not title.strip() or len(title) > 255:
         raise errors.invalid("A list needs a displayName of at most 255 characters")
-    if (site.id, title.casefold()) in world.titles:
+    if tenant.lists.holder_of(site.id, title) is not None:
         raise errors.name_taken("A list with that name")
     template = (given.get("list") or {}).get("template", "genericList")
     if template != "genericList":
         raise errors.invalid(f"Lists of template '{template}' cannot be made here: only genericList")
-    now = int(world.now())
+    now = int(tenant.now())
     name = "".join(c for c in title if c.isalnum() or c in " _-") or "List"
     lst = SimList(
-        id=world.new_id(),
+        id=tenant.new_id(),
         site_id=site.id,
         name=name,
         display_name=title,
@@ -119,47 +124,50 @@ def create_list(world: World, call: Call, site: Site) -> Reply:
         modified=now,
         author=call.app.principal,
         web_url=f"{site.web_url}/Lists/{name.replace(' ', '%20')}",
-        columns=_system_columns(world),
+        columns=_system_columns(tenant),
     )
     for column in given.get("columns") or []:
-        _add_column(world, lst, column)
-    lst.rename()
-    world.register(lst)
-    world.journal.list(lst)
-    return Reply(201, get_list(world, call, lst).body)
+        _add_column(tenant, lst, column)
+    lst.reindex()
+    tenant.lists.add(lst)
+    tenant.journal.list(lst)
+    return ApiReply(201, get_list(tenant, call, lst).body)
 
 
-def change_list(world: World, call: Call, lst: SimList) -> Reply:
+def change_list(tenant: Tenant, call: ApiCall, lst: SimList) -> ApiReply:
+    """PATCH: another title or description."""
     given = call.object_body()
     title = given.get("displayName")
     if title is not None:
         if not isinstance(title, str) or not title.strip():
             raise errors.invalid("A list needs a displayName")
-        holder = world.titles.get((lst.site_id, title.casefold()))
+        holder = tenant.lists.holder_of(lst.site_id, title)
         if holder is not None and holder is not lst:
             raise errors.name_taken("A list with that name")
-        world.unregister(lst)
+        tenant.lists.remove(lst)
         lst.display_name = title
-        world.register(lst)
+        tenant.lists.add(lst)
     if "description" in given:
         lst.description = str(given["description"] or "")
-    lst.modified = int(world.now())
-    world.journal.list(lst)
-    return get_list(world, call, lst)
+    lst.modified = int(tenant.now())
+    tenant.journal.list(lst)
+    return get_list(tenant, call, lst)
 
 
-def delete_list(world: World, lst: SimList) -> Reply:
-    world.unregister(lst)
-    world.journal.list_gone(lst)
-    return Reply(204)
+def delete_list(tenant: Tenant, lst: SimList) -> ApiReply:
+    """DELETE: the list is gone with its items; nothing brings it back."""
+    tenant.lists.remove(lst)
+    tenant.journal.list_gone(lst)
+    return ApiReply(204)
 
 
-def list_columns(call: Call, lst: SimList) -> Reply:
+def list_columns(call: ApiCall, lst: SimList) -> ApiReply:
+    """GET of a list's columns."""
     context = f"{call.base}/$metadata#sites('{lst.site_id}')/lists('{lst.id}')/columns"
-    return Reply(200, {"@odata.context": context, "value": shown_columns(lst)})
+    return ApiReply(200, {"@odata.context": context, "value": shown_columns(lst)})
 
 
-def find_column(lst: SimList, text: str) -> Column:
+def find_column(lst: SimList, text: str) -> ColumnDefinition:
     """By id, or by internal name."""
     column = lst.columns.get(text.lower()) or next((c for c in lst.columns.values() if c.name == text), None)
     if column is None:
@@ -167,54 +175,57 @@ def find_column(lst: SimList, text: str) -> Column:
     return column
 
 
-def create_column(world: World, call: Call, lst: SimList) -> Reply:
-    _begin_schema_change(world, lst)
-    column = _add_column(world, lst, call.object_body())
-    return _end_schema_change(world, lst, Reply(201, column.to_json()))
+def create_column(tenant: Tenant, call: ApiCall, lst: SimList) -> ApiReply:
+    """POST: one more column; the list stays busy for `schema-ms`."""
+    _begin_schema_change(tenant, lst)
+    column = _add_column(tenant, lst, call.object_body())
+    return _end_schema_change(tenant, lst, ApiReply(201, column.to_json()))
 
 
-def change_column(world: World, call: Call, lst: SimList, column: Column) -> Reply:
-    _begin_schema_change(world, lst)
+def change_column(tenant: Tenant, call: ApiCall, lst: SimList, column: ColumnDefinition) -> ApiReply:
+    """PATCH of a column, judged as a whole before anything of it is kept."""
+    _begin_schema_change(tenant, lst)
     if column.is_system and column.read_only:
         raise errors.invalid(f"Column '{column.name}' cannot be changed")
-    trial = Column(**{name: getattr(column, name) for name in Column.__slots__})
+    trial = ColumnDefinition(**{name: getattr(column, name) for name in ColumnDefinition.__slots__})
     trial.settings = dict(column.settings)
     columns.change_column(trial, call.object_body())
-    _check_new_index(world, lst, trial, was_indexed=column.indexed)
+    _check_new_index(tenant, lst, trial, was_indexed=column.indexed)
     if trial.unique and not column.unique:
         _check_no_duplicates(lst, trial)
     lst.columns[column.id] = trial
-    return _end_schema_change(world, lst, Reply(200, trial.to_json()))
+    return _end_schema_change(tenant, lst, ApiReply(200, trial.to_json()))
 
 
-def delete_column(world: World, lst: SimList, column: Column) -> Reply:
-    _begin_schema_change(world, lst)
+def delete_column(tenant: Tenant, lst: SimList, column: ColumnDefinition) -> ApiReply:
+    """DELETE of a column that is not SharePoint's own."""
+    _begin_schema_change(tenant, lst)
     if column.is_system:
         raise errors.invalid(f"Column '{column.name}' cannot be deleted")
     del lst.columns[column.id]
-    return _end_schema_change(world, lst, Reply(204))
+    return _end_schema_change(tenant, lst, ApiReply(204))
 
 
-def _begin_schema_change(world: World, lst: SimList) -> None:
-    if lst.id in world.schema_busy:
+def _begin_schema_change(tenant: Tenant, lst: SimList) -> None:
+    if lst.id in tenant.schema_busy:
         raise errors.save_conflict()
 
 
-def _end_schema_change(world: World, lst: SimList, reply: Reply) -> Reply:
+def _end_schema_change(tenant: Tenant, lst: SimList, reply: ApiReply) -> ApiReply:
     """The change is made; the list stays busy until the answer has gone out."""
-    lst.modified = int(world.now())
-    lst.rename()
-    world.journal.list(lst)
-    world.schema_busy.add(lst.id)
+    lst.modified = int(tenant.now())
+    lst.reindex()
+    tenant.journal.list(lst)
+    tenant.schema_busy.add(lst.id)
     reply.unlock = lst.id
-    reply.hold_s = world.switches.schema_ms / 1000
+    reply.hold_s = tenant.switches.schema_ms / 1000
     return reply
 
 
-def _add_column(world: World, lst: SimList, given: Any) -> Column:
+def _add_column(tenant: Tenant, lst: SimList, given: Any) -> ColumnDefinition:
     if not isinstance(given, dict):
         raise errors.invalid("A column must be an object")
-    column = columns.make_column(world.new_id(), given)
+    column = columns.make_column(tenant.new_id(), given)
     taken = {c.name.casefold(): c for c in lst.columns.values() if c.name != "id"}
     holder = taken.get(column.name.casefold())
     if holder is not None and not (holder.is_system and holder.read_only):
@@ -222,20 +233,20 @@ def _add_column(world: World, lst: SimList, given: Any) -> Column:
     if holder is not None:
         _rename_beside_system(column, set(taken))
     if column.facet == "lookup":
-        _check_lookup(world, lst, column)
-    _check_new_index(world, lst, column, was_indexed=False)
+        _check_lookup(tenant, lst, column)
+    _check_new_index(tenant, lst, column, was_indexed=False)
     lst.columns[column.id] = column
     return column
 
 
-def _rename_beside_system(column: Column, taken: set[str]) -> None:
+def _rename_beside_system(column: ColumnDefinition, taken: set[str]) -> None:
     """SharePoint gives a column named as one of its own a digit: the documentation's `Author` becomes `Author0`."""
     column.name = next(name for n in range(100) if (name := f"{column.name}{n}").casefold() not in taken)
     column.derive()
 
 
-def _check_lookup(world: World, lst: SimList, column: Column) -> None:
-    target = world.lists.get(str(column.settings.get("listId") or "").lower())
+def _check_lookup(tenant: Tenant, lst: SimList, column: ColumnDefinition) -> None:
+    target = tenant.lists.by_id.get(str(column.settings.get("listId") or "").lower())
     if target is None or target.site_id != lst.site_id:
         raise errors.invalid("A lookup column needs the listId of a list in the same site")
     name = column.settings.get("columnName") or "Title"
@@ -243,16 +254,16 @@ def _check_lookup(world: World, lst: SimList, column: Column) -> None:
         raise errors.invalid(f"The list a lookup points to has no column '{name}'")
 
 
-def _check_new_index(world: World, lst: SimList, column: Column, *, was_indexed: bool) -> None:
+def _check_new_index(tenant: Tenant, lst: SimList, column: ColumnDefinition, *, was_indexed: bool) -> None:
     if not column.indexed or was_indexed:
         return
-    if sum(c.indexed for c in lst.columns.values()) >= world.switches.index_limit:
-        raise errors.invalid(f"A list has at most {world.switches.index_limit} indexed columns")
-    if lst.live > world.switches.threshold:
+    if sum(c.indexed for c in lst.columns.values()) >= tenant.switches.index_limit:
+        raise errors.invalid(f"A list has at most {tenant.switches.index_limit} indexed columns")
+    if lst.live > tenant.switches.threshold:
         raise errors.too_large()
 
 
-def _check_no_duplicates(lst: SimList, column: Column) -> None:
+def _check_no_duplicates(lst: SimList, column: ColumnDefinition) -> None:
     seen = set()
     for item in lst.live_items():
         key = to_index_key(item.values().get(column.stored_name))

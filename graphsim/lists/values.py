@@ -1,8 +1,8 @@
-"""Field values, inwards: from the JSON of a POST or PATCH to what a list keeps.
+"""Field values: from the JSON of a POST or PATCH to the form that a list keeps.
 
 In: a list's columns and the `fields` object of a request. Out: changes by stored name (None clears). Rules: reference
 section 1.1, column by column; an unknown, read-only or wrongly typed field refuses the whole write; a wrongly shaped
-lookup or person value is dropped without a word (#microsoft-graph-docs/1965); required is not enforced.
+lookup or person value is dropped in silence (#microsoft-graph-docs/1965); required is not enforced.
 """
 
 import re
@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from graphsim.http.errors import general_exception, invalid, read_only_field, unknown_field
-from graphsim.lists.columns import Column
+from graphsim.lists.columns import ColumnDefinition
 from graphsim.switches import Switches, to_zone
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -21,14 +21,14 @@ _DROPPED = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ValueRules:
     """What judging a value needs besides its column: the switches, and whether a lookup's target exists."""
 
     switches: Switches
-    has_target: Callable[[Column, int], bool]
+    exists: Callable[[ColumnDefinition, int], bool]
 
 
-def to_changes(names: Mapping[str, Column], given: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
+def to_changes(names: Mapping[str, ColumnDefinition], given: Mapping[str, Any], rules: ValueRules) -> dict[str, Any]:
     """The changes a `fields` object asks for; GraphError when one of them cannot be."""
     changes: dict[str, Any] = {}
     for name, value in given.items():
@@ -57,18 +57,18 @@ def to_changes(names: Mapping[str, Column], given: Mapping[str, Any], rules: Rul
     return changes
 
 
-def _to_kept(column: Column, value: Any, rules: Rules) -> Any:
+def _to_kept(column: ColumnDefinition, value: Any, rules: ValueRules) -> Any:
     parse = _PARSERS.get(column.facet)
     if parse is None:
         raise invalid(f"Field '{column.name}' is of a type that cannot be written")
     return parse(column, value, rules.switches)
 
 
-def _wrong(column: Column, expected: str) -> Exception:
+def _wrong(column: ColumnDefinition, expected: str) -> Exception:
     return invalid(f"Field '{column.name}' has an invalid value: expected {expected}")
 
 
-def _text(column: Column, value: Any, switches: Switches) -> Any:
+def _text(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
     if not isinstance(value, str):
         raise _wrong(column, "a string")
     settings = column.settings
@@ -85,7 +85,7 @@ def _text(column: Column, value: Any, switches: Switches) -> Any:
     return value
 
 
-def _number(column: Column, value: Any, _switches: Switches) -> Any:
+def _number(column: ColumnDefinition, value: Any, _switches: Switches) -> Any:
     """Doubles of 15 significant digits; `decimalPlaces` is a matter of display."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong(column, "a number")
@@ -98,26 +98,26 @@ def _number(column: Column, value: Any, _switches: Switches) -> Any:
     return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
 
 
-def _boolean(column: Column, value: Any, _switches: Switches) -> Any:
+def _boolean(column: ColumnDefinition, value: Any, _switches: Switches) -> Any:
     if not isinstance(value, bool):
         raise _wrong(column, "true or false")
     return value
 
 
-def _choice(column: Column, value: Any, switches: Switches) -> Any:
+def _choice(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
     if not isinstance(value, str):
         raise _wrong(column, "a string")
     _check_choice(column, value, switches)
     return value or None
 
 
-def _check_choice(column: Column, value: str, switches: Switches) -> None:
+def _check_choice(column: ColumnDefinition, value: str, switches: Switches) -> None:
     settings = column.settings
     if switches.choice_check and value and not settings["allowTextEntry"] and value not in settings["choices"]:
         raise invalid(f"Field '{column.name}' has no choice '{value}'")
 
 
-def _choices(column: Column, value: Any, given: Mapping[str, Any], rules: Rules) -> Any:
+def _choices(column: ColumnDefinition, value: Any, given: Mapping[str, Any], rules: ValueRules) -> Any:
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise _wrong(column, "a list of strings")
     if given.get(column.name + "@odata.type") not in {"Collection(Edm.String)", "#Collection(String)"}:
@@ -129,7 +129,7 @@ def _choices(column: Column, value: Any, given: Mapping[str, Any], rules: Rules)
     return list(dict.fromkeys(value)) or None
 
 
-def _date_time(column: Column, value: Any, switches: Switches) -> Any:
+def _date_time(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
     if not isinstance(value, str):
         raise _wrong(column, "an ISO 8601 date and time")
     date_only = column.settings["format"] == "dateOnly"
@@ -164,7 +164,7 @@ def _is_kept_form(value: str) -> bool:
     return value[10] == "T"
 
 
-def _hyperlink(column: Column, value: Any, switches: Switches) -> Any:
+def _hyperlink(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
     if switches.hyperlink_write == "reject":
         raise invalid("Invalid request")
     if not isinstance(value, dict) or not isinstance(value.get("Url"), str):
@@ -172,7 +172,7 @@ def _hyperlink(column: Column, value: Any, switches: Switches) -> Any:
     return {"Description": value.get("Description") or value["Url"], "Url": value["Url"]}
 
 
-_PARSERS: dict[str, Callable[[Column, Any, Switches], Any]] = {
+_PARSERS: dict[str, Callable[[ColumnDefinition, Any, Switches], Any]] = {
     "text": _text,
     "number": _number,
     "currency": _number,
@@ -183,7 +183,13 @@ _PARSERS: dict[str, Callable[[Column, Any, Switches], Any]] = {
 }
 
 
-def _reference(names: Mapping[str, Column], column: Column, value: Any, given: Mapping[str, Any], rules: Rules) -> Any:
+def _reference(
+    names: Mapping[str, ColumnDefinition],
+    column: ColumnDefinition,
+    value: Any,
+    given: Mapping[str, Any],
+    rules: ValueRules,
+) -> Any:
     """A lookup or a person: `FLookupId`, a string, or a list of numbers under its annotation."""
     if column.facet == "personOrGroup" and column.name + "Id" in names:
         # A text column EmployeeId beside a person column Employee (#contrib/1457).
@@ -198,21 +204,21 @@ def _reference(names: Mapping[str, Column], column: Column, value: Any, given: M
         value = str(value)
     if not isinstance(value, str) or not value.isdecimal():
         return _DROPPED
-    return value if _has_target(column, int(value), rules) else _DROPPED
+    return value if _target_exists(column, int(value), rules) else _DROPPED
 
 
-def _references(column: Column, value: Any, given: Mapping[str, Any], rules: Rules) -> Any:
+def _references(column: ColumnDefinition, value: Any, given: Mapping[str, Any], rules: ValueRules) -> Any:
     annotation = given.get(column.lookup_name + "@odata.type")
     if not isinstance(value, list) or annotation not in {"Collection(Edm.Int32)", "Collection(Edm.String)"}:
         return _DROPPED
     if not all(isinstance(v, int | str) and str(v).isdecimal() for v in value):
         return _DROPPED
-    kept = [int(v) for v in value if _has_target(column, int(v), rules)]
+    kept = [int(v) for v in value if _target_exists(column, int(v), rules)]
     return list(dict.fromkeys(kept)) or _DROPPED
 
 
-def _has_target(column: Column, number: int, rules: Rules) -> bool:
-    if rules.has_target(column, number):
+def _target_exists(column: ColumnDefinition, number: int, rules: ValueRules) -> bool:
+    if rules.exists(column, number):
         return True
     if rules.switches.lookup_missing == "reject":
         raise invalid(f"Field '{column.name}' refers to an item that does not exist")

@@ -1,7 +1,7 @@
-"""Subscriptions to a list's changes (webhooks): what is subscribed, and which lists changed since the last look.
+"""Subscriptions to the changes of lists (webhooks), and the lists changed since the receivers were last told.
 
-In: subscriptions made by `webhooks`, marks by `world`. Out: lists that changed, and who wants to know. Rule: a mark is
-one dictionary write, so that writes stay cheap.
+In: subscriptions from `subscriptions_api`, marks from `tenant`. Out: the subscriptions that are due. Rule: a mark is
+one dictionary write, so that writes of items stay cheap.
 """
 
 from dataclasses import dataclass
@@ -31,12 +31,15 @@ class Subscriptions:
         self.marked: dict[str, float] = {}
 
     def add(self, subscription: Subscription) -> None:
+        """Makes a subscription known, or replaces the one of its id."""
         self.by_id[subscription.id] = subscription
 
     def remove(self, subscription: Subscription) -> None:
+        """Forgets a subscription; its list may still be marked."""
         self.by_id.pop(subscription.id, None)
 
     def mark(self, lst: SimList, now: float) -> None:
+        """Notes that a list has changed, unless it is marked already."""
         if lst.id not in self.marked:
             self.marked[lst.id] = now
 

@@ -13,12 +13,12 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from graphsim.clock import Clock
 from graphsim.http import batch, pipeline
-from graphsim.http.request import Call, Reply, split_target
+from graphsim.http.request import ApiCall, ApiReply, split_target
 from graphsim.identity.app_registrations import App
 from graphsim.limits.costs import cost
 from graphsim.lists.sites import make_site
 from graphsim.switches import Switches, apply_switches
-from graphsim.tenant import World
+from graphsim.tenant import Tenant
 
 BASE = "http://127.0.0.1:1/v1.0"
 KEYS = ["a", "A ", "b", " B", "c", "d"]
@@ -51,10 +51,10 @@ class History(RuleBasedStateMachine):
         self.time = 1_800_000_000.0
         switches = Switches()
         apply_switches(switches, {"delta-repeat": 0.3, "delta-empty": 0.2, "version-limit": 3})
-        self.world = World(clock=Clock(lambda: self.time), seed=seed, switches=switches, tier="1000", window_s=2.0)
-        self.apps = [self.world.add_app(f"app-{n}") for n in range(2)]
+        self.tenant = Tenant(clock=Clock(lambda: self.time), seed=seed, switches=switches, tier="1000", window_s=2.0)
+        self.apps = [self.tenant.add_app(f"app-{n}") for n in range(2)]
         site = make_site("contoso.sharepoint.com:/sites/ops", int(self.time))
-        self.world.add_site(site)
+        self.tenant.sites.add(site)
         self.spent = {app.client_id: 0 for app in self.apps}
         columns = [{"name": "Key", "text": {}, "indexed": True, "enforceUniqueValues": True}]
         columns.append({"name": "Amount", "number": {}})
@@ -65,20 +65,20 @@ class History(RuleBasedStateMachine):
         self.bin: dict[str, Any] = {}
         self.stale: list[tuple[str, str]] = []
 
-    def call(self, app: App, method: str, url: str, body: Any = None, **headers: str) -> Reply:
+    def call(self, app: App, method: str, url: str, body: Any = None, **headers: str) -> ApiReply:
         path, segments, query = split_target(url.removeprefix(BASE))
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        made = Call(method, path, segments, query, named, body, BASE, app)
+        made = ApiCall(method, path, segments, query, named, body, BASE, app)
         self.spent[app.client_id] += cost(made)
-        reply = pipeline.serve(self.world, made)
-        self.world.schema_busy.clear()
+        reply = pipeline.serve(self.tenant, made)
+        self.tenant.schema_busy.clear()
         return reply
 
     def run_batch(self, client: int, members: list[dict[str, Any]], spent: int) -> list[dict[str, Any]]:
         app = self.apps[client]
         self.spent[app.client_id] += spent
-        outer = Call("POST", "/$batch", ["$batch"], {}, {}, {"requests": members}, BASE, app)
-        answers: list[dict[str, Any]] = asyncio.run(batch.run(self.world, outer)).reply.body["responses"]
+        outer = ApiCall("POST", "/$batch", ["$batch"], {}, {}, {"requests": members}, BASE, app)
+        answers: list[dict[str, Any]] = asyncio.run(batch.run(self.tenant, outer)).reply.body["responses"]
         assert len(answers) == len(members)
         return answers
 
@@ -185,13 +185,13 @@ class History(RuleBasedStateMachine):
         if not self.bin:
             return
         item_id = data.draw(st.sampled_from(sorted(self.bin)))
-        lst = next(iter(self.world.lists.values()))
+        lst = next(iter(self.tenant.lists.by_id.values()))
         item = lst.row(item_id)
         assert item is not None
         key = item.values().get("Key")
         if key is not None and self.holder(key) is not None:
             return
-        lst.restore(item, self.world.person("Ann"), self.world.now())
+        lst.restore(item, self.tenant.person("Ann"), self.tenant.now())
         self.model[item_id] = (lst.etag(item), self.bin.pop(item_id))
         if key is not None:
             self.keys[key.strip().casefold()] = item_id
@@ -238,14 +238,14 @@ class History(RuleBasedStateMachine):
     @invariant()
     def accounts_add_up(self) -> None:
         for client_id, spent in self.spent.items():
-            account = self.world.throttle.account(client_id)
+            account = self.tenant.throttle.account(client_id)
             assert account.charged == spent == sum(window[1] for window in account.history)
             assert account.accepted == sum(window[2] for window in account.history) <= spent
             assert all(window[2] <= account.minute.limit for window in account.history)
 
     @invariant()
     def the_list_is_the_model(self) -> None:
-        lst = next(iter(self.world.lists.values()))
+        lst = next(iter(self.tenant.lists.by_id.values()))
         held = {str(i.id): (lst.etag(i), i.values().get("Amount")) for i in lst.live_items()}
         assert held == self.model
         assert lst.live == len(held)

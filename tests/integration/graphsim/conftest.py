@@ -1,6 +1,6 @@
 """A desk for trying the simulator without sockets, and a real process where sockets are what is tried.
 
-In: nothing. Out: fixtures `desk` (world, app, site, and `call`) and `simulators` (starts `python -m graphsim`).
+In: nothing. Out: fixtures `desk` (tenant, app, site, and `call`) and `simulators` (starts `python -m graphsim`).
 Called by the tests of this folder. Rule: every answer is held against the JSON Schema of Graph's published CSDL.
 """
 
@@ -21,11 +21,11 @@ import pytest
 
 from graphsim.clock import Clock
 from graphsim.http import batch, pipeline
-from graphsim.http.request import Call, Reply, split_target
+from graphsim.http.request import ApiCall, ApiReply, split_target
 from graphsim.identity.app_registrations import App
 from graphsim.lists.sites import Site, make_site
 from graphsim.switches import Switches, apply_switches
-from graphsim.tenant import World
+from graphsim.tenant import Tenant
 from tests.recording import simulator_module, verdict
 from tests.recording.answers import PREFIX, parts_of, to_record
 
@@ -44,24 +44,24 @@ def check_shape(method: str, url: str, status: int, body: Any) -> None:
 
 
 class Desk:
-    """A world with one app and one site; `call` goes the way of every request."""
+    """A tenant with one app and one site; `call` goes the way of every request."""
 
     def __init__(self, tier: str = "off", window_s: float = 60.0, **switches: Any) -> None:
         self.time = 1_800_000_000.0
         made = Switches()
         apply_switches(made, switches)
-        self.world = World(clock=Clock(lambda: self.time), switches=made, tier=tier, window_s=window_s)
-        self.app: App = self.world.add_app("app-1", "First app")
+        self.tenant = Tenant(clock=Clock(lambda: self.time), switches=made, tier=tier, window_s=window_s)
+        self.app: App = self.tenant.add_app("app-1", "First app")
         self.site: Site = make_site("contoso.sharepoint.com:/sites/ops", int(self.time))
-        self.world.add_site(self.site)
+        self.tenant.sites.add(self.site)
         self.lists: dict[str, str] = {}
 
-    def call(self, method: str, url: str, body: Any = None, *, app: App | None = None, **headers: str) -> Reply:
+    def call(self, method: str, url: str, body: Any = None, *, app: App | None = None, **headers: str) -> ApiReply:
         path, segments, query = split_target(url.removeprefix(BASE))
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        call = Call(method, path, segments, query, named, body, BASE, app or self.app)
-        served = asyncio.run(pipeline.serve_with_faults(self.world, call))
-        self.world.schema_busy.discard(served.reply.unlock or "")
+        call = ApiCall(method, path, segments, query, named, body, BASE, app or self.app)
+        served = asyncio.run(pipeline.serve_with_faults(self.tenant, call))
+        self.tenant.schema_busy.discard(served.reply.unlock or "")
         check_shape(method, url.removeprefix(BASE), served.reply.status, served.reply.body)
         return served.reply
 
@@ -71,8 +71,8 @@ class Desk:
         return reply.body
 
     def batch(self, requests: list[dict[str, Any]]) -> pipeline.Served:
-        call = Call("POST", "/$batch", ["$batch"], {}, {}, {"requests": requests}, BASE, self.app)
-        return asyncio.run(batch.run(self.world, call))
+        call = ApiCall("POST", "/$batch", ["$batch"], {}, {}, {"requests": requests}, BASE, self.app)
+        return asyncio.run(batch.run(self.tenant, call))
 
     def batch_answers(self, requests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         served = self.batch(requests)

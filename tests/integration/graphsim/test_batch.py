@@ -103,13 +103,13 @@ def test_members_are_charged_and_throttled_one_by_one(make_desk: Any, switch: st
 def test_a_fault_strikes_one_member_only(desk: Any) -> None:
     orders = desk.make_list()
     rule = {"level": "member", "method": "POST", "count": 1, "status": 503, "retry_after": 2, "after_commit": True}
-    desk.world.faults.add(rule)
+    desk.tenant.faults.add(rule)
     answers = desk.batch_answers([post(n, orders) for n in range(5)])
     struck = [a for a in answers.values() if a["status"] == 503]
     assert len(struck) == 1
     assert struck[0]["headers"]["Retry-After"] == "2"
     assert len(desk.get(orders + "/items")["value"]) == 5
-    desk.world.faults.add({"level": "member", "action": "reset", "count": 1})
+    desk.tenant.faults.add({"level": "member", "action": "reset", "count": 1})
     served = desk.batch([post(n, orders) for n in range(5)])
-    assert served.wire is not None
+    assert served.connection_fault is not None
     assert len(desk.get(orders + "/items")["value"]) == 9

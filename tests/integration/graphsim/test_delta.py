@@ -168,7 +168,7 @@ def test_a_token_of_another_list_or_of_nobody(make_desk: Any, switch: str, statu
 
 def test_many_overtaken_changes_are_swept_out(desk: Any) -> None:
     orders = desk.make_list()
-    lst = desk.world.lists[desk.lists["Orders"]]
+    lst = desk.tenant.lists.by_id[desk.lists["Orders"]]
     desk.add(orders, Title="a")
     link = desk.get(orders + "/items/delta")["@odata.deltaLink"]
     item = lst.rows[0]
@@ -183,5 +183,5 @@ def test_ids_of_deleted_entries_may_be_numbers(desk: Any) -> None:
     """Against the schema, which knows strings only: hence a switch that is off."""
     orders = desk.make_list()
     desk.add(orders, Title="a")
-    lst = desk.world.lists[desk.lists["Orders"]]
+    lst = desk.tenant.lists.by_id[desk.lists["Orders"]]
     assert deleted_json(lst, lst.rows[0], as_int=True)["id"] == 1

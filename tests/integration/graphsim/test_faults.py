@@ -27,26 +27,26 @@ import pytest
 )
 def test_a_rule_matches(desk: Any, rule: dict[str, Any], struck: bool) -> None:
     orders = desk.make_list()
-    desk.world.faults.add({"status": 502, **rule})
+    desk.tenant.faults.add({"status": 502, **rule})
     assert (desk.call("POST", orders + "/items", {"fields": {}}).status == 502) is struck
 
 
 @pytest.mark.parametrize(("after", "items"), [(False, 0), (True, 1)])
 def test_before_the_commit_nothing_is_left_after_it_the_work_is(desk: Any, after: bool, items: int) -> None:
     orders = desk.make_list()
-    desk.world.faults.add({"method": "POST", "status": 504, "count": 1, "after_commit": after})
+    desk.tenant.faults.add({"method": "POST", "status": 504, "count": 1, "after_commit": after})
     reply = desk.call("POST", orders + "/items", {"fields": {"RowtideKey": "k"}})
     assert (reply.status, reply.body["error"]["code"]) == (504, "GatewayTimeout")
     assert len(desk.get(orders + "/items")["value"]) == items
-    assert desk.world.stats.report(True)["posts_by_key"] == {"k": {"attempts": 1, "created": items}}
+    assert desk.tenant.stats.report(True)["posts_by_key"] == {"k": {"attempts": 1, "created": items}}
 
 
 def test_a_rule_may_bring_its_own_answer(desk: Any) -> None:
     orders = desk.make_list()
-    desk.world.faults.add({"status": 409, "code": "resourceModified", "message": "m", "inner_code": "i", "count": 1})
+    desk.tenant.faults.add({"status": 409, "code": "resourceModified", "message": "m", "inner_code": "i", "count": 1})
     error = desk.call("GET", orders).body["error"]
     assert (error["code"], error["message"], error["innerError"]["code"]) == ("resourceModified", "m", "i")
-    desk.world.faults.add({"status": 429, "retry_after": 120, "headers": {"x-a": "b"}, "count": 1})
+    desk.tenant.faults.add({"status": 429, "retry_after": 120, "headers": {"x-a": "b"}, "count": 1})
     headers = desk.call("GET", orders).headers
     assert (headers["Retry-After"], headers["x-a"]) == ("120", "b")
     assert desk.call("GET", orders).status == 200
@@ -57,7 +57,7 @@ def test_probability_is_drawn_from_the_seed(make_desk: Any) -> None:
     for _ in range(2):
         desk = make_desk()
         orders = desk.make_list()
-        desk.world.faults.add({"probability": 0.5, "status": 500})
+        desk.tenant.faults.add({"probability": 0.5, "status": 500})
         runs.append([desk.call("GET", orders).status for _ in range(50)])
     assert runs[0] == runs[1]
     assert 10 < runs[0].count(500) < 40
@@ -77,7 +77,7 @@ def test_probability_is_drawn_from_the_seed(make_desk: Any) -> None:
 )
 def test_rules_that_make_no_sense_are_refused(desk: Any, rule: Any) -> None:
     with pytest.raises(ValueError):
-        desk.world.faults.add(rule)
+        desk.tenant.faults.add(rule)
 
 
 def test_on_the_wire(running: Any) -> None:

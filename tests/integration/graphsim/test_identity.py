@@ -176,7 +176,7 @@ def test_a_key_is_added_by_proof_of_an_older_one(desk: Any) -> None:
 
 
 def test_an_app_without_the_role_cannot_rotate_anothers_secret(desk: Any) -> None:
-    other = desk.world.add_app("app-2")
+    other = desk.tenant.add_app("app-2")
     body = {"passwordCredential": {}}
     reply = desk.call("POST", "/applications(appId='app-1')/addPassword", body, app=other)
     assert (reply.status, reply.body["error"]["code"]) == (403, "Authorization_RequestDenied")
@@ -186,7 +186,7 @@ def test_an_app_without_the_role_cannot_rotate_anothers_secret(desk: Any) -> Non
 
 def test_sites_selected_sees_what_was_granted_and_no_more(desk: Any) -> None:
     orders, other = desk.make_list("Orders"), desk.make_list("Other")
-    app = desk.world.add_app("app-2")
+    app = desk.tenant.add_app("app-2")
     app.roles = frozenset({"Sites.Selected", "Lists.SelectedOperations.Selected"})
     items = orders + "/items"
     assert desk.call("GET", items, app=app).body["error"]["code"] == "accessDenied"
@@ -211,7 +211,7 @@ def test_sites_selected_sees_what_was_granted_and_no_more(desk: Any) -> None:
 def test_a_credential_on_its_way_may_flap(make_desk: Any) -> None:
     desk = make_desk(secret_flap="on", secret_delay_s=100)
     secret = Secret("k", "text", "", desk.time, desk.time + 1e6, desk.time + 100)
-    tries = {has_spread(desk.world, secret.accepted_from, None, desk.time) for _ in range(50)}
+    tries = {has_spread(desk.tenant, secret.accepted_from, None, desk.time) for _ in range(50)}
     assert tries == {True, False}
-    assert has_spread(desk.world, secret.accepted_from, None, desk.time + 100)
+    assert has_spread(desk.tenant, secret.accepted_from, None, desk.time + 100)
     assert isinstance(desk.app.principal, Principal)

@@ -66,7 +66,7 @@ def test_columns_of_every_kind(desk: Any, given: dict[str, Any], facet: str, kin
     made = desk.call("POST", address + "/columns", {"name": "Extra", **given})
     assert made.status == 201
     assert given[facet].items() <= made.body[facet].items()
-    column = desk.world.lists[desk.lists["Orders"]].columns[made.body["id"]]
+    column = desk.tenant.lists.by_id[desk.lists["Orders"]].columns[made.body["id"]]
     assert column.type() == kind
     assert desk.get(f"{address}/columns/{made.body['id']}") == made.body
     assert desk.call("DELETE", f"{address}/columns/{made.body['id']}").status == 204
@@ -130,7 +130,7 @@ def test_uniqueness_and_indexes_cannot_come_too_late(make_desk: Any) -> None:
     desk.add(address, B="x")
     assert desk.error("PATCH", f"{address}/columns/{ids['A']}", {"indexed": True})[2].endswith("2 indexed columns")
     desk.add(address, B=" X")
-    desk.world.switches.index_limit = 20
+    desk.tenant.switches.index_limit = 20
     assert desk.error("PATCH", f"{address}/columns/{ids['A']}", {"indexed": True})[0] == 422
     assert desk.error("PATCH", f"{address}/columns/{ids['B']}", {"enforceUniqueValues": True})[0] == 400
 

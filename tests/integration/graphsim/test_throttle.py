@@ -88,7 +88,7 @@ def test_costs_are_as_published(make_desk: Any) -> None:
     orders = desk.make_list()
     latest = desk.get(orders + "/items/delta?token=latest")["@odata.deltaLink"]
     link = desk.get(orders + "/items/delta")["@odata.deltaLink"]
-    account = desk.world.throttle.account(desk.app.client_id)
+    account = desk.tenant.throttle.account(desk.app.client_id)
     calls: list[tuple[str, str, Any, int]] = [
         ("POST", orders + "/items", {"fields": {}}, 2),
         ("PATCH", orders + "/items/1/fields", {"Title": "x"}, 2),

@@ -1,6 +1,6 @@
 """`--data FILE`: everything that must outlive the process, in one SQLite file.
 
-In: notices of what was written. Out: rows; at the next start, the world as it was. Rules: `flush` is one transaction
+In: notices of what was written. Out: rows; at the next start, the tenant as it was. Rules: `flush` is one transaction
 and comes before the answer is sent, so an answered write survives SIGKILL; items are rows of their own, so a write
 costs the same whatever the size of the list.
 """
@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 
 from graphsim.identity.app_registrations import restore_credentials
-from graphsim.identity.permissions import Grant
-from graphsim.lists.columns import Column
-from graphsim.lists.list_store import LIVE, Item, SimList, Version
-from graphsim.tenant import World
+from graphsim.identity.permissions import PermissionGrant
+from graphsim.lists.columns import ColumnDefinition
+from graphsim.lists.list_store import LIVE, ListItem, SimList, Version
+from graphsim.tenant import Tenant
 from graphsim.webhooks.subscriptions import Subscription
 
 _SCHEMA = """
@@ -33,7 +33,7 @@ _VERSION = "INSERT OR REPLACE INTO version VALUES (?,?,?,?,?,?)"
 FORMAT = 1
 
 
-class Store:
+class FileJournal:
     """The journal in a file. `ValueError` with one sentence when the file is none of ours."""
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +65,8 @@ class Store:
         self._db.execute("INSERT OR REPLACE INTO record VALUES ('meta', 'starts', ?)", (str(starts),))
         return starts
 
-    def item(self, lst: SimList, item: Item, now: float) -> None:
+    def item(self, lst: SimList, item: ListItem, now: float) -> None:
+        """Keeps an item, and the version that its last change made history, until `flush`."""
         self._items[(lst.id, item.id)] = (
             lst.id,
             item.id,
@@ -85,6 +86,7 @@ class Store:
             self._versions.append((lst.id, item.id, last.ui, last.editor.number, last.modified, last.fields))
 
     def list(self, lst: SimList) -> None:
+        """Keeps a list's own properties and its columns until `flush`."""
         value = {
             "site_id": lst.site_id,
             "name": lst.name,
@@ -94,18 +96,21 @@ class Store:
             "modified": lst.modified,
             "author": lst.author.number,
             "web_url": lst.web_url,
-            "columns": [{name: getattr(c, name) for name in Column.__slots__} for c in lst.columns.values()],
+            "columns": [{name: getattr(c, name) for name in ColumnDefinition.__slots__} for c in lst.columns.values()],
         }
         self.record("list", lst.id, value)
 
     def list_gone(self, lst: SimList) -> None:
+        """Takes a list and all its items out of the file at the next `flush`."""
         self.record("list", lst.id, None)
         self._gone.append(lst.id)
 
     def record(self, kind: str, key: str, value: object | None) -> None:
+        """Keeps a small thing (a person, an app, a grant, a token) under its kind and key; None removes it."""
         self._records[(kind, key)] = None if value is None else orjson.dumps(value)
 
     def flush(self) -> None:
+        """Writes everything noted since the last flush, as one transaction."""
         if not (self._items or self._records or self._gone):
             return
         db = self._db
@@ -124,42 +129,44 @@ class Store:
         self._items, self._versions, self._records, self._gone = {}, [], {}, []
 
     def close(self) -> None:
+        """Writes what is left and closes the file."""
         self.flush()
         self._db.close()
 
     def records(self, kind: str) -> dict[str, Any]:
+        """All records of one kind, by key."""
         rows = self._db.execute("SELECT key, value FROM record WHERE kind = ? ORDER BY key", (kind,))
         return {key: orjson.loads(value) for key, value in rows}
 
-    def load(self, world: World) -> None:
-        """Fills the world; called once, before anything is served and before the command line's apps are added."""
+    def load(self, tenant: Tenant) -> None:
+        """Fills the tenant; called once, before anything is served and before the command line's apps are added."""
         people = self.records("person")
         for number in sorted(people, key=int):
-            world.people.restore(*people[number])
+            tenant.people.restore(*people[number])
         for client_id, record in self.records("app").items():
-            restore_credentials(world.add_app(client_id, record["name"]), record)
+            restore_credentials(tenant.add_app(client_id, record["name"]), record)
         for key, grant in self.records("grant").items():
-            world.permissions.grants[key] = Grant(**grant)
+            tenant.permissions.grants[key] = PermissionGrant(**grant)
         for subscription in self.records("subscription").values():
-            world.subscriptions.add(Subscription(**subscription))
+            tenant.subscriptions.add(Subscription(**subscription))
         for text, (client_id, expires) in self.records("token").items():
-            if expires <= world.now():
+            if expires <= tenant.now():
                 self.record("token", text, None)
-            elif client_id in world.apps:
-                world.tokens.restore(text, world.apps[client_id], expires)
+            elif client_id in tenant.apps:
+                tenant.tokens.restore(text, tenant.apps[client_id], expires)
         for list_id, record in self.records("list").items():
-            self._load_list(world, list_id, record)
+            self._load_list(tenant, list_id, record)
 
-    def _load_list(self, world: World, list_id: str, record: dict[str, Any]) -> None:
-        people = world.people.by_number
-        columns = {c["id"]: Column(**c) for c in record.pop("columns")}
+    def _load_list(self, tenant: Tenant, list_id: str, record: dict[str, Any]) -> None:
+        people = tenant.people.by_number
+        columns = {c["id"]: ColumnDefinition(**c) for c in record.pop("columns")}
         author = people[record.pop("author")]
         lst = SimList(id=list_id, author=author, columns=columns, **record)
         rows = self._db.execute("SELECT * FROM item WHERE list = ? ORDER BY id", (list_id,))
         changes: list[tuple[int, int, float]] = []
         for _, number, version, ui, position, changed, state, created, modified, author_no, editor_no, fields in rows:
             lst.rows.extend([None] * (number - 1 - len(lst.rows)))
-            item = Item(number, people[author_no], created, fields)
+            item = ListItem(number, people[author_no], created, fields)
             item.version, item.ui, item.position, item.state = version, ui, position, state
             item.modified, item.editor = modified, people[editor_no]
             lst.rows.append(item)
@@ -167,15 +174,15 @@ class Store:
             changes.append((position, number, changed))
         for position, number, changed in sorted(changes):
             lst.log.restore(position, number, changed)
-        self._load_versions(world, lst)
+        self._load_versions(tenant, lst)
         lst.indexes.clear()
-        lst.rename()
-        world.register(lst)
+        lst.reindex()
+        tenant.lists.add(lst)
 
-    def _load_versions(self, world: World, lst: SimList) -> None:
+    def _load_versions(self, tenant: Tenant, lst: SimList) -> None:
         rows = self._db.execute("SELECT * FROM version WHERE list = ? ORDER BY id, ui", (lst.id,))
         for _, number, ui, editor, modified, fields in rows:
             item = lst.rows[number - 1]
-            if item is not None and ui > item.ui - world.switches.version_limit:
+            if item is not None and ui > item.ui - tenant.switches.version_limit:
                 item.history = item.history or []
-                item.history.append(Version(ui, world.people.by_number[editor], modified, fields))
+                item.history.append(Version(ui, tenant.people.by_number[editor], modified, fields))
