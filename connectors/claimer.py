@@ -14,7 +14,8 @@ from typing import Protocol
 
 import structlog
 
-from rowtide.deciding.commands import Outcome, Release, Work
+from rowtide.deciding.outcomes import Outcome, Release
+from rowtide.deciding.records import Work
 from rowtide.errors import RowtideError
 from rowtide.keys import LANES, lane_of
 from state import database, outbox

@@ -16,7 +16,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from connectors.claimer import Claimer
 from rowtide.change import ChangeBatch
-from rowtide.deciding.commands import Counts, Outcome, ParkRow
+from rowtide.deciding.outcomes import Counts, Outcome, ParkRow
 from rowtide.errors import Refused, RowError, Unavailable
 from rowtide.keys import LANES
 from state import outbox

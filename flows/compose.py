@@ -16,7 +16,8 @@ from connectors.postgres.replication.cursor_store import StateCursorStore
 from connectors.postgres.replication.reader import Reader, ReaderSettings
 from connectors.settings import resolve_secret
 from flows.reconcile import Reconciler
-from rowtide.deciding.commands import Outcome, ParkRow, Release, Work
+from rowtide.deciding.outcomes import Outcome, ParkRow, Release
+from rowtide.deciding.records import Work
 from rowtide.errors import RowtideError
 from state import cursors, outbox, progress
 from state.database import Connection, Link

@@ -35,7 +35,9 @@ from flows.process_lock import Identity
 from flows.reconcile import Reconciler
 from rowtide.catalog import Catalog
 from rowtide.deciding import push
-from rowtide.deciding.commands import Counts, Outcome, ParkRow, Release, Settle, Work
+from rowtide.deciding.outcomes import Counts, Outcome, ParkRow, Release, Settle
+from rowtide.deciding.progress import Progress, Rules
+from rowtide.deciding.records import Work
 from rowtide.definition.model import Definition
 from rowtide.errors import RowtideError, SyncError
 from rowtide.keys import lane_of
@@ -243,11 +245,11 @@ class Runtime:
         """Id of the site a list is on."""
         return self._view.catalog.site_of(list_id)
 
-    def rules_of(self, sync: str) -> push.Rules:
+    def rules_of(self, sync: str) -> Rules:
         """How a sync's rows are decided."""
         compiled = self._view.catalog.syncs[sync]
         patience = self._settings[compiled.graph].patience
-        return push.Rules(compiled, compiled.version, patience, compiled.deletes)
+        return Rules(compiled, compiled.version, patience, compiled.deletes)
 
     def now(self) -> datetime:
         """The state database's clock, as well as we know it."""
@@ -270,15 +272,15 @@ class Runtime:
         link = self._links.setdefault(thread, Link(self.state_dsn, f"rowtide {what}"))
         return until_answered(self, lambda: link.run(act), what)
 
-    def plan(self, work: Work) -> push.Progress | Outcome:
+    def plan(self, work: Work) -> Progress | Outcome:
         """What to do for a claimed row; a row that was decided without asking Graph gives its quota back."""
         sync = work.desired.sync
         if sync not in self._view.catalog.syncs:
-            step: push.Progress | Outcome = Release(work, 60.0, unknown=False, reason="sync is not applied any more")
+            step: Progress | Outcome = Release(work, 60.0, unknown=False, reason="sync is not applied any more")
         else:
             planned = push.first(work, self.rules_of(sync), self.now())
-            step = planned if isinstance(planned, push.Progress | Outcome) else Release(work, 0.1, unknown=False)
-        if not isinstance(step, push.Progress):
+            step = planned if isinstance(planned, Progress | Outcome) else Release(work, 0.1, unknown=False)
+        if not isinstance(step, Progress):
             self.budgets[self.graph_of(sync)].refund(WRITE_RU)
         return step
 
@@ -288,7 +290,7 @@ class Runtime:
             return False
         return push.needs_source(work, self.rules_of(work.desired.sync))
 
-    def submit(self, lane: str, begun: Sequence[push.Progress]) -> None:
+    def submit(self, lane: str, begun: Sequence[Progress]) -> None:
         """Hand claims under way to the writer of the lane's graph."""
         self.writers[lane.rpartition(":")[0]].submit(begun)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from rowtide.deciding.commands import Leftover, Pair
+from rowtide.deciding.records import Leftover, Pair
 from rowtide.position import Position
 from state.database import Connection
 

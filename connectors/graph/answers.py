@@ -17,8 +17,10 @@ from connectors.graph.batch import ListRefused, Reading, Throttled, Unauthorized
 from connectors.graph.budget import PREPAID_RU, Budget
 from connectors.graph.send_backoff import Health
 from rowtide.deciding import push
-from rowtide.deciding.commands import Answer, Deleted, NotApplied, Outcome, ParkRow, Unknown, Work, Written
-from rowtide.deciding.push import Progress, Rules
+from rowtide.deciding.answers import Answer, Deleted, NotApplied, Unknown, Written
+from rowtide.deciding.outcomes import Outcome, ParkRow
+from rowtide.deciding.progress import Progress, Rules, release
+from rowtide.deciding.records import Work
 
 _log = structlog.get_logger()
 
@@ -59,7 +61,7 @@ class AnswerHandler:
         desired = claim.work.desired
         row = (desired.sync, desired.key)
         if row in self._busy:
-            self.end(push.release(claim.progress, 1.0, "an earlier claim of the row is still under way"), PREPAID_RU)
+            self.end(release(claim.progress, 1.0, "an earlier claim of the row is still under way"), PREPAID_RU)
             return
         self._busy.add(row)
         self.queue.append(claim)
@@ -118,7 +120,7 @@ class AnswerHandler:
                 claim.progress = following
                 self.queue.append(claim)
                 return
-            following = push.release(following, 0.0, "stopping")
+            following = release(following, 0.0, "stopping")
         self._finish(claim, following)
 
     def park(self, claim: Claim, error: BaseException) -> None:

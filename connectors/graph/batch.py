@@ -12,26 +12,20 @@ from urllib.parse import quote
 
 import orjson
 
-from rowtide.deciding.commands import (
+from rowtide.deciding.answers import (
     Answer,
     Changed,
-    Command,
-    CreateItem,
     Deleted,
-    DeleteItem,
     Found,
     Item,
-    LookAtItem,
-    LookForKey,
     Missing,
-    MoveItem,
     NotApplied,
     Rejected,
     Unknown,
-    UpdateItem,
     Written,
 )
-from rowtide.deciding.push import FieldMapping
+from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
+from rowtide.deciding.observation import FieldMapping
 from rowtide.keys import ROWTIDE_KEY, rowtide_key
 
 MEMBERS: Final = 20

@@ -23,7 +23,7 @@ from connectors.graph.client import Client, NoAnswer, NotSent, Reply
 from connectors.graph.send_backoff import Health
 from connectors.graph.settings import GraphSettings
 from rowtide import pacing
-from rowtide.deciding.commands import NotApplied, Rejected, Unknown
+from rowtide.deciding.answers import NotApplied, Rejected, Unknown
 from rowtide.errors import IdentityRefused, RowError, RowtideError
 from state import failpoints
 

@@ -17,9 +17,8 @@ from connectors.graph.batch_sender import BatchSender
 from connectors.graph.budget import PREPAID_RU, Budget
 from connectors.graph.send_backoff import Health
 from connectors.graph.settings import GraphSettings
-from rowtide.deciding import push
-from rowtide.deciding.commands import Outcome
-from rowtide.deciding.push import Progress, Rules
+from rowtide.deciding.outcomes import Outcome
+from rowtide.deciding.progress import Progress, Rules, release
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,7 @@ class Writer:
             try:
                 rules = self._rules_of(desired.sync)
             except KeyError:
-                self._answers.end(push.release(progress, 30.0, "the sync is not applied any more"), PREPAID_RU)
+                self._answers.end(release(progress, 30.0, "the sync is not applied any more"), PREPAID_RU)
                 continue
             self._answers.admit(Claim(progress, rules, desired.lease_until - self._before_lease_ends))
         self._sender.pump()

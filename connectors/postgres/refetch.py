@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from connectors.postgres import table_pages
 from rowtide.catalog import Catalog
-from rowtide.deciding.commands import ParkRow, Work
+from rowtide.deciding.outcomes import ParkRow
+from rowtide.deciding.records import Work
 from rowtide.mapping.binding import Binding
 from rowtide.snapshot import Snapshot
 

@@ -14,8 +14,9 @@ from bytewax.operators import StatefulBatchLogic
 
 from flows.process import Runtime
 from rowtide.change import BULK, INTERACTIVE, Change, ChangeBatch, fold
-from rowtide.deciding.commands import Outcome, Work
-from rowtide.deciding.push import Progress
+from rowtide.deciding.outcomes import Outcome
+from rowtide.deciding.progress import Progress
+from rowtide.deciding.records import Work
 from rowtide.errors import SyncError
 from rowtide.keys import bucket_of, lane_of
 from rowtide.mapping.binding import Binding

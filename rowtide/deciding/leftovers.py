@@ -9,21 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rowtide.deciding.commands import (
-    Answer,
-    Changed,
-    Deleted,
-    DeleteItem,
-    Found,
-    Item,
-    Leftover,
-    LookAtItem,
-    LookForKey,
-    Pair,
-    Sent,
-    Settle,
-)
+from rowtide.deciding.answers import Answer, Changed, Deleted, Found, Item
+from rowtide.deciding.commands import DeleteItem, LookAtItem, LookForKey
 from rowtide.deciding.observation import holds_item
+from rowtide.deciding.outcomes import Settle
 from rowtide.deciding.progress import (
     Ended,
     Progress,
@@ -35,6 +24,7 @@ from rowtide.deciding.progress import (
     release,
     with_leftovers,
 )
+from rowtide.deciding.records import Leftover, Pair, Sent
 
 NO_SENSE_AFTER_S = 30.0
 """After an answer that does not fit its request."""

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from rowtide.change import Fields, JsonValue
-from rowtide.deciding.commands import Item, Leftover, Pair, Sent, version_of
+from rowtide.deciding.answers import Item
+from rowtide.deciding.records import Leftover, Pair, Sent, version_of
 from rowtide.position import Position
 
 

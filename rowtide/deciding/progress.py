@@ -8,21 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
-from rowtide.deciding.commands import (
-    Answer,
-    Command,
-    Found,
-    Item,
-    Leftover,
-    Pair,
-    ParkRow,
-    Rejected,
-    Release,
-    Settle,
-    Work,
-)
+from rowtide.deciding.answers import Answer, Found, Item, Rejected
+from rowtide.deciding.commands import Command
 from rowtide.deciding.conflicts import Deletes
 from rowtide.deciding.observation import FieldMapping, Seen
+from rowtide.deciding.outcomes import ParkRow, Release, Settle
+from rowtide.deciding.records import Leftover, Pair, Work
 from rowtide.keys import rowtide_key
 
 UNKNOWN_AFTER_S = 1.0

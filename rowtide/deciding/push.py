@@ -13,48 +13,35 @@ from dataclasses import replace
 from datetime import datetime
 
 from rowtide.change import Fields
-from rowtide.deciding.commands import (
-    Answer,
-    Changed,
-    Complete,
-    CreateItem,
-    Deleted,
-    DeleteItem,
-    Found,
-    Leftover,
-    LookAtItem,
-    LookForKey,
-    Missing,
-    MoveItem,
-    NotApplied,
-    Pair,
-    Rejected,
-    Settle,
-    Unknown,
-    UpdateItem,
-    Work,
-    Written,
-    version_of,
-)
-from rowtide.deciding.commands import Command as Command
+from rowtide.deciding.answers import Answer, Changed, Deleted, Found, Missing, NotApplied, Rejected, Unknown, Written
+from rowtide.deciding.commands import CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
 from rowtide.deciding.leftovers import add_suspect, after_clean, next_leftover, suspects_of
-from rowtide.deciding.observation import FieldMapping as FieldMapping
-from rowtide.deciding.observation import adopt, blank_pair, holds_item, is_base, meet, without_list, written
+from rowtide.deciding.observation import (
+    adopt,
+    blank_pair,
+    holds_item,
+    is_base,
+    meet,
+    without_list,
+    written,
+)
+from rowtide.deciding.outcomes import Complete, Settle
 from rowtide.deciding.progress import (
     UNKNOWN_AFTER_S,
     Ended,
+    Progress,
+    Rules,
+    Step,
     command,
     met,
     own_items,
     park,
     patience_s,
+    release,
     with_leftovers,
     wrote,
 )
-from rowtide.deciding.progress import Progress as Progress
-from rowtide.deciding.progress import Rules as Rules
-from rowtide.deciding.progress import Step as Step
-from rowtide.deciding.progress import release as release
+from rowtide.deciding.records import Leftover, Pair, Work, version_of
 
 LIST_AFTER_S = 30.0
 """A row whose list is not to be had waits this long."""

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from psycopg.types.json import Jsonb
 
-from rowtide.deciding.commands import Desired, Sent, Work
+from rowtide.deciding.records import Desired, Sent, Work
 from rowtide.position import Position
 from state import failpoints, ledger
 from state.database import Connection

@@ -10,7 +10,8 @@ from typing import Any, assert_never
 
 import orjson
 
-from rowtide.deciding.commands import Counts, Outcome, Pair, ParkRow, Release, Settle, Work, version_of
+from rowtide.deciding.outcomes import Counts, Outcome, ParkRow, Release, Settle
+from rowtide.deciding.records import Pair, Work, version_of
 from state import failpoints, ledger
 from state.database import Connection
 from state.pg_array import text_array

@@ -14,35 +14,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from rowtide.change import Fields, Operation
 from rowtide.deciding import push
-from rowtide.deciding.commands import (
+from rowtide.deciding.answers import (
     Answer,
     Changed,
-    Command,
-    Complete,
-    CreateItem,
     Deleted,
-    DeleteItem,
-    Desired,
     Found,
     Item,
-    LookAtItem,
-    LookForKey,
     Missing,
-    MoveItem,
     NotApplied,
-    Pair,
-    ParkRow,
     Rejected,
-    Release,
-    Sent,
-    Settle,
     Unknown,
-    UpdateItem,
-    Work,
     Written,
-    version_of,
 )
-from rowtide.deciding.push import Progress, Rules
+from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
+from rowtide.deciding.outcomes import Complete, ParkRow, Release, Settle
+from rowtide.deciding.progress import Progress, Rules
+from rowtide.deciding.records import Desired, Pair, Sent, Work, version_of
 from rowtide.keys import rowtide_key
 from rowtide.position import Position
 

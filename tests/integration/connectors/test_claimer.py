@@ -8,7 +8,8 @@ import pytest
 
 from connectors.claimer import Claimer
 from rowtide.change import INTERACTIVE, Change, ChangeBatch
-from rowtide.deciding.commands import Outcome, Work
+from rowtide.deciding.outcomes import Outcome
+from rowtide.deciding.records import Work
 from rowtide.keys import LANES
 from state import database, failpoints, outbox
 from state.failpoints import Failpoints

@@ -14,8 +14,9 @@ from connectors.graph.settings import GraphSettings
 from connectors.graph.writer import Writer
 from rowtide.change import Fields, JsonValue, Operation
 from rowtide.deciding import push
-from rowtide.deciding.commands import Desired, Outcome, Pair, ParkRow, Release, Sent, Settle, Work
-from rowtide.deciding.push import Progress, Rules
+from rowtide.deciding.outcomes import Outcome, ParkRow, Release, Settle
+from rowtide.deciding.progress import Progress, Rules
+from rowtide.deciding.records import Desired, Pair, Sent, Work
 from rowtide.position import Position
 
 SYNC = "orders"

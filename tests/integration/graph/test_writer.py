@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from connectors.graph.budget import Budget
-from rowtide.deciding.commands import ParkRow, Release, Settle
+from rowtide.deciding.outcomes import ParkRow, Release, Settle
 from rowtide.keys import ROWTIDE_KEY
 from tests.e2e.conftest import Simulator
 from tests.integration.graph.conftest import make_lists, settings_for

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from connectors.postgres.refetch import NotYet, read_anew
-from rowtide.deciding.commands import Desired, ParkRow, Work
+from rowtide.deciding.outcomes import ParkRow
+from rowtide.deciding.records import Desired, Work
 from rowtide.position import Position
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

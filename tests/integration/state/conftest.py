@@ -9,7 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from rowtide.change import BULK, Change, ChangeBatch, Fields, Operation
-from rowtide.deciding.commands import Pair, Work
+from rowtide.deciding.records import Pair, Work
 from rowtide.keys import LANES
 from rowtide.position import Position
 from state import database, ledger, outbox

@@ -20,7 +20,8 @@ outbox.stage(database.connect(sys.argv[1]), "slot", [ChangeBatch("orders", 1, 1,
 
 _DELIVER = """
 import sys
-from rowtide.deciding.commands import Pair, Settle
+from rowtide.deciding.outcomes import (Settle)
+from rowtide.deciding.records import (Pair)
 from state import database, outbox
 conn = database.connect(sys.argv[1])
 works = outbox.claim(conn, ["orders"], [0, 1, 2, 3], 100, "p0", "token", 120, {"orders": {"Orders EU": "l"}})

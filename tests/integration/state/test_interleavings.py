@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from rowtide.deciding.commands import Settle, Work
+from rowtide.deciding.outcomes import Settle
+from rowtide.deciding.records import Work
 from state import database, failpoints, outbox
 from state.outbox import StageCounts
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from rowtide.deciding.commands import Leftover
+from rowtide.deciding.records import Leftover
 from state import cursors, database, definitions, ledger, progress, runs
 from state.cursors import SlotCursor
 from state.progress import Delta

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from rowtide.change import BULK
-from rowtide.deciding.commands import Leftover, ParkRow, Release, Settle, Work
+from rowtide.deciding.outcomes import ParkRow, Release, Settle
+from rowtide.deciding.records import Leftover, Work
 from rowtide.errors import RowError
 from rowtide.position import Position
 from state import database, ledger, outbox

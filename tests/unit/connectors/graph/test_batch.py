@@ -9,25 +9,9 @@ import pytest
 from connectors.graph import batch
 from connectors.graph.batch import Address, ListRefused, Member, Reading, Throttled, Unauthorized
 from rowtide.change import Fields
-from rowtide.deciding.commands import (
-    Changed,
-    Command,
-    CreateItem,
-    Deleted,
-    DeleteItem,
-    Found,
-    Item,
-    Leftover,
-    LookAtItem,
-    LookForKey,
-    Missing,
-    MoveItem,
-    NotApplied,
-    Rejected,
-    Unknown,
-    UpdateItem,
-    Written,
-)
+from rowtide.deciding.answers import Changed, Deleted, Found, Item, Missing, NotApplied, Rejected, Unknown, Written
+from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
+from rowtide.deciding.records import Leftover
 
 
 class Mapped:

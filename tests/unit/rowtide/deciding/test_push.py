@@ -9,35 +9,23 @@ import pytest
 
 from rowtide.change import Fields
 from rowtide.deciding import push
-from rowtide.deciding.commands import (
+from rowtide.deciding.answers import (
     Answer,
     Changed,
-    Command,
-    Complete,
-    CreateItem,
     Deleted,
-    DeleteItem,
-    Desired,
     Found,
     Item,
-    Leftover,
-    LookAtItem,
-    LookForKey,
     Missing,
-    MoveItem,
     NotApplied,
-    Pair,
-    ParkRow,
     Rejected,
-    Release,
-    Sent,
-    Settle,
     Unknown,
-    UpdateItem,
-    Work,
     Written,
 )
-from rowtide.deciding.push import Plan, Progress, Rules
+from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
+from rowtide.deciding.outcomes import Complete, ParkRow, Release, Settle
+from rowtide.deciding.progress import Progress, Rules
+from rowtide.deciding.push import Plan
+from rowtide.deciding.records import Desired, Leftover, Pair, Sent, Work
 from rowtide.position import Position
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,0 +1,79 @@
+"""What came of a command, as facts.
+
+In: Graph's answers, read by `connectors.graph.batch`. Out: what push decides on. Rule: an answer says only what is
+certain; whatever may or may not have happened is `Unknown`.
+"""
+
+from dataclasses import dataclass
+
+from rowtide.change import Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item as seen: ``fields`` are canonical values of the mapped fields (absent ones None)."""
+
+    item_id: str
+    etag: str
+    fields: Fields
+    by_app: bool = False  # last modified by our own application
+    row_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """201 or 200: the write is done; ``fields`` are the mapped fields the answer shows (None: it shows none)."""
+
+    item_id: str
+    etag: str | None
+    fields: Fields | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """204."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """404 for the item (not for its list)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """412: the eTag is no longer the item's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look saw: no item, one, or several."""
+
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotApplied:
+    """Known not to have happened: 429, 401, a failed connect, a 409 without a change; again after ``after_s``."""
+
+    after_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """5xx, time-out, reset, an unreadable answer: it may or may not have happened."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A 4xx that blames this row (or its list): ``code`` is Graph's or ours, ``sentence`` for the operator."""
+
+    status: int
+    code: str
+    sentence: str
+    duplicate: bool = False  # the answer names a violated unique column
+
+
+Answer = Written | Deleted | Missing | Changed | Found | NotApplied | Unknown | Rejected

@@ -1,0 +1,73 @@
+"""How a claim ended: what settle writes.
+
+In: what push concludes. Out: what `state.outbox.settling` records, and counts of it. Rule: each outcome names the claim
+it ends, so that a claim which no longer holds its lease writes nothing.
+"""
+
+from dataclasses import dataclass, field
+
+from rowtide.deciding.records import Pair, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Known: write ``pair`` to the ledger and empty ``sent``.
+
+    The outbox row goes if lease token and revision are still the claimed ones and ``again`` is false and
+    ``pair.leftovers`` is empty; else it is released and due at once (``again``: something is left to do for it).
+    ``writes`` counts requests that changed a list; 0 is a suppressed no-op. ``foreign_edit``: a person's edit was
+    met and overwritten by policy.
+    """
+
+    work: Work
+    pair: Pair
+    writes: int = 0
+    again: bool = False
+    foreign_edit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Due again after ``after_s``. ``unknown`` keeps this claim's ``sent``; ``blame`` counts an attempt."""
+
+    work: Work
+    after_s: float
+    unknown: bool
+    blame: bool = False
+    reason: str = ""
+    pair: Pair | None = None  # when something was learnt on the way (a newer version, an adopted item): ledger too
+
+
+@dataclass(frozen=True, slots=True)
+class ParkRow:
+    """Set aside with a code and a sentence; ``unknown`` keeps this claim's ``sent``."""
+
+    work: Work
+    code: str
+    sentence: str
+    unknown: bool = False
+    pair: Pair | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The row has to be read from the source before anything can be decided; handed back to `due`."""
+
+    work: Work
+
+
+Outcome = Settle | Release | ParkRow
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a settle did, for metrics."""
+
+    delivered: int = 0
+    suppressed: int = 0
+    writes: int = 0
+    released: int = 0
+    parked: int = 0
+    stale: int = 0
+    foreign_edits: int = 0
+    latencies_ms: list[float] = field(default_factory=list)
