@@ -34,7 +34,7 @@ class FieldMapping(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """The pair after a look; ``pending_until``: an attempt that would change the item may arrive until then."""
 
     pair: Pair
@@ -52,25 +52,27 @@ def blank_pair(mapping_version: int) -> Pair:
     return Pair("tombstone", None, None, None, {}, {}, Position(0, 0, 0), 0, mapping_version)
 
 
-def meet(pair: Pair, sent: Sequence[Sent], item: Item, mapping: FieldMapping, patience: timedelta) -> Seen:
+def interpret_look(
+    pair: Pair, sent: Sequence[Sent], item: Item, mapping: FieldMapping, patience: timedelta
+) -> Observation:
     """What is known once the pair's own item was looked at."""
     overlays = _overlays(pair, sent)
     pending = _pending_until(pair.list_id, sent, item, mapping, patience)
     if is_base(pair, item.fields, mapping):
         # Only the version moved, or not even that.
         fields = {name: value for name, value in item.fields.items() if name not in pair.base}
-        return Seen(replace(pair, etag=item.etag, base={**fields, **pair.base}), False, pending)
+        return Observation(replace(pair, etag=item.etag, base={**fields, **pair.base}), False, pending)
     for expected in overlays:
         # One of our attempts got through, its answer was lost.
         if not mapping.differing(expected, item.fields, {}):
-            return Seen(_as_agreed(pair, expected, item, mapping), False, pending)
+            return Observation(_as_agreed(pair, expected, item, mapping), False, pending)
     # Ours as well, kept otherwise than it was sent; which attempt it was nobody can say, so it counts as merely seen.
     one_up = pair.etag is not None and version_of(item.etag) == version_of(pair.etag) + 1
     ours = bool(overlays) and one_up and item.by_app
-    return Seen(_as_seen(pair, item, mapping), not ours, pending)
+    return Observation(_as_seen(pair, item, mapping), not ours, pending)
 
 
-def written(pair: Pair, item: Item, mapping: FieldMapping) -> Pair:
+def interpret_readback(pair: Pair, item: Item, mapping: FieldMapping) -> Pair:
     """The pair once a look follows our own write whose answer showed no version.
 
     One version up from the one we wrote over (the first, for a new item) and by our app, the item is what we wrote,
@@ -81,9 +83,9 @@ def written(pair: Pair, item: Item, mapping: FieldMapping) -> Pair:
     return replace(pair, etag=item.etag) if is_base(pair, item.fields, mapping) else pair
 
 
-def adopt(
+def adopt_found(
     pair: Pair, list_id: str, sent: Sequence[Sent], item: Item, mapping: FieldMapping, patience: timedelta
-) -> Seen:
+) -> Observation:
     """What is known once our own POST's item was found by its RowtideKey; an item held elsewhere becomes a leftover."""
     place = (list_id, item.item_id)
     removals = [one.until for one in pair.leftovers if (one.list_id, one.item_id) == place and one.until is not None]
@@ -104,7 +106,7 @@ def adopt(
     ours = not attempts or any(not mapping.differing(fields, item.fields, {}) for fields in attempts)
     # An earlier claim may have asked for the removal of what was a leftover.
     pending = [one for one in (_pending_until(list_id, sent, item, mapping, patience), *removals) if one is not None]
-    return Seen(adopted, not ours, max(pending, default=None))
+    return Observation(adopted, not ours, max(pending, default=None))
 
 
 def is_base(pair: Pair, fields: Fields, mapping: FieldMapping) -> bool:

@@ -11,7 +11,7 @@ from enum import Enum
 from rowtide.deciding.answers import Answer, Found, Item, Rejected
 from rowtide.deciding.commands import Command
 from rowtide.deciding.conflicts import Deletes
-from rowtide.deciding.observation import FieldMapping, Seen
+from rowtide.deciding.observation import FieldMapping, Observation
 from rowtide.deciding.outcomes import ParkRow, Release, Settle
 from rowtide.deciding.records import Leftover, Pair, Work
 from rowtide.keys import rowtide_key
@@ -71,7 +71,7 @@ def wrote(progress: Progress, pair: Pair) -> Progress:
     return replace(progress, pair=pair, learned=True, pending_until=None, writes=progress.writes + 1)
 
 
-def met(progress: Progress, seen: Seen) -> Progress:
+def with_observation(progress: Progress, seen: Observation) -> Progress:
     """The row's item was looked at."""
     return replace(
         progress, pair=seen.pair, looked=True, learned=True, pending_until=seen.pending_until,

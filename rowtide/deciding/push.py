@@ -17,13 +17,13 @@ from rowtide.deciding.answers import Answer, Changed, Deleted, Found, Missing, N
 from rowtide.deciding.commands import CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
 from rowtide.deciding.leftovers import add_suspect, after_clean, next_leftover, suspects_of
 from rowtide.deciding.observation import (
-    adopt,
+    adopt_found,
     blank_pair,
     holds_item,
+    interpret_look,
+    interpret_readback,
     is_base,
-    meet,
     without_list,
-    written,
 )
 from rowtide.deciding.outcomes import Complete, Settle
 from rowtide.deciding.progress import (
@@ -33,12 +33,12 @@ from rowtide.deciding.progress import (
     Rules,
     Step,
     command,
-    met,
     own_items,
     park,
     patience_s,
     release,
     with_leftovers,
+    with_observation,
     wrote,
 )
 from rowtide.deciding.records import Leftover, Pair, Work, version_of
@@ -268,7 +268,7 @@ def _is_ours(made: Pair, answer: Written, rules: Rules) -> bool:
 def _after_verify(progress: Progress, answer: Answer, rules: Rules, now: datetime) -> Progress | Ended:
     """The version is taken only if the item still is what we wrote; else the next write meets the edit."""
     if isinstance(answer, Found) and answer.items:
-        progress = replace(progress, pair=written(progress.pair, answer.items[0], rules.mapping))
+        progress = replace(progress, pair=interpret_readback(progress.pair, answer.items[0], rules.mapping))
     return _finish(progress, rules, now)
 
 
@@ -278,7 +278,9 @@ def _after_look(progress: Progress, answer: Answer, rules: Rules, now: datetime)
             pair, sent = progress.pair, progress.work.desired.sent
             if pair.etag is not None and version_of(item.etag) < version_of(pair.etag):
                 return _after_stale(progress)
-            return _next(met(progress, meet(pair, sent, item, rules.mapping, rules.patience)), rules, now)
+            return _next(
+                with_observation(progress, interpret_look(pair, sent, item, rules.mapping, rules.patience)), rules, now
+            )
         case _:
             return _after_gone(progress, rules, now)
 
@@ -314,10 +316,10 @@ def _after_search(progress: Progress, answer: Answer, rules: Rules, now: datetim
     found = own_items(progress, answer)
     if found:
         sent = progress.work.desired.sent
-        seen = adopt(progress.pair, list_id, sent, found[0], rules.mapping, rules.patience)
+        seen = adopt_found(progress.pair, list_id, sent, found[0], rules.mapping, rules.patience)
         # Only where the column is not unique (any more) can there be others: each key has one item.
         others = tuple(Leftover(list_id, item.item_id, None, item.etag) for item in found[1:])
-        progress = met(replace(progress, rejected=None), seen)
+        progress = with_observation(replace(progress, rejected=None), seen)
         # Ids are the list's own: an item of another list may have the same.
         ours = {(list_id, item.item_id) for item in found}
         known = tuple(one for one in progress.pair.leftovers if (one.list_id, one.item_id) not in ours)
