@@ -2,8 +2,8 @@
 
 In: resource units from the budget of each graph, the syncs that may deliver, a LISTEN on ``rowtide_due``. Out: `Work`
 per lane, drained by the `due` input; what cannot be claimed stays in the outbox, absorbing changes. Rule: never a row
-in hand without the quota to send it (DESIGN section 3.6), and no deletion before the mass-delete breaker has judged all
-that wait.
+in hand without the quota to send it (docs/design.md section 6), and no deletion before the mass-delete breaker has
+judged all that wait.
 """
 
 import threading
@@ -24,7 +24,7 @@ from state.database import Link
 log = structlog.get_logger()
 
 WRITE_RU = 2
-"""Resource units a row is claimed with: one write (reference graph.md section 4)."""
+"""Resource units a row is claimed with: one write (docs/facts.md section 4)."""
 
 LEASE_S = 120.0
 MAX_IN_FLIGHT = 400

@@ -1,7 +1,7 @@
 """The mass-delete breaker before claims: which syncs may claim, and which are paused first.
 
 In: the syncs about to claim. Out: those that may. Rule: deletions are judged over what *waits*, before the first of
-them is carried out (DESIGN section 5); a tripped breaker pauses the sync and asks.
+them is carried out (docs/design.md section 10); a tripped breaker pauses the sync and asks.
 """
 
 import time

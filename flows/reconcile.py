@@ -222,7 +222,7 @@ def wanted_syncs(state: Connection, view: View) -> list[str]:
 def tidy(
     state: Connection, source: table_pages.Connection, sync: str, slot: str, older_than: timedelta = TOMBSTONES_KEPT
 ) -> int:
-    """Forget tombstones of a sync whose reconcile is done (DESIGN section 2); how many."""
+    """Forget tombstones of a sync whose reconcile is done (docs/design.md section 3); how many."""
     # In this order: a pass that begins later reads under a snapshot that sees what this one sees.
     xmin = table_pages.read_snapshot(source).xmin
     record = reconcile.read(state, sync)

@@ -2,7 +2,7 @@
 
 In: the recovery directory and the names of the flow's steps and partitions. Out: a `RecoveryConfig`. Rule: the store is
 an accelerator; position comes from the cursor, so a store that is lost, old, mixed or of another shape of the flow is
-thrown away and that is said once (DESIGN section 10).
+thrown away and that is said once (docs/design.md section 14).
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 In: the loaded definition file (for the state database's address), roles, process id and peers. Out: an exit code. Rule:
 what is not there is waited for with a clear line on stderr; SIGTERM ends everything within two seconds with code 0; the
-applied definition is obeyed, not the file (DESIGN section 10).
+applied definition is obeyed, not the file (docs/design.md section 14).
 """
 
 import gc

@@ -1,7 +1,7 @@
 """The flow: its steps in order, no logic.
 
 In: a `Runtime`. Out: the Bytewax dataflow, and the names a recovery store has to agree with. Rule: step ids and
-partition names are constants (DESIGN section 10); the two halves meet only in the outbox.
+partition names are constants (docs/design.md section 14); the two halves meet only in the outbox.
 """
 
 import bytewax.operators as op

@@ -2,7 +2,7 @@
 
 In: `--switch name=value` of the command line or `POST /_sim/switches`. Out: `Switches`, read by all modules.
 Rule: each has a default and a sentence saying what it does; an [open] one stands for a point only a live tenant can
-settle (reference section 10). `docs/graphsim.md` is held against this list by a test.
+settle (docs/facts.md section 8). `docs/graphsim.md` is held against this list by a test.
 """
 
 from collections.abc import Mapping

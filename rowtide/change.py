@@ -1,7 +1,7 @@
 """A change of one row on its way from the WAL to the outbox, and how two of them fold into one.
 
 In: mapped rows from the normalize step. Out: `Change` tuples, at most one a row key. Rule: the highest position wins;
-fields over fields; with a delete or a refresh on either side, replaced (DESIGN section 2).
+fields over fields; with a delete or a refresh on either side, replaced (docs/design.md section 3).
 
 Operations are one letter, as they are stored: ``u`` upsert, ``d`` delete, ``r`` refresh (read the row: whatever it
 is now is what is wanted; used where the stream alone cannot say, as for a key that a deferrable constraint let two

@@ -2,7 +2,7 @@
 
 In: the text of key columns as PostgreSQL prints it under the pinned session settings. Out: strings and small numbers
 that never change for a row. Rule: two rows never share a ``RowtideKey``, although SharePoint compares text without case
-and trims blanks (DESIGN section 2).
+and trims blanks (docs/design.md section 4).
 """
 
 import base64

@@ -2,7 +2,7 @@
 
 In: numbers from the replication protocol. Out: `Position`, compared as a tuple, and LSNs as plain integers with
 their text form. Used by every layer. Rule: positions are compared only within what `era` proves continuous; an era
-grows whenever continuity of a slot cannot be proven (DESIGN section 2).
+grows whenever continuity of a slot cannot be proven (docs/design.md section 2).
 """
 
 from typing import NamedTuple, NewType

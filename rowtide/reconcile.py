@@ -1,8 +1,8 @@
 """How a reconcile goes: when one is wanted, and what follows what until its pass is complete.
 
-In: what the record of a pass says, what the snapshot of the source has passed. Out: reasons and phases. Rule (DESIGN
-section 6, openings): what was read while a transaction from before the opening was under way is read once more when
-none is left; until then the rest goes on, so that nothing blocks on a long one.
+In: what the record of a pass says, what the snapshot of the source has passed. Out: reasons and phases. Rule
+(docs/design.md section 9): what was read while a transaction from before the opening was under way is read once more
+when none is left; until then the rest goes on, so that nothing blocks on a long one.
 
     compare -> ask -> delete -> done                          no transaction of before the opening was under way
     compare -> again -> ask -> delete -> done                 all of them ended while comparing

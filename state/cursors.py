@@ -1,7 +1,7 @@
 """Where each slot stands: table ``slot_cursor``, and where each sync's stream begins.
 
 In: places up to which everything is staged. Out: the durable cursor that capture resumes from. Rule: within an era the
-cursor never falls; the era only grows (DESIGN section 2).
+cursor never falls; the era only grows (docs/design.md section 2).
 """
 
 from dataclasses import dataclass

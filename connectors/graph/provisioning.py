@@ -179,7 +179,7 @@ async def _discover(graph: "GraphServiceClient", sites: Sequence[str]) -> dict[s
 
 
 async def _find_site(graph: "GraphServiceClient", site: str) -> FoundSite:
-    # The builder would write the path's slashes as %2F; Graph documents them plain (reference: sites by path).
+    # The builder would write the path's slashes as %2F; Graph documents them plain (docs/facts.md section 1).
     url = f"{graph.request_adapter.base_url}/sites/{site}"
     found = await _patiently(f"site '{site}'", lambda: graph.sites.by_site_id(site).with_url(url).get())
     if found is None or found.id is None:

@@ -1,8 +1,8 @@
 """Ordinary SQL connections to the source, all with the same pinned output settings, and its errors in our words.
 
 In: a DSN. Out: psycopg connections in autocommit mode, or `SourceUnavailable` / `SourceRefused` with one sentence.
-Rules: a value reads the same on every session, walsender or not (DESIGN section 2); neither a password nor a row's
-value ever gets into a sentence.
+Rules: a value reads the same on every session, walsender or not (docs/design.md section 4); neither a password nor a
+row's value ever gets into a sentence.
 """
 
 import re

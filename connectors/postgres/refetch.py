@@ -2,7 +2,7 @@
 
 In: a source connection, the catalog, works whose fields the stream alone does not tell. Out: the same works with what
 the row is now, in the order they came; `NotYet` for a row whose transaction the read could not see. Rule: a change is
-streamed before it is visible (reference postgres.md section 5), so a read is believed only if its snapshot sees the
+streamed before it is visible (docs/facts.md section 11), so a read is believed only if its snapshot sees the
 change that asked for it.
 """
 

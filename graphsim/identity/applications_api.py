@@ -1,4 +1,4 @@
-"""An app's own credentials: addPassword, removePassword, addKey, removeKey (reference section 7).
+"""An app's own credentials: addPassword, removePassword, addKey, removeKey (docs/facts.md section 7).
 
 In: calls on `/applications/{object id}` or `/applications(appId='...')`. Out: replies. Rules: a secret's text is shown
 once; what is added or removed takes effect on the token endpoint only after it has spread (`secret-delay-s`); addKey

@@ -1,4 +1,4 @@
-"""Client assertions: certificates and federated identities (reference section 6).
+"""Client assertions: certificates and federated identities (docs/facts.md section 6).
 
 In: a signed JWT and the app it is for. Out: nothing, or a `Refusal` with Entra's number. Rule: the signature is really
 verified.

@@ -1,4 +1,4 @@
-"""The token endpoint: `POST /{tenant}/oauth2/v2.0/token` and what MSAL asks before it (reference section 6).
+"""The token endpoint: `POST /{tenant}/oauth2/v2.0/token` and what MSAL asks before it (docs/facts.md section 6).
 
 In: the form of a client-credentials request. Out: an access token, or an AADSTS error. Rules: a secret, a certificate's
 assertion or a federated token is checked as Entra checks it; a new credential is accepted once it has spread, a removed

@@ -1,7 +1,7 @@
 """What secrets and certificates share: the time they need to spread, and the refusal of the token endpoint.
 
 In: the times from and until which a credential is accepted. Out: whether it is accepted now; `Refusal`. Rule: the token
-endpoint sees a change of credentials late (reference section 7), by `secret-delay-s`.
+endpoint sees a change of credentials late (docs/facts.md section 7), by `secret-delay-s`.
 """
 
 from graphsim.tenant import Tenant

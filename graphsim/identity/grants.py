@@ -1,7 +1,7 @@
 """Grants of Sites.Selected and Lists.SelectedOperations.Selected: who may use one site, or one list.
 
-In: calls on `.../permissions` of a site or list. Out: replies. Rule: only an app with full control may grant (reference
-section 6).
+In: calls on `.../permissions` of a site or list. Out: replies. Rule: only an app with full control may grant
+(docs/facts.md section 6).
 """
 
 from graphsim.http import errors

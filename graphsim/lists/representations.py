@@ -1,4 +1,4 @@
-"""The JSON of Graph's answers: sites, lists, items and their fields (reference section 1, one recorded item).
+"""The JSON of Graph's answers: sites, lists, items and their fields (docs/facts.md section 1, one recorded item).
 
 In: `SimList`, `ListItem`, the link base of the call. Out: dictionaries for the answer. Rules: empty columns are absent;
 lookups and persons show their id, their text only when selected; collections carry their `@odata.type`; everything

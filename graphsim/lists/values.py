@@ -1,8 +1,8 @@
 """Field values: from the JSON of a POST or PATCH to the form that a list keeps.
 
-In: a list's columns and the `fields` object of a request. Out: changes by stored name (None clears). Rules: reference
-section 1.1, column by column; an unknown, read-only or wrongly typed field refuses the whole write; a wrongly shaped
-lookup or person value is dropped in silence (#microsoft-graph-docs/1965); required is not enforced.
+In: a list's columns and the `fields` object of a request. Out: changes by stored name (None clears). Rules:
+docs/facts.md section 1.1, column by column; an unknown, read-only or wrongly typed field refuses the whole write; a
+wrongly shaped lookup or person value is dropped in silence (#microsoft-graph-docs/1965); required is not enforced.
 """
 
 import re

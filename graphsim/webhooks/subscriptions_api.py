@@ -1,4 +1,4 @@
-"""The `/subscriptions` API: create with handshake, read, renew, delete (reference section 2.6).
+"""The `/subscriptions` API: create with handshake, read, renew, delete (docs/facts.md section 2.2).
 
 In: calls below `/subscriptions`. Out: replies; a creation waits for the receiver's handshake. Rules: lists know only
 `updated`; a subscription lives 42,300 minutes at most; clientState has at most 128 characters; without the validation

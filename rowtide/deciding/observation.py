@@ -1,8 +1,8 @@
 """What an item that was looked at says about our own attempts: ours, unchanged, or a person's edit.
 
 In: the pair as the ledger has it, the attempts nobody knows the end of (`Sent`), the item as seen. Out: the pair as it
-is now known, whether a foreign edit was met, and until when an attempt may still arrive. Rule (DESIGN section 3,
-"Uncertain rows and 412"): equal to base, only the version moved; base overlaid with an attempt, ours; anything else, a
+is now known, whether a foreign edit was met, and until when an attempt may still arrive. Rule
+(docs/design.md section 7): equal to base, only the version moved; base overlaid with an attempt, ours; anything else, a
 foreign edit. A version is taken only from an item that met one of these.
 """
 

@@ -1,10 +1,10 @@
 """What to do next for a claimed row, as total functions: no IO, no clock.
 
 In: `Work` (what should be so, and what the ledger knows) and, after each request, the `Answer`. Out: the next command
-(`Progress`), or the outcome that settle records. Rules (DESIGN section 3): a state below the ledger's position is
-dropped; an uncertain row is looked at before anything is decided; PATCH and DELETE are conditional; a POST is repeated
-only after looks that outlast the time it could take; an item left behind stays a leftover until it is known to be gone.
-Push-only: PostgreSQL wins, and foreign edits count.
+(`Progress`), or the outcome that settle records. Rules (docs/design.md sections 6 and 7): a state below the ledger's
+position is dropped; an uncertain row is looked at before anything is decided; PATCH and DELETE are conditional; a POST
+is repeated only after looks that outlast the time it could take; an item left behind stays a leftover until it is known
+to be gone. Push-only: PostgreSQL wins, and foreign edits count.
 
 A claim ends with `Settle` only if nothing that was sent before can still change what it records.
 """

@@ -1,4 +1,4 @@
-"""The definition, ``rowtide.yaml``, as values: what a file may say (DESIGN section 7), checked as far as a file can be.
+"""What ``rowtide.yaml`` may say, as values (docs/design.md section 11), checked as far as a file can be.
 
 In: the plain data of the parsed YAML (connectors.settings reads it), or the JSON of an applied definition. Out: a
 `Definition`, or one `DefinitionError` that carries *all* problems with their paths, which settings turns into

@@ -26,7 +26,7 @@ from rowtide.mapping.sharding import Sharding
 from rowtide.transaction import Relation
 
 BUCKETS, FEW_BUCKETS, MANY_SYNCS = 64, 16, 16
-"""Buckets of a sync, and of a sync where there are more than so many syncs (DESIGN section 3.4)."""
+"""Buckets of a sync, and of a sync where there are more than so many syncs (docs/design.md section 5)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

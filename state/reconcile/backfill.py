@@ -1,11 +1,11 @@
 """Judges what was read of the source against outbox and ledger, and merges what differs: CDC wins over backfill.
 
 In: rows of a chunk (mapped) or keys the source no longer has, with the snapshot they were read under. Out: rows in the
-outbox at backfill priority, and counts. Rules (DESIGN section 6): a row is staged only if the last streamed change of
-its key, in outbox or ledger, is visible in the snapshot; it takes the highest position it was judged against, in a new
-era the era's first; never over a waiting delete of this era. The rules stand twice in each statement: where rows are
-judged, and on conflict, where a change that capture staged meanwhile is judged again under its lock. Nothing is locked
-for a row that does not differ.
+outbox at backfill priority, and counts. Rules (docs/design.md section 9): a row is staged only if the last streamed
+change of its key, in outbox or ledger, is visible in the snapshot; it takes the highest position it was judged against,
+in a new era the era's first; never over a waiting delete of this era. The rules stand twice in each statement: where
+rows are judged, and on conflict, where a change that capture staged meanwhile is judged again under its lock. Nothing
+is locked for a row that does not differ.
 """
 
 from collections.abc import Sequence

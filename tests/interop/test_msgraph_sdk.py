@@ -337,7 +337,7 @@ def test_absolute_addresses_in_a_batch_are_refused(graph: Any, orders: Any, wait
 def test_the_sdk_loses_the_order_of_a_batch(graph: Any, orders: Any, wait_for: Wait) -> None:
     """msgraph-core writes `depends_on`, Graph reads `dependsOn` (open PR 996 there): no 424 comes, the order is lost.
 
-    When this fails, the SDK has been mended: say so in docs and reference.
+    When this fails, the SDK has been mended: say so in docs/facts.md section 5.
     """
     missing = _member(graph, "missing", orders.items.by_list_item_id("999").to_get_request_information())
     after = _member(graph, "after", orders.to_get_request_information(), ["missing"])

@@ -3,8 +3,8 @@
 In: the directory that the recorders of a run have filled. Out: problems, one sentence each, with request and test.
 Called at the end of a run by `tests/conftest.py`. Rules: entities are held against the JSON Schema of Graph's
 published CSDL (`tests/integration/graphsim/lists_v1.0.schema.json`) and, for the two outside its slice, against the
-models of msgraph-sdk; the envelopes (pages, `$batch`) against reference sections 1 to 3; nothing is exempt: an endpoint
-that is not in the table is a problem, unless it is refused, and then the answer must be an OData error.
+models of msgraph-sdk; the envelopes (pages, `$batch`) against docs/facts.md sections 1 to 3; nothing is exempt: an
+endpoint that is not in the table is a problem, unless it is refused, and then the answer must be an OData error.
 """
 
 import json
@@ -182,7 +182,7 @@ def _entity_problems(answer: dict[str, Any], endpoint: Endpoint, body: Any) -> l
 
 
 def _field_problems(fields: Any) -> list[str]:
-    """Fields are open to the schema; reference section 1.1 says that several values come with their type."""
+    """Fields are open to the schema; docs/facts.md section 1.1 says that several values come with their type."""
     if not isinstance(fields, dict):
         return ["fields is no object"]
     many = [name for name, held in fields.items() if isinstance(held, list)]

@@ -1,9 +1,9 @@
 """Whether a slot still continues what the cursor says: the decision taken on every connect.
 
 In: the cursor (None before the first run), what IDENTIFY_SYSTEM says, the slot as it is. Out: `Continue` from the
-cursor's own LSN, or `NewEra` with a reason. Rule (DESIGN section 2): another system id, *any* new timeline, a slot
-ahead of the cursor, or a WAL end below the highest position staged means a new era at the slot's own position, and a
-reconcile. A slot that is gone or has lost its WAL means the same with a new slot.
+cursor's own LSN, or `NewEra` with a reason. Rule (docs/design.md section 2): another system id, *any* new timeline, a
+slot ahead of the cursor, or a WAL end below the highest position staged means a new era at the slot's own position, and
+a reconcile. A slot that is gone or has lost its WAL means the same with a new slot.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
 """The background thread that reads a slot into a queue, for ever, and says why when it cannot.
 
 In: `ReaderSettings`, a `CursorStore`. Out: `drain` (chunks), `place` (up to where they were handed on), `confirm`
-(everything up to there is staged), `problem` (one sentence why nothing moves, None when it does). Rules (DESIGN
-sections 2 and 3): reading resumes only from the cursor; continuity is judged on every connect, before and again right
-after START_REPLICATION; first the cursor is written, then the position is confirmed; feedback goes on while the queue
-is full.
+(everything up to there is staged), `problem` (one sentence why nothing moves, None when it does). Rules
+(docs/design.md sections 2 and 5): reading resumes only from the cursor; continuity is judged on every connect, before
+and again right after START_REPLICATION; first the cursor is written, then the position is confirmed; feedback goes on
+while the queue is full.
 """
 
 import threading

@@ -1,9 +1,9 @@
 """Before streaming: is this server fit, does the slot continue what the cursor says, and where does reading start.
 
 In: a replication connection, the cursor's store. Out: the `Place` to start from, in the cursor's era or in a new one
-that is durably open by then; or an error that says why not. Rules (DESIGN section 2): a missing publication is refused,
-since PostgreSQL 18 skips without a word what it cannot publish; reconciles are asked for before anything of a new era
-is read; under ``on_gap: stop`` nothing is healed.
+that is durably open by then; or an error that says why not. Rules (docs/design.md section 2): a missing publication is
+refused, since PostgreSQL 18 skips without a word what it cannot publish; reconciles are asked for before anything of a
+new era is read; under ``on_gap: stop`` nothing is healed.
 """
 
 import contextlib

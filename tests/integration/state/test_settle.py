@@ -1,4 +1,4 @@
-"""Settling: what goes into the ledger, which rows leave, which wait on (DESIGN sections 2 and 3.9)."""
+"""Settling: what goes into the ledger, which rows leave, which wait on (docs/design.md sections 3 and 6)."""
 
 import threading
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Staging: how changes of a row become one, what is dropped, what a refused row does (DESIGN section 2)."""
+"""Staging: how changes of a row become one, what is dropped, what a refused row does (docs/design.md section 3)."""
 
 import itertools
 import random
