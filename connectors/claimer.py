@@ -16,6 +16,7 @@ import structlog
 
 from rowtide.deciding.outcomes import Outcome, Release
 from rowtide.deciding.records import Work
+from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
 from rowtide.keys import LANES, lane_of
 from state import database, outbox
@@ -130,7 +131,7 @@ class Claimer:
             except Exception as error:  # a thread that dies silently would stop every delivery for good
                 if not isinstance(error, RowtideError):
                     log.exception("claiming met an unexpected error")
-                    error = RowtideError("internal", f"Claiming rows failed ({type(error).__name__}).")
+                    error = process_errors.CLAIMING_FAILED(error=type(error).__name__)
                 if self.problem is None or self.problem.sentence != error.sentence:
                     log.warning("claiming waits", code=error.code, problem=error.sentence)
                 self.problem = error

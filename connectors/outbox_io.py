@@ -17,6 +17,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from connectors.claimer import Claimer
 from rowtide.change import ChangeBatch
 from rowtide.deciding.outcomes import Counts, Outcome, ParkRow
+from rowtide.error_catalogue import row_errors
 from rowtide.errors import Refused, RowError, Unavailable
 from rowtide.keys import LANES
 from state import outbox
@@ -126,7 +127,8 @@ class SettlePartition(StatefulSinkPartition[Outcome, None]):
             elif isinstance(outcomes[0], ParkRow):
                 raise
             else:
-                self._settle([ParkRow(outcomes[0].work, "refused_by_state", error.sentence, unknown=True)])
+                refused = row_errors.SETTLE_REFUSED(sentence=error.sentence)
+                self._settle([ParkRow(outcomes[0].work, refused.code, refused.sentence, unknown=True)])
         else:
             self._port.settled(outcomes, counts)
 

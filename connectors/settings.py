@@ -17,7 +17,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from rowtide.definition import model as definitions
 from rowtide.definition.diagnostics import Problem
 from rowtide.definition.model import Definition
-from rowtide.errors import DefinitionError, UserError
+from rowtide.error_catalogue import definition_errors
+from rowtide.errors import DefinitionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,9 @@ def load(path: str | Path) -> Loaded:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise UserError("no_definition", f"there is no {path}", "run `rowtide init`, or name it with -c") from error
+        raise definition_errors.NO_DEFINITION(path=path) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError("no_definition", f"{path} cannot be read: {_reason(error)}") from error
+        raise definition_errors.DEFINITION_UNREADABLE(path=path, problem=_reason(error)) from error
     tree = _parse(path, text)
     try:
         return Loaded(definitions.parse(_plain(tree)), text, path, tree)
@@ -58,25 +59,23 @@ def resolve_secret(reference: str) -> str:
         case "env":
             value = os.environ.get(rest)
             if not value:
-                raise UserError("secret_missing", f"the environment variable {rest} is not set", f"set {rest}")
+                raise definition_errors.SECRET_MISSING(name=rest)
             return value
         case "file":
             return _read_secret(Path(rest))
         case "vault":
-            raise UserError("not_available", "vault: references are not available yet", "use env:NAME or file:path")
+            raise definition_errors.NOT_AVAILABLE()
         case _:
-            raise UserError(
-                "secret_literal", "a secret must be a reference, never the secret itself", "use env:NAME or file:path"
-            )
+            raise definition_errors.SECRET_LITERAL()
 
 
 def _read_secret(path: Path) -> str:
     try:
         value = path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError("secret_missing", f"the secret file {path} cannot be read: {_reason(error)}") from error
+        raise definition_errors.SECRET_UNREADABLE(path=path, problem=_reason(error)) from error
     if not value:
-        raise UserError("secret_missing", f"the secret file {path} is empty")
+        raise definition_errors.SECRET_EMPTY(path=path)
     return value
 
 
@@ -88,9 +87,7 @@ def _parse(path: Path, text: str) -> Any:
     try:
         return YAML(typ="rt", pure=True).load(text)
     except YAMLError as error:
-        raise DefinitionError(
-            "invalid_definition", f"{path}:{_line_of_error(error)}: {_yaml_sentence(error)}"
-        ) from None
+        raise definition_errors.NOT_YAML(path=path, line=_line_of_error(error), problem=_yaml_sentence(error)) from None
 
 
 def _line_of_error(error: YAMLError) -> int:
@@ -124,7 +121,7 @@ def _located(path: Path, tree: Any, error: DefinitionError) -> DefinitionError:
     found = [Problem(tuple(where), sentence) for where, sentence in error.problems]
     located = sorted((_line(tree, problem.path), problem) for problem in found)
     sentence = "\n".join(f"{path}:{line}: {problem.sentence}" for line, problem in located)
-    return DefinitionError(error.code, sentence or error.sentence, error.remedy, [problem for _, problem in located])
+    return error.about([problem for _, problem in located], sentence)
 
 
 def _line(tree: Any, path: Sequence[str | int]) -> int:

@@ -1,18 +1,21 @@
-"""Every error Rowtide can raise, and what to do about each.
+"""Every kind of error Rowtide can raise, and what a running process does about each.
 
-In: nothing. Out: one exception tree (whose fault it is is the type), each error with a stable code, one sentence for
-the operator and one that says what to do. from``. No retry decision is taken anywhere but in `reaction_to`.
+In: nothing. Out: one exception tree (the type says whose fault it is); each error has a stable code, one sentence for
+the operator and one that says what to do, all from `rowtide.error_catalogue`. Rule: no retry decision is taken anywhere
+but in `reaction_to`; the waits between its bounds are `rowtide.backoff`'s.
 
     RowtideError
      +- UserError              the definition, the command line or the environment has to be mended
      |   +- DefinitionError    with file and line
      +- Unavailable            something outside does not answer: retried with backoff
      |   +- SourceUnavailable, StateUnavailable, GraphUnavailable, IdentityUnavailable
+     |       +- ReconcileLost    (StateUnavailable) another process goes on with the reconcile
      +- Refused                something outside answered no: a person has to act
      |   +- SourceRefused, StateRefused, GraphRefused, IdentityRefused
      +- RowError               one row cannot be carried: it is parked
      +- SyncError              one sync cannot go on: it is paused
      +- GapError               continuity of a slot is lost: a new era, or stop
+     +- ChildFailed            a process of the demo ended when it should not
 """
 
 from collections.abc import Sequence
@@ -45,9 +48,13 @@ class DefinitionError(UserError):
         super().__init__(code, sentence, remedy)
         self.problems = tuple(problems)
 
+    def about(self, problems: Sequence[tuple[tuple[str | int, ...], str]], sentence: str = "") -> "DefinitionError":
+        """The same error that says it of these ``problems``, in other words if ``sentence`` has any."""
+        return DefinitionError(self.code, sentence or self.sentence, self.remedy, problems)
+
 
 class Unavailable(RowtideError):
-    """No answer, for now; known nothing about what was asked unless the caller says otherwise."""
+    """No answer for now. Whether what was asked has happened is not known, unless the caller says otherwise."""
 
 
 class SourceUnavailable(Unavailable):
@@ -56,6 +63,10 @@ class SourceUnavailable(Unavailable):
 
 class StateUnavailable(Unavailable):
     """The state database cannot be reached or broke the connection."""
+
+
+class ReconcileLost(StateUnavailable):
+    """A reconcile is in another process's hands by now."""
 
 
 class GraphUnavailable(Unavailable):
@@ -98,6 +109,10 @@ class GapError(RowtideError):
     """The slot no longer holds what the cursor needs."""
 
 
+class ChildFailed(RowtideError):
+    """A process of the demo ended when it should not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Try again with exponential backoff between these two waits, in seconds."""
@@ -128,6 +143,7 @@ Reaction = Retry | Park | Pause | Stop
 # First match wins, so a class stands before its base.
 _REACTIONS: tuple[tuple[type[RowtideError], Reaction], ...] = (
     (UserError, Stop(2)),
+    (StateUnavailable, Retry(0.1, 5.0)),  # nothing moves without it, and asking it costs others nothing
     (Unavailable, Retry(0.2, 15.0)),
     (IdentityRefused, Retry(2.0, 60.0)),  # secrets are rotated and propagate with a delay: keep asking, slowly
     (Refused, Retry(2.0, 60.0)),  # a grant or a setting may come while we run; the reason stands in `status`
@@ -137,9 +153,19 @@ _REACTIONS: tuple[tuple[type[RowtideError], Reaction], ...] = (
 )
 
 
+UNEXPECTED = Retry(1.0, 60.0)
+"""For a loop that must go on whatever it meets, a fault of our own included."""
+
+
 def reaction_to(error: RowtideError) -> Reaction:
     """What the runtime does about ``error``."""
     for kind, reaction in _REACTIONS:
         if isinstance(error, kind):
             return reaction
     return Stop(1)
+
+
+def bounds_of(error: RowtideError) -> Retry:
+    """The bounds between which a loop that goes on in any case waits after ``error``."""
+    reaction = reaction_to(error)
+    return reaction if isinstance(reaction, Retry) else UNEXPECTED

@@ -8,9 +8,8 @@ refused one costs nothing, a carried out one cannot be called back.
 from datetime import datetime
 from typing import Protocol
 
+from rowtide.error_catalogue import sync_errors
 from rowtide.errors import SyncError
-
-CODE = "mass_delete"
 
 FEW = 5
 """Fewer deletions than this are never a catastrophe: a share of a list of four items says nothing."""
@@ -42,13 +41,11 @@ def judge_deletes(
         return None
     if deletes <= limits.rows and deletes <= limits.share * pairs:
         return None
-    return SyncError(CODE, sentence(sync, deletes, pairs, limits), f"rowtide resume {sync} --approve-deletes")
-
-
-def sentence(sync: str, deletes: int, pairs: int, limits: Limits) -> str:
-    """What the operator reads, with the numbers that were judged."""
-    share = f"{deletes / pairs:.0%} of " if pairs else ""
-    return (
-        f"{deletes:,} items of sync {sync} would be deleted, {share}its {pairs:,}: more than its breaker lets pass "
-        f"({limits.share:.0%} or {limits.rows:,} rows). Nothing was deleted."
+    return sync_errors.MASS_DELETE(
+        sync=sync,
+        deletes=f"{deletes:,}",
+        share=f"{deletes / pairs:.0%} of " if pairs else "",
+        pairs=f"{pairs:,}",
+        share_limit=f"{limits.share:.0%}",
+        rows_limit=f"{limits.rows:,}",
     )

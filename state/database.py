@@ -18,7 +18,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 
-from rowtide.errors import RowError, RowtideError, StateRefused, StateUnavailable
+from rowtide.error_catalogue import row_errors, state_errors
+from rowtide.errors import RowtideError, StateRefused
 
 if TYPE_CHECKING:
     # SQLAlchemy and Alembic take a second to import; a running flow, which has to be back quickly, needs neither.
@@ -93,19 +94,18 @@ def to_error(error: psycopg.Error) -> RowtideError:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     match error:
         case errors.UndefinedTable() | errors.UndefinedColumn() | errors.InvalidSchemaName():
-            return StateRefused("state_schema_missing", f"the state database lacks a table or column: {line}", _UPGRADE)
+            return state_errors.STATE_SCHEMA_MISSING(said=line)
         case errors.InsufficientPrivilege():
-            remedy = f"grant the role all privileges on schema {SCHEMA} of the state database"
-            return StateRefused("state_privilege", f"the state database refuses: {line}", remedy)
+            return state_errors.STATE_PRIVILEGE(said=line, schema=SCHEMA)
         case errors.InvalidCatalogName():
-            return StateRefused("state_database_missing", f"the state database is missing: {line}", _UPGRADE)
+            return state_errors.STATE_DATABASE_MISSING(said=line)
         case psycopg.DataError() | psycopg.IntegrityError() | errors.ProgramLimitExceeded():
             # The first line of these may quote a value of the row.
-            return RowError("state_refuses_row", f"the state database cannot hold this row ({error.sqlstate})")
+            return row_errors.STATE_REFUSES_ROW(refusal=error.sqlstate)
         case psycopg.OperationalError() | psycopg.InterfaceError():
             return _connection_error(line)
         case _:
-            return StateRefused("state_refused", f"the state database refuses: {line}", "see the server's log")
+            return state_errors.STATE_REFUSED(said=line)
 
 
 # libpq gives no SQLSTATE for a connection that was refused, only words.
@@ -115,11 +115,10 @@ _NO_ENTRY = ("authentication failed", "no pg_hba.conf entry", "no password suppl
 
 def _connection_error(line: str) -> RowtideError:
     if all(words in line for words in _NO_SUCH_DATABASE):
-        return StateRefused("state_database_missing", f"the state database is missing: {line}", _UPGRADE)
+        return state_errors.STATE_DATABASE_MISSING(said=line)
     if any(words in line for words in _NO_ENTRY) or ('role "' in line and "does not exist" in line):
-        return StateRefused("state_login", f"the state database refuses the login: {line}", "check state.dsn")
-    remedy = "check that the server of state.dsn runs and can be reached; retried by itself"
-    return StateUnavailable("state_unreachable", f"the state database does not answer: {line}", remedy)
+        return state_errors.STATE_LOGIN(said=line)
+    return state_errors.STATE_UNREACHABLE(said=line)
 
 
 class Link:
@@ -233,7 +232,7 @@ def create_if_missing(dsn: str) -> bool:
     try:
         connect(dsn).close()
     except StateRefused as error:
-        if error.code != "state_database_missing":
+        if error.code != state_errors.STATE_DATABASE_MISSING.code:
             raise
     else:
         return False

@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from rowtide.errors import StateUnavailable, UserError
+from rowtide.error_catalogue import command_errors, state_errors
 
 EPOCH_CLOSING = "epoch.closing"
 EPOCH_CLOSED = "epoch.closed"
@@ -95,7 +95,7 @@ def parse(spec: str) -> dict[str, Trap]:
         except ValueError:
             known = False
         if not known:
-            raise UserError("failpoints", f"ROWTIDE_FAILPOINTS does not understand {part!r}", "see state/failpoints.py")
+            raise command_errors.FAILPOINTS(part=repr(part))
         traps[name] = trap
     return traps
 
@@ -125,7 +125,7 @@ def _spring(name: str, trap: Trap) -> None:
     if trap.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif trap.action == "raise":
-        raise StateUnavailable("failpoint", f"failpoint {name} was hit", "unset ROWTIDE_FAILPOINTS")
+        raise state_errors.FAILPOINT(name=name)
     elif trap.argument.replace(".", "", 1).isdigit():
         time.sleep(float(trap.argument))
     else:

@@ -18,18 +18,11 @@ from connectors.graph.settings import (
     ManagedIdentity,
     WorkloadIdentity,
 )
+from rowtide.error_catalogue import graph_errors
 from rowtide.errors import IdentityRefused, IdentityUnavailable
 
 _EARLY_S: Final = 300.0
 _TIMEOUT_S: Final = 10.0
-
-_REMEDIES: Final = {
-    "7000215": "the client secret is wrong: mend `credential` of the graph connection",
-    "7000222": "the client secret has expired: make a new one in Entra and mend `credential`",
-    "700016": "the app is not in this tenant: mend `client_id` or `tenant_id`",
-    "90002": "the tenant does not exist: mend `tenant_id`",
-    "700027": "the certificate is not registered with the app: upload its public part in Entra",
-}
 
 
 class _Token(Protocol):
@@ -118,19 +111,15 @@ def _ask(credential: _Credential, settings: GraphSettings) -> _Token:
 
 def _unavailable(error: Exception, settings: GraphSettings) -> IdentityUnavailable:
     where = settings.authority or "https://login.microsoftonline.com"
-    return IdentityUnavailable(
-        "identity_unavailable",
-        f"the token endpoint {where} does not answer ({type(error).__name__})",
-        "check the network, and `authority` and `ca_file` if they are set",
-    )
+    return graph_errors.IDENTITY_UNAVAILABLE(where=where, error=type(error).__name__)
 
 
 def _refused(error: Exception, settings: GraphSettings) -> IdentityRefused:
     found = re.search(r"AADSTS(\d+)", str(error))
     number = found.group(1) if found else ""
-    sentence = f"Entra refused the credential of graph '{settings.name}'"
-    return IdentityRefused(
-        "identity_refused",
-        f"{sentence} (AADSTS{number})" if number else sentence,
-        _REMEDIES.get(number, "check tenant_id, client_id and credential of the graph connection"),
+    remedies = graph_errors.ENTRA_REMEDIES
+    return graph_errors.IDENTITY_REFUSED(
+        graph=settings.name,
+        number=f" (AADSTS{number})" if number else "",
+        remedy=remedies.get(number, remedies[""]),
     )

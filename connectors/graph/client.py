@@ -16,6 +16,7 @@ import aiohttp
 
 from connectors.graph.auth import TokenSource
 from connectors.graph.settings import GraphSettings
+from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphUnavailable, RowtideError
 from state import failpoints
 
@@ -87,11 +88,11 @@ class Client:
                 lower = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status, lower, content, token)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            return NotSent(_unavailable(f"{base_url} cannot be reached", error))
+            return NotSent(_caused(graph_errors.GRAPH_UNREACHABLE(base_url=base_url), error))
         except TimeoutError as error:
-            return NoAnswer(_unavailable(f"no answer within {self._settings.request_timeout_s:g} s", error))
+            return NoAnswer(_caused(graph_errors.GRAPH_TIMEOUT(seconds=f"{self._settings.request_timeout_s:g}"), error))
         except (aiohttp.ClientError, OSError) as error:
-            return NoAnswer(_unavailable("the connection to Graph broke before its answer was whole", error))
+            return NoAnswer(_caused(graph_errors.GRAPH_BROKEN(), error))
 
     async def _fetch_token(self) -> str:
         """A token, fetched once for everybody who waits; by a daemon thread, so that no exit waits for it."""
@@ -139,7 +140,6 @@ def _fulfil(waiting: "asyncio.Future[str]", token: str, error: RowtideError | No
         waiting.exception()  # nobody may be waiting any more
 
 
-def _unavailable(sentence: str, cause: Exception) -> GraphUnavailable:
-    error = GraphUnavailable("graph_unavailable", sentence, "check the network; it is tried again by itself")
+def _caused(error: GraphUnavailable, cause: Exception) -> GraphUnavailable:
     error.__cause__ = cause
     return error

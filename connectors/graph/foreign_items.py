@@ -14,7 +14,7 @@ import orjson
 from connectors.graph.auth import TokenSource
 from connectors.graph.client import Client, Reply
 from connectors.graph.settings import GraphSettings
-from rowtide.errors import GraphUnavailable
+from rowtide.error_catalogue import graph_errors
 from rowtide.keys import ROWTIDE_KEY
 
 QUERY_RU = 2
@@ -57,7 +57,7 @@ def _read(reply: Reply) -> dict[str, str]:
     except (orjson.JSONDecodeError, KeyError, TypeError):
         members = []
     if not members or any(one.get("status") in (429, 500, 502, 503, 504) for one in members):
-        raise GraphUnavailable("graph_unavailable", f"Graph does not show the lists yet ({reply.status})")
+        raise graph_errors.LISTS_UNSEEN(status=reply.status)
     found = {}
     for one in members:
         items = (one.get("body") or {}).get("value") if one.get("status") == 200 else None

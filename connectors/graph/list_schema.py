@@ -8,6 +8,7 @@ narrowed; a list with a stranger's items is not touched.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphRefused
 from rowtide.keys import ROWTIDE_KEY
 from rowtide.mapping.columns import Kind, ListColumn
@@ -169,8 +170,4 @@ def _column_steps(title: str, column: ListColumn, found: FoundColumn) -> list[St
 
 
 def _misfit(title: str, column: ListColumn, why: str) -> GraphRefused:
-    return GraphRefused(
-        "column_misfit",
-        f"column {column.name} of list '{title}' cannot be used: {why}",
-        "name another field in the definition, or mend the column in SharePoint",
-    )
+    return graph_errors.COLUMN_MISFIT(column=column.name, title=title, why=why)

@@ -15,6 +15,7 @@ from connectors.graph import list_schema
 from connectors.graph.auth import TokenSource
 from connectors.graph.list_schema import FoundColumn, FoundList, FoundSite, Step, WantedList
 from connectors.graph.settings import SCOPE, GraphSettings
+from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphRefused, GraphUnavailable
 from rowtide.keys import ROWTIDE_KEY
 from rowtide.mapping.columns import Kind, ListColumn
@@ -58,11 +59,7 @@ def find_strangers(settings: GraphSettings, site_id: str, list_id: str, has_key:
 
 def refuse_strangers(title: str, item_id: str) -> GraphRefused:
     """The refusal for a list that holds somebody else's items."""
-    return GraphRefused(
-        "list_has_foreign_items",
-        f"list '{title}' holds items that Rowtide did not make (one is item {item_id})",
-        "sync to another list, or move these items away: Rowtide only writes lists of its own",
-    )
+    return graph_errors.LIST_HAS_FOREIGN_ITEMS(title=title, item_id=item_id)
 
 
 # --- the client ---------------------------------------------------------------------------------------------------
@@ -118,11 +115,7 @@ def _run(settings: GraphSettings, work: "Callable[[GraphServiceClient], Awaitabl
         except APIError as error:
             raise _translated(error, "Graph") from error
         except httpx.HTTPError as error:
-            raise GraphUnavailable(
-                "graph_unavailable",
-                f"{settings.base_url} does not answer ({type(error).__name__})",
-                "check the network, and `base_url` if it is set",
-            ) from error
+            raise graph_errors.GRAPH_UNANSWERED(base_url=settings.base_url, error=type(error).__name__) from error
         finally:
             await client.aclose()
             for transport in transports:
@@ -140,13 +133,9 @@ def _translated(error: Any, what: str) -> GraphRefused | GraphUnavailable:
     detail = getattr(error, "error", None)
     code, message = (getattr(detail, "code", None) or "", getattr(detail, "message", None) or "")
     if status == 429 or status >= 500:
-        return GraphUnavailable("graph_unavailable", f"{what}: Graph answered {status} {code}".rstrip(), "try again")
-    remedy = {
-        401: "the token is not accepted: check the app registration",
-        403: "grant the app access to the site (`rowtide plan --grants` says how)",
-        404: "check the site's address and the list's title",
-    }.get(status, "see Graph's message")
-    return GraphRefused(f"graph_{status}", f"{what}: Graph answered {status} {code}: {message}", remedy)
+        return graph_errors.GRAPH_UNAVAILABLE(what=what, answer=f"{status} {code}".rstrip())
+    entry = graph_errors.STATUSES.get(status, graph_errors.GRAPH_STATUS)
+    return entry(what=what, status=status, code=code, message=message)
 
 
 async def _patiently(what: str, call: Callable[[], Awaitable[_T]]) -> _T:
@@ -183,7 +172,7 @@ async def _find_site(graph: "GraphServiceClient", site: str) -> FoundSite:
     url = f"{graph.request_adapter.base_url}/sites/{site}"
     found = await _patiently(f"site '{site}'", lambda: graph.sites.by_site_id(site).with_url(url).get())
     if found is None or found.id is None:
-        raise GraphRefused("site_missing", f"site '{site}' cannot be read", "check the site's address")
+        raise graph_errors.SITE_MISSING(site=site)
     site_id = found.id
     lists: dict[str, FoundList] = {}
     for one in await _all_pages(f"lists of '{site}'", graph.sites.by_site_id(site_id).lists):
@@ -297,7 +286,7 @@ async def _take(graph: "GraphServiceClient", site_id: str, ids: dict[str, str], 
     if isinstance(step, list_schema.MakeList):
         made = await _patiently(step.sentence, lambda: lists.post(_list_body(step.title)))
         if made is None or made.id is None:
-            raise GraphUnavailable("graph_unavailable", f"{step.sentence}: Graph's answer names no list", "try again")
+            raise graph_errors.GRAPH_UNREADABLE(what=step.sentence)
         ids[step.title] = made.id
         return
     columns = lists.by_list_id(ids[step.title]).columns

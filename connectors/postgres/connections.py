@@ -13,7 +13,8 @@ from typing import Final
 import psycopg
 from psycopg import conninfo
 
-from rowtide.errors import RowtideError, SourceRefused, SourceUnavailable
+from rowtide.error_catalogue import source_errors
+from rowtide.errors import RowtideError
 
 PINNED: Final = {
     "TimeZone": "UTC",
@@ -34,53 +35,32 @@ _LIVENESS: Final = {
 
 # What a failed connect says, in PostgreSQL's words. There is no SQLSTATE to go by: libpq gives only the text of a
 # connection that never came to be. An unknown sentence (another language) is passed on as it is and retried.
-_CONNECT: Final[tuple[tuple[str, type[RowtideError], str, str], ...]] = (
-    (
-        r"password authentication failed|no password supplied",
-        SourceRefused,
-        "wrong_password",
-        "Correct the user or password in the DSN.",
-    ),
-    (
-        r"no pg_hba\.conf entry|pg_hba\.conf rejects",
-        SourceRefused,
-        "pg_hba",
-        "Let this role in from this host in the server's pg_hba.conf.",
-    ),
-    (r'role ".*" does not exist|is not permitted to log in', SourceRefused, "no_such_role", "Name a login role."),
-    (r'database ".*" does not exist', SourceRefused, "no_such_database", "Correct dbname in the DSN."),
+_CONNECT: Final[tuple[tuple[str, source_errors.SourceEntry], ...]] = (
+    (r"password authentication failed|no password supplied", source_errors.WRONG_PASSWORD),
+    (r"no pg_hba\.conf entry|pg_hba\.conf rejects", source_errors.PG_HBA),
+    (r'role ".*" does not exist|is not permitted to log in', source_errors.NO_SUCH_ROLE),
+    (r'database ".*" does not exist', source_errors.NO_SUCH_DATABASE),
     (
         r"permission denied to start WAL sender|must be superuser or replication role",
-        SourceRefused,
-        "no_replication_privilege",
-        "Run ALTER ROLE ... REPLICATION for this role (on RDS: GRANT rds_replication).",
+        source_errors.NO_REPLICATION_PRIVILEGE,
     ),
-    (r"permission denied for database", SourceRefused, "no_connect_privilege", "Grant the role CONNECT."),
-    (r"SSL|certificate", SourceRefused, "tls", "Correct sslmode, sslrootcert or the server's certificate."),
+    (r"permission denied for database", source_errors.NO_CONNECT_PRIVILEGE),
+    (r"SSL|certificate", source_errors.TLS),
     (
         r"too many clients|too many connections|remaining connection slots|max_wal_senders",
-        SourceUnavailable,
-        "too_many_connections",
-        "Raise max_connections or max_wal_senders, or close other clients.",
+        source_errors.TOO_MANY_CONNECTIONS,
     ),
     (
         r"starting up|shutting down|in recovery mode|not yet accepting|not accepting connections",
-        SourceUnavailable,
-        "server_not_ready",
-        "",
+        source_errors.SERVER_NOT_READY,
     ),
-    (r"Connection refused|No such file", SourceUnavailable, "connection_refused", "Is the server running there?"),
+    (r"Connection refused|No such file", source_errors.CONNECTION_REFUSED),
     (
         r"translate host name|Name or service not known|resolve|Temporary failure in name",
-        SourceUnavailable,
-        "unknown_host",
-        "Correct the host in the DSN, or DNS.",
+        source_errors.UNKNOWN_HOST,
     ),
-    (r"timeout|timed out", SourceUnavailable, "connect_timeout", "Check the network and firewalls on the way."),
+    (r"timeout|timed out", source_errors.CONNECT_TIMEOUT),
 )
-
-# SQLSTATE classes (or whole codes) that pass by themselves; every other one is a refusal.
-_PASSING: Final = ("08", "53", "57", "58", "40", "55P03", "55006", "25P", "XX")
 
 
 def source_conninfo(dsn: str, application: str, **more: str) -> str:
@@ -89,9 +69,7 @@ def source_conninfo(dsn: str, application: str, **more: str) -> str:
         given = conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         # libpq's own sentence quotes the DSN, password and all: neither said nor chained.
-        raise SourceRefused(
-            "dsn_invalid", "The PostgreSQL DSN cannot be parsed.", "Write it as postgresql://user:password@host/db."
-        ) from None
+        raise source_errors.DSN_INVALID() from None
     pins = " ".join(f"-c {name}={value}" for name, value in PINNED.items())
     options = f"{given.pop('options', '') or ''} {pins}".strip()
     settings = {**_LIVENESS, **given, **more, "application_name": application, "client_encoding": "UTF8"}
@@ -128,10 +106,8 @@ def translated(doing: str) -> Iterator[None]:
 def connect_error(error: psycopg.Error, dsn: str) -> RowtideError:
     """Our error for a failed connect."""
     said = _first_sentence(str(error))
-    for pattern, kind, code, remedy in _CONNECT:
-        if re.search(pattern, said):
-            return kind(code, f"PostgreSQL at {address(dsn)}: {said}.", remedy)
-    return SourceUnavailable("connect_failed", f"PostgreSQL at {address(dsn)}: {said}.")
+    entry = next((entry for pattern, entry in _CONNECT if re.search(pattern, said)), source_errors.CONNECT_FAILED)
+    return entry(address=address(dsn), said=said)
 
 
 def source_error(error: psycopg.Error, doing: str) -> RowtideError:
@@ -141,13 +117,10 @@ def source_error(error: psycopg.Error, doing: str) -> RowtideError:
 
 def sqlstate_error(sqlstate: str | None, said: str, doing: str) -> RowtideError:
     """Our error for a SQLSTATE and PostgreSQL's primary message (no code at all: the connection broke)."""
-    if sqlstate is None or sqlstate.startswith(_PASSING):
-        return SourceUnavailable("source_failed", f"PostgreSQL failed while {doing}: {said}.")
-    if sqlstate.startswith("22"):  # data exceptions quote the value
-        return SourceRefused("source_data", f"PostgreSQL refused a value while {doing} (SQLSTATE {sqlstate}).")
-    if sqlstate == "42501":
-        return SourceRefused("no_privilege", f"PostgreSQL refused {doing}: {said}.", "Run `rowtide doctor`.")
-    return SourceRefused("source_refused", f"PostgreSQL refused {doing}: {said} (SQLSTATE {sqlstate}).")
+    if sqlstate is None:
+        return source_errors.SOURCE_FAILED(doing=doing, said=said)
+    entry = next(entry for beginnings, entry in source_errors.SQLSTATES if sqlstate.startswith(beginnings))
+    return entry(doing=doing, said=said, sqlstate=sqlstate)
 
 
 def _first_sentence(text: str) -> str:

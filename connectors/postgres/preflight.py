@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 
@@ -18,20 +18,11 @@ from connectors.postgres.connections import address, open_source, translated
 from connectors.postgres.replication.connection import ReplicationConnection
 from connectors.postgres.replication.resume_point import MIN_SERVER_VERSION
 from connectors.postgres.slots import Slot, Table
-from rowtide.errors import RowtideError, SourceRefused
+from rowtide.error_catalogue import doctor_findings as findings
+from rowtide.error_catalogue import source_errors
+from rowtide.error_catalogue.entries import Check as Check
+from rowtide.errors import RowtideError
 from rowtide.mapping.columns import SourceColumn
-
-Level = Literal["ok", "warning", "failure"]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding. ``remedy`` is empty when all is well."""
-
-    name: str
-    level: Level
-    sentence: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +48,7 @@ def checks(wanted: Wanted) -> list[Check]:
         conn = open_source(wanted.dsn, "rowtide doctor")
     except RowtideError as error:
         return [Check("connection", "failure", error.sentence, error.remedy)]
-    found = [Check("connection", "ok", f"PostgreSQL at {address(wanted.dsn)} answers.")]
+    found = [findings.CONNECTION_OK(address=address(wanted.dsn))]
     with contextlib.closing(conn):
         for name, check in _CHECKS:
             try:
@@ -73,7 +64,7 @@ def read_columns(conn: psycopg.Connection[Any], schema: str, table: str) -> list
     with translated(f"reading the columns of {schema}.{table}"):
         rows = conn.execute(_COLUMNS, {"schema": schema, "table": table}).fetchall()
     if not rows:
-        raise SourceRefused("table_missing", f"The table {schema}.{table} does not exist.", "Correct `source.table`.")
+        raise source_errors.TABLE_MISSING(table=f"{schema}.{table}")
     return [
         SourceColumn(name, type_name, oid, not_null, key, deferrable, kind, tuple(labels), generated, deterministic)
         for name, type_name, oid, not_null, key, deferrable, kind, labels, generated, deterministic in rows
@@ -109,28 +100,26 @@ WHERE b.typbasetype = 0 ORDER BY b.attnum
 def _one(conn: psycopg.Connection, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
     row = conn.execute(query, parameters or None).fetchone()
     if row is None:
-        raise SourceRefused("source_refused", "PostgreSQL gave no answer to a catalog query.")
+        raise source_errors.NO_ANSWER()
     return row
 
 
 def _version(at: _At) -> list[Check]:
     version = at.conn.info.server_version
-    said = f"PostgreSQL {version // 10000}.{version % 10000}."
+    said = f"{version // 10000}.{version % 10000}"
     if version < MIN_SERVER_VERSION:
-        return [Check("version", "failure", f"{said} Rowtide needs 14 or newer.", "Upgrade PostgreSQL.")]
+        return [findings.VERSION_OLD(version=said)]
     (encoding,) = _one(at.conn, "SELECT current_setting('server_encoding')")
     if encoding == "SQL_ASCII":
-        text = "The database's encoding is SQL_ASCII: bytes that are not UTF-8 would arrive as question marks."
-        return [Check("version", "warning", text, "Use a database with encoding UTF8.")]
-    return [Check("version", "ok", said)]
+        return [findings.ENCODING()]
+    return [findings.VERSION_OK(version=said)]
 
 
 def _wal_level(at: _At) -> list[Check]:
     (level,) = _one(at.conn, "SELECT current_setting('wal_level')")
     if level == "logical":
-        return [Check("wal_level", "ok", "wal_level is logical.")]
-    remedy = "Set wal_level = logical and restart PostgreSQL (RDS: rds.logical_replication = 1)."
-    return [Check("wal_level", "failure", f"wal_level is {level}; logical decoding needs logical.", remedy)]
+        return [findings.WAL_LEVEL_OK()]
+    return [findings.WAL_LEVEL(wal_level=level)]
 
 
 def _capacity(at: _At) -> list[Check]:
@@ -142,11 +131,9 @@ def _capacity(at: _At) -> list[Check]:
         "EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s)",
         [at.wanted.slot],
     )
-    said = f"{slots_used} of {slots_most} slots and {senders_used} of {senders_most} WAL senders are in use."
-    if (slots_used >= slots_most and not ours) or senders_used >= senders_most:
-        remedy = "Raise max_replication_slots and max_wal_senders (restart), or drop what is unused."
-        return [Check("capacity", "failure", said, remedy)]
-    return [Check("capacity", "ok", said)]
+    full = (slots_used >= slots_most and not ours) or senders_used >= senders_most
+    finding = findings.CAPACITY if full else findings.CAPACITY_OK
+    return [finding(slots=slots_used, most_slots=slots_most, senders=senders_used, most_senders=senders_most)]
 
 
 def _role(at: _At) -> list[Check]:
@@ -156,10 +143,8 @@ def _role(at: _At) -> list[Check]:
         "WHERE r.rolname = 'rds_replication' AND pg_has_role(r.oid, 'MEMBER')) "
         "FROM pg_roles WHERE rolname = current_user",
     )
-    if may:
-        return [Check("role", "ok", f"The role {at.conn.info.user} may replicate.")]
-    remedy = f'ALTER ROLE "{at.conn.info.user}" REPLICATION (RDS: GRANT rds_replication).'
-    return [Check("role", "failure", f"The role {at.conn.info.user} has no REPLICATION privilege.", remedy)]
+    finding = findings.ROLE_OK if may else findings.ROLE
+    return [finding(role=at.conn.info.user)]
 
 
 def _publication(at: _At) -> list[Check]:
@@ -168,7 +153,7 @@ def _publication(at: _At) -> list[Check]:
         missing = slots.publication_missing(name)
         return [Check("publication", "failure", missing.sentence, missing.remedy)]
     found = [
-        Check("publication", "failure", f"The publication {name} lacks something: {statement}.", "Run `rowtide apply`.")
+        findings.PUBLICATION_LACKS(publication=name, statement=statement)
         for statement in slots.publication_statements(at.conn, name, at.wanted.tables)
     ]
     if at.conn.info.server_version >= 150000:
@@ -180,11 +165,9 @@ def _publication(at: _At) -> list[Check]:
             [name],
         ).fetchall()
         for table, filtered in cut:
-            what = "a row filter" if filtered else "a column list"
-            remedy = "Remove it from the publication; use `where` and `fields` of the sync instead."
-            level: Level = "failure" if filtered else "warning"
-            found.append(Check("publication", level, f"The publication {name} has {what} on {table}.", remedy))
-    return found or [Check("publication", "ok", f"The publication {name} carries every table.")]
+            finding = findings.PUBLICATION_FILTER if filtered else findings.PUBLICATION_COLUMNS
+            found.append(finding(publication=name, table=table))
+    return found or [findings.PUBLICATION_OK(publication=name)]
 
 
 _IDENTITY = """
@@ -208,53 +191,44 @@ def _table(conn: psycopg.Connection, table: Table) -> Check:
     name = ".".join(table)
     row = conn.execute(_IDENTITY, table).fetchone()
     if row is None:
-        return Check("table", "failure", f"The table {name} does not exist.", "Correct `source.table`.")
+        return findings.TABLE_MISSING(table=name)
     identity, has_key, deferrable, readable, hidden, persistence = row
     if persistence != "p":
-        remedy = "ALTER TABLE ... SET LOGGED."
-        return Check("table", "failure", f"The table {name} is unlogged or temporary: it is never decoded.", remedy)
+        return findings.TABLE_UNLOGGED(table=name)
     if identity == "n" or (identity == "d" and not has_key):
-        remedy = "Add a primary key, or ALTER TABLE ... REPLICA IDENTITY USING INDEX (or FULL)."
-        return Check("table", "failure", f"The table {name} has no replica identity.", remedy)
+        return findings.TABLE_IDENTITY(table=name)
     if identity == "d" and deferrable:
-        remedy = "ALTER TABLE ... REPLICA IDENTITY FULL, or make the primary key not deferrable."
-        said = f"The primary key of {name} is deferrable, which PostgreSQL does not take as a replica identity."
-        return Check("table", "failure", said, remedy)
+        return findings.TABLE_DEFERRABLE(table=name)
     if not readable:
-        remedy = "GRANT USAGE on its schema and SELECT on it to this role."
-        return Check("table", "failure", f"The table {name} cannot be read (first load and repair need it).", remedy)
+        return findings.TABLE_UNREADABLE(table=name)
     if hidden:
-        remedy = "GRANT a role with BYPASSRLS, or own the table."
-        return Check("table", "failure", f"Row security hides rows of {name} from this role.", remedy)
-    return Check("table", "ok", f"The table {name} can be read and its changes identified.")
+        return findings.TABLE_HIDDEN(table=name)
+    return findings.TABLE_OK(table=name)
 
 
 def _slot(at: _At) -> list[Check]:
     slot = slots.show_slot(at.conn, at.wanted.slot)
     if slot is None:
-        return [Check("slot", "warning", f"The slot {at.wanted.slot} does not exist yet.", "Run `rowtide apply`.")]
+        return [findings.SLOT_MISSING(slot=at.wanted.slot)]
     slots.require_usable(at.conn, slot)
     if slot.lost:
-        remedy = "Under on_gap: heal a running flow makes a new one and reconciles; raise max_slot_wal_keep_size."
-        return [Check("slot", "failure", f"The slot {slot.name} is lost ({slot.why_lost}).", remedy)]
+        return [findings.SLOT_LOST(slot=slot.name, why=slot.why_lost)]
     found = [_retention(slot)]
     if slot.two_phase:
-        remedy = "Drop it and let `rowtide apply` make it."
-        found.append(Check("slot", "failure", f"The slot {slot.name} decodes two-phase commits early.", remedy))
+        found.append(findings.SLOT_TWO_PHASE(slot=slot.name))
     if at.wanted.failover and not slot.failover:
-        remedy = "Run ALTER_REPLICATION_SLOT ... (FAILOVER true), or drop it and let `rowtide apply` make it."
-        found.append(Check("slot", "failure", f"The slot {slot.name} is not a failover slot.", remedy))
+        found.append(findings.SLOT_NO_FAILOVER(slot=slot.name))
     return found
 
 
 def _retention(slot: Slot) -> Check:
-    who = f"read by PID {slot.active_pid}" if slot.active_pid else "not being read"
-    said = f"The slot {slot.name} is {who} and keeps {slot.retained_bytes / 2**20:.0f} MiB of WAL"
+    reader = f"read by PID {slot.active_pid}" if slot.active_pid else "not being read"
+    kept = f"{slot.retained_bytes / 2**20:.0f}"
     safe = slot.safe_wal_size
     tight = safe is not None and safe < slot.retained_bytes / 3  # less than a quarter of what it may keep is left
     if slot.wal_status in ("extended", "unreserved") or tight:
-        return Check("slot", "warning", f"{said} ({slot.wal_status}).", "Let a flow read it, or drop it.")
-    return Check("slot", "ok", f"{said}.")
+        return findings.SLOT_TIGHT(slot=slot.name, reader=reader, mebibytes=kept, wal_status=slot.wal_status)
+    return findings.SLOT_OK(slot=slot.name, reader=reader, mebibytes=kept)
 
 
 def _probe(at: _At) -> list[Check]:
@@ -270,19 +244,13 @@ def _probe(at: _At) -> list[Check]:
             probe.execute("SET statement_timeout = '3s'")
             probe.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput', true)", [name])
         except psycopg.errors.QueryCanceled:
-            remedy = "End long-running transactions (pg_stat_activity.xact_start) before `rowtide apply`."
-            return [Check("probe", "warning", "Creating a slot has to wait for transactions that are open.", remedy)]
-    return [Check("probe", "ok", "A replication connection and a temporary slot could be made.")]
+            return [findings.PROBE_WAITS()]
+    return [findings.PROBE_OK()]
 
 
 def _retention_limit(at: _At) -> list[Check]:
     (limit,) = _one(at.conn, "SELECT current_setting('max_slot_wal_keep_size')")
-    if limit == "-1":
-        remedy = "Set max_slot_wal_keep_size to what the disk can bear; Rowtide heals a slot lost to it."
-        return [
-            Check("wal_limit", "warning", "WAL kept for slots has no limit: an abandoned slot fills the disk.", remedy)
-        ]
-    return [Check("wal_limit", "ok", f"Slots keep at most {limit} of WAL.")]
+    return [findings.WAL_LIMIT() if limit == "-1" else findings.WAL_LIMIT_OK(limit=limit)]
 
 
 def _standby(at: _At) -> list[Check]:
@@ -291,11 +259,10 @@ def _standby(at: _At) -> list[Check]:
         return []
     slot = slots.show_slot(at.conn, at.wanted.slot)
     if slot is None or not slot.synced:
-        return [Check("standby", "failure", "This server is a standby.", "Name the primary in the DSN.")]
+        return [findings.STANDBY()]
     if slot.temporary or slot.lost:
-        remedy = "Let the flow run, or run SELECT pg_log_standby_snapshot() on the primary."
-        return [Check("standby", "warning", "The synced slot would not survive a failover yet.", remedy)]
-    return [Check("standby", "ok", "The synced slot would survive a failover.")]
+        return [findings.STANDBY_EARLY()]
+    return [findings.STANDBY_OK()]
 
 
 def _heartbeat(at: _At) -> list[Check]:
@@ -304,10 +271,7 @@ def _heartbeat(at: _At) -> list[Check]:
         "SELECT bool_and(has_function_privilege(oid, 'EXECUTE')) FROM pg_proc "
         "WHERE proname = 'pg_logical_emit_message'",
     )
-    if may:
-        return [Check("heartbeat", "ok", "Heartbeats can be sent.")]
-    remedy = "GRANT EXECUTE ON FUNCTION pg_logical_emit_message TO this role."
-    return [Check("heartbeat", "failure", "The role may not call pg_logical_emit_message.", remedy)]
+    return [findings.HEARTBEAT_OK() if may else findings.HEARTBEAT()]
 
 
 _CHECKS: tuple[tuple[str, Callable[[_At], list[Check]]], ...] = (

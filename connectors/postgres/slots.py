@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from connectors.postgres.connections import translated
+from rowtide.error_catalogue import source_errors
 from rowtide.errors import SourceRefused, SourceUnavailable
 from rowtide.position import lsn_from_text
 
@@ -195,14 +196,14 @@ def ensure_slot(conn: psycopg.Connection, name: str, publication: str, failover:
         require_usable(conn, slot)
         return slot, False
     if failover and conn.info.server_version < 170000:
-        raise SourceRefused("failover_slots", "Failover slots need PostgreSQL 17 or newer.", "Set failover: false.")
+        raise source_errors.FAILOVER_SLOTS()
     with translated(f"creating the slot {name}"):
         conn.execute(slot_statement(name, failover))
     if failover:
         _log_standby_snapshot(conn)
     slot = show_slot(conn, name)
     if slot is None:
-        raise SourceUnavailable("slot_missing", f"The slot {name} disappeared right after its creation.")
+        raise source_errors.SLOT_DISAPPEARED(slot=name)
     return slot, True
 
 
@@ -235,13 +236,11 @@ def require_usable(conn: psycopg.Connection, slot: Slot) -> None:
         row = conn.execute("SELECT current_database()::text").fetchone()
     here = row[0] if row else ""
     if slot.database != here:
-        said = f"The slot {slot.name} belongs to the database {slot.database}, not to {here}."
-        raise SourceRefused("slot_database", said, "Name another slot; slot names are one per server.")
+        raise source_errors.SLOT_DATABASE(slot=slot.name, database=slot.database, here=here)
     if slot.plugin != PLUGIN:
-        said = f"The slot {slot.name} uses the plugin {slot.plugin}, not {PLUGIN}."
-        raise SourceRefused("slot_plugin", said, "Drop it or name another slot.")
+        raise source_errors.SLOT_PLUGIN(slot=slot.name, plugin=slot.plugin, wanted=PLUGIN)
     if slot.temporary and not slot.synced:
-        raise SourceRefused("slot_temporary", f"The slot {slot.name} is temporary.", "Name another slot.")
+        raise source_errors.SLOT_TEMPORARY(slot=slot.name)
 
 
 def slot_active(conn: psycopg.Connection, slot: Slot) -> SourceUnavailable:
@@ -250,17 +249,12 @@ def slot_active(conn: psycopg.Connection, slot: Slot) -> SourceUnavailable:
     with translated("reading pg_stat_replication"):
         row = conn.execute(query.format(sql.Literal(slot.active_pid))).fetchone()
     who = f" ({row[0] or 'unnamed'} from {row[1] or 'this host'})" if row else ""
-    return SourceUnavailable(
-        "slot_active",
-        f"The slot {slot.name} is in use by PID {slot.active_pid}{who}.",
-        "Stop the other reader; Rowtide goes on as soon as the slot is free.",
-    )
+    return source_errors.SLOT_ACTIVE(slot=slot.name, pid=slot.active_pid, who=who)
 
 
 def publication_missing(name: str) -> SourceRefused:
     """The error for a publication that is not there."""
-    said = f"The publication {name} does not exist; changes made without it would be lost."
-    return SourceRefused("publication_missing", said, "Run `rowtide apply`, or create it as `rowtide plan --sql` says.")
+    return source_errors.PUBLICATION_MISSING(publication=name)
 
 
 def _partitioned(conn: psycopg.Connection, table: Table) -> bool:
@@ -276,14 +270,10 @@ def _require_identity(conn: psycopg.Connection, table: Table) -> None:
             [_quoted(table)],
         ).fetchone()
     if row is None:
-        raise SourceRefused("table_missing", f"The table {'.'.join(table)} does not exist.", "Correct `source.table`.")
+        raise source_errors.TABLE_MISSING(table=".".join(table))
     identity, has_primary_key = row
     if identity == "n" or (identity == "d" and not has_primary_key):
-        raise SourceRefused(
-            "no_replica_identity",
-            f"The table {'.'.join(table)} has no replica identity: published, its UPDATEs and DELETEs would fail.",
-            "Add a primary key, or ALTER TABLE ... REPLICA IDENTITY USING INDEX (or FULL).",
-        )
+        raise source_errors.NO_REPLICA_IDENTITY(table=".".join(table))
 
 
 def _quoted(table: Table) -> str:
@@ -298,4 +288,4 @@ def _log_standby_snapshot(conn: psycopg.Connection) -> None:
     except psycopg.errors.InsufficientPrivilege:
         return
     except psycopg.Error as error:
-        raise SourceUnavailable("source_failed", "pg_log_standby_snapshot failed.") from error
+        raise source_errors.STANDBY_SNAPSHOT() from error

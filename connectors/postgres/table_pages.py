@@ -16,7 +16,8 @@ from psycopg import errors, sql
 from psycopg.types.string import TextLoader
 
 from connectors.postgres import connections
-from rowtide.errors import SourceRefused, SyncError
+from rowtide.error_catalogue import source_errors, sync_errors
+from rowtide.errors import SourceRefused
 from rowtide.keys import key_values, row_key
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.snapshot import Snapshot
@@ -79,8 +80,8 @@ def read_keyset(connection: Connection, sync: CompiledSync) -> Keyset:
         order = connection.execute(_INDEX_ORDER, [name, sorted(sync.key_columns)]).fetchone()
     types = {column: type_name for column, type_name, _ in found}
     if set(types) != set(sync.key_columns):
-        sentence = f"table {sync.schema}.{sync.table} or a key column of it is not there any more"
-        raise SyncError("relation_mismatch", sentence, "mend the table or the definition, then `rowtide apply`")
+        problem = "or a key column of it is not there any more"
+        raise sync_errors.RELATION_MISMATCH(table=f"{sync.schema}.{sync.table}", problem=problem)
     columns = tuple(order[0]) if order is not None else tuple(sync.key_columns)
     return Keyset(relation, columns, tuple(types[column] for column in columns), found[0][2])
 
@@ -232,7 +233,5 @@ def _translated(sync: CompiledSync) -> Iterator[None]:
             yield
     except SourceRefused as error:
         if isinstance(error.__cause__, errors.InsufficientPrivilege) and "row-level security" in str(error.__cause__):
-            sentence = f"row security hides rows of table {sync.schema}.{sync.table} from this role"
-            remedy = "Let the role bypass row security (ALTER ROLE ... BYPASSRLS), or own the table without FORCE."
-            raise SourceRefused("row_security", sentence, remedy) from error
+            raise source_errors.ROW_SECURITY(table=f"{sync.schema}.{sync.table}") from error
         raise

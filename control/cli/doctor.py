@@ -13,12 +13,12 @@ import typer
 
 from connectors import settings
 from connectors.postgres import preflight
-from connectors.postgres.preflight import Check
 from connectors.settings import Loaded
 from control.cli import options, output
 from control.operations import list_plan, status_snapshot
 from control.operations.session import load, on_state, read_applied, state_dsn
 from rowtide.definition.model import Definition
+from rowtide.error_catalogue.entries import Check
 from rowtide.errors import RowtideError
 from state import database, processes
 

@@ -1,125 +1,98 @@
-"""Writes docs/errors.md: every error code that the code can raise, with its sentence and remedy.
+"""Prints docs/errors.md: the whole catalogue, code by code.
 
-In: the source files. Out: the page's text. Run by people as ``python -m control.operations.errors_page`` when a test
-says that the page is old. Rule: the page is read off the code, so an error without an entry cannot exist.
+In: `rowtide.error_catalogue`. Out: the page as text. A person runs ``python -m control.operations.errors_page`` when a
+test says that the page is old. Rule: nothing stands on the page that is not in the catalogue, and nothing is left out.
 """
 
-import ast
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from rowtide import errors
-from rowtide.errors import Park, Pause, Retry, RowtideError, Stop, reaction_to
+from rowtide.error_catalogue import (
+    command_errors,
+    definition_errors,
+    doctor_findings,
+    graph_errors,
+    process_errors,
+    row_errors,
+    source_errors,
+    state_errors,
+    status_reasons,
+    sync_errors,
+)
+from rowtide.error_catalogue.entries import Entry, Finding, Reason
+from rowtide.errors import UNEXPECTED, Park, Pause, Retry, RowtideError, Stop, reaction_to
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "errors.md"
-LAYERS = ("rowtide", "state", "connectors", "flows", "control", "demo")
 
-_KINDS = {
-    name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, RowtideError)
-}
+SECTIONS: tuple[tuple[str, ModuleType], ...] = (
+    ("Definition and secrets", definition_errors),
+    ("Command line, environment, demo", command_errors),
+    ("Source PostgreSQL", source_errors),
+    ("State database", state_errors),
+    ("Microsoft Graph and Entra", graph_errors),
+    ("Parked rows", row_errors),
+    ("Paused syncs and broken continuity", sync_errors),
+    ("Faults of Rowtide itself", process_errors),
+)
 
+_INTRO = """# Error codes
 
-_PARKING = ("_refused", "_park", "ParkRow")
-"""What parks a row: their first argument is the row, then come code, sentence and remedy."""
+Printed by `python -m control.operations.errors_page` from `rowtide/error_catalogue/`; do not edit.
 
+Every error is one line on stderr, `error CODE: sentence`, and below it what to do. A command ends with exit code 2 for
+a UserError or DefinitionError and 1 for any other; the column "while running" says what a running process does.
+`{name}` stands for what is known only then. A code with such a name is a family: `graph_{status}` is `graph_423` when
+Graph answered 423.
+"""
 
-@dataclass(frozen=True, slots=True, order=True)
-class Entry:
-    """One place that makes an error; ``…`` stands for what is known only then."""
-
-    code: str
-    kind: str
-    sentence: str
-    remedy: str
-
-
-def entries() -> list[Entry]:
-    """Every error the code makes, by code; one entry per code and kind, of its places the one that says most."""
-    found: dict[tuple[str, str], Entry] = {}
-    for layer in LAYERS:
-        for path in sorted((ROOT / layer).rglob("*.py")):
-            for entry in _entries_of(ast.parse(path.read_text(encoding="utf-8"))):
-                known = found.get((entry.code, entry.kind))
-                if known is None or _said(known) < _said(entry):
-                    found[entry.code, entry.kind] = entry
-    return sorted(found.values())
+Made = Entry[Any] | Reason | Finding
 
 
-def _said(entry: Entry) -> tuple[bool, bool]:
-    return entry.sentence not in ("", "…"), entry.remedy not in ("", "…")
+def entries(module: ModuleType) -> Iterator[Made]:
+    """What a module of the catalogue holds, in its order."""
+    return (value for value in vars(module).values() if isinstance(value, Entry | Reason | Finding))
 
 
-def _entries_of(tree: ast.Module) -> Iterator[Entry]:
-    """Errors made by calls, and those that stand in tables or constants as ``(..., kind, code, remedy)``."""
-    scopes = [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))]
-    texts = {scope: _assigned(scope) for scope in scopes}
-    for scope in scopes:
-        for node in _own_nodes(scope):
-            known = {**_before(texts[tree], None), **_before(texts[scope], getattr(node, "lineno", 0))}
-            match node:
-                case ast.Call() if (made := _made(node)) is not None:
-                    kind, (code, *said) = made
-                    if isinstance(code, ast.Constant) and isinstance(code.value, str):
-                        texts_said = [*(_text(one, known) for one in said[:2]), "", ""]
-                        yield Entry(code.value, kind, texts_said[0], texts_said[1])
-                case ast.Tuple(
-                    elts=[_, ast.Name(id=kind), ast.Constant(value=str(code)), ast.Constant(value=str(remedy))]
-                ):
-                    if kind in _KINDS:
-                        yield Entry(code, kind, "PostgreSQL at …: …", remedy)
-
-
-def _made(call: ast.Call) -> tuple[str, list[ast.expr]] | None:
-    """The kind of error a call makes, and its arguments from the code on."""
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    if name in _KINDS and call.args:
-        return name, call.args
-    if name in _PARKING and len(call.args) > 1:
-        return "RowError", call.args[1:]
-    return None
-
-
-def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a scope without those of functions inside it."""
-    for child in ast.iter_child_nodes(scope):
-        if isinstance(child, ast.FunctionDef):
-            continue
-        yield child
-        yield from _own_nodes(child)
-
-
-def _assigned(scope: ast.AST) -> list[tuple[int, str, str]]:
-    """Line, name and text of the assignments of a scope, in order."""
-    return sorted(
-        (node.lineno, node.targets[0].id, _text(node.value, {}))
-        for node in _own_nodes(scope)
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
+def page() -> str:
+    """The page's text."""
+    parts = [_INTRO]
+    for title, module in SECTIONS:
+        rows = [_error_row(entry) for entry in entries(module) if isinstance(entry, Entry)]
+        parts.append(f"## {title}\n\n{_table(('code', 'kind', 'while running', 'sentence', 'what to do'), rows)}")
+        reasons = [_reason_row(entry) for entry in entries(module) if isinstance(entry, Reason)]
+        if reasons:
+            parts.append(f"Without an error of their own:\n\n{_table(('code', 'sentence', 'what to do'), reasons)}")
+        parts += _families(module)
+    reasons = [_reason_row(entry) for entry in entries(status_reasons) if isinstance(entry, Reason)]
+    parts.append(
+        "## What `status` says\n\nThe first that holds; a paused sync shows the code it was paused with.\n\n"
+        + _table(("code", "sentence", "what to do"), reasons)
     )
+    findings = [
+        (f"`{one.name}`", one.level, one.sentence, one.remedy)
+        for one in entries(doctor_findings)
+        if isinstance(one, Finding) and one.level != "ok"
+    ]
+    parts.append(f"## What `doctor` finds\n\n{_table(('check', 'level', 'finding', 'what to do'), findings)}")
+    return "\n".join(parts)
 
 
-def _before(assigned: Sequence[tuple[int, str, str]], line: int | None) -> dict[str, str]:
-    """What names stand for at a line: the nearest assignment before it (None: the last one)."""
-    return {name: text for at, name, text in assigned if line is None or at < line}
+def _error_row(entry: Entry[Any]) -> Sequence[str]:
+    return f"`{entry.code}`", entry.kind.__name__, _while_running(entry.kind), entry.sentence, entry.remedy
 
 
-def _text(node: ast.expr, known: Mapping[str, str]) -> str:
-    """The text of a literal or f-string, with … where a value goes."""
-    match node:
-        case ast.Constant(value=str(value)):
-            return value
-        case ast.JoinedStr(values=parts):
-            return "".join(_text(part, known) if isinstance(part, ast.Constant) else "…" for part in parts)
-        case ast.Name(id=name):
-            return known.get(name, "…")
-        case _:
-            return "…"
+def _reason_row(entry: Reason) -> Sequence[str]:
+    return f"`{entry.code}`", entry.sentence, entry.remedy
 
 
-def _reaction(kind: str) -> str:
-    match reaction_to(_KINDS[kind]("", "")):
+def _while_running(kind: type[RowtideError]) -> str:
+    if kind is RowtideError:
+        return f"the thread that met it goes on, at most {UNEXPECTED.most_s:g} s later"
+    match reaction_to(kind("", "")):
         case Retry(_, most_s):
             return f"tried again, at most {most_s:g} s apart"
         case Park():
@@ -130,25 +103,33 @@ def _reaction(kind: str) -> str:
             return f"ends with exit code {code}"
 
 
-def page() -> str:
-    """The page's text."""
-    lines = [
-        "# Error codes",
-        "",
-        "Written by `python -m control.operations.errors_page` from the source; do not edit.",
-        "",
-        "Every error is one line on stderr, `error CODE: sentence`, and below it what to do. A command ends with exit",
-        "code 2 for a UserError or DefinitionError and 1 for any other; the third column says what a running process",
-        "does. The codes of parked rows are those of kind RowError, and Graph's own where Graph refused a row.",
-        "`…` stands for what is known only then.",
-        "",
-        "| code | kind | while running | sentence | what to do |",
-        "|---|---|---|---|---|",
-    ]
-    for entry in entries():
-        cells = (f"`{entry.code}`", entry.kind, _reaction(entry.kind), entry.sentence, entry.remedy)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+def _families(module: ModuleType) -> Iterator[str]:
+    """The codes of other systems that a module's entries stand for."""
+    if module is source_errors:
+        rows = [
+            (", ".join(f"`{one}`" for one in beginnings if one) or "every other", f"`{entry.code}`", why)
+            for why, families in (
+                ("ends a stream", source_errors.STREAM_SQLSTATES),
+                ("fails a statement", source_errors.SQLSTATES),
+            )
+            for beginnings, entry in families
+        ]
+        yield f"By SQLSTATE, which begins with:\n\n{_table(('SQLSTATE', 'code', 'where it'), rows)}"
+    if module is graph_errors:
+        remedies = [
+            (f"AADSTS{number}" if number else "every other", remedy)
+            for number, remedy in graph_errors.ENTRA_REMEDIES.items()
+        ]
+        yield f"`identity_refused` by Entra's own number:\n\n{_table(('number', 'what to do'), remedies)}"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *([_cell(one) for one in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from typing import cast
 from connectors.graph import configured, provisioning
 from connectors.graph.auth import TokenSource
 from connectors.graph.list_schema import WantedList
-from connectors.postgres.preflight import Check
 from control.operations.compile import Compiled
 from rowtide.catalog import ListRef
 from rowtide.definition.model import Definition, FieldDefinition
+from rowtide.error_catalogue.entries import Check
 from rowtide.errors import DefinitionError, RowtideError
 from rowtide.mapping.columns import Kind, ListColumn
 from rowtide.mapping.compiled_sync import CompiledSync

@@ -12,6 +12,7 @@ from typing import NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from rowtide.error_catalogue.definition_errors import INVALID_DEFINITION
 from rowtide.errors import DefinitionError
 
 Path = tuple[str | int, ...]
@@ -26,9 +27,8 @@ class Problem(NamedTuple):
 
 def as_error(problems: Sequence[Problem]) -> DefinitionError:
     """One error for all of them, a line each."""
-    return DefinitionError(
-        "invalid_definition", "\n".join(problem.sentence for problem in problems), "mend it and validate", problems
-    )
+    lines = "\n".join(problem.sentence for problem in problems)
+    return INVALID_DEFINITION(problems=lines).about(problems)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, assert_never
 
+from rowtide.error_catalogue import definition_errors
 from rowtide.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ Expression = Operand | Compare | In | IsNull | Not | And | Or
 
 def refusal(sentence: str) -> DefinitionError:
     """The error for an expression that is not of the subset."""
-    return DefinitionError("invalid_expression", sentence, "see the expressions of the guide")
+    return definition_errors.INVALID_EXPRESSION(problem=sentence)
 
 
 def parse(text: str) -> Expression:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, NoReturn
 
 from rowtide.change import Change, Fields
-from rowtide.errors import RowError, SyncError
+from rowtide.error_catalogue import row_errors, sync_errors
+from rowtide.errors import RowError
 from rowtide.expressions.predicates import Judge
 from rowtide.keys import row_key
 from rowtide.mapping.columns import Convert
@@ -18,13 +19,14 @@ from rowtide.mapping.sharding import Shard
 from rowtide.transaction import UNCHANGED, Row, Text
 
 Park = tuple[str, str]
-NO_LIST = ("no_list", "no list is named for this row: add its value to lists.map, or name a lists.default")
+_NO_LIST = row_errors.NO_LIST()
+NO_LIST = (_NO_LIST.code, _NO_LIST.sentence)
 _new_change = tuple.__new__  # NamedTuple's own constructor takes thrice as long
 
 
 def _unknown_key() -> NoReturn:
     # A server from before 2022's minor releases left out a key stored out of line; a NULL is no key at all.
-    raise SyncError("key_unknown", "the source sent a change without its row's key", "set REPLICA IDENTITY FULL")
+    raise sync_errors.KEY_UNKNOWN()
 
 
 class Mapped(NamedTuple):

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, assert_never
 
 from rowtide.change import JsonValue
+from rowtide.error_catalogue import row_errors
 from rowtide.errors import RowError
 
 Kind = Literal["text", "note", "number", "boolean", "dateTime", "choice"]
@@ -217,12 +218,8 @@ _TRUTH: dict[str, JsonValue] = {"t": True, "f": False, "true": True, "false": Fa
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
-def _refused(mapped: MappedColumn, code: str, why: str, remedy: str) -> RowError:
-    return RowError(code, f"column {mapped.column} (field {mapped.field}): {why}", remedy)
-
-
 def _unrepresentable(mapped: MappedColumn, why: str) -> RowError:
-    return _refused(mapped, "type_unrepresentable", why, "change the value, or map the column as text")
+    return row_errors.TYPE_UNREPRESENTABLE(column=mapped.column, field=mapped.field, why=why)
 
 
 def _plain(family: Family) -> Convert | None:
@@ -247,14 +244,12 @@ def _text(mapped: MappedColumn) -> Convert:
     def checked(text: str) -> JsonValue:
         if len(text) > surely and len(text) + sum(character > "\uffff" for character in text) > most:
             if not mapped.truncate:
-                sentence = f"the text is longer than the {most} characters a {mapped.kind} column holds"
-                raise _refused(mapped, "value_too_long", sentence, "shorten it, map it as note, or overflow: truncate")
+                raise row_errors.VALUE_TOO_LONG(column=mapped.column, field=mapped.field, most=most, kind=mapped.kind)
             text = text.encode("utf-16-le")[: 2 * most].decode("utf-16-le", "ignore")
         if not text.isprintable() and _ILLEGAL.search(text):
             raise _unrepresentable(mapped, "the text has control characters, which SharePoint does not hold")
         if choices and text not in choices:
-            sentence = "the value is none of the choices of the definition"
-            raise _refused(mapped, "type_unrepresentable", sentence, "add it to choices, or leave choices out")
+            raise row_errors.NOT_A_CHOICE(column=mapped.column, field=mapped.field)
         return text
 
     plain = _plain(mapped.family)

@@ -16,6 +16,7 @@ from rowtide.deciding.conflicts import Deletes
 from rowtide.definition import diagnostics
 from rowtide.definition.diagnostics import Problem, did_you_mean
 from rowtide.definition.model import BreakerDefinition, SyncDefinition
+from rowtide.error_catalogue import sync_errors
 from rowtide.errors import DefinitionError, SyncError
 from rowtide.expressions import predicates, syntax
 from rowtide.expressions.syntax import Expression
@@ -124,11 +125,7 @@ class CompiledSync:
         return () if self.where is None else syntax.columns_of(self.where)
 
     def _mismatch(self, what: str) -> SyncError:
-        return SyncError(
-            "relation_mismatch",
-            f"table {self.schema}.{self.table} {what}",
-            "mend the table or the definition, then `rowtide apply` and `rowtide resume`",
-        )
+        return sync_errors.RELATION_MISMATCH(table=f"{self.schema}.{self.table}", problem=what)
 
 
 def buckets_for(syncs: int) -> int:

@@ -8,7 +8,7 @@ are made by `apply`, never by a running flow.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rowtide.errors import DefinitionError
+from rowtide.error_catalogue import definition_errors
 from rowtide.expressions import predicates, syntax
 from rowtide.expressions.syntax import Call, Expression
 from rowtide.mapping.columns import SourceColumn
@@ -70,12 +70,12 @@ def by_expression(by: str, map: Mapping[str, str] | None, default: str | None, n
         titles = dict(map or {})
     else:
         if name.count("{}") != 1:
-            raise DefinitionError("invalid_lists", "name must hold {} once, where the value goes")
+            raise definition_errors.INVALID_LISTS(problem="name must hold {} once, where the value goes")
         titles = {value: name.replace("{}", value) for value in _values(expression)}
     sharding = Sharding(expression, titles, default)
     lowered = [title.lower() for title in sharding.titles()]
     if len(set(lowered)) != len(lowered):
-        raise DefinitionError("invalid_lists", "two titles differ only in case, which SharePoint takes for one")
+        raise definition_errors.INVALID_LISTS(problem="two titles differ only in case, which SharePoint takes for one")
     return sharding
 
 
@@ -86,7 +86,9 @@ def _values(expression: Expression) -> list[str]:
     if isinstance(expression, Call) and expression.function == "month":
         return [str(number) for number in range(1, 13)]
     if isinstance(expression, Call):
-        raise DefinitionError(
-            "invalid_lists", "not available yet: year() in list names (lists are made beforehand); use map with default"
+        raise definition_errors.INVALID_LISTS(
+            problem="not available yet: year() in list names (lists are made beforehand); use map with default"
         )
-    raise DefinitionError("invalid_lists", "the values of by cannot be told beforehand; use map, or hash(column, n)")
+    raise definition_errors.INVALID_LISTS(
+        problem="the values of by cannot be told beforehand; use map, or hash(column, n)"
+    )

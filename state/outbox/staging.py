@@ -14,7 +14,7 @@ import structlog
 from psycopg import errors
 
 from rowtide.change import Change, ChangeBatch, fold
-from rowtide.errors import StateRefused
+from rowtide.error_catalogue import row_errors, state_errors
 from state import failpoints
 from state.database import Connection
 from state.outbox import staging_sql
@@ -101,22 +101,21 @@ def _halves(batches: list[ChangeBatch]) -> tuple[list[ChangeBatch], list[ChangeB
     return [batch._replace(changes=batch.changes[:middle])], [batch._replace(changes=batch.changes[middle:])]
 
 
-_REFUSED = "state_refuses_row"
 _DIGEST_LENGTH = 64
 
 
 def _refused(batch: ChangeBatch, refusal: str) -> ChangeBatch:
     """The one change parked; if that was refused too, under a shortened key; then StateRefused."""
     change = batch.changes[0]
-    sentence = f"The state database cannot hold this row ({refusal})."
-    if change.park is None or change.park[0] != _REFUSED:
+    parked = row_errors.STATE_REFUSES_ROW(refusal=refusal)
+    if change.park is None or change.park[0] != parked.code:
         log.warning("row refused by state database", sync=batch.sync, refusal=refusal)
-        change = change._replace(op="r", target=None, fields=None, partial=False, park=(_REFUSED, sentence))
+        change = change._replace(op="r", target=None, fields=None, partial=False, park=(parked.code, parked.sentence))
     elif change.key[-_DIGEST_LENGTH - 1 :][:1] != "#":
         digest = hashlib.sha256(change.key.encode(errors="replace")).hexdigest()
         start = change.key[:200].encode("ascii", "replace").decode().replace("\0", "?")
-        sentence = f"{sentence} Its key is shown shortened."
-        change = change._replace(key=f"{start}#{digest}", park=(_REFUSED, sentence))
+        parked = row_errors.STATE_REFUSES_KEY(refusal=refusal)
+        change = change._replace(key=f"{start}#{digest}", park=(parked.code, parked.sentence))
     else:
-        raise StateRefused(_REFUSED, sentence, "see the state server's log")
+        raise state_errors.STATE_REFUSES_PARKED(refusal=refusal)
     return batch._replace(changes=[change])

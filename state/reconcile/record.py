@@ -19,7 +19,7 @@ from psycopg import errors
 from psycopg.rows import class_row
 
 from rowtide.change import BACKFILL
-from rowtide.errors import StateUnavailable
+from rowtide.error_catalogue import state_errors
 from rowtide.reconcile import Opening
 from state import failpoints
 from state.database import Connection
@@ -107,13 +107,6 @@ class Standing:
     capture_on: bool
     deletes_approved_until: datetime | None
     now: datetime
-
-
-class Lost(StateUnavailable):
-    """The pass is in another process's hands by now."""
-
-    def __init__(self, sync: str) -> None:
-        super().__init__("reconcile_lost", f"the reconcile of sync {sync} was taken up by another process")
 
 
 def request(conn: Connection, sync: str, why: str, *, not_before_xid: int | None = None, deep: bool = False) -> None:
@@ -235,13 +228,13 @@ RETURNING *
 
 
 def save(conn: Connection, record: Reconcile) -> Reconcile:
-    """Write how far the pass is; `Lost` when it is another process's by now."""
+    """Write how far the pass is; `ReconcileLost` when it is another process's by now."""
     values = {name: getattr(record, name) for name in _SAVED}
     values |= {"sync": record.sync, "claim": record.claim, "counts": _json(record.counts)}
     with conn.cursor(row_factory=class_row(Reconcile)) as cursor:
         saved = cursor.execute(_SAVE, values).fetchone()
     if saved is None:
-        raise Lost(record.sync)
+        raise state_errors.RECONCILE_LOST(sync=record.sync)
     return saved
 
 

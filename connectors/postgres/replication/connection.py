@@ -22,7 +22,8 @@ from psycopg.pq.abc import PGresult
 from connectors.postgres.connections import connect_error, source_conninfo, source_error, sqlstate_error
 from connectors.postgres.replication.continuity import System
 from connectors.postgres.replication.pgoutput import POSTGRES_EPOCH_US
-from rowtide.errors import RowtideError, SourceRefused, SourceUnavailable
+from rowtide.error_catalogue import source_errors
+from rowtide.errors import RowtideError
 from rowtide.position import lsn_from_text, lsn_to_text
 
 XLOG_DATA: Final = ord("w")
@@ -89,7 +90,7 @@ class ReplicationConnection:
         except psycopg.Error as error:
             raise _stream_error(error.sqlstate, error.diag.message_primary or "no reason given") from error
         if result is None or result.status != ExecStatus.COPY_BOTH:
-            raise SourceUnavailable("stream_failed", "The server did not start streaming.")
+            raise source_errors.STREAM_FAILED()
         self._pgconn.nonblocking = 1
         self._poll.register(self._pgconn.socket, select.POLLIN)
 
@@ -148,13 +149,13 @@ class ReplicationConnection:
         if result is not None and result.status == ExecStatus.FATAL_ERROR:
             return _stream_error(_field(result, DiagnosticField.SQLSTATE), _primary(result))
         if result is not None:
-            return SourceUnavailable("stream_ended", "The server ended the stream (it is shutting down).")
+            return source_errors.STREAM_ENDED()
         return self._broken()
 
     def _broken(self) -> RowtideError:
         said = self._pgconn.get_error_message("utf-8").strip().splitlines()
         reason = said[-1].strip() if said else "connection lost"
-        return SourceUnavailable("stream_broken", f"The replication connection broke: {reason.rstrip('.')}.")
+        return source_errors.STREAM_BROKEN(said=reason.rstrip("."))
 
 
 def read_keepalive(message: bytes | memoryview) -> tuple[int, bool]:
@@ -179,13 +180,7 @@ def _primary(result: PGresult) -> str:
 
 def _stream_error(sqlstate: str | None, said: str) -> RowtideError:
     """Our error for what the server said when it refused or ended a stream."""
-    if sqlstate == "55006":
-        return SourceUnavailable("slot_active", f"PostgreSQL: {said}.", "Stop the other reader of this slot.")
-    if sqlstate == "42704":
-        return SourceRefused("stream_object_missing", f"PostgreSQL ended the stream: {said}.", "Run `rowtide doctor`.")
-    if sqlstate is not None and sqlstate.startswith("57P"):
-        return SourceUnavailable("stream_terminated", f"PostgreSQL ended the stream: {said}.")
-    if sqlstate == "55000":
-        # An invalidated slot. The checks of the next connect see it and decide.
-        return SourceUnavailable("slot_unreadable", f"PostgreSQL ended the stream: {said}.")
+    for beginnings, entry in source_errors.STREAM_SQLSTATES:
+        if sqlstate is not None and sqlstate.startswith(beginnings):
+            return entry(said=said)
     return sqlstate_error(sqlstate, said, "streaming")

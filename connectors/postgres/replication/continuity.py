@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from connectors.postgres.slots import Slot
+from rowtide.error_catalogue import sync_errors
+from rowtide.error_catalogue.entries import Said
 from rowtide.position import lsn_to_text
 
 
@@ -62,33 +64,37 @@ class NewEra:
     @property
     def gap(self) -> bool:
         """Whether something may have been missed (a first start has missed nothing that was ever promised)."""
-        return self.code != "first_start"
+        return self.code != sync_errors.FIRST_START.code
+
+
+def new_era(era: int, why: Said, recreate: bool = False) -> NewEra:
+    """The era for a reason of the catalogue."""
+    return NewEra(era, why.code, why.sentence, recreate)
 
 
 def continuity(cursor: Cursor | None, system: System, slot: Slot | None) -> Continue | NewEra:
     """Go on, or a new era and why. The order only picks the most telling reason."""
     broken = slot is None or slot.lost
     if cursor is None:
-        return NewEra(1, "first_start", "The slot is read for the first time", recreate=broken)
+        return new_era(1, sync_errors.FIRST_START(), recreate=broken)
     era = cursor.era + 1
     if slot is None:
-        return NewEra(era, "slot_missing", "The replication slot is gone", recreate=True)
+        return new_era(era, sync_errors.SLOT_GONE(), recreate=True)
     if slot.lost:
-        return NewEra(era, "slot_lost", f"The server invalidated the slot ({slot.why_lost})", recreate=True)
+        return new_era(era, sync_errors.SLOT_LOST(why=slot.why_lost), recreate=True)
     if system.system_id != cursor.system_id:
-        return NewEra(era, "other_system", "The server is another one (its system identifier changed)")
+        return new_era(era, sync_errors.OTHER_SYSTEM())
     if system.timeline != cursor.timeline:
         # After a failover or a point-in-time restore rows that were delivered may no longer exist.
-        said = f"The server is on timeline {system.timeline}, no longer {cursor.timeline} (failover or restore)"
-        return NewEra(era, "new_timeline", said)
+        return new_era(era, sync_errors.NEW_TIMELINE(timeline=system.timeline, before=cursor.timeline))
     if system.publication_oid != cursor.publication_oid:
         # What was committed while it was missing is skipped (PostgreSQL 18) or can never be decoded (older).
-        return NewEra(era, "publication_recreated", "The publication was missing for a time", recreate=True)
+        return new_era(era, sync_errors.PUBLICATION_GAP(), recreate=True)
     if slot.confirmed_lsn > cursor.lsn:
-        said = f"The slot stands at {lsn_to_text(slot.confirmed_lsn)}, beyond the cursor at {lsn_to_text(cursor.lsn)}"
-        return NewEra(era, "slot_ahead", f"{said} (recreated, advanced, or the state database was restored)")
+        slot_lsn, cursor_lsn = lsn_to_text(slot.confirmed_lsn), lsn_to_text(cursor.lsn)
+        return new_era(era, sync_errors.SLOT_AHEAD(slot_lsn=slot_lsn, cursor_lsn=cursor_lsn))
     staged = max(cursor.lsn, cursor.staged_lsn if cursor.staged_era == cursor.era else 0)
     if system.wal_end < staged:
-        said = f"The server's WAL ends at {lsn_to_text(system.wal_end)}, below {lsn_to_text(staged)} staged before"
-        return NewEra(era, "wal_behind", f"{said} (the source was restored)")
+        wal_end, highest = lsn_to_text(system.wal_end), lsn_to_text(staged)
+        return new_era(era, sync_errors.WAL_BEHIND(wal_end=wal_end, staged=highest))
     return Continue(cursor.era, cursor.lsn)

@@ -10,7 +10,7 @@ from typing import Final
 
 from connectors.postgres.replication.chunk_queue import Place
 from connectors.postgres.replication.connection import ReplicationConnection
-from rowtide.errors import SourceUnavailable
+from rowtide.error_catalogue import source_errors
 
 _STATUS_MOST_S: Final = 10.0
 
@@ -49,7 +49,7 @@ class Feedback:
         now = time.monotonic()
         self._asks = [asked for asked in self._asks if now - asked < _SHUTDOWN_WINDOW_S] + [now]
         if len(self._asks) >= _SHUTDOWN_ASKS and self._status_s > _SHUTDOWN_WINDOW_S / _SHUTDOWN_ASKS:
-            raise SourceUnavailable("server_stopping", "The server is shutting down.")
+            raise source_errors.SERVER_STOPPING()
 
     def send_if_due(self, stream: ReplicationConnection, received_lsn: int, confirmed: Place | None) -> None:
         """Report ``received_lsn`` as written and ``confirmed`` as durable, when it is time or was asked for."""

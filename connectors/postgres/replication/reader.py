@@ -28,7 +28,8 @@ from connectors.postgres.replication.resume_point import CursorStore, Opening, S
 from connectors.postgres.replication.slot_confirmer import Keeper
 from connectors.postgres.replication.transactions import Assembler
 from connectors.postgres.replication.wakeup import Wakeup
-from rowtide.errors import Retry, RowtideError, SourceRefused, SourceUnavailable, reaction_to
+from rowtide.error_catalogue import source_errors
+from rowtide.errors import Retry, RowtideError, SourceRefused, reaction_to
 from rowtide.position import lsn_to_text
 from rowtide.transaction import Chunk, Relation
 
@@ -144,7 +145,7 @@ class Reader:
                 problem = error
             except Exception as error:  # whatever it is, it must be seen and tried again, never end the thread
                 log.exception("reader failed", slot=self.settings.slot, error=type(error).__name__)
-                problem = SourceUnavailable("internal", f"Reading the slot failed ({type(error).__name__}).")
+                problem = source_errors.READER_FAILED(error=type(error).__name__)
             failures = 0 if self.streaming else failures
             self.streaming = False
             self._tell(problem)
@@ -172,7 +173,7 @@ class Reader:
             self._pump(stream, assembler)
         except SourceRefused as error:
             # Up to PostgreSQL 17 WAL from before the publication's creation ends the stream, for ever.
-            if started and error.code == "stream_object_missing":
+            if started and error.code == source_errors.STREAM_OBJECT_MISSING.code:
                 self._opening.publication_gap = True
             raise
         finally:
@@ -253,7 +254,7 @@ class Reader:
             self._interrupt = slots.publication_missing(self.settings.publication)
             self._wakeup.wake()
         elif oid != self._opening.publication_oid:
-            self._interrupt = SourceUnavailable("publication_recreated", "The publication was recreated.")
+            self._interrupt = source_errors.PUBLICATION_RECREATED()
             self._wakeup.wake()
 
     def _tell(self, problem: RowtideError) -> None:

@@ -18,9 +18,10 @@ from connectors.postgres import slots
 from connectors.postgres.connections import open_source
 from connectors.postgres.replication.chunk_queue import Place
 from connectors.postgres.replication.connection import ReplicationConnection
-from connectors.postgres.replication.continuity import Continue, Cursor, NewEra, System, continuity
+from connectors.postgres.replication.continuity import Continue, Cursor, NewEra, System, continuity, new_era
 from connectors.postgres.slots import Slot
-from rowtide.errors import GapError, RowtideError, SourceRefused, SourceUnavailable
+from rowtide.error_catalogue import source_errors, sync_errors
+from rowtide.errors import RowtideError
 from state import failpoints
 
 log = structlog.get_logger()
@@ -67,15 +68,10 @@ def require_server(stream: ReplicationConnection) -> Server:
     """What streaming needs to know of the server; SourceRefused when it cannot be decoded at all."""
     version = stream.sql.info.server_version
     if version < MIN_SERVER_VERSION:
-        said = f"The server is PostgreSQL {version // 10000}; Rowtide needs 14 or newer."
-        raise SourceRefused("server_version", said, "Upgrade PostgreSQL.")
+        raise source_errors.SERVER_VERSION(version=version // 10000)
     wal_level, timeout_ms, next_xid = stream.query(_SERVER, "reading settings")[0]
     if wal_level != "logical":
-        raise SourceRefused(
-            "wal_level",
-            f"wal_level is {wal_level}; logical decoding needs logical.",
-            "Set wal_level = logical and restart PostgreSQL.",
-        )
+        raise source_errors.WAL_LEVEL(wal_level=wal_level)
     return Server(int(next_xid or 0), timeout_ms / 1000)
 
 
@@ -136,23 +132,19 @@ class Opening:
         if slot is not None and slot.active_pid == stream.backend_pid and slot.confirmed_lsn <= place.lsn:
             return
         # Most often the walsender has ended already, and says why.
-        moved = SourceUnavailable("slot_moved", f"The slot {self._slot} was moved while it was taken over.")
+        moved = source_errors.SLOT_MOVED(slot=self._slot)
         raise stream.failure(1.0) or moved
 
     def _judge(self, cursor: Cursor | None, system: System, slot: Slot | None) -> Continue | NewEra:
         verdict = continuity(cursor, system, slot)
         if self.publication_gap and isinstance(verdict, Continue):
             # Missed by this reader before the cursor could know of it.
-            return NewEra(verdict.era + 1, "publication_recreated", "The publication was missing for a time", True)
+            return new_era(verdict.era + 1, sync_errors.PUBLICATION_GAP(), recreate=True)
         return verdict
 
     def _open_era(self, verdict: NewEra, system: System, slot: Slot | None, dsn: str) -> Place:
         if verdict.gap and not self._heal:
-            raise GapError(
-                verdict.code,
-                f"{verdict.reason}; capture waits because on_gap is stop.",
-                "Set on_gap: heal to go on with a new era and a reconcile of every sync.",
-            )
+            raise sync_errors.GAP(code=verdict.code, reason=verdict.reason)
         if verdict.recreate or slot is None:
             slot = self._recreate(slot, dsn)
         place = Place(verdict.era, slot.confirmed_lsn)
@@ -161,13 +153,7 @@ class Opening:
         return place
 
     def _recreate(self, slot: Slot | None, dsn: str) -> Slot:
-        self._tell(
-            SourceUnavailable(
-                "slot_creation",
-                f"The slot {self._slot} is being created, which waits for transactions that are open now.",
-                "End long-running transactions of the source.",
-            )
-        )
+        self._tell(source_errors.SLOT_CREATION(slot=self._slot))
         with contextlib.closing(open_source(dsn, "rowtide slot")) as conn:
             if slot is not None:
                 slots.drop_slot(conn, self._slot)

@@ -17,6 +17,7 @@ import structlog
 from connectors.postgres.connections import open_source, translated
 from connectors.postgres.replication.chunk_queue import Place
 from connectors.postgres.replication.transactions import HEARTBEAT
+from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
 from state import failpoints
 
@@ -110,7 +111,7 @@ class Keeper:
                 self._fail(error)
             except Exception as error:  # a thread that dies silently would pin the slot for ever
                 log.exception("keeper failed", error=type(error).__name__)
-                self._fail(RowtideError("internal", f"The slot's keeper failed ({type(error).__name__})."))
+                self._fail(process_errors.CONFIRMER_FAILED(error=type(error).__name__))
         self._drop()
 
     def _due_in(self, now: float) -> float:

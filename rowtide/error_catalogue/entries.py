@@ -1,0 +1,97 @@
+"""What an entry of the catalogue is, and how an error is made from it.
+
+In: a code, the exception class, a sentence and a remedy with ``{fields}``. Out: the exception, its fields filled in.
+Rule: a sentence names keys, columns, addresses and PostgreSQL's or Graph's own words, never a row's value or a secret.
+"""
+
+from dataclasses import dataclass
+from string import Formatter
+from typing import Generic, Literal, TypeVar
+
+from rowtide.errors import RowtideError
+
+E = TypeVar("E", bound=RowtideError)
+
+Level = Literal["ok", "warning", "failure"]
+
+
+def fields_of(*templates: str) -> frozenset[str]:
+    """The names of the fields in these templates."""
+    return frozenset(name for text in templates for _, name, _, _ in Formatter().parse(text) if name)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[E]):
+    """One error: calling the entry with its fields makes the exception of ``kind``.
+
+    A ``code`` with fields is a family: the codes of another system (Graph's statuses, say) that share one remedy.
+    """
+
+    kind: type[E]
+    code: str
+    sentence: str
+    remedy: str = ""
+
+    def __call__(self, **values: object) -> E:
+        """The exception; every field of the entry has to be given."""
+        return self.kind(self.code.format(**values), self.sentence.format(**values), self.remedy.format(**values))
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """What a call has to give."""
+        return fields_of(self.code, self.sentence, self.remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A code and a sentence for the operator."""
+
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a sync does not move, or that it does: what `status` shows and what pauses a sync without an error."""
+
+    code: str
+    sentence: str
+    remedy: str = ""
+
+    def __call__(self, **values: object) -> Said:
+        """Code and sentence; every field of the entry has to be given."""
+        return Said(self.code, self.sentence.format(**values))
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """What a call has to give."""
+        return fields_of(self.sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding of `doctor`. ``remedy`` is empty when all is well."""
+
+    name: str
+    level: Level
+    sentence: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that `doctor` looks for, with what to do about it; calling it with its fields makes the `Check`."""
+
+    name: str
+    level: Level
+    sentence: str
+    remedy: str = ""
+
+    def __call__(self, **values: object) -> Check:
+        """The check; every field of the entry has to be given."""
+        return Check(self.name, self.level, self.sentence.format(**values), self.remedy.format(**values))
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """What a call has to give."""
+        return fields_of(self.sentence, self.remedy)

@@ -1,0 +1,94 @@
+"""What can be wrong with Microsoft Graph and Microsoft Entra: no answer (retried), or a refusal.
+
+Graph's statuses are a family, ``graph_STATUS``; those a person meets often have a remedy of their own.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from rowtide.error_catalogue.entries import Entry
+from rowtide.errors import GraphRefused, GraphUnavailable, IdentityRefused, IdentityUnavailable
+
+# --- tokens -----------------------------------------------------------------------------------------------------
+
+IDENTITY_UNAVAILABLE: Final = Entry(
+    IdentityUnavailable,
+    "identity_unavailable",
+    "the token endpoint {where} does not answer ({error})",
+    "check the network, and `authority` and `ca_file` if they are set",
+)
+IDENTITY_REFUSED: Final = Entry(
+    IdentityRefused, "identity_refused", "Entra refused the credential of graph '{graph}'{number}", "{remedy}"
+)
+ENTRA_REMEDIES: Final[Mapping[str, str]] = {
+    "7000215": "the client secret is wrong: mend `credential` of the graph connection",
+    "7000222": "the client secret has expired: make a new one in Entra and mend `credential`",
+    "700016": "the app is not in this tenant: mend `client_id` or `tenant_id`",
+    "90002": "the tenant does not exist: mend `tenant_id`",
+    "700027": "the certificate is not registered with the app: upload its public part in Entra",
+    "": "check tenant_id, client_id and credential of the graph connection",
+}
+"""The remedy of `IDENTITY_REFUSED` by Entra's own number (AADSTS...); the empty one is for every other number."""
+
+# --- no answer --------------------------------------------------------------------------------------------------
+
+GRAPH_UNREACHABLE: Final = Entry(
+    GraphUnavailable,
+    "graph_unavailable",
+    "{base_url} cannot be reached",
+    "check the network, and `base_url` if it is set",
+)
+GRAPH_TIMEOUT: Final = Entry(
+    GraphUnavailable,
+    "graph_unavailable",
+    "no answer within {seconds} s",
+    "check the network; it is tried again by itself",
+)
+GRAPH_BROKEN: Final = Entry(
+    GraphUnavailable,
+    "graph_unavailable",
+    "the connection to Graph broke before its answer was whole",
+    "check the network; it is tried again by itself",
+)
+GRAPH_UNAVAILABLE: Final = Entry(
+    GraphUnavailable, "graph_unavailable", "{what}: Graph answered {answer}", "it is tried again by itself"
+)
+GRAPH_UNANSWERED: Final = Entry(
+    GraphUnavailable,
+    "graph_unavailable",
+    "{base_url} does not answer ({error})",
+    "check the network, and `base_url` if it is set",
+)
+LISTS_UNSEEN: Final = Entry(
+    GraphUnavailable, "graph_unavailable", "Graph does not show the lists yet ({status})", "it is tried again by itself"
+)
+GRAPH_UNREADABLE: Final = Entry(
+    GraphUnavailable, "graph_unavailable", "{what}: Graph's answer names no list", "it is tried again by itself"
+)
+
+# --- refusals ---------------------------------------------------------------------------------------------------
+
+_ANSWERED: Final = "{what}: Graph answered {status} {code}: {message}"
+
+GRAPH_401: Final = Entry(GraphRefused, "graph_401", _ANSWERED, "the token is not accepted: check the app registration")
+GRAPH_403: Final = Entry(
+    GraphRefused, "graph_403", _ANSWERED, "grant the app access to the site (`rowtide plan --grants` says how)"
+)
+GRAPH_404: Final = Entry(GraphRefused, "graph_404", _ANSWERED, "check the site's address and the list's title")
+GRAPH_STATUS: Final = Entry(GraphRefused, "graph_{status}", _ANSWERED, "see Graph's message")
+STATUSES: Final[Mapping[int, Entry[GraphRefused]]] = {401: GRAPH_401, 403: GRAPH_403, 404: GRAPH_404}
+"""Graph's statuses that have a remedy of their own; the others are `GRAPH_STATUS`."""
+
+SITE_MISSING: Final = Entry(GraphRefused, "site_missing", "site '{site}' cannot be read", "check the site's address")
+COLUMN_MISFIT: Final = Entry(
+    GraphRefused,
+    "column_misfit",
+    "column {column} of list '{title}' cannot be used: {why}",
+    "name another field in the definition, or mend the column in SharePoint",
+)
+LIST_HAS_FOREIGN_ITEMS: Final = Entry(
+    GraphRefused,
+    "list_has_foreign_items",
+    "list '{title}' holds items that Rowtide did not make (one is item {item_id})",
+    "sync to another list, or move these items away: Rowtide only writes lists of its own",
+)

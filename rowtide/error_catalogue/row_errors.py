@@ -1,0 +1,70 @@
+"""Why single rows are parked: the row stands aside until a newer value or a person comes, its neighbours go on."""
+
+from typing import Final
+
+from rowtide.error_catalogue.entries import Entry
+from rowtide.errors import RowError
+
+TYPE_UNREPRESENTABLE: Final = Entry(
+    RowError,
+    "type_unrepresentable",
+    "column {column} (field {field}): {why}",
+    "change the value, or map the column as text",
+)
+NOT_A_CHOICE: Final = Entry(
+    RowError,
+    "type_unrepresentable",
+    "column {column} (field {field}): the value is none of the choices of the definition",
+    "add it to choices, or leave choices out",
+)
+VALUE_TOO_LONG: Final = Entry(
+    RowError,
+    "value_too_long",
+    "column {column} (field {field}): the text is longer than the {most} characters a {kind} column holds",
+    "shorten it, map it as note, or overflow: truncate",
+)
+NO_LIST: Final = Entry(
+    RowError,
+    "no_list",
+    "no list is named for this row: add its value to lists.map, or name a lists.default",
+    "add the value to lists.map, or name a lists.default; then `rowtide apply`",
+)
+STATE_REFUSES_ROW: Final = Entry(
+    RowError,
+    "state_refuses_row",
+    "The state database cannot hold this row ({refusal}).",
+    "change the row's value; the state server's log says which it is",
+)
+STATE_REFUSES_KEY: Final = Entry(
+    RowError,
+    "state_refuses_row",
+    "The state database cannot hold this row ({refusal}). Its key is shown shortened.",
+    "change the row's key; the state server's log says why",
+)
+SETTLE_REFUSED: Final = Entry(
+    RowError,
+    "refused_by_state",
+    "{sentence}",
+    "see the state server's log; the row was written to its list, only the record is missing",
+)
+INTERNAL_ERROR: Final = Entry(
+    RowError, "internal_error", "Rowtide failed on this row ({error}); please report it", "`rowtide parked retry`"
+)
+ITEM_OLDER_THAN_KNOWN: Final = Entry(
+    RowError,
+    "item_older_than_known",
+    "SharePoint shows an older version of this item than was written",
+    "was the site restored? `rowtide reconcile` compares everything anew",
+)
+UNIQUE_VIOLATION: Final = Entry(
+    RowError,
+    "unique_violation",
+    "{sentence}",
+    "another item has the value of a column that SharePoint keeps unique: change either",
+)
+GRAPH_REFUSED_ROW: Final = Entry(
+    RowError, "{code}", "{sentence}", "a code that is not in this table is Graph's own: see Graph's sentence"
+)
+GRAPH_REFUSED_ROW_PLAINLY: Final = Entry(
+    RowError, "graph_{status}", "{sentence}", "Graph refused the row and gave no code: see Graph's sentence"
+)

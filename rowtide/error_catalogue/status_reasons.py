@@ -1,0 +1,35 @@
+"""What `status` says of a sync: why it does not move, or that it does. The first that holds is shown."""
+
+from typing import Final
+
+from rowtide.error_catalogue.entries import Reason
+
+RETIRED: Final = Reason("retired", "The sync is no longer in the applied definition; its records are kept.")
+NOT_RUNNING: Final = Reason(
+    "not_running", "No process with the role {role} runs; start one with `rowtide run`.", "`rowtide run`"
+)
+NOT_SEEN: Final = Reason(
+    "not_running",
+    "The process with the role {role} was last seen {seconds} s ago; is it still there?",
+    "look at the process and its log; a supervisor should restart it",
+)
+STATE_PROBLEM: Final = Reason("state_problem", "{problem}", "see the sentence")
+SOURCE_PROBLEM: Final = Reason("source_problem", "PostgreSQL {source}: {problem}", "`rowtide doctor`")
+GRAPH_PROBLEM: Final = Reason("graph_problem", "Graph {graph}: {problem}", "`rowtide doctor`")
+OBSERVE: Final = Reason(
+    "observe",
+    "The sync only observes (mode: observe): {rows} would be written.",
+    "say `mode: deliver` and `rowtide apply` when the rows should be written",
+)
+THROTTLED: Final = Reason("throttled", "Graph {graph} throttles the app; writes go on at {until}.", "nothing: it waits")
+RECONCILE_PROBLEM: Final = Reason(
+    "reconcile_problem", "The reconcile cannot go on: {problem}", "see the sentence; it is tried again by itself"
+)
+RECONCILE_WAITS: Final = Reason("reconcile_waits", "{waits}", "nothing: it goes on by itself")
+QUOTA: Final = Reason(
+    "quota", "{rows} waiting for quota{limit}.", "raise `licences` or `share` of the graph if they are too low"
+)
+RECONCILE_WANTED: Final = Reason("reconcile", "A reconcile is asked for and begins shortly.")
+RECONCILE: Final = Reason("reconcile", "Reconcile in progress: {done}{total} rows compared, {waiting} waiting.")
+IDLE: Final = Reason("idle", "Nothing is waiting.{parked}")
+MOVING: Final = Reason("moving", "{rows} waiting, {in_flight} in flight.")

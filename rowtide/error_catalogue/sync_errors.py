@@ -1,0 +1,49 @@
+"""Why one sync is paused while others go on, and what ends the continuity of a slot."""
+
+from typing import Final
+
+from rowtide.error_catalogue.entries import Entry, Reason
+from rowtide.errors import GapError, SyncError
+
+KEY_UNKNOWN: Final = Entry(
+    SyncError, "key_unknown", "the source sent a change without its row's key", "set REPLICA IDENTITY FULL"
+)
+RELATION_MISMATCH: Final = Entry(
+    SyncError,
+    "relation_mismatch",
+    "table {table} {problem}",
+    "mend the table or the definition, then `rowtide apply` and `rowtide resume`",
+)
+MASS_DELETE: Final = Entry(
+    SyncError,
+    "mass_delete",
+    "{deletes} items of sync {sync} would be deleted, {share}its {pairs}: more than its breaker lets pass "
+    "({share_limit} or {rows_limit} rows). Nothing was deleted.",
+    "rowtide resume {sync} --approve-deletes",
+)
+GAP: Final = Entry(
+    GapError,
+    "{code}",
+    "{reason}; capture waits because on_gap is stop.",
+    "Set on_gap: heal to go on with a new era and a reconcile of every sync.",
+)
+
+PAUSED_BY_HAND: Final = Reason("paused", "{reason}", "`rowtide resume`")
+"""The code of a sync that a person paused; the sentence is the person's own."""
+
+FIRST_START: Final = Reason("first_start", "The slot is read for the first time")
+SLOT_GONE: Final = Reason("slot_missing", "The replication slot is gone")
+SLOT_LOST: Final = Reason("slot_lost", "The server invalidated the slot ({why})", "raise max_slot_wal_keep_size")
+OTHER_SYSTEM: Final = Reason("other_system", "The server is another one (its system identifier changed)")
+NEW_TIMELINE: Final = Reason(
+    "new_timeline", "The server is on timeline {timeline}, no longer {before} (failover or restore)"
+)
+PUBLICATION_GAP: Final = Reason("publication_recreated", "The publication was missing for a time")
+SLOT_AHEAD: Final = Reason(
+    "slot_ahead",
+    "The slot stands at {slot_lsn}, beyond the cursor at {cursor_lsn} "
+    "(recreated, advanced, or the state database was restored)",
+)
+WAL_BEHIND: Final = Reason(
+    "wal_behind", "The server's WAL ends at {wal_end}, below {staged} staged before (the source was restored)"
+)
