@@ -1,18 +1,18 @@
 """`rowtide demo`, from an empty directory to the verdict.
 
-In: `Options`. Out: the live view, a summary on stdout, an exit code: 0 the lists are what the tables say, 1 they are
-not (or a part failed), 130 ended before that could be told. Rule: whatever happens, processes are ended first and the
-directory is removed last; what a SIGKILL leaves, the next demo clears.
+In: `Options`. Out: the live view, a `Summary` of how it ended. Rule: whatever happens, processes are ended first and
+the directory is removed last; what a SIGKILL leaves, the next demo clears.
 """
 
 import random
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 
-from control.cli import output
 from demo import summary, workdir
 from demo.children import ChildFailed
 from demo.comparison import Verdict, settle
@@ -27,15 +27,17 @@ from demo.summary import FirstLoad, Summary
 from demo.workdir import Home
 from rowtide.errors import RowtideError, UserError
 
-ENDED_EARLY = 130
 _LOOK_S = 0.25
 _BULK_ARTICLES = 24
 _STANDSTILL_S = 90.0
 _BEAT_S = 1.2  # the flow adds up its counts each second
 
 
-def demo(options: Options) -> int:
-    """Run the demo; the exit code. To be called from the main thread, whose children the demo's processes are."""
+def run_demo(options: Options, publish: Callable[[dict[str, Any]], None]) -> Summary:
+    """Run the demo; how it ended. With ``options.json`` the summary's document goes to ``publish`` instead of the view.
+
+    To be called from the main thread, whose children the demo's processes are.
+    """
     if options.rate <= 0:
         raise UserError("demo_rate", "--rate has to be above 0.")
     interrupts = Interrupts()
@@ -47,16 +49,9 @@ def demo(options: Options) -> int:
                 view.note(f"cleared what a demo that was killed had left in {path}")
             made = Home.make(options.directory)
             try:
-                told = _Story(options, made, interrupts, view).tell()
+                return _Story(options, made, interrupts, view, publish).tell()
             finally:
                 made.remove()
-    return _exit_code(told)
-
-
-def _exit_code(told: Summary) -> int:
-    if told.verdict is None:
-        return ENDED_EARLY
-    return output.DONE if told.verdict.equal else output.FAILED
 
 
 def _stop(workload: Workload) -> None:
@@ -69,8 +64,16 @@ def _stop(workload: Workload) -> None:
 class _Story:
     """The acts, one after the other; `tell` plays them and clears the stage."""
 
-    def __init__(self, options: Options, made: Home, interrupts: Interrupts, view: View) -> None:
+    def __init__(
+        self,
+        options: Options,
+        made: Home,
+        interrupts: Interrupts,
+        view: View,
+        publish: Callable[[dict[str, Any]], None],
+    ) -> None:
         self._options = options
+        self._publish = publish
         self._interrupts = interrupts
         self._view = view
         self._stage = Stage(made, options, interrupts.wait)
@@ -237,7 +240,7 @@ class _Story:
     def _say_summary(self) -> None:
         told = self._summary()
         if self._options.json:
-            output.document(told.document())
+            self._publish(told.document())
         else:
             for line in told.lines():
                 self._view.note(line)

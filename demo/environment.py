@@ -15,6 +15,7 @@ import psycopg
 
 from connectors import settings
 from control.operations import compile
+from control.operations.session import Session
 from demo import definition
 from demo.children import Child, ChildFailed, Children
 from demo.comparison import fetch
@@ -148,7 +149,7 @@ class Stage:
     def compiled(self) -> list[CompiledSync]:
         """The syncs as the definition file and the tables say, not as the flow has them."""
         loaded = settings.load(self.config)
-        return list(compile.compile_known(loaded, compile.read_all_columns(loaded.definition)).syncs.values())
+        return list(compile.compile_known(loaded, compile.read_all_columns(Session(loaded))).syncs.values())
 
     def check(self) -> None:
         """Raise ChildFailed when a part has ended by itself."""

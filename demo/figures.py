@@ -12,7 +12,7 @@ from typing import Any
 
 from control.operations import status_snapshot
 from control.operations.diagnosis import reason_of
-from control.operations.status_snapshot import Seen
+from control.operations.status_snapshot import StatusSnapshot
 from demo.comparison import fetch
 from demo.live_view import Figures, SyncFigures
 from demo.shop.workload import Tally
@@ -40,7 +40,7 @@ class Reading:
     """One look at everything."""
 
     counts: Counts
-    seen: Seen
+    seen: StatusSnapshot
     at: datetime
 
     @property
@@ -81,7 +81,7 @@ class Meter:
 
     def read(self) -> Reading:
         """Look now."""
-        seen = self._link.run(lambda connection: status_snapshot.read_seen(connection, {}))
+        seen = self._link.run(lambda connection: status_snapshot.read(connection, {}))
         return Reading(_counts(seen, fetch(self._stats)), seen, seen.now)
 
     def figures(self, reading: Reading, phase: str, share: float, tally: Tally) -> Figures:
@@ -120,7 +120,7 @@ class Meter:
         return self._coalesced[-1] if last else int(statistics.median(self._coalesced))
 
 
-def _counts(seen: Seen, stats: Any) -> Counts:
+def _counts(seen: StatusSnapshot, stats: Any) -> Counts:
     did = seen.progress.values()
     buckets = [0] * progress.BUCKETS
     for one in did:
@@ -143,7 +143,7 @@ def _since(now: tuple[int, ...], then: tuple[int, ...]) -> list[int]:
     return [max(0, count - (then[bucket] if then else 0)) for bucket, count in enumerate(now)]
 
 
-def _quota(seen: Seen) -> float | None:
+def _quota(seen: StatusSnapshot) -> float | None:
     [graph] = seen.catalog.definition.graph
     return status_snapshot.ru_per_minute(seen, graph)
 

@@ -1,14 +1,13 @@
 """`rowtide db`: the schema of the state database.
 
-In: the definition's ``state.dsn``. Out: the schema at this release's version, or what is wrong with it. Rule: `upgrade`
-only moves forward and may be run again at any time; `check` changes nothing.
+In: the definition's ``state.dsn``. Out: what was done, or the findings (exit code 3). Rule: what happens is
+control.operations.db's.
 """
 
 import typer
 
-from control.cli import options, output
-from control.operations.session import load, state_dsn
-from state import database
+from control.cli import options, output, session
+from control.operations import db
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -16,26 +15,21 @@ app = typer.Typer(no_args_is_help=True)
 @app.command("upgrade")
 def upgrade(config: options.Config = options.CONFIG, as_json: options.Json = False) -> None:
     """Bring the state database's schema to this release's version; creates the database when it is missing."""
-    dsn = state_dsn(load(config))
-    created = database.create_if_missing(dsn)
-    before = created or bool(database.check_version(dsn))
-    database.upgrade(dsn)
+    found = db.upgrade(session.start(config), session.actor())
     if as_json:
-        output.document({"upgraded": before})
+        output.document(found)
     else:
-        output.say("state schema upgraded" if before else "state schema was current already")
+        output.say("state schema upgraded" if found["upgraded"] else "state schema was current already")
 
 
 @app.command("check")
 def check(config: options.Config = options.CONFIG, as_json: options.Json = False) -> None:
     """Say whether the state database's schema fits this release (exit 3 when it does not)."""
-    findings = database.check(state_dsn(load(config)))
+    findings = db.check(session.start(config))["findings"]
     if as_json:
         output.document({"findings": findings})
     else:
-        for finding in findings:
-            output.say(finding)
-        if not findings:
-            output.say("state schema is current")
+        for line in findings or ["state schema is current"]:
+            output.say(line)
     if findings:
         raise typer.Exit(output.FINDINGS)

@@ -4,17 +4,18 @@ In: options. Out: the demo's exit code. Rule: everything it needs is imported on
 command waits for it.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from control.cli import options
+from control.cli import options, output
 from demo.options import TIERS, Options
 from rowtide.errors import UserError
 
 _DEFAULTS = Options()
+_EXIT_CODES = {"equal": output.DONE, "different": output.FAILED, "interrupted": 130}
+"""130, as shells say it: ended before anything could be compared."""
 
 
 def demo(
@@ -36,4 +37,5 @@ def demo(
 
     if tier not in TIERS:
         raise UserError("unknown_tier", f"There is no tier {tier}: there are {', '.join(TIERS)}.")
-    sys.exit(command.demo(Options(seconds, keep, as_json, seed, rate, tier, directory)))
+    told = command.run_demo(Options(seconds, keep, as_json, seed, rate, tier, directory), output.document)
+    raise typer.Exit(_EXIT_CODES[told.word])

@@ -1,20 +1,17 @@
-"""`rowtide parked`: rows set aside because they cannot be carried as they are.
+"""`rowtide parked`: rows that cannot be carried as they are.
 
-In: a sync, keys. Out: rows listed, shown, made due again or forgotten. Rule: a row's values are shown only by `show`,
-only to whoever asks for that row; a newer change of a parked row makes it due again by itself.
+In: a sync, row keys or ``--all``. Out: the rows as a table, one row with its values, or how many were tried again or
+forgotten. Rule: what happens is control.operations.parked's; forgetting rows needs a person's yes.
 """
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from control.cli import options, output
-from control.operations.session import load, on_state, require_applied
+from control.cli import options, output, session
+from control.operations import parked
+from control.operations.parked import EveryRow, RowKeys, RowSelection
 from rowtide.errors import UserError
-from rowtide.position import lsn_to_text
-from state import outbox
-from state.database import Connection
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -31,23 +28,19 @@ def list_(
     as_json: options.Json = False,
 ) -> None:
     """List parked rows, the longest parked first (exit 3 when there are any)."""
-    loaded = load(config)
-    found = on_state(loaded, lambda connection: outbox.parked(connection, sync, limit))
+    found = parked.list_rows(session.start(config), sync, limit)
+    rows = found["parked"]
     if as_json:
-        output.document({"parked": [_described(row) for row in found]})
-    elif found:
+        output.document(found)
+    elif rows:
         output.table(
             ["sync", "key", "code", "parked at", "why"],
-            [[row.sync, row.key, row.reason_code, row.staged_at, row.reason] for row in found],
+            [[row["sync"], row["key"], row["reason_code"], row["staged_at"], row["reason"]] for row in rows],
         )
     else:
         output.say("nothing is parked")
-    if found:
+    if rows:
         raise typer.Exit(output.FINDINGS)
-
-
-def _described(row: outbox.Parked) -> dict[str, object]:
-    return {**asdict(row), "lsn": lsn_to_text(row.lsn)}
 
 
 @app.command("show")
@@ -58,15 +51,7 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Show one parked row with the values that would be written."""
-
-    def work(connection: Connection) -> dict[str, object]:
-        fields = outbox.parked_fields(connection, sync, key)
-        row = next((one for one in outbox.parked(connection, sync, 1_000_000) if one.key == key), None)
-        if row is None or fields is None:
-            raise UserError("not_parked", f"Row {key} of sync {sync} is not parked.")
-        return {**_described(row), "list": fields[0], "fields": fields[1]}
-
-    found = on_state(load(config), work)
+    found = parked.show(session.start(config), sync, key)
     if as_json:
         output.document(found)
     else:
@@ -82,13 +67,11 @@ def retry(
     as_json: options.Json = False,
 ) -> None:
     """Read parked rows anew and try them again."""
-    wanted = _wanted(keys, every)
-
-    def work(connection: Connection) -> int:
-        _known(connection, sync)
-        return outbox.retry_parked(connection, sync, wanted)
-
-    _tell("retried", on_state(load(config), work), as_json)
+    found = parked.retry(session.start(config), sync, rows_of(keys, every), session.actor())
+    if as_json:
+        output.document(found)
+    else:
+        output.say(f"retried {_rows(found['retried'])}")
 
 
 @app.command("discard")
@@ -101,33 +84,23 @@ def discard(
     as_json: options.Json = False,
 ) -> None:
     """Forget parked rows; their items stay as they are until the rows change again or a reconcile finds them."""
-    loaded, wanted = load(config), _wanted(keys, every)
+    opened, rows = session.start(config), rows_of(keys, every)
     if not yes:
-        output.confirm(f"Forget {'every parked row' if wanted is None else f'{len(wanted)} parked rows'} of {sync}?")
-
-    def work(connection: Connection) -> int:
-        _known(connection, sync)
-        these = wanted if wanted is not None else [row.key for row in outbox.parked(connection, sync, 1_000_000)]
-        return outbox.discard_parked(connection, sync, these)
-
-    _tell("discarded", on_state(loaded, work), as_json)
-
-
-def _known(connection: Connection, sync: str) -> None:
-    syncs = require_applied(connection)[1].syncs
-    if sync not in syncs:
-        raise UserError("unknown_sync", f"There is no sync {sync}: there are {', '.join(sorted(syncs))}.")
+        which = f"{len(rows.keys)} parked rows" if isinstance(rows, RowKeys) else "every parked row"
+        output.confirm(f"Forget {which} of {sync}?")
+    found = parked.discard(opened, sync, rows, session.actor())
+    if as_json:
+        output.document(found)
+    else:
+        output.say(f"discarded {_rows(found['discarded'])}")
 
 
-def _wanted(keys: list[str] | None, every: bool) -> list[str] | None:
-    """The keys a person means; None for all."""
+def rows_of(keys: list[str] | None, every: bool) -> RowSelection:
+    """The rows that the arguments select; UserError unless there are either keys or ``--all``."""
     if bool(keys) == every:
         raise UserError("which_rows", "Name row keys, or say --all.")
-    return keys or None
+    return RowKeys(tuple(keys)) if keys else EveryRow()
 
 
-def _tell(verb: str, count: int, as_json: bool) -> None:
-    if as_json:
-        output.document({verb: count})
-    else:
-        output.say(f"{verb} {count} row{'s' if count != 1 else ''}")
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"

@@ -1,28 +1,23 @@
 """`rowtide reconcile`: compare a sync's whole table with what is in its lists and mend the differences.
 
 In: a sync. Out: the pass, seen through to its end, or with ``--dry-run`` what it would find (exit 3 when it would find
-anything). Rule: a process that is running does the work if it has it in hand already; the command then only watches.
+anything). Rule: what happens is control.operations.reconcile's; the first SIGTERM or Ctrl-C ends the pass in order.
 """
 
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from connectors import settings
-from connectors.settings import Loaded
-from control.cli import options, output
-from control.cli.pause import whoever
-from control.operations.session import load, on_state, require_applied, require_schema, state_dsn
-from rowtide.catalog import Catalog
-from rowtide.errors import UserError
-from state.reconcile.record import Reconcile
+from control.cli import options, output, session
+from control.operations import reconcile as operations
+from control.operations.reconcile import ReconciledDocument
+from control.operations.session import Session
 
 
 def reconcile(
@@ -35,67 +30,54 @@ def reconcile(
 
     Unchanged rows cost no request. With --dry-run nothing is written.
     """
-    loaded = load(config)
-    require_schema(loaded)
-    catalog = on_state(loaded, require_applied)[1]
-    if sync not in catalog.syncs:
-        raise UserError("unknown_sync", f"There is no sync {sync}: there are {', '.join(sorted(catalog.syncs))}.")
-    source_dsn = settings.resolve_secret(catalog.definition.postgres[catalog.syncs[sync].postgres].dsn)
+    opened = session.start(config)
     if dry_run:
-        _dry_run(loaded, catalog, sync, source_dsn, as_json)
+        _count(opened, sync, as_json)
     else:
-        _for_real(loaded, catalog, sync, source_dsn, as_json)
+        _mend(opened, sync, as_json)
 
 
-def _dry_run(loaded: Loaded, catalog: Catalog, sync: str, source_dsn: str, as_json: bool) -> None:
-    from flows import reconcile as passes
-
+def _count(opened: Session, sync: str, as_json: bool) -> None:
     with _progress() as report:
-        rows, found = passes.dry_run(state_dsn(loaded), catalog, sync, source_dsn, report)
-    differences = asdict(found)
+        found = operations.dry_run(opened, sync, report)
     if as_json:
-        output.document({"sync": sync, "dry_run": True, "rows": rows, "differences": differences})
+        output.document(found)
     else:
-        output.say(f"{sync}: {rows:,} rows compared; a reconcile would stage {_words(differences)}")
-    if any(differences.values()):
+        staged = _words(found["differences"])
+        output.say(f"{sync}: {found['rows']:,} rows compared; a reconcile would stage {staged}")
+    if any(found["differences"].values()):
         raise typer.Exit(output.FINDINGS)
 
 
-def _for_real(loaded: Loaded, catalog: Catalog, sync: str, source_dsn: str, as_json: bool) -> None:
-    from flows import reconcile as passes
-
-    owner = f"rowtide reconcile by {whoever()}"
+def _mend(opened: Session, sync: str, as_json: bool) -> None:
     with _stop_on_signals() as stop, _progress() as report:
-        record = passes.reconcile_here(
-            state_dsn(loaded), catalog, sync, source_dsn, owner, stop, lambda one: report(*_far(one))
-        )
-    done = record.state == "done"
+        found = operations.reconcile(opened, sync, session.actor(), stop, report)
     if as_json:
-        output.document({"sync": sync, "dry_run": False, "done": done, "waits": record.waits, "counts": record.counts})
-    elif done:
-        compared, counts = _far(record)[0], {name: record.counts.get(name, 0) for name in _STAGED}
-        output.say(f"{sync}: {compared:,} rows compared, {_words(counts)} staged")
+        output.document(found)
     else:
-        waits = record.waits or "the sync is paused or no process has opened its stream yet: see `rowtide status`"
-        output.say(f"{sync}: asked for, and not done yet: {waits}")
-    if not done:
+        output.say(_sentence(found))
+    if not found["done"]:
         raise typer.Exit(output.FINDINGS)
 
 
 _STAGED = ("creates", "updates", "moves", "deletes", "parked")
 
 
-def _far(record: Reconcile) -> tuple[int, int]:
-    return int(record.counts.get("rows", 0)), record.estimate
+def _sentence(found: ReconciledDocument) -> str:
+    if found["done"]:
+        counts = found["counts"]
+        staged = _words({name: counts.get(name, 0) for name in _STAGED})
+        return f"{found['sync']}: {counts.get('rows', 0):,} rows compared, {staged} staged"
+    waits = found["waits"] or "the sync is paused or no process has opened its stream yet: see `rowtide status`"
+    return f"{found['sync']}: asked for, and not done yet: {waits}"
 
 
-def _words(counts: dict[str, Any]) -> str:
-    found = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count]
-    return ", ".join(found) or "nothing"
+def _words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing"
 
 
-class _Report:
-    """How far a pass is, on stderr, where a person looks on."""
+class _ProgressLine:
+    """How far a pass is, in one line of stderr that is written over, when stderr is a terminal."""
 
     def __init__(self) -> None:
         self._shown = False
@@ -108,18 +90,18 @@ class _Report:
             sys.stderr.flush()
 
     def end(self) -> None:
-        """Leave the line."""
+        """Leave the line as it is and go to the next."""
         if self._shown:
             sys.stderr.write("\n")
 
 
 @contextmanager
-def _progress() -> Iterator[_Report]:
-    report = _Report()
+def _progress() -> Iterator[_ProgressLine]:
+    line = _ProgressLine()
     try:
-        yield report
+        yield line
     finally:
-        report.end()
+        line.end()
 
 
 @contextmanager

@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from control.cli import options
-from control.operations.session import load
+from control.cli import options, session
 from rowtide.errors import UserError
 
 ROLES = ("capture", "deliver")
@@ -37,7 +36,7 @@ def run(
     peers = [address.strip() for address in addresses.split(",") if address.strip()]
     if peers and process_id >= len(peers):
         raise UserError("process_id", f"--process-id {process_id} has no address: {len(peers)} are given.")
-    loaded = load(config)
+    loaded = session.start(config).loaded
     from flows import run as flow
 
     code = flow.run(loaded, chosen, process_id, peers)

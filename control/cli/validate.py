@@ -1,19 +1,17 @@
-"""`rowtide validate`: is the definition sound?
+"""`rowtide validate`: whether the definition is sound.
 
 In: rowtide.yaml and, where it can be reached, the source. Out: every problem as ``file:line: sentence`` (exit 2), or
-what was checked. Rule: nothing is changed anywhere; a source that cannot be reached is no problem of the definition, it
-is said on stderr.
+what was checked. Rule: what happens is control.operations.validate's; a source that cannot be reached is named on
+stderr.
 """
 
 from typing import Annotated
 
 import typer
 
-from connectors.settings import Loaded
-from control.cli import options, output
-from control.operations import compile
-from control.operations.session import load, source
-from rowtide.errors import DefinitionError, RowtideError
+from control.cli import options, output, session
+from control.operations import validate as operations
+from rowtide.errors import DefinitionError
 
 
 def validate(
@@ -26,37 +24,21 @@ def validate(
     The file itself, and the tables it names when their source can be reached.
     """
     try:
-        loaded = load(config)
-        columns, unreached = ({}, {}) if offline else _columns(loaded)
-        found = compile.compile_known(loaded, columns)
+        opened = session.start(config)
+        found = operations.validate(opened, offline)
     except DefinitionError as error:
         if not as_json:
             raise
-        lines = error.sentence.splitlines()
-        output.document({"valid": False, "problems": lines, "warnings": [], "unreached": {}})
+        output.document(operations.refusal(error))
         raise typer.Exit(output.USAGE) from error
     if as_json:
-        output.document({"valid": True, "problems": [], "warnings": found.doubts, "unreached": unreached})
+        output.document(found.document())
         return
-    for name, sentence in unreached.items():
+    for name, sentence in found.unreached.items():
         output.warn(f"tables of source {name} were not checked: {sentence}")
     for doubt in found.doubts:
         output.warn(f"warning: {doubt}")
-    count = len(loaded.definition.syncs)
+    count = len(opened.definition.syncs)
     output.say(
-        f"{config} is sound: {count} sync{'s' if count != 1 else ''}, {len(columns)} checked against their tables"
+        f"{config} is sound: {count} sync{'s' if count != 1 else ''}, {found.checked} checked against their tables"
     )
-
-
-def _columns(loaded: Loaded) -> tuple[compile.Columns, dict[str, str]]:
-    """Columns of the tables that could be asked, and why others could not."""
-    definition = loaded.definition
-    columns: compile.Columns = {}
-    unreached: dict[str, str] = {}
-    for name in sorted({sync.source.postgres for sync in definition.syncs.values()}):
-        try:
-            with source(definition, name) as connection:
-                columns |= compile.read_columns(definition, name, connection)
-        except RowtideError as error:
-            unreached[name] = error.sentence
-    return columns, unreached

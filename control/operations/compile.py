@@ -1,17 +1,17 @@
 """Every sync of a definition compiled against its table as it is now.
 
-In: a loaded definition, connections to its sources. Out: `CompiledSync`s and the columns they were compiled from, or
-one `DefinitionError` with every problem and its line. Rule: all problems of all syncs come together.
+In: a loaded definition, connections to its sources. Out: a `CompiledDefinition`, or one `DefinitionError`. Rule: all
+problems of all syncs are reported together, each with its line.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
 
 from connectors.postgres import preflight
 from connectors.settings import Loaded
-from control.operations.session import source
+from control.operations.session import Session
 from rowtide.definition import diagnostics
 from rowtide.definition.diagnostics import Problem
 from rowtide.definition.model import Definition
@@ -24,20 +24,20 @@ Columns = dict[str, list[SourceColumn]]
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
-    """What a definition means for its tables."""
+class CompiledDefinition:
+    """The syncs of a definition compiled, and the columns they were compiled from."""
 
     columns: Columns
     syncs: Mapping[str, CompiledSync]
 
     @property
     def doubts(self) -> list[str]:
-        """What may go wrong with some values."""
+        """What may go wrong with some values, a sentence each."""
         return [doubt for sync in self.syncs.values() for doubt in sync.doubts]
 
 
-def read_columns(definition: Definition, postgres: str, connection: psycopg.Connection) -> Columns:
-    """The columns of the tables of one source's syncs; none for a table that is not there."""
+def read_source_columns(definition: Definition, postgres: str, connection: psycopg.Connection) -> Columns:
+    """The columns of the tables of one source's syncs; an empty list for a table that is not there."""
     return {
         name: _columns_of(connection, *sync.source.schema_and_table)
         for name, sync in definition.syncs.items()
@@ -54,19 +54,22 @@ def _columns_of(connection: psycopg.Connection, schema: str, table: str) -> list
         raise
 
 
-def read_all_columns(definition: Definition, also: Callable[[str, psycopg.Connection], None] | None = None) -> Columns:
-    """The columns of every sync's table; ``also`` is called once a source while its connection is open."""
+def read_all_columns(session: Session) -> Columns:
+    """The columns of every sync's table."""
     columns: Columns = {}
-    for name in sorted({sync.source.postgres for sync in definition.syncs.values()}):
-        with source(definition, name) as connection:
-            columns |= read_columns(definition, name, connection)
-            if also is not None:
-                also(name, connection)
+    for name in used_sources(session.definition):
+        with session.source(name) as connection:
+            columns |= read_source_columns(session.definition, name, connection)
     return columns
 
 
-def compile_known(loaded: Loaded, columns: Mapping[str, Sequence[SourceColumn]]) -> Compiled:
-    """The syncs whose columns are known, compiled; DefinitionError, with lines, for all that do not fit."""
+def used_sources(definition: Definition) -> list[str]:
+    """The sources that some sync reads, by name."""
+    return sorted({sync.source.postgres for sync in definition.syncs.values()})
+
+
+def compile_known(loaded: Loaded, columns: Mapping[str, Sequence[SourceColumn]]) -> CompiledDefinition:
+    """The syncs whose columns are known, compiled; DefinitionError with every problem of those that do not fit."""
     definition = loaded.definition
     buckets = buckets_for(len(definition.syncs))
     syncs: dict[str, CompiledSync] = {}
@@ -82,4 +85,4 @@ def compile_known(loaded: Loaded, columns: Mapping[str, Sequence[SourceColumn]])
             found.extend(Problem(tuple(path), sentence) for path, sentence in error.problems)
     if found:
         raise loaded.located(diagnostics.as_error(found))
-    return Compiled({name: list(of_sync) for name, of_sync in columns.items()}, syncs)
+    return CompiledDefinition({name: list(of_sync) for name, of_sync in columns.items()}, syncs)

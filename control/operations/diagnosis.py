@@ -1,8 +1,8 @@
 """One sentence that says why a sync is not moving.
 
-In: what the state database and the processes' beats say of one sync. Out: a `Reason`, code and sentence. Rule: a total
-function; the first cause that explains the standstill is named, in the order a person would mend them, and the sentence
-needs no other table to be understood.
+In: `SyncFacts`: what the state database and the processes' beats say of one sync. Out: a `Reason`: code and sentence.
+Rule: `reason_of` is total; it names the first cause of the standstill in the order in which a person would mend them,
+and its sentence can be understood without looking anything else up.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of one sync at ``now``; problems are the sentences the process wrote in its last beat."""
+class SyncFacts:
+    """What is known of one sync at ``now``; problems are sentences from the last beat of a process."""
 
     now: datetime
     state: str = "running"
@@ -50,8 +50,8 @@ class Facts:
     lag_bytes: int | None = None
 
 
-def reason_of(facts: Facts) -> Reason:
-    """The first of the causes below that holds, else that it moves."""
+def reason_of(facts: SyncFacts) -> Reason:
+    """The first of `_CAUSES` that applies; a sync without any moves."""
     for cause in _CAUSES:
         reason = cause(facts)
         if reason is not None:
@@ -59,7 +59,7 @@ def reason_of(facts: Facts) -> Reason:
     return Reason("moving", f"{_rows(facts.waiting)} waiting, {facts.in_flight} in flight.")
 
 
-def _state(facts: Facts) -> Reason | None:
+def _state(facts: SyncFacts) -> Reason | None:
     if facts.state == "retired":
         return Reason("retired", "The sync is no longer in the applied definition; its records are kept.")
     if facts.state != "paused":
@@ -69,7 +69,7 @@ def _state(facts: Facts) -> Reason | None:
     return Reason(facts.paused_code or "paused", f"Paused by {facts.changed_by or 'Rowtide'}{since}{why}")
 
 
-def _process(facts: Facts) -> Reason | None:
+def _process(facts: SyncFacts) -> Reason | None:
     for role, seen in (("capture", facts.capture_seen_s), ("deliver", facts.deliver_seen_s)):
         if seen is None:
             return Reason("not_running", f"No process with the role {role} runs; start one with `rowtide run`.")
@@ -80,41 +80,41 @@ def _process(facts: Facts) -> Reason | None:
     return None
 
 
-def _state_database(facts: Facts) -> Reason | None:
+def _state_database(facts: SyncFacts) -> Reason | None:
     return Reason("state_problem", facts.state_problem) if facts.state_problem else None
 
 
-def _observing(facts: Facts) -> Reason | None:
+def _observing(facts: SyncFacts) -> Reason | None:
     if not facts.observing:
         return None
     return Reason("observe", f"The sync only observes (mode: observe): {_rows(facts.waiting)} would be written.")
 
 
-def _source(facts: Facts) -> Reason | None:
+def _source(facts: SyncFacts) -> Reason | None:
     if not facts.source_problem:
         return None
     return Reason("source_problem", f"PostgreSQL {facts.source}: {facts.source_problem}")
 
 
-def _graph(facts: Facts) -> Reason | None:
+def _graph(facts: SyncFacts) -> Reason | None:
     if not facts.graph_problem:
         return None
     return Reason("graph_problem", f"Graph {facts.graph}: {facts.graph_problem}")
 
 
-def _throttled(facts: Facts) -> Reason | None:
+def _throttled(facts: SyncFacts) -> Reason | None:
     if facts.gate_until is None or facts.gate_until <= facts.now:
         return None
     return Reason("throttled", f"Graph {facts.graph} throttles the app; writes go on at {_clock(facts.gate_until)}.")
 
 
-def _reconcile_problem(facts: Facts) -> Reason | None:
+def _reconcile_problem(facts: SyncFacts) -> Reason | None:
     if not facts.reconcile_problem:
         return None
     return Reason("reconcile_problem", f"The reconcile cannot go on: {facts.reconcile_problem}")
 
 
-def _quota(facts: Facts) -> Reason | None:
+def _quota(facts: SyncFacts) -> Reason | None:
     if not facts.waiting or facts.quota_wait_s <= 0:
         return None
     limit = ""
@@ -123,7 +123,7 @@ def _quota(facts: Facts) -> Reason | None:
     return Reason("quota", f"{_rows(facts.waiting)} waiting for quota{limit}.")
 
 
-def _reconcile(facts: Facts) -> Reason | None:
+def _reconcile(facts: SyncFacts) -> Reason | None:
     if facts.reconcile_state not in ("wanted", "running"):
         return None
     if facts.reconcile_state == "wanted":
@@ -133,14 +133,14 @@ def _reconcile(facts: Facts) -> Reason | None:
     return Reason("reconcile", f"Reconcile in progress: {done}{total} rows compared, {facts.waiting:,} waiting.")
 
 
-def _idle(facts: Facts) -> Reason | None:
+def _idle(facts: SyncFacts) -> Reason | None:
     if facts.waiting or facts.in_flight:
         return None
     aside = f" {_rows(facts.parked)} parked: see `rowtide parked list`." if facts.parked else ""
     return Reason("idle", f"Nothing is waiting.{aside}")
 
 
-_CAUSES: tuple[Callable[[Facts], Reason | None], ...] = (
+_CAUSES: tuple[Callable[[SyncFacts], Reason | None], ...] = (
     _state,
     _process,
     _state_database,

@@ -5,18 +5,17 @@ arithmetic over Microsoft's published limits; lists of one tenant are loaded one
 so each list's end includes those before it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-WRITE_RU = 2
-"""Resource units of a create, update or delete, alone or in a batch."""
+from rowtide.pacing import WRITE_RU
 
 DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class ListLoad:
     """Rows that go to one list; ``exact`` is false for an estimate; ``items`` are pairs that exist already."""
 
     sync: str
@@ -27,8 +26,8 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What the app may spend in the tenant, and the share of it that is ours."""
+class Allowance:
+    """What the app may spend in the tenant, and the share of it that is Rowtide's."""
 
     ru_per_minute: float
     ru_per_day: float
@@ -49,7 +48,7 @@ class Limits:
 class Forecast:
     """One list's first load: what it writes, and what that means in units, time and the day's quota."""
 
-    load: Load
+    load: ListLoad
     writes: int
     ru: int
     duration: timedelta
@@ -57,31 +56,25 @@ class Forecast:
     day_share: float
 
 
-def forecast(loads: Sequence[Load], limits: Limits, now: datetime) -> list[Forecast]:
+def forecast(loads: Sequence[ListLoad], allowance: Allowance, now: datetime) -> list[Forecast]:
     """The forecast per list, in order; ``day_share`` is of the app's whole daily limit (1.0: all of one day)."""
     answers = []
     before = 0
     for load in loads:
         writes = max(load.rows - load.items, 0)
         ru = writes * WRITE_RU
-        begun, ended = time_to_spend(before, limits), time_to_spend(before + ru, limits)
-        answers.append(Forecast(load, writes, ru, ended - begun, now + ended, ru / limits.ru_per_day))
+        begun, ended = time_to_spend(before, allowance), time_to_spend(before + ru, allowance)
+        answers.append(Forecast(load, writes, ru, ended - begun, now + ended, ru / allowance.ru_per_day))
         before += ru
     return answers
 
 
-def time_to_spend(ru: float, limits: Limits) -> timedelta:
+def time_to_spend(ru: float, allowance: Allowance) -> timedelta:
     """How long ``ru`` units take: at the minute's pace until a day's allowance is gone, then on the next day."""
-    days, rest = divmod(ru, limits.day)
+    days, rest = divmod(ru, allowance.day)
     if days and not rest:
-        days, rest = days - 1, limits.day
-    return days * DAY + timedelta(minutes=rest / limits.minute)
-
-
-def total(forecasts: Iterable[Forecast]) -> tuple[int, int]:
-    """Writes and units of all lists together."""
-    found = list(forecasts)
-    return sum(one.writes for one in found), sum(one.ru for one in found)
+        days, rest = days - 1, allowance.day
+    return days * DAY + timedelta(minutes=rest / allowance.minute)
 
 
 def spoken(duration: timedelta) -> str:

@@ -25,7 +25,7 @@ def literal(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class TableNeeds:
+class TableRequirements:
     """A table to be read; owner None: not known (the source could not be asked)."""
 
     schema: str
@@ -40,7 +40,7 @@ class TableNeeds:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceNeeds:
+class SourceRequirements:
     """What the definition needs of one source; database None: not known."""
 
     source: str
@@ -48,63 +48,63 @@ class SourceNeeds:
     slot: str
     publication: str
     failover: bool
-    tables: Sequence[TableNeeds]
+    tables: Sequence[TableRequirements]
 
 
-def source_statements(needs: SourceNeeds) -> list[str]:
+def source_statements(required: SourceRequirements) -> list[str]:
     """The DBA's script for a source, in order: roles, reading, publication, slot."""
     return [
-        f"-- source {needs.source}; PostgreSQL 14 or newer with wal_level = logical",
+        f"-- source {required.source}; PostgreSQL 14 or newer with wal_level = logical",
         "-- (ALTER SYSTEM SET wal_level = 'logical' needs a restart)",
         "",
         "-- Roles; give each a password with \\password",
         f"CREATE ROLE {ADMIN_ROLE} LOGIN;",
         f"CREATE ROLE {READER_ROLE} LOGIN REPLICATION;",
-        *_bypass(needs),
+        *_bypass(required),
         "",
         "-- Reading: first loads, reconciles and rows that the stream shows in part",
-        f"GRANT CONNECT ON DATABASE {_database(needs)} TO {ADMIN_ROLE}, {READER_ROLE};",
+        f"GRANT CONNECT ON DATABASE {_database(required)} TO {ADMIN_ROLE}, {READER_ROLE};",
         *(
             f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {ADMIN_ROLE}, {READER_ROLE};"
-            for schema in sorted({table.schema for table in needs.tables})
+            for schema in sorted({table.schema for table in required.tables})
         ),
-        *(f"GRANT SELECT ON TABLE {table.name} TO {READER_ROLE};" for table in needs.tables),
+        *(f"GRANT SELECT ON TABLE {table.name} TO {READER_ROLE};" for table in required.tables),
         "",
         "-- Publishing: PostgreSQL asks for the tables' owner",
-        f"GRANT CREATE ON DATABASE {_database(needs)} TO {ADMIN_ROLE};",
-        *(f"GRANT {owner} TO {ADMIN_ROLE};" for owner in _owners(needs)),
+        f"GRANT CREATE ON DATABASE {_database(required)} TO {ADMIN_ROLE};",
+        *(f"GRANT {owner} TO {ADMIN_ROLE};" for owner in _owners(required)),
         "",
         "-- The publication, always before the slot",
         f"SET ROLE {ADMIN_ROLE};",
-        f"CREATE PUBLICATION {quoted(needs.publication)} FOR TABLE",
-        "    " + ",\n    ".join(table.name for table in needs.tables),
+        f"CREATE PUBLICATION {quoted(required.publication)} FOR TABLE",
+        "    " + ",\n    ".join(table.name for table in required.tables),
         "    WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true);",
         "RESET ROLE;",
         "",
         "-- The slot; from here on WAL is kept until Rowtide has read it: max_slot_wal_keep_size says how much at most",
-        _slot(needs),
+        _slot(required),
     ]
 
 
-def _bypass(needs: SourceNeeds) -> list[str]:
-    guarded = [table.name for table in needs.tables if table.row_security]
+def _bypass(required: SourceRequirements) -> list[str]:
+    guarded = [table.name for table in required.tables if table.row_security]
     if not guarded:
         return []
     return [f"ALTER ROLE {READER_ROLE} BYPASSRLS;  -- row security is on for {', '.join(guarded)}"]
 
 
-def _database(needs: SourceNeeds) -> str:
-    return quoted(needs.database) if needs.database else "<database>"
+def _database(required: SourceRequirements) -> str:
+    return quoted(required.database) if required.database else "<database>"
 
 
-def _owners(needs: SourceNeeds) -> list[str]:
-    known = sorted({quoted(table.owner) for table in needs.tables if table.owner})
-    return known if all(table.owner for table in needs.tables) else [*known, "<owner of the tables>"]
+def _owners(required: SourceRequirements) -> list[str]:
+    known = sorted({quoted(table.owner) for table in required.tables if table.owner})
+    return known if all(table.owner for table in required.tables) else [*known, "<owner of the tables>"]
 
 
-def _slot(needs: SourceNeeds) -> str:
-    arguments = f"{literal(needs.slot)}, 'pgoutput'"
-    if needs.failover:
+def _slot(required: SourceRequirements) -> str:
+    arguments = f"{literal(required.slot)}, 'pgoutput'"
+    if required.failover:
         arguments += ", failover => true"
     return f"SELECT pg_create_logical_replication_slot({arguments});"
 
@@ -123,7 +123,7 @@ def state_statements(database: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class GraphNeeds:
+class GraphRequirements:
     """What the definition needs of one tenant; provisioner None: the app itself makes lists and columns."""
 
     graph: str
@@ -134,7 +134,7 @@ class GraphNeeds:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class GraphGrant:
     """One permission: who gets it, what it is, why, and the requests that narrow it to a site."""
 
     graph: str
@@ -144,28 +144,28 @@ class Grant:
     requests: Sequence[str] = ()
 
 
-def graph_grants(needs: GraphNeeds) -> list[Grant]:
+def graph_grants(required: GraphRequirements) -> list[GraphGrant]:
     """The application permissions of Microsoft Graph, with admin consent, and the grants per site."""
-    runner = Grant(
-        needs.graph,
-        needs.client_id,
+    runner = GraphGrant(
+        required.graph,
+        required.client_id,
         "Sites.Selected",
         "read and write items of the lists of these sites",
         [
-            _site_request(site, needs.client_id, "manage" if needs.provisioner is None else "write")
-            for site in needs.sites
+            _site_request(site, required.client_id, "manage" if required.provisioner is None else "write")
+            for site in required.sites
         ],
     )
-    if needs.provisioner is None:
+    if required.provisioner is None:
         return [runner]
     return [
         runner,
-        Grant(
-            needs.graph,
-            needs.provisioner,
+        GraphGrant(
+            required.graph,
+            required.provisioner,
             "Sites.Selected",
             "make lists and columns (`rowtide apply` only)",
-            [_site_request(site, needs.provisioner, "manage") for site in needs.sites],
+            [_site_request(site, required.provisioner, "manage") for site in required.sites],
         ),
     ]
 

@@ -1,16 +1,17 @@
-"""Lists and columns of a definition, as `plan`, `apply` and `doctor` need them.
+"""The lists and columns that a definition wants in a tenant, compared with what is there.
 
-In: a definition, its syncs compiled, the name of a graph. Out: what is missing, in sentences; the lists with their ids;
-findings for `doctor`. Rule: msgraph, which is slow to import, is only imported once Graph is asked.
+In: a definition, its compiled syncs, the name of a graph. Out: what is missing, a sentence each; the lists with their
+ids; the findings of `doctor`. Rule: msgraph, which is slow to import, is imported only when Graph is asked.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from connectors.graph import configured, provisioning
 from connectors.graph.auth import TokenSource
 from connectors.graph.list_schema import WantedList
-from control.operations.compile import Compiled
+from control.operations.compile import CompiledDefinition
 from rowtide.catalog import ListRef
 from rowtide.definition.model import Definition, FieldDefinition
 from rowtide.error_catalogue.entries import Check
@@ -19,10 +20,10 @@ from rowtide.mapping.columns import Kind, ListColumn
 from rowtide.mapping.compiled_sync import CompiledSync
 
 
-def wanted_lists(graph: str, found: Compiled) -> dict[str, list[WantedList]]:
-    """Per site the lists that syncs of this graph write to; UserError when two syncs want one list."""
+def wanted_lists(graph: str, compiled: CompiledDefinition) -> dict[str, list[WantedList]]:
+    """Per site the lists that syncs of this graph write to; DefinitionError when two syncs want one list."""
     sites: dict[str, dict[str, tuple[str, WantedList]]] = {}
-    for sync in found.syncs.values():
+    for sync in compiled.syncs.values():
         if sync.graph != graph:
             continue
         here = sites.setdefault(sync.site, {})
@@ -40,36 +41,44 @@ def _shared(title: str, first: str, second: CompiledSync) -> DefinitionError:
     )
 
 
-def work(definition: Definition, graph: str, found: Compiled) -> list[str]:
+def missing_work(definition: Definition, graph: str, compiled: CompiledDefinition) -> list[str]:
     """What `apply` would do in the tenant, a sentence each."""
     settings = configured.settings_of(definition, graph, provisioning=True)
     steps = [
         step
-        for site, wanted in wanted_lists(graph, found).items()
+        for site, wanted in wanted_lists(graph, compiled).items()
         for step in provisioning.examine(settings, site, wanted)
     ]
     return [step.sentence for step in steps]
 
 
-def provision(definition: Definition, graph: str, found: Compiled) -> tuple[dict[str, dict[str, ListRef]], list[str]]:
-    """Makes what is missing; per sync its lists by title, and what was done, a sentence each."""
+@dataclass(frozen=True, slots=True)
+class MadeLists:
+    """The lists of every sync of a tenant, by sync and title, and what was done to have them, a sentence each."""
+
+    lists: Mapping[str, Mapping[str, ListRef]]
+    done: Sequence[str]
+
+
+def make_lists(definition: Definition, graph: str, compiled: CompiledDefinition) -> MadeLists:
+    """Make what is missing in the tenant; nothing is ever deleted there."""
     settings = configured.settings_of(definition, graph, provisioning=True)
-    made: list[str] = []
-    refs: dict[str, dict[str, ListRef]] = {}
-    for site, wanted in wanted_lists(graph, found).items():
-        done = provisioning.provision(settings, site, wanted)
-        made += done.done
-        for sync in found.syncs.values():
+    done: list[str] = []
+    lists: dict[str, dict[str, ListRef]] = {}
+    for site, wanted in wanted_lists(graph, compiled).items():
+        made = provisioning.provision(settings, site, wanted)
+        done += made.done
+        for sync in compiled.syncs.values():
             if (sync.graph, sync.site) == (graph, site):
-                refs[sync.sync] = {title: ListRef(done.list_ids[title], done.site_id, graph) for title in sync.titles}
-    return refs, made
+                lists[sync.sync] = {title: ListRef(made.list_ids[title], made.site_id, graph) for title in sync.titles}
+    return MadeLists(lists, done)
 
 
 # --- doctor -------------------------------------------------------------------------------------------------------
 
 
-def checks(definition: Definition, graph: str) -> Iterator[Check]:
-    """Token, sites, lists and columns, in this order; the later ones only while the earlier ones are well."""
+def check_graph(definition: Definition, graph: str) -> Iterator[Check]:
+    """Check token, sites, lists and columns in this order; each only when those before it are well."""
     try:
         settings = configured.settings_of(definition, graph)
         TokenSource(settings).fetch_token()
@@ -77,7 +86,7 @@ def checks(definition: Definition, graph: str) -> Iterator[Check]:
         yield Check("token", "failure", error.sentence, error.remedy)
         return
     yield Check("token", "ok", f"The token endpoint gives tokens to app {settings.client_id}.")
-    for site, wanted in _wanted_by_file(definition, graph).items():
+    for site, wanted in _lists_of_file(definition, graph).items():
         try:
             steps = provisioning.examine(settings, site, wanted)
         except RowtideError as error:
@@ -89,8 +98,8 @@ def checks(definition: Definition, graph: str) -> Iterator[Check]:
             yield Check("lists", "ok", f"Every list of {site} is there with its columns.")
 
 
-def _wanted_by_file(definition: Definition, graph: str) -> dict[str, list[WantedList]]:
-    """Lists as the file alone describes them: `doctor` looks at Graph even while the source does not answer."""
+def _lists_of_file(definition: Definition, graph: str) -> dict[str, list[WantedList]]:
+    """Lists per site as the file alone describes them: `doctor` checks Graph even while the source does not answer."""
     sites: dict[str, list[WantedList]] = {}
     for sync in definition.syncs.values():
         if sync.target.graph == graph:

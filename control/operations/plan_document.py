@@ -1,24 +1,23 @@
 """What `apply` would do, gathered from the definition, sources and tenants as they are.
 
-In: a loaded definition, the time. Out: a `Proposal`: differences, statements, list work, a forecast per list, what is
-left alone. Rule: nothing is changed anywhere; what cannot be asked is named with its reason, and the rest is still
-told.
+In: a session, the time. Out: a `Plan`: differences, statements, work on lists, a forecast per list, what is left alone.
+It is what a person says yes to, and `apply` takes it back. Rule: nothing is changed anywhere; a part that cannot be
+asked is named with its reason, and the rest is still told.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TypedDict
 
 import psycopg
 
 from connectors.postgres import row_counts, slots
-from connectors.settings import Loaded
 from control.operations import compile, list_plan
-from control.operations.compile import Columns, Compiled
+from control.operations.compile import Columns, CompiledDefinition
 from control.operations.differences import differences, left_alone
-from control.operations.forecast import Forecast, Limits, Load, forecast
-from control.operations.session import on_state, read_applied, source, state_dsn
+from control.operations.forecast import Allowance, Forecast, ListLoad, forecast
+from control.operations.session import Session, read_in_force
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
 from rowtide.errors import DefinitionError, RowtideError, StateRefused, StateUnavailable
@@ -27,11 +26,58 @@ from state import database, ledger
 from state.database import Connection
 
 
-@dataclass(slots=True)
-class Part:
+class DefinitionPlan(TypedDict):
+    """The version in force (None: none is) and what the file changes in it."""
+
+    applied: int | None
+    changes: list[str]
+
+
+class SourcePlan(TypedDict):
+    """The statements that a source lacks, or why it could not be asked."""
+
+    statements: list[str]
+    problem: str | None
+
+
+class GraphPlan(TypedDict):
+    """The lists and columns that a tenant lacks, or why it could not be asked."""
+
+    work: list[str]
+    problem: str | None
+
+
+class FirstLoad(TypedDict):
+    """The first load of one list."""
+
+    sync: str
+    list: str
+    rows: int
+    exact: bool
+    writes: int
+    ru: int
+    seconds: float
+    ends_at: str
+    day_share: float
+
+
+class PlanDocument(TypedDict):
+    """A `Plan` as JSON."""
+
+    definition: DefinitionPlan
+    state: list[str]
+    sources: dict[str, SourcePlan]
+    graphs: dict[str, GraphPlan]
+    first_load: list[FirstLoad]
+    warnings: list[str]
+    left_alone: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWork:
     """What is to be done to one source or graph; ``error``: why it could not be asked."""
 
-    work: list[str] = field(default_factory=list)
+    steps: Sequence[str] = ()
     error: RowtideError | None = None
 
     @property
@@ -41,34 +87,34 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    """All that `apply` would do."""
+class Plan:
+    """All that `apply` would do, and the version in force that it was made against."""
 
     applied_version: int | None
     changes: Sequence[str]
     state: Sequence[str]
-    sources: Mapping[str, Part]
-    graphs: Mapping[str, Part]
+    sources: Mapping[str, PlannedWork]
+    graphs: Mapping[str, PlannedWork]
     forecasts: Sequence[Forecast]
     warnings: Sequence[str]
     left_alone: Sequence[str]
 
-    def document(self) -> dict[str, Any]:
-        """The same as JSON."""
+    def document(self) -> PlanDocument:
+        """The plan as JSON."""
         return {
             "definition": {"applied": self.applied_version, "changes": list(self.changes)},
             "state": list(self.state),
             "sources": {
-                name: {"statements": part.work, "problem": part.problem} for name, part in self.sources.items()
+                name: {"statements": list(work.steps), "problem": work.problem} for name, work in self.sources.items()
             },
-            "graphs": {name: {"work": part.work, "problem": part.problem} for name, part in self.graphs.items()},
-            "first_load": [_load(one) for one in self.forecasts],
+            "graphs": {name: {"work": list(work.steps), "problem": work.problem} for name, work in self.graphs.items()},
+            "first_load": [_first_load(one) for one in self.forecasts],
             "warnings": list(self.warnings),
             "left_alone": list(self.left_alone),
         }
 
 
-def _load(one: Forecast) -> dict[str, Any]:
+def _first_load(one: Forecast) -> FirstLoad:
     return {
         "sync": one.load.sync,
         "list": one.load.list_title,
@@ -82,82 +128,94 @@ def _load(one: Forecast) -> dict[str, Any]:
     }
 
 
-@dataclass(slots=True)
-class _Known:
-    """What the state database knows already."""
+def plan(session: Session, now: datetime) -> Plan:
+    """The plan; DefinitionError when the definition does not fit its tables."""
+    definition = session.definition
+    records = _read_records(session)
+    answers = _ask_sources(session)
+    compiled = compile.compile_known(session.loaded, answers.columns)
+    old = None if records.catalog is None else records.catalog.definition.to_json()
+    return Plan(
+        records.version,
+        differences(old, definition.to_json()),
+        records.findings,
+        answers.work,
+        {name: _ask_graph(definition, name, compiled) for name in definition.graph},
+        _forecasts(definition, answers.counts, records.items, now),
+        [*compiled.doubts, *_unlisted(answers.counts)],
+        left_alone(records.catalog, definition),
+    )
 
-    findings: list[str]
+
+# --- state database -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """What the state database knows: what is wrong with it, the definition in force, live items per sync."""
+
+    findings: Sequence[str]
     version: int | None = None
     catalog: Catalog | None = None
-    live: Mapping[str, int] = field(default_factory=dict)
+    items: Mapping[str, int] = field(default_factory=dict)
 
 
-def make(loaded: Loaded, now: datetime) -> Proposal:
-    """The proposal; DefinitionError when the definition does not fit its tables."""
-    definition = loaded.definition
-    known = _known(loaded)
-    columns, sources, counts = _ask_sources(loaded)
-    found = compile.compile_known(loaded, columns)
-    old = None if known.catalog is None else known.catalog.definition.to_json()
-    return Proposal(
-        known.version,
-        differences(old, definition.to_json()),
-        known.findings,
-        sources,
-        {name: _ask_graph(definition, name, found) for name in definition.graph},
-        _forecasts(definition, counts, known.live, now),
-        [*found.doubts, *_unlisted(counts)],
-        left_alone(known.catalog, definition),
-    )
-
-
-def _known(loaded: Loaded) -> _Known:
+def _read_records(session: Session) -> _Records:
     try:
-        findings = database.check_version(state_dsn(loaded))
+        findings = database.check_version(session.state_dsn())
     except (StateUnavailable, StateRefused) as error:
-        return _Known([error.sentence])
-    return _Known(findings) if findings else on_state(loaded, _read_known)
+        return _Records([error.sentence])
+    return _Records(findings) if findings else session.on_state(_records_of)
 
 
-def _read_known(connection: Connection) -> _Known:
-    applied = read_applied(connection)
-    if applied is None:
-        return _Known([])
-    catalog = applied[1]
-    return _Known(
-        [], applied[0].version, catalog, {sync: ledger.live_count(connection, sync) for sync in catalog.syncs}
-    )
+def _records_of(connection: Connection) -> _Records:
+    found = read_in_force(connection)
+    if found is None:
+        return _Records([])
+    items = {sync: ledger.live_count(connection, sync) for sync in found.catalog.syncs}
+    return _Records([], found.applied.version, found.catalog, items)
 
 
 # --- sources --------------------------------------------------------------------------------------------------------
 
 
-def _ask_sources(loaded: Loaded) -> tuple[Columns, dict[str, Part], dict[str, row_counts.Census]]:
-    definition = loaded.definition
-    columns: Columns = {}
-    parts = {name: Part() for name in definition.postgres}
-    counts: dict[str, row_counts.Census] = {}
-    for name, part in parts.items():
+@dataclass(slots=True)
+class _SourceAnswers:
+    """What the sources said: columns and row counts per sync, missing statements per source."""
+
+    columns: Columns = field(default_factory=dict)
+    work: dict[str, PlannedWork] = field(default_factory=dict)
+    counts: dict[str, row_counts.Census] = field(default_factory=dict)
+
+
+def _ask_sources(session: Session) -> _SourceAnswers:
+    answers = _SourceAnswers()
+    for name in session.definition.postgres:
+        answers.work[name] = PlannedWork()
         try:
-            with source(definition, name) as connection:
-                here = compile.read_columns(definition, name, connection)
-                columns |= here
-                part.work = source_work(definition, name, connection)
-                for sync in compile.compile_known(loaded, here).syncs.values():
-                    counts[sync.sync] = row_counts.take(connection, sync)
+            _ask_source(session, name, answers)
         except DefinitionError:
             continue  # told with all others, once every source has been asked
         except RowtideError as error:
-            part.error = error
-    return columns, parts, counts
+            answers.work[name] = PlannedWork(answers.work[name].steps, error)
+    return answers
 
 
-def source_work(definition: Definition, name: str, connection: psycopg.Connection) -> list[str]:
-    """The statements that publication and slot still lack, in their order."""
-    work = slots.publication_statements(connection, definition.publication(name), definition.tables(name))
+def _ask_source(session: Session, name: str, answers: _SourceAnswers) -> None:
+    with session.source(name) as connection:
+        columns = compile.read_source_columns(session.definition, name, connection)
+        answers.columns |= columns
+        answers.work[name] = PlannedWork(missing_statements(session.definition, name, connection))
+        for sync in compile.compile_known(session.loaded, columns).syncs.values():
+            answers.counts[sync.sync] = row_counts.take(connection, sync)
+
+
+def missing_statements(definition: Definition, name: str, connection: psycopg.Connection) -> list[str]:
+    """The statements that publication and slot of a source still lack, in their order."""
+    statements = slots.publication_statements(connection, definition.publication(name), definition.tables(name))
     if slots.show_slot(connection, definition.slot(name)) is None:
-        work.append(slots.slot_statement(definition.slot(name), definition.postgres[name].failover))
-    return work
+        statements.append(slots.slot_statement(definition.slot(name), definition.postgres[name].failover))
+    return statements
 
 
 def _unlisted(counts: Mapping[str, row_counts.Census]) -> list[str]:
@@ -171,38 +229,38 @@ def _unlisted(counts: Mapping[str, row_counts.Census]) -> list[str]:
 # --- graphs ---------------------------------------------------------------------------------------------------------
 
 
-def _ask_graph(definition: Definition, name: str, found: Compiled) -> Part:
+def _ask_graph(definition: Definition, name: str, compiled: CompiledDefinition) -> PlannedWork:
     try:
-        return Part(list_plan.work(definition, name, found))
+        return PlannedWork(list_plan.missing_work(definition, name, compiled))
     except RowtideError as error:
-        return Part(error=error)
+        return PlannedWork(error=error)
 
 
-def limits_of(definition: Definition, graph: str) -> Limits:
+def allowance_of(definition: Definition, graph: str) -> Allowance:
     """What Rowtide may spend in a tenant."""
     section = definition.graph[graph]
     tier = tier_of(section.licences)
-    return Limits(tier.ru_per_minute, tier.ru_per_day, section.quota_share)
+    return Allowance(tier.ru_per_minute, tier.ru_per_day, section.quota_share)
 
 
 def _forecasts(
-    definition: Definition, counts: Mapping[str, row_counts.Census], live: Mapping[str, int], now: datetime
+    definition: Definition, counts: Mapping[str, row_counts.Census], items: Mapping[str, int], now: datetime
 ) -> list[Forecast]:
-    """Per graph, since its lists share one allowance; items that are there already are taken off list by list."""
+    """Forecasts per graph, since its lists share one allowance; a sync's live items are taken off list by list."""
     answers: list[Forecast] = []
     for graph in definition.graph:
-        loads: list[Load] = []
+        loads: list[ListLoad] = []
         for name, count in counts.items():
             if definition.syncs[name].target.graph == graph:
-                loads += _loads(name, count, live.get(name, 0))
-        answers += forecast(loads, limits_of(definition, graph), now)
+                loads += _loads(name, count, items.get(name, 0))
+        answers += forecast(loads, allowance_of(definition, graph), now)
     return answers
 
 
-def _loads(sync: str, count: row_counts.Census, live: int) -> list[Load]:
+def _loads(sync: str, count: row_counts.Census, live: int) -> list[ListLoad]:
     loads = []
     for title, rows in count.rows.items():
         items = min(live, rows)
         live -= items
-        loads.append(Load(sync, title, rows, count.exact, items))
+        loads.append(ListLoad(sync, title, rows, count.exact, items))
     return loads

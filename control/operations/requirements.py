@@ -1,57 +1,130 @@
-"""What a definition needs of its sources and tenants, gathered for those who have to allow it.
+"""What a definition requires of its sources and tenants, for those who have to allow it.
 
-In: a definition, connections to its sources where they can be had. Out: `SourceNeeds` and `GraphNeeds`. Rule: a source
-that does not answer yields a script with placeholders, since the DBA's part usually comes before the first connection.
+In: a session. Out: the DBA's script, the permissions of Microsoft Graph. Rule: a source that does not answer yields a
+script with placeholders, since the DBA's part usually comes before the first connection.
 """
 
-from connectors import settings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
 from connectors.postgres import owners
-from control.operations.grants import GraphNeeds, SourceNeeds, TableNeeds
-from control.operations.session import source
+from control.operations.grants import (
+    GraphGrant,
+    GraphRequirements,
+    SourceRequirements,
+    TableRequirements,
+    graph_grants,
+    source_statements,
+    state_statements,
+)
+from control.operations.session import Session
 from rowtide.definition.model import Definition
 from rowtide.errors import RowtideError
 
 
-def source_needs(definition: Definition, name: str) -> tuple[SourceNeeds, str | None]:
-    """The needs of one source, and why it could not be asked (None: it was)."""
-    section = definition.postgres[name]
-    database, why = None, None
-    tables = [TableNeeds(schema, table) for schema, table in definition.tables(name)]
-    try:
-        with source(definition, name, admin=True) as connection:
-            database = connection.info.dbname
-            tables = [
-                TableNeeds(table.schema, table.table, *owners.owner_of(connection, table.schema, table.table))
-                for table in tables
-            ]
-    except RowtideError as error:
-        why = error.sentence
-    return (
-        SourceNeeds(name, database, definition.slot(name), definition.publication(name), section.failover, tables),
-        why,
-    )
+class ScriptDocument(TypedDict):
+    """The DBA's script, line by line."""
+
+    sql: list[str]
 
 
-def state_database(definition: Definition) -> str:
-    """The name of the state database; ``rowtide`` while its DSN is not known."""
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The DBA's script; ``unreached``: per source that did not answer, why its owners are placeholders."""
 
-    try:
-        return str(conninfo_to_dict(settings.resolve_secret(definition.state.dsn)).get("dbname") or "rowtide")
-    except (RowtideError, ProgrammingError):
-        return "rowtide"
+    lines: Sequence[str]
+    unreached: Mapping[str, str]
+
+    def document(self) -> ScriptDocument:
+        """The script as JSON."""
+        return {"sql": list(self.lines)}
 
 
-def graph_needs(definition: Definition, name: str) -> GraphNeeds:
-    """The needs of one tenant."""
+class GrantDocument(TypedDict):
+    """One permission and the requests that narrow it to a site."""
+
+    graph: str
+    client_id: str
+    permission: str
+    why: str
+    requests: Sequence[str]
+
+
+class GrantsDocument(TypedDict):
+    """The permissions that the apps of all tenants require."""
+
+    grants: list[GrantDocument]
+
+
+def script(session: Session) -> Script:
+    """The statements that a DBA runs on every source and for the state database."""
+    lines: list[str] = []
+    unreached: dict[str, str] = {}
+    for name in session.definition.postgres:
+        try:
+            required = _ask_source(session, name)
+        except RowtideError as error:
+            required, unreached[name] = _without_owners(session.definition, name), error.sentence
+        lines += [*source_statements(required), ""]
+    return Script([*lines, *state_statements(_state_database(session))], unreached)
+
+
+def grants(session: Session) -> GrantsDocument:
+    """The application permissions that an administrator of each tenant consents to."""
+    required = [_of_graph(session.definition, name) for name in session.definition.graph]
+    return {"grants": [_grant_document(grant) for one in required for grant in graph_grants(one)]}
+
+
+def _grant_document(grant: GraphGrant) -> GrantDocument:
+    return {
+        "graph": grant.graph,
+        "client_id": grant.client_id,
+        "permission": grant.permission,
+        "why": grant.why,
+        "requests": grant.requests,
+    }
+
+
+def _ask_source(session: Session, name: str) -> SourceRequirements:
+    """The requirements of one source, with the owners of its tables."""
+    with session.source(name, admin=True) as connection:
+        tables = [
+            TableRequirements(schema, table, *owners.owner_of(connection, schema, table))
+            for schema, table in session.definition.tables(name)
+        ]
+        return _of_source(session.definition, name, connection.info.dbname, tables)
+
+
+def _without_owners(definition: Definition, name: str) -> SourceRequirements:
+    return _of_source(definition, name, None, [TableRequirements(*table) for table in definition.tables(name)])
+
+
+def _of_source(
+    definition: Definition, name: str, database: str | None, tables: Sequence[TableRequirements]
+) -> SourceRequirements:
+    failover = definition.postgres[name].failover
+    return SourceRequirements(name, database, definition.slot(name), definition.publication(name), failover, tables)
+
+
+def _of_graph(definition: Definition, name: str) -> GraphRequirements:
     graph = definition.graph[name]
     provisioner = graph.provisioning_credential
-    sites = sorted({sync.target.site for sync in definition.syncs.values() if sync.target.graph == name})
-    return GraphNeeds(
+    return GraphRequirements(
         name,
         graph.tenant_id,
         graph.client_id,
         None if provisioner is None else provisioner.client_id or graph.client_id,
-        sites,
+        sorted({sync.target.site for sync in definition.syncs.values() if sync.target.graph == name}),
     )
+
+
+def _state_database(session: Session) -> str:
+    """The name of the state database; ``rowtide`` while its DSN is not known."""
+    try:
+        return str(conninfo_to_dict(session.state_dsn()).get("dbname") or "rowtide")
+    except (RowtideError, ProgrammingError):
+        return "rowtide"

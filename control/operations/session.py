@@ -1,20 +1,23 @@
-"""What a command opens before it can answer: the definition, the state database, a source.
+"""What an operation opens: the state database and the sources that a definition names.
 
-In: the path given with ``-c``. Out: the loaded definition, links and connections that are closed again. Rule: whatever
-cannot be opened is a RowtideError with a sentence; secrets are resolved here, as late as possible, and are never shown.
+In: the path of a definition file. Out: a `Session`, by which every operation reaches the outside. Rules: whatever
+cannot be opened is a RowtideError with a sentence; secrets are resolved as late as possible and never shown; every
+connection is closed again when its work is done.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from connectors import settings
 from connectors.postgres import connections
 from connectors.settings import Loaded
-from control.cli import logs
+from rowtide.actor import Actor
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
 from rowtide.errors import StateRefused, UserError
@@ -23,75 +26,107 @@ from state.database import Connection, Link
 
 T = TypeVar("T")
 
+APPLICATION = "rowtide control"
+"""The ``application_name`` of connections that only read."""
 
-def load(config: Path) -> Loaded:
-    """The definition file, checked as far as a file can be; logs take the style it asks for."""
-    loaded = settings.load(config)
-    logs.set_up(loaded.definition.run.log)
-    return loaded
+_APPLICATION_LENGTH = 63  # PostgreSQL cuts longer names off
 
 
-def state_dsn(loaded: Loaded) -> str:
-    """Where the state database is."""
-    return settings.resolve_secret(loaded.definition.state.dsn)
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A definition file, and connections to what it names.
+
+    Connections made for an act carry the actor in their ``application_name``, so that PostgreSQL's own log and
+    ``pg_stat_activity`` say who acts.
+    """
+
+    loaded: Loaded
+
+    @property
+    def definition(self) -> Definition:
+        """The definition of the file, which need not be the one in force."""
+        return self.loaded.definition
+
+    def state_dsn(self, actor: Actor | None = None) -> str:
+        """The DSN of the state database."""
+        dsn = settings.resolve_secret(self.definition.state.dsn)
+        try:
+            given = conninfo_to_dict(dsn)
+        except psycopg.ProgrammingError:
+            return dsn  # whoever connects says what is wrong with it
+        return make_conninfo(dsn, application_name=given.get("application_name") or _application(actor))
+
+    def on_state(self, work: Callable[[Connection], T], actor: Actor | None = None) -> T:
+        """The result of one piece of work on the state database; ``work`` may be run again (see `Link.run`)."""
+        link = Link(self.state_dsn(actor))
+        try:
+            return link.run(work)
+        finally:
+            link.close()
+
+    @contextmanager
+    def source(self, name: str, admin: bool = False, actor: Actor | None = None) -> Iterator[psycopg.Connection]:
+        """A connection to a source; with ``admin`` as the role that may change it (``admin_dsn``)."""
+        section = self.definition.postgres[name]
+        reference = (section.admin_dsn or section.dsn) if admin else section.dsn
+        connection = connections.open_source(settings.resolve_secret(reference), _application(actor))
+        try:
+            yield connection
+        finally:
+            connection.close()
 
 
-def on_state(loaded: Loaded, work: Callable[[Connection], T]) -> T:
-    """The result of one piece of work on the state database."""
-    link = Link(state_dsn(loaded), "rowtide cli")
-    try:
-        return link.run(work)
-    finally:
-        link.close()
+def open_session(config: Path) -> Session:
+    """A session on a definition file; DefinitionError with every problem that the file alone shows."""
+    return Session(settings.load(config))
 
 
-def require_schema(loaded: Loaded) -> None:
-    """StateRefused unless the state schema fits this release."""
-    findings = database.check_version(state_dsn(loaded))
+def _application(actor: Actor | None) -> str:
+    return APPLICATION if actor is None else f"{APPLICATION} by {actor}"[:_APPLICATION_LENGTH]
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The definition that a running flow obeys: as it was applied, and as its catalog."""
+
+    applied: definitions.Applied
+    catalog: Catalog
+
+
+def read_in_force(connection: Connection) -> InForce | None:
+    """The definition in force; None before the first `apply`."""
+    found = definitions.read_applied(connection)
+    return None if found is None else InForce(found, Catalog.from_applied(found.version, found.compiled))
+
+
+def require_in_force(connection: Connection) -> InForce:
+    """The definition in force; StateRefused before the first `apply`."""
+    found = read_in_force(connection)
+    if found is None:
+        raise StateRefused("not_applied", "No definition has been applied yet.", "Run `rowtide apply`.")
+    return found
+
+
+def require_schema(session: Session) -> None:
+    """Raise StateRefused unless the schema of the state database fits this release."""
+    findings = database.check_version(session.state_dsn())
     if findings:
         raise StateRefused(
             "state_schema", f"The state database does not fit: {findings[0]}.", "Run `rowtide db upgrade`."
         )
 
 
-def read_applied(connection: Connection) -> tuple[definitions.Applied, Catalog] | None:
-    """The applied definition and its catalog; None before the first `apply`."""
-    found = definitions.read_applied(connection)
-    return None if found is None else (found, Catalog.from_applied(found.version, found.compiled))
-
-
-def require_applied(connection: Connection) -> tuple[definitions.Applied, Catalog]:
-    """The applied definition and its catalog; StateRefused when there is none yet."""
-    found = read_applied(connection)
-    if found is None:
-        raise StateRefused("not_applied", "No definition has been applied yet.", "Run `rowtide apply`.")
-    return found
-
-
-@contextmanager
-def source(definition: Definition, name: str, admin: bool = False) -> Iterator[psycopg.Connection]:
-    """A connection to a source; with ``admin`` as the role that may change it (``admin_dsn``)."""
-    section = definition.postgres[name]
-    reference = (section.admin_dsn or section.dsn) if admin else section.dsn
-    connection = connections.open_source(settings.resolve_secret(reference), "rowtide cli")
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def one_source(definition: Definition, name: str | None) -> str:
-    """The source a command means: the named one, or the only one."""
+def choose_source(definition: Definition, name: str | None) -> str:
+    """The source that is meant: the named one, or the only one."""
     if name is None and len(definition.postgres) == 1:
         return next(iter(definition.postgres))
-    if name in definition.postgres:
-        return name or ""
-    known = ", ".join(sorted(definition.postgres))
-    raise UserError("unknown_source", f"Say which source with --source: {known}.")
+    if name is None or name not in definition.postgres:
+        known = ", ".join(sorted(definition.postgres))
+        raise UserError("unknown_source", f"Say which source with --source: {known}.")
+    return name
 
 
-def known_sync(definition: Definition, sync: str) -> str:
-    """``sync``; UserError when the definition has none of that name."""
+def require_sync(definition: Definition, sync: str) -> None:
+    """Raise UserError unless the definition has a sync of that name."""
     if sync not in definition.syncs:
         raise UserError("unknown_sync", f"There is no sync {sync}: there are {', '.join(sorted(definition.syncs))}.")
-    return sync

@@ -1,7 +1,8 @@
 """Everything `rowtide status` knows, read at one moment.
 
-In: the state database, the sources' slots, the processes' beats. Out: `Seen`, and the `Facts` that decide the sentence
-of each sync. Rule: what a source cannot be asked is None, never guessed; only what a living process says counts.
+In: the state database, the sources' slots, the processes' beats. Out: a `StatusSnapshot`, and the `SyncFacts` that
+decide the sentence of each sync. Rule: what a source cannot be asked is None, never guessed; of processes, only the
+living ones are believed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from connectors.postgres import slots
-from connectors.settings import Loaded
-from control.operations.diagnosis import Facts
-from control.operations.session import require_applied, source
+from control.operations.diagnosis import SyncFacts
+from control.operations.session import Session, require_in_force
 from rowtide.catalog import Catalog
 from rowtide.errors import RowtideError
 from rowtide.pacing import tier_of
@@ -25,8 +25,8 @@ STALE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Everything the state database says, read at one moment; ``slots`` is what the sources said (None: no answer)."""
+class StatusSnapshot:
+    """What the state database says, read at one moment, and the slots as the sources see them (None: no answer)."""
 
     now: datetime
     applied: definitions.Applied
@@ -40,101 +40,104 @@ class Seen:
     slots: Mapping[str, slots.Slot | None]
 
 
-def read_seen(connection: Connection, found: Mapping[str, slots.Slot | None]) -> Seen:
-    """What the state database says now."""
-    applied, catalog = require_applied(connection)
+def read(connection: Connection, answers: Mapping[str, slots.Slot | None]) -> StatusSnapshot:
+    """The snapshot; ``answers``: what the sources said of their slots."""
+    found = require_in_force(connection)
     [(now,)] = connection.execute("SELECT clock_timestamp()").fetchall()
-    return Seen(
+    return StatusSnapshot(
         now,
-        applied,
-        catalog,
+        found.applied,
+        found.catalog,
         definitions.sync_states(connection),
         outbox.waiting(connection),
         progress.read(connection),
         reconciles.read_all(connection),
         processes.read(connection),
         cursors.read_slots(connection),
-        found,
+        answers,
     )
 
 
-def read_slots(loaded: Loaded) -> dict[str, slots.Slot | None]:
+def ask_sources(session: Session) -> dict[str, slots.Slot | None]:
     """Each source's slot as its server sees it; None where nobody answers."""
-    definition = loaded.definition
+    definition = session.definition
     found: dict[str, slots.Slot | None] = {}
     for name in definition.postgres:
         try:
-            with source(definition, name) as connection:
+            with session.source(name) as connection:
                 found[name] = slots.slot_lag(connection, definition.slot(name))
         except RowtideError:
             found[name] = None
     return found
 
 
-def health_of(seen: Seen, part: str, name: str) -> list[Mapping[str, Any]]:
+def health_of(snapshot: StatusSnapshot, part: str, name: str) -> list[Mapping[str, Any]]:
     """What the living processes say of one source or graph."""
-    alive = [process.health.get(part) or {} for process in seen.processes if process.age_s <= STALE_S]
+    alive = [process.health.get(part) or {} for process in snapshot.processes if process.age_s <= STALE_S]
     return [health[name] for health in alive if name in health]
 
 
-def problem_of(seen: Seen, part: str, name: str) -> str | None:
-    found = [health.get("problem") for health in health_of(seen, part, name)]
+def problem_of(snapshot: StatusSnapshot, part: str, name: str) -> str | None:
+    """The sentence of the first living process that has a problem with that source or graph."""
+    found = [health.get("problem") for health in health_of(snapshot, part, name)]
     return next((problem["sentence"] for problem in found if problem), None)
 
 
-def _due_problem(seen: Seen) -> str | None:
-    alive = [process.health.get("due") or {} for process in seen.processes if process.age_s <= STALE_S]
+def _due_problem(snapshot: StatusSnapshot) -> str | None:
+    alive = [process.health.get("due") or {} for process in snapshot.processes if process.age_s <= STALE_S]
     return next((due["problem"]["sentence"] for due in alive if due.get("problem")), None)
 
 
-def _list_problem(seen: Seen, sync: str) -> str | None:
+def _list_problem(snapshot: StatusSnapshot, sync: str) -> str | None:
     """What a list of this sync refuses, where its graph is otherwise well."""
-    ids = {ref.id for ref in seen.catalog.lists_of(sync)}
-    for health in health_of(seen, "graph", seen.catalog.syncs[sync].graph):
+    ids = {ref.id for ref in snapshot.catalog.lists_of(sync)}
+    for health in health_of(snapshot, "graph", snapshot.catalog.syncs[sync].graph):
         for list_id, sentence in (health.get("lists") or {}).items():
             if list_id in ids:
                 return str(sentence)
     return None
 
 
-def gate_until(seen: Seen, graph: str) -> datetime | None:
-    times = [health["gate_until"] for health in health_of(seen, "graph", graph) if health.get("gate_until")]
+def gate_until(snapshot: StatusSnapshot, graph: str) -> datetime | None:
+    """Until when a graph accepts no writes, as the processes know it."""
+    times = [health["gate_until"] for health in health_of(snapshot, "graph", graph) if health.get("gate_until")]
     return max((datetime.fromisoformat(text) for text in times), default=None)
 
 
-def ru_per_minute(seen: Seen, graph: str) -> float | None:
-    section = seen.catalog.definition.graph[graph]
+def ru_per_minute(snapshot: StatusSnapshot, graph: str) -> float | None:
+    """Resource units a minute that Rowtide may spend in a graph; None when no quota is kept."""
+    section = snapshot.catalog.definition.graph[graph]
     return None if section.quota == "off" else tier_of(section.licences).ru_per_minute * section.quota_share
 
 
-def _role_seen_s(seen: Seen, role: str) -> float | None:
-    return min((process.age_s for process in seen.processes if role in process.roles), default=None)
+def _role_seen_s(snapshot: StatusSnapshot, role: str) -> float | None:
+    return min((process.age_s for process in snapshot.processes if role in process.roles), default=None)
 
 
-def facts_of(seen: Seen, name: str) -> Facts:
+def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
     """What decides the sentence of one sync."""
-    sync, state, waits = seen.catalog.syncs[name], seen.states.get(name), seen.waiting.get(name)
-    record = seen.reconciles.get(name)
-    slot = seen.slots.get(sync.postgres)
-    graphs = health_of(seen, "graph", sync.graph)
-    return Facts(
-        now=seen.now,
+    sync, state, waits = snapshot.catalog.syncs[name], snapshot.states.get(name), snapshot.waiting.get(name)
+    record = snapshot.reconciles.get(name)
+    slot = snapshot.slots.get(sync.postgres)
+    graphs = health_of(snapshot, "graph", sync.graph)
+    return SyncFacts(
+        now=snapshot.now,
         state="running" if state is None else state.state,
         paused_code=None if state is None else state.reason_code,
         paused_reason=None if state is None else state.reason,
         changed_by=None if state is None else state.changed_by,
         changed_at=None if state is None else state.changed_at,
-        capture_seen_s=_role_seen_s(seen, "capture"),
-        deliver_seen_s=_role_seen_s(seen, "deliver"),
+        capture_seen_s=_role_seen_s(snapshot, "capture"),
+        deliver_seen_s=_role_seen_s(snapshot, "deliver"),
         stale_after_s=STALE_S,
-        state_problem=_due_problem(seen),
+        state_problem=_due_problem(snapshot),
         source=sync.postgres,
-        source_problem=problem_of(seen, "source", seen.catalog.definition.slot(sync.postgres)),
+        source_problem=problem_of(snapshot, "source", snapshot.catalog.definition.slot(sync.postgres)),
         graph=sync.graph,
-        graph_problem=problem_of(seen, "graph", sync.graph) or _list_problem(seen, name),
-        gate_until=gate_until(seen, sync.graph),
+        graph_problem=problem_of(snapshot, "graph", sync.graph) or _list_problem(snapshot, name),
+        gate_until=gate_until(snapshot, sync.graph),
         quota_wait_s=max((health.get("quota_wait_s") or 0.0 for health in graphs), default=0.0),
-        ru_per_minute=ru_per_minute(seen, sync.graph),
+        ru_per_minute=ru_per_minute(snapshot, sync.graph),
         waiting=0 if waits is None else waits.waiting - waits.in_flight,
         in_flight=0 if waits is None else waits.in_flight,
         parked=0 if waits is None else waits.parked,

@@ -14,6 +14,10 @@ PACKAGES = ["rowtide", "state", "connectors", "flows", "control", "demo", "graph
 PLANTED = {
     "Imports go down only": ("state/planted.py", "import connectors.settings\n"),
     "control sees only flows.run and flows.reconcile": ("control/planted.py", "import flows.sync\n"),
+    "Operations never parse a command line or draw on a terminal": (
+        "control/operations/planted.py",
+        "import typer\n",
+    ),
     "PostgreSQL and Graph connectors never see each other": (
         "connectors/graph/planted.py",
         "import connectors.postgres.slots\n",

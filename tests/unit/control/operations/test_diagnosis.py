@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from control.operations.diagnosis import Facts, reason_of
+from control.operations.diagnosis import SyncFacts, reason_of
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-WELL = Facts(NOW, capture_seen_s=0.5, deliver_seen_s=0.5, source="erp", graph="contoso", ru_per_minute=1200)
+WELL = SyncFacts(NOW, capture_seen_s=0.5, deliver_seen_s=0.5, source="erp", graph="contoso", ru_per_minute=1200)
 
 CASES = [
     (WELL, "idle", "Nothing is waiting."),
@@ -36,7 +36,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("facts", "code", "words"), CASES)
-def test_reason(facts: Facts, code: str, words: str) -> None:
+def test_reason(facts: SyncFacts, code: str, words: str) -> None:
     reason = reason_of(facts)
     assert reason.code == code
     assert words in reason.sentence

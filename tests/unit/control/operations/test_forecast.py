@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from control.operations.forecast import Limits, Load, forecast, spoken, time_to_spend
+from control.operations.forecast import Allowance, ListLoad, forecast, spoken, time_to_spend
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-SMALLEST = Limits(1250, 1_200_000, 1.0)
+SMALLEST = Allowance(1250, 1_200_000, 1.0)
 
 
 def test_hundred_thousand_rows_at_the_smallest_tier() -> None:
-    (one,) = forecast([Load("orders", "Orders", 100_000)], SMALLEST, NOW)
+    (one,) = forecast([ListLoad("orders", "Orders", 100_000)], SMALLEST, NOW)
     assert (one.writes, one.ru) == (100_000, 200_000)
     assert one.duration == timedelta(minutes=160)
     assert one.ends_at == NOW + timedelta(minutes=160)
@@ -19,7 +19,7 @@ def test_hundred_thousand_rows_at_the_smallest_tier() -> None:
 
 
 def test_lists_share_one_allowance_and_existing_items_cost_nothing() -> None:
-    loads = [Load("orders", "A", 625), Load("orders", "B", 1000, items=375)]
+    loads = [ListLoad("orders", "A", 625), ListLoad("orders", "B", 1000, items=375)]
     first, second = forecast(loads, SMALLEST, NOW)
     assert (first.duration, second.duration) == (timedelta(minutes=1), timedelta(minutes=1))
     assert second.ends_at == NOW + timedelta(minutes=2)
@@ -32,7 +32,7 @@ def test_the_days_limit_stretches_what_the_minutes_limit_would_allow() -> None:
 
 
 def test_our_share_slows_the_load() -> None:
-    assert time_to_spend(1250, Limits(1250, 1_200_000, 0.5)) == timedelta(minutes=2)
+    assert time_to_spend(1250, Allowance(1250, 1_200_000, 0.5)) == timedelta(minutes=2)
 
 
 @pytest.mark.parametrize(

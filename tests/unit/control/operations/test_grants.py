@@ -2,10 +2,22 @@
 
 import pytest
 
-from control.operations.grants import GraphNeeds, SourceNeeds, TableNeeds, graph_grants, quoted, source_statements
+from control.operations.grants import (
+    GraphRequirements,
+    SourceRequirements,
+    TableRequirements,
+    graph_grants,
+    quoted,
+    source_statements,
+)
 
-NEEDS = SourceNeeds(
-    "erp", "shop", "slot", "pub", True, [TableNeeds("public", "orders", "owner"), TableNeeds("s", "Odd", "owner", True)]
+REQUIRED = SourceRequirements(
+    "erp",
+    "shop",
+    "slot",
+    "pub",
+    True,
+    [TableRequirements("public", "orders", "owner"), TableRequirements("s", "Odd", "owner", True)],
 )
 
 
@@ -17,7 +29,7 @@ def test_quoting(name: str, sql: str) -> None:
 
 
 def test_the_publication_comes_before_the_slot() -> None:
-    script = "\n".join(source_statements(NEEDS))
+    script = "\n".join(source_statements(REQUIRED))
     assert script.index("CREATE PUBLICATION") < script.index("pg_create_logical_replication_slot")
     assert 'GRANT SELECT ON TABLE s."Odd" TO rowtide_reader;' in script
     assert "BYPASSRLS" in script
@@ -25,7 +37,7 @@ def test_the_publication_comes_before_the_slot() -> None:
 
 
 def test_the_runner_may_only_write_where_somebody_else_provisions() -> None:
-    alone = graph_grants(GraphNeeds("c", "t", "app", None, ["host:/sites/a"]))
+    alone = graph_grants(GraphRequirements("c", "t", "app", None, ["host:/sites/a"]))
     assert [('"manage"' in grant.requests[0], grant.client_id) for grant in alone] == [(True, "app")]
-    both = graph_grants(GraphNeeds("c", "t", "app", "maker", ["host:/sites/a"]))
+    both = graph_grants(GraphRequirements("c", "t", "app", "maker", ["host:/sites/a"]))
     assert [('"manage"' in grant.requests[0], grant.client_id) for grant in both] == [(False, "app"), (True, "maker")]

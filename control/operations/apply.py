@@ -1,0 +1,92 @@
+"""Put a definition into force.
+
+In: a session, the `Plan` that was shown and agreed to, an actor. Out: publication and slot on each source, lists and
+columns in each tenant, the compiled definition stored and in force; a document that says what was done. Rules: the
+publication before the slot; nothing is ever deleted, what is left is named; the definition is stored last, so that a
+running flow never sees one whose parts are missing. It may be run again at any time.
+"""
+
+from collections.abc import Mapping
+from typing import TypedDict
+
+from connectors.postgres import slots
+from control.operations import compile, list_plan
+from control.operations.compile import CompiledDefinition
+from control.operations.plan_document import Plan
+from control.operations.session import Session, require_schema
+from rowtide import catalog
+from rowtide.actor import Actor
+from rowtide.catalog import ListRef
+from state import definitions
+from state.database import Connection
+
+
+class AppliedDocument(TypedDict):
+    """The version in force, whether it is a new one, and what was done to sources and tenants."""
+
+    version: int
+    changed: bool
+    sources: dict[str, list[str]]
+    graphs: dict[str, list[str]]
+    left_alone: list[str]
+    warnings: list[str]
+
+
+def apply(session: Session, plan: Plan, actor: Actor) -> AppliedDocument:
+    """Do what the plan says and store the definition.
+
+    Nothing is changed while a source or a tenant does not answer.
+    """
+    require_schema(session)
+    require_answers(plan)
+    sources = {name: _apply_source(session, name, actor) for name in session.definition.postgres}
+    compiled = compile.compile_known(session.loaded, compile.read_all_columns(session))
+    made = {name: list_plan.make_lists(session.definition, name, compiled) for name in session.definition.graph}
+    lists = {sync: refs for one in made.values() for sync, refs in one.lists.items()}
+    version, changed = _store(session, compiled, lists, actor)
+    return {
+        "version": version,
+        "changed": changed,
+        "sources": sources,
+        "graphs": {name: list(one.done) for name, one in made.items()},
+        "left_alone": list(plan.left_alone),
+        "warnings": list(plan.warnings),
+    }
+
+
+def require_answers(plan: Plan) -> None:
+    """Raise why a source or a tenant did not answer the plan: all have to before the first thing is changed."""
+    for work in [*plan.sources.values(), *plan.graphs.values()]:
+        if work.error is not None:
+            raise work.error
+
+
+def _apply_source(session: Session, name: str, actor: Actor) -> list[str]:
+    """Make publication, then slot, where they are missing; what was done, as SQL."""
+    definition = session.definition
+    publication, slot = definition.publication(name), definition.slot(name)
+    failover = definition.postgres[name].failover
+    with session.source(name, admin=True, actor=actor) as connection:
+        done = slots.ensure_publication(connection, publication, definition.tables(name))
+    with session.source(name, actor=actor) as connection:
+        _, made = slots.ensure_slot(connection, slot, publication, failover)
+    return [*done, slots.slot_statement(slot, failover)] if made else done
+
+
+def _store(
+    session: Session,
+    compiled: CompiledDefinition,
+    lists: Mapping[str, Mapping[str, ListRef]],
+    actor: Actor,
+) -> tuple[int, bool]:
+    """Store the definition unless it is in force already; the version in force, and whether it is a new one."""
+    source_text = session.loaded.source_text
+    stored = catalog.to_compiled(session.definition, compiled.columns, lists)
+
+    def work(connection: Connection) -> tuple[int, bool]:
+        applied = definitions.read_applied(connection)
+        if applied is not None and applied.compiled == stored and applied.source_text == source_text:
+            return applied.version, False
+        return definitions.apply(connection, source_text, stored, actor.name), True
+
+    return session.on_state(work, actor)

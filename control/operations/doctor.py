@@ -1,0 +1,123 @@
+"""What would keep Rowtide from working.
+
+In: a session. Out: findings on versions, state database, sources and tenants, with a remedy each. Rule: nothing is
+changed; every part is looked at, whatever the others say.
+"""
+
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from typing import TypedDict
+
+from connectors import settings
+from connectors.postgres import preflight
+from control.operations import list_plan, status_snapshot
+from control.operations.session import InForce, Session, read_in_force
+from rowtide.definition.model import Definition
+from rowtide.error_catalogue.entries import Check, Level
+from rowtide.errors import RowtideError
+from state import database, processes
+
+BYTEWAX = "0.21.1"
+"""The version of Bytewax that this release is made for."""
+
+
+class Finding(TypedDict):
+    """What was found about one part; ``remedy`` is empty when all is well."""
+
+    part: str
+    name: str
+    level: Level
+    sentence: str
+    remedy: str
+
+
+class DoctorDocument(TypedDict):
+    """Everything that was looked at."""
+
+    checks: list[Finding]
+
+
+def examine(session: Session) -> DoctorDocument:
+    """Look at every part."""
+    return {
+        "checks": [*_versions(), *_state(session), *_sources(session.definition), *_graphs(session.definition)],
+    }
+
+
+def _finding(part: str, check: Check) -> Finding:
+    return {
+        "part": part,
+        "name": check.name,
+        "level": check.level,
+        "sentence": check.sentence,
+        "remedy": check.remedy,
+    }
+
+
+def _versions() -> Iterator[Finding]:
+    release, bytewax = metadata.version("rowtide"), metadata.version("bytewax")
+    running = f"Rowtide {release} on Python {platform.python_version()}."
+    yield _finding("rowtide", Check("version", "ok", running))
+    if bytewax == BYTEWAX:
+        yield _finding("rowtide", Check("bytewax", "ok", f"Bytewax {bytewax}."))
+    else:
+        sentence = f"Bytewax {bytewax}: this release is made for {BYTEWAX}."
+        yield _finding("rowtide", Check("bytewax", "failure", sentence, "Install the locked requirements."))
+
+
+def _state(session: Session) -> Iterator[Finding]:
+    try:
+        findings, misfits = database.check(session.state_dsn()), database.check_version(session.state_dsn())
+        for sentence in findings:
+            level: Level = "failure" if sentence in misfits else "warning"
+            yield _finding("state", Check("schema", level, f"{sentence[:1].upper()}{sentence[1:]}."))
+        if not findings:
+            yield _finding("state", Check("schema", "ok", "The state database answers and fits this release."))
+        if not misfits:
+            yield from _records(session)
+    except RowtideError as error:
+        yield _finding("state", Check("connection", "failure", error.sentence, error.remedy))
+
+
+def _records(session: Session) -> Iterator[Finding]:
+    found = session.on_state(read_in_force)
+    if found is None:
+        remedy = "Run `rowtide apply`."
+        yield _finding("state", Check("definition", "warning", "No definition is applied yet.", remedy))
+        return
+    yield _finding("state", _in_force(session, found))
+    yield _finding("state", _running(session))
+
+
+def _in_force(session: Session, found: InForce) -> Check:
+    version = found.applied.version
+    if found.applied.source_text == session.loaded.source_text:
+        return Check("definition", "ok", f"Version {version} is applied.")
+    sentence = f"{session.loaded.path} differs from the applied version {version}, which a running flow obeys."
+    return Check("definition", "warning", sentence, "Look at `rowtide plan`, then run `rowtide apply`.")
+
+
+def _running(session: Session) -> Check:
+    alive = [process for process in session.on_state(processes.read) if process.age_s <= status_snapshot.STALE_S]
+    if not alive:
+        return Check("process", "warning", "No process runs.", "Start one with `rowtide run`.")
+    return Check("process", "ok", f"Running: {', '.join(sorted({role for one in alive for role in one.roles}))}.")
+
+
+def _sources(definition: Definition) -> Iterator[Finding]:
+    for name, section in definition.postgres.items():
+        part = f"source {name}"
+        try:
+            dsn = settings.resolve_secret(section.dsn)
+        except RowtideError as error:
+            yield _finding(part, Check("secret", "failure", error.sentence, error.remedy))
+            continue
+        slot, publication = definition.slot(name), definition.publication(name)
+        wanted = preflight.Wanted(dsn, slot, publication, definition.tables(name), section.failover)
+        yield from (_finding(part, check) for check in preflight.checks(wanted))
+
+
+def _graphs(definition: Definition) -> Iterator[Finding]:
+    for name in definition.graph:
+        yield from (_finding(f"graph {name}", check) for check in list_plan.check_graph(definition, name))

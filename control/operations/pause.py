@@ -1,0 +1,95 @@
+"""Hold syncs back, and let them go on.
+
+In: a selection of syncs of the definition in force, a reason, an actor. Out: what was paused or resumed; the records
+in the state database that a running flow obeys within two seconds. Rules: a paused sync never holds the slot back: its
+changes are still staged, and only the last state of each row is delivered afterwards. A sync that stopped at capture
+has a gap, so resuming it asks for a reconcile.
+"""
+
+from dataclasses import dataclass
+from typing import TypedDict, assert_never
+
+from control.operations.session import Session, require_in_force, require_sync
+from rowtide.actor import Actor
+from rowtide.definition.model import Definition
+from rowtide.errors import UserError
+from state import definitions
+from state.database import Connection
+from state.reconcile import record as reconciles
+
+
+@dataclass(frozen=True, slots=True)
+class OneSync:
+    """The sync of that name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncsOfGraph:
+    """Every sync that writes to the graph of that name."""
+
+    graph: str
+
+
+@dataclass(frozen=True, slots=True)
+class EverySync:
+    """Every sync of the definition in force."""
+
+
+SyncSelection = OneSync | SyncsOfGraph | EverySync
+
+
+class PausedDocument(TypedDict):
+    """What was paused; ``reconcile`` is always empty and stands for symmetry with `ResumedDocument`."""
+
+    paused: list[str]
+    reconcile: list[str]
+
+
+class ResumedDocument(TypedDict):
+    """What was resumed, and of which syncs a reconcile was asked for."""
+
+    resumed: list[str]
+    reconcile: list[str]
+
+
+def select(definition: Definition, selection: SyncSelection) -> list[str]:
+    """The names of the selected syncs; UserError when the definition has no such sync or graph."""
+    match selection:
+        case OneSync(name):
+            require_sync(definition, name)
+            return [name]
+        case SyncsOfGraph(graph):
+            if graph not in definition.graph:
+                raise UserError("unknown_graph", f"There is no graph {graph}: there are {', '.join(definition.graph)}.")
+            return [name for name, one in definition.syncs.items() if one.target.graph == graph]
+        case EverySync():
+            return list(definition.syncs)
+        case _:
+            assert_never(selection)
+
+
+def pause(session: Session, selection: SyncSelection, reason: str, actor: Actor) -> PausedDocument:
+    """Stop delivering for the selected syncs; ``reason`` is what `status` shows. A paused sync stays as it is."""
+
+    def work(connection: Connection) -> list[str]:
+        syncs = select(require_in_force(connection).catalog.definition, selection)
+        definitions.pause(connection, syncs, "paused", reason or "Paused by hand.", actor.name)
+        return syncs
+
+    return {"paused": session.on_state(work, actor), "reconcile": []}
+
+
+def resume(session: Session, selection: SyncSelection, approve_deletes: bool, actor: Actor) -> ResumedDocument:
+    """Let the selected syncs deliver again; with ``approve_deletes`` also the deletions that the breaker held back."""
+
+    def work(connection: Connection) -> ResumedDocument:
+        syncs = select(require_in_force(connection).catalog.definition, selection)
+        with connection.transaction():
+            gaps = definitions.resume(connection, syncs, actor.name, approve_deletes)
+            for name in gaps:
+                reconciles.request(connection, name, "resumed after it was stopped at capture")
+        return {"resumed": syncs, "reconcile": gaps}
+
+    return session.on_state(work, actor)

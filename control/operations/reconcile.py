@@ -1,0 +1,78 @@
+"""Compare a whole table with what is in its lists, and mend the differences.
+
+In: a session, a sync of the definition in force, an actor. Out: how far the pass came, or what a dry run found. Rules:
+a running process that has the pass in hand does the work, and the operation then only watches; a dry run writes
+nothing. Bytewax, which is slow to import, is imported only here.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import TypedDict
+
+from connectors import settings
+from control.operations.session import Session, require_in_force, require_schema, require_sync
+from rowtide.actor import Actor
+from rowtide.catalog import Catalog
+
+Report = Callable[[int, int], None]
+"""Called now and then with the rows compared so far and an estimate of all rows (0: not known)."""
+
+
+class ReconciledDocument(TypedDict):
+    """How a pass went; ``waits``: one sentence why it is not done."""
+
+    sync: str
+    dry_run: bool
+    done: bool
+    waits: str | None
+    counts: Mapping[str, int]
+
+
+class DryRunDocument(TypedDict):
+    """What a pass would stage, by kind."""
+
+    sync: str
+    dry_run: bool
+    rows: int
+    differences: Mapping[str, int]
+
+
+def reconcile(session: Session, sync: str, actor: Actor, stop: threading.Event, report: Report) -> ReconciledDocument:
+    """Ask for a pass over ``sync`` and see it done, paused, waiting, or stopped by ``stop``."""
+    from flows import reconcile as passes
+
+    catalog, source_dsn = _open(session, sync)
+    record = passes.reconcile_here(
+        session.state_dsn(),
+        catalog,
+        sync,
+        source_dsn,
+        f"rowtide reconcile by {actor.name}",
+        stop,
+        lambda one: report(int(one.counts.get("rows", 0)), one.estimate),
+    )
+    return {
+        "sync": sync,
+        "dry_run": False,
+        "done": record.state == "done",
+        "waits": record.waits,
+        "counts": record.counts,
+    }
+
+
+def dry_run(session: Session, sync: str, report: Report) -> DryRunDocument:
+    """Compare every row of ``sync`` and count what a pass would stage."""
+    from flows import reconcile as passes
+
+    catalog, source_dsn = _open(session, sync)
+    rows, found = passes.dry_run(session.state_dsn(), catalog, sync, source_dsn, report)
+    return {"sync": sync, "dry_run": True, "rows": rows, "differences": asdict(found)}
+
+
+def _open(session: Session, sync: str) -> tuple[Catalog, str]:
+    """The catalog in force, and the DSN of the sync's source."""
+    require_schema(session)
+    catalog = session.on_state(require_in_force).catalog
+    require_sync(catalog.definition, sync)
+    return catalog, settings.resolve_secret(catalog.definition.postgres[catalog.syncs[sync].postgres].dsn)

@@ -1,0 +1,62 @@
+"""Whether a definition is sound.
+
+In: a session. Out: doubts, and the sources whose tables could not be checked; DefinitionError with every problem as
+``file:line: sentence``. Rule: nothing is changed anywhere; a source that cannot be reached is no problem of the
+definition.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from control.operations import compile
+from control.operations.compile import Columns
+from control.operations.session import Session
+from rowtide.errors import DefinitionError, RowtideError
+
+
+class ValidationDocument(TypedDict):
+    """Whether a definition is valid; ``unreached``: per source whose tables were not checked, why."""
+
+    valid: bool
+    problems: list[str]
+    warnings: list[str]
+    unreached: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """A sound definition: what may go wrong with some values, how many syncs were checked against their tables."""
+
+    doubts: Sequence[str]
+    checked: int
+    unreached: Mapping[str, str]
+
+    def document(self) -> ValidationDocument:
+        """The validation as JSON."""
+        return {"valid": True, "problems": [], "warnings": list(self.doubts), "unreached": self.unreached}
+
+
+def validate(session: Session, offline: bool) -> Validation:
+    """Check the definition against the tables it names, unless ``offline``; DefinitionError when it is not sound."""
+    columns, unreached = ({}, {}) if offline else _ask_sources(session)
+    compiled = compile.compile_known(session.loaded, columns)
+    return Validation(compiled.doubts, len(columns), unreached)
+
+
+def refusal(error: DefinitionError) -> ValidationDocument:
+    """The document for a definition that is not sound."""
+    return {"valid": False, "problems": error.sentence.splitlines(), "warnings": [], "unreached": {}}
+
+
+def _ask_sources(session: Session) -> tuple[Columns, dict[str, str]]:
+    """Columns of the tables that could be asked, and why others could not."""
+    columns: Columns = {}
+    unreached: dict[str, str] = {}
+    for name in compile.used_sources(session.definition):
+        try:
+            with session.source(name) as connection:
+                columns |= compile.read_source_columns(session.definition, name, connection)
+        except RowtideError as error:
+            unreached[name] = error.sentence
+    return columns, unreached
