@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from rowtide.backoff import Backoff
 from rowtide.deciding.outcomes import Outcome, Release
 from rowtide.deciding.records import Work
 from rowtide.error_catalogue import process_errors
@@ -73,6 +74,8 @@ class Claimer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rowtide-due", daemon=True)
         self._listener = threading.Thread(target=self._listen, name="rowtide-due-listen", daemon=True)
+        self._reading = Backoff()  # of rows that have to be read from their source
+        self._unread: RowtideError | None = None
         self.problem: RowtideError | None = None
 
     def start(self) -> None:
@@ -117,6 +120,7 @@ class Claimer:
 
     def _run(self) -> None:
         voided = False
+        backoff = Backoff()
         while not self._stop.is_set():
             self._wake.clear()
             try:
@@ -126,17 +130,20 @@ class Claimer:
                 if self._failed:
                     self._link.run(lambda connection: outbox.take_back(connection, self._owner, self._failed))
                     self._failed.clear()
+                self._unread = None
                 claimed = sum(self._claim(graph, syncs) for graph, syncs in self._deliverable().items() if syncs)
-                self.problem = None
+                self.problem = self._unread
+                backoff.succeeded()
             except Exception as error:  # a thread that dies silently would stop every delivery for good
                 if not isinstance(error, RowtideError):
                     log.exception("claiming met an unexpected error")
                     error = process_errors.CLAIMING_FAILED(error=type(error).__name__)
-                if self.problem is None or self.problem.sentence != error.sentence:
-                    log.warning("claiming waits", code=error.code, problem=error.sentence)
                 self.problem = error
                 claimed = 0
-                self._stop.wait(0.5)
+                wait_s = backoff.failed(error)
+                if backoff.is_news:
+                    log.warning("claiming waits", code=error.code, problem=error.sentence)
+                self._stop.wait(wait_s)
             if not claimed:
                 self._wake.wait(IDLE_POLL_S)
 
@@ -158,25 +165,26 @@ class Claimer:
                     works = self._link.run(lambda connection: self._lease(connection, admitted, limit, token))
             finally:
                 quota.refund(granted - WRITE_RU * len(works))
-            self._hand_on(works, quota)
+            return self._hand_on(works, quota)
         except Exception:
             self._failed.append(token)
             raise
-        return len(works)
 
     def _lease(self, connection: database.Connection, syncs: Sequence[str], limit: int, token: str) -> list[Work]:
         lanes, lists = sorted(self._lanes), self._lists()
         return outbox.claim(connection, syncs, lanes, limit, self._owner, token, LEASE_S, lists)
 
-    def _hand_on(self, works: list[Work], quota: Quota) -> None:
+    def _hand_on(self, works: list[Work], quota: Quota) -> int:
+        """Queue the works that can be delivered; how many were not handed straight back."""
         try:
             ready, waiting = self._complete(works)
-        except Exception:
-            # Nothing was sent: every row goes back as it was, and the problem is shown.
-            back: list[Outcome] = [Release(work, 1.0, unknown=False) for work in works]
-            self._link.run(lambda connection: outbox.settle(connection, back))
-            quota.refund(WRITE_RU * len(works))
+        except Exception as error:
+            self._hand_back(works, quota, error)
+            if isinstance(error, RowtideError):
+                return 0
             raise
+        if works:
+            self._reading.succeeded()
         if waiting:
             self._link.run(lambda connection: outbox.settle(connection, waiting))
             quota.refund(WRITE_RU * len(waiting))
@@ -184,15 +192,30 @@ class Claimer:
             self._in_flight += len(ready)
         for work in ready:
             self._queues[lane_of(work.desired.sync, work.desired.key)].append(work)
+        return len(works)
+
+    def _hand_back(self, works: Sequence[Work], quota: Quota, error: Exception) -> None:
+        """Nothing was sent: every row goes back as it was, for longer each time, so that others get their turn."""
+        if not isinstance(error, RowtideError):
+            error = process_errors.CLAIMING_FAILED(error=type(error).__name__)
+        after_s = self._reading.failed(error)
+        if self._reading.is_news:
+            log.warning("rows wait to be read", code=error.code, problem=error.sentence)
+        self._unread = error
+        back: list[Outcome] = [Release(work, after_s, unknown=False) for work in works]
+        self._link.run(lambda connection: outbox.settle(connection, back))
+        quota.refund(WRITE_RU * len(works))
 
     def _listen(self) -> None:
         """Wake the claiming thread whenever something was staged."""
+        backoff = Backoff()
         while not self._stop.is_set():
             try:
                 with database.connect(self._dsn, "rowtide listen") as connection, database.translated():
                     connection.execute("LISTEN rowtide_due")
+                    backoff.succeeded()
                     while not self._stop.is_set():
                         for _ in connection.notifies(timeout=1.0, stop_after=1):
                             self._wake.set()
-            except RowtideError:
-                self._stop.wait(1.0)  # the slow poll goes on meanwhile
+            except RowtideError as error:
+                self._stop.wait(backoff.failed(error))  # the slow poll goes on meanwhile

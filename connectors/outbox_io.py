@@ -15,6 +15,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from connectors.claimer import Claimer
+from rowtide.backoff import Backoff
 from rowtide.change import ChangeBatch
 from rowtide.deciding.outcomes import Counts, Outcome, ParkRow
 from rowtide.error_catalogue import row_errors
@@ -51,15 +52,16 @@ class Port(Protocol):
 
 def until_answered(port: Port, act: Callable[[], T], what: str) -> T:
     """The result of ``act``, tried again while the state database gives none; `Stopped` when asked to end."""
-    wait_s = 0.1
+    backoff = Backoff()
     while True:
         try:
             return act()
         except (Unavailable, Refused) as error:
-            log.warning(f"{what} waits", code=error.code, problem=error.sentence, retry_s=round(wait_s, 1))
+            wait_s = backoff.failed(error)
+            if backoff.is_news:
+                log.warning(f"{what} waits", code=error.code, problem=error.sentence)
             if port.stop.wait(wait_s):
                 raise Stopped from error
-            wait_s = min(wait_s * 2, 5.0)
 
 
 class StagePartition(StatefulSinkPartition[ChangeBatch, None]):

@@ -143,7 +143,9 @@ Reaction = Retry | Park | Pause | Stop
 # First match wins, so a class stands before its base.
 _REACTIONS: tuple[tuple[type[RowtideError], Reaction], ...] = (
     (UserError, Stop(2)),
-    (StateUnavailable, Retry(0.1, 5.0)),  # nothing moves without it, and asking it costs others nothing
+    # Nothing moves without the state database, and asking it costs others nothing.
+    (StateUnavailable, Retry(0.1, 5.0)),
+    (StateRefused, Retry(0.5, 10.0)),
     (Unavailable, Retry(0.2, 15.0)),
     (IdentityRefused, Retry(2.0, 60.0)),  # secrets are rotated and propagate with a delay: keep asking, slowly
     (Refused, Retry(2.0, 60.0)),  # a grant or a setting may come while we run; the reason stands in `status`
@@ -155,6 +157,9 @@ _REACTIONS: tuple[tuple[type[RowtideError], Reaction], ...] = (
 
 UNEXPECTED = Retry(1.0, 60.0)
 """For a loop that must go on whatever it meets, a fault of our own included."""
+
+THROTTLED = Retry(1.0, 60.0)
+"""For a 429 of Graph that does not say how long to wait."""
 
 
 def reaction_to(error: RowtideError) -> Reaction:

@@ -21,6 +21,7 @@ from rowtide.deciding.answers import Answer, Deleted, NotApplied, Unknown, Writt
 from rowtide.deciding.outcomes import Outcome, ParkRow
 from rowtide.deciding.progress import Progress, Rules, release
 from rowtide.deciding.records import Work
+from rowtide.error_catalogue import graph_errors
 
 _log = structlog.get_logger()
 
@@ -89,9 +90,9 @@ class AnswerHandler:
             claim.asked_again = True
             self.queue.append(claim)
             return
-        self._health.problem = f"Graph does not accept the token of graph '{self._name}'"
-        self._budget.pause(2.0)
-        self.answer(claim, NotApplied(2.0, self._health.problem), now)
+        refused = graph_errors.TOKEN_REFUSED(graph=self._name)
+        pause_s = self._health.note_failure(refused, sent=False)
+        self.answer(claim, NotApplied(pause_s, refused.sentence), now)
 
     def _answer_list_refused(self, claim: Claim, refused: ListRefused, now: datetime) -> None:
         problem = f"Graph answered {refused.status} {refused.code} for the list: {refused.sentence}"

@@ -24,7 +24,8 @@ from connectors.graph.send_backoff import Health
 from connectors.graph.settings import GraphSettings
 from rowtide import pacing
 from rowtide.deciding.answers import NotApplied, Rejected, Unknown
-from rowtide.errors import IdentityRefused, RowError, RowtideError
+from rowtide.error_catalogue import graph_errors
+from rowtide.errors import RowError, RowtideError
 from state import failpoints
 
 IN_FLIGHT: Final = 4
@@ -109,7 +110,7 @@ class BatchSender:
                 self._not_sent(claims, result.error)
             case NoAnswer():
                 self._health.note_lost(len(claims))
-                self._health.note_failure(result.error.sentence)
+                self._health.note_failure(result.error)
                 self._answers.answer_all(claims, Unknown(result.error.sentence), self._now())
             case Reply():
                 failpoints.hit(failpoints.DELIVER_AFTER_ANSWER)
@@ -147,10 +148,10 @@ class BatchSender:
             await self._halve(claims)
         else:
             if isinstance(envelope, NotApplied):
-                self._health.note_failure(envelope.reason)
+                self._health.note_failure(graph_errors.BATCH_LOST(reason=envelope.reason))
             if isinstance(envelope, Unknown):
                 self._health.note_lost(len(claims))
-                self._health.note_failure(envelope.reason)
+                self._health.note_failure(graph_errors.BATCH_LOST(reason=envelope.reason))
                 after_s = batch.retry_after_s(reply.headers)
                 self._budget.pause(after_s or 0.0)
             self._answers.apply(claims, [envelope] * len(claims), reply.token, self._now())
@@ -174,7 +175,7 @@ class BatchSender:
             readings.append(reading)
             kept.append(claim)
         if readings and all(isinstance(reading, Unknown) for reading in readings):
-            self._health.note_failure("Graph answers no request of a batch")
+            self._health.note_failure(graph_errors.BATCH_LOST(reason="Graph answers no request of a batch"))
         elif not any(isinstance(reading, Throttled | Unauthorized) for reading in readings):
             self._health.note_success()
         self._answers.apply(kept, readings, token, self._now())
@@ -198,8 +199,7 @@ class BatchSender:
             cost = pacing.cost_of(claim.progress.command)
             self.ru_used -= cost
             claim.paid_ru += cost
-        least_s = 2.0 if isinstance(error, IdentityRefused) else 0.2
-        pause_s = self._health.note_failure(error.sentence, least_s)
+        pause_s = self._health.note_failure(error, sent=False)
         self._answers.answer_all(claims, NotApplied(pause_s, error.sentence), self._now())
 
     def _note_remaining(self, remaining: float | None) -> None:

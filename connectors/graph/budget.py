@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 from connectors.graph.settings import GraphSettings
+from rowtide import backoff
+from rowtide.errors import THROTTLED
 from rowtide.pacing import WRITE_RU, Bucket, tier_of
 
 PREPAID_RU: Final = WRITE_RU
@@ -71,7 +73,7 @@ class Budget:
         """Closes the gate for so long; None (no Retry-After): longer with each refusal in a row. The seconds chosen."""
         with self._condition:
             if seconds is None:
-                seconds = min(2.0**self._refusals, 60.0) * self._jitter.uniform(0.75, 1.25)
+                seconds = backoff.wait_s(THROTTLED, self._refusals + 1, self._jitter.uniform)
             self._refusals += 1
             seconds = min(seconds, _MOST_GATE_S)
             now = self._clock()

@@ -15,6 +15,7 @@ from connectors.graph import list_schema
 from connectors.graph.auth import TokenSource
 from connectors.graph.list_schema import FoundColumn, FoundList, FoundSite, Step, WantedList
 from connectors.graph.settings import SCOPE, GraphSettings
+from rowtide.backoff import Backoff
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphRefused, GraphUnavailable
 from rowtide.keys import ROWTIDE_KEY
@@ -142,6 +143,7 @@ async def _patiently(what: str, call: Callable[[], Awaitable[_T]]) -> _T:
     """The call's result; repeated while Graph throttles or another schema change is under way (nothing happened)."""
     from kiota_abstractions.api_error import APIError
 
+    backoff = Backoff()
     for attempt in range(_TRIES):
         try:
             return await call()
@@ -150,14 +152,16 @@ async def _patiently(what: str, call: Callable[[], Awaitable[_T]]) -> _T:
             code = getattr(getattr(error, "error", None), "code", None)
             if attempt == _TRIES - 1 or not (status == 429 or (status == 409 and code == "resourceModified")):
                 raise _translated(error, what) from error
-            await asyncio.sleep(_wait_s(error, attempt))
+            busy = graph_errors.GRAPH_UNAVAILABLE(what=what, answer=f"{status} {code}")
+            await asyncio.sleep(max(backoff.failed(busy), _retry_after_s(error)))
     raise AssertionError("the last try returns or raises")
 
 
-def _wait_s(error: Any, attempt: int) -> float:
+def _retry_after_s(error: Any) -> float:
+    """What Retry-After says, within reason; 0 when it says nothing."""
     headers = {str(k).lower(): v for k, v in (error.response_headers or {}).items()}
     given = str(headers.get("retry-after", "")).strip()
-    return min(float(given), _MOST_WAIT_S) if given.isdigit() else 0.2 * 2.0**attempt
+    return min(float(given), _MOST_WAIT_S) if given.isdigit() else 0.0
 
 
 # --- what is there ------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import structlog
 
 from connectors.graph.batch import MEMBERS
 from connectors.graph.budget import Budget
-
-_FIRST_S, _MOST_S = 0.2, 15.0
+from rowtide.backoff import Backoff
+from rowtide.errors import RowtideError
 
 _log = structlog.get_logger()
 
@@ -24,8 +24,7 @@ class Health:
     def __init__(self, name: str, budget: Budget) -> None:
         self._name = name
         self._budget = budget
-        self._jitter = random.Random(name)  # noqa: S311  spreads retries, guards nothing
-        self._in_a_row = 0
+        self._backoff = Backoff(random.Random(name).uniform)  # noqa: S311  spreads retries, guards nothing
         self.problem: str | None = None
         self.lists: dict[str, str] = {}
         self.batch_size = MEMBERS
@@ -41,18 +40,15 @@ class Health:
         _log.warning("throttled by graph", graph=self._name, gate_s=round(gate_s, 1))
         return gate_s
 
-    def note_failure(self, sentence: str, least_s: float = 0.0) -> float:
-        """Nothing of a batch was answered. Seconds to wait; ``least_s``: a wait even for the first."""
-        self._in_a_row += 1
+    def note_failure(self, error: RowtideError, sent: bool = True) -> float:
+        """Nothing of a batch was answered. Seconds to wait; one that was not ``sent`` makes everybody wait at once."""
+        pause_s = self._backoff.failed(error)
         self.failures += 1
-        if self.problem != sentence:
-            _log.warning("graph fails", graph=self._name, problem=sentence)
-        self.problem = sentence
-        if self._in_a_row < 2 and not least_s:
-            return _FIRST_S
-        pause_s = max(least_s, min(_FIRST_S * 2.0 ** min(self._in_a_row - 1, 10), _MOST_S))
-        pause_s *= self._jitter.uniform(0.75, 1.25)
-        self._budget.pause(pause_s)
+        if self._backoff.is_news:
+            _log.warning("graph fails", graph=self._name, problem=error.sentence)
+        self.problem = error.sentence
+        if self._backoff.failures > 1 or not sent:
+            self._budget.pause(pause_s)
         return pause_s
 
     def note_lost(self, members: int) -> None:
@@ -69,6 +65,6 @@ class Health:
             return  # an answer to what was sent before the gate closed
         if self.problem is not None:
             _log.info("graph answers again", graph=self._name)
-        self._in_a_row = 0
+        self._backoff.succeeded()
         self.problem = None
         self._budget.note_success()

@@ -17,6 +17,12 @@ IDENTITY_UNAVAILABLE: Final = Entry(
     "the token endpoint {where} does not answer ({error})",
     "check the network, and `authority` and `ca_file` if they are set",
 )
+TOKEN_REFUSED: Final = Entry(
+    IdentityRefused,
+    "graph_401",
+    "Graph does not accept the token of graph '{graph}'",
+    "the token is not accepted: check the app registration",
+)
 IDENTITY_REFUSED: Final = Entry(
     IdentityRefused, "identity_refused", "Entra refused the credential of graph '{graph}'{number}", "{remedy}"
 )
@@ -62,6 +68,7 @@ GRAPH_UNANSWERED: Final = Entry(
 LISTS_UNSEEN: Final = Entry(
     GraphUnavailable, "graph_unavailable", "Graph does not show the lists yet ({status})", "it is tried again by itself"
 )
+BATCH_LOST: Final = Entry(GraphUnavailable, "graph_unavailable", "{reason}", "it is tried again by itself")
 GRAPH_UNREADABLE: Final = Entry(
     GraphUnavailable, "graph_unavailable", "{what}: Graph's answer names no list", "it is tried again by itself"
 )

@@ -10,7 +10,6 @@ while the queue is full.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -28,14 +27,13 @@ from connectors.postgres.replication.resume_point import CursorStore, Opening, S
 from connectors.postgres.replication.slot_confirmer import Keeper
 from connectors.postgres.replication.transactions import Assembler
 from connectors.postgres.replication.wakeup import Wakeup
+from rowtide.backoff import Backoff
 from rowtide.error_catalogue import source_errors
-from rowtide.errors import Retry, RowtideError, SourceRefused, reaction_to
+from rowtide.errors import RowtideError, SourceRefused
 from rowtide.position import lsn_to_text
 from rowtide.transaction import Chunk, Relation
 
 log = structlog.get_logger()
-
-_DEFAULT_RETRY: Final = Retry(2.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,7 @@ class Reader:
     # --- the thread ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        failures = 0
+        backoff = Backoff()
         while not self._stop.is_set():
             try:
                 self._session()
@@ -146,13 +144,11 @@ class Reader:
             except Exception as error:  # whatever it is, it must be seen and tried again, never end the thread
                 log.exception("reader failed", slot=self.settings.slot, error=type(error).__name__)
                 problem = source_errors.READER_FAILED(error=type(error).__name__)
-            failures = 0 if self.streaming else failures
+            if self.streaming:
+                backoff.succeeded()
             self.streaming = False
             self._tell(problem)
-            reaction = reaction_to(problem)
-            retry = reaction if isinstance(reaction, Retry) else _DEFAULT_RETRY
-            self._stop.wait(min(retry.most_s, retry.first_s * 2**failures))
-            failures = min(failures + 1, 16)
+            self._stop.wait(backoff.failed(problem))
 
     def _session(self) -> None:
         """One connection, from connect to failure; ends only by an exception."""

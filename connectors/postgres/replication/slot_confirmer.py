@@ -17,13 +17,13 @@ import structlog
 from connectors.postgres.connections import open_source, translated
 from connectors.postgres.replication.chunk_queue import Place
 from connectors.postgres.replication.transactions import HEARTBEAT
+from rowtide.backoff import Backoff
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
 from state import failpoints
 
 log = structlog.get_logger()
 
-_RETRY_S = 1.0
 
 # One round trip: the beat (it tells its own time, for whoever measures the way), and the publication's oid.
 _BEAT = (
@@ -46,6 +46,7 @@ class Keeper:
     ) -> None:
         self.confirmed: Place | None = None
         self.problem: RowtideError | None = None
+        self._backoff = Backoff()
         self.beating = threading.Event()
         self._read_dsn = read_dsn
         self._publication = publication
@@ -138,6 +139,7 @@ class Keeper:
                 self._urgent = True
             raise
         self.problem = None
+        self._backoff.succeeded()
         failpoints.hit(failpoints.CONFIRM_AFTER_CURSOR)
         with self._lock:
             self._next_idle_write = time.monotonic() + self._heartbeat_s
@@ -166,7 +168,7 @@ class Keeper:
         if self.problem is None or self.problem.code != error.code:
             log.warning("cursor not written", code=error.code, problem=error.sentence)
         self.problem = error
-        self._not_before = time.monotonic() + _RETRY_S
+        self._not_before = time.monotonic() + self._backoff.failed(error)
 
     def _drop(self) -> None:
         conn, self._conn = self._conn, None

@@ -10,6 +10,7 @@ from connectors.claimer import Claimer
 from rowtide.change import INTERACTIVE, Change, ChangeBatch
 from rowtide.deciding.outcomes import Outcome
 from rowtide.deciding.records import Work
+from rowtide.error_catalogue import source_errors
 from rowtide.keys import LANES
 from state import database, failpoints, outbox
 from state.failpoints import Failpoints
@@ -78,4 +79,21 @@ def test_an_unexpected_error_does_not_end_the_claiming(state_dsn: str) -> None:
     with database.connect(state_dsn) as connection:
         work = claim_until_there(state_dsn, connection, complete)
     assert failures == []
+    assert not work.desired.uncertain
+
+
+def test_rows_whose_source_does_not_answer_go_back_and_wait_longer_each_time(state_dsn: str) -> None:
+    """The claiming itself goes on: rows that need no reading are claimed meanwhile."""
+    waits: list[float] = []
+
+    with database.connect(state_dsn) as connection:
+
+        def complete(works: list[Work]) -> tuple[list[Work], list[Outcome]]:
+            if works and len(waits) < 3:
+                waits.append(works[0].desired.attempts)
+                raise source_errors.SOURCE_FAILED(doing="reading", said="the server is down")
+            return works, []
+
+        work = claim_until_there(state_dsn, connection, complete)
+    assert len(waits) == 3
     assert not work.desired.uncertain
