@@ -217,10 +217,12 @@ def test_slot_dropped_under_the_reader_is_made_again(source: Any, tap: Any, unti
     tap.streaming()
 
 
-def test_advanced_slot_opens_a_new_era(source: Any, new_tap: Any) -> None:
+def test_advanced_slot_opens_a_new_era(source: Any, new_tap: Any, until: Any) -> None:
     tap = new_tap(source)
     tap.streaming()
     tap.reader.stop(5)
+    active = "SELECT active FROM pg_replication_slots WHERE slot_name = %s"
+    until(lambda: source.conn.execute(active, [source.slot]).fetchone() == (False,), "the walsender has ended")
     source.run(
         "INSERT INTO t VALUES (1, 'skipped')",
         f"SELECT pg_replication_slot_advance('{source.slot}', pg_current_wal_lsn())",
