@@ -6,6 +6,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from connectors import settings
+from connectors.postgres import connections, preflight
+from control.operations.session import Session, open_session
+from rowtide import catalog
+from rowtide.catalog import ListRef
+from state import database, definitions
 from tests.e2e.conftest import Simulator
 from tests.integration.control.desk import TABLE, Desk
 
@@ -27,3 +33,28 @@ def simulator(tmp_path: Path, desk: Desk) -> Iterator[Simulator]:
     desk.write()
     yield simulator
     simulator.close()
+
+
+@pytest.fixture
+def applied(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """The desk with its definition in force, as `apply` would have stored it."""
+    for name, value in desk.environment.items():
+        monkeypatch.setenv(name, value)
+    assert desk.type("db", "upgrade").code == 0
+    loaded = settings.load(desk.config)
+    with connections.open_source(desk.source_dsn) as connection:
+        columns = {"parts": preflight.read_columns(connection, "public", "parts")}
+    lists = {"parts": {title: ListRef(title, "site", "contoso") for title in ("Parts EU", "Parts US", "Parts Other")}}
+    with database.connect(desk.state_dsn) as connection:
+        definitions.apply(
+            connection, loaded.source_text, catalog.to_compiled(loaded.definition, columns, lists), "test"
+        )
+    return desk
+
+
+@pytest.fixture
+def session(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """A session on the desk's definition; a test that wants a simulator names it before this one."""
+    for name, value in desk.environment.items():
+        monkeypatch.setenv(name, value)
+    return open_session(desk.config)

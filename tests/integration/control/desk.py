@@ -111,6 +111,16 @@ graph:
         """Run a statement on the state database."""
         return _run(self.state_dsn, statement, values)
 
+    def park(self, *keys: int) -> None:
+        """Park rows of the sync, with a value that nobody may see by accident."""
+        columns = "sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, committed_at, priority, lane"
+        values = """'parts', k::text, 'u', 'Parts EU', '{"Title": "secret"}', 1, 1, 16, 0, 1, now(), 0, 0"""
+        self.state(
+            f"INSERT INTO rowtide.outbox ({columns}, state, reason_code, reason) "
+            f"SELECT {values}, 'parked', 'value_too_long', 'too long' FROM unnest(%s::int[]) k",
+            list(keys),
+        )
+
 
 def _run(dsn: str, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
     with psycopg.connect(dsn, autocommit=True) as connection:

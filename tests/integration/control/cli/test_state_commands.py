@@ -2,33 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
-from connectors import settings
-from connectors.postgres import connections, preflight
-from rowtide import catalog
-from rowtide.catalog import ListRef
 from state import database, definitions, processes
 from tests.integration.control.desk import Desk
 
 NOBODY = "host=127.0.0.1 port=9 dbname=x user=x"
-
-
-@pytest.fixture
-def applied(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """The desk with its definition in force, as `apply` would have stored it."""
-    for name, value in desk.environment.items():
-        monkeypatch.setenv(name, value)
-    assert desk.type("db", "upgrade").code == 0
-    loaded = settings.load(desk.config)
-    with connections.open_source(desk.source_dsn) as connection:
-        columns = {"parts": preflight.read_columns(connection, "public", "parts")}
-    lists = {"parts": {title: ListRef(title, "site", "contoso") for title in ("Parts EU", "Parts US", "Parts Other")}}
-    with database.connect(desk.state_dsn) as connection:
-        definitions.apply(
-            connection, loaded.source_text, catalog.to_compiled(loaded.definition, columns, lists), "test"
-        )
-    return desk
 
 
 def beat(desk: Desk, **health: object) -> None:
@@ -40,16 +17,6 @@ def beat(desk: Desk, **health: object) -> None:
 def reason(desk: Desk) -> tuple[str, str]:
     (sync,) = desk.type("status", "--json").json["syncs"]
     return sync["reason"]["code"], sync["reason"]["sentence"]
-
-
-def park(desk: Desk, *keys: int) -> None:
-    columns = "sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, committed_at, priority, lane"
-    values = """'parts', k::text, 'u', 'Parts EU', '{"Title": "secret"}', 1, 1, 16, 0, 1, now(), 0, 0"""
-    desk.state(
-        f"INSERT INTO rowtide.outbox ({columns}, state, reason_code, reason) "
-        f"SELECT {values}, 'parked', 'value_too_long', 'too long' FROM unnest(%s::int[]) k",
-        list(keys),
-    )
 
 
 def test_db_check_then_upgrade(desk: Desk) -> None:
@@ -136,7 +103,7 @@ def test_deletes_are_approved_for_a_while(applied: Desk) -> None:
 
 def test_parked_rows_are_listed_shown_retried_and_discarded(applied: Desk) -> None:
     assert applied.type("parked", "list").code == 0
-    park(applied, 1, 2, 3)
+    applied.park(1, 2, 3)
     listed = applied.type("parked", "list", "--json")
     assert listed.code == 3
     assert [row["key"] for row in listed.json["parked"]] == ["1", "2", "3"]
