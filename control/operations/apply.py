@@ -17,8 +17,10 @@ from control.operations.session import Session, require_schema
 from rowtide import catalog
 from rowtide.actor import Actor
 from rowtide.catalog import ListRef
+from rowtide.error_catalogue import command_errors
 from state import definitions
 from state.database import Connection
+from state.definitions import Applied
 
 
 class AppliedDocument(TypedDict):
@@ -35,15 +37,17 @@ class AppliedDocument(TypedDict):
 def apply(session: Session, plan: Plan, actor: Actor) -> AppliedDocument:
     """Do what the plan says and store the definition.
 
-    Nothing is changed while a source or a tenant does not answer.
+    Nothing is changed while a source or a tenant does not answer, or when another version came into force since the
+    plan was made (UserError ``plan_outdated``).
     """
     require_schema(session)
     require_answers(plan)
+    _require_unchanged(session.on_state(definitions.read_applied), plan)
     sources = {name: _apply_source(session, name, actor) for name in session.definition.postgres}
     compiled = compile.compile_known(session.loaded, compile.read_all_columns(session))
     made = {name: list_plan.make_lists(session.definition, name, compiled) for name in session.definition.graph}
     lists = {sync: refs for one in made.values() for sync, refs in one.lists.items()}
-    version, changed = _store(session, compiled, lists, actor)
+    version, changed = _store(session, plan, compiled, lists, actor)
     return {
         "version": version,
         "changed": changed,
@@ -61,6 +65,13 @@ def require_answers(plan: Plan) -> None:
             raise work.error
 
 
+def _require_unchanged(applied: Applied | None, plan: Plan) -> None:
+    """What was agreed to is a difference to one version; it says nothing about another."""
+    version = None if applied is None else applied.version
+    if version != plan.applied_version:
+        raise command_errors.PLAN_OUTDATED(version=version)
+
+
 def _apply_source(session: Session, name: str, actor: Actor) -> list[str]:
     """Make publication, then slot, where they are missing; what was done, as SQL."""
     definition = session.definition
@@ -75,6 +86,7 @@ def _apply_source(session: Session, name: str, actor: Actor) -> list[str]:
 
 def _store(
     session: Session,
+    plan: Plan,
     compiled: CompiledDefinition,
     lists: Mapping[str, Mapping[str, ListRef]],
     actor: Actor,
@@ -85,6 +97,7 @@ def _store(
 
     def work(connection: Connection) -> tuple[int, bool]:
         applied = definitions.read_applied(connection)
+        _require_unchanged(applied, plan)
         if applied is not None and applied.compiled == stored and applied.source_text == source_text:
             return applied.version, False
         return definitions.apply(connection, source_text, stored, actor.name), True

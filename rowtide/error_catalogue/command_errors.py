@@ -21,6 +21,12 @@ NOT_CONFIRMED: Final = Entry(
 )
 NOTHING_DONE: Final = Entry(UserError, "not_confirmed", "Nothing was done.", "Answer y, or give --yes.")
 PLAN_OPTIONS: Final = Entry(UserError, "plan_options", "Give --sql or --grants, not both.")
+PLAN_OUTDATED: Final = Entry(
+    UserError,
+    "plan_outdated",
+    "Version {version} of the definition came into force after this plan was made.",
+    "Look at `rowtide plan` again, then run `rowtide apply`.",
+)
 INIT_OPTIONS: Final = Entry(
     UserError, "init_options", "--dsn and --table go together: tables are looked up in that database."
 )

@@ -13,6 +13,7 @@ from control.operations.pause import EverySync, OneSync
 from control.operations.session import Session
 from rowtide.actor import claimed_actor
 from rowtide.errors import UserError
+from state import database, definitions
 from tests.e2e.conftest import Simulator
 from tests.integration.control.desk import Desk
 
@@ -95,3 +96,14 @@ def test_a_plan_is_made_first_and_then_applied(desk: Desk, simulator: Simulator,
     assert (found["version"], found["changed"]) == (1, True)
     assert desk.state("SELECT applied_by FROM rowtide.definition") == [("ann@host",)]
     slot.drop(session, "erp", desk.slot, False, ANN)
+
+
+def test_a_plan_against_another_version_is_not_applied(desk: Desk, simulator: Simulator, session: Session) -> None:
+    db.upgrade(session, ANN)
+    plan = plan_document.plan(session, datetime.now(UTC))
+    with database.connect(desk.state_dsn) as connection:
+        definitions.apply(connection, "another", {"definition": {"syncs": {}}}, "somebody")
+    with pytest.raises(UserError) as refused:
+        apply.apply(session, plan, ANN)
+    assert refused.value.code == "plan_outdated"
+    assert desk.sql("SELECT count(*) FROM pg_publication") == [(0,)]
