@@ -1,9 +1,9 @@
 """One pass of a reconcile: its steps, each of them one durable transaction.
 
 In: a `Reconcile` record taken up, connections to source and state database, the compiled sync. Out: the record moved
-on, rows staged. Rules: rowtide.reconcile says what follows what; whatever was read is judged with the snapshot it was
-read under; a step looks first whether the sync still runs and its stream is still the one the pass began with, and
-begins anew where it is not.
+on, rows staged. Rules (docs/design.md section 9): rowtide.reconcile says what follows what; whatever was read is judged
+with the snapshot it was read under; a step looks first whether the sync still runs and its stream is still the one the
+pass began with, and begins anew where it is not.
 """
 
 import threading

@@ -1,8 +1,8 @@
 """Every kind of error Rowtide can raise, and what a running process does about each.
 
 In: nothing. Out: one exception tree (the type says whose fault it is); each error has a stable code, one sentence for
-the operator and one that says what to do, all from `rowtide.error_catalogue`. Rule: no retry decision is taken anywhere
-but in `reaction_to`; the waits between its bounds are `rowtide.backoff`'s.
+the operator and one that says what to do, all from `rowtide.error_catalogue`. Rule (docs/design.md section 15): no
+retry decision is taken anywhere but in `reaction_to`; the waits between its bounds are `rowtide.backoff`'s.
 
     RowtideError
      +- UserError              the definition, the command line or the environment has to be mended

@@ -1,8 +1,8 @@
 """The mass-delete breaker: when deletions are so many that a person is asked before the first is carried out.
 
 In: how many deletions wait (or a reconcile found), how many pairs the sync has, its limits, whether a person has
-approved. Out: None, or the `SyncError` that pauses the sync. Rule: judged over all that wait, never over a batch; a
-refused one costs nothing, a carried out one cannot be called back.
+approved. Out: None, or the `SyncError` that pauses the sync. Rule (docs/design.md section 10): judged over all that
+wait, never over a batch; a refused one costs nothing, a carried out one cannot be called back.
 """
 
 from datetime import datetime

@@ -2,8 +2,7 @@
 
 In: a tenant's licences, a share of the app's limit, seconds of some clock. Out: resource units that may be spent now.
 Rule: whatever the server's window is (fixed or sliding), what a bucket lets through in one window stays within the
-limit: its rate is the share, its burst only what the share leaves free. Figures: sp-dev-docs, "Avoid getting throttled"
-(2025-10): a write 2 RU, one item 1, a query 2, alone or in a batch.
+limit: its rate is the share, its burst only what the share leaves free. Figures: docs/facts.md section 4.
 """
 
 from dataclasses import dataclass

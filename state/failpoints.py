@@ -1,8 +1,9 @@
 """Places where a test may kill, hold up or break the process; inert unless ``ROWTIDE_FAILPOINTS`` is set.
 
 In: environment ``ROWTIDE_FAILPOINTS`` (``name=action`` with ``;`` between) and ``ROWTIDE_FAILPOINTS_SEED``. Out:
-nothing, a delay, StateUnavailable, or the end of the process. Called at the seams whose crash the design closes.
-Rule: names are the constants below; a name that is none of them is refused at start, so that no test passes by a typo.
+nothing, a delay, StateUnavailable, or the end of the process. Called at the seams whose crash the design closes. Rule
+(docs/design.md section 16): names are the constants below; a name that is none of them is refused at start, so that no
+test passes by a typo.
 
 Actions: ``kill`` (SIGKILL to oneself), ``raise`` (StateUnavailable), ``pause:SECONDS``, ``pause:FILE`` (until that
 file is removed). ``@3`` behind it: only at the third hit; ``%0.01``: at each hit with that probability.

@@ -1,8 +1,8 @@
 """What follows from Graph's answer to each row: its next command, or its outcome.
 
 In: claims with what was read of their answers. Out: claims to be sent (again) in ``queue``, outcomes in ``outcomes``.
-Rules: it decides nothing, `rowtide.deciding.push.after` does; a row is under way once at most; a fault of our own sets
-one row aside and touches no other. Everything here happens on the writer's thread.
+Rules (docs/design.md section 6): it decides nothing, `rowtide.deciding.push.after` does; a row is under way once at
+most; a fault of our own sets one row aside and touches no other. Everything here happens on the writer's thread.
 """
 
 from collections import deque

@@ -1,8 +1,9 @@
 """`$batch` without IO: commands to the body of a request, its answer to what came of each command.
 
 In: commands with the row they are for; status, headers and bytes of an answer. Out: bytes; one `Reading` a command.
-Rules: PATCH and DELETE carry If-Match; branches are taken on status and Graph's codes, never on messages; what blames
-the list, the app or the moment never blames the row; an answer that cannot be read leaves the outcome unknown.
+Rules (docs/facts.md sections 1.3 and 3): PATCH and DELETE carry If-Match; branches are taken on status and Graph's
+codes, never on messages; what blames the list, the app or the moment never blames the row; an answer that cannot be
+read leaves the outcome unknown.
 """
 
 from collections.abc import Mapping, Sequence

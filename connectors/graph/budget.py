@@ -1,7 +1,8 @@
 """The app's quota in one tenant, shared by all threads of this process.
 
-In: what `due` wants to claim and what the writer spends. Out: resource units, and a gate. Rule: a 429 closes the gate
-for everybody, until the later of Retry-After and the window's reset; refused requests count, so nobody tries meanwhile.
+In: what `due` wants to claim and what the writer spends. Out: resource units, and a gate. Rule
+(docs/facts.md section 4): a 429 closes the gate for everybody, until the later of Retry-After and the window's reset;
+refused requests count, so nobody tries meanwhile.
 """
 
 import random

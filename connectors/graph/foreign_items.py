@@ -1,8 +1,8 @@
 """Whether the lists of a running flow hold items that Rowtide did not make.
 
-In: lists with their sites. Out: the list ids that hold an item without RowtideKey, with one such item. Rule: one
-``$batch`` of indexed queries for up to twenty lists; Graph's SDK is not imported (connectors.graph.provisioning asks
-the same for `apply`).
+In: lists with their sites. Out: the list ids that hold an item without RowtideKey, with one such item. Rule
+(docs/design.md section 6): one ``$batch`` of indexed queries for up to twenty lists; Graph's SDK is not imported
+(connectors.graph.provisioning asks the same for `apply`).
 """
 
 import asyncio

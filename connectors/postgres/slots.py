@@ -1,9 +1,10 @@
 """Publications and logical slots: made, listed, measured, dropped.
 
-In: an SQL connection to the source. Out: `Slot` values; DDL carried out, or its text. Rules: the publication exists
-before the slot (WAL from before its creation can never be decoded for it: an error up to PostgreSQL 17, silent loss
-from 18); nothing is taken out of a publication; a slot in use is not dropped unless forced. Columns of
-pg_replication_slots differ from 14 to 18, so a row is read as JSON and what a version lacks is simply absent.
+In: an SQL connection to the source. Out: `Slot` values; DDL carried out, or its text. Rules (docs/facts.md section 12):
+the publication exists before the slot (WAL from before its creation can never be decoded for it: an error up to
+PostgreSQL 17, silent loss from 18); nothing is taken out of a publication; a slot in use is not dropped unless forced.
+Columns of pg_replication_slots differ from 14 to 18, so a row is read as JSON and what a version lacks is simply
+absent.
 """
 
 import time

@@ -1,8 +1,9 @@
 """Graph's errors: what went wrong, as an exception inside, as `{"error": {...}}` on the wire.
 
-In: a status, a code and a message. Out: `GraphError`, and the body `to_body` makes of it (contrib errors;
-`innerError` is spelt `innererror` by SharePoint itself, hence a switch). Handlers raise, `pipeline` and `endpoint`
-catch. Rule: codes and messages that a source quotes stand here once; those that nobody has recorded are switches.
+In: a status, a code and a message. Out: `GraphError`, and the body `to_body` makes of it (contrib errors; `innerError`
+is spelt `innererror` by SharePoint itself, hence a switch). Handlers raise, `pipeline` and `endpoint` catch. Rule
+(docs/facts.md section 1.3): codes and messages that a source quotes stand here once; those that nobody has recorded are
+switches.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """Items of a row that are still to be removed, and lists where a lost POST may have made one.
 
-In: a claim whose own item is as it should be. Out: the next command, or its outcome. Rules: a leftover stays in the
-ledger until it is known to be gone; its DELETE is conditional as every other; that a lost POST made nothing is believed
-only when it is too late for it to arrive.
+In: a claim whose own item is as it should be. Out: the next command, or its outcome. Rules
+(docs/design.md sections 7 and 8): a leftover stays in the ledger until it is known to be gone; its DELETE is
+conditional as every other; that a lost POST made nothing is believed only when it is too late for it to arrive.
 """
 
 from collections.abc import Sequence

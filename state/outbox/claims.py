@@ -1,9 +1,9 @@
 """Claiming due rows: leases by the database's clock, and what the ledger knows of them.
 
-In: the syncs and lanes a process may claim for, how many rows its quota pays. Out: `Work`s. Rules: highest priority
-first, a tenth for the lowest class so that nothing starves; the claim itself writes down what it may send (`sent`);
-ledger rows are read in a *second* statement, because a join could show an older ledger than the row that was waited
-for.
+In: the syncs and lanes a process may claim for, how many rows its quota pays. Out: `Work`s. Rules
+(docs/design.md section 6): highest priority first, a tenth for the lowest class so that nothing starves; the claim
+itself writes down what it may send (`sent`); ledger rows are read in a *second* statement, because a join could show an
+older ledger than the row that was waited for.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,9 @@
 """Settling: what is known of claimed rows goes into the ledger, and the rows leave the outbox or wait again.
 
-In: `Outcome`s. Out: ledger rows, outbox rows deleted, released or parked; `Counts`. Rules: one transaction, outbox
-locked before ledger, in key order; an outcome whose lease token is no longer the row's writes nothing (whoever has the
-row now finds out by itself); a row is deleted only at the revision that was claimed; positions and versions never fall.
+In: `Outcome`s. Out: ledger rows, outbox rows deleted, released or parked; `Counts`. Rules
+(docs/design.md sections 3 and 6): one transaction, outbox locked before ledger, in key order; an outcome whose lease
+token is no longer the row's writes nothing (whoever has the row now finds out by itself); a row is deleted only at the
+revision that was claimed; positions and versions never fall.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,9 @@
 """Staging: changes from capture merged into the outbox in one transaction.
 
-In: `ChangeBatch`es of any syncs. Out: outbox rows, the slot's staged position, a NOTIFY on `DUE`; `StageCounts`. Rule:
-two changes of a row fold as `rowtide.change.fold` says: here for those of one call, in state.outbox.staging_sql for one
-over the waiting row. A batch the database refuses is halved until the bad row stands alone, which is parked.
+In: `ChangeBatch`es of any syncs. Out: outbox rows, the slot's staged position, a NOTIFY on `DUE`; `StageCounts`. Rule
+(docs/design.md sections 3 and 5): two changes of a row fold as `rowtide.change.fold` says: here for those of one call,
+in state.outbox.staging_sql for one over the waiting row. A batch the database refuses is halved until the bad row
+stands alone, which is parked.
 """
 
 import hashlib

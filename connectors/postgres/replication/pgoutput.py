@@ -1,8 +1,9 @@
 """The messages of PostgreSQL's logical decoding plugin ``pgoutput``, protocol version 1, from bytes to values.
 
 In: the payload of one XLogData message (after its 25-byte header). Out: tuples of values as PostgreSQL printed them,
-`Relation`s, LSNs. Rules: nothing is interpreted, text stays text, a TOASTed value that was not sent is `UNCHANGED`;
-measured at 2-3 microseconds a row, so the tuple reader is one long loop over bytes and everything else is small.
+`Relation`s, LSNs. Rules (docs/facts.md section 10): nothing is interpreted, text stays text, a TOASTed value that was
+not sent is `UNCHANGED`; measured at 2-3 microseconds a row, so the tuple reader is one long loop over bytes and
+everything else is small.
 
 Layout: https://www.postgresql.org/docs/18/protocol-logicalrep-message-formats.html
 """

@@ -3,10 +3,11 @@
 In: a `Reader`. Out: `Chunk`s, in stream order. Rules: `next_batch` only drains, it never blocks; `snapshot` is the end
 of the last *whole* transaction handed on; resuming is the cursor's business, what Bytewax stored is ignored.
 
-The confirm rule: with recovery on, Bytewax calls `next_batch` only after all earlier epochs are durable on all
-workers. So when it is called after `snapshot` returned X, everything up to X is staged, and only then is X given to
-the reader, which writes the cursor first and confirms to PostgreSQL second. Never in `close`: that runs before the
-last epoch is durable. Without recovery the rule does not hold; flows.run never runs without.
+The confirm rule (docs/design.md section 5): with recovery on, Bytewax calls `next_batch` only after all earlier epochs
+are durable on all workers (docs/facts.md section 14). So when it is called after `snapshot` returned X, everything up
+to X is staged, and only then is X given to the reader, which writes the cursor first and confirms to PostgreSQL second.
+Never in `close`: that runs before the last epoch is durable. Without recovery the rule does not hold; flows.run never
+runs without.
 """
 
 import threading
