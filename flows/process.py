@@ -22,7 +22,6 @@ import structlog
 from connectors import metrics
 from connectors.claimer import WRITE_RU, Claimer
 from connectors.graph.budget import Budget
-from connectors.graph.configured import settings_of
 from connectors.graph.settings import GraphSettings
 from connectors.graph.writer import Writer
 from connectors.outbox_io import Stopped, until_answered
@@ -103,7 +102,7 @@ class Runtime:
             self.readers = {name: compose.reader(self, name) for name in self._definition.postgres}
         if "deliver" in roles:
             for name in self._definition.graph:
-                settings = settings_of(self._definition, name)
+                settings = GraphSettings.from_definition(self._definition, name)
                 self._settings[name] = settings
                 self.budgets[name] = Budget(settings)
                 self.writers[name] = Writer(

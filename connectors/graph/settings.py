@@ -1,12 +1,18 @@
 """What it takes to speak to one tenant's Graph.
 
-In: plain values that the caller resolved (secrets included). Out: `GraphSettings`, read by auth, budget, client,
-writer and lists. Rule: ``base_url``, ``authority`` and ``ca_file`` stand for a simulator; left alone, everything goes
-to Microsoft with default verification.
+In: plain values, or a definition and the name of one of its graphs. Out: `GraphSettings`, read by auth, budget,
+client, writer and lists. Rules: a secret is resolved when settings are made and kept nowhere else; ``base_url``,
+``authority`` and ``ca_file`` stand for a simulator, and left alone everything goes to Microsoft with default
+verification.
 """
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
+from typing import Self
+
+from connectors.settings import resolve_secret
+from rowtide.definition.model import CredentialDefinition, Definition
 
 GRAPH = "https://graph.microsoft.com/v1.0"
 SCOPE = "https://graph.microsoft.com/.default"
@@ -66,7 +72,37 @@ class GraphSettings:
     lease_s: float = 120.0
     send_within_s: float = 30.0
 
+    @classmethod
+    def from_definition(cls, definition: Definition, name: str, provisioning: bool = False) -> Self:
+        """The settings of a definition's graph; ``provisioning``: as the identity that makes lists and columns."""
+        graph = definition.graph[name]
+        credential = graph.credential
+        if provisioning and graph.provisioning_credential is not None:
+            credential = graph.provisioning_credential
+        return cls(
+            name=name,
+            tenant_id=graph.tenant_id,
+            client_id=credential.client_id or graph.client_id,
+            credential=_credential(credential),
+            licences=graph.licences,
+            quota_share=graph.quota_share,
+            quota_off=graph.quota == "off",
+            window_s=graph.rate_window.total_seconds(),
+            base_url=graph.base_url,
+            authority=graph.authority,
+            ca_file=None if graph.ca_file is None else str(Path(graph.ca_file).expanduser()),
+            user_agent=graph.user_agent,
+            request_timeout_s=graph.request_timeout.total_seconds(),
+            absent_after_s=graph.absent_after.total_seconds(),
+        )
+
     @property
     def patience(self) -> timedelta:
         """How long after its claim an attempt may still arrive: sent late, timed out, and then on its way."""
         return timedelta(seconds=self.send_within_s + self.request_timeout_s + self.absent_after_s)
+
+
+def _credential(section: CredentialDefinition) -> ClientSecret | Certificate:
+    if section.client_secret is not None:
+        return ClientSecret(resolve_secret(section.client_secret))
+    return Certificate(resolve_secret(section.certificate or "").encode())

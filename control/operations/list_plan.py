@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from connectors.graph import configured, provisioning
+from connectors.graph import provisioning
 from connectors.graph.auth import TokenSource
 from connectors.graph.list_schema import WantedList
+from connectors.graph.settings import GraphSettings
 from control.operations.compile import CompiledDefinition
 from rowtide.catalog import ListRef
 from rowtide.definition.model import Definition, FieldDefinition
@@ -43,7 +44,7 @@ def _shared(title: str, first: str, second: CompiledSync) -> DefinitionError:
 
 def missing_work(definition: Definition, graph: str, compiled: CompiledDefinition) -> list[str]:
     """What `apply` would do in the tenant, a sentence each."""
-    settings = configured.settings_of(definition, graph, provisioning=True)
+    settings = GraphSettings.from_definition(definition, graph, provisioning=True)
     steps = [
         step
         for site, wanted in wanted_lists(graph, compiled).items()
@@ -62,7 +63,7 @@ class MadeLists:
 
 def make_lists(definition: Definition, graph: str, compiled: CompiledDefinition) -> MadeLists:
     """Make what is missing in the tenant; nothing is ever deleted there."""
-    settings = configured.settings_of(definition, graph, provisioning=True)
+    settings = GraphSettings.from_definition(definition, graph, provisioning=True)
     done: list[str] = []
     lists: dict[str, dict[str, ListRef]] = {}
     for site, wanted in wanted_lists(graph, compiled).items():
@@ -80,7 +81,7 @@ def make_lists(definition: Definition, graph: str, compiled: CompiledDefinition)
 def check_graph(definition: Definition, graph: str) -> Iterator[Check]:
     """Check token, sites, lists and columns in this order; each only when those before it are well."""
     try:
-        settings = configured.settings_of(definition, graph)
+        settings = GraphSettings.from_definition(definition, graph)
         TokenSource(settings).fetch_token()
     except RowtideError as error:
         yield Check("token", "failure", error.sentence, error.remedy)
