@@ -20,13 +20,11 @@ from rowtide.deciding.records import Work
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
 from rowtide.keys import LANES, lane_of
+from rowtide.pacing import WRITE_RU
 from state import database, outbox
 from state.database import Link
 
 log = structlog.get_logger()
-
-WRITE_RU = 2
-"""Resource units a row is claimed with: one write (docs/facts.md section 4)."""
 
 LEASE_S = 120.0
 MAX_IN_FLIGHT = 400

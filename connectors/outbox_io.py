@@ -8,7 +8,7 @@ with one partition of a constant name because the recovery probe does not follow
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
@@ -30,27 +30,15 @@ T = TypeVar("T")
 IDLE = timedelta(milliseconds=10)
 
 
+Staged = Callable[[outbox.StageCounts], None]
+Settled = Callable[[Sequence[Outcome], Counts], None]
+
+
 class Stopped(Exception):
     """The process was asked to end while an output was waiting for the state database."""
 
 
-class Port(Protocol):
-    """What the outputs need of the process."""
-
-    state_dsn: str
-    stop: threading.Event
-
-    def slot_of(self, postgres: str) -> str:
-        """Name of the slot of a PostgreSQL."""
-
-    def staged(self, counts: outbox.StageCounts) -> None:
-        """Record what a stage did."""
-
-    def settled(self, outcomes: Sequence[Outcome], counts: Counts) -> None:
-        """Record what a settle did and make room for new claims."""
-
-
-def until_answered(port: Port, act: Callable[[], T], what: str) -> T:
+def until_answered(stop: threading.Event, act: Callable[[], T], what: str) -> T:
     """The result of ``act``, tried again while the state database gives none; `Stopped` when asked to end."""
     backoff = Backoff()
     while True:
@@ -60,21 +48,22 @@ def until_answered(port: Port, act: Callable[[], T], what: str) -> T:
             wait_s = backoff.failed(error)
             if backoff.is_news:
                 log.warning(f"{what} waits", code=error.code, problem=error.sentence)
-            if port.stop.wait(wait_s):
+            if stop.wait(wait_s):
                 raise Stopped from error
 
 
 class StagePartition(StatefulSinkPartition[ChangeBatch, None]):
     """Commits each activation's changes to the outbox."""
 
-    def __init__(self, port: Port, slot: str) -> None:
-        self._port = port
+    def __init__(self, state_dsn: str, slot: str, stop: threading.Event, staged: Staged) -> None:
+        self._link = Link(state_dsn, "rowtide stage")
         self._slot = slot
-        self._link = Link(port.state_dsn, "rowtide stage")
+        self._stop = stop
+        self._staged = staged
 
     def write_batch(self, values: list[ChangeBatch]) -> None:
         """Return when everything is durable (a row the database refuses is parked by `outbox.stage`)."""
-        self._port.staged(until_answered(self._port, lambda: self._link.run(lambda c: self._stage(c, values)), "stage"))
+        self._staged(until_answered(self._stop, lambda: self._link.run(lambda c: self._stage(c, values)), "stage"))
 
     def _stage(self, connection: Connection, batches: Sequence[ChangeBatch]) -> outbox.StageCounts:
         return outbox.stage(connection, self._slot, batches)
@@ -88,11 +77,13 @@ class StagePartition(StatefulSinkPartition[ChangeBatch, None]):
 
 
 class StageOutput(FixedPartitionedSink[ChangeBatch, None]):
-    """The outbox as an output for one PostgreSQL's changes."""
+    """The outbox as an output for one slot's changes; ``staged`` is told what each commit did."""
 
-    def __init__(self, port: Port, postgres: str) -> None:
-        self._port = port
-        self._postgres = postgres
+    def __init__(self, state_dsn: str, slot: str, stop: threading.Event, staged: Staged) -> None:
+        self._state_dsn = state_dsn
+        self._slot = slot
+        self._stop = stop
+        self._staged = staged
 
     def list_parts(self) -> list[str]:
         """One partition: a batch is one transaction."""
@@ -104,15 +95,16 @@ class StageOutput(FixedPartitionedSink[ChangeBatch, None]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> StagePartition:
         """The partition; its state is in PostgreSQL."""
-        return StagePartition(self._port, self._port.slot_of(self._postgres))
+        return StagePartition(self._state_dsn, self._slot, self._stop, self._staged)
 
 
 class SettlePartition(StatefulSinkPartition[Outcome, None]):
     """Commits each activation's outcomes to ledger and outbox."""
 
-    def __init__(self, port: Port) -> None:
-        self._port = port
-        self._link = Link(port.state_dsn, "rowtide settle")
+    def __init__(self, state_dsn: str, stop: threading.Event, settled: Settled) -> None:
+        self._link = Link(state_dsn, "rowtide settle")
+        self._stop = stop
+        self._settled = settled
 
     def write_batch(self, values: list[Outcome]) -> None:
         """Return when everything is durable."""
@@ -120,7 +112,7 @@ class SettlePartition(StatefulSinkPartition[Outcome, None]):
 
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
         try:
-            counts = until_answered(self._port, lambda: self._link.run(lambda c: outbox.settle(c, outcomes)), "settle")
+            counts = until_answered(self._stop, lambda: self._link.run(lambda c: outbox.settle(c, outcomes)), "settle")
         except RowError as error:
             if len(outcomes) > 1:
                 half = len(outcomes) // 2
@@ -132,7 +124,7 @@ class SettlePartition(StatefulSinkPartition[Outcome, None]):
                 refused = row_errors.SETTLE_REFUSED(sentence=error.sentence)
                 self._settle([ParkRow(outcomes[0].work, refused.code, refused.sentence, unknown=True)])
         else:
-            self._port.settled(outcomes, counts)
+            self._settled(outcomes, counts)
 
     def snapshot(self) -> None:
         """Nothing to remember."""
@@ -143,10 +135,12 @@ class SettlePartition(StatefulSinkPartition[Outcome, None]):
 
 
 class SettleOutput(FixedPartitionedSink[Outcome, None]):
-    """The outbox as an output for outcomes."""
+    """The outbox as an output for outcomes; ``settled`` is told what each commit did."""
 
-    def __init__(self, port: Port) -> None:
-        self._port = port
+    def __init__(self, state_dsn: str, stop: threading.Event, settled: Settled) -> None:
+        self._state_dsn = state_dsn
+        self._stop = stop
+        self._settled = settled
 
     def list_parts(self) -> list[str]:
         """One partition: a batch is one transaction."""
@@ -158,7 +152,7 @@ class SettleOutput(FixedPartitionedSink[Outcome, None]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> SettlePartition:
         """The partition; its state is in PostgreSQL."""
-        return SettlePartition(self._port)
+        return SettlePartition(self._state_dsn, self._stop, self._settled)
 
 
 class DuePartition(StatefulSourcePartition[Any, None]):

@@ -1,17 +1,18 @@
 """Follows what people decide: the applied definition and which syncs are paused, within a second or two.
 
-In: the state database (LISTEN ``rowtide_control`` and a poll each second). Out: a fresh `View` handed to a callback.
-Rule: a running flow obeys the applied version and never an unapplied file.
+In: the state database (LISTEN ``rowtide_control`` and a poll each second). Out: `Applied`, which answers what is in
+force. Rule: a running flow obeys the applied version and never an unapplied file.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import structlog
 
 from rowtide.catalog import Catalog
 from rowtide.errors import RowtideError, StateRefused
+from rowtide.mapping.compiled_sync import CompiledSync
 from state import database, definitions
 from state.database import Link
 
@@ -54,6 +55,62 @@ def read_view(connection: database.Connection, known: Catalog | None) -> View:
         assert applied is not None
         known = Catalog.from_applied(applied.version, applied.compiled)
     return View(known, definitions.sync_states(connection))
+
+
+class Applied:
+    """The view in force. One thread replaces it, every other reads it; two questions may meet two views."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def take_over(self, view: View) -> None:
+        """This view is in force from now on."""
+        before, self._view = self._view, view
+        if view.catalog.version != before.catalog.version:
+            log.info("definition taken over", version=view.catalog.version)
+
+    @property
+    def view(self) -> View:
+        """Catalog and sync states, as last read."""
+        return self._view
+
+    @property
+    def version(self) -> int:
+        """Version of the definition in force."""
+        return self._view.catalog.version
+
+    def compiled(self, sync: str) -> CompiledSync:
+        """The sync as it is compiled; KeyError for one that is not applied (any more)."""
+        return self._view.catalog.syncs[sync]
+
+    def routed(self, postgres: str, schema: str, table: str) -> list[CompiledSync]:
+        """Syncs of this PostgreSQL whose changes of that table are staged."""
+        view = self._view
+        routed = view.routed
+        return [
+            sync
+            for sync in view.catalog.by_relation(schema, table)
+            if sync.postgres == postgres and sync.sync in routed
+        ]
+
+    def deliverable(self, graphs: Collection[str]) -> dict[str, list[str]]:
+        """Graph -> syncs that may write to it now."""
+        view = self._view
+        found: dict[str, list[str]] = {name: [] for name in graphs}
+        for sync in view.running:
+            compiled = view.catalog.syncs[sync]
+            if compiled.mode == "deliver" and compiled.graph in found:
+                found[compiled.graph].append(sync)
+        return found
+
+    def lists(self) -> dict[str, dict[str, str]]:
+        """Sync -> list title -> list id."""
+        found = self._view.catalog.lists
+        return {sync: {title: ref.id for title, ref in titles.items()} for sync, titles in found.items()}
+
+    def site_of(self, list_id: str) -> str:
+        """Id of the site a list is on; KeyError for a list that is not applied (any more)."""
+        return self._view.catalog.site_of(list_id)
 
 
 class Watcher:

@@ -1,159 +1,224 @@
-"""How a process is put together from an applied definition: readers, graph settings, completion, health.
+"""Builds a process from the applied definition: the only file that knows all parts.
 
-In: a `Runtime` and its definition. Out: parts ready to start. Rule: secrets are resolved where they are used and kept
+In: who the process is, its roles, the view in force. Out: a `Process` ready to start and the parts of its flow. Rules:
+parts get values and each other from here, none asks for the process; a secret is resolved where it is used and kept
 nowhere else; what crosses two connectors meets here, not in one of them.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
-from connectors.postgres import refetch
-from connectors.postgres.connections import open_source
+from connectors.claimer import Claimer
+from connectors.graph.budget import Budget
+from connectors.graph.settings import GraphSettings
+from connectors.graph.writer import Writer
 from connectors.postgres.replication.continuity import NewEra
 from connectors.postgres.replication.cursor_store import StateCursorStore
 from connectors.postgres.replication.reader import Reader, ReaderSettings
 from connectors.settings import resolve_secret
+from flows.admission import Admission
+from flows.applied_view import Applied, View, Watcher
+from flows.completion import Completer
+from flows.health import to_health
+from flows.lanes import Lanes
+from flows.list_guard import ListGuard
+from flows.ports import Worker
+from flows.process import Process, Workers
+from flows.process_lock import Identity
 from flows.reconcile import Reconciler
-from rowtide.deciding.outcomes import Outcome, ParkRow, Release
-from rowtide.deciding.records import Work
-from rowtide.errors import RowtideError
-from state import cursors, outbox, progress
-from state.database import Connection, Link
+from flows.state_clock import StateClock
+from flows.sync import CaptureParts, DeliverParts, Parts
+from flows.sync_acts import SyncActs
+from flows.tally import Tallies
+from rowtide.catalog import Catalog
+from rowtide.deciding.outcomes import Counts, Outcome
+from rowtide.deciding.progress import Rules
+from rowtide.definition.model import Definition
+from state.database import Connection
 from state.reconcile import record as reconciles
 
-if TYPE_CHECKING:
-    from flows.process import Runtime, Tally
-
-NOT_YET_S = 0.1
-"""A row whose transaction is streamed but not visible yet is read again this soon."""
+CAPTURE, DELIVER = "capture", "deliver"
+"""What a process may do; the roles it is given decide which parts it has."""
 
 
-def reader(runtime: "Runtime", postgres: str) -> Reader:
-    """The reader of a PostgreSQL's slot."""
-    definition = runtime.definition
-    source = definition.postgres[postgres]
+def compose(
+    state_dsn: str, view: View, roles: frozenset[str], identity: Identity, stop: threading.Event
+) -> tuple[Process, Parts]:
+    """The process, and what its flow is made of."""
+    base = _Base(state_dsn, view.catalog.definition, identity.name, stop, Applied(view), StateClock(), Tallies())
+    acts = SyncActs(state_dsn, stop)
+    capture = _capture(base, acts) if CAPTURE in roles else None
+    deliver = _deliver(base, acts) if DELIVER in roles else None
+    readers = capture.parts.readers if capture is not None else {}
+    watcher = Watcher(state_dsn, view, partial(_take_over, base.applied, acts, readers))
+    workers = Workers(
+        beside=[watcher] if capture is None else [watcher, capture.reconciler],
+        deliver=[] if deliver is None else deliver.workers,
+        unsettled=list if deliver is None else deliver.unsettled,
+        health=partial(
+            to_health,
+            readers,
+            {} if deliver is None else deliver.writers,
+            {} if deliver is None else deliver.budgets,
+            None if deliver is None else deliver.parts.claimer,
+            None if capture is None else capture.reconciler,
+        ),
+        counts=base.tallies.take,
+    )
+    process = Process(state_dsn, identity, roles, workers, base.clock, stop)
+    parts = Parts(
+        state_dsn, stop, None if capture is None else capture.parts, None if deliver is None else deliver.parts
+    )
+    return process, parts
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What every part of a process is built on; ``owner`` is the name under which it holds leases.
+
+    ``definition`` is the one it was started with: its slots and its tenants do not change while it runs.
+    """
+
+    state_dsn: str
+    definition: Definition
+    owner: str
+    stop: threading.Event
+    applied: Applied
+    clock: StateClock
+    tallies: Tallies
+
+    def catalog(self) -> Catalog:
+        """The catalog in force."""
+        return self.applied.view.catalog
+
+    def source_dsn(self, postgres: str) -> str:
+        """The DSN of a source of the catalog in force, its secret resolved now."""
+        return resolve_secret(self.catalog().definition.postgres[postgres].dsn)
+
+
+# --- capture --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Capture:
+    """What the role capture is made of."""
+
+    parts: CaptureParts
+    reconciler: Reconciler
+
+
+def _capture(base: _Base, acts: SyncActs) -> _Capture:
+    readers = {name: _reader(base, name) for name in base.definition.postgres}
+    parts = CaptureParts(readers, uuid.uuid4().hex, base.applied, acts, base.tallies, base.tallies.staged)
+    return _Capture(parts, Reconciler(base.state_dsn, base.owner, lambda: base.applied.view, base.source_dsn))
+
+
+def _reader(base: _Base, postgres: str) -> Reader:
+    """The reader of a PostgreSQL's slot; a new era asks for a reconcile of each of its syncs."""
+    source = base.definition.postgres[postgres]
     settings = ReaderSettings(
         read_dsn=lambda: resolve_secret(source.dsn),
-        slot=definition.slot(postgres),
-        publication=definition.publication(postgres),
+        slot=base.definition.slot(postgres),
+        publication=base.definition.publication(postgres),
         heartbeat_s=source.heartbeat.total_seconds(),
         heal=source.on_gap == "heal",
         failover=source.failover,
     )
 
     def ask_for_reconciles(connection: Connection, era: NewEra) -> None:
-        for name, sync in runtime.catalog.syncs.items():
+        for name, sync in base.catalog().syncs.items():
             if sync.postgres == postgres:
                 reconciles.request(connection, name, era.reason)
 
-    return Reader(settings, StateCursorStore(runtime.state_dsn, settings.slot, ask_for_reconciles))
+    return Reader(settings, StateCursorStore(base.state_dsn, settings.slot, ask_for_reconciles))
 
 
-def reconciler(runtime: "Runtime") -> Reconciler:
-    """The thread that reconciles this process's syncs."""
-    sources = runtime.definition.postgres
-    return Reconciler(
-        runtime.state_dsn, runtime.owner, lambda: runtime.view, lambda name: resolve_secret(sources[name].dsn)
+def _take_over(applied: Applied, acts: SyncActs, readers: Mapping[str, Reader], view: View) -> None:
+    """Obey ``view``. From now on every transaction of a newly routed sync is in the stream: say so, once."""
+    applied.take_over(view)
+    for name, reader in readers.items():
+        place = reader.place
+        if place is None:
+            continue
+        for sync in view.routed:
+            state = view.states.get(sync)
+            if view.catalog.syncs[sync].postgres == name and (state is None or state.since_era is None):
+                acts.note_since(sync, place.era, place.lsn)
+
+
+# --- deliver --------------------------------------------------------------------------------------------------------
+
+
+class _Decisions:
+    """What planning and the writers ask: the rules of a sync, and the quota of its graph."""
+
+    def __init__(self, base: _Base, settings: Mapping[str, GraphSettings], budgets: Mapping[str, Budget]) -> None:
+        self._applied = base.applied
+        self._settings = settings
+        self._budgets = budgets
+        self.now: Callable[[], datetime] = base.clock.now
+
+    def rules_of(self, sync: str) -> Rules:
+        """How a sync's rows are decided."""
+        compiled = self._applied.compiled(sync)
+        return Rules(compiled, compiled.version, self._settings[compiled.graph].patience, compiled.deletes)
+
+    def graph_of(self, sync: str) -> str:
+        """The graph a sync delivers to."""
+        return self._applied.compiled(sync).graph
+
+    def refund(self, graph: str, units: float) -> None:
+        """Give back what a row did not need."""
+        self._budgets[graph].refund(units)
+
+
+@dataclass(frozen=True, slots=True)
+class _Deliver:
+    """What the role deliver is made of; ``workers`` in the order in which they begin."""
+
+    parts: DeliverParts
+    budgets: Mapping[str, Budget]
+    writers: Mapping[str, Writer]
+    workers: Sequence[Worker]
+    unsettled: Callable[[], list[Outcome]]
+
+
+def _deliver(base: _Base, acts: SyncActs) -> _Deliver:
+    settings = {name: GraphSettings.from_definition(base.definition, name) for name in base.definition.graph}
+    budgets = {name: Budget(one) for name, one in settings.items()}
+    decisions = _Decisions(base, settings, budgets)
+    writers = {
+        name: Writer(one, budgets[name], rules_of=decisions.rules_of, site_of=base.applied.site_of, now=base.clock.now)
+        for name, one in settings.items()
+    }
+    lanes = Lanes(writers)
+    guard = ListGuard(
+        lambda: base.applied.view, settings, lambda graph, units: budgets[graph].charge(units), acts.pause
+    )
+    claimer = _claimer(base, budgets, decisions, guard)
+    parts = DeliverParts(claimer, decisions, lanes, partial(_settled, base, claimer))
+    return _Deliver(parts, budgets, writers, [lanes, guard, claimer], lambda: [*lanes.left(), *claimer.unsent()])
+
+
+def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, guard: ListGuard) -> Claimer:
+    complete = Completer(base.state_dsn, base.catalog, decisions.rules_of, base.source_dsn)
+    admission = Admission(base.applied.compiled, lambda: base.applied.view.states, guard.known)
+    return Claimer(
+        base.state_dsn,
+        base.owner,
+        budgets,
+        lambda: base.applied.deliverable(budgets.keys()),
+        base.applied.lists,
+        complete,
+        admission.admit,
     )
 
 
-class Completer:
-    """Rows that cannot be decided from outbox and ledger are read anew, written back and left for the next claim.
-
-    A claim is only ever sent for what its own ``sent`` entry says; that is why a completed row is claimed again.
-    """
-
-    def __init__(self, runtime: "Runtime") -> None:
-        self._runtime = runtime
-        self._state = Link(runtime.state_dsn, "rowtide complete")
-        self._sources: dict[str, Any] = {}
-
-    def __call__(self, works: list[Work]) -> tuple[list[Work], list[Outcome]]:
-        """Works that can be delivered, and releases for those whose transaction is not visible yet."""
-        ready = [work for work in works if not self._runtime.needs_reading(work)]
-        missing = [work for work in works if self._runtime.needs_reading(work)]
-        if not missing:
-            return ready, []
-        back: list[Outcome] = []
-        catalog = self._runtime.catalog
-        for postgres in sorted({catalog.syncs[work.desired.sync].postgres for work in missing}):
-            of_source = [work for work in missing if catalog.syncs[work.desired.sync].postgres == postgres]
-            completed: list[Work] = []
-            for answer in self._read(postgres, of_source):
-                if isinstance(answer, refetch.NotYet):
-                    back.append(Release(answer.work, NOT_YET_S, unknown=False))
-                elif isinstance(answer, ParkRow):
-                    back.append(answer)
-                else:
-                    completed.append(answer)
-            self._state.run(partial(outbox.complete, works=completed))
-        return ready, back
-
-    def _read(self, postgres: str, works: Sequence[Work]) -> Sequence[refetch.Answer]:
-        connection = self._sources.get(postgres)
-        if connection is None or connection.closed:
-            dsn = resolve_secret(self._runtime.definition.postgres[postgres].dsn)
-            connection = self._sources[postgres] = open_source(dsn, "rowtide complete")
-        try:
-            # The records' era, not a reader's: this process may read no slot, or not have begun to.
-            slot = self._runtime.slot_of(postgres)
-            cursor = self._state.run(lambda state: cursors.read_slot(state, slot))
-            return refetch.read_anew(connection, self._runtime.catalog, works, cursor.era if cursor is not None else 0)
-        except RowtideError:
-            connection.close()
-            raise
-
-
-def deltas(tallies: Mapping[str, "Tally"]) -> list[progress.Delta]:
-    """The counts of a second as `state.progress` adds them up."""
-    return [
-        progress.Delta(
-            sync,
-            changes=tally.changes,
-            delivered=tally.delivered,
-            writes=tally.writes,
-            suppressed=tally.suppressed,
-            foreign_edits=tally.foreign_edits,
-            ru_used=tally.ru_used,
-            latencies_ms=tuple(tally.latencies_ms),
-        )
-        for sync, tally in tallies.items()
-    ]
-
-
-def health(runtime: "Runtime") -> dict[str, Any]:
-    """What `status` shows of this process; the shape is state.processes'."""
-    sources = {
-        reader.settings.slot: {
-            "problem": _problem(reader.trouble),
-            "era": reader.era,
-            "lsn": reader.place.lsn if reader.place is not None else 0,
-            "connected": reader.streaming,
-        }
-        for reader in runtime.readers.values()
-    }
-    graphs = {}
-    for name, writer in runtime.writers.items():
-        gate_s = runtime.budgets[name].gate_s()
-        gate_until = (datetime.now(UTC) + timedelta(seconds=gate_s)).isoformat() if gate_s else None
-        graphs[name] = {
-            "problem": {"code": "graph", "sentence": writer.problem} if writer.problem else None,
-            "lists": dict(writer.list_problems),
-            "gate_until": gate_until,
-            "quota_wait_s": round(runtime.budgets[name].quota_wait_s(), 3),
-            "ru_used": writer.counters.ru_used,
-            "requests": writer.counters.requests,
-            "throttled": writer.counters.throttled,
-        }
-    return {
-        "source": sources,
-        "graph": graphs,
-        "reconcile": runtime.reconciler.health() if runtime.reconciler is not None else {},
-        "due": {"in_flight": runtime.claimer.in_flight, "problem": _problem(runtime.claimer.problem)},
-    }
-
-
-def _problem(error: RowtideError | None) -> dict[str, str] | None:
-    return None if error is None else {"code": error.code, "sentence": error.sentence}
+def _settled(base: _Base, claimer: Claimer, outcomes: Sequence[Outcome], counts: Counts) -> None:
+    """Rows are settled: there is room for new claims."""
+    claimer.finished(len(outcomes))
+    base.tallies.settled(outcomes, counts, base.clock.now())

@@ -22,7 +22,7 @@ Charge = Callable[[str, float], None]
 Pause = Callable[[str, str, str], None]
 
 
-class Strangers:
+class ListGuard:
     """One thread a process; a sync is examined once for each time it begins to run."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Strangers:
         self._known: set[str] = set()
         self._stop = threading.Event()
         self._said = ""
-        self._thread = threading.Thread(target=self._run, name="rowtide-strangers", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="rowtide-list-guard", daemon=True)
 
     def start(self) -> None:
         """Begin to look."""

@@ -19,7 +19,7 @@ class Identity:
     def __init__(self, dsn: str, roles: Collection[str], process_id: int) -> None:
         self.name = f"rowtide:{','.join(sorted(roles))}:{process_id}"
         self._dsn = dsn
-        self._process_id = process_id
+        self.process_id = process_id
         self._connection: psycopg.Connection | None = None
 
     def hold(self) -> None:
@@ -40,7 +40,7 @@ class Identity:
             connection.close()
             raise StateRefused(
                 "process_id_taken",
-                f"Another Rowtide process with id {self._process_id} and these roles is running.",
+                f"Another Rowtide process with id {self.process_id} and these roles is running.",
                 "Stop it, or give this one another --process-id.",
             )
         self._connection = connection

@@ -21,10 +21,11 @@ from bytewax._bytewax import cli_main
 from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError
 
 from connectors import metrics
+from connectors.outbox_io import Stopped
 from connectors.settings import Loaded, resolve_secret
 from flows import recovery, sync
 from flows.applied_view import View, read_view
-from flows.process import Runtime, Stopped
+from flows.compose import CAPTURE, DELIVER, compose
 from flows.process_lock import Identity
 from rowtide.errors import Retry, RowtideError, Stop, reaction_to
 from state import database
@@ -33,7 +34,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 EPOCH = timedelta(milliseconds=500)
-ROLES = frozenset({"capture", "deliver"})
+ROLES = frozenset({CAPTURE, DELIVER})
 _STORE_ERRORS = (InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError)
 
 
@@ -70,15 +71,15 @@ def _run_flow(
 ) -> int:
     directory = _recovery_directory(config, roles)
     while True:
-        runtime = Runtime(dsn, view, roles, process_id, identity, stop)
+        process, parts = compose(dsn, view, roles, identity, stop)
         metrics.serve(view.catalog.definition.run.listen)
-        recovery_config = recovery.prepare(directory, sync.names(runtime))
-        runtime.start()
+        recovery_config = recovery.prepare(directory, sync.names(parts))
+        process.start()
         log.info("running", version=view.catalog.version, roles=",".join(sorted(roles)), syncs=len(view.catalog.syncs))
         started = time.monotonic()
         try:
             cli_main(  # type: ignore[no-untyped-call]
-                sync.build(runtime),
+                sync.build(parts),
                 workers_per_process=1,
                 process_id=process_id if addresses else None,
                 addresses=list(addresses) or None,
@@ -91,9 +92,9 @@ def _run_flow(
         except Exception as error:  # the engine raises what a step raised, wrapped or as it is
             return _ended_by(error, stop)
         finally:
-            runtime.close()
+            process.close()
         log.info("stopped", after_s=round(time.monotonic() - started, 1))
-        return 1 if runtime.supplanted else 0
+        return 1 if process.supplanted else 0
 
 
 def _ended_by(error: BaseException, stop: threading.Event) -> int:

@@ -54,6 +54,11 @@ def lane_of(sync: str, key: str) -> int:
     return crc32(f"{sync}:{key}".encode()) % LANES
 
 
+def lane_name(graph: str, sync: str, key: str) -> str:
+    """The lane of a row on its way to this graph, as the flow's key."""
+    return f"{graph}:{lane_of(sync, key)}"
+
+
 def rowtide_key(sync: str, key: str) -> str:
     """The value of the item's ``RowtideKey``: readable for integers and UUIDs, a digest for everything else."""
     if _PLAIN.match(key):

@@ -1,0 +1,63 @@
+"""What one process says of itself: the document of its beat.
+
+In: readers, writers, budgets, the claimer, the reconciler. Out: a JSON document of the shape of state.processes. Rule:
+it only reads what the parts already know, and waits for nothing.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connectors.claimer import Claimer
+from connectors.graph.budget import Budget
+from connectors.graph.writer import Writer
+from connectors.postgres.replication.reader import Reader
+from flows.reconcile import Reconciler
+from rowtide.errors import RowtideError
+
+
+def to_health(
+    readers: Mapping[str, Reader],
+    writers: Mapping[str, Writer],
+    budgets: Mapping[str, Budget],
+    claimer: Claimer | None,
+    reconciler: Reconciler | None,
+) -> dict[str, Any]:
+    """What `status` shows of this process; ``readers`` by PostgreSQL, ``writers`` and ``budgets`` by graph."""
+    return {
+        "source": {reader.settings.slot: _of_reader(reader) for reader in readers.values()},
+        "graph": {name: _of_graph(writer, budgets[name]) for name, writer in writers.items()},
+        "reconcile": reconciler.health() if reconciler is not None else {},
+        "due": _of_claimer(claimer) if claimer is not None else {},
+    }
+
+
+def _of_reader(reader: Reader) -> dict[str, Any]:
+    place = reader.place
+    return {
+        "problem": _problem(reader.trouble),
+        "era": reader.era,
+        "lsn": place.lsn if place is not None else 0,
+        "connected": reader.streaming,
+    }
+
+
+def _of_graph(writer: Writer, budget: Budget) -> dict[str, Any]:
+    gate_s, counters = budget.gate_s(), writer.counters
+    return {
+        "problem": {"code": "graph", "sentence": writer.problem} if writer.problem else None,
+        "lists": dict(writer.list_problems),
+        "gate_until": (datetime.now(UTC) + timedelta(seconds=gate_s)).isoformat() if gate_s else None,
+        "quota_wait_s": round(budget.quota_wait_s(), 3),
+        "ru_used": counters.ru_used,
+        "requests": counters.requests,
+        "throttled": counters.throttled,
+    }
+
+
+def _of_claimer(claimer: Claimer) -> dict[str, Any]:
+    return {"in_flight": claimer.in_flight, "problem": _problem(claimer.problem)}
+
+
+def _problem(error: RowtideError | None) -> dict[str, str] | None:
+    return None if error is None else {"code": error.code, "sentence": error.sentence}

@@ -1,0 +1,84 @@
+"""What a step, an output or a part of the process may ask of the process it runs in.
+
+In: nothing. Out: Protocols, which `flows.compose` satisfies and tests satisfy otherwise. Rule: a step knows these and
+the core, never a part of the process itself.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from rowtide.deciding.outcomes import Outcome
+from rowtide.deciding.progress import Progress, Rules
+from rowtide.errors import SyncError
+from rowtide.mapping.compiled_sync import CompiledSync
+
+RulesOf = Callable[[str], Rules]
+"""How rows of a sync are decided; KeyError for one that is not applied (any more)."""
+
+
+class InForce(Protocol):
+    """What the applied definition says now."""
+
+    @property
+    def version(self) -> int:
+        """Version of the definition; whatever was made from another one is made again."""
+
+    def routed(self, postgres: str, schema: str, table: str) -> Sequence[CompiledSync]:
+        """Syncs of a PostgreSQL whose changes of that table are staged."""
+
+    def compiled(self, sync: str) -> CompiledSync:
+        """The sync as it is compiled; KeyError for one that is not applied (any more)."""
+
+
+class SyncActs(Protocol):
+    """What capture does to a sync; each is durable when it returns."""
+
+    def stop_capture_of(self, sync: str, error: SyncError) -> None:
+        """The sync's changes pass by from here on; resuming it is a reconcile."""
+
+    def request_reconcile(self, sync: str, why: str, not_before_xid: int | None = None) -> None:
+        """The sync is reconciled soon."""
+
+
+class Decisions(Protocol):
+    """What planning needs beside the claimed row."""
+
+    def rules_of(self, sync: str) -> Rules:
+        """How rows of the sync are decided; KeyError for one that is not applied (any more)."""
+
+    def graph_of(self, sync: str) -> str:
+        """Name of the graph the sync delivers to; KeyError for one that is not applied (any more)."""
+
+    def now(self) -> datetime:
+        """The state database's clock."""
+
+    def refund(self, graph: str, units: float) -> None:
+        """Resource units that were taken for a row and are not needed."""
+
+
+class Lanes(Protocol):
+    """The writers, as the delivering step sees them."""
+
+    def submit(self, lane: str, begun: Sequence[Progress]) -> None:
+        """Hand claims under way to the writer of the lane's graph; never waits."""
+
+    def completed(self, lane: str) -> list[Outcome]:
+        """Outcomes of the lane since the last call; never waits."""
+
+
+class Worker(Protocol):
+    """A part of the process with threads of its own."""
+
+    def start(self) -> None:
+        """Begin; once."""
+
+    def stop(self) -> None:
+        """End soon, whatever is under way."""
+
+
+class Counted(Protocol):
+    """Where a step says how many changes it has seen."""
+
+    def normalized(self, changes: Mapping[str, int]) -> None:
+        """Changes of each sync as they came from the WAL."""

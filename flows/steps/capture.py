@@ -1,0 +1,128 @@
+"""The capturing steps: rows of the WAL become changes of items, and changes of one row become one.
+
+In: chunks of transactions, in stream order. Out: change batches keyed by sync and bucket. Rules: no IO but what a port
+offers; no exception for a row that can be parked; nothing blocks, except where a sync has to be stopped before its
+change passes by.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bytewax.operators import StatefulBatchLogic
+
+from flows.ports import Counted, InForce, SyncActs
+from rowtide.change import BULK, INTERACTIVE, Change, ChangeBatch, fold
+from rowtide.errors import SyncError
+from rowtide.keys import bucket_of
+from rowtide.mapping.binding import Binding
+from rowtide.mapping.compiled_sync import CompiledSync
+from rowtide.position import Position
+from rowtide.transaction import Chunk, Relation, Row
+
+KeyedBatch = tuple[str, ChangeBatch]
+
+
+class Normalize:
+    """Mapped changes of all routed syncs, one batch a bucket and transaction chunk."""
+
+    def __init__(self, postgres: str, in_force: InForce, acts: SyncActs, counted: Counted) -> None:
+        self._postgres = postgres
+        self._in_force = in_force
+        self._acts = acts
+        self._counted = counted
+        self._version = -1
+        self._bound: dict[Relation, list[tuple[CompiledSync, Binding]]] = {}
+
+    def __call__(self, chunks: Sequence[Chunk]) -> Iterable[KeyedBatch]:
+        """Called once an activation with everything the wal input handed on."""
+        if self._in_force.version != self._version:
+            self._version = self._in_force.version
+            self._bound = {}
+        batches: list[KeyedBatch] = []
+        for chunk in chunks:
+            batches.extend(self._batches(chunk))
+        return batches
+
+    def _batches(self, chunk: Chunk) -> list[KeyedBatch]:
+        # The loop of the hot path: one look-up a run of rows of one relation, one append a change.
+        lsn, xid, committed_us = chunk.lsn, chunk.xid, chunk.committed_us
+        priority = BULK if chunk.large else INTERACTIVE
+        found: dict[tuple[str, int], list[Change]] = defaultdict(list)
+        versions: dict[str, int] = {}
+        relation: Relation | None = None
+        bound: list[tuple[CompiledSync, Binding]] = []
+        for row in chunk.rows:
+            if row.relation is not relation:
+                relation = row.relation
+                bound = self._bind(relation)
+                versions.update({sync.sync: sync.version for sync, _ in bound})
+            for compiled, binding in bound:
+                if row.op == "T":
+                    self._truncated(compiled, row, xid)
+                    continue
+                try:
+                    changes = binding.changes(row, lsn, xid, committed_us, priority)
+                except SyncError as error:  # a row without its key
+                    self._acts.stop_capture_of(compiled.sync, error)
+                    bound = self._bound[relation] = [one for one in bound if one[0] is not compiled]
+                    continue
+                for change in changes:
+                    found[compiled.sync, bucket_of(change.key, compiled.buckets)].append(change)
+        counted: Counter[str] = Counter()
+        for (sync, _), changes in found.items():
+            counted[sync] += len(changes)
+        self._counted.normalized(counted)
+        return [
+            (f"{sync}:{bucket}", ChangeBatch(sync, versions[sync], chunk.era, changes))
+            for (sync, bucket), changes in found.items()
+        ]
+
+    def _bind(self, relation: Relation) -> list[tuple[CompiledSync, Binding]]:
+        bound = self._bound.get(relation)
+        if bound is None:
+            bound = self._bound[relation] = []
+            for sync in self._in_force.routed(self._postgres, relation.schema, relation.table):
+                try:
+                    bound.append((sync, sync.bind_relation(relation)))
+                except SyncError as error:
+                    # Durable before the change passes by: a crash in between meets the same relation again.
+                    self._acts.stop_capture_of(sync.sync, error)
+        return bound
+
+    def _truncated(self, sync: CompiledSync, row: Row, xid: int) -> None:
+        self._acts.request_reconcile(sync.sync, f"{row.relation.table} was truncated", not_before_xid=xid)
+
+
+class Merge(StatefulBatchLogic[ChangeBatch, ChangeBatch, Any]):
+    """Folds the changes of one bucket; its whole state is the highest position it has handed on in this run."""
+
+    def __init__(self, run: str, resume: tuple[str, Position] | None) -> None:
+        self._run = run
+        self._mark = resume[1] if resume is not None and resume[0] == run else Position(0, 0, -1)
+
+    def on_batch(self, values: list[ChangeBatch]) -> tuple[list[ChangeBatch], bool]:
+        """One change a row, replays at or below the mark dropped; batches of another mapping stay apart."""
+        folded: dict[tuple[int, int], dict[str, Change]] = {}
+        # The mark in plain names: a tuple made and compared for each change costs half of this loop.
+        mark_era, mark_lsn, mark_ordinal = self._mark
+        for batch in values:
+            rows = folded.setdefault((batch.era, batch.mapping_version), {})
+            era = batch.era
+            for change in batch.changes:
+                lsn, ordinal = change.lsn, change.ordinal
+                if era == mark_era and (lsn < mark_lsn or (lsn == mark_lsn and ordinal < mark_ordinal)):
+                    continue
+                mark_era, mark_lsn, mark_ordinal = era, lsn, ordinal
+                key = change.key
+                older = rows.get(key)
+                rows[key] = change if older is None else fold(older, change)
+        self._mark = Position(mark_era, mark_lsn, mark_ordinal)
+        sync = values[0].sync
+        return [
+            ChangeBatch(sync, version, era, list(rows.values())) for (era, version), rows in folded.items() if rows
+        ], False
+
+    def snapshot(self) -> tuple[str, Position]:
+        """The mark, with the run it belongs to."""
+        return self._run, self._mark

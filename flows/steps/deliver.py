@@ -1,0 +1,101 @@
+"""The delivering steps: a claimed row becomes a command or an outcome, a command becomes an outcome.
+
+In: claimed rows. Out: outcomes for settle, keyed by lane. Rules: no IO but what a port offers; no exception for a row
+that can be handed back; nothing waits; nothing is remembered, for what is under way belongs to its lease.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from bytewax.operators import StatefulBatchLogic
+
+from flows.ports import Decisions, Lanes
+from rowtide.deciding import push
+from rowtide.deciding.outcomes import Complete, Outcome, Release
+from rowtide.deciding.progress import Progress
+from rowtide.deciding.records import Work
+from rowtide.keys import lane_name
+from rowtide.pacing import WRITE_RU
+
+POLL = timedelta(milliseconds=10)
+"""How often completions of the writer are looked for, and only while some are awaited."""
+
+NOT_APPLIED_S = 60.0
+"""A row of a sync that the applied definition no longer has waits this long; the next one may have it again."""
+
+READ_AGAIN_S = 0.1
+"""A row that has to be read from the source after all is claimed again this soon."""
+
+
+class Planned(NamedTuple):
+    """A claimed row on its way to its lane's writer: a claim under way, or the outcome of a row that needs none."""
+
+    lane: str
+    step: Progress | Outcome
+
+
+class Plan:
+    """Decides, for each claimed row, what to ask of Graph; rows that need nothing go straight to settle."""
+
+    def __init__(self, decisions: Decisions) -> None:
+        self._decisions = decisions
+
+    def __call__(self, works: Sequence[Work]) -> Iterable[tuple[str, Planned]]:
+        """Keyed by graph and lane, so that one worker sends what belongs together."""
+        for work in works:
+            sync, key = work.desired.sync, work.desired.key
+            try:
+                graph, rules = self._decisions.graph_of(sync), self._decisions.rules_of(sync)
+            except KeyError:  # it went between the claim and now
+                gone = Release(work, NOT_APPLIED_S, unknown=False, reason="sync is not applied any more")
+                lane = lane_name("", sync, key)
+                yield lane, Planned(lane, gone)
+                continue
+            step = push.first(work, rules, self._decisions.now())
+            if isinstance(step, Complete):  # another mapping was applied between the claim and now
+                step = Release(work, READ_AGAIN_S, unknown=False)
+            if not isinstance(step, Progress):
+                self._decisions.refund(graph, WRITE_RU)
+            lane = lane_name(graph, sync, key)
+            yield lane, Planned(lane, step)
+
+
+class Deliver(StatefulBatchLogic[Planned, Outcome, None]):
+    """Hands commands to the process-wide writer and emits what came of them; never waits, snapshots nothing."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._lane = ""
+        self._pending = 0
+
+    def on_batch(self, values: list[Planned]) -> tuple[list[Outcome], bool]:
+        """Outcomes pass; what has begun is submitted."""
+        self._lane = values[0].lane
+        done: list[Outcome] = []
+        begun: list[Progress] = []
+        for _, step in values:
+            if isinstance(step, Progress):
+                begun.append(step)
+            else:
+                done.append(step)
+        if begun:
+            self._pending += len(begun)
+            self._lanes.submit(self._lane, begun)
+        return [*done, *self._completed()], False
+
+    def on_notify(self) -> tuple[list[Outcome], bool]:
+        """Completions since the last look (spurious calls find none)."""
+        return self._completed(), False
+
+    def _completed(self) -> list[Outcome]:
+        done = self._lanes.completed(self._lane) if self._pending else []
+        self._pending -= len(done)
+        return done
+
+    def notify_at(self) -> datetime | None:
+        """Soon while something is under way, else never; by this machine's clock, which is Bytewax's."""
+        return datetime.now(UTC) + POLL if self._pending else None
+
+    def snapshot(self) -> None:
+        """Nothing: what is in flight belongs to the lease."""

@@ -1,0 +1,52 @@
+"""What a running process does to a sync by itself: stop it at capture, pause it, ask for a reconcile.
+
+In: a sync and a reason, from any thread. Out: rows of the state database. Rule: each act is durable when it returns,
+and is tried until it is: the change that caused it must not pass before.
+"""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+
+from connectors.outbox_io import until_answered
+from rowtide.errors import SyncError
+from state import cursors, definitions
+from state.database import Connection, Link
+from state.reconcile import record as reconciles
+
+log = structlog.get_logger()
+
+
+class SyncActs:
+    """Each calling thread has a connection of its own; `Stopped` is raised when ``stop`` is set meanwhile."""
+
+    def __init__(self, state_dsn: str, stop: threading.Event) -> None:
+        self._state_dsn = state_dsn
+        self._stop = stop
+        self._links = threading.local()
+
+    def stop_capture_of(self, sync: str, error: SyncError) -> None:
+        """The sync's changes pass by from here on; resuming it is a reconcile."""
+        log.error("sync stopped at capture", sync=sync, code=error.code, problem=error.sentence)
+        self._write("stop", lambda c: definitions.stop_capture(c, sync, error.code, error.sentence))
+
+    def request_reconcile(self, sync: str, why: str, not_before_xid: int | None = None) -> None:
+        """The sync is reconciled soon."""
+        self._write("request", lambda c: reconciles.request(c, sync, why, not_before_xid=not_before_xid))
+
+    def pause(self, sync: str, code: str, sentence: str) -> None:
+        """The sync delivers nothing until a person resumes it."""
+        log.warning("sync paused", sync=sync, code=code, problem=sentence)
+        self._write("pause", lambda c: definitions.pause(c, [sync], code, sentence, "run"))
+
+    def note_since(self, sync: str, era: int, lsn: int) -> None:
+        """From here on every transaction of the sync is in the stream."""
+        self._write("since", partial(cursors.note_since, sync=sync, era=era, lsn=lsn))
+
+    def _write(self, what: str, act: Callable[[Connection], object]) -> None:
+        link = getattr(self._links, "link", None)
+        if link is None:
+            link = self._links.link = Link(self._state_dsn, "rowtide act")
+        until_answered(self._stop, lambda: link.run(act), what)
