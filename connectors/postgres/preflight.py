@@ -97,6 +97,17 @@ WHERE b.typbasetype = 0 ORDER BY b.attnum
 """
 
 
+def owner_of(connection: psycopg.Connection, schema: str, table: str) -> tuple[str | None, bool]:
+    """The owning role (None: there is no such table) and whether row security is on."""
+    with translated(f"reading the owner of {schema}.{table}"):
+        row = connection.execute(
+            "SELECT pg_get_userbyid(c.relowner)::text, c.relrowsecurity FROM pg_class c "
+            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
+            [schema, table],
+        ).fetchone()
+    return (None, False) if row is None else (row[0], bool(row[1]))
+
+
 def _one(conn: psycopg.Connection, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
     row = conn.execute(query, parameters or None).fetchone()
     if row is None:

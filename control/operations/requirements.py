@@ -11,7 +11,7 @@ from typing import TypedDict
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-from connectors.postgres import owners
+from connectors.postgres import preflight
 from control.operations.grants import (
     GraphGrant,
     GraphRequirements,
@@ -93,7 +93,7 @@ def _ask_source(session: Session, name: str) -> SourceRequirements:
     """The requirements of one source, with the owners of its tables."""
     with session.source(name, admin=True) as connection:
         tables = [
-            TableRequirements(schema, table, *owners.owner_of(connection, schema, table))
+            TableRequirements(schema, table, *preflight.owner_of(connection, schema, table))
             for schema, table in session.definition.tables(name)
         ]
         return _of_source(session.definition, name, connection.info.dbname, tables)
