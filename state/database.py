@@ -1,30 +1,27 @@
-"""Connections to the state database: pinned settings, translated errors, retries in place, migrations.
+"""Connections to the state database: pinned settings, translated errors, retries in place.
 
-In: a DSN. Out: `connect` (psycopg, autocommit), `Link` (one thread's connection that comes back by itself), `engine`,
-`upgrade`, `check`, `create_if_missing`; `execute` runs a SQLAlchemy Core statement on a psycopg connection. Rule: what
-leaves a `Link` is an error of `rowtide.errors`; a deadlock or a serialization failure is retried here, never by a
-caller.
+In: a DSN. Out: `connect` (psycopg, autocommit), `Link` (one thread's connection, which comes back by itself); `execute`
+runs a SQLAlchemy Core statement on a psycopg connection. Rule: what leaves a `Link` is an error of `rowtide.errors`; a
+deadlock or a serialization failure is retried here, never by a caller.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 import psycopg
-from psycopg import errors, sql
+from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 
 from rowtide.error_catalogue import row_errors, state_errors
-from rowtide.errors import RowtideError, StateRefused
+from rowtide.errors import RowtideError
 
 if TYPE_CHECKING:
     # SQLAlchemy and Alembic take a second to import; a running flow, which has to be back quickly, needs neither.
     import sqlalchemy
-    from alembic.config import Config
 
 SCHEMA = "rowtide"
 
@@ -35,7 +32,7 @@ ATTEMPTS = 5
 """How often a transaction is tried when PostgreSQL ends it as a deadlock or serialization failure."""
 
 # A state server that hangs must become an error, not a wait without end.
-_NETWORK: dict[str, Any] = {
+NETWORK: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -60,8 +57,6 @@ _SETTINGS = {
     "tcp_keepalives_count": "3",
 }
 
-_UPGRADE = "run `rowtide db upgrade`"
-
 
 def connect(dsn: str, application: str = "rowtide") -> Connection:
     """An autocommit connection in UTC with our settings; raises StateUnavailable or StateRefused."""
@@ -74,7 +69,7 @@ def _connect(dsn: str, application: str) -> Connection:
     settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
     options = f"{settings} {given.pop('options', '')}".strip()
     given.setdefault("application_name", application)
-    connection = psycopg.connect(make_conninfo(**{**_NETWORK, **given, "options": options}), autocommit=True)
+    connection = psycopg.connect(make_conninfo(**{**NETWORK, **given, "options": options}), autocommit=True)
     set_json_loads(orjson.loads, connection)
     set_json_dumps(orjson.dumps, connection)
     return connection
@@ -170,126 +165,3 @@ def execute(connection: Connection, statement: "sqlalchemy.ClauseElement") -> li
     with connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute(str(compiled).encode(), compiled.params)
         return cursor.fetchall() if cursor.description is not None else []
-
-
-def engine(dsn: str) -> "sqlalchemy.Engine":
-    """A SQLAlchemy engine without a pool, for migrations and tools."""
-    import sqlalchemy
-
-    given = conninfo_to_dict(dsn)
-    return sqlalchemy.create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(make_conninfo(**{**_NETWORK, **given})),
-        poolclass=sqlalchemy.NullPool,
-    )
-
-
-def upgrade(dsn: str) -> str:
-    """Bring the schema to the newest version (creating it) and return that version. The database has to be there."""
-    from alembic import command
-
-    with _unwrapped(), engine(dsn).begin() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    return newest_version()
-
-
-def newest_version() -> str:
-    """The schema version this release works with."""
-    from alembic.script import ScriptDirectory
-
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
-
-
-def _config() -> "Config":
-    # By path, not by import: state stays below everything, the migrations import the tables.
-    from alembic.config import Config
-
-    config = Config()
-    folder = str(Path(__file__).parent.parent / "migrations")
-    config.set_main_option("script_location", folder.replace("%", "%%"))
-    return config
-
-
-@contextmanager
-def _unwrapped() -> Iterator[None]:
-    """`translated` for code that goes through SQLAlchemy, which wraps psycopg's errors in its own."""
-    import sqlalchemy
-
-    try:
-        yield
-    except sqlalchemy.exc.DBAPIError as error:
-        if isinstance(error.orig, psycopg.Error):
-            raise to_error(error.orig) from error
-        raise
-    except psycopg.Error as error:
-        raise to_error(error) from error
-
-
-def create_if_missing(dsn: str) -> bool:
-    """Create the database of ``dsn`` (UTF-8, locale C) if the server lacks it; whether it was created."""
-    try:
-        connect(dsn).close()
-    except StateRefused as error:
-        if error.code != state_errors.STATE_DATABASE_MISSING.code:
-            raise
-    else:
-        return False
-    name = conninfo_to_dict(dsn).get("dbname") or conninfo_to_dict(dsn).get("user") or "rowtide"
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
-    with connect(make_conninfo(dsn, dbname="postgres")) as connection, translated():
-        try:
-            connection.execute(statement.format(sql.Identifier(str(name))))
-        except errors.DuplicateDatabase:  # another process was faster
-            return False
-    return True
-
-
-def check(dsn: str) -> list[str]:
-    """What is wrong with the state database, a sentence each; empty when nothing is."""
-    with connect(dsn) as connection, translated():
-        findings = [*check_version(dsn), *_check_settings(connection)]
-    return findings
-
-
-def check_version(dsn: str) -> list[str]:
-    """What keeps this release from working with the schema as it is; empty when it fits."""
-    from alembic.runtime.migration import MigrationContext
-
-    with _unwrapped(), engine(dsn).connect() as connection:
-        options = {"version_table_schema": SCHEMA}
-        found = MigrationContext.configure(connection, opts=options).get_current_revision()
-    newest = newest_version()
-    if found is None:
-        return [f"schema {SCHEMA} is missing or empty: {_UPGRADE}"]
-    if found < newest:
-        return [f"schema {SCHEMA} has version {found}, this release needs {newest}: {_UPGRADE}"]
-    if found > newest:
-        return [f"schema {SCHEMA} has version {found}, newer than this release ({newest}): run the newer release"]
-    return []
-
-
-_SETTINGS_QUERY = """
-SELECT current_setting('server_version_num')::int AS server, current_setting('server_encoding') AS encoding,
-       current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
-       to_regnamespace('rowtide') IS NULL OR has_schema_privilege('rowtide', 'USAGE') AS usage,
-       has_database_privilege(current_database(), 'TEMP') AS temporary
-"""
-
-
-def _check_settings(connection: Connection) -> list[str]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(_SETTINGS_QUERY).fetchone() or {}
-    findings = []
-    if row["server"] < 140000:
-        findings.append(f"the state server is PostgreSQL {row['server'] // 10000}: 14 is the oldest that works")
-    if row["encoding"] != "UTF8":
-        findings.append(f"the state database has encoding {row['encoding']}: create it with UTF8")
-    if row["fsync"] != "on" or row["full_page_writes"] != "on":
-        findings.append("the state server runs without fsync or full_page_writes: a power cut can lose records")
-    if not row["usage"]:
-        findings.append(f"the role may not use schema {SCHEMA}: grant usage and all privileges on its tables")
-    if not row["temporary"]:
-        findings.append("the role may not create temporary tables: grant TEMPORARY on the state database")
-    return findings

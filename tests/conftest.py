@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from demo.postgres import Cluster
+from state import schema
 from tests.recording import session as recording_session
 
 _numbers = itertools.count(1)
@@ -92,10 +93,9 @@ def database(new_database: Callable[[str], str]) -> str:
 @pytest.fixture
 def state_dsn(new_database: Callable[[str], str]) -> str:
     """DSN of a fresh state database with the current schema."""
-    from state import database
 
     dsn = new_database("state")
-    database.upgrade(dsn)
+    schema.upgrade(dsn)
     return dsn
 
 

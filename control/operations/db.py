@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from control.operations.session import Session
 from rowtide.actor import Actor
-from state import database
+from state import schema
 
 
 class UpgradeDocument(TypedDict):
@@ -26,12 +26,12 @@ class SchemaDocument(TypedDict):
 def upgrade(session: Session, actor: Actor) -> UpgradeDocument:
     """Bring the schema to this release's version; creates the database when it is missing."""
     dsn = session.state_dsn(actor)
-    created = database.create_if_missing(dsn)
-    upgraded = created or bool(database.check_version(dsn))
-    database.upgrade(dsn)
+    created = schema.create_if_missing(dsn)
+    upgraded = created or bool(schema.check_version(dsn))
+    schema.upgrade(dsn)
     return {"upgraded": upgraded}
 
 
 def check(session: Session) -> SchemaDocument:
     """What keeps this release from working with the state database."""
-    return {"findings": database.check(session.state_dsn())}
+    return {"findings": schema.check(session.state_dsn())}

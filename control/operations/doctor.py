@@ -16,7 +16,7 @@ from control.operations.session import InForce, Session, read_in_force
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue.entries import Check, Level
 from rowtide.errors import RowtideError
-from state import database, processes
+from state import processes, schema
 
 BYTEWAX = "0.21.1"
 """The version of Bytewax that this release is made for."""
@@ -68,7 +68,7 @@ def _versions() -> Iterator[Finding]:
 
 def _state(session: Session) -> Iterator[Finding]:
     try:
-        findings, misfits = database.check(session.state_dsn()), database.check_version(session.state_dsn())
+        findings, misfits = schema.check(session.state_dsn()), schema.check_version(session.state_dsn())
         for sentence in findings:
             level: Level = "failure" if sentence in misfits else "warning"
             yield _finding("state", Check("schema", level, f"{sentence[:1].upper()}{sentence[1:]}."))

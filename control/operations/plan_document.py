@@ -22,7 +22,7 @@ from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
 from rowtide.errors import DefinitionError, RowtideError, StateRefused, StateUnavailable
 from rowtide.pacing import tier_of
-from state import database, ledger
+from state import ledger, schema
 from state.database import Connection
 
 
@@ -162,7 +162,7 @@ class _Records:
 
 def _read_records(session: Session) -> _Records:
     try:
-        findings = database.check_version(session.state_dsn())
+        findings = schema.check_version(session.state_dsn())
     except (StateUnavailable, StateRefused) as error:
         return _Records([error.sentence])
     return _Records(findings) if findings else session.on_state(_records_of)

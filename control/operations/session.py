@@ -21,7 +21,7 @@ from rowtide.actor import Actor
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
 from rowtide.errors import StateRefused, UserError
-from state import database, definitions
+from state import definitions, schema
 from state.database import Connection, Link
 
 T = TypeVar("T")
@@ -109,7 +109,7 @@ def require_in_force(connection: Connection) -> InForce:
 
 def require_schema(session: Session) -> None:
     """Raise StateRefused unless the schema of the state database fits this release."""
-    findings = database.check_version(session.state_dsn())
+    findings = schema.check_version(session.state_dsn())
     if findings:
         raise StateRefused(
             "state_schema", f"The state database does not fit: {findings[0]}.", "Run `rowtide db upgrade`."

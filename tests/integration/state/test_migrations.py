@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from rowtide.errors import StateRefused
-from state import database
+from state import database, schema
 from state.tables import SCHEMA, metadata
 
 _COLUMNS = """
@@ -37,7 +37,7 @@ def shape_of(dsn: str) -> list[list[tuple[object, ...]]]:
 
 def test_upgrade_from_empty_equals_the_metadata(state_dsn: str, new_database: Callable[[str], str]) -> None:
     other = new_database("metadata")
-    with database.engine(other).begin() as connection:
+    with schema.engine(other).begin() as connection:
         connection.exec_driver_sql(f"CREATE SCHEMA {SCHEMA}")
         connection.exec_driver_sql(f"CREATE TABLE {SCHEMA}.alembic_version (version_num text)")
         metadata.create_all(connection)
@@ -46,7 +46,7 @@ def test_upgrade_from_empty_equals_the_metadata(state_dsn: str, new_database: Ca
 
 
 def test_alembic_would_generate_nothing(state_dsn: str) -> None:
-    with database.engine(state_dsn).connect() as connection:
+    with schema.engine(state_dsn).connect() as connection:
         options = {
             "include_schemas": True,
             "version_table_schema": SCHEMA,
@@ -58,18 +58,18 @@ def test_alembic_would_generate_nothing(state_dsn: str) -> None:
 
 def test_upgrade_twice_changes_nothing(state_dsn: str) -> None:
     before = shape_of(state_dsn)
-    assert database.upgrade(state_dsn) == database.newest_version()
+    assert schema.upgrade(state_dsn) == schema.newest_version()
     assert shape_of(state_dsn) == before
 
 
 def test_check_names_what_is_missing(new_database: Callable[[str], str]) -> None:
     dsn = new_database("empty")
-    assert [finding for finding in database.check(dsn) if "missing or empty" in finding]
-    database.upgrade(dsn)
-    assert [finding for finding in database.check(dsn) if "fsync" not in finding] == []
+    assert [finding for finding in schema.check(dsn) if "missing or empty" in finding]
+    schema.upgrade(dsn)
+    assert [finding for finding in schema.check(dsn) if "fsync" not in finding] == []
     with psycopg.connect(dsn) as connection:
         connection.execute("UPDATE rowtide.alembic_version SET version_num = '9999'")
-    assert [finding for finding in database.check(dsn) if "newer than this release" in finding]
+    assert [finding for finding in schema.check(dsn) if "newer than this release" in finding]
 
 
 def test_create_if_missing_creates_once(new_database: Callable[[str], str]) -> None:
@@ -80,6 +80,6 @@ def test_create_if_missing_creates_once(new_database: Callable[[str], str]) -> N
     with pytest.raises(StateRefused) as refused:
         database.connect(dsn)
     assert refused.value.code == "state_database_missing"
-    assert database.create_if_missing(dsn)
-    assert not database.create_if_missing(dsn)
-    assert not [finding for finding in database.check(dsn) if "UTF8" in finding]
+    assert schema.create_if_missing(dsn)
+    assert not schema.create_if_missing(dsn)
+    assert not [finding for finding in schema.check(dsn) if "UTF8" in finding]

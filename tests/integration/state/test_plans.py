@@ -9,7 +9,7 @@ import pytest
 
 from demo.postgres import Cluster
 from rowtide.keys import LANES
-from state import database, outbox
+from state import database, outbox, schema
 from state.outbox import claims, settling, staging_sql
 
 COUNT = 100_000
@@ -20,7 +20,7 @@ def database_of_plans(pg: Cluster) -> Iterator[str]:
     """One filled state database for all plans."""
     name = f"plans_{os.getpid()}"
     dsn = pg.create_database(name)
-    database.upgrade(dsn)
+    schema.upgrade(dsn)
     yield dsn
     with database.connect(pg.dsn("postgres")) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())

@@ -1,0 +1,149 @@
+"""The schema of the state database: creating the database, bringing the schema up to date, saying what does not fit.
+
+In: a DSN. Out: `create_if_missing`, `upgrade`, `check`, `check_version`. Rule: SQLAlchemy and Alembic are imported only
+when one of these runs: they take a second, and a running flow has to be back quickly.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import dict_row
+
+from rowtide.error_catalogue import state_errors
+from rowtide.errors import StateRefused
+from state import database
+from state.database import SCHEMA, Connection, connect, to_error, translated
+
+if TYPE_CHECKING:
+    import sqlalchemy
+    from alembic.config import Config
+
+_UPGRADE = "run `rowtide db upgrade`"
+
+
+def engine(dsn: str) -> "sqlalchemy.Engine":
+    """A SQLAlchemy engine without a pool, for migrations and tools."""
+    import sqlalchemy
+
+    given = conninfo_to_dict(dsn)
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(make_conninfo(**{**database.NETWORK, **given})),
+        poolclass=sqlalchemy.NullPool,
+    )
+
+
+def upgrade(dsn: str) -> str:
+    """Bring the schema to the newest version (creating it) and return that version. The database has to be there."""
+    from alembic import command
+
+    with _unwrapped(), engine(dsn).begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return newest_version()
+
+
+def newest_version() -> str:
+    """The schema version this release works with."""
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def _config() -> "Config":
+    # By path, not by import: state stays below everything, the migrations import the tables.
+    from alembic.config import Config
+
+    config = Config()
+    folder = str(Path(__file__).parent.parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    return config
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """`translated` for code that goes through SQLAlchemy, which wraps psycopg's errors in its own."""
+    import sqlalchemy
+
+    try:
+        yield
+    except sqlalchemy.exc.DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise to_error(error.orig) from error
+        raise
+    except psycopg.Error as error:
+        raise to_error(error) from error
+
+
+def create_if_missing(dsn: str) -> bool:
+    """Create the database of ``dsn`` (UTF-8, locale C) if the server lacks it; whether it was created."""
+    try:
+        connect(dsn).close()
+    except StateRefused as error:
+        if error.code != state_errors.STATE_DATABASE_MISSING.code:
+            raise
+    else:
+        return False
+    name = conninfo_to_dict(dsn).get("dbname") or conninfo_to_dict(dsn).get("user") or "rowtide"
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
+    with connect(make_conninfo(dsn, dbname="postgres")) as connection, translated():
+        try:
+            connection.execute(statement.format(sql.Identifier(str(name))))
+        except errors.DuplicateDatabase:  # another process was faster
+            return False
+    return True
+
+
+def check(dsn: str) -> list[str]:
+    """What is wrong with the state database, a sentence each; empty when nothing is."""
+    with connect(dsn) as connection, translated():
+        findings = [*check_version(dsn), *_check_settings(connection)]
+    return findings
+
+
+def check_version(dsn: str) -> list[str]:
+    """What keeps this release from working with the schema as it is; empty when it fits."""
+    from alembic.runtime.migration import MigrationContext
+
+    with _unwrapped(), engine(dsn).connect() as connection:
+        options = {"version_table_schema": SCHEMA}
+        found = MigrationContext.configure(connection, opts=options).get_current_revision()
+    newest = newest_version()
+    if found is None:
+        return [f"schema {SCHEMA} is missing or empty: {_UPGRADE}"]
+    if found < newest:
+        return [f"schema {SCHEMA} has version {found}, this release needs {newest}: {_UPGRADE}"]
+    if found > newest:
+        return [f"schema {SCHEMA} has version {found}, newer than this release ({newest}): run the newer release"]
+    return []
+
+
+_SETTINGS_QUERY = """
+SELECT current_setting('server_version_num')::int AS server, current_setting('server_encoding') AS encoding,
+       current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
+       to_regnamespace('rowtide') IS NULL OR has_schema_privilege('rowtide', 'USAGE') AS usage,
+       has_database_privilege(current_database(), 'TEMP') AS temporary
+"""
+
+
+def _check_settings(connection: Connection) -> list[str]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(_SETTINGS_QUERY).fetchone() or {}
+    findings = []
+    if row["server"] < 140000:
+        findings.append(f"the state server is PostgreSQL {row['server'] // 10000}: 14 is the oldest that works")
+    if row["encoding"] != "UTF8":
+        findings.append(f"the state database has encoding {row['encoding']}: create it with UTF8")
+    if row["fsync"] != "on" or row["full_page_writes"] != "on":
+        findings.append("the state server runs without fsync or full_page_writes: a power cut can lose records")
+    if not row["usage"]:
+        findings.append(f"the role may not use schema {SCHEMA}: grant usage and all privileges on its tables")
+    if not row["temporary"]:
+        findings.append("the role may not create temporary tables: grant TEMPORARY on the state database")
+    return findings
