@@ -1,6 +1,6 @@
 """Takes due rows out of the outbox: quota first, rows second.
 
-In: resource units from the budget of each graph, the syncs that may deliver, a LISTEN on ``rowtide_due``. Out: `Work`
+In: resource units from the budget of each graph, the syncs that may deliver, news on `state.channels.DUE`. Out: `Work`
 per lane, drained by the `due` input; what cannot be claimed stays in the outbox, absorbing changes. Rule: never a row
 in hand without the quota to send it (docs/design.md section 6), and no deletion before the mass-delete breaker has
 judged all that wait.
@@ -21,7 +21,7 @@ from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
 from rowtide.keys import LANES, lane_of
 from rowtide.pacing import WRITE_RU
-from state import database, outbox
+from state import channels, database, outbox
 from state.database import Link
 
 log = structlog.get_logger()
@@ -210,7 +210,7 @@ class Claimer:
         while not self._stop.is_set():
             try:
                 with database.connect(self._dsn, "rowtide listen") as connection, database.translated():
-                    connection.execute("LISTEN rowtide_due")
+                    channels.listen(connection, channels.DUE)
                     backoff.succeeded()
                     while not self._stop.is_set():
                         for _ in connection.notifies(timeout=1.0, stop_after=1):

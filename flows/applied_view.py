@@ -1,6 +1,6 @@
 """Follows what people decide: the applied definition and which syncs are paused, within a second or two.
 
-In: the state database (LISTEN ``rowtide_control`` and a poll each second). Out: `Applied`, which answers what is in
+In: the state database (news on `state.channels.CONTROL`, a poll each second). Out: `Applied`, which answers what is in
 force. Rule: a running flow obeys the applied version and never an unapplied file.
 """
 
@@ -13,7 +13,7 @@ import structlog
 from rowtide.catalog import Catalog
 from rowtide.errors import RowtideError, StateRefused
 from rowtide.mapping.compiled_sync import CompiledSync
-from state import database, definitions
+from state import channels, database, definitions
 from state.database import Link
 
 log = structlog.get_logger()
@@ -153,7 +153,7 @@ class Watcher:
         while not self._stop.is_set():
             try:
                 with database.connect(self._dsn, "rowtide listen") as connection, database.translated():
-                    connection.execute("LISTEN rowtide_control")
+                    channels.listen(connection, channels.CONTROL)
                     while not self._stop.is_set():
                         for _ in connection.notifies(timeout=1.0, stop_after=1):
                             self._wake.set()

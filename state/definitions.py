@@ -14,10 +14,8 @@ from typing import Any
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from state import channels
 from state.database import Connection
-
-CONTROL = "rowtide_control"
-"""The channel notified when a definition is applied or a sync's state changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ def apply(conn: Connection, source_text: str, compiled: Mapping[str, Any], by: s
             """,
             [names, by],
         )
-        conn.execute(f"NOTIFY {CONTROL}")
+        channels.notify(conn, channels.CONTROL)
     return int(version)
 
 
@@ -112,7 +110,7 @@ def pause(conn: Connection, syncs: Sequence[str], code: str, reason: str, by: st
         """,
         [list(syncs), code, reason, by],
     ).rowcount
-    conn.execute(f"NOTIFY {CONTROL}")
+    channels.notify(conn, channels.CONTROL)
     return paused
 
 
@@ -129,7 +127,7 @@ def stop_capture(conn: Connection, sync: str, code: str, reason: str) -> None:
             """,
             [sync, code, reason],
         )
-        conn.execute(f"NOTIFY {CONTROL}")
+        channels.notify(conn, channels.CONTROL)
 
 
 APPROVAL = timedelta(hours=1)
@@ -153,5 +151,5 @@ def resume(conn: Connection, syncs: Sequence[str], by: str, approve_deletes: boo
             """,
             [by, approval, approval, list(syncs)],
         )
-        conn.execute(f"NOTIFY {CONTROL}")
+        channels.notify(conn, channels.CONTROL)
     return [row[0] for row in stopped]

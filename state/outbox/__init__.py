@@ -12,6 +12,7 @@ from datetime import datetime
 from psycopg.rows import class_row
 
 from rowtide.change import Fields
+from state import channels
 from state.database import Connection
 from state.outbox.claims import claim as claim
 from state.outbox.claims import take_back as take_back
@@ -119,7 +120,7 @@ def retry_parked(conn: Connection, sync: str, keys: Sequence[str] | None = None)
         """,
         {"sync": sync, "keys": None if keys is None else list(keys)},
     ).rowcount
-    conn.execute("NOTIFY rowtide_due")
+    channels.notify(conn, channels.DUE)
     return count
 
 

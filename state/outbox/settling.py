@@ -13,7 +13,7 @@ import orjson
 
 from rowtide.deciding.outcomes import Counts, Outcome, ParkRow, Release, Settle
 from rowtide.deciding.records import Pair, Work, version_of
-from state import failpoints, ledger
+from state import channels, failpoints, ledger
 from state.database import Connection
 from state.pg_array import text_array
 
@@ -108,7 +108,7 @@ def settle(conn: Connection, outcomes: Sequence[Outcome]) -> Counts:
             conn.execute(DELETE, [text_array(one) for one in names])
         if kept:
             conn.execute(KEEP, [_json(kept)])
-            conn.execute("NOTIFY rowtide_due")
+            channels.notify(conn, channels.DUE)
         failpoints.hit(failpoints.SETTLE_BEFORE_COMMIT)
     failpoints.hit(failpoints.SETTLE_AFTER_COMMIT)
     if any(row["leftovers"] for row in pairs):
@@ -198,7 +198,7 @@ def complete(conn: Connection, works: Sequence[Work]) -> None:
         conn.execute(_COMPLETE, [_json(rows)])
         released = (_kept_row(Release(works[i], 0.0, unknown=False), revision) for i, revision in owned.items())
         conn.execute(KEEP, [_json(list(released))])
-        conn.execute("NOTIFY rowtide_due")
+        channels.notify(conn, channels.DUE)
 
 
 def _json(rows: Sequence[Mapping[str, Any] | None]) -> str:

@@ -9,7 +9,6 @@ a row that another process staged in between fails the copy, and then all rows g
 """
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from zlib import crc32
@@ -20,17 +19,14 @@ from psycopg import errors
 
 from rowtide.change import Change, ChangeBatch, Fields
 from rowtide.keys import LANES
-from state import failpoints
+from state import channels, failpoints
+from state.copy_text import NULL, escaped
 from state.database import Connection
 from state.pg_array import text_array
 
 Cursor = psycopg.Cursor[tuple[object, ...]]
 
-DUE = "rowtide_due"
-"""The channel notified whenever rows may have become due."""
-
 _ROWS_A_WRITE = 200
-_NULL = "\\N"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # The nested look-ups are written so that no plan but the index's is possible, whatever the statistics say.
@@ -130,7 +126,7 @@ def _transaction(conn: Connection, slot: str, batches: Sequence[ChangeBatch], st
                 merged, dropped = merged + counts[0], dropped + counts[1]
         era, lsn = max((batch.era, max(change.lsn for change in batch.changes)) for batch in batches)
         cursor.execute(_STAGED, {"slot": slot, "era": era, "lsn": lsn})
-        cursor.execute(f"NOTIFY {DUE}")
+        channels.notify(conn, channels.DUE)
         failpoints.hit(failpoints.STAGE_BEFORE_COMMIT)
     return merged, dropped
 
@@ -168,15 +164,6 @@ def _copy(cursor: Cursor, statement: str, batch: ChangeBatch) -> None:
             copy.write(piece)
 
 
-_SPECIAL = re.compile(r"[\\\t\n\r]")
-
-
-def _escaped(text: str) -> str:
-    if _SPECIAL.search(text) is None:
-        return text
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
 def _escaped_json(json: str, fields: Fields) -> str:
     # Type json would take a NUL and jsonb, which a claim makes of it, would not: refused here, where it parks one row.
     if "\\u0000" in json and any(isinstance(value, str) and "\0" in value for value in fields.values()):
@@ -188,13 +175,13 @@ def _copy_lines(batch: ChangeBatch) -> Iterator[str]:
     """The lines of COPY's text format, formatted by hand: this runs for every row of a bulk statement."""
     sync, version, era, changes = batch
     lane_start = crc32(f"{sync}:".encode())  # the first half of rowtide.keys.lane_of
-    end = f"\t{_escaped(sync)}\t{version}\t{era}\n"
-    titles: dict[str | None, str] = {None: _NULL}
+    end = f"\t{escaped(sync)}\t{version}\t{era}\n"
+    titles: dict[str | None, str] = {None: NULL}
     times: dict[int, str] = {}
     dumps = orjson.dumps
     for key, op, target, fields, partial, lsn, ordinal, xid, committed_us, priority, park in changes:
         if target not in titles:
-            titles[target] = _escaped(target or "")
+            titles[target] = escaped(target or "")
         if committed_us not in times:
             times = {committed_us: (_EPOCH + timedelta(microseconds=committed_us)).isoformat()}
         lane = crc32(key.encode(), lane_start) % LANES
@@ -202,14 +189,14 @@ def _copy_lines(batch: ChangeBatch) -> Iterator[str]:
             # What cannot be carried is read again when a person retries it.
             operation = "r" if op == "u" else op
             yield (
-                f"{_escaped(key)}\t{operation}\t\\N\t\\N\tf\t{lsn}\t{ordinal}\t{xid}\t{times[committed_us]}\t{priority}"
-                f"\t{lane}\t{_escaped(park[0])}\t{_escaped(park[1])}{end}"
+                f"{escaped(key)}\t{operation}\t\\N\t\\N\tf\t{lsn}\t{ordinal}\t{xid}\t{times[committed_us]}\t{priority}"
+                f"\t{lane}\t{escaped(park[0])}\t{escaped(park[1])}{end}"
             )
             continue
-        json = _NULL if fields is None else dumps(fields).decode()
+        json = NULL if fields is None else dumps(fields).decode()
         if fields is not None and "\\" in json:
             json = _escaped_json(json, fields)
         yield (
-            f"{_escaped(key)}\t{op}\t{titles[target]}\t{json}\t{'t' if partial and op == 'u' else 'f'}\t{lsn}"
+            f"{escaped(key)}\t{op}\t{titles[target]}\t{json}\t{'t' if partial and op == 'u' else 'f'}\t{lsn}"
             f"\t{ordinal}\t{xid}\t{times[committed_us]}\t{priority}\t{lane}\t\\N\t\\N{end}"
         )

@@ -18,12 +18,11 @@ from psycopg.rows import class_row
 from rowtide.change import BACKFILL, Fields
 from rowtide.keys import lane_of
 from rowtide.snapshot import Snapshot
+from state.copy_text import NULL, escaped
 from state.database import Connection
 
 Line = str
 """A row as it should be in its list, as a line of COPY's text format: a million of them pass."""
-
-_NULL = "\\N"
 
 
 def chunk_line(key: str, lane: int, target: str | None, list_id: str | None, fields: Fields) -> Line:
@@ -31,18 +30,14 @@ def chunk_line(key: str, lane: int, target: str | None, list_id: str | None, fie
     json = orjson.dumps(fields).decode()
     line = f"{key}\t{lane}\t{target}\t{list_id or ''}\t{json}"
     if "\\" in line or line.count("\t") != 4 or "\n" in line or "\r" in line:
-        texts = (_escaped(text) for text in (key, str(lane), target or "", list_id or "", json))
+        texts = (escaped(text) for text in (key, str(lane), target or "", list_id or "", json))
         line = "\t".join(texts)
     return f"{line}\t\\N\t\\N\n"
 
 
 def park_line(key: str, lane: int, code: str, sentence: str) -> Line:
     """The line of a row that cannot be carried: as the stream's, it is read again when a person retries it."""
-    return f"{_escaped(key)}\t{lane}\t{_NULL}\t{_NULL}\t{_NULL}\t{_escaped(code)}\t{_escaped(sentence)}\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    return f"{escaped(key)}\t{lane}\t{NULL}\t{NULL}\t{NULL}\t{escaped(code)}\t{escaped(sentence)}\n"
 
 
 @dataclass(frozen=True, slots=True)

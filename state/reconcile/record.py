@@ -21,15 +21,12 @@ from psycopg.rows import class_row
 from rowtide.change import BACKFILL
 from rowtide.error_catalogue import state_errors
 from rowtide.reconcile import Opening
-from state import failpoints
+from state import channels, failpoints
 from state.database import Connection
 from state.reconcile import backfill
 from state.reconcile.backfill import Differences, Ground, Line
 
 log = structlog.get_logger()
-
-WANTED = "rowtide_reconcile"
-"""The channel notified when a reconcile is asked for."""
 
 
 Waiting = Literal["old", "staged", "all"]
@@ -125,7 +122,7 @@ def request(conn: Connection, sync: str, why: str, *, not_before_xid: int | None
         """,
         [sync, why, not_before_xid or 0, deep],
     )
-    conn.execute(f"NOTIFY {WANTED}")
+    channels.notify(conn, channels.RECONCILE)
 
 
 def read_all(conn: Connection) -> dict[str, Reconcile]:
@@ -244,7 +241,7 @@ def stage_chunk(conn: Connection, record: Reconcile, ground: Ground, lines: Sequ
         found = _merged(conn, ground, lines)
         counted = record.counting(creates=found.creates, updates=found.updates, moves=found.moves, parked=found.parked)
         if found.staged:
-            conn.execute("NOTIFY rowtide_due")
+            channels.notify(conn, channels.DUE)
         saved = save(conn, counted)
     failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
     return saved
@@ -318,7 +315,7 @@ def stage_deletes(
         strike = "DELETE FROM rowtide.reconcile_absent WHERE sync = %s AND key = ANY (%s)"
         conn.execute(strike, [record.sync, list(asked)])
         if found.staged:
-            conn.execute("NOTIFY rowtide_due")
+            channels.notify(conn, channels.DUE)
         saved = save(conn, record.counting(deletes=found.deletes))
     failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
     return saved

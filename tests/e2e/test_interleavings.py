@@ -19,7 +19,7 @@ import pytest
 
 from demo.postgres import Cluster
 from rowtide.keys import lane_of, rowtide_key
-from state import database as db
+from state import schema
 from tests.conftest import reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import SYNC, TABLE, Stack, wait_until
@@ -154,7 +154,7 @@ def new_line(
     """A running stack with tables ``parts`` and ``names``, its source on ``source``; its lists equal to them."""
     databases = [name if source else f"{name}_source_{os.getpid()}", f"{name}_state_{os.getpid()}"]
     source_dsn, state_dsn = (source or pg).create_database(databases[0]), pg.create_database(databases[1])
-    db.upgrade(state_dsn)
+    schema.upgrade(state_dsn)
     simulator = Simulator(tmp_path_factory.mktemp("simulator"), "--tier", "off")
     directory = reachable_directory(f"rowtide-{name}-")
     stack = Stack(directory, source_dsn, state_dsn, simulator.ready, syncs, "quota: off")
@@ -359,7 +359,7 @@ def test_the_slot_was_moved_while_nobody_read_it(how: str, line: Stack) -> None:
 def test_two_groups_on_one_slot_by_mistake(line: Stack, new_database: NewDatabase) -> None:
     """Two state databases, two definitions, one slot name: one reads, the other says so, and takes over."""
     state_dsn = new_database("state")
-    db.upgrade(state_dsn)
+    schema.upgrade(state_dsn)
     copies = SYNC.replace("\n  parts:", "\n  copies:").replace("Parts ", "Copies ")
     directory = line.directory / "two"
     directory.mkdir()

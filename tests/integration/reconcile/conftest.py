@@ -12,6 +12,7 @@ from demo.postgres import Cluster
 from rowtide.catalog import Catalog, ListRef
 from rowtide.mapping.compiled_sync import compile_sync
 from state import database as db
+from state import schema
 from tests.integration.reconcile.bench import FIELDS, ORDERS, Bench, write_definition
 
 
@@ -19,7 +20,7 @@ from tests.integration.reconcile.bench import FIELDS, ORDERS, Bench, write_defin
 def databases(pg: Cluster) -> tuple[str, str]:
     """One source and one state database for all tests here: to make them takes longer than any test."""
     source, state = (pg.create_database(f"reconcile_{what}") for what in ("source", "state"))
-    db.upgrade(state)
+    schema.upgrade(state)
     return source, state
 
 

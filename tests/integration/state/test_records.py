@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from rowtide.deciding.records import Leftover
-from state import cursors, database, definitions, ledger, progress, runs
+from state import channels, cursors, database, definitions, ledger, progress, runs
 from state.cursors import SlotCursor
 from state.progress import Delta
 
@@ -54,7 +54,7 @@ def test_apply_stores_versions_and_retires_what_is_gone(records: Any) -> None:
 def test_pause_and_resume_are_announced(records: Any) -> None:
     definitions.apply(records.conn, "one", compiled("orders", "customers"), "me")
     with database.connect(records.dsn) as listener:
-        listener.execute(f"LISTEN {definitions.CONTROL}")
+        channels.listen(listener, channels.CONTROL)
         assert definitions.pause(records.conn, ["orders"], "mass_delete", "Too many.", "breaker") == 1
         assert list(listener.notifies(timeout=10, stop_after=1))
         assert definitions.pause(records.conn, ["orders"], "paused", "By hand.", "me") == 0

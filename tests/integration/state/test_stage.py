@@ -12,8 +12,8 @@ import pytest
 from rowtide.change import BACKFILL, INTERACTIVE, Change, ChangeBatch, fold
 from rowtide.errors import StateRefused
 from rowtide.keys import lane_of
-from state import database, outbox
-from state.outbox import StageCounts, staging_sql
+from state import channels, database, outbox
+from state.outbox import StageCounts
 
 
 def test_a_new_row_waits_with_all_that_is_known(records: Any, make_change: Any) -> None:
@@ -212,9 +212,9 @@ def test_the_staged_position_rises_with_the_batch(records: Any, make_change: Any
 
 def test_staging_wakes_deliver(records: Any, make_change: Any) -> None:
     with database.connect(records.dsn) as listener:
-        listener.execute(f"LISTEN {staging_sql.DUE}")
+        channels.listen(listener, channels.DUE)
         records.stage(make_change("1"))
-        assert [one.channel for one in listener.notifies(timeout=10, stop_after=1)] == [staging_sql.DUE]
+        assert [one.channel for one in listener.notifies(timeout=10, stop_after=1)] == [channels.DUE]
 
 
 def test_the_bad_row_of_a_batch_stands_alone(records: Any, make_change: Any) -> None:

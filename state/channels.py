@@ -1,0 +1,28 @@
+"""Every channel that the records notify and the threads of a process listen on.
+
+In: a connection. Out: `notify` inside the transaction that made the news, `listen` for the thread that waits for it.
+Rule: a name stands here once. A notification only saves a wait: whoever listens also looks by itself now and then.
+"""
+
+from typing import Final
+
+from state.database import Connection
+
+DUE: Final = "rowtide_due"
+"""Rows of the outbox may have become due."""
+
+CONTROL: Final = "rowtide_control"
+"""The applied definition or the state of a sync may have changed."""
+
+RECONCILE: Final = "rowtide_reconcile"
+"""A reconcile is asked for."""
+
+
+def notify(conn: Connection, channel: str) -> None:
+    """Tell whoever listens, once the transaction is committed."""
+    conn.execute(f"NOTIFY {channel}")
+
+
+def listen(conn: Connection, channel: str) -> None:
+    """Hear of the channel on this connection from now on."""
+    conn.execute(f"LISTEN {channel}")
