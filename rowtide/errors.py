@@ -12,6 +12,7 @@ retry decision is taken anywhere but in `reaction_to`; the waits between its bou
      |       +- ReconcileLost    (StateUnavailable) another process goes on with the reconcile
      +- Refused                something outside answered no: a person has to act
      |   +- SourceRefused, StateRefused, GraphRefused, IdentityRefused
+     |       +- Malformed        (SourceRefused) the sender broke the replication protocol
      +- RowError               one row cannot be carried: it is parked
      +- SyncError              one sync cannot go on: it is paused
      +- GapError               continuity of a slot is lost: a new era, or stop
@@ -83,6 +84,14 @@ class Refused(RowtideError):
 
 class SourceRefused(Refused):
     """PostgreSQL refused: privileges, settings, missing objects."""
+
+
+class Malformed(SourceRefused):
+    """The sender broke the replication protocol: what arrived is no message that was asked for.
+
+    The fault is at the other end of the connection (another kind of server, or something in between). The stream is
+    read again from the last confirmed position.
+    """
 
 
 class StateRefused(Refused):

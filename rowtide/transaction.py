@@ -37,6 +37,8 @@ class Relation:
 
 RowOperation = Literal["I", "U", "D", "T"]
 
+OldKind = Literal["K", "O"]
+
 
 class Row(NamedTuple):
     """One row message. A named tuple: the hot path makes millions.
@@ -50,7 +52,7 @@ class Row(NamedTuple):
     op: RowOperation
     new: tuple[Text, ...] | None
     old: tuple[Text, ...] | None
-    old_kind: Literal["K", "O"] | None
+    old_kind: OldKind | None
 
 
 @dataclass(slots=True)

@@ -7,11 +7,15 @@ import threading
 
 
 class TcpProxy:
-    """Forwards 127.0.0.1:`port` to a port of the same host; `cut` refuses and resets, `restore` forwards again."""
+    """Forwards 127.0.0.1:`port` to a port of the same host; `cut` refuses and resets, `restore` forwards again.
+
+    ``alter`` maps bytes that the server sends to what arrives instead; they must come in one piece.
+    """
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._open = True
+        self.alter: dict[bytes, bytes] = {}
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -48,6 +52,9 @@ class TcpProxy:
                     data = source.recv(65536)
                     if not data:
                         raise OSError
+                    if source is server:
+                        for sent, arriving in self.alter.items():
+                            data = data.replace(sent, arriving)
                     peers[source].sendall(data)
         with self._lock:
             self._pairs.discard((client, server))

@@ -7,7 +7,7 @@ are told by `SQLSTATES`, those that end a stream by `STREAM_SQLSTATES` first.
 from typing import Final
 
 from rowtide.error_catalogue.entries import Entry
-from rowtide.errors import SourceRefused, SourceUnavailable
+from rowtide.errors import Malformed, SourceRefused, SourceUnavailable
 
 _AT: Final = "PostgreSQL at {address}: {said}."
 
@@ -146,6 +146,12 @@ SLOT_IN_USE: Final = Entry(
 STREAM_OBJECT_MISSING: Final = Entry(SourceRefused, "stream_object_missing", _STREAM, "Run `rowtide doctor`.")
 STREAM_TERMINATED: Final = Entry(SourceUnavailable, "stream_terminated", _STREAM)
 SLOT_UNREADABLE: Final = Entry(SourceUnavailable, "slot_unreadable", _STREAM, "Run `rowtide doctor`.")
+STREAM_MALFORMED: Final = Entry(
+    Malformed,
+    "stream_malformed",
+    "The server sent a message that cannot be read: {reason} (kind {kind}, {length} bytes).",
+    "Connect straight to PostgreSQL, without a pooler or a proxy; if that does not help, report it.",
+)
 READER_FAILED: Final = Entry(
     SourceUnavailable, "reader_failed", "Reading the slot failed ({error}).", "please report it; see the log"
 )

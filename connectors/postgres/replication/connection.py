@@ -21,7 +21,7 @@ from psycopg.pq.abc import PGresult
 
 from connectors.postgres.connections import connect_error, source_conninfo, source_error, sqlstate_error
 from connectors.postgres.replication.continuity import System
-from connectors.postgres.replication.pgoutput import POSTGRES_EPOCH_US
+from connectors.postgres.replication.pgoutput import POSTGRES_EPOCH_US, malformed
 from rowtide.error_catalogue import source_errors
 from rowtide.errors import RowtideError
 from rowtide.position import lsn_from_text, lsn_to_text
@@ -32,7 +32,7 @@ KEEPALIVE: Final = ord("k")
 DATA_OFFSET: Final = 25
 """Length of XLogData's header: kind, start, end, time."""
 
-_keepalive = struct.Struct(">QqB").unpack_from
+_keepalive = struct.Struct(">xQqB").unpack
 _status = struct.Struct(">cQQQqB").pack
 
 
@@ -160,14 +160,11 @@ class ReplicationConnection:
 
 def read_keepalive(message: bytes | memoryview) -> tuple[int, bool]:
     """End of WAL as far as the walsender has read it, and whether it wants an answer at once."""
-    wal_end, _, wants_reply = _keepalive(message, 1)
+    try:
+        wal_end, _, wants_reply = _keepalive(message)
+    except struct.error as error:
+        raise malformed(message, "a keepalive has another length") from error
     return wal_end, bool(wants_reply)
-
-
-def read_sent_at_us(message: bytes | memoryview) -> int:
-    """The server's clock when it sent this keepalive, microseconds since 1970."""
-    moment: int = _keepalive(message, 1)[1]
-    return moment + POSTGRES_EPOCH_US
 
 
 def _field(result: PGresult, field: DiagnosticField) -> str:

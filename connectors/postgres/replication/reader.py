@@ -23,6 +23,7 @@ from connectors.postgres.replication.connection import (
     read_keepalive,
 )
 from connectors.postgres.replication.feedback import Feedback
+from connectors.postgres.replication.pgoutput import malformed
 from connectors.postgres.replication.resume_point import CursorStore, Opening, Stopped, require_server
 from connectors.postgres.replication.slot_confirmer import Keeper
 from connectors.postgres.replication.transactions import Assembler
@@ -215,6 +216,8 @@ class Reader:
                             self.received_lsn = chunk.end_lsn
                 elif message[0] == KEEPALIVE:
                     self._hear(message, assembler)
+                else:
+                    raise malformed(message, "its kind is unknown")
                 message = read()
 
     def _attend(self, stream: ReplicationConnection) -> None:

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Final
 
 from connectors.postgres.replication import pgoutput
-from connectors.postgres.replication.pgoutput import KEY, Begin, Malformed
+from connectors.postgres.replication.pgoutput import Begin, malformed
 from rowtide.position import widen_xid
-from rowtide.transaction import Chunk, Relation, Row
+from rowtide.transaction import Chunk, OldKind, Relation, Row, RowOperation
 
 HEARTBEAT: Final = "rowtide.heartbeat"
 """Prefix of the messages that keep an idle stream moving."""
@@ -24,6 +24,29 @@ _HALF: Final = 1 << 31
 
 # A named tuple's own constructor costs three times as much.
 _row = partial(tuple.__new__, Row)
+
+
+_Head = tuple[Relation, RowOperation, OldKind | None, int, bytes]
+"""What a row's first eight bytes mean: relation, operation, kind of the first tuple if that is the old one, number of
+columns, and the bytes that stand before the new tuple."""
+
+
+def _heads(relation: Relation) -> dict[bytes, _Head]:
+    """All that a row message of ``relation`` may begin with: its kind, oid, first tuple's tag and number of columns.
+
+    One look-up a row checks these four fields and dispatches; whatever is not found is no row of this table.
+    """
+    oid, width = relation.oid.to_bytes(4), len(relation.columns)
+    count = width.to_bytes(2)
+    new = b"N" + count
+    return {
+        b"I" + oid + new: (relation, "I", None, width, new),
+        b"U" + oid + new: (relation, "U", None, width, new),
+        b"U" + oid + b"K" + count: (relation, "U", "K", width, new),
+        b"U" + oid + b"O" + count: (relation, "U", "O", width, new),
+        b"D" + oid + b"K" + count: (relation, "D", "K", width, new),
+        b"D" + oid + b"O" + count: (relation, "D", "O", width, new),
+    }
 
 
 class Assembler:
@@ -45,6 +68,7 @@ class Assembler:
     ) -> None:
         self.era = era
         self.relations: dict[bytes, Relation] = {} if relations is None else relations
+        self._heads = {head: read for relation in self.relations.values() for head, read in _heads(relation).items()}
         self.heartbeat: pgoutput.Message | None = None
         self._next_xid = next_xid
         self._chunk_rows = chunk_rows
@@ -65,14 +89,18 @@ class Assembler:
         """The chunk that this message completes, if it does.
 
         A transaction without rows gives one empty chunk with its end LSN. Rows come first, as they are the many.
+        After Malformed nothing more may be fed: whoever reads begins again where the last whole transaction ended.
         """
+        head = self._heads.get(payload[:8])
+        if head is not None:
+            return self._feed_row(head, payload)
+        if not payload:
+            raise malformed(payload, "it is empty")
         kind = payload[0]
-        if kind == pgoutput.INSERT or kind == pgoutput.UPDATE or kind == pgoutput.DELETE:
-            return self._feed_row(kind, payload)
         if kind == pgoutput.BEGIN:
-            self._start(pgoutput.read_begin(payload))
+            self._start(payload)
         elif kind == pgoutput.COMMIT:
-            return self._cut(pgoutput.read_commit(payload))
+            return self._cut(payload, pgoutput.read_commit(payload))
         elif kind == pgoutput.RELATION:
             self._learn(pgoutput.read_relation(payload))
         elif kind == pgoutput.TRUNCATE:
@@ -81,43 +109,46 @@ class Assembler:
             message = pgoutput.read_message(payload)
             if message.prefix == HEARTBEAT:
                 self.heartbeat = message
-        # Types and origins say nothing that is needed here.
+        elif kind == pgoutput.TYPE:
+            pgoutput.check_type(payload)
+        elif kind == pgoutput.ORIGIN:
+            pgoutput.check_origin(payload)
+        elif kind in pgoutput.ROWS:
+            known = payload[1:5] in self.relations
+            raise malformed(payload, "a row has another shape than its table" if known else "a row of an unknown table")
+        else:
+            raise malformed(payload, "its kind was not asked for")
         return None
 
-    def _feed_row(self, kind: int, payload: bytes) -> Chunk | None:
+    def _feed_row(self, head: _Head, payload: bytes) -> Chunk | None:
         # One function for the three kinds and no helper a column: this runs for every row of the stream.
-        try:
-            relation = self.relations[payload[1:5]]
-        except KeyError:
-            raise Malformed(f"a row of an unknown relation (oid {int.from_bytes(payload[1:5])})") from None
+        relation, op, old_kind, width, new_head = head
         chunk = None
         rows = self._rows
         if len(rows) >= self._chunk_rows or self._bytes >= self._chunk_bytes:
-            chunk = self._cut(None)
+            chunk = self._cut(payload, None)
             rows = self._rows
         ordinal = self._ordinal
         self._ordinal = ordinal + 1
-        if kind == pgoutput.INSERT:
-            new, _ = pgoutput.read_tuple(payload, 6)
-            rows.append(_row((ordinal, relation, "I", new, None, None)))
-            self._bytes += len(payload) + _ROW_BYTES + _VALUE_BYTES * len(new)
-            return chunk
-        before = payload[5]
-        old, old_kind, position = None, None, 5
-        if before == KEY or before == pgoutput.OLD:
-            old, position = pgoutput.read_tuple(payload, 6)
-            old_kind = "K" if before == KEY else "O"
-        if kind == pgoutput.UPDATE:
-            new, _ = pgoutput.read_tuple(payload, position + 1)
-            rows.append(_row((ordinal, relation, "U", new, old, old_kind)))
+        values, end = pgoutput.read_values(payload, 8, width)
+        if old_kind is None:
+            row = _row((ordinal, relation, op, values, None, None))
+        elif op == "D":
+            row = _row((ordinal, relation, op, None, values, old_kind))
         else:
-            rows.append(_row((ordinal, relation, "D", None, old, old_kind)))
-        width = len(relation.columns) * (2 if old_kind else 1)
-        self._bytes += len(payload) + _ROW_BYTES + _VALUE_BYTES * width
+            if payload[end : end + 3] != new_head:
+                raise malformed(payload, "the new row of an update is missing or has another shape")
+            new, end = pgoutput.read_values(payload, end + 3, width)
+            row = _row((ordinal, relation, op, new, values, old_kind))
+        size = len(payload)
+        if end != size:
+            raise malformed(payload, "something follows its last value")
+        rows.append(row)
+        self._bytes += size + _ROW_BYTES + _VALUE_BYTES * (width if old_kind is None else 2 * width)
         return chunk
 
     def _feed_truncate(self, payload: bytes) -> Chunk | None:
-        chunk = self._cut(None) if len(self._rows) >= self._chunk_rows else None
+        chunk = self._cut(payload, None) if len(self._rows) >= self._chunk_rows else None
         for oid in pgoutput.read_truncate(payload):
             # Tables truncated by CASCADE are named too, published or not; only known ones concern us.
             if (relation := self.relations.get(oid.to_bytes(4))) is not None:
@@ -126,8 +157,10 @@ class Assembler:
             self._ordinal += 1
         return chunk
 
-    def _start(self, begin: Begin) -> None:
-        self._begin = begin
+    def _start(self, payload: bytes) -> None:
+        if self._begin is not None or self._rows:
+            raise malformed(payload, "a transaction begins before another has ended")
+        self._begin = begin = pgoutput.read_begin(payload)
         # Every xid in retained WAL lies within 2^31 of the next one (beyond that the server refuses writes), so the
         # nearest candidate is right even when ``next_xid`` is old by the time the transaction comes.
         self._xid = widen_xid(begin.xid32, self._next_xid + _HALF)
@@ -138,13 +171,19 @@ class Assembler:
 
     def _learn(self, relation: Relation) -> None:
         oid = relation.oid.to_bytes(4)
-        if self.relations.get(oid) != relation:
-            self.relations[oid] = relation
+        known = self.relations.get(oid)
+        if known == relation:
+            return
+        if known is not None:
+            for head in _heads(known):
+                del self._heads[head]
+        self.relations[oid] = relation
+        self._heads.update(_heads(relation))
 
-    def _cut(self, end_lsn: int | None) -> Chunk:
+    def _cut(self, payload: bytes, end_lsn: int | None) -> Chunk:
         begin = self._begin
         if begin is None:
-            raise Malformed("a commit or row outside a transaction")
+            raise malformed(payload, "a commit or a row stands outside a transaction")
         chunk = Chunk(
             era=self.era,
             lsn=begin.lsn,

@@ -8,9 +8,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from connectors.postgres import slots
 from rowtide.errors import SourceRefused, StateUnavailable
+from tests.proxy import TcpProxy
 
 
 def new_values(tap: Any) -> list[str]:
@@ -349,3 +351,35 @@ def test_slot_older_than_its_publication_does_not_stick(source: Any, new_tap: An
         ["first_start"] if source.conn.info.server_version >= 180000 else ["first_start", "publication_recreated"]
     )
     assert [era.code for era in tap.store.eras] == expected
+
+
+ROW = b"t\0\0\0\6marker"
+KEEPALIVE = b"d\0\0\0\x16k"
+MANGLED = [
+    ("a length", {ROW: b"t\0\0\0\7marker"}),
+    ("a column's kind", {ROW: b"x\0\0\0\6marker"}),
+    ("a message's kind", {KEEPALIVE: b"d\0\0\0\x16q"}),
+    ("a keepalive's length", {KEEPALIVE: b"d\0\0\0\x0ak" + bytes(5) + b"d\0\0\0\x10k"}),
+]
+
+
+@pytest.mark.parametrize(("what", "alter"), MANGLED, ids=[row[0] for row in MANGLED])
+def test_a_malformed_message_is_told_and_the_stream_read_again(
+    source: Any, new_tap: Any, what: str, alter: dict[bytes, bytes]
+) -> None:
+    host = conninfo_to_dict(source.dsn)
+    proxy = TcpProxy(int(host["port"]))
+    try:
+        tap = new_tap(source, read_dsn=lambda: make_conninfo(source.dsn, host="127.0.0.1", port=proxy.port))
+        tap.streaming()
+        proxy.alter = alter
+        source.run("INSERT INTO t VALUES (1, 'marker')")
+        problem = tap.problem("stream_malformed")
+        assert isinstance(problem, SourceRefused)
+        assert "marker" not in problem.sentence
+        proxy.alter = {}
+        assert tap.rows_until(1)[0].new == ("1", "marker")
+        assert len(tap.store.eras) == 1
+        tap.reader.stop(5)
+    finally:
+        proxy.close()

@@ -5,7 +5,8 @@ import struct
 import pytest
 
 from connectors.postgres.replication import pgoutput
-from connectors.postgres.replication.pgoutput import Begin, Malformed, Message
+from connectors.postgres.replication.pgoutput import Begin, Message
+from rowtide.errors import Malformed, SourceRefused
 from rowtide.transaction import UNCHANGED, Relation
 
 T = Relation(16385, "public", "t", "d", ("id", "note", "big"), ("id",), (23, 25, 25))
@@ -63,7 +64,8 @@ TUPLES = [
 @pytest.mark.parametrize(("what", "message", "position", "values"), TUPLES, ids=[row[0] for row in TUPLES])
 def test_tuple(what: str, message: str, position: int, values: tuple[object, ...]) -> None:
     payload = recorded(message)
-    read, end = pgoutput.read_tuple(payload, position)
+    assert payload[position : position + 2] == len(values).to_bytes(2)
+    read, end = pgoutput.read_values(payload, position + 2, len(values))
     assert read == values
     assert end == len(payload) or payload[end] == ord("N")
 
@@ -72,14 +74,26 @@ def test_tuple(what: str, message: str, position: int, values: tuple[object, ...
 def test_value_lengths(length: int) -> None:
     value = "x" * length
     payload = b"I\0\0\0\1N" + struct.pack(">HcI", 2, b"t", length) + value.encode() + b"n"
-    assert pgoutput.read_tuple(payload, 6) == ((value, None), len(payload))
+    assert pgoutput.read_values(payload, 8, 2) == ((value, None), len(payload))
 
 
 def test_bytes_that_are_no_utf8_are_marked_not_fatal() -> None:
     payload = b"I\0\0\0\1N" + struct.pack(">HcI", 1, b"t", 2) + b"a\xff"
-    assert pgoutput.read_tuple(payload, 6)[0] == ("a\N{REPLACEMENT CHARACTER}",)
+    assert pgoutput.read_values(payload, 8, 1)[0] == ("a\N{REPLACEMENT CHARACTER}",)
 
 
 def test_binary_values_were_never_asked_for() -> None:
-    with pytest.raises(Malformed, match="column kind 98"):
-        pgoutput.read_tuple(b"I\0\0\0\1N" + struct.pack(">HcI", 1, b"b", 1) + b"x", 6)
+    with pytest.raises(Malformed, match="kind 98"):
+        pgoutput.read_values(b"I\0\0\0\1N" + struct.pack(">HcI", 1, b"b", 1) + b"x", 8, 1)
+
+
+@pytest.mark.parametrize("payload", [b"", b"I", memoryview(b"k123")])
+def test_malformed_says_whose_fault_it_is_and_what_to_do_but_no_values(payload: bytes | memoryview) -> None:
+    error = pgoutput.malformed(payload, "it is cut")
+    assert isinstance(error, Malformed)
+    assert isinstance(error, SourceRefused)
+    assert error.code == "stream_malformed"
+    assert "it is cut" in error.sentence
+    assert f"{len(payload)} bytes" in error.sentence
+    assert "123" not in error.sentence
+    assert error.remedy

@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from connectors.postgres.replication.pgoutput import POSTGRES_EPOCH_US, Malformed
+from connectors.postgres.replication.pgoutput import POSTGRES_EPOCH_US
 from connectors.postgres.replication.transactions import Assembler
+from rowtide.errors import Malformed
 from rowtide.transaction import Chunk
 
 RELATION = bytes.fromhex(
     "52000040017075626c69630074006400030169640000000017ffffffff006e6f74650000000019ffffffff006269670000000019ffffffff"
 )
+NARROW = RELATION.replace(b"\0\3\1id", b"\0\2\1id").removesuffix(b"\0big\0" + RELATION[-8:])  # without big
 INSERT = bytes.fromhex("49000040014e00037400000001326e7400000000")
 UPDATE_KEY = bytes.fromhex("55000040014b00037400000001326e6e4e00037400000001336e7400000000")
 UPDATE = bytes.fromhex("55000040014e000374000000013174000000016275")
@@ -139,7 +141,30 @@ def test_heartbeats_are_kept_and_other_messages_ignored() -> None:
     assert (one.heartbeat.lsn, one.heartbeat.content) == (77, b"123")
 
 
-@pytest.mark.parametrize("messages", [[begin(), INSERT], [RELATION, INSERT, commit()], [commit()]])
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [begin(), INSERT],
+        [RELATION, INSERT, commit()],
+        [RELATION, INSERT, begin()],
+        [commit()],
+        [begin(), begin()],
+        [begin(), commit(), commit()],
+        [begin(), RELATION, DELETE.replace(b"K", b"N")],
+        [begin(), RELATION, INSERT.replace(b"N", b"K")],
+        [begin(), RELATION, NARROW, INSERT],
+        [b""],
+        [b"S" + bytes(5)],  # streaming of open transactions was not asked for
+    ],
+)
 def test_what_cannot_be_is_malformed(messages: list[bytes]) -> None:
     with pytest.raises(Malformed):
         chunks(assembler(), *messages)
+
+
+def test_a_row_of_the_shape_before_is_malformed() -> None:
+    one = assembler()
+    chunks(one, begin(), RELATION, INSERT, NARROW)
+    with pytest.raises(Malformed, match="another shape"):
+        one.feed(INSERT)
+    chunks(one, RELATION, INSERT)
