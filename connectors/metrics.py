@@ -7,6 +7,8 @@ labels are constants (`rowtide_` prefix, base units, syncs and graphs as labels,
 import structlog
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
 
+from state.outbox import SettleCounts, StageCounts
+
 log = structlog.get_logger()
 
 CHANGES = Counter("rowtide_changes_total", "Row changes staged in the outbox", ["sync"])
@@ -29,6 +31,27 @@ GATE = Gauge("rowtide_graph_gate_seconds", "Seconds until a throttled graph may 
 IN_FLIGHT = Gauge("rowtide_rows_in_flight", "Rows claimed by this process and not settled yet")
 
 _served: set[str] = set()
+
+
+def count_staged(counts: StageCounts) -> None:
+    """Count what a stage did."""
+    MERGED.inc(counts.merged)
+    DROPPED.inc(counts.dropped)
+    for sync, changes in counts.new.items():
+        CHANGES.labels(sync).inc(changes)
+
+
+def count_settled(counts: SettleCounts) -> None:
+    """Count what a settle did."""
+    STALE.inc(counts.stale)
+    for sync, did in counts.by_sync.items():
+        DELIVERED.labels(sync).inc(did.delivered)
+        WRITES.labels(sync).inc(did.writes)
+        SUPPRESSED.labels(sync).inc(did.suppressed)
+        FOREIGN_EDITS.labels(sync).inc(did.foreign_edits)
+        PARKED.labels(sync).inc(did.parked)
+        for latency_s in did.latencies_s:
+            LATENCY.labels(sync).observe(latency_s)
 
 
 def serve(listen: str) -> None:

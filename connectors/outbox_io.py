@@ -17,7 +17,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from connectors.claimer import Claimer
 from rowtide.backoff import Backoff
 from rowtide.change import ChangeBatch
-from rowtide.deciding.outcomes import Counts, Outcome, ParkRow
+from rowtide.deciding.outcomes import Outcome, ParkRow
 from rowtide.error_catalogue import row_errors
 from rowtide.errors import Refused, RowError, Unavailable
 from rowtide.keys import LANES
@@ -31,7 +31,7 @@ IDLE = timedelta(milliseconds=10)
 
 
 Staged = Callable[[outbox.StageCounts], None]
-Settled = Callable[[Sequence[Outcome], Counts], None]
+Settled = Callable[[Sequence[Outcome], outbox.SettleCounts], None]
 
 
 class Stopped(Exception):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from connectors import metrics
 from connectors.claimer import Claimer
 from connectors.graph.budget import Budget
 from connectors.graph.settings import GraphSettings
@@ -33,12 +34,12 @@ from flows.reconcile import Reconciler
 from flows.state_clock import StateClock
 from flows.sync import CaptureParts, DeliverParts, Parts
 from flows.sync_acts import SyncActs
-from flows.tally import Tallies
 from rowtide.catalog import Catalog
-from rowtide.deciding.outcomes import Counts, Outcome
+from rowtide.deciding.outcomes import Outcome
 from rowtide.deciding.progress import Rules
 from rowtide.definition.model import Definition
 from state.database import Connection
+from state.outbox import SettleCounts
 from state.reconcile import record as reconciles
 
 CAPTURE, DELIVER = "capture", "deliver"
@@ -49,7 +50,7 @@ def compose(
     state_dsn: str, view: View, roles: frozenset[str], identity: Identity, stop: threading.Event
 ) -> tuple[Process, Parts]:
     """The process, and what its flow is made of."""
-    base = _Base(state_dsn, view.catalog.definition, identity.name, stop, Applied(view), StateClock(), Tallies())
+    base = _Base(state_dsn, view.catalog.definition, identity.name, stop, Applied(view), StateClock())
     acts = SyncActs(state_dsn, stop)
     capture = _capture(base, acts) if CAPTURE in roles else None
     deliver = _deliver(base, acts) if DELIVER in roles else None
@@ -67,7 +68,6 @@ def compose(
             None if deliver is None else deliver.parts.claimer,
             None if capture is None else capture.reconciler,
         ),
-        counts=base.tallies.take,
     )
     process = Process(state_dsn, identity, roles, workers, base.clock, stop)
     parts = Parts(
@@ -89,7 +89,6 @@ class _Base:
     stop: threading.Event
     applied: Applied
     clock: StateClock
-    tallies: Tallies
 
     def catalog(self) -> Catalog:
         """The catalog in force."""
@@ -113,7 +112,7 @@ class _Capture:
 
 def _capture(base: _Base, acts: SyncActs) -> _Capture:
     readers = {name: _reader(base, name) for name in base.definition.postgres}
-    parts = CaptureParts(readers, uuid.uuid4().hex, base.applied, acts, base.tallies, base.tallies.staged)
+    parts = CaptureParts(readers, uuid.uuid4().hex, base.applied, acts, metrics.count_staged)
     return _Capture(parts, Reconciler(base.state_dsn, base.owner, lambda: base.applied.view, base.source_dsn))
 
 
@@ -200,7 +199,7 @@ def _deliver(base: _Base, acts: SyncActs) -> _Deliver:
         lambda: base.applied.view, settings, lambda graph, units: budgets[graph].charge(units), acts.pause
     )
     claimer = _claimer(base, budgets, decisions, guard)
-    parts = DeliverParts(claimer, decisions, lanes, partial(_settled, base, claimer))
+    parts = DeliverParts(claimer, decisions, lanes, partial(_settled, claimer))
     return _Deliver(parts, budgets, writers, [lanes, guard, claimer], lambda: [*lanes.left(), *claimer.unsent()])
 
 
@@ -218,7 +217,7 @@ def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, 
     )
 
 
-def _settled(base: _Base, claimer: Claimer, outcomes: Sequence[Outcome], counts: Counts) -> None:
+def _settled(claimer: Claimer, outcomes: Sequence[Outcome], counts: SettleCounts) -> None:
     """Rows are settled: there is room for new claims."""
     claimer.finished(len(outcomes))
-    base.tallies.settled(outcomes, counts, base.clock.now())
+    metrics.count_settled(counts)

@@ -4,7 +4,7 @@ In: nothing. Out: Protocols, which `flows.compose` satisfies and tests satisfy o
 the core, never a part of the process itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -75,10 +75,3 @@ class Worker(Protocol):
 
     def stop(self) -> None:
         """End soon, whatever is under way."""
-
-
-class Counted(Protocol):
-    """Where a step says how many changes it has seen."""
-
-    def normalized(self, changes: Mapping[str, int]) -> None:
-        """Changes of each sync as they came from the WAL."""

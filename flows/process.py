@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import structlog
@@ -21,7 +20,7 @@ from flows.process_lock import Identity
 from flows.state_clock import StateClock
 from rowtide.deciding.outcomes import Outcome
 from rowtide.errors import RowtideError
-from state import outbox, processes, progress
+from state import outbox, processes
 from state.database import Connection, Link
 
 log = structlog.get_logger()
@@ -37,7 +36,6 @@ class Workers:
     deliver: Sequence[Worker]
     unsettled: Callable[[], list[Outcome]]
     health: Callable[[], Mapping[str, Any]]
-    counts: Callable[[], list[progress.Delta]]
 
 
 class Process:
@@ -92,7 +90,7 @@ class Process:
         link = Link(self._state_dsn, "rowtide beat")
         while not self.stop.wait(BEAT_S):
             try:
-                link.run(partial(self._beat_once, counts=self._workers.counts()))
+                link.run(self._beat_once)
                 self._identity.hold()
             except RowtideError as error:
                 log.warning("beat missed", code=error.code, problem=error.sentence)
@@ -103,10 +101,9 @@ class Process:
                     self.stop.set()
         link.close()
 
-    def _beat_once(self, connection: Connection, counts: Sequence[progress.Delta]) -> None:
+    def _beat_once(self, connection: Connection) -> None:
         before = time.monotonic()
         [(server,)] = connection.execute("SELECT clock_timestamp()").fetchall()
         self._clock.set(server, time.monotonic() - before)
         ids = (self._identity.process_id, self._roles, os.getpid(), socket.gethostname(), self._started_at)
         processes.beat(connection, *ids, self._workers.health())
-        progress.add(connection, counts)

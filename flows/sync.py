@@ -15,7 +15,7 @@ from connectors.claimer import Claimer
 from connectors.outbox_io import DueInput, Settled, SettleOutput, Staged, StageOutput
 from connectors.postgres.replication.reader import Reader
 from connectors.postgres.replication.wal_input import WalInput
-from flows.ports import Counted, Decisions, InForce, Lanes, SyncActs
+from flows.ports import Decisions, InForce, Lanes, SyncActs
 from flows.steps.capture import Merge, Normalize
 from flows.steps.deliver import Deliver, Plan
 from rowtide.keys import LANES
@@ -42,7 +42,6 @@ class CaptureParts:
     run_id: str
     in_force: InForce
     acts: SyncActs
-    counted: Counted
     staged: Staged
 
 
@@ -80,7 +79,7 @@ def build(parts: Parts) -> Dataflow:
 def capture(flow: Dataflow, parts: Parts, of: CaptureParts, name: str, reader: Reader) -> None:
     """WAL -> outbox, for one PostgreSQL."""
     wal = op.input(f"{WAL}-{name}", flow, WalInput(reader, parts.stop))
-    normalize = Normalize(name, of.in_force, of.acts, of.counted)
+    normalize = Normalize(name, of.in_force, of.acts)
     changes = op.flat_map_batch(f"{NORMALIZE_SHARD}-{name}", wal, normalize)
     merged = op.stateful_batch(f"{MERGE}-{name}", changes, lambda resume: Merge(of.run_id, resume))
     stage = StageOutput(parts.state_dsn, reader.settings.slot, parts.stop, of.staged)

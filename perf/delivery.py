@@ -58,7 +58,6 @@ def latency(figures: Figures, repetitions: int) -> None:
             bench.stack.state("DELETE FROM rowtide.progress")
             _offer(bench, rng, rate, LATENCY_S if repetition else 5.0)
             until(lambda: bench.waiting() == 0)
-            time.sleep(1.5)  # the last counts are written once a second
             [sync] = bench.stack.status()["syncs"]
             if repetition:
                 for name, values in found.items():

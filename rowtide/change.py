@@ -8,7 +8,13 @@ is now is what is wanted; used where the stream alone cannot say, as for a key t
 rows share for a moment).
 """
 
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Literal, NamedTuple
+
+from rowtide.position import Position
 
 Operation = Literal["u", "d", "r"]
 
@@ -41,12 +47,16 @@ class Change(NamedTuple):
 
 
 class ChangeBatch(NamedTuple):
-    """Changes of one bucket of one sync under one mapping version and one era, in stream order."""
+    """Changes of one bucket of one sync under one mapping version and one era, in stream order.
+
+    ``overtaken``: (lsn, ordinal) of changes no longer in the list, because a newer change of their row took them in.
+    """
 
     sync: str
     mapping_version: int
     era: int
     changes: list[Change]
+    overtaken: Sequence[tuple[int, int]] = ()
 
 
 def fold(older: Change, newer: Change) -> Change:
@@ -59,3 +69,29 @@ def fold(older: Change, newer: Change) -> Change:
         return newer._replace(op="r", target=None, fields=None, partial=False, priority=priority)
     fields = {**(older.fields or {}), **(newer.fields or {})}
     return newer._replace(fields=fields, partial=older.partial, priority=priority)
+
+
+_LSN = itemgetter(Change._fields.index("lsn"))
+_PLACE = itemgetter(Change._fields.index("lsn"), Change._fields.index("ordinal"))
+
+
+def highest(batches: Sequence[ChangeBatch]) -> Position:
+    """The highest position of the changes of ``batches``, none of which is empty."""
+    return max(Position(batch.era, *max(map(_PLACE, batch.changes))) for batch in batches)
+
+
+def count_above(batches: Sequence[ChangeBatch], position: Position | None) -> dict[str, int]:
+    """How many changes of each sync, overtaken ones too, lie above ``position`` (None: all do)."""
+    counts: Counter[str] = Counter()
+    for batch in batches:
+        if position is None or (batch.era, _lowest_lsn(batch)) > position[:2]:
+            counts[batch.sync] += len(batch.changes) + len(batch.overtaken)
+        elif batch.era == position.era:
+            places = chain(map(_PLACE, batch.changes), batch.overtaken)
+            counts[batch.sync] += sum(place > position[1:] for place in places)
+    return +counts
+
+
+def _lowest_lsn(batch: ChangeBatch) -> int:
+    lowest: int = min(map(_LSN, batch.changes))
+    return min(lowest, min(batch.overtaken)[0]) if batch.overtaken else lowest

@@ -49,7 +49,7 @@ def open_slot(conn: Connection, cursor: SlotCursor) -> None:
         VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (slot) DO UPDATE
            SET era = excluded.era, lsn = excluded.lsn, system_id = excluded.system_id, timeline = excluded.timeline,
-               staged_era = excluded.staged_era, staged_lsn = excluded.staged_lsn,
+               staged_era = excluded.staged_era, staged_lsn = excluded.staged_lsn, staged_ordinal = -1,
                publication_oid = excluded.publication_oid, updated_at = now()
          WHERE c.era < excluded.era
         """,

@@ -1,17 +1,33 @@
-"""What each sync has done so far: table ``progress``.
+"""What each sync has done so far: table ``progress``, counted in the transactions that do it.
 
-In: counts of a second (`Delta`), from each running process. Out: totals and latency percentiles, for `status`. Called
-by flows.process and control. Rule: approximate by nature (a killed process takes its last second with it); what must
-be exact is in outbox and ledger.
+In: `Counts` of a settle, changes of a stage, each inside its transaction. Out: totals and latency percentiles, for
+`status`. Rules: the figures agree with outbox and ledger at every moment, a killed process loses none and doubles
+none; the row of a sync is locked last, in order of the syncs' names, and held until the commit only.
+
+What is counted:
+
+- ``changes``: row changes of the source's stream, each once, by the transaction that stages it. One that a newer change
+  of its row has overtaken (in the merge step or in the outbox) counts; one that is read a second time after a restart
+  does not (state.outbox.staging compares positions). Rows found by a reconcile are no changes of the stream.
+- ``delivered``: rows of which a settle recorded that the list says what they say, unless something is left to do for
+  them (``Settle.again``). An outcome whose lease had passed to another claim counts nothing.
+- ``suppressed``: those settles that needed no write; ``writes``: requests that changed a list; ``foreign_edits``:
+  edits of others met on the way.
+- ``ru_used``: resource units of these writes. What looks cost, and writes of claims that did not end in a settle, is
+  known to the running process only (``graph`` in `status`).
+- ``latency``: of each delivered row, from the commit in the source to the settle.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
+import orjson
 from psycopg.rows import class_row
 
+from rowtide.pacing import WRITE_RU
 from state.database import Connection
 
 BUCKETS = 64
@@ -21,18 +37,22 @@ WINDOW = timedelta(minutes=5)
 """Percentiles tell of the last five to ten minutes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """What one sync did since the last call."""
+@dataclass(slots=True)
+class Counts:
+    """What one settle did for one sync; ``released`` and ``parked`` rows are told, not stored."""
 
-    sync: str
-    changes: int = 0
     delivered: int = 0
     writes: int = 0
     suppressed: int = 0
     foreign_edits: int = 0
-    ru_used: float = 0.0
-    latencies_ms: Sequence[float] = ()
+    released: int = 0
+    parked: int = 0
+    latencies_s: list[float] = field(default_factory=list)
+
+    @property
+    def ru_used(self) -> int:
+        """Resource units of the writes."""
+        return WRITE_RU * self.writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +96,24 @@ def percentile_ms(counts: Sequence[int], share: float) -> float | None:
     return None
 
 
+ADD_CHANGES = """
+INSERT INTO rowtide.progress AS p (sync, changes)
+SELECT * FROM unnest(%(syncs)s::text[], %(changes)s::bigint[]) AS n (sync, changes) ORDER BY sync
+    ON CONFLICT (sync) DO UPDATE SET changes = p.changes + excluded.changes, updated_at = now()
+"""
+"""For the transaction that stages: it names the changes of each sync."""
+
 _ADD = """
 INSERT INTO rowtide.progress AS p
-       (sync, changes, delivered, writes, suppressed, foreign_edits, ru_used, latency_buckets)
-VALUES (%(sync)s, %(changes)s, %(delivered)s, %(writes)s, %(suppressed)s, %(foreign_edits)s, %(ru_used)s, %(latency)s)
+       (sync, delivered, writes, suppressed, foreign_edits, ru_used, latency_buckets)
+SELECT sync, delivered, writes, suppressed, foreign_edits, ru_used, latency
+  FROM jsonb_to_recordset(%(counts)s::jsonb) AS n (sync text, delivered bigint, writes bigint, suppressed bigint,
+       foreign_edits bigint, ru_used numeric, latency bigint[])
+ ORDER BY sync
     ON CONFLICT (sync) DO UPDATE
-   SET changes = p.changes + excluded.changes, delivered = p.delivered + excluded.delivered,
-       writes = p.writes + excluded.writes, suppressed = p.suppressed + excluded.suppressed,
-       foreign_edits = p.foreign_edits + excluded.foreign_edits, ru_used = p.ru_used + excluded.ru_used,
+   SET delivered = p.delivered + excluded.delivered, writes = p.writes + excluded.writes,
+       suppressed = p.suppressed + excluded.suppressed, foreign_edits = p.foreign_edits + excluded.foreign_edits,
+       ru_used = p.ru_used + excluded.ru_used,
        latency_before = CASE WHEN p.window_at < now() - %(window)s THEN p.latency_buckets ELSE p.latency_before END,
        latency_buckets = CASE WHEN p.window_at < now() - %(window)s THEN excluded.latency_buckets
            ELSE (SELECT array_agg(coalesce(a, 0) + coalesce(b, 0) ORDER BY i)
@@ -93,27 +123,21 @@ VALUES (%(sync)s, %(changes)s, %(delivered)s, %(writes)s, %(suppressed)s, %(fore
 """
 
 
-def add(conn: Connection, deltas: Sequence[Delta]) -> None:
-    """Add up; one transaction, in the order of the syncs' names."""
-    with conn.transaction():
-        for delta in sorted(deltas, key=lambda one: one.sync):
-            latency = [0] * BUCKETS
-            for latency_ms in delta.latencies_ms:
-                latency[bucket_of(latency_ms)] += 1
-            conn.execute(
-                _ADD,
-                {
-                    "sync": delta.sync,
-                    "changes": delta.changes,
-                    "delivered": delta.delivered,
-                    "writes": delta.writes,
-                    "suppressed": delta.suppressed,
-                    "foreign_edits": delta.foreign_edits,
-                    "ru_used": delta.ru_used,
-                    "latency": latency,
-                    "window": WINDOW,
-                },
-            )
+def add(conn: Connection, counts: Mapping[str, Counts]) -> None:
+    """Add what a settle did for each sync; part of the caller's transaction, its last statement."""
+    rows = [_row(sync, one) for sync, one in counts.items() if one.delivered or one.writes or one.foreign_edits]
+    if rows:
+        conn.execute(_ADD, {"counts": orjson.dumps(rows).decode(), "window": WINDOW})
+
+
+def _row(sync: str, counts: Counts) -> dict[str, Any]:
+    latency = [0] * BUCKETS
+    for latency_s in counts.latencies_s:
+        latency[bucket_of(latency_s * 1000)] += 1
+    return {
+        "sync": sync, "delivered": counts.delivered, "writes": counts.writes, "suppressed": counts.suppressed,
+        "foreign_edits": counts.foreign_edits, "ru_used": counts.ru_used, "latency": latency,
+    }  # fmt: skip
 
 
 def read(conn: Connection) -> dict[str, Progress]:

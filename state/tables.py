@@ -135,6 +135,8 @@ slot_cursor = Table(
     Column("timeline", Integer, nullable=False),
     Column("staged_era", BigInteger, nullable=False),
     Column("staged_lsn", BigInteger, nullable=False),
+    # The row in that transaction up to which changes are staged and counted; -1: none of it.
+    Column("staged_ordinal", Integer, nullable=False, server_default=text("-1")),
     Column("publication_oid", BigInteger, nullable=False),
     Column("updated_at", _TIME, nullable=False, server_default=_NOW),
 )

@@ -5,13 +5,13 @@ offers; no exception for a row that can be parked; nothing blocks, except where 
 change passes by.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bytewax.operators import StatefulBatchLogic
 
-from flows.ports import Counted, InForce, SyncActs
+from flows.ports import InForce, SyncActs
 from rowtide.change import BULK, INTERACTIVE, Change, ChangeBatch, fold
 from rowtide.errors import SyncError
 from rowtide.keys import bucket_of
@@ -26,11 +26,10 @@ KeyedBatch = tuple[str, ChangeBatch]
 class Normalize:
     """Mapped changes of all routed syncs, one batch a bucket and transaction chunk."""
 
-    def __init__(self, postgres: str, in_force: InForce, acts: SyncActs, counted: Counted) -> None:
+    def __init__(self, postgres: str, in_force: InForce, acts: SyncActs) -> None:
         self._postgres = postgres
         self._in_force = in_force
         self._acts = acts
-        self._counted = counted
         self._version = -1
         self._bound: dict[Relation, list[tuple[CompiledSync, Binding]]] = {}
 
@@ -69,10 +68,6 @@ class Normalize:
                     continue
                 for change in changes:
                     found[compiled.sync, bucket_of(change.key, compiled.buckets)].append(change)
-        counted: Counter[str] = Counter()
-        for (sync, _), changes in found.items():
-            counted[sync] += len(changes)
-        self._counted.normalized(counted)
         return [
             (f"{sync}:{bucket}", ChangeBatch(sync, versions[sync], chunk.era, changes))
             for (sync, bucket), changes in found.items()
@@ -103,11 +98,11 @@ class Merge(StatefulBatchLogic[ChangeBatch, ChangeBatch, Any]):
 
     def on_batch(self, values: list[ChangeBatch]) -> tuple[list[ChangeBatch], bool]:
         """One change a row, replays at or below the mark dropped; batches of another mapping stay apart."""
-        folded: dict[tuple[int, int], dict[str, Change]] = {}
+        folded: dict[tuple[int, int], tuple[dict[str, Change], list[tuple[int, int]]]] = {}
         # The mark in plain names: a tuple made and compared for each change costs half of this loop.
         mark_era, mark_lsn, mark_ordinal = self._mark
         for batch in values:
-            rows = folded.setdefault((batch.era, batch.mapping_version), {})
+            rows, overtaken = folded.setdefault((batch.era, batch.mapping_version), ({}, []))
             era = batch.era
             for change in batch.changes:
                 lsn, ordinal = change.lsn, change.ordinal
@@ -116,11 +111,17 @@ class Merge(StatefulBatchLogic[ChangeBatch, ChangeBatch, Any]):
                 mark_era, mark_lsn, mark_ordinal = era, lsn, ordinal
                 key = change.key
                 older = rows.get(key)
-                rows[key] = change if older is None else fold(older, change)
+                if older is None:
+                    rows[key] = change
+                else:
+                    overtaken.append((older.lsn, older.ordinal))
+                    rows[key] = fold(older, change)
         self._mark = Position(mark_era, mark_lsn, mark_ordinal)
         sync = values[0].sync
         return [
-            ChangeBatch(sync, version, era, list(rows.values())) for (era, version), rows in folded.items() if rows
+            ChangeBatch(sync, version, era, list(rows.values()), overtaken)
+            for (era, version), (rows, overtaken) in folded.items()
+            if rows
         ], False
 
     def snapshot(self) -> tuple[str, Position]:

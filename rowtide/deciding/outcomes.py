@@ -1,10 +1,10 @@
 """How a claim ended: what settle writes.
 
-In: what push concludes. Out: what `state.outbox.settling` records, and counts of it. Rule: each outcome names the claim
-it ends, so that a claim which no longer holds its lease writes nothing.
+In: what push concludes. Out: what `state.outbox.settling` records and counts. Rule: each outcome names the claim it
+ends, so that a claim which no longer holds its lease writes nothing.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rowtide.deciding.records import Pair, Work
 
@@ -57,17 +57,3 @@ class Complete:
 
 
 Outcome = Settle | Release | ParkRow
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a settle did, for metrics."""
-
-    delivered: int = 0
-    suppressed: int = 0
-    writes: int = 0
-    released: int = 0
-    parked: int = 0
-    stale: int = 0
-    foreign_edits: int = 0
-    latencies_ms: list[float] = field(default_factory=list)

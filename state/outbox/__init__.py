@@ -17,6 +17,7 @@ from state.database import Connection
 from state.outbox.claims import claim as claim
 from state.outbox.claims import take_back as take_back
 from state.outbox.claims import void_leases as void_leases
+from state.outbox.settling import SettleCounts as SettleCounts
 from state.outbox.settling import complete as complete
 from state.outbox.settling import settle as settle
 from state.outbox.staging import StageCounts as StageCounts

@@ -1,24 +1,26 @@
 """Settling: what is known of claimed rows goes into the ledger, and the rows leave the outbox or wait again.
 
-In: `Outcome`s. Out: ledger rows, outbox rows deleted, released or parked; `Counts`. Rules
-(docs/design.md sections 3 and 6): one transaction, outbox locked before ledger, in key order; an outcome whose lease
-token is no longer the row's writes nothing (whoever has the row now finds out by itself); a row is deleted only at the
-revision that was claimed; positions and versions never fall.
+In: `Outcome`s. Out: ledger rows, outbox rows deleted, released or parked; the figures of `state.progress`;
+`SettleCounts`. Rules (docs/design.md sections 3 and 6): one transaction, outbox locked before ledger, in key order,
+progress last; an outcome whose lease token is no longer the row's writes and counts nothing (whoever has the row now
+finds out by itself); a row is deleted only at the revision that was claimed; positions and versions never fall.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import orjson
 
-from rowtide.deciding.outcomes import Counts, Outcome, ParkRow, Release, Settle
+from rowtide.deciding.outcomes import Outcome, ParkRow, Release, Settle
 from rowtide.deciding.records import Pair, Work, version_of
-from state import channels, failpoints, ledger
+from state import channels, failpoints, ledger, progress
 from state.database import Connection
 from state.pg_array import text_array
 
 LOCK = """
-SELECT n.i - 1, o.revision
+SELECT n.i - 1, o.revision, extract(epoch FROM now())::float8
   FROM (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS u (sync, key, token, i)
          ORDER BY sync, key OFFSET 0) n
  CROSS JOIN LATERAL (SELECT o.revision FROM rowtide.outbox o
@@ -84,20 +86,25 @@ HELD = frozenset({"ping_pong", "manual_conflict"})
 """Codes of rows that go on merging but wait for a person, whatever newer value comes."""
 
 
-def settle(conn: Connection, outcomes: Sequence[Outcome]) -> Counts:
-    """Record ``outcomes`` in one transaction; when it returns they are durable."""
-    counts = Counts()
+@dataclass(frozen=True, slots=True)
+class SettleCounts:
+    """What a settle did, by sync; ``stale`` outcomes came after their lease had passed to another claim."""
+
+    by_sync: Mapping[str, progress.Counts] = field(default_factory=dict)
+    stale: int = 0
+
+
+def settle(conn: Connection, outcomes: Sequence[Outcome]) -> SettleCounts:
+    """Record ``outcomes`` in one transaction; when it returns they are durable, and counted."""
     if not outcomes:
-        return counts
+        return SettleCounts()
     with conn.transaction():
-        owned = _lock(conn, [outcome.work for outcome in outcomes])
-        counts.stale = len(outcomes) - len(owned)
+        owned, now_s = _lock(conn, [outcome.work for outcome in outcomes])
         pairs = [_ledger_row(outcomes[i].work, pair) for i in sorted(owned) if (pair := outcomes[i].pair) is not None]
         if pairs:
             conn.execute(LEDGER, [_json(pairs)])
         gone, kept = [], []
         for i, revision in owned.items():
-            _count(counts, outcomes[i])
             row = _kept_row(outcomes[i], revision)
             if row is None:
                 gone.append(outcomes[i].work.desired)
@@ -109,19 +116,22 @@ def settle(conn: Connection, outcomes: Sequence[Outcome]) -> Counts:
         if kept:
             conn.execute(KEEP, [_json(kept)])
             channels.notify(conn, channels.DUE)
+        counts = _count((outcomes[i] for i in owned), now_s)
+        progress.add(conn, counts)
         failpoints.hit(failpoints.SETTLE_BEFORE_COMMIT)
     failpoints.hit(failpoints.SETTLE_AFTER_COMMIT)
     if any(row["leftovers"] for row in pairs):
         failpoints.hit(failpoints.MOVE_BEFORE_DELETE)
-    return counts
+    return SettleCounts(counts, len(outcomes) - len(owned))
 
 
-def _lock(conn: Connection, works: Sequence[Work]) -> dict[int, int]:
-    """Index -> the row's revision now, of those works whose lease is still theirs; their rows are locked."""
+def _lock(conn: Connection, works: Sequence[Work]) -> tuple[dict[int, int], float]:
+    """Index -> revision of those works whose lease is still theirs, now locked; and the database's time since 1970."""
     desired = [work.desired for work in works]
     texts = ([one.sync for one in desired], [one.key for one in desired], [one.token for one in desired])
     names = [text_array(one) for one in texts]
-    return dict(conn.execute(LOCK, names).fetchall())
+    rows = conn.execute(LOCK, names).fetchall()
+    return {i: revision for i, revision, _ in rows}, rows[0][2] if rows else 0.0
 
 
 def _kept_row(outcome: Outcome, revision: int) -> dict[str, Any] | None:
@@ -149,19 +159,27 @@ def _kept_row(outcome: Outcome, revision: int) -> dict[str, Any] | None:
     return row
 
 
-def _count(counts: Counts, outcome: Outcome) -> None:
-    match outcome:
-        case Settle(writes=writes, foreign_edit=foreign_edit):
-            counts.delivered += 1
-            counts.writes += writes
-            counts.suppressed += not writes
-            counts.foreign_edits += foreign_edit
-        case Release():
-            counts.released += 1
-        case ParkRow():
-            counts.parked += 1
-        case _:
-            assert_never(outcome)
+def _count(outcomes: Iterable[Outcome], now_s: float) -> dict[str, progress.Counts]:
+    """What these outcomes, which were applied, did for each sync; ``now_s``: the database's time since 1970."""
+    by_sync: dict[str, progress.Counts] = defaultdict(progress.Counts)
+    for outcome in outcomes:
+        desired = outcome.work.desired
+        counts = by_sync[desired.sync]
+        match outcome:
+            case Settle(writes=writes, again=again, foreign_edit=foreign_edit):
+                counts.delivered += not again
+                counts.writes += writes
+                counts.suppressed += not (writes or again)
+                counts.foreign_edits += foreign_edit
+                if not again:
+                    counts.latencies_s.append(now_s - desired.committed_at.timestamp())
+            case Release():
+                counts.released += 1
+            case ParkRow():
+                counts.parked += 1
+            case _:
+                assert_never(outcome)
+    return dict(by_sync)
 
 
 def _ledger_row(work: Work, pair: Pair) -> dict[str, Any]:
@@ -186,7 +204,7 @@ UPDATE rowtide.outbox o
 def complete(conn: Connection, works: Sequence[Work]) -> None:
     """Write rows that were read anew back and release them; the next claim delivers what they say now."""
     with conn.transaction():
-        owned = _lock(conn, works)
+        owned, _ = _lock(conn, works)
         desired = [works[i].desired for i in owned]
         rows = [
             {

@@ -1,14 +1,15 @@
 """Staging: changes from capture merged into the outbox in one transaction.
 
-In: `ChangeBatch`es of any syncs. Out: outbox rows, the slot's staged position, a NOTIFY on `DUE`; `StageCounts`. Rule
-(docs/design.md sections 3 and 5): two changes of a row fold as `rowtide.change.fold` says: here for those of one call,
-in state.outbox.staging_sql for one over the waiting row. A batch the database refuses is halved until the bad row
-stands alone, which is parked.
+In: `ChangeBatch`es of any syncs. Out: outbox rows, the slot's staged position, the changes counted in `state.progress`,
+a NOTIFY on `DUE`; `StageCounts`. Rules (docs/design.md sections 3 and 5): two changes of a row fold as
+`rowtide.change.fold` says: here for those of one call, in state.outbox.staging_sql for one over the waiting row. A
+batch the database refuses is halved until the bad row stands alone, which is parked. A change at or below the slot's
+staged position was counted when it was first staged.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import psycopg
 import structlog
@@ -25,11 +26,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """Changes that came in, those absorbed by another change of their row, those already known."""
+    """Changes that came in, those absorbed by another change of their row, those already known.
+
+    ``new``: changes of each sync that were counted, because nobody had staged them before.
+    """
 
     changes: int = 0
     merged: int = 0
     dropped: int = 0
+    new: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 def stage(conn: Connection, slot: str, batches: Sequence[ChangeBatch]) -> StageCounts:
@@ -38,22 +43,22 @@ def stage(conn: Connection, slot: str, batches: Sequence[ChangeBatch]) -> StageC
     Raises psycopg's errors (`state.database.Link` translates them), and StateRefused for a row that not even parking
     holds.
     """
-    changes = sum(len(batch.changes) for batch in batches)
-    if not changes:
+    batches = [batch for batch in batches if batch.changes]
+    if not batches:
         return StageCounts()
+    changes = sum(len(batch.changes) for batch in batches)
     folded = _folded(_grouped(batches))
     left = sum(len(batch.changes) for batch in folded)
-    merged, dropped = _stage(conn, slot, folded)
+    staged = _stage(conn, slot, folded, batches)
     failpoints.hit(failpoints.STAGE_AFTER_COMMIT)
-    return StageCounts(changes, merged + changes - left, dropped)
+    return StageCounts(changes, staged.merged + changes - left, staged.dropped, staged.new)
 
 
 def _grouped(batches: Sequence[ChangeBatch]) -> list[ChangeBatch]:
     """One batch for all buckets of a sync, mapping version and era; stream order within a row is kept."""
     groups: dict[tuple[str, int, int], list[Change]] = {}
-    for sync, version, era, changes in batches:
-        if changes:
-            groups.setdefault((sync, version, era), []).extend(changes)
+    for batch in batches:
+        groups.setdefault((batch.sync, batch.mapping_version, batch.era), []).extend(batch.changes)
     return [ChangeBatch(*name, changes) for name, changes in sorted(groups.items())]
 
 
@@ -78,19 +83,20 @@ def _folded(batches: list[ChangeBatch]) -> list[ChangeBatch]:
 _REFUSALS = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded, TypeError)
 
 
-def _stage(conn: Connection, slot: str, batches: list[ChangeBatch]) -> tuple[int, int]:
-    """Stage in one transaction, or, if the database refuses a row, in halves; (merged, dropped)."""
+def _stage(
+    conn: Connection, slot: str, batches: list[ChangeBatch], counted: Sequence[ChangeBatch]
+) -> staging_sql.Staged:
+    """Stage in one transaction, or, if the database refuses a row, in halves, of which the first counts everything."""
     try:
-        return staging_sql.transaction(conn, slot, batches)
+        return staging_sql.transaction(conn, slot, batches, counted)
     except _REFUSALS as error:
         refusal = getattr(error, "sqlstate", None) or type(error).__name__
     if sum(len(batch.changes) for batch in batches) == 1:
-        return _stage(conn, slot, [_refused(batches[0], refusal)])
-    merged = dropped = 0
-    for half in _halves(batches):
-        counts = _stage(conn, slot, half)
-        merged, dropped = merged + counts[0], dropped + counts[1]
-    return merged, dropped
+        return _stage(conn, slot, [_refused(batches[0], refusal)], counted)
+    first, second = _halves(batches)
+    staged = _stage(conn, slot, first, counted)
+    merged, dropped, _ = _stage(conn, slot, second, ())
+    return staging_sql.Staged(staged.merged + merged, staged.dropped + dropped, staged.new)
 
 
 def _halves(batches: list[ChangeBatch]) -> tuple[list[ChangeBatch], list[ChangeBatch]]:

@@ -1,7 +1,8 @@
 """The transaction that merges changes into the outbox, one a row.
 
-In: `ChangeBatch`es without two changes of a row. Out: rows of the outbox, the slot's staged position, a NOTIFY. Rule:
-waiting rows are locked in key order, then the ledger is read; what either has at that position or above is dropped.
+In: `ChangeBatch`es without two changes of a row. Out: rows of the outbox, the slot's staged position, the changes
+counted in `state.progress`, a NOTIFY. Rule: waiting rows are locked in key order, then the ledger is read; what either
+has at that position or above is dropped; the slot and then the counts come last.
 
 Hot. Most rows are new to the outbox and above the ledger: those are copied straight into the table (half the work of
 INSERT ... ON CONFLICT). The others go through a temporary table and `MERGE`, which decides everything again itself;
@@ -9,17 +10,19 @@ a row that another process staged in between fails the copy, and then all rows g
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from zlib import crc32
 
 import orjson
 import psycopg
 from psycopg import errors
 
-from rowtide.change import Change, ChangeBatch, Fields
+from rowtide.change import Change, ChangeBatch, Fields, count_above, highest
 from rowtide.keys import LANES
-from state import channels, failpoints
+from rowtide.position import Position
+from state import channels, failpoints, progress
 from state.copy_text import NULL, escaped
 from state.database import Connection
 from state.pg_array import text_array
@@ -92,43 +95,74 @@ RETURNING o.revision)
 SELECT count(*), count(*) FILTER (WHERE revision > 1) FROM merged
 """
 
-_STAGED = """
-UPDATE rowtide.slot_cursor SET staged_era = %(era)s, staged_lsn = %(lsn)s, updated_at = now()
- WHERE slot = %(slot)s AND (staged_era, staged_lsn) < (%(era)s, %(lsn)s)
+STAGED = """
+SELECT staged_era, staged_lsn, staged_ordinal FROM rowtide.slot_cursor WHERE slot = %s FOR NO KEY UPDATE
+"""
+
+RISE = f"""
+WITH risen AS (
+UPDATE rowtide.slot_cursor
+   SET staged_era = %(era)s, staged_lsn = %(lsn)s, staged_ordinal = %(ordinal)s, updated_at = now()
+ WHERE slot = %(slot)s AND (staged_era, staged_lsn, staged_ordinal) < (%(era)s, %(lsn)s, %(ordinal)s)
+), counted AS ({progress.ADD_CHANGES})
+SELECT pg_notify('{channels.DUE}', '')
 """
 
 
-def transaction(conn: Connection, slot: str, batches: Sequence[ChangeBatch]) -> tuple[int, int]:
-    """Merge ``batches`` in one transaction: how many changes merged into a waiting row, how many were dropped."""
+class Staged(NamedTuple):
+    """What a transaction did: changes merged into a waiting row, changes dropped, changes counted of each sync."""
+
+    merged: int
+    dropped: int
+    new: Mapping[str, int]
+
+
+def transaction(
+    conn: Connection, slot: str, batches: Sequence[ChangeBatch], counted: Sequence[ChangeBatch] = ()
+) -> Staged:
+    """Merge ``batches`` in one transaction, which counts the changes of ``counted``."""
     for batch in batches:
         batch.changes.sort(key=_key)
     try:
-        return _transaction(conn, slot, batches, straight=True)
+        return _transaction(conn, slot, batches, counted, straight=True)
     except errors.UniqueViolation:
-        return _transaction(conn, slot, batches, straight=False)
+        return _transaction(conn, slot, batches, counted, straight=False)
 
 
 def _key(change: Change) -> str:
     return change[0]
 
 
-def _transaction(conn: Connection, slot: str, batches: Sequence[ChangeBatch], straight: bool) -> tuple[int, int]:
+def _transaction(
+    conn: Connection, slot: str, batches: Sequence[ChangeBatch], counted: Sequence[ChangeBatch], straight: bool
+) -> Staged:
     merged = dropped = 0
     with conn.transaction(), conn.cursor() as cursor:
         known = [_known(cursor, batch) if straight else None for batch in batches]
         for batch, marks in zip(batches, known, strict=True):
             others = batch.changes if marks is None else list(itertools.compress(batch.changes, marks))
             if len(others) < len(batch.changes):
-                new = batch.changes if not others else itertools.compress(batch.changes, map(_not, marks or b""))
-                _copy(cursor, _COPY_NEW, batch._replace(changes=list(new)))
+                unmarked = batch.changes if not others else itertools.compress(batch.changes, map(_not, marks or b""))
+                _copy(cursor, _COPY_NEW, batch._replace(changes=list(unmarked)))
             if others:
                 counts = _merge(cursor, batch._replace(changes=others))
                 merged, dropped = merged + counts[0], dropped + counts[1]
-        era, lsn = max((batch.era, max(change.lsn for change in batch.changes)) for batch in batches)
-        cursor.execute(_STAGED, {"slot": slot, "era": era, "lsn": lsn})
-        channels.notify(conn, channels.DUE)
+        new = _count(conn, slot, counted)
         failpoints.hit(failpoints.STAGE_BEFORE_COMMIT)
-    return merged, dropped
+    return Staged(merged, dropped, new)
+
+
+def _count(conn: Connection, slot: str, batches: Sequence[ChangeBatch]) -> dict[str, int]:
+    """Count the changes above the slot's staged position, which rises to the highest of them; and wake deliver."""
+    if not batches:
+        channels.notify(conn, channels.DUE)
+        return {}
+    row = conn.execute(STAGED, [slot]).fetchone()
+    new = count_above(batches, Position(*row) if row else None)
+    era, lsn, ordinal = highest(batches)
+    names = {"syncs": list(new), "changes": list(new.values())}
+    conn.execute(RISE, {"slot": slot, "era": era, "lsn": lsn, "ordinal": ordinal, **names})
+    return new
 
 
 def _not(mark: int) -> bool:
@@ -173,7 +207,7 @@ def _escaped_json(json: str, fields: Fields) -> str:
 
 def _copy_lines(batch: ChangeBatch) -> Iterator[str]:
     """The lines of COPY's text format, formatted by hand: this runs for every row of a bulk statement."""
-    sync, version, era, changes = batch
+    sync, version, era, changes, _ = batch
     lane_start = crc32(f"{sync}:".encode())  # the first half of rowtide.keys.lane_of
     end = f"\t{escaped(sync)}\t{version}\t{era}\n"
     titles: dict[str | None, str] = {None: NULL}

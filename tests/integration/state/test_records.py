@@ -6,7 +6,7 @@ from typing import Any
 from rowtide.deciding.records import Leftover
 from state import channels, cursors, database, definitions, ledger, progress, runs
 from state.cursors import SlotCursor
-from state.progress import Delta
+from state.progress import Counts
 
 
 def compiled(*syncs: str) -> dict[str, Any]:
@@ -95,19 +95,21 @@ def test_runs_begin_and_end_once(records: Any) -> None:
 
 def test_progress_adds_up_and_forgets_old_latencies(records: Any) -> None:
     conn = records.conn
-    progress.add(conn, [Delta("orders", changes=3, delivered=2, writes=2, ru_used=4.5, latencies_ms=(100.0, 200.0))])
-    progress.add(conn, [Delta("orders", changes=1, suppressed=1, latencies_ms=(400.0,)), Delta("customers", changes=1)])
+    progress.add(conn, {"orders": Counts(delivered=2, writes=2, latencies_s=[0.1, 0.2])})
+    late = Counts(delivered=1, suppressed=1, latencies_s=[0.4])
+    progress.add(conn, {"orders": late, "customers": Counts(released=1), "invoices": Counts(delivered=1)})
     total = progress.read(conn)["orders"]
-    assert (total.changes, total.delivered, total.suppressed, total.ru_used) == (4, 2, 1, 4.5)
+    assert (total.changes, total.delivered, total.suppressed, total.ru_used) == (0, 3, 1, 4)
     assert sum(total.latency) == 3
     middle = total.percentile_ms(0.5)
     assert middle is not None
     assert 150 < middle < 250
     for _ in range(2):
         conn.execute("UPDATE rowtide.progress SET window_at = now() - interval '1 hour'")
-        progress.add(conn, [Delta("orders", delivered=1, latencies_ms=(50.0,))])
+        progress.add(conn, {"orders": Counts(delivered=1, latencies_s=[0.05])})
     assert sum(progress.read(conn)["orders"].latency) == 2
-    assert progress.read(conn)["customers"].percentile_ms(0.5) is None
+    assert set(progress.read(conn)) == {"orders", "invoices"}
+    assert progress.read(conn)["invoices"].percentile_ms(0.5) is None
 
 
 def test_tombstones_go_when_nothing_can_bring_them_back(records: Any, make_pair: Any) -> None:

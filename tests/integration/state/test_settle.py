@@ -31,7 +31,7 @@ def test_a_settled_row_is_in_the_ledger_and_out_of_the_outbox(records: Any, make
     first = settled(works[0], make_pair, etag='"g,12"', kept={"A": 2})
     outcomes = [first, settled(works[1], make_pair, writes=0)]
     counts = outbox.settle(records.conn, outcomes)
-    assert (counts.writes, counts.suppressed, counts.stale) == (1, 1, 0)
+    assert (counts.by_sync["orders"].writes, counts.by_sync["orders"].suppressed, counts.stale) == (1, 1, 0)
     assert (records.row("1"), records.row("2")) == (None, None)
     assert ledger.read(records.conn, "orders", ["1", "x"]) == {"1": first.pair}
     assert records.ledger("1")["version"] == 12
@@ -173,7 +173,7 @@ def test_poison_parks(records: Any, make_change: Any) -> None:
     records.stage(make_change("1"))
     counts = outbox.settle(records.conn, [ParkRow(records.claim_one(), "invalid", "The list refuses it.")])
     row = records.waiting("1")
-    assert counts.parked == 1
+    assert counts.by_sync["orders"].parked == 1
     assert (row["state"], row["reason_code"], row["reason"], row["sent"]) == (
         "parked",
         "invalid",
@@ -267,7 +267,7 @@ def test_crosswise_transactions_are_retried_in_place(records: Any, make_change: 
     thread.join(20)
     link.close()
     assert len(tries) == 2
-    assert counts[0].writes == 2
+    assert counts[0].by_sync["orders"].writes == 2
     assert outbox.waiting(records.conn) == {}
 
 

@@ -12,7 +12,8 @@ import pytest
 from rowtide.change import BACKFILL, INTERACTIVE, Change, ChangeBatch, fold
 from rowtide.errors import StateRefused
 from rowtide.keys import lane_of
-from state import channels, database, outbox
+from state import channels, cursors, database, outbox
+from state.cursors import SlotCursor
 from state.outbox import StageCounts
 
 
@@ -196,18 +197,23 @@ def test_sql_and_fold_say_the_same(records: Any, make_change: Any) -> None:
 
 
 def test_the_staged_position_rises_with_the_batch(records: Any, make_change: Any) -> None:
-    insert = "INSERT INTO rowtide.slot_cursor VALUES ('slot', 1, 50, '7', 1, 1, 50, 16400)"
-    records.conn.execute(insert)
+    cursors.open_slot(records.conn, SlotCursor("slot", 1, 50, "7", 1, 1, 50, 16400))
+    columns = "staged_era, staged_lsn, staged_ordinal, lsn"
 
     def staged() -> Any:
-        return records.conn.execute("SELECT staged_era, staged_lsn, lsn FROM rowtide.slot_cursor").fetchone()
+        return records.conn.execute(f"SELECT {columns} FROM rowtide.slot_cursor").fetchone()
 
-    records.stage(make_change("1", lsn=300), make_change("2", lsn=200))
-    assert staged() == (1, 300, 50)
+    assert staged() == (1, 50, -1, 50)
+    records.stage(make_change("1", lsn=300, ordinal=4), make_change("2", lsn=200, ordinal=9))
+    assert staged() == (1, 300, 4, 50)
     records.stage(make_change("1", lsn=200))
-    assert staged() == (1, 300, 50)
+    assert staged() == (1, 300, 4, 50)
+    records.stage(make_change("3", lsn=300, ordinal=5))
+    assert staged() == (1, 300, 5, 50)
     records.stage(make_change("1", lsn=10), era=2)
-    assert staged() == (2, 10, 50)
+    assert staged() == (2, 10, 0, 50)
+    cursors.open_slot(records.conn, SlotCursor("slot", 3, 70, "7", 1, 3, 70, 16400))
+    assert staged() == (3, 70, -1, 70)
 
 
 def test_staging_wakes_deliver(records: Any, make_change: Any) -> None:
