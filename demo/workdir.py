@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rowtide.errors import UserError
+from rowtide.error_catalogue import command_errors
 
 PREFIX = "rowtide-demo-"
 _HALF_MADE = f".{PREFIX}"
@@ -73,11 +73,7 @@ class Home:
 
 def _check_reachable(where: Path) -> None:
     if os.geteuid() == 0 and not all(part.stat().st_mode & 0o001 for part in [where, *where.parents]):
-        raise UserError(
-            "demo_directory",
-            f"{where} cannot be entered by the user that the embedded PostgreSQL runs as.",
-            "Name another directory with --dir, or run the demo as an ordinary user.",
-        )
+        raise command_errors.DEMO_DIRECTORY(path=where)
 
 
 def clear_dead(parent: Path | None = None) -> list[Path]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import structlog
 
 from rowtide.catalog import Catalog
-from rowtide.errors import RowtideError, StateRefused
+from rowtide.error_catalogue import state_errors
+from rowtide.errors import RowtideError
 from rowtide.mapping.compiled_sync import CompiledSync
 from state import channels, database, definitions
 from state.database import Link
@@ -49,7 +50,7 @@ def read_view(connection: database.Connection, known: Catalog | None) -> View:
     """The view as the database has it; the catalog is compiled anew only when its version is another."""
     latest = definitions.latest_version(connection)
     if latest is None:
-        raise StateRefused("not_applied", "No definition has been applied yet.", "Run `rowtide apply`.")
+        raise state_errors.NOT_APPLIED()
     if known is None or known.version != latest:
         applied = definitions.read_applied(connection)
         assert applied is not None

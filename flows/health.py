@@ -13,6 +13,7 @@ from connectors.graph.budget import Budget
 from connectors.graph.writer import Writer
 from connectors.postgres.replication.reader import Reader
 from flows.reconcile import Reconciler
+from rowtide.error_catalogue import status_reasons
 from rowtide.errors import RowtideError
 
 
@@ -45,7 +46,7 @@ def _of_reader(reader: Reader) -> dict[str, Any]:
 def _of_graph(writer: Writer, budget: Budget) -> dict[str, Any]:
     gate_s, counters = budget.gate_s(), writer.counters
     return {
-        "problem": {"code": "graph", "sentence": writer.problem} if writer.problem else None,
+        "problem": {"code": status_reasons.GRAPH_PROBLEM.code, "sentence": writer.problem} if writer.problem else None,
         "lists": dict(writer.list_problems),
         "gate_until": (datetime.now(UTC) + timedelta(seconds=gate_s)).isoformat() if gate_s else None,
         "quota_wait_s": round(budget.quota_wait_s(), 3),

@@ -19,6 +19,7 @@ from flows.ports import Worker
 from flows.process_lock import Identity
 from flows.state_clock import StateClock
 from rowtide.deciding.outcomes import Outcome
+from rowtide.error_catalogue import state_errors
 from rowtide.errors import RowtideError
 from state import outbox, processes
 from state.database import Connection, Link
@@ -94,7 +95,7 @@ class Process:
                 self._identity.hold()
             except RowtideError as error:
                 log.warning("beat missed", code=error.code, problem=error.sentence)
-                if error.code == "process_id_taken":
+                if error.code == state_errors.PROCESS_ID_TAKEN.code:
                     # It voided our leases: what we have under way it takes for uncertain, and looks.
                     log.error("flow stopped", code=error.code, problem=error.sentence, remedy=error.remedy)
                     self.supplanted = True

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import psycopg
 
-from rowtide.errors import StateRefused
+from rowtide.error_catalogue import state_errors
 from state import database
 
 
@@ -38,11 +38,7 @@ class Identity:
             [(held,)] = connection.execute(query, [self.name]).fetchall()
         if not held:
             connection.close()
-            raise StateRefused(
-                "process_id_taken",
-                f"Another Rowtide process with id {self.process_id} and these roles is running.",
-                "Stop it, or give this one another --process-id.",
-            )
+            raise state_errors.PROCESS_ID_TAKEN(process_id=self.process_id)
         self._connection = connection
 
     def close(self) -> None:

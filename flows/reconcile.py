@@ -21,6 +21,7 @@ from connectors.postgres.connections import open_source
 from flows.applied_view import View
 from flows.reconcile_pass import ASKED_ROWS, Pass, Table
 from rowtide.catalog import Catalog
+from rowtide.error_catalogue import process_errors, status_reasons
 from rowtide.errors import Retry, RowtideError, StateUnavailable, SyncError, reaction_to
 from rowtide.reconcile import Opening, why_wanted
 from state import cursors, database, definitions, ledger
@@ -88,7 +89,8 @@ class Reconciler:
                 continue
             problem = {"code": trouble.error.code, "sentence": trouble.error.sentence} if trouble is not None else None
             if problem is None and record.waits:
-                problem = {"code": "waits", "sentence": record.waits}
+                waits = status_reasons.RECONCILE_WAITS(waits=record.waits)
+                problem = {"code": waits.code, "sentence": waits.sentence}
             found[sync] = {
                 "done": record.counts.get("rows", 0),
                 "total": record.estimate or None,
@@ -107,7 +109,7 @@ class Reconciler:
                 self._close()
                 if not isinstance(error, RowtideError):
                     log.exception("reconcile met an unexpected error")
-                    error = RowtideError("reconcile_failed", f"the reconcile met an unexpected {type(error).__name__}")
+                    error = process_errors.RECONCILE_FAILED(error=type(error).__name__)
                 if self.problem is None or self.problem.sentence != error.sentence:
                     log.warning("reconcile waits", code=error.code, problem=error.sentence)
                 self.problem = error

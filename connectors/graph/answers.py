@@ -21,7 +21,7 @@ from rowtide.deciding.answers import Answer, Deleted, NotApplied, Unknown, Writt
 from rowtide.deciding.outcomes import Outcome, ParkRow
 from rowtide.deciding.progress import Progress, Rules, release
 from rowtide.deciding.records import Work
-from rowtide.error_catalogue import graph_errors
+from rowtide.error_catalogue import graph_errors, row_errors
 
 _log = structlog.get_logger()
 
@@ -127,8 +127,8 @@ class AnswerHandler:
     def park(self, claim: Claim, error: BaseException) -> None:
         """A fault of our own: the row stands aside, its neighbours go on."""
         _log.error("row cannot be decided", sync=claim.work.desired.sync, error=type(error).__name__)
-        sentence = f"Rowtide failed on this row ({type(error).__name__}); please report it"
-        self._finish(claim, ParkRow(claim.work, "internal_error", sentence, unknown=True))
+        why = row_errors.INTERNAL_ERROR(error=type(error).__name__)
+        self._finish(claim, ParkRow(claim.work, why.code, why.sentence, unknown=True))
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
         claim.ended = True

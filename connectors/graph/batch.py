@@ -27,6 +27,7 @@ from rowtide.deciding.answers import (
 )
 from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
 from rowtide.deciding.observation import FieldMapping
+from rowtide.error_catalogue import row_errors
 from rowtide.keys import ROWTIDE_KEY, rowtide_key
 
 MEMBERS: Final = 20
@@ -195,7 +196,8 @@ def _to_write_refused(command: Command, status: int, code: str, sentence: str) -
     if modified:
         # Without If-Match it only means that SharePoint itself is still busy with the item.
         return NotApplied(1.0, f"Graph answered {status} {code}") if is_create else Changed()
-    return Rejected(status, code or f"graph_{status}", sentence, duplicate=_names_duplicate(status, code, sentence))
+    known = code or row_errors.GRAPH_REFUSED_ROW_PLAINLY(status=status, sentence=sentence).code
+    return Rejected(status, known, sentence, duplicate=_names_duplicate(status, code, sentence))
 
 
 def _without_values(sentence: str, command: Command) -> str:

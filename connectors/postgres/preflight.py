@@ -20,7 +20,7 @@ from connectors.postgres.replication.resume_point import MIN_SERVER_VERSION
 from connectors.postgres.slots import Slot, Table
 from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue import source_errors
-from rowtide.error_catalogue.entries import Check as Check
+from rowtide.error_catalogue.entries import Check
 from rowtide.errors import RowtideError
 from rowtide.mapping.columns import SourceColumn
 
@@ -47,7 +47,7 @@ def checks(wanted: Wanted) -> list[Check]:
     try:
         conn = open_source(wanted.dsn, "rowtide doctor")
     except RowtideError as error:
-        return [Check("connection", "failure", error.sentence, error.remedy)]
+        return [Check.of_error("connection", error)]
     found = [findings.CONNECTION_OK(address=address(wanted.dsn))]
     with contextlib.closing(conn):
         for name, check in _CHECKS:
@@ -55,7 +55,7 @@ def checks(wanted: Wanted) -> list[Check]:
                 with translated(f"checking {name}"):
                     found.extend(check(_At(conn, wanted)))
             except RowtideError as error:
-                found.append(Check(name, "failure", error.sentence, error.remedy))
+                found.append(Check.of_error(name, error))
     return found
 
 
@@ -161,8 +161,7 @@ def _role(at: _At) -> list[Check]:
 def _publication(at: _At) -> list[Check]:
     name = at.wanted.publication
     if slots.publication_oid(at.conn, name) is None:
-        missing = slots.publication_missing(name)
-        return [Check("publication", "failure", missing.sentence, missing.remedy)]
+        return [Check.of_error("publication", slots.publication_missing(name))]
     found = [
         findings.PUBLICATION_LACKS(publication=name, statement=statement)
         for statement in slots.publication_statements(at.conn, name, at.wanted.tables)

@@ -11,7 +11,7 @@ import typer
 
 from control.cli import options, output
 from demo.options import TIERS, Options
-from rowtide.errors import UserError
+from rowtide.error_catalogue import command_errors
 
 _DEFAULTS = Options()
 _EXIT_CODES = {"equal": output.DONE, "different": output.FAILED, "interrupted": 130}
@@ -36,6 +36,6 @@ def demo(
     from demo import command
 
     if tier not in TIERS:
-        raise UserError("unknown_tier", f"There is no tier {tier}: there are {', '.join(TIERS)}.")
+        raise command_errors.UNKNOWN_TIER(tier=tier, known=", ".join(TIERS))
     told = command.run_demo(Options(seconds, keep, as_json, seed, rate, tier, directory), output.document)
     raise typer.Exit(_EXIT_CODES[told.word])

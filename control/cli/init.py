@@ -10,7 +10,7 @@ import typer
 
 from control.cli import options, output
 from control.operations import init as operations
-from rowtide.errors import UserError
+from rowtide.error_catalogue import command_errors
 
 
 def init(
@@ -29,7 +29,7 @@ def init(
     With --dsn and --table its fields are proposed from the columns of those tables.
     """
     if bool(dsn) != bool(table):
-        raise UserError("init_options", "--dsn and --table go together: tables are looked up in that database.")
+        raise command_errors.INIT_OPTIONS()
     operations.require_new(config)
     draft = operations.draft_of_tables(name, dsn, table) if dsn and table else operations.draft(name)
     found = operations.write(config, draft)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rowtide.error_catalogue import command_errors
 from rowtide.errors import DefinitionError, RowtideError, UserError
 
 DONE, FAILED, USAGE, FINDINGS = 0, 1, 2, 3
@@ -99,8 +100,8 @@ def error(problem: RowtideError, as_json: bool) -> int:
 def confirm(question: str) -> None:
     """Go on only when a person says yes; UserError when nobody can be asked (no terminal)."""
     if not sys.stdin.isatty():
-        raise UserError("not_confirmed", "This needs a person's yes, and there is no terminal.", "Give --yes.")
+        raise command_errors.NOT_CONFIRMED()
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise UserError("not_confirmed", "Nothing was done.")
+        raise command_errors.NOTHING_DONE()

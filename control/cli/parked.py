@@ -11,7 +11,7 @@ import typer
 from control.cli import options, output, session
 from control.operations import parked
 from control.operations.parked import EveryRow, RowKeys, RowSelection
-from rowtide.errors import UserError
+from rowtide.error_catalogue import command_errors
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -98,7 +98,7 @@ def discard(
 def rows_of(keys: list[str] | None, every: bool) -> RowSelection:
     """The rows that the arguments select; UserError unless there are either keys or ``--all``."""
     if bool(keys) == every:
-        raise UserError("which_rows", "Name row keys, or say --all.")
+        raise command_errors.WHICH_ROWS()
     return RowKeys(tuple(keys)) if keys else EveryRow()
 
 

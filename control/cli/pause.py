@@ -11,7 +11,7 @@ import typer
 from control.cli import options, output, session
 from control.operations import pause as operations
 from control.operations.pause import EverySync, OneSync, SyncSelection, SyncsOfGraph
-from rowtide.errors import UserError
+from rowtide.error_catalogue import command_errors
 
 Sync = Annotated[str | None, typer.Argument(metavar="[SYNC]", help="A sync of the definition.")]
 Target = Annotated[str | None, typer.Option("--target", metavar="NAME", help="Every sync that writes to this graph.")]
@@ -29,7 +29,7 @@ def selection_of(sync: str | None, target: str | None, every: bool) -> SyncSelec
     if every:
         given.append(EverySync())
     if len(given) != 1:
-        raise UserError("which_sync", "Say which: a sync, --target NAME or --all.")
+        raise command_errors.WHICH_SYNC()
     return given[0]
 
 

@@ -16,7 +16,7 @@ from control.operations import plan_document, requirements
 from control.operations.forecast import spoken
 from control.operations.plan_document import FirstLoad, PlanDocument
 from control.operations.session import Session
-from rowtide.errors import UserError
+from rowtide.error_catalogue import command_errors
 
 
 def plan(
@@ -30,7 +30,7 @@ def plan(
     Differences, statements, lists and columns, and per list how long the first load takes; nothing is changed.
     """
     if sql and grants:
-        raise UserError("plan_options", "Give --sql or --grants, not both.")
+        raise command_errors.PLAN_OPTIONS()
     opened = session.start(config)
     if sql:
         _print_script(opened, as_json)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from control.cli import options, session
-from rowtide.errors import UserError
+from rowtide.error_catalogue import command_errors
 
 ROLES = ("capture", "deliver")
 
@@ -32,10 +32,10 @@ def run(
     """
     chosen = frozenset(role.strip() for role in roles.split(",") if role.strip())
     if not chosen or not chosen <= set(ROLES):
-        raise UserError("unknown_role", f"--roles takes {' and '.join(ROLES)}, comma-separated.")
+        raise command_errors.UNKNOWN_ROLE(roles=" and ".join(ROLES))
     peers = [address.strip() for address in addresses.split(",") if address.strip()]
     if peers and process_id >= len(peers):
-        raise UserError("process_id", f"--process-id {process_id} has no address: {len(peers)} are given.")
+        raise command_errors.PROCESS_ID(process_id=process_id, addresses=len(peers))
     loaded = session.start(config).loaded
     from flows import run as flow
 

@@ -15,6 +15,7 @@ from control.operations.session import Session
 from rowtide.definition import diagnostics
 from rowtide.definition.diagnostics import Problem
 from rowtide.definition.model import Definition
+from rowtide.error_catalogue import source_errors
 from rowtide.errors import DefinitionError, SourceRefused
 from rowtide.mapping.columns import SourceColumn
 from rowtide.mapping.compiled_sync import CompiledSync, buckets_for, compile_sync
@@ -49,7 +50,7 @@ def _columns_of(connection: psycopg.Connection, schema: str, table: str) -> list
     try:
         return preflight.read_columns(connection, schema, table)
     except SourceRefused as error:
-        if error.code == "table_missing":
+        if error.code == source_errors.TABLE_MISSING.code:
             return []
         raise
 

@@ -1,21 +1,16 @@
 """One sentence that says why a sync is not moving.
 
-In: `SyncFacts`: what the state database and the processes' beats say of one sync. Out: a `Reason`: code and sentence.
-Rule: `reason_of` is total; it names the first cause of the standstill in the order in which a person would mend them,
-and its sentence can be understood without looking anything else up.
+In: `SyncFacts`: what the state database and the processes' beats say of one sync. Out: code and sentence, from
+`rowtide.error_catalogue.status_reasons`. Rule: `reason_of` is total; it names the first cause of the standstill in the
+order in which a person would mend them, and its sentence can be understood without looking anything else up.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why nothing moves, or that it does: a stable code and a sentence."""
-
-    code: str
-    sentence: str
+from rowtide.error_catalogue import status_reasons, sync_errors
+from rowtide.error_catalogue.entries import Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,97 +45,96 @@ class SyncFacts:
     lag_bytes: int | None = None
 
 
-def reason_of(facts: SyncFacts) -> Reason:
+def reason_of(facts: SyncFacts) -> Said:
     """The first of `_CAUSES` that applies; a sync without any moves."""
     for cause in _CAUSES:
         reason = cause(facts)
         if reason is not None:
             return reason
-    return Reason("moving", f"{_rows(facts.waiting)} waiting, {facts.in_flight} in flight.")
+    return status_reasons.MOVING(rows=_rows(facts.waiting), in_flight=facts.in_flight)
 
 
-def _state(facts: SyncFacts) -> Reason | None:
+def _state(facts: SyncFacts) -> Said | None:
     if facts.state == "retired":
-        return Reason("retired", "The sync is no longer in the applied definition; its records are kept.")
+        return status_reasons.RETIRED()
     if facts.state != "paused":
         return None
     since = f" since {_clock(facts.changed_at)}" if facts.changed_at else ""
     why = f": {facts.paused_reason}" if facts.paused_reason else "."
-    return Reason(facts.paused_code or "paused", f"Paused by {facts.changed_by or 'Rowtide'}{since}{why}")
+    code = facts.paused_code or sync_errors.PAUSED_BY_HAND.code
+    return status_reasons.PAUSED(code=code, by=facts.changed_by or "Rowtide", since=since, why=why)
 
 
-def _process(facts: SyncFacts) -> Reason | None:
+def _process(facts: SyncFacts) -> Said | None:
     for role, seen in (("capture", facts.capture_seen_s), ("deliver", facts.deliver_seen_s)):
         if seen is None:
-            return Reason("not_running", f"No process with the role {role} runs; start one with `rowtide run`.")
+            return status_reasons.NOT_RUNNING(role=role)
         if seen > facts.stale_after_s:
-            return Reason(
-                "not_running", f"The process with the role {role} was last seen {seen:,.0f} s ago; is it still there?"
-            )
+            return status_reasons.NOT_SEEN(role=role, seconds=f"{seen:,.0f}")
     return None
 
 
-def _state_database(facts: SyncFacts) -> Reason | None:
-    return Reason("state_problem", facts.state_problem) if facts.state_problem else None
+def _state_database(facts: SyncFacts) -> Said | None:
+    return status_reasons.STATE_PROBLEM(problem=facts.state_problem) if facts.state_problem else None
 
 
-def _observing(facts: SyncFacts) -> Reason | None:
+def _observing(facts: SyncFacts) -> Said | None:
     if not facts.observing:
         return None
-    return Reason("observe", f"The sync only observes (mode: observe): {_rows(facts.waiting)} would be written.")
+    return status_reasons.OBSERVE(rows=_rows(facts.waiting))
 
 
-def _source(facts: SyncFacts) -> Reason | None:
+def _source(facts: SyncFacts) -> Said | None:
     if not facts.source_problem:
         return None
-    return Reason("source_problem", f"PostgreSQL {facts.source}: {facts.source_problem}")
+    return status_reasons.SOURCE_PROBLEM(source=facts.source, problem=facts.source_problem)
 
 
-def _graph(facts: SyncFacts) -> Reason | None:
+def _graph(facts: SyncFacts) -> Said | None:
     if not facts.graph_problem:
         return None
-    return Reason("graph_problem", f"Graph {facts.graph}: {facts.graph_problem}")
+    return status_reasons.GRAPH_PROBLEM(graph=facts.graph, problem=facts.graph_problem)
 
 
-def _throttled(facts: SyncFacts) -> Reason | None:
+def _throttled(facts: SyncFacts) -> Said | None:
     if facts.gate_until is None or facts.gate_until <= facts.now:
         return None
-    return Reason("throttled", f"Graph {facts.graph} throttles the app; writes go on at {_clock(facts.gate_until)}.")
+    return status_reasons.THROTTLED(graph=facts.graph, until=_clock(facts.gate_until))
 
 
-def _reconcile_problem(facts: SyncFacts) -> Reason | None:
+def _reconcile_problem(facts: SyncFacts) -> Said | None:
     if not facts.reconcile_problem:
         return None
-    return Reason("reconcile_problem", f"The reconcile cannot go on: {facts.reconcile_problem}")
+    return status_reasons.RECONCILE_PROBLEM(problem=facts.reconcile_problem)
 
 
-def _quota(facts: SyncFacts) -> Reason | None:
+def _quota(facts: SyncFacts) -> Said | None:
     if not facts.waiting or facts.quota_wait_s <= 0:
         return None
     limit = ""
     if facts.ru_per_minute is not None:
         limit = f": {facts.ru_per_minute:,.0f} units a minute are {facts.ru_per_minute / 120:,.1f} writes a second"
-    return Reason("quota", f"{_rows(facts.waiting)} waiting for quota{limit}.")
+    return status_reasons.QUOTA(rows=_rows(facts.waiting), limit=limit)
 
 
-def _reconcile(facts: SyncFacts) -> Reason | None:
+def _reconcile(facts: SyncFacts) -> Said | None:
     if facts.reconcile_state not in ("wanted", "running"):
         return None
     if facts.reconcile_state == "wanted":
-        return Reason("reconcile", "A reconcile is asked for and begins shortly.")
+        return status_reasons.RECONCILE_WANTED()
     done = f"{facts.reconcile_done or 0:,}"
     total = f" of about {facts.reconcile_total:,}" if facts.reconcile_total else ""
-    return Reason("reconcile", f"Reconcile in progress: {done}{total} rows compared, {facts.waiting:,} waiting.")
+    return status_reasons.RECONCILE(done=done, total=total, waiting=f"{facts.waiting:,}")
 
 
-def _idle(facts: SyncFacts) -> Reason | None:
+def _idle(facts: SyncFacts) -> Said | None:
     if facts.waiting or facts.in_flight:
         return None
     aside = f" {_rows(facts.parked)} parked: see `rowtide parked list`." if facts.parked else ""
-    return Reason("idle", f"Nothing is waiting.{aside}")
+    return status_reasons.IDLE(parked=aside)
 
 
-_CAUSES: tuple[Callable[[SyncFacts], Reason | None], ...] = (
+_CAUSES: tuple[Callable[[SyncFacts], Said | None], ...] = (
     _state,
     _process,
     _state_database,

@@ -14,6 +14,7 @@ from connectors.postgres import preflight
 from control.operations import list_plan, status_snapshot
 from control.operations.session import InForce, Session, read_in_force
 from rowtide.definition.model import Definition
+from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue.entries import Check, Level
 from rowtide.errors import RowtideError
 from state import processes, schema
@@ -57,34 +58,31 @@ def _finding(part: str, check: Check) -> Finding:
 
 def _versions() -> Iterator[Finding]:
     release, bytewax = metadata.version("rowtide"), metadata.version("bytewax")
-    running = f"Rowtide {release} on Python {platform.python_version()}."
-    yield _finding("rowtide", Check("version", "ok", running))
+    yield _finding("rowtide", findings.RELEASE_OK(release=release, python=platform.python_version()))
     if bytewax == BYTEWAX:
-        yield _finding("rowtide", Check("bytewax", "ok", f"Bytewax {bytewax}."))
+        yield _finding("rowtide", findings.BYTEWAX_OK(version=bytewax))
     else:
-        sentence = f"Bytewax {bytewax}: this release is made for {BYTEWAX}."
-        yield _finding("rowtide", Check("bytewax", "failure", sentence, "Install the locked requirements."))
+        yield _finding("rowtide", findings.BYTEWAX(version=bytewax, wanted=BYTEWAX))
 
 
 def _state(session: Session) -> Iterator[Finding]:
     try:
-        findings, misfits = schema.check(session.state_dsn()), schema.check_version(session.state_dsn())
-        for sentence in findings:
-            level: Level = "failure" if sentence in misfits else "warning"
-            yield _finding("state", Check("schema", level, f"{sentence[:1].upper()}{sentence[1:]}."))
-        if not findings:
-            yield _finding("state", Check("schema", "ok", "The state database answers and fits this release."))
+        found, misfits = schema.check(session.state_dsn()), schema.check_version(session.state_dsn())
+        for sentence in found:
+            entry = findings.SCHEMA_MISFIT if sentence in misfits else findings.SCHEMA_SETTING
+            yield _finding("state", entry(finding=f"{sentence[:1].upper()}{sentence[1:]}"))
+        if not found:
+            yield _finding("state", findings.SCHEMA_OK())
         if not misfits:
             yield from _records(session)
     except RowtideError as error:
-        yield _finding("state", Check("connection", "failure", error.sentence, error.remedy))
+        yield _finding("state", Check.of_error("connection", error))
 
 
 def _records(session: Session) -> Iterator[Finding]:
     found = session.on_state(read_in_force)
     if found is None:
-        remedy = "Run `rowtide apply`."
-        yield _finding("state", Check("definition", "warning", "No definition is applied yet.", remedy))
+        yield _finding("state", findings.DEFINITION_MISSING())
         return
     yield _finding("state", _in_force(session, found))
     yield _finding("state", _running(session))
@@ -93,16 +91,15 @@ def _records(session: Session) -> Iterator[Finding]:
 def _in_force(session: Session, found: InForce) -> Check:
     version = found.applied.version
     if found.applied.source_text == session.loaded.source_text:
-        return Check("definition", "ok", f"Version {version} is applied.")
-    sentence = f"{session.loaded.path} differs from the applied version {version}, which a running flow obeys."
-    return Check("definition", "warning", sentence, "Look at `rowtide plan`, then run `rowtide apply`.")
+        return findings.DEFINITION_OK(version=version)
+    return findings.DEFINITION_DIFFERS(path=session.loaded.path, version=version)
 
 
 def _running(session: Session) -> Check:
     alive = [process for process in session.on_state(processes.read) if process.age_s <= status_snapshot.STALE_S]
     if not alive:
-        return Check("process", "warning", "No process runs.", "Start one with `rowtide run`.")
-    return Check("process", "ok", f"Running: {', '.join(sorted({role for one in alive for role in one.roles}))}.")
+        return findings.PROCESS_MISSING()
+    return findings.PROCESS_OK(roles=", ".join(sorted({role for one in alive for role in one.roles})))
 
 
 def _sources(definition: Definition) -> Iterator[Finding]:
@@ -111,7 +108,7 @@ def _sources(definition: Definition) -> Iterator[Finding]:
         try:
             dsn = settings.resolve_secret(section.dsn)
         except RowtideError as error:
-            yield _finding(part, Check("secret", "failure", error.sentence, error.remedy))
+            yield _finding(part, Check.of_error("secret", error))
             continue
         slot, publication = definition.slot(name), definition.publication(name)
         wanted = preflight.Wanted(dsn, slot, publication, definition.tables(name), section.failover)

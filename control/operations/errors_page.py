@@ -22,7 +22,7 @@ from rowtide.error_catalogue import (
     status_reasons,
     sync_errors,
 )
-from rowtide.error_catalogue.entries import Entry, Finding, Reason
+from rowtide.error_catalogue.entries import Entry, FindingEntry, ReasonEntry
 from rowtide.errors import UNEXPECTED, Park, Pause, Retry, RowtideError, Stop, reaction_to
 
 ROOT = Path(__file__).parents[2]
@@ -49,12 +49,12 @@ a UserError or DefinitionError and 1 for any other; the column "while running" s
 Graph answered 423.
 """
 
-Made = Entry[Any] | Reason | Finding
+Made = Entry[Any] | ReasonEntry | FindingEntry
 
 
 def entries(module: ModuleType) -> Iterator[Made]:
     """What a module of the catalogue holds, in its order."""
-    return (value for value in vars(module).values() if isinstance(value, Entry | Reason | Finding))
+    return (value for value in vars(module).values() if isinstance(value, Entry | ReasonEntry | FindingEntry))
 
 
 def page() -> str:
@@ -63,11 +63,11 @@ def page() -> str:
     for title, module in SECTIONS:
         rows = [_error_row(entry) for entry in entries(module) if isinstance(entry, Entry)]
         parts.append(f"## {title}\n\n{_table(('code', 'kind', 'while running', 'sentence', 'what to do'), rows)}")
-        reasons = [_reason_row(entry) for entry in entries(module) if isinstance(entry, Reason)]
+        reasons = [_reason_row(entry) for entry in entries(module) if isinstance(entry, ReasonEntry)]
         if reasons:
             parts.append(f"Without an error of their own:\n\n{_table(('code', 'sentence', 'what to do'), reasons)}")
         parts += _families(module)
-    reasons = [_reason_row(entry) for entry in entries(status_reasons) if isinstance(entry, Reason)]
+    reasons = [_reason_row(entry) for entry in entries(status_reasons) if isinstance(entry, ReasonEntry)]
     parts.append(
         "## What `status` says\n\nThe first that holds; a paused sync shows the code it was paused with.\n\n"
         + _table(("code", "sentence", "what to do"), reasons)
@@ -75,7 +75,7 @@ def page() -> str:
     findings = [
         (f"`{one.name}`", one.level, one.sentence, one.remedy)
         for one in entries(doctor_findings)
-        if isinstance(one, Finding) and one.level != "ok"
+        if isinstance(one, FindingEntry) and one.level != "ok"
     ]
     parts.append(f"## What `doctor` finds\n\n{_table(('check', 'level', 'finding', 'what to do'), findings)}")
     return "\n".join(parts)
@@ -85,7 +85,7 @@ def _error_row(entry: Entry[Any]) -> Sequence[str]:
     return f"`{entry.code}`", entry.kind.__name__, _while_running(entry.kind), entry.sentence, entry.remedy
 
 
-def _reason_row(entry: Reason) -> Sequence[str]:
+def _reason_row(entry: ReasonEntry) -> Sequence[str]:
     return f"`{entry.code}`", entry.sentence, entry.remedy
 
 

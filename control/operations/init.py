@@ -12,7 +12,7 @@ from typing import TypedDict
 from connectors import settings
 from connectors.postgres import connections, preflight
 from control.operations import template
-from rowtide.errors import UserError
+from rowtide.error_catalogue import command_errors
 
 
 class InitDocument(TypedDict):
@@ -25,9 +25,7 @@ class InitDocument(TypedDict):
 def require_new(config: Path) -> None:
     """Raise UserError when there is a file of that name already."""
     if config.exists():
-        raise UserError(
-            "config_exists", f"{config} is there already.", "Name another file with -c, or move that one away."
-        )
+        raise command_errors.CONFIG_EXISTS(path=config)
 
 
 def draft(source: str) -> template.Draft:
@@ -57,5 +55,5 @@ def write(config: Path, wanted: template.Draft) -> InitDocument:
         with config.open("x", encoding="utf-8") as stream:
             stream.write(template.definition_text(wanted))
     except OSError as error:
-        raise UserError("config_unwritable", f"{config} cannot be written: {error.strerror}.") from error
+        raise command_errors.CONFIG_UNWRITABLE(path=config, problem=error.strerror) from error
     return {"written": str(config), "syncs": [sync.name for sync in wanted.syncs]}

@@ -15,6 +15,7 @@ from connectors.graph.settings import GraphSettings
 from control.operations.compile import CompiledDefinition
 from rowtide.catalog import ListRef
 from rowtide.definition.model import Definition, FieldDefinition
+from rowtide.error_catalogue import definition_errors, doctor_findings
 from rowtide.error_catalogue.entries import Check
 from rowtide.errors import DefinitionError, RowtideError
 from rowtide.mapping.columns import Kind, ListColumn
@@ -37,9 +38,7 @@ def wanted_lists(graph: str, compiled: CompiledDefinition) -> dict[str, list[Wan
 
 
 def _shared(title: str, first: str, second: CompiledSync) -> DefinitionError:
-    return DefinitionError(
-        "list_shared", f"syncs.{second.sync}: list {title} is also sync {first}'s", "Give each sync lists of its own."
-    )
+    return definition_errors.LIST_SHARED(sync=second.sync, title=title, other=first)
 
 
 def missing_work(definition: Definition, graph: str, compiled: CompiledDefinition) -> list[str]:
@@ -84,19 +83,19 @@ def check_graph(definition: Definition, graph: str) -> Iterator[Check]:
         settings = GraphSettings.from_definition(definition, graph)
         TokenSource(settings).fetch_token()
     except RowtideError as error:
-        yield Check("token", "failure", error.sentence, error.remedy)
+        yield Check.of_error("token", error)
         return
-    yield Check("token", "ok", f"The token endpoint gives tokens to app {settings.client_id}.")
+    yield doctor_findings.TOKEN_OK(client_id=settings.client_id)
     for site, wanted in _lists_of_file(definition, graph).items():
         try:
             steps = provisioning.examine(settings, site, wanted)
         except RowtideError as error:
-            yield Check("lists", "failure", error.sentence, error.remedy)
+            yield Check.of_error("lists", error)
             continue
         for step in steps:
-            yield Check("lists", "warning", f"Missing on {site}: {step.sentence}.", "Run `rowtide apply`.")
+            yield doctor_findings.LISTS_MISSING(site=site, step=step.sentence)
         if not steps:
-            yield Check("lists", "ok", f"Every list of {site} is there with its columns.")
+            yield doctor_findings.LISTS_OK(site=site)
 
 
 def _lists_of_file(definition: Definition, graph: str) -> dict[str, list[WantedList]]:

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 from control.operations.session import Session, require_in_force, require_sync
 from rowtide.actor import Actor
-from rowtide.errors import UserError
+from rowtide.error_catalogue import command_errors
 from rowtide.position import lsn_to_text
 from state import outbox
 from state.database import Connection
@@ -86,7 +86,7 @@ def show(session: Session, sync: str, key: str) -> ParkedRowWithValues:
         fields = outbox.parked_fields(connection, sync, key)
         row = next((one for one in outbox.parked(connection, sync, _ALL_ROWS) if one.key == key), None)
         if row is None or fields is None:
-            raise UserError("not_parked", f"Row {key} of sync {sync} is not parked.")
+            raise command_errors.NOT_PARKED(key=key, sync=sync)
         return {**_to_document(row), "list": fields[0], "fields": fields[1]}
 
     return session.on_state(work)

@@ -12,7 +12,7 @@ from typing import TypedDict, assert_never
 from control.operations.session import Session, require_in_force, require_sync
 from rowtide.actor import Actor
 from rowtide.definition.model import Definition
-from rowtide.errors import UserError
+from rowtide.error_catalogue import command_errors, sync_errors
 from state import definitions
 from state.database import Connection
 from state.reconcile import record as reconciles
@@ -62,7 +62,7 @@ def select(definition: Definition, selection: SyncSelection) -> list[str]:
             return [name]
         case SyncsOfGraph(graph):
             if graph not in definition.graph:
-                raise UserError("unknown_graph", f"There is no graph {graph}: there are {', '.join(definition.graph)}.")
+                raise command_errors.UNKNOWN_GRAPH(graph=graph, known=", ".join(definition.graph))
             return [name for name, one in definition.syncs.items() if one.target.graph == graph]
         case EverySync():
             return list(definition.syncs)
@@ -73,9 +73,11 @@ def select(definition: Definition, selection: SyncSelection) -> list[str]:
 def pause(session: Session, selection: SyncSelection, reason: str, actor: Actor) -> PausedDocument:
     """Stop delivering for the selected syncs; ``reason`` is what `status` shows. A paused sync stays as it is."""
 
+    why = sync_errors.PAUSED_BY_HAND(reason=reason or "Paused by hand.")
+
     def work(connection: Connection) -> list[str]:
         syncs = select(require_in_force(connection).catalog.definition, selection)
-        definitions.pause(connection, syncs, "paused", reason or "Paused by hand.", actor.name)
+        definitions.pause(connection, syncs, why.code, why.sentence, actor.name)
         return syncs
 
     return {"paused": session.on_state(work, actor), "reconcile": []}

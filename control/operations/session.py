@@ -20,7 +20,7 @@ from connectors.settings import Loaded
 from rowtide.actor import Actor
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
-from rowtide.errors import StateRefused, UserError
+from rowtide.error_catalogue import command_errors, state_errors
 from state import definitions, schema
 from state.database import Connection, Link
 
@@ -103,7 +103,7 @@ def require_in_force(connection: Connection) -> InForce:
     """The definition in force; StateRefused before the first `apply`."""
     found = read_in_force(connection)
     if found is None:
-        raise StateRefused("not_applied", "No definition has been applied yet.", "Run `rowtide apply`.")
+        raise state_errors.NOT_APPLIED()
     return found
 
 
@@ -111,9 +111,7 @@ def require_schema(session: Session) -> None:
     """Raise StateRefused unless the schema of the state database fits this release."""
     findings = schema.check_version(session.state_dsn())
     if findings:
-        raise StateRefused(
-            "state_schema", f"The state database does not fit: {findings[0]}.", "Run `rowtide db upgrade`."
-        )
+        raise state_errors.STATE_SCHEMA(finding=findings[0])
 
 
 def choose_source(definition: Definition, name: str | None) -> str:
@@ -122,11 +120,11 @@ def choose_source(definition: Definition, name: str | None) -> str:
         return next(iter(definition.postgres))
     if name is None or name not in definition.postgres:
         known = ", ".join(sorted(definition.postgres))
-        raise UserError("unknown_source", f"Say which source with --source: {known}.")
+        raise command_errors.UNKNOWN_SOURCE(known=known)
     return name
 
 
 def require_sync(definition: Definition, sync: str) -> None:
     """Raise UserError unless the definition has a sync of that name."""
     if sync not in definition.syncs:
-        raise UserError("unknown_sync", f"There is no sync {sync}: there are {', '.join(sorted(definition.syncs))}.")
+        raise command_errors.UNKNOWN_SYNC(sync=sync, known=", ".join(sorted(definition.syncs)))

@@ -10,7 +10,7 @@ from typing import TypedDict
 from connectors.postgres import slots
 from control.operations.session import Session, choose_source
 from rowtide.actor import Actor
-from rowtide.errors import SourceRefused
+from rowtide.error_catalogue import source_errors
 from rowtide.position import lsn_to_text
 
 
@@ -80,7 +80,7 @@ def show(session: Session, source: str | None, slot: str | None) -> SlotDocument
     with session.source(name) as connection:
         found = slots.show_slot(connection, wanted)
     if found is None:
-        raise SourceRefused("slot_missing", f"There is no slot {wanted}.", "Run `rowtide slot create`.")
+        raise source_errors.SLOT_MISSING(slot=wanted)
     return _to_document(found, wanted == ours)
 
 

@@ -10,7 +10,7 @@ from typing import LiteralString
 
 import psycopg
 
-from rowtide.errors import UserError
+from rowtide.error_catalogue import command_errors
 
 TABLES = ("customers", "orders", "order_lines")
 REGIONS = ("EU", "US", "APAC", "LATAM")
@@ -154,9 +154,7 @@ def create(connection: psycopg.Connection, seed: int, size: Size = Size()) -> di
             _continue_numbering(connection)
             connection.execute("DROP FUNCTION pg_temp.roll, pg_temp.pick")
     except psycopg.errors.DuplicateTable as error:
-        raise UserError(
-            "demo_schema", "The demo's tables are there already.", "Give the demo an empty database."
-        ) from error
+        raise command_errors.DEMO_SCHEMA() from error
     connection.execute("ANALYZE customers, orders, order_lines")
     return {table: _count(connection, table) for table in TABLES}
 

@@ -14,6 +14,7 @@ from rowtide.deciding.conflicts import Deletes
 from rowtide.deciding.observation import FieldMapping, Observation
 from rowtide.deciding.outcomes import ParkRow, Release, Settle
 from rowtide.deciding.records import Leftover, Pair, Work
+from rowtide.errors import RowError
 from rowtide.keys import rowtide_key
 
 UNKNOWN_AFTER_S = 1.0
@@ -101,9 +102,9 @@ def release(progress: Progress, after_s: float, reason: str, unknown: bool = Fal
     return Release(progress.work, after_s, unknown, reason=reason, pair=pair)
 
 
-def park(progress: Progress, code: str, sentence: str) -> ParkRow:
+def park(progress: Progress, why: RowError) -> ParkRow:
     """Sets the row aside, with what was learnt on the way."""
-    return ParkRow(progress.work, code, sentence, pair=progress.pair if progress.learned else None)
+    return ParkRow(progress.work, why.code, why.sentence, pair=progress.pair if progress.learned else None)
 
 
 def patience_s(until: datetime, patience: timedelta, now: datetime) -> float:

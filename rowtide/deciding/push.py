@@ -42,6 +42,8 @@ from rowtide.deciding.progress import (
     wrote,
 )
 from rowtide.deciding.records import Leftover, Pair, Work, version_of
+from rowtide.error_catalogue import row_errors
+from rowtide.errors import RowError
 
 LIST_AFTER_S = 30.0
 """A row whose list is not to be had waits this long."""
@@ -211,7 +213,13 @@ def _after_rejected(progress: Progress, answer: Rejected) -> Progress | Ended:
         again = progress.rejected is not None and not answer.duplicate
         if not again and progress.commands < MOST_COMMANDS:
             return command(replace(progress, rejected=answer), LookForKey(progress.command.list_id), Step.SEARCH)
-    return park(progress, "unique_violation" if answer.duplicate else answer.code, answer.sentence)
+    return park(progress, _why_refused(answer))
+
+
+def _why_refused(answer: Rejected) -> RowError:
+    if answer.duplicate:
+        return row_errors.UNIQUE_VIOLATION(sentence=answer.sentence)
+    return row_errors.GRAPH_REFUSED_ROW(code=answer.code, sentence=answer.sentence)
 
 
 def _after_write(progress: Progress, answer: Answer, rules: Rules, now: datetime) -> Progress | Ended:
@@ -289,9 +297,7 @@ def _after_stale(progress: Progress) -> Ended:
     """An item older than the ledger's version is a stale page, or of a restored site: nothing is decided."""
     attempts = progress.work.desired.attempts
     if attempts >= MOST_ATTEMPTS:
-        return park(
-            progress, "item_older_than_known", "SharePoint shows an older version of this item than was written"
-        )
+        return park(progress, row_errors.ITEM_OLDER_THAN_KNOWN())
     released = release(progress, min(2.0**attempts, 60.0), "SharePoint shows an older version than was written")
     return replace(released, blame=True)
 
@@ -328,5 +334,5 @@ def _after_search(progress: Progress, answer: Answer, rules: Rules, now: datetim
     refused = progress.rejected
     if refused is not None and (not refused.duplicate or list_id in progress.searched):
         # No item of ours stands in the way: the refusal is about another column, or about the values.
-        return park(searched, "unique_violation" if refused.duplicate else refused.code, refused.sentence)
+        return park(searched, _why_refused(refused))
     return _next(searched, rules, now)

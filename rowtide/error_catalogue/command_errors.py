@@ -53,6 +53,15 @@ DEMO_SCHEMA: Final = Entry(
     UserError, "demo_schema", "The demo's tables are there already.", "Give the demo an empty database."
 )
 DEMO_CHILD: Final = Entry(ChildFailed, "demo_child", "{problem}", "see the logs in the demo's directory")
+DEMO_COMMAND: Final = Entry(
+    ChildFailed, "demo_command", "rowtide {command} failed: {said}", "see the logs in the demo's directory"
+)
+DEMO_WORKLOAD: Final = Entry(
+    ChildFailed, "demo_workload", "The workload could not go on: {problem}", "see the logs in the demo's directory"
+)
+DEMO_STANDSTILL: Final = Entry(
+    ChildFailed, "demo_standstill", "The first load stands still. {why}", "see the logs in the demo's directory"
+)
 POSTGRES_MISSING: Final = Entry(
     UserError,
     "postgres_missing",

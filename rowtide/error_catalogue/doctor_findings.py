@@ -1,24 +1,24 @@
-"""What `doctor` looks for in a source, with what to do about each."""
+"""What `doctor` looks for, with what to do about each."""
 
 from typing import Final
 
-from rowtide.error_catalogue.entries import Finding
+from rowtide.error_catalogue.entries import FindingEntry
 
-CONNECTION_OK: Final = Finding("connection", "ok", "PostgreSQL at {address} answers.")
+CONNECTION_OK: Final = FindingEntry("connection", "ok", "PostgreSQL at {address} answers.")
 
-VERSION_OK: Final = Finding("version", "ok", "PostgreSQL {version}.")
-VERSION_OLD: Final = Finding(
+VERSION_OK: Final = FindingEntry("version", "ok", "PostgreSQL {version}.")
+VERSION_OLD: Final = FindingEntry(
     "version", "failure", "PostgreSQL {version}. Rowtide needs 14 or newer.", "Upgrade PostgreSQL."
 )
-ENCODING: Final = Finding(
+ENCODING: Final = FindingEntry(
     "version",
     "warning",
     "The database's encoding is SQL_ASCII: bytes that are not UTF-8 would arrive as question marks.",
     "Use a database with encoding UTF8.",
 )
 
-WAL_LEVEL_OK: Final = Finding("wal_level", "ok", "wal_level is logical.")
-WAL_LEVEL: Final = Finding(
+WAL_LEVEL_OK: Final = FindingEntry("wal_level", "ok", "wal_level is logical.")
+WAL_LEVEL: Final = FindingEntry(
     "wal_level",
     "failure",
     "wal_level is {wal_level}; logical decoding needs logical.",
@@ -26,61 +26,61 @@ WAL_LEVEL: Final = Finding(
 )
 
 _CAPACITY: Final = "{slots} of {most_slots} slots and {senders} of {most_senders} WAL senders are in use."
-CAPACITY_OK: Final = Finding("capacity", "ok", _CAPACITY)
-CAPACITY: Final = Finding(
+CAPACITY_OK: Final = FindingEntry("capacity", "ok", _CAPACITY)
+CAPACITY: Final = FindingEntry(
     "capacity",
     "failure",
     _CAPACITY,
     "Raise max_replication_slots and max_wal_senders (restart), or drop what is unused.",
 )
 
-ROLE_OK: Final = Finding("role", "ok", "The role {role} may replicate.")
-ROLE: Final = Finding(
+ROLE_OK: Final = FindingEntry("role", "ok", "The role {role} may replicate.")
+ROLE: Final = FindingEntry(
     "role",
     "failure",
     "The role {role} has no REPLICATION privilege.",
     'ALTER ROLE "{role}" REPLICATION (RDS: GRANT rds_replication).',
 )
 
-PUBLICATION_OK: Final = Finding("publication", "ok", "The publication {publication} carries every table.")
-PUBLICATION_LACKS: Final = Finding(
+PUBLICATION_OK: Final = FindingEntry("publication", "ok", "The publication {publication} carries every table.")
+PUBLICATION_LACKS: Final = FindingEntry(
     "publication", "failure", "The publication {publication} lacks something: {statement}.", "Run `rowtide apply`."
 )
 _CUT: Final = "Remove it from the publication; use `where` and `fields` of the sync instead."
-PUBLICATION_FILTER: Final = Finding(
+PUBLICATION_FILTER: Final = FindingEntry(
     "publication", "failure", "The publication {publication} has a row filter on {table}.", _CUT
 )
-PUBLICATION_COLUMNS: Final = Finding(
+PUBLICATION_COLUMNS: Final = FindingEntry(
     "publication", "warning", "The publication {publication} has a column list on {table}.", _CUT
 )
 
-TABLE_OK: Final = Finding("table", "ok", "The table {table} can be read and its changes identified.")
-TABLE_MISSING: Final = Finding("table", "failure", "The table {table} does not exist.", "Correct `source.table`.")
-TABLE_UNLOGGED: Final = Finding(
+TABLE_OK: Final = FindingEntry("table", "ok", "The table {table} can be read and its changes identified.")
+TABLE_MISSING: Final = FindingEntry("table", "failure", "The table {table} does not exist.", "Correct `source.table`.")
+TABLE_UNLOGGED: Final = FindingEntry(
     "table",
     "failure",
     "The table {table} is unlogged or temporary: it is never decoded.",
     "ALTER TABLE ... SET LOGGED.",
 )
-TABLE_IDENTITY: Final = Finding(
+TABLE_IDENTITY: Final = FindingEntry(
     "table",
     "failure",
     "The table {table} has no replica identity.",
     "Add a primary key, or ALTER TABLE ... REPLICA IDENTITY USING INDEX (or FULL).",
 )
-TABLE_DEFERRABLE: Final = Finding(
+TABLE_DEFERRABLE: Final = FindingEntry(
     "table",
     "failure",
     "The primary key of {table} is deferrable, which PostgreSQL does not take as a replica identity.",
     "ALTER TABLE ... REPLICA IDENTITY FULL, or make the primary key not deferrable.",
 )
-TABLE_UNREADABLE: Final = Finding(
+TABLE_UNREADABLE: Final = FindingEntry(
     "table",
     "failure",
     "The table {table} cannot be read (first load and repair need it).",
     "GRANT USAGE on its schema and SELECT on it to this role.",
 )
-TABLE_HIDDEN: Final = Finding(
+TABLE_HIDDEN: Final = FindingEntry(
     "table",
     "failure",
     "Row security hides rows of {table} from this role.",
@@ -88,54 +88,83 @@ TABLE_HIDDEN: Final = Finding(
 )
 
 _KEPT: Final = "The slot {slot} is {reader} and keeps {mebibytes} MiB of WAL"
-SLOT_OK: Final = Finding("slot", "ok", f"{_KEPT}.")
-SLOT_TIGHT: Final = Finding("slot", "warning", f"{_KEPT} ({{wal_status}}).", "Let a flow read it, or drop it.")
-SLOT_MISSING: Final = Finding("slot", "warning", "The slot {slot} does not exist yet.", "Run `rowtide apply`.")
-SLOT_LOST: Final = Finding(
+SLOT_OK: Final = FindingEntry("slot", "ok", f"{_KEPT}.")
+SLOT_TIGHT: Final = FindingEntry("slot", "warning", f"{_KEPT} ({{wal_status}}).", "Let a flow read it, or drop it.")
+SLOT_MISSING: Final = FindingEntry("slot", "warning", "The slot {slot} does not exist yet.", "Run `rowtide apply`.")
+SLOT_LOST: Final = FindingEntry(
     "slot",
     "failure",
     "The slot {slot} is lost ({why}).",
     "Under on_gap: heal a running flow makes a new one and reconciles; raise max_slot_wal_keep_size.",
 )
-SLOT_TWO_PHASE: Final = Finding(
+SLOT_TWO_PHASE: Final = FindingEntry(
     "slot", "failure", "The slot {slot} decodes two-phase commits early.", "Drop it and let `rowtide apply` make it."
 )
-SLOT_NO_FAILOVER: Final = Finding(
+SLOT_NO_FAILOVER: Final = FindingEntry(
     "slot",
     "failure",
     "The slot {slot} is not a failover slot.",
     "Run ALTER_REPLICATION_SLOT ... (FAILOVER true), or drop it and let `rowtide apply` make it.",
 )
 
-PROBE_OK: Final = Finding("probe", "ok", "A replication connection and a temporary slot could be made.")
-PROBE_WAITS: Final = Finding(
+PROBE_OK: Final = FindingEntry("probe", "ok", "A replication connection and a temporary slot could be made.")
+PROBE_WAITS: Final = FindingEntry(
     "probe",
     "warning",
     "Creating a slot has to wait for transactions that are open.",
     "End long-running transactions (pg_stat_activity.xact_start) before `rowtide apply`.",
 )
 
-WAL_LIMIT_OK: Final = Finding("wal_limit", "ok", "Slots keep at most {limit} of WAL.")
-WAL_LIMIT: Final = Finding(
+WAL_LIMIT_OK: Final = FindingEntry("wal_limit", "ok", "Slots keep at most {limit} of WAL.")
+WAL_LIMIT: Final = FindingEntry(
     "wal_limit",
     "warning",
     "WAL kept for slots has no limit: an abandoned slot fills the disk.",
     "Set max_slot_wal_keep_size to what the disk can bear; Rowtide heals a slot lost to it.",
 )
 
-STANDBY_OK: Final = Finding("standby", "ok", "The synced slot would survive a failover.")
-STANDBY: Final = Finding("standby", "failure", "This server is a standby.", "Name the primary in the DSN.")
-STANDBY_EARLY: Final = Finding(
+STANDBY_OK: Final = FindingEntry("standby", "ok", "The synced slot would survive a failover.")
+STANDBY: Final = FindingEntry("standby", "failure", "This server is a standby.", "Name the primary in the DSN.")
+STANDBY_EARLY: Final = FindingEntry(
     "standby",
     "warning",
     "The synced slot would not survive a failover yet.",
     "Let the flow run, or run SELECT pg_log_standby_snapshot() on the primary.",
 )
 
-HEARTBEAT_OK: Final = Finding("heartbeat", "ok", "Heartbeats can be sent.")
-HEARTBEAT: Final = Finding(
+HEARTBEAT_OK: Final = FindingEntry("heartbeat", "ok", "Heartbeats can be sent.")
+HEARTBEAT: Final = FindingEntry(
     "heartbeat",
     "failure",
     "The role may not call pg_logical_emit_message.",
     "GRANT EXECUTE ON FUNCTION pg_logical_emit_message TO this role.",
 )
+
+# --- release, state database, tenants ---------------------------------------------------------------------------
+
+RELEASE_OK: Final = FindingEntry("version", "ok", "Rowtide {release} on Python {python}.")
+BYTEWAX_OK: Final = FindingEntry("bytewax", "ok", "Bytewax {version}.")
+BYTEWAX: Final = FindingEntry(
+    "bytewax",
+    "failure",
+    "Bytewax {version}: this release is made for {wanted}.",
+    "Install the locked requirements.",
+)
+SCHEMA_OK: Final = FindingEntry("schema", "ok", "The state database answers and fits this release.")
+SCHEMA_MISFIT: Final = FindingEntry("schema", "failure", "{finding}.")
+SCHEMA_SETTING: Final = FindingEntry("schema", "warning", "{finding}.")
+DEFINITION_OK: Final = FindingEntry("definition", "ok", "Version {version} is applied.")
+DEFINITION_MISSING: Final = FindingEntry(
+    "definition", "warning", "No definition is applied yet.", "Run `rowtide apply`."
+)
+DEFINITION_DIFFERS: Final = FindingEntry(
+    "definition",
+    "warning",
+    "{path} differs from the applied version {version}, which a running flow obeys.",
+    "Look at `rowtide plan`, then run `rowtide apply`.",
+)
+PROCESS_OK: Final = FindingEntry("process", "ok", "Running: {roles}.")
+PROCESS_MISSING: Final = FindingEntry("process", "warning", "No process runs.", "Start one with `rowtide run`.")
+TOKEN_OK: Final = FindingEntry("token", "ok", "The token endpoint gives tokens to app {client_id}.")
+LISTS_OK: Final = FindingEntry("lists", "ok", "Every list of {site} is there with its columns.")
+LISTS_MISSING: Final = FindingEntry("lists", "warning", "Missing on {site}: {step}.", "Run `rowtide apply`.")

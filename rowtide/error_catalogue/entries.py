@@ -51,7 +51,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class ReasonEntry:
     """Why a sync does not move, or that it does: what `status` shows and what pauses a sync without an error."""
 
     code: str
@@ -60,12 +60,12 @@ class Reason:
 
     def __call__(self, **values: object) -> Said:
         """Code and sentence; every field of the entry has to be given."""
-        return Said(self.code, self.sentence.format(**values))
+        return Said(self.code.format(**values), self.sentence.format(**values))
 
     @property
     def fields(self) -> frozenset[str]:
         """What a call has to give."""
-        return fields_of(self.sentence)
+        return fields_of(self.code, self.sentence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,14 @@ class Check:
     sentence: str
     remedy: str = ""
 
+    @classmethod
+    def of_error(cls, name: str, error: RowtideError) -> "Check":
+        """The failure of a check that could not be made, or that the error is the answer to."""
+        return cls(name, "failure", error.sentence, error.remedy)
+
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class FindingEntry:
     """Something that `doctor` looks for, with what to do about it; calling it with its fields makes the `Check`."""
 
     name: str

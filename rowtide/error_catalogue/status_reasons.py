@@ -2,34 +2,40 @@
 
 from typing import Final
 
-from rowtide.error_catalogue.entries import Reason
+from rowtide.error_catalogue.entries import ReasonEntry
 
-RETIRED: Final = Reason("retired", "The sync is no longer in the applied definition; its records are kept.")
-NOT_RUNNING: Final = Reason(
+RETIRED: Final = ReasonEntry("retired", "The sync is no longer in the applied definition; its records are kept.")
+PAUSED: Final = ReasonEntry(
+    "{code}", "Paused by {by}{since}{why}", "see what the code says above, then `rowtide resume`"
+)
+"""A paused sync shows the code it was paused with."""
+NOT_RUNNING: Final = ReasonEntry(
     "not_running", "No process with the role {role} runs; start one with `rowtide run`.", "`rowtide run`"
 )
-NOT_SEEN: Final = Reason(
+NOT_SEEN: Final = ReasonEntry(
     "not_running",
     "The process with the role {role} was last seen {seconds} s ago; is it still there?",
     "look at the process and its log; a supervisor should restart it",
 )
-STATE_PROBLEM: Final = Reason("state_problem", "{problem}", "see the sentence")
-SOURCE_PROBLEM: Final = Reason("source_problem", "PostgreSQL {source}: {problem}", "`rowtide doctor`")
-GRAPH_PROBLEM: Final = Reason("graph_problem", "Graph {graph}: {problem}", "`rowtide doctor`")
-OBSERVE: Final = Reason(
+STATE_PROBLEM: Final = ReasonEntry("state_problem", "{problem}", "see the sentence")
+SOURCE_PROBLEM: Final = ReasonEntry("source_problem", "PostgreSQL {source}: {problem}", "`rowtide doctor`")
+GRAPH_PROBLEM: Final = ReasonEntry("graph_problem", "Graph {graph}: {problem}", "`rowtide doctor`")
+OBSERVE: Final = ReasonEntry(
     "observe",
     "The sync only observes (mode: observe): {rows} would be written.",
     "say `mode: deliver` and `rowtide apply` when the rows should be written",
 )
-THROTTLED: Final = Reason("throttled", "Graph {graph} throttles the app; writes go on at {until}.", "nothing: it waits")
-RECONCILE_PROBLEM: Final = Reason(
+THROTTLED: Final = ReasonEntry(
+    "throttled", "Graph {graph} throttles the app; writes go on at {until}.", "nothing: it waits"
+)
+RECONCILE_PROBLEM: Final = ReasonEntry(
     "reconcile_problem", "The reconcile cannot go on: {problem}", "see the sentence; it is tried again by itself"
 )
-RECONCILE_WAITS: Final = Reason("reconcile_waits", "{waits}", "nothing: it goes on by itself")
-QUOTA: Final = Reason(
+RECONCILE_WAITS: Final = ReasonEntry("waits", "{waits}", "nothing: it goes on by itself")
+QUOTA: Final = ReasonEntry(
     "quota", "{rows} waiting for quota{limit}.", "raise `licences` or `share` of the graph if they are too low"
 )
-RECONCILE_WANTED: Final = Reason("reconcile", "A reconcile is asked for and begins shortly.")
-RECONCILE: Final = Reason("reconcile", "Reconcile in progress: {done}{total} rows compared, {waiting} waiting.")
-IDLE: Final = Reason("idle", "Nothing is waiting.{parked}")
-MOVING: Final = Reason("moving", "{rows} waiting, {in_flight} in flight.")
+RECONCILE_WANTED: Final = ReasonEntry("reconcile", "A reconcile is asked for and begins shortly.")
+RECONCILE: Final = ReasonEntry("reconcile", "Reconcile in progress: {done}{total} rows compared, {waiting} waiting.")
+IDLE: Final = ReasonEntry("idle", "Nothing is waiting.{parked}")
+MOVING: Final = ReasonEntry("moving", "{rows} waiting, {in_flight} in flight.")

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from rowtide.error_catalogue.entries import Entry, Reason
+from rowtide.error_catalogue.entries import Entry, ReasonEntry
 from rowtide.errors import GapError, SyncError
 
 KEY_UNKNOWN: Final = Entry(
@@ -28,22 +28,22 @@ GAP: Final = Entry(
     "Set on_gap: heal to go on with a new era and a reconcile of every sync.",
 )
 
-PAUSED_BY_HAND: Final = Reason("paused", "{reason}", "`rowtide resume`")
+PAUSED_BY_HAND: Final = ReasonEntry("paused", "{reason}", "`rowtide resume`")
 """The code of a sync that a person paused; the sentence is the person's own."""
 
-FIRST_START: Final = Reason("first_start", "The slot is read for the first time")
-SLOT_GONE: Final = Reason("slot_missing", "The replication slot is gone")
-SLOT_LOST: Final = Reason("slot_lost", "The server invalidated the slot ({why})", "raise max_slot_wal_keep_size")
-OTHER_SYSTEM: Final = Reason("other_system", "The server is another one (its system identifier changed)")
-NEW_TIMELINE: Final = Reason(
+FIRST_START: Final = ReasonEntry("first_start", "The slot is read for the first time")
+SLOT_GONE: Final = ReasonEntry("slot_missing", "The replication slot is gone")
+SLOT_LOST: Final = ReasonEntry("slot_lost", "The server invalidated the slot ({why})", "raise max_slot_wal_keep_size")
+OTHER_SYSTEM: Final = ReasonEntry("other_system", "The server is another one (its system identifier changed)")
+NEW_TIMELINE: Final = ReasonEntry(
     "new_timeline", "The server is on timeline {timeline}, no longer {before} (failover or restore)"
 )
-PUBLICATION_GAP: Final = Reason("publication_recreated", "The publication was missing for a time")
-SLOT_AHEAD: Final = Reason(
+PUBLICATION_GAP: Final = ReasonEntry("publication_recreated", "The publication was missing for a time")
+SLOT_AHEAD: Final = ReasonEntry(
     "slot_ahead",
     "The slot stands at {slot_lsn}, beyond the cursor at {cursor_lsn} "
     "(recreated, advanced, or the state database was restored)",
 )
-WAL_BEHIND: Final = Reason(
+WAL_BEHIND: Final = ReasonEntry(
     "wal_behind", "The server's WAL ends at {wal_end}, below {staged} staged before (the source was restored)"
 )

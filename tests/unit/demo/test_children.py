@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.children import Child, ChildFailed, Children
+from demo.children import Child, Children
 from demo.workdir import Home, start_time
+from rowtide.errors import ChildFailed
 
 
 @pytest.fixture

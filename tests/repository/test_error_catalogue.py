@@ -1,0 +1,188 @@
+"""Every word an operator meets comes from the catalogue, and every entry of the catalogue is used."""
+
+import ast
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rowtide import error_catalogue, errors
+from rowtide.error_catalogue.entries import Entry, FindingEntry, ReasonEntry
+from rowtide.errors import RowtideError
+
+ROOT = Path(__file__).parents[2]
+LAYERS = ("rowtide", "state", "connectors", "flows", "control", "demo")
+CATALOGUE = ROOT / "rowtide" / "error_catalogue"
+
+MODULES = {
+    info.name: importlib.import_module(f"rowtide.error_catalogue.{info.name}")
+    for info in pkgutil.iter_modules(error_catalogue.__path__)
+    if info.name != "entries"
+}
+ENTRIES: dict[tuple[str, str], Any] = {
+    (module, name): value
+    for module, content in MODULES.items()
+    for name, value in vars(content).items()
+    if isinstance(value, Entry | ReasonEntry | FindingEntry)
+}
+ERRORS = {
+    name
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, RowtideError) and kind.__module__ == errors.__name__
+}
+CODED = {"ParkRow": 1, "Check": 0, "Said": 0, "Reason": 0, "pause": 2, "Rejected": 1}
+"""Calls that carry a code to an operator, and where it stands among the arguments."""
+
+
+def sources() -> list[tuple[Path, ast.Module]]:
+    """The product's files but the catalogue's own."""
+    paths = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
+    return [
+        (path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8")))
+        for path in paths
+        if CATALOGUE not in path.parents and path.name != "errors.py"
+    ]
+
+
+SOURCES = sources()
+
+
+def called(node: ast.Call) -> str:
+    """The last part of what is called."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def aliases(tree: ast.Module) -> dict[str, str]:
+    """The names under which a file knows modules of the catalogue."""
+    return {
+        alias.asname or alias.name: alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "rowtide.error_catalogue"
+        for alias in node.names
+    }
+
+
+def direct(tree: ast.Module) -> dict[str, tuple[str, str]]:
+    """Entries that a file imports by name."""
+    return {
+        alias.asname or alias.name: (node.module.rpartition(".")[2], alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("rowtide.error_catalogue.")
+        for alias in node.names
+    }
+
+
+def entry_at(node: ast.expr, modules: dict[str, str], names: dict[str, tuple[str, str]]) -> tuple[str, str] | None:
+    """The entry that an expression names; None when it names none."""
+    match node:
+        case ast.Attribute(value=ast.Name(id=module), attr=name) if module in modules and name.isupper():
+            return modules[module], name
+        case ast.Name(id=name) if name in names and name.isupper():
+            return names[name]
+        case _:
+            return None
+
+
+def uses() -> Iterator[tuple[str, tuple[str, str], ast.Call | None]]:
+    """Where an entry is named, and the call if it is called there."""
+    for path, tree in SOURCES:
+        modules, names = aliases(tree), direct(tree)
+        calls = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.expr) and (entry := entry_at(node, modules, names)) is not None:
+                yield f"{path}:{node.lineno}", entry, calls.get(id(node))
+
+
+def test_no_error_is_made_but_from_the_catalogue() -> None:
+    made = [
+        f"{path}:{node.lineno}: {called(node)}"
+        for path, tree in SOURCES
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and called(node) in ERRORS
+    ]
+    assert made == []
+
+
+def test_no_code_stands_as_a_literal_in_a_parked_row_a_pause_or_a_finding() -> None:
+    literal = [
+        f"{path}:{node.lineno}: {called(node)}"
+        for path, tree in SOURCES
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (place := CODED.get(called(node))) is not None
+        and len(node.args) > place
+        and isinstance(node.args[place], ast.Constant | ast.JoinedStr)
+    ]
+    assert literal == []
+
+
+def test_no_code_stands_as_a_literal_in_a_document() -> None:
+    literal = [
+        f"{path}:{node.lineno}"
+        for path, tree in SOURCES
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and key.value == "code" and isinstance(value, ast.Constant | ast.JoinedStr)
+    ]
+    assert literal == []
+
+
+def test_every_entry_named_exists_and_is_called_with_its_fields() -> None:
+    wrong = []
+    for place, entry, call in uses():
+        if entry not in ENTRIES:
+            if not hasattr(MODULES.get(entry[0]), entry[1]):
+                wrong.append(f"{place}: there is no {entry[1]} in {entry[0]}")
+            continue
+        if call is None:
+            continue
+        given = {keyword.arg for keyword in call.keywords}
+        if None not in given and (call.args or given != ENTRIES[entry].fields):
+            wrong.append(f"{place}: {entry[1]} takes {sorted(ENTRIES[entry].fields)}")
+    assert wrong == []
+
+
+def test_every_entry_is_used() -> None:
+    named = {entry for _, entry, _ in uses()}
+    for module, content in MODULES.items():
+        # What stands in a table of the catalogue is used when the table is.
+        for table, value in vars(content).items():
+            if (module, table) in named and not isinstance(value, Entry | ReasonEntry | FindingEntry):
+                named |= {(module, name) for name, one in vars(content).items() if in_table(one, value)}
+    assert sorted(name for module, name in set(ENTRIES) - named) == []
+
+
+def in_table(entry: object, table: object) -> bool:
+    """Whether an entry stands in a table of the catalogue."""
+    if not isinstance(entry, Entry):
+        return False
+    values = (
+        table.values() if isinstance(table, dict) else [row[1] for row in table] if isinstance(table, tuple) else []
+    )
+    return any(value is entry for value in values)
+
+
+def test_a_code_of_the_code_is_compared_only_with_the_catalogue() -> None:
+    literal = [
+        f"{path}:{node.lineno}"
+        for path, tree in SOURCES
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        and isinstance(node.left, ast.Attribute)
+        and ast.unparse(node.left).endswith(("error.code", "problem.code", "cause.code"))
+        and any(isinstance(one, ast.Constant) for one in node.comparators)
+    ]
+    assert literal == []
+
+
+@pytest.mark.parametrize(("entry", "made"), [(name, entry) for (_, name), entry in ENTRIES.items()], ids=str)
+def test_every_entry_can_be_made(entry: str, made: Any) -> None:
+    assert entry
+    done = made(**dict.fromkeys(made.fields, "x"))
+    assert "{" not in done.sentence
+    if isinstance(made, Entry):
+        assert isinstance(done, made.kind)
