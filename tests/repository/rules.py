@@ -1,0 +1,138 @@
+"""Rules of the code that no linter has: each is a function over the product's syntax trees.
+
+In: `Sources`, the parsed files by module name. Out: one sentence for each place that breaks the rule. Rule: what is
+allowed is listed, never what is forbidden, so that a new module is held too; imports count wherever they stand, under
+TYPE_CHECKING and inside functions as well.
+"""
+
+import ast
+import graphlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+PACKAGES: Final = ("rowtide", "state", "connectors", "flows", "control", "demo", "graphsim", "migrations")
+
+Sources = Mapping[str, ast.Module]
+
+CORE_IMPORTS: Final = frozenset(
+    {"rowtide", "pydantic", "pydantic_core", "sqlglot"}
+    | {
+        "base64",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "difflib",
+        "enum",
+        "hashlib",
+        "json",
+        "math",
+        "operator",
+    }
+    | {"itertools", "re", "string", "typing", "uuid", "zlib"}
+)
+"""All that the pure core may import; none of it reads or writes anything, but for the names below."""
+
+CORE_BUILTINS: Final = frozenset({"open", "print", "input", "eval", "exec", "compile", "breakpoint", "__import__"})
+"""Built-in functions that read, write or run something."""
+
+CORE_ATTRIBUTES: Final = frozenset(
+    {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
+    | {("uuid", name) for name in ("uuid1", "uuid4", "uuid6", "uuid7", "getnode")}
+)
+"""Clocks and randomness of modules that are otherwise pure: time, chance and ids come in as arguments."""
+
+MOST_METHODS: Final = 20
+
+
+def read_sources(root: Path = ROOT) -> dict[str, ast.Module]:
+    """The product's files, parsed."""
+    return {
+        module_name(path.relative_to(root)): ast.parse(path.read_text(encoding="utf-8"))
+        for package in PACKAGES
+        for path in sorted((root / package).rglob("*.py"))
+    }
+
+
+def module_name(path: Path) -> str:
+    """``a/b/c.py`` is a.b.c; a package's ``__init__.py`` has the package's name."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def core_imports_only_pure_modules(sources: Sources) -> Iterator[str]:
+    """The pure core imports nothing that could do IO."""
+    for module, name, line in _imports_of("rowtide", sources):
+        if name.partition(".")[0] not in CORE_IMPORTS:
+            yield f"{module}:{line} imports {name}"
+
+
+def core_has_no_clock_and_no_io(sources: Sources) -> Iterator[str]:
+    """The pure core opens nothing, prints nothing, and asks for neither the time nor chance."""
+    for module, tree in _within("rowtide", sources):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and node.id in CORE_BUILTINS:
+                yield f"{module}:{node.lineno} uses {node.id}"
+            if isinstance(node, ast.Attribute) and (_last_name(node.value), node.attr) in CORE_ATTRIBUTES:
+                yield f"{module}:{node.lineno} uses {_last_name(node.value)}.{node.attr}"
+            if isinstance(node, ast.ImportFrom):
+                taken = {(node.module, alias.name) for alias in node.names} & CORE_ATTRIBUTES
+                yield from (f"{module}:{node.lineno} imports {of}.{name}" for of, name in sorted(taken))
+
+
+def no_import_circle(sources: Sources) -> Iterator[str]:
+    """No module imports itself by way of others."""
+    graph = {module: {name for name, _ in _imports(tree, module, sources) if name in sources} - {module}
+             for module, tree in sources.items()}  # fmt: skip
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        yield " <- ".join(error.args[1])
+
+
+def no_class_knows_everything(sources: Sources) -> Iterator[str]:
+    """No class has more methods than can be kept in mind."""
+    for module, tree in sources.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                methods = sum(isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) for item in node.body)
+                if methods > MOST_METHODS:
+                    yield f"{module}:{node.lineno} {node.name} has {methods} methods"
+
+
+RULES: Final = (
+    core_imports_only_pure_modules,
+    core_has_no_clock_and_no_io,
+    no_import_circle,
+    no_class_knows_everything,
+)
+
+
+def _within(package: str, sources: Sources) -> Iterator[tuple[str, ast.Module]]:
+    return ((name, tree) for name, tree in sources.items() if name == package or name.startswith(package + "."))
+
+
+def _imports_of(package: str, sources: Sources) -> Iterator[tuple[str, str, int]]:
+    for module, tree in _within(package, sources):
+        for name, line in _imports(tree, module, sources):
+            yield module, name, line
+
+
+def _imports(tree: ast.Module, module: str, sources: Sources) -> Iterator[tuple[str, int]]:
+    """Names of the modules that are imported, with the line; ``from a import b`` is a.b where that is a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}:{node.lineno} is a relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield (whole if whole in sources else str(node.module)), node.lineno
+
+
+def _last_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""

@@ -1,0 +1,62 @@
+"""The rules of `tests.repository.rules` hold, and each of them finds a planted violation."""
+
+import ast
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.repository import rules
+from tests.repository.rules import Sources
+
+Rule = Callable[[Sources], Iterator[str]]
+
+TYPES_ONLY = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import {}\n"
+PLANTED: list[tuple[Rule, dict[str, str]]] = [
+    (rules.core_imports_only_pure_modules, {"rowtide.planted": "import os\n"}),
+    (rules.core_imports_only_pure_modules, {"rowtide.planted": "import nobody_knows_it\n"}),
+    (rules.core_imports_only_pure_modules, {"rowtide.mapping.planted": "from pathlib import Path\n"}),
+    (rules.core_imports_only_pure_modules, {"rowtide.planted": "def lazy() -> None:\n    import time\n"}),
+    (rules.core_imports_only_pure_modules, {"rowtide.planted": TYPES_ONLY.format("psycopg")}),
+    (rules.core_imports_only_pure_modules, {"rowtide.planted": "import state.outbox\n"}),
+    (rules.core_has_no_clock_and_no_io, {"rowtide.planted": "text = open('/etc/passwd').read()\n"}),
+    (rules.core_has_no_clock_and_no_io, {"rowtide.planted": "read = open\n"}),
+    (rules.core_has_no_clock_and_no_io, {"rowtide.planted": "from datetime import datetime\nx = datetime.now()\n"}),
+    (rules.core_has_no_clock_and_no_io, {"rowtide.planted": "import datetime\nx = datetime.date.today()\n"}),
+    (rules.core_has_no_clock_and_no_io, {"rowtide.planted": "from uuid import uuid4\n"}),
+    (rules.core_has_no_clock_and_no_io, {"rowtide.planted": "import uuid\nx = uuid.uuid4\n"}),
+    (rules.no_import_circle, {"flows.one": "import flows.two\n", "flows.two": "from flows import one\n"}),
+    (rules.no_import_circle, {"flows.one": "import flows.two\n", "flows.two": TYPES_ONLY.format("flows.one")}),
+    (
+        rules.no_import_circle,
+        {
+            "state.a": "import state.b",
+            "state.b": "def lazy() -> None:\n    from state import c",
+            "state.c": "import state.a",
+        },
+    ),
+    (
+        rules.no_class_knows_everything,
+        {"flows.planted": "class All:\n" + "".join(f"    def m{n}(self) -> None: ...\n" for n in range(21))},
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sources() -> Sources:
+    return rules.read_sources()
+
+
+@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.__name__)
+def test_the_rule_holds(rule: Rule, sources: Sources) -> None:
+    assert list(rule(sources)) == []
+
+
+@pytest.mark.parametrize(("rule", "planted"), PLANTED, ids=[f"{n} {row[0].__name__}" for n, row in enumerate(PLANTED)])
+def test_a_planted_violation_is_found(rule: Rule, planted: dict[str, str], sources: Sources) -> None:
+    found = list(rule({**sources, **{name: ast.parse(text) for name, text in planted.items()}}))
+    assert found
+    assert all(name in " ".join(found) for name in planted)
+
+
+def test_every_rule_has_a_planted_violation() -> None:
+    assert {rule for rule, _ in PLANTED} == set(rules.RULES)
