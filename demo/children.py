@@ -1,7 +1,7 @@
-"""The demo's child processes: started on a leash, recorded in its directory, ended in reverse order.
+"""Child processes that cannot outlive this one: recorded in a working directory, ended in reverse order.
 
-In: module names and arguments. Out: running processes, their output in files of the demo's directory. Rules: secrets go
-to children by file only, never in arguments; a child is in a session of its own, so Ctrl-C reaches the demo alone,
+In: module names and arguments. Out: running processes, their output in files of the working directory. Rules: secrets
+go to children by file only, never in arguments; a child has a session of its own, so Ctrl-C reaches its parent alone,
 which then ends its children in order.
 """
 
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from demo.workdir import Home
+from demo.workdir import Workdir
 from rowtide.error_catalogue import command_errors
 
 _GRACE_S = 5.0
@@ -36,7 +36,7 @@ class Child:
             raise command_errors.DEMO_CHILD(problem=f"{self.name} ended (exit code {code}): {self.last_words()}")
 
     def last_words(self, lines: int = 5) -> str:
-        """The end of what it wrote to stderr."""
+        """The last lines that it wrote to stderr."""
         return " | ".join(self.log.read_text(errors="replace").strip().splitlines()[-lines:]) or "it said nothing"
 
     def wait(self, wait: Callable[[float], None], timeout_s: float) -> int:
@@ -61,7 +61,7 @@ class Child:
         return text.partition("\n")[0]
 
     def end(self, grace_s: float = _GRACE_S) -> None:
-        """SIGTERM, and SIGKILL when that is not enough."""
+        """Send SIGTERM, and SIGKILL when it has not ended after ``grace_s``."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -72,20 +72,23 @@ class Child:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, but the simulator, which is on this machine, is reached without the proxy that the environment may name."""
+    """Our own, with this machine taken out of what a proxy serves: the simulator is here."""
     direct = {name: f"{os.environ.get(name, '')},127.0.0.1".lstrip(",") for name in ("NO_PROXY", "no_proxy")}
     return {**os.environ, **direct, "PYTHONUNBUFFERED": "1"}
 
 
 class Children:
-    """All child processes of one demo."""
+    """All child processes of one working directory."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Workdir) -> None:
         self._home = home
         self._running: list[Child] = []
 
     def start(self, name: str, module: str, *arguments: str) -> Child:
-        """Start ``python -m module arguments`` on a leash. To be called from the main thread, which outlives it."""
+        """Start ``python -m module arguments`` as a process that ends with this one.
+
+        To be called from the main thread: Linux ties the child to the thread that starts it.
+        """
         output, log = self._home.path / f"{name}.out", self._home.path / f"{name}.log"
         with output.open("wb") as stdout, log.open("ab") as stderr:
             process = subprocess.Popen(
@@ -108,11 +111,11 @@ class Children:
                 child.check()
 
     def forget(self, child: Child) -> None:
-        """Take a child that has ended off the list."""
+        """Drop a child that has ended."""
         self._running.remove(child)
 
     def end(self, name: str | None = None) -> None:
-        """End every child (of that name), the youngest first."""
+        """End every child, or those of that name, the youngest first."""
         for child in reversed([one for one in self._running if name in (None, one.name)]):
             child.end()
             self._running.remove(child)

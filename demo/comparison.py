@@ -1,13 +1,11 @@
-"""Are the lists what the tables say? A comparison row by row that believes nothing the sync has noted itself.
+"""Compares lists with tables row by row, and believes nothing that the sync has recorded itself.
 
-In: compiled syncs, the source, the simulator's control address. Out: a `Verdict`: every row that is missing, differs or
+In: compiled syncs, the source, the simulator's control side. Out: a `Verdict`: every row that is missing, differs or
 is in the wrong list, every item too many, every key with more than one item. Rule: the mapping is the only thing shared
 with the sync; outbox and ledger are not read, and neither a value nor a row's text gets into a verdict.
 """
 
-import json
 import time
-import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,21 +14,18 @@ from typing import Any, Literal, NamedTuple
 from psycopg import sql
 
 from connectors.postgres.connections import open_source, translated
+from demo.simulator import SimulatorControl
 from rowtide.change import Fields
-from rowtide.error_catalogue import command_errors
 from rowtide.keys import ROWTIDE_KEY, rowtide_key
 from rowtide.mapping.binding import Mapped
 from rowtide.mapping.compiled_sync import CompiledSync
 
 Kind = Literal["missing", "extra", "differing", "wrong list", "duplicate", "unmappable"]
 
-_REQUEST_TIMEOUT_S = 30.0
 _LOOK_EVERY_S = 0.5
-# The simulator is on this machine, whatever proxy the environment names.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class Item(NamedTuple):
+class FoundItem(NamedTuple):
     """An item of a list as the simulator holds it; ``key`` is its RowtideKey, None when it has none."""
 
     title: str
@@ -80,34 +75,34 @@ class Verdict:
         return dict(Counter(one.kind for one in self.differences))
 
 
-def compare(syncs: Iterable[CompiledSync], source_dsn: str, control_url: str) -> Verdict:
-    """One look at both sides now. While something is on its way they differ; see `settle`."""
+def compare_now(syncs: Iterable[CompiledSync], source_dsn: str, simulator: SimulatorControl) -> Verdict:
+    """Compare both sides now. While something is on its way they differ; see `compare_until_equal`."""
     syncs = list(syncs)
-    return judge(syncs, read_source(syncs, source_dsn), read_items(control_url))
+    return judge(syncs, read_source(syncs, source_dsn), read_items(simulator))
 
 
-def settle(
+def compare_until_equal(
     syncs: Iterable[CompiledSync],
     source_dsn: str,
-    control_url: str,
+    simulator: SimulatorControl,
     *,
     patience_s: float = 90.0,
     most_s: float = 600.0,
     seen: Callable[[Verdict], None] | None = None,
     wait: Callable[[float], object] = time.sleep,
 ) -> Verdict:
-    """Look until both sides are equal twice in a row, or until nothing has changed for ``patience_s``.
+    """Compare until both sides are equal twice in a row, or until nothing has changed for ``patience_s``.
 
-    ``most_s`` bounds it all. ``seen`` gets every look but the last; ``wait`` sleeps, and may raise to give up.
+    It takes at most ``most_s``. ``seen`` gets every verdict but the last; ``wait`` sleeps, and may raise to give up.
     """
     syncs = list(syncs)
     began = changed = time.monotonic()
-    verdict = compare(syncs, source_dsn, control_url)
+    verdict = compare_now(syncs, source_dsn, simulator)
     while time.monotonic() - began < most_s and time.monotonic() - changed < patience_s:
         if seen is not None:
             seen(verdict)
         wait(_LOOK_EVERY_S)
-        before, verdict = verdict, compare(syncs, source_dsn, control_url)
+        before, verdict = verdict, compare_now(syncs, source_dsn, simulator)
         if verdict.equal and before == verdict:
             break
         if verdict != before:
@@ -135,29 +130,21 @@ def read_source(syncs: Sequence[CompiledSync], dsn: str) -> dict[str, list[Mappe
     return answer
 
 
-def read_items(control_url: str) -> list[Item]:
+def read_items(simulator: SimulatorControl) -> list[FoundItem]:
     """Every item of every list, from the simulator's control side: no quota, no faults."""
-    rows = fetch(f"{control_url}/items?all=1")["items"]
-    return [Item(row["list"], row["id"], row["fields"].get(ROWTIDE_KEY), row["fields"]) for row in rows]
-
-
-def fetch(url: str, body: object = None) -> Any:
-    """The JSON a control address answers; with ``body`` it is a POST."""
-    data = None if body is None else json.dumps(body).encode()
-    try:
-        with _DIRECT.open(urllib.request.Request(url, data), timeout=_REQUEST_TIMEOUT_S) as response:
-            return json.load(response)
-    except OSError as error:
-        raise command_errors.SIMULATOR(said=error) from error
+    return [
+        FoundItem(row["list"], row["id"], row["fields"].get(ROWTIDE_KEY), row["fields"])
+        for row in simulator.fetch_items()
+    ]
 
 
 # --- judging --------------------------------------------------------------------------------------------------------
 
 
-def judge(syncs: Sequence[CompiledSync], source: Mapping[str, Sequence[Mapped]], items: Sequence[Item]) -> Verdict:
-    """The verdict on rows and items that were read. Lists that no sync delivers to are nobody's business here."""
+def judge(syncs: Sequence[CompiledSync], source: Mapping[str, Sequence[Mapped]], items: Sequence[FoundItem]) -> Verdict:
+    """The verdict on rows and items that were read; lists that no sync delivers to are left out."""
     ours = {title for sync in syncs for title in sync.titles}
-    by_key: dict[str, list[Item]] = defaultdict(list)
+    by_key: dict[str, list[FoundItem]] = defaultdict(list)
     differences: list[Difference] = []
     for item in items:
         if item.title not in ours:
@@ -177,7 +164,7 @@ def judge(syncs: Sequence[CompiledSync], source: Mapping[str, Sequence[Mapped]],
     return Verdict(rows, sum(item.title in ours for item in items), ordered)
 
 
-def _of_row(sync: CompiledSync, mapped: Mapped, items: Sequence[Item]) -> list[Difference]:
+def _of_row(sync: CompiledSync, mapped: Mapped, items: Sequence[FoundItem]) -> list[Difference]:
     """What is wrong with one row's items."""
     if mapped.park is not None:
         return [Difference(sync.sync, mapped.key, "unmappable", mapped.park[0])]
@@ -197,7 +184,7 @@ def _of_row(sync: CompiledSync, mapped: Mapped, items: Sequence[Item]) -> list[D
     return found
 
 
-def _left_over(key: str, items: Sequence[Item]) -> list[Difference]:
+def _left_over(key: str, items: Sequence[FoundItem]) -> list[Difference]:
     """Items whose row is gone."""
     sync, _, row = key.partition(":")
     found = [Difference(sync, row, "extra", item.title) for item in items]
@@ -211,5 +198,5 @@ def _differing(sync: CompiledSync, wanted: Fields, wire: Mapping[str, Any]) -> s
 
 
 def _same_text(text: str) -> str:
-    # SharePoint's equality of texts; two items that it would not let be beside each other are one key.
+    # Texts are equal as SharePoint compares them: keys that it takes for the same are one key here.
     return text.strip().casefold()

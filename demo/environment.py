@@ -1,169 +1,232 @@
-"""Everything the demo runs on: a PostgreSQL, a Graph simulator, an applied definition, the flow.
+"""Everything Rowtide needs, on this machine and in one working directory: PostgreSQL, a Graph simulator, the flow.
 
-In: the demo's directory and options. Out: a `Stage`: addresses, and processes that are ended by `end`. Rules: the same
-commands a user would type do the work, each as a process of its own; secrets are in files that only we can read.
+In: a `Workdir`, `EnvironmentSettings`, the text of a definition. Out: a running `Environment`: its addresses, and
+Rowtide's commands run as processes of their own, as a person would type them.
+
+What it makes, all below the working directory: a PostgreSQL cluster in ``postgres/`` with two empty databases, the
+source and ``rowtide`` for the records; a simulated tenant with one site and one app; secrets in files that only we can
+read (``source.dsn``, ``state.dsn``, ``client_secret``); the simulator's ``ca.pem``; the definition ``rowtide.yaml``;
+for each process its stdout in ``NAME.out`` and its stderr in ``NAME.log``.
+
+How it ends: `Environment.end`, or the end of its ``with`` block, ends the flow, the simulator and PostgreSQL, in this
+order; the working directory is removed by whoever made it. When the process that made it is killed, every process of
+the environment dies with it, and `demo.workdir.clear_dead` removes the directory later.
 """
 
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
-import psycopg
-
-from connectors import settings
 from control.operations import compile
-from control.operations.session import Session
-from demo import definition
-from demo.children import Child, Children
-from demo.comparison import fetch
-from demo.options import Options
+from control.operations.session import Session, open_session
+from control.operations.template import Draft
+from demo.children import Children
 from demo.postgres import Cluster, free_port
-from demo.shop import schema
-from demo.workdir import Home
+from demo.simulator import SimulatorControl
+from demo.workdir import Workdir
 from rowtide.error_catalogue import command_errors
 from rowtide.mapping.compiled_sync import CompiledSync
-from state import definitions
-from state.database import Connection, Link
 
 SIMULATOR, FLOW = "graphsim", "flow"
-LATENCY_MS = 60
+"""Names of the processes that stay, and of their logs."""
+
 _READY_S, _COMMAND_S = 60.0, 240.0
-# The demo's cluster is thrown away; a crash of the machine would take it along anyhow.
-_SETTINGS = {"fsync": "off", "shared_buffers": "64MB", "log_min_messages": "error"}
+# The cluster is thrown away; a crash of the machine would take it along anyhow.
+_CLUSTER_SETTINGS = {"fsync": "off", "shared_buffers": "64MB", "log_min_messages": "error"}
 
 
-class Stage:
-    """The demo's parts. ``wait`` sleeps, and raises when the demo is to end."""
+@dataclass(frozen=True, slots=True)
+class EnvironmentSettings:
+    """``source`` names the source and its database; the rest describes the simulated tenant.
 
-    def __init__(self, home: Home, options: Options, wait: Callable[[float], None]) -> None:
-        self.home = home
-        self.options = options
-        self.children = Children(home)
-        self.cluster: Cluster | None = None
-        self.source_dsn = self.state_dsn = self.metrics_url = ""
-        self.graph: dict[str, Any] = {}
-        self.config = home.path / "rowtide.yaml"
-        self.rows: dict[str, int] = {}
+    ``tier`` is the quota that the tenant begins with (``off``: none); ``latency_ms`` is how long a request takes there.
+    """
+
+    source: str = "source"
+    site: str = "contoso.sharepoint.com:/sites/operations"
+    tenant_id: str = "22222222-2222-4222-8222-222222222222"
+    client_id: str = "11111111-1111-4111-8111-111111111111"
+    tier: str = "off"
+    latency_ms: int = 0
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the parts of a started environment are."""
+
+    source_dsn: str
+    state_dsn: str
+    base_url: str
+    authority: str
+    ca_file: str
+    lists_url: str
+    control_url: str
+    listen: str
+
+    @property
+    def metrics_url(self) -> str:
+        """Where the flow shows its metrics."""
+        return f"http://{self.listen}/metrics"
+
+
+class Environment:
+    """PostgreSQL, a simulator and Rowtide; `start`, then `define`, `apply` and `start_flow`, then `end`.
+
+    ``wait`` sleeps; it may raise to give up whatever the environment is waiting for.
+    """
+
+    def __init__(
+        self,
+        workdir: Workdir,
+        settings: EnvironmentSettings | None = None,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.workdir = workdir
+        self.settings = settings or EnvironmentSettings()
+        self.config = workdir.path / "rowtide.yaml"
+        self.cluster = Cluster(workdir.path / "postgres", _CLUSTER_SETTINGS)
+        self._children = Children(workdir)
+        self._addresses: Addresses | None = None
         self._wait = wait
         self._commands = 0
 
+    def __enter__(self) -> "Environment":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.end()
+
     # --- setting up ---------------------------------------------------------------------------------------------------
 
-    def open_shop(self) -> Mapping[str, int]:
-        """Start the simulator and PostgreSQL, and fill the shop; rows of each table."""
-        simulator = self._start_simulator()
-        self.cluster = cluster = Cluster(self.home.path / "postgres", _SETTINGS)
-        cluster.start()
-        self.home.record("postgres", cluster.pid or 0)
+    def start(self) -> Addresses:
+        """Start the simulator and PostgreSQL, and create the two databases."""
+        simulator = self._children.start(SIMULATOR, *self._simulator_command())
+        self.cluster.start()
+        self.workdir.record("postgres", self.cluster.pid or 0)
         self._wait(0)
-        self.source_dsn = cluster.create_database("shop")
-        self.state_dsn = cluster.create_database("rowtide")
+        source_dsn = self.cluster.create_database(self.settings.source)
+        state_dsn = self.cluster.create_database("rowtide")
         self._wait(0)
-        with psycopg.connect(self.source_dsn, autocommit=True) as connection:
-            self.rows = schema.create(connection, self.options.seed)
-        self.graph = json.loads(simulator.first_line(self._wait, _READY_S))
-        return self.rows
+        self.workdir.write_secret("source.dsn", source_dsn)
+        self.workdir.write_secret("state.dsn", state_dsn)
+        ready = json.loads(simulator.first_line(self._wait, _READY_S))
+        self._addresses = Addresses(
+            source_dsn,
+            state_dsn,
+            ready["base_url"],
+            ready["authority"],
+            ready["ca_file"],
+            ready["ui_url"],
+            ready["control_url"],
+            f"127.0.0.1:{free_port()}",
+        )
+        return self._addresses
 
-    def _start_simulator(self) -> Child:
-        secret = self.home.write_secret("client_secret", secrets.token_urlsafe(24))
-        return self.children.start(
-            SIMULATOR,
-            # Tests of the demo put a recorder before the simulator by this name; nobody else has a use for it.
+    def _simulator_command(self) -> list[str]:
+        secret = self.workdir.write_secret("client_secret", secrets.token_urlsafe(24))
+        return [
+            # Tests put a recorder before the simulator by this name; nobody else has a use for it.
             os.environ.get("ROWTIDE_DEMO_SIMULATOR", "graphsim"),
-            f"--ca-out={self.home.path / 'ca.pem'}",
-            f"--site={definition.SITE}",
-            f"--client={definition.CLIENT_ID}=file:{secret}",
-            f"--tenant={definition.TENANT_ID}",
-            f"--latency-ms={LATENCY_MS}",
-            f"--seed={self.options.seed}",
-            "--tier=off",
+            f"--ca-out={self.workdir.path / 'ca.pem'}",
+            f"--site={self.settings.site}",
+            f"--client={self.settings.client_id}=file:{secret}",
+            f"--tenant={self.settings.tenant_id}",
+            f"--latency-ms={self.settings.latency_ms}",
+            f"--seed={self.settings.seed}",
+            f"--tier={self.settings.tier}",
+        ]
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where its parts are, once it was started."""
+        assert self._addresses is not None, "start comes first"
+        return self._addresses
+
+    @property
+    def simulator(self) -> SimulatorControl:
+        """The simulator's control side."""
+        return SimulatorControl(self.addresses.control_url)
+
+    def draft(self) -> Draft:
+        """A definition that names this environment's parts and has no sync yet."""
+        addresses, directory, source = self.addresses, self.workdir.path, self.settings.source
+        return Draft(
+            state_dsn=f"file:{directory / 'state.dsn'}",
+            recovery_dir=str(directory / "recovery"),
+            listen=addresses.listen,
+            source=source,
+            source_dsn=f"file:{directory / 'source.dsn'}",
+            slot=f"rowtide_{source}",
+            publication=f"rowtide_{source}",
+            tenant_id=self.settings.tenant_id,
+            client_id=self.settings.client_id,
+            client_secret=f"file:{directory / 'client_secret'}",
+            site=self.settings.site,
+            simulator={
+                "base_url": addresses.base_url,
+                "authority": addresses.authority,
+                "ca_file": addresses.ca_file,
+            },
         )
 
-    def define(self) -> None:
-        """Write the definition for a simulator that keeps no quota yet, and apply it."""
-        self._places = definition.Places(
-            directory=self.home.path,
-            source_dsn=self.home.write_secret("source.dsn", self.source_dsn),
-            state_dsn=self.home.write_secret("state.dsn", self.state_dsn),
-            client_secret=self.home.path / "client_secret",
-            base_url=self.graph["base_url"],
-            authority=self.graph["authority"],
-            ca_file=self.graph["ca_file"],
-            listen=f"127.0.0.1:{free_port()}",
-        )
-        self.metrics_url = f"http://{self._places.listen}/metrics"
-        self._write(quota=False)
+    def define(self, text: str) -> None:
+        """Write the definition file; `apply` puts it into force."""
+        self.config.write_text(text, encoding="utf-8")
+
+    def apply(self) -> None:
+        """Put the definition file into force."""
         self.command("apply", "--yes", "--upgrade")
 
-    def _write(self, quota: bool) -> None:
-        self.config.write_text(definition.text(self._places, self.options.tier, quota))
-
-    def start_flow(self) -> int:
-        """Start ``rowtide run``; its process id."""
-        return self.children.start(FLOW, "control.cli", "run", "-c", str(self.config)).process.pid
-
-    def set_quota(self) -> int:
-        """From now on the tenant has its tier's quota: simulator, definition, and the flow started anew with it."""
-        self._write(quota=True)
-        self._apply_pacing()
-        fetch(f"{self.control_url}/tier", {"tier": self.options.tier})
-        self.children.end(FLOW)
-        return self.start_flow()
-
-    def _apply_pacing(self) -> None:
-        """What `rowtide apply` does where nothing but pacing is new, without asking Graph for all lists again."""
-        loaded = settings.load(self.config)
-
-        def work(connection: Connection) -> None:
-            applied = definitions.read_applied(connection)
-            assert applied is not None
-            stored = {**applied.compiled, "definition": loaded.definition.to_json()}
-            definitions.apply(connection, loaded.source_text, stored, "demo")
-
-        link = Link(self.state_dsn, "rowtide demo")
-        try:
-            link.run(work)
-        finally:
-            link.close()
-
     def command(self, *words: str) -> str:
-        """Run a rowtide command to its end and return what it printed; ChildFailed when it fails."""
+        """Run a Rowtide command to its end and return what it printed; ChildFailed when it fails."""
         self._commands += 1
         name = f"{words[0]}-{self._commands}"
-        child = self.children.start(name, "control.cli", words[0], "-c", str(self.config), *words[1:])
+        child = self._children.start(name, "control.cli", words[0], "-c", str(self.config), *words[1:])
         code = child.wait(self._wait, _COMMAND_S)
-        self.children.forget(child)
+        self._children.forget(child)
         if code:
             raise command_errors.DEMO_COMMAND(command=words[0], said=child.last_words())
         return child.output.read_text()
 
     # --- while it runs ------------------------------------------------------------------------------------------------
 
-    @property
-    def control_url(self) -> str:
-        """The simulator's control side."""
-        return str(self.graph["control_url"])
+    def start_flow(self) -> int:
+        """Start ``rowtide run``; its process id."""
+        return self._children.start(FLOW, "control.cli", "run", "-c", str(self.config)).process.pid
 
-    def compiled(self) -> list[CompiledSync]:
+    def restart_flow(self) -> int:
+        """End the flow and start it again; the new process id."""
+        self._children.end(FLOW)
+        return self.start_flow()
+
+    def session(self) -> Session:
+        """A session on the definition file, for operations called from this process."""
+        return open_session(self.config)
+
+    def compiled_syncs(self) -> list[CompiledSync]:
         """The syncs as the definition file and the tables say, not as the flow has them."""
-        loaded = settings.load(self.config)
-        return list(compile.compile_known(loaded, compile.read_all_columns(Session(loaded))).syncs.values())
+        session = self.session()
+        return list(compile.compile_known(session.loaded, compile.read_all_columns(session)).syncs.values())
 
     def check(self) -> None:
         """Raise ChildFailed when a part has ended by itself."""
-        self.children.check(SIMULATOR, FLOW)
-        if self.cluster is not None and self.cluster.pid is None:
+        self._children.check(SIMULATOR, FLOW)
+        if self.cluster.pid is None:
             raise command_errors.DEMO_CHILD(problem="PostgreSQL ended.")
 
     def log_of(self, name: str) -> Path:
-        """Where a part's stderr is."""
-        return self.home.path / f"{name}.log"
+        """Where a process writes its stderr."""
+        return self.workdir.path / f"{name}.log"
 
     def end(self) -> None:
-        """End everything, in the order flow, simulator, PostgreSQL."""
-        self.children.end()
-        if self.cluster is not None:
-            self.cluster.stop()
+        """End every process, in the order flow, simulator, PostgreSQL. What has ended already is left alone."""
+        self._children.end()
+        self.cluster.stop()

@@ -1,8 +1,8 @@
-"""Ctrl-C, SIGTERM and a closed terminal, as the demo wants them: noted, acted on only where it is safe.
+"""Ctrl-C, SIGTERM and a closed terminal: counted when they come, acted on only where that is safe.
 
-In: signals. Out: waits that end early, `Interrupted` where the demo looks. Rule: a handler only counts, so that
-clearing up is never cut short; the first Ctrl-C ends the workload and still compares, a second one (or SIGTERM, or
-SIGHUP) ends at once.
+In: signals. Out: waits that end early and raise `Interrupted`. Rule: a handler only counts, so that clearing up is
+never cut short; the first Ctrl-C ends the workload and the demo still compares, a second one (or SIGTERM, or SIGHUP)
+ends it at once.
 """
 
 import signal
@@ -21,7 +21,7 @@ class Interrupted(Exception):
 
 
 class Interrupts:
-    """How often somebody asked for the end; ``patience`` is how many askings the present phase overlooks."""
+    """How often somebody asked for the end; ``patience`` is how many requests the present phase ignores."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -30,7 +30,7 @@ class Interrupts:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Take the signals over for the block."""
+        """Count signals instead of ending, for the length of the block."""
         before = {signum: signal.signal(signum, self._note) for signum in _SIGNALS}
         try:
             yield
@@ -44,16 +44,16 @@ class Interrupts:
 
     @property
     def asked(self) -> bool:
-        """Whether anybody has asked at all."""
+        """Whether anybody has asked for the end."""
         return self.count > 0
 
     def check(self) -> None:
-        """Raise `Interrupted` when more was asked than the phase overlooks."""
+        """Raise `Interrupted` when there were more requests than the phase ignores."""
         if self.count > self.patience:
             raise Interrupted
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but not through an asking; raises as `check` does."""
+        """Sleep until the time is over or somebody asks for the end; raises as `check` does."""
         deadline = time.monotonic() + seconds
         self.check()
         while (left := deadline - time.monotonic()) > 0:

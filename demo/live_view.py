@@ -1,7 +1,7 @@
 """What a person sees while the demo runs: a live picture on a terminal, a plain line every few seconds elsewhere.
 
-In: `Figures`, several times a second, and notes. Out: the terminal, or lines on a stream. Rule: nothing here measures
-or decides; with ``--json`` everything goes to stderr, stdout belongs to the document.
+In: `Figures`, several times a second, and notes. Out: the terminal, or lines on a stream. Rule: nothing is measured or
+decided here; with ``--json`` everything goes to stderr, since stdout belongs to the document.
 """
 
 import time
@@ -33,8 +33,8 @@ class SyncFigures:
 class Figures:
     """Where the demo stands.
 
-    ``committed`` are row changes in PostgreSQL; ``delivered`` rows acknowledged by Graph; ``coalesced`` changes that a
-    newer one of the same row overtook while it waited; ``suppressed`` changes that were none for the list.
+    ``committed`` are row changes in PostgreSQL; ``delivered`` are rows that Graph acknowledged; ``coalesced`` are
+    changes overtaken by a newer one of the same row while they waited; ``suppressed`` are changes of no mapped column.
     """
 
     phase: str
@@ -69,8 +69,8 @@ def milliseconds(value: float | None) -> str:
     return f"{value:,.0f} ms" if value < 10_000 else f"{value / 1000:,.1f} s"
 
 
-class View:
-    """The picture; a context manager, so that the terminal is its old self afterwards."""
+class LiveView:
+    """The picture; a context manager that restores the terminal."""
 
     def __init__(self, stream: TextIO, live: bool) -> None:
         self._console = Console(file=stream, highlight=False, soft_wrap=not live)
@@ -81,7 +81,7 @@ class View:
         self._last_line = 0.0
         self._last_phase = ""
 
-    def __enter__(self) -> "View":
+    def __enter__(self) -> "LiveView":
         if self._live is not None:
             self._live.start()
         return self
@@ -97,7 +97,7 @@ class View:
         self._console.print(text, markup=False)
 
     def show(self, figures: Figures) -> None:
-        """Redraw; without a terminal, print a line now and then and at each new phase."""
+        """Redraw; without a terminal, print a line every few seconds and at each new phase."""
         if self._live is not None:
             self._live.update(picture(figures))
             return

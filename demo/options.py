@@ -1,7 +1,7 @@
 """What a person may ask of `rowtide demo`.
 
-In: the command line, read by control.cli. Out: `Options`. Rule: every default tells the story in about a minute on a
-laptop.
+In: the command line, read by control.cli. Out: `DemoOptions`. Rule: with the defaults the demo takes about a minute on
+a laptop.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ TIERS = {"1000": 1_000, "5000": 5_000, "15000": 15_000, "50000": 50_000, "max": 
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DemoOptions:
     """``seconds`` of live workload after the first load; ``rate`` business transactions a second.
 
     ``tier`` is the tenant's quota in the live phase (a name of `TIERS`); ``directory`` is where the demo makes its own

@@ -1,8 +1,8 @@
-"""Runs a Python module that ends when the process that started it ends, however that ends.
+"""Runs a Python module in a process that ends when the process that started it ends, for whatever reason.
 
 In: ``python -m demo.parent_watch PARENT_PID MODULE ARGUMENTS...``. Out: the module runs as if started by ``python -m``.
-Rule: two ways, because each has a hole: Linux sends SIGKILL when the parent's thread is gone (not elsewhere), and a
-thread looks at the parent's process id (not while the interpreter lock is held).
+Rule: it is done in two ways, because each has a gap: Linux sends SIGKILL when the parent's thread is gone, which other
+systems do not; a thread checks the parent's process id, but not while something holds the interpreter lock.
 """
 
 import ctypes
@@ -18,12 +18,12 @@ _LOOK_S = 0.25
 
 
 def hold_to(parent: int) -> None:
-    """Bind this process's life to ``parent``'s."""
+    """End this process when the process ``parent`` ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)  # it died before the kernel was asked
-    threading.Thread(target=_watch, args=(parent,), name="leash", daemon=True).start()
+    threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
 
 
 def _watch(parent: int) -> None:

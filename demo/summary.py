@@ -1,18 +1,18 @@
-"""What the demo says at its end: a document for machines, a page for people, and what to try when it stays up.
+"""What the demo says at its end: a document for machines, a page for people, and what to try while it stays up.
 
 In: the last `Figures`, the `Verdict`, how the first load went. Out: the JSON document, text. Rule: the document's keys
 are an interface: ``committed delivered differences duplicates latency_ms ru_used writes coalesced suppressed verdict``
-stay, others may come.
+stay, others may be added.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from demo.comparison import Verdict
-from demo.environment import FLOW, Stage
+from demo.environment import FLOW, Environment
 from demo.live_view import Figures, milliseconds
-from demo.options import Options
-from demo.shop.workload import Tally
+from demo.options import DemoOptions
+from demo.shop.workload import WorkloadTally
 from rowtide.pacing import WRITE_RU, tier_of
 
 SHOWN = 20
@@ -21,19 +21,62 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class FirstLoad:
-    """How the rows that were there already got into the lists."""
+    """How long it took to bring the rows that were there already into the lists."""
 
     writes: int
     seconds: float
+
+
+class Percentiles(TypedDict):
+    """Milliseconds from commit to Graph's answer."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class FirstLoadDocument(TypedDict):
+    """What the first load wrote, and how long it took."""
+
+    writes: int
+    seconds: float
+
+
+class SummaryDocument(TypedDict):
+    """The one document of ``--json``."""
+
+    verdict: Literal["equal", "different", "interrupted"]
+    differences: int | None
+    duplicates: int | None
+    committed: int
+    delivered: int
+    writes: int
+    coalesced: int
+    suppressed: int
+    latency_ms: Percentiles
+    ru_used: float
+    throttled: int
+    waiting: int
+    parked: int
+    transactions: int
+    acts: dict[str, int]
+    rows: int | None
+    items: int | None
+    difference_kinds: dict[str, int]
+    first_load: FirstLoadDocument | None
+    seconds: float
+    seed: int
+    rate: float
+    tier: str
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """How a demo ended; ``verdict`` None: it was ended before anything could be compared."""
 
-    options: Options
+    options: DemoOptions
     figures: Figures
-    tally: Tally
+    tally: WorkloadTally
     first_load: FirstLoad | None
     verdict: Verdict | None
 
@@ -44,8 +87,8 @@ class Summary:
             return "interrupted"
         return "equal" if self.verdict.equal else "different"
 
-    def document(self) -> dict[str, Any]:
-        """The one document of ``--json``; latencies and counts are of the live phase."""
+    def document(self) -> SummaryDocument:
+        """The summary as JSON; latencies and counts are of the live phase."""
         figures, verdict, load = self.figures, self.verdict, self.first_load
         return {
             "verdict": self.word,
@@ -74,7 +117,7 @@ class Summary:
         }
 
     def lines(self) -> list[str]:
-        """The same for people."""
+        """The summary for people."""
         figures, verdict = self.figures, self.verdict
         per_change = f" for {figures.committed:,} row changes" if figures.committed else ""
         said = [
@@ -105,26 +148,25 @@ def _round(value: float | None) -> float | None:
 
 
 def slow_load(writes: int, tier: str, licences: int, share: float) -> str:
-    """How long the first load would take with the tier's quota on, for those who wonder."""
+    """How long the first load would have taken with the tier's quota on."""
     rate = tier_of(licences).ru_per_minute * share / 60 / WRITE_RU
     return f"with the quota of tier {tier} on, it would have taken {writes / rate:,.0f} s"
 
 
-def invitation(stage: Stage) -> list[str]:
+def invitation(environment: Environment) -> list[str]:
     """What to try while the demo stays up."""
-    config, cluster = stage.config, stage.cluster
-    assert cluster is not None
+    config, addresses = environment.config, environment.addresses
     return [
         "",
         "The demo stays up until Ctrl-C. Open the lists in a browser and change some rows:",
         "",
-        f"  lists        {stage.graph['ui_url']}",
-        f"  PostgreSQL   {stage.source_dsn}",
-        f"  metrics      {stage.metrics_url}",
+        f"  lists        {addresses.lists_url}",
+        f"  PostgreSQL   {addresses.source_dsn}",
+        f"  metrics      {addresses.metrics_url}",
         f"  definition   {config}",
-        f"  flow's log   {stage.log_of(FLOW)}",
+        f"  flow's log   {environment.log_of(FLOW)}",
         "",
-        f'  {cluster.binaries / "psql"} "{stage.source_dsn}"',
+        f'  {environment.cluster.binaries / "psql"} "{addresses.source_dsn}"',
         "    UPDATE orders SET status = 'shipped' WHERE id = 42;          -- one PATCH, in a second or so",
         "    UPDATE orders SET region = 'US' WHERE id = 43;               -- the item moves to another list",
         "    UPDATE orders SET status = 'draft' WHERE id = 44;            -- leaves the row filter: the item goes",

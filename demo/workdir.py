@@ -1,8 +1,8 @@
-"""The demo's own directory: private, locked while its demo lives, cleared by the next demo when it died.
+"""The working directory of a demo: private, locked while its demo lives, cleared by the next demo after a kill.
 
-In: where to make it. Out: `Home`: a path, and a record of the processes started from it. Rules: the directory appears
-under its final name only when its lock is held, so a directory whose lock is free has no living demo; a recorded
-process is ended only if its start time is the recorded one (process ids come again).
+In: where to make it. Out: a `Workdir`: a path, and a record of the processes started from it. Rules: the directory
+appears under its final name only when its lock is held, so a directory whose lock is free has no living demo; a
+recorded process is ended only if its start time is the recorded one, since process ids are used again.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from rowtide.error_catalogue import command_errors
 
@@ -26,16 +26,24 @@ _HALF_MADE_AGE_S = 600.0
 _LOCK, _RECORD = "lock", "processes.json"
 
 
-class Home:
-    """A demo's directory; made by `make`, gone after `remove`."""
+class RecordedProcess(TypedDict):
+    """A process that was started from a working directory; ``started`` as `start_time` says it."""
+
+    name: str
+    pid: int
+    started: str | None
+
+
+class Workdir:
+    """A working directory, made by `make` and deleted by `remove`."""
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
         self._lock = lock
-        self._processes: list[dict[str, Any]] = []
+        self._processes: list[RecordedProcess] = []
 
     @classmethod
-    def make(cls, parent: Path | None = None) -> "Home":
+    def make(cls, parent: Path | None = None) -> "Workdir":
         """A new locked directory under ``parent``, by default where temporary files go."""
         where = parent or Path(tempfile.gettempdir())
         where.mkdir(parents=True, exist_ok=True)
@@ -52,21 +60,21 @@ class Home:
         return cls(path, lock)
 
     def record(self, name: str, pid: int) -> None:
-        """Note a process that must not outlive this demo, for whoever clears up after a kill."""
+        """Note a process that must not outlive this directory, for `clear_dead` after a kill."""
         self._processes.append({"name": name, "pid": pid, "started": start_time(pid)})
         scratch = self.path / f"{_RECORD}.new"
         scratch.write_text(json.dumps(self._processes))
         scratch.replace(self.path / _RECORD)
 
     def write_secret(self, name: str, text: str) -> Path:
-        """Write a file that only we can read."""
+        """Write a file that only its owner can read; its path."""
         path = self.path / name
         with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as stream:
             stream.write(text)
         return path
 
     def remove(self) -> None:
-        """Delete the directory and let go of its lock."""
+        """Delete the directory and release its lock."""
         _delete(self.path)
         os.close(self._lock)
 
@@ -77,7 +85,7 @@ def _check_reachable(where: Path) -> None:
 
 
 def clear_dead(parent: Path | None = None) -> list[Path]:
-    """Remove what demos that were killed have left under ``parent``, processes first; the directories removed."""
+    """End the processes and delete the directories of killed demos under ``parent``; what was deleted."""
     where = (parent or Path(tempfile.gettempdir())).resolve()
     removed = []
     for path in sorted(where.glob(f"{PREFIX}*")) if where.is_dir() else []:
@@ -92,7 +100,7 @@ def clear_dead(parent: Path | None = None) -> list[Path]:
 
 
 def _clear(path: Path) -> bool:
-    """Remove one demo's directory unless its demo lives."""
+    """Delete one demo's directory unless its demo lives; whether it was deleted."""
     with _unless_locked(path / _LOCK) as dead:
         if dead:
             end_recorded(path)
@@ -117,12 +125,18 @@ def _unless_locked(lock: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def end_recorded(path: Path) -> None:
-    """SIGKILL what is still there of the processes recorded in a demo's directory, and wait until they are gone."""
+def read_recorded(path: Path) -> list[RecordedProcess]:
+    """The processes recorded in a working directory; none where the record is missing or cut short."""
     try:
-        recorded = json.loads((path / _RECORD).read_text())
+        found: list[RecordedProcess] = json.loads((path / _RECORD).read_text())
     except (FileNotFoundError, ValueError):
-        return
+        return []
+    return found
+
+
+def end_recorded(path: Path) -> None:
+    """SIGKILL the recorded processes of a demo's directory that still run, and wait until they are gone."""
+    recorded = read_recorded(path)
     left = [entry for entry in recorded if entry["started"] and start_time(entry["pid"]) == entry["started"]]
     for entry in left:
         with contextlib.suppress(ProcessLookupError):

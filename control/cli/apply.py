@@ -28,7 +28,7 @@ def apply(
 
     Makes publication, slot, lists and columns that are missing, and deletes nothing.
     """
-    opened, actor = session.start(config), session.actor()
+    opened, actor = session.start_session(config), session.actor()
     if upgrade:
         db.upgrade(opened, actor)
     require_schema(opened)

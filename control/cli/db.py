@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True)
 @app.command("upgrade")
 def upgrade(config: options.Config = options.CONFIG, as_json: options.Json = False) -> None:
     """Bring the state database's schema to this release's version; creates the database when it is missing."""
-    found = db.upgrade(session.start(config), session.actor())
+    found = db.upgrade(session.start_session(config), session.actor())
     if as_json:
         output.document(found)
     else:
@@ -25,7 +25,7 @@ def upgrade(config: options.Config = options.CONFIG, as_json: options.Json = Fal
 @app.command("check")
 def check(config: options.Config = options.CONFIG, as_json: options.Json = False) -> None:
     """Say whether the state database's schema fits this release (exit 3 when it does not)."""
-    findings = db.check(session.start(config))["findings"]
+    findings = db.check(session.start_session(config))["findings"]
     if as_json:
         output.document({"findings": findings})
     else:

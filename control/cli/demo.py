@@ -1,4 +1,4 @@
-"""`rowtide demo`: the command line of the demo.
+"""`rowtide demo`: the command line of the package ``demo``.
 
 In: options. Out: the demo's exit code. Rule: everything it needs is imported only when it runs, so that no other
 command waits for it.
@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from control.cli import options, output
-from demo.options import TIERS, Options
+from demo.options import TIERS, DemoOptions
 from rowtide.error_catalogue import command_errors
 
-_DEFAULTS = Options()
+_DEFAULTS = DemoOptions()
 _EXIT_CODES = {"equal": output.DONE, "different": output.FAILED, "interrupted": 130}
 """130, as shells say it: ended before anything could be compared."""
 
@@ -37,5 +37,5 @@ def demo(
 
     if tier not in TIERS:
         raise command_errors.UNKNOWN_TIER(tier=tier, known=", ".join(TIERS))
-    told = command.run_demo(Options(seconds, keep, as_json, seed, rate, tier, directory), output.document)
+    told = command.run_demo(DemoOptions(seconds, keep, as_json, seed, rate, tier, directory), output.document)
     raise typer.Exit(_EXIT_CODES[told.word])

@@ -17,7 +17,7 @@ def doctor(config: options.Config = options.CONFIG, as_json: options.Json = Fals
 
     Looks at versions, state database, sources and tenants; exit code 3 when there is something to mend.
     """
-    found = operations.examine(session.start(config))
+    found = operations.run_checks(session.start_session(config))
     if as_json:
         output.document(found)
     else:

@@ -28,7 +28,7 @@ def list_(
     as_json: options.Json = False,
 ) -> None:
     """List parked rows, the longest parked first (exit 3 when there are any)."""
-    found = parked.list_rows(session.start(config), sync, limit)
+    found = parked.list_rows(session.start_session(config), sync, limit)
     rows = found["parked"]
     if as_json:
         output.document(found)
@@ -51,7 +51,7 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Show one parked row with the values that would be written."""
-    found = parked.show(session.start(config), sync, key)
+    found = parked.show(session.start_session(config), sync, key)
     if as_json:
         output.document(found)
     else:
@@ -67,7 +67,7 @@ def retry(
     as_json: options.Json = False,
 ) -> None:
     """Read parked rows anew and try them again."""
-    found = parked.retry(session.start(config), sync, rows_of(keys, every), session.actor())
+    found = parked.retry(session.start_session(config), sync, rows_of(keys, every), session.actor())
     if as_json:
         output.document(found)
     else:
@@ -84,7 +84,7 @@ def discard(
     as_json: options.Json = False,
 ) -> None:
     """Forget parked rows; their items stay as they are until the rows change again or a reconcile finds them."""
-    opened, rows = session.start(config), rows_of(keys, every)
+    opened, rows = session.start_session(config), rows_of(keys, every)
     if not yes:
         which = f"{len(rows.keys)} parked rows" if isinstance(rows, RowKeys) else "every parked row"
         output.confirm(f"Forget {which} of {sync}?")

@@ -45,7 +45,7 @@ def pause(
 
     Changes go on being collected and the slot goes on moving; nothing is written to the lists.
     """
-    opened = session.start(config)
+    opened = session.start_session(config)
     found = operations.pause(opened, selection_of(sync, target, every), reason, session.actor())
     if as_json:
         output.document(found)
@@ -68,7 +68,7 @@ def resume(
 
     Only the last state of each row is delivered. A sync that was stopped at capture is reconciled.
     """
-    opened = session.start(config)
+    opened = session.start_session(config)
     found = operations.resume(opened, selection_of(sync, target, every), approve_deletes, session.actor())
     if as_json:
         output.document(found)

@@ -14,7 +14,7 @@ import typer
 from control.cli import options, output, session
 from control.operations import plan_document, requirements
 from control.operations.forecast import spoken
-from control.operations.plan_document import FirstLoad, PlanDocument
+from control.operations.plan_document import ForecastDocument, PlanDocument
 from control.operations.session import Session
 from rowtide.error_catalogue import command_errors
 
@@ -31,7 +31,7 @@ def plan(
     """
     if sql and grants:
         raise command_errors.PLAN_OPTIONS()
-    opened = session.start(config)
+    opened = session.start_session(config)
     if sql:
         _print_script(opened, as_json)
     elif grants:
@@ -97,7 +97,7 @@ def _section(name: str, state: str, lines: Iterable[str]) -> None:
 _LOAD_HEADS = ("sync", "list", "rows", "writes", "ru", "takes", "ends", "of the day's quota")
 
 
-def _load_row(load: FirstLoad) -> Sequence[object]:
+def _load_row(load: ForecastDocument) -> Sequence[object]:
     about = "" if load["exact"] else "about "
     return [
         load["sync"],

@@ -30,7 +30,7 @@ def reconcile(
 
     Unchanged rows cost no request. With --dry-run nothing is written.
     """
-    opened = session.start(config)
+    opened = session.start_session(config)
     if dry_run:
         _count(opened, sync, as_json)
     else:

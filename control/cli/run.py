@@ -36,7 +36,7 @@ def run(
     peers = [address.strip() for address in addresses.split(",") if address.strip()]
     if peers and process_id >= len(peers):
         raise command_errors.PROCESS_ID(process_id=process_id, addresses=len(peers))
-    loaded = session.start(config).loaded
+    loaded = session.start_session(config).loaded
     from flows import run as flow
 
     code = flow.run(loaded, chosen, process_id, peers)

@@ -13,7 +13,7 @@ from control.operations.session import Session, open_session
 from rowtide.actor import Actor, claimed_actor
 
 
-def start(config: Path) -> Session:
+def start_session(config: Path) -> Session:
     """A session on the definition file; log lines take its style from now on."""
     session = open_session(config)
     logs.set_up(session.definition.run.log)

@@ -32,7 +32,7 @@ Name = Annotated[str | None, typer.Argument(metavar="SLOT", help="Default: the s
 @app.command("create")
 def create(config: options.Config = options.CONFIG, source: Source = None, as_json: options.Json = False) -> None:
     """Create the source's slot, and its publication before it, where they are missing."""
-    found = slot.create(session.start(config), source, session.actor())
+    found = slot.create(session.start_session(config), source, session.actor())
     if as_json:
         output.document(found)
         return
@@ -44,7 +44,7 @@ def create(config: options.Config = options.CONFIG, source: Source = None, as_js
 @app.command("list")
 def list_(config: options.Config = options.CONFIG, source: Source = None, as_json: options.Json = False) -> None:
     """List the logical slots of the source's server, ours and others'."""
-    found = slot.list_slots(session.start(config), source)
+    found = slot.list_slots(session.start_session(config), source)
     if as_json:
         output.document(found)
         return
@@ -75,7 +75,7 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Show one slot (exit 3 when it is lost)."""
-    found = slot.show(session.start(config), source, name)
+    found = slot.show(session.start_session(config), source, name)
     if as_json:
         output.document(found)
     else:
@@ -94,7 +94,7 @@ def drop(
     as_json: options.Json = False,
 ) -> None:
     """Drop a slot; it is refused while in use."""
-    opened = session.start(config)
+    opened = session.start_session(config)
     chosen = choose_source(opened.definition, source)
     wanted = name or opened.definition.slot(chosen)
     if not yes:

@@ -75,7 +75,7 @@ def status(
 
     With one sentence for each that says why it is not moving.
     """
-    opened = session.start(config)
+    opened = session.start_session(config)
     if watch and not as_json and sys.stdout.isatty():
         _watch(opened)
         return

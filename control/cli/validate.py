@@ -24,12 +24,12 @@ def validate(
     The file itself, and the tables it names when their source can be reached.
     """
     try:
-        opened = session.start(config)
+        opened = session.start_session(config)
         found = operations.validate(opened, offline)
     except DefinitionError as error:
         if not as_json:
             raise
-        output.document(operations.refusal(error))
+        output.document(operations.invalid_document(error))
         raise typer.Exit(output.USAGE) from error
     if as_json:
         output.document(found.document())

@@ -1,9 +1,9 @@
 """Put a definition into force.
 
-In: a session, the `Plan` that was shown and agreed to, an actor. Out: publication and slot on each source, lists and
-columns in each tenant, the compiled definition stored and in force; a document that says what was done. Rules: the
-publication before the slot; nothing is ever deleted, what is left is named; the definition is stored last, so that a
-running flow never sees one whose parts are missing. It may be run again at any time.
+In: a session, the `ApplyPlan` that was shown and agreed to, an actor. Out: publication and slot on each source, lists
+and columns in each tenant, the compiled definition stored and in force; a document that says what was done. Rules: the
+publication is made before the slot; nothing is ever deleted, what is left is named; the definition is stored last, so
+that a running flow never sees one whose parts are missing. It may be run again at any time.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import TypedDict
 from connectors.postgres import slots
 from control.operations import compile, list_plan
 from control.operations.compile import CompiledDefinition
-from control.operations.plan_document import Plan
+from control.operations.plan_document import ApplyPlan
 from control.operations.session import Session, require_schema
 from rowtide import catalog
 from rowtide.actor import Actor
@@ -34,7 +34,7 @@ class AppliedDocument(TypedDict):
     warnings: list[str]
 
 
-def apply(session: Session, plan: Plan, actor: Actor) -> AppliedDocument:
+def apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
     """Do what the plan says and store the definition.
 
     Nothing is changed while a source or a tenant does not answer, or when another version came into force since the
@@ -58,14 +58,14 @@ def apply(session: Session, plan: Plan, actor: Actor) -> AppliedDocument:
     }
 
 
-def require_answers(plan: Plan) -> None:
+def require_answers(plan: ApplyPlan) -> None:
     """Raise why a source or a tenant did not answer the plan: all have to before the first thing is changed."""
     for work in [*plan.sources.values(), *plan.graphs.values()]:
         if work.error is not None:
             raise work.error
 
 
-def _require_unchanged(applied: Applied | None, plan: Plan) -> None:
+def _require_unchanged(applied: Applied | None, plan: ApplyPlan) -> None:
     """What was agreed to is a difference to one version; it says nothing about another."""
     version = None if applied is None else applied.version
     if version != plan.applied_version:
@@ -86,7 +86,7 @@ def _apply_source(session: Session, name: str, actor: Actor) -> list[str]:
 
 def _store(
     session: Session,
-    plan: Plan,
+    plan: ApplyPlan,
     compiled: CompiledDefinition,
     lists: Mapping[str, Mapping[str, ListRef]],
     actor: Actor,

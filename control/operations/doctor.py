@@ -23,7 +23,7 @@ BYTEWAX = "0.21.1"
 """The version of Bytewax that this release is made for."""
 
 
-class Finding(TypedDict):
+class CheckDocument(TypedDict):
     """What was found about one part; ``remedy`` is empty when all is well."""
 
     part: str
@@ -36,17 +36,17 @@ class Finding(TypedDict):
 class DoctorDocument(TypedDict):
     """Everything that was looked at."""
 
-    checks: list[Finding]
+    checks: list[CheckDocument]
 
 
-def examine(session: Session) -> DoctorDocument:
+def run_checks(session: Session) -> DoctorDocument:
     """Look at every part."""
     return {
         "checks": [*_versions(), *_state(session), *_sources(session.definition), *_graphs(session.definition)],
     }
 
 
-def _finding(part: str, check: Check) -> Finding:
+def _finding(part: str, check: Check) -> CheckDocument:
     return {
         "part": part,
         "name": check.name,
@@ -56,7 +56,7 @@ def _finding(part: str, check: Check) -> Finding:
     }
 
 
-def _versions() -> Iterator[Finding]:
+def _versions() -> Iterator[CheckDocument]:
     release, bytewax = metadata.version("rowtide"), metadata.version("bytewax")
     yield _finding("rowtide", findings.RELEASE_OK(release=release, python=platform.python_version()))
     if bytewax == BYTEWAX:
@@ -65,7 +65,7 @@ def _versions() -> Iterator[Finding]:
         yield _finding("rowtide", findings.BYTEWAX(version=bytewax, wanted=BYTEWAX))
 
 
-def _state(session: Session) -> Iterator[Finding]:
+def _state(session: Session) -> Iterator[CheckDocument]:
     try:
         found, misfits = schema.check(session.state_dsn()), schema.check_version(session.state_dsn())
         for sentence in found:
@@ -79,7 +79,7 @@ def _state(session: Session) -> Iterator[Finding]:
         yield _finding("state", Check.of_error("connection", error))
 
 
-def _records(session: Session) -> Iterator[Finding]:
+def _records(session: Session) -> Iterator[CheckDocument]:
     found = session.on_state(read_in_force)
     if found is None:
         yield _finding("state", findings.DEFINITION_MISSING())
@@ -102,7 +102,7 @@ def _running(session: Session) -> Check:
     return findings.PROCESS_OK(roles=", ".join(sorted({role for one in alive for role in one.roles})))
 
 
-def _sources(definition: Definition) -> Iterator[Finding]:
+def _sources(definition: Definition) -> Iterator[CheckDocument]:
     for name, section in definition.postgres.items():
         part = f"source {name}"
         try:
@@ -115,6 +115,6 @@ def _sources(definition: Definition) -> Iterator[Finding]:
         yield from (_finding(part, check) for check in preflight.checks(wanted))
 
 
-def _graphs(definition: Definition) -> Iterator[Finding]:
+def _graphs(definition: Definition) -> Iterator[CheckDocument]:
     for name in definition.graph:
         yield from (_finding(f"graph {name}", check) for check in list_plan.check_graph(definition, name))

@@ -1,8 +1,8 @@
 """What `apply` would do, gathered from the definition, sources and tenants as they are.
 
-In: a session, the time. Out: a `Plan`: differences, statements, work on lists, a forecast per list, what is left alone.
-It is what a person says yes to, and `apply` takes it back. Rule: nothing is changed anywhere; a part that cannot be
-asked is named with its reason, and the rest is still told.
+In: a session, the time. Out: an `ApplyPlan`: differences, statements, work on lists, a forecast per list, what is left
+alone. It is what a person says yes to, and `apply` takes it back. Rule: nothing is changed anywhere; a part that cannot
+be asked is named with its reason, and the rest is still told.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class GraphPlan(TypedDict):
     problem: str | None
 
 
-class FirstLoad(TypedDict):
+class ForecastDocument(TypedDict):
     """The first load of one list."""
 
     sync: str
@@ -62,13 +62,13 @@ class FirstLoad(TypedDict):
 
 
 class PlanDocument(TypedDict):
-    """A `Plan` as JSON."""
+    """An `ApplyPlan` as JSON."""
 
     definition: DefinitionPlan
     state: list[str]
     sources: dict[str, SourcePlan]
     graphs: dict[str, GraphPlan]
-    first_load: list[FirstLoad]
+    first_load: list[ForecastDocument]
     warnings: list[str]
     left_alone: list[str]
 
@@ -87,7 +87,7 @@ class PlannedWork:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ApplyPlan:
     """All that `apply` would do, and the version in force that it was made against."""
 
     applied_version: int | None
@@ -114,7 +114,7 @@ class Plan:
         }
 
 
-def _first_load(one: Forecast) -> FirstLoad:
+def _first_load(one: Forecast) -> ForecastDocument:
     return {
         "sync": one.load.sync,
         "list": one.load.list_title,
@@ -128,14 +128,14 @@ def _first_load(one: Forecast) -> FirstLoad:
     }
 
 
-def plan(session: Session, now: datetime) -> Plan:
+def plan(session: Session, now: datetime) -> ApplyPlan:
     """The plan; DefinitionError when the definition does not fit its tables."""
     definition = session.definition
     records = _read_records(session)
     answers = _ask_sources(session)
     compiled = compile.compile_known(session.loaded, answers.columns)
     old = None if records.catalog is None else records.catalog.definition.to_json()
-    return Plan(
+    return ApplyPlan(
         records.version,
         differences(old, definition.to_json()),
         records.findings,

@@ -44,7 +44,7 @@ def validate(session: Session, offline: bool) -> Validation:
     return Validation(compiled.doubts, len(columns), unreached)
 
 
-def refusal(error: DefinitionError) -> ValidationDocument:
+def invalid_document(error: DefinitionError) -> ValidationDocument:
     """The document for a definition that is not sound."""
     return {"valid": False, "problems": error.sentence.splitlines(), "warnings": [], "unreached": {}}
 

@@ -139,7 +139,7 @@ class Size:
     orders: int = 900
 
 
-def create(connection: psycopg.Connection, seed: int, size: Size = Size()) -> dict[str, int]:
+def create_shop(connection: psycopg.Connection, seed: int, size: Size = Size()) -> dict[str, int]:
     """Create the tables with their rows in one transaction and return the number of rows of each.
 
     Raises UserError when the database already has a table of one of these names.

@@ -259,7 +259,7 @@ assert set(_NEXT_STATUS) < set(STATUSES)
 
 
 @dataclass(slots=True)
-class Tally:
+class WorkloadTally:
     """What a workload has committed so far; written by its threads, read by anyone."""
 
     transactions: int = 0
@@ -290,7 +290,7 @@ class Workload:
     def __init__(
         self, dsn: str, seed: int, rate: float = 20.0, writers: int = 2, mix: Sequence[tuple[int, Act]] = MIX
     ) -> None:
-        self.tally = Tally()
+        self.tally = WorkloadTally()
         self.problem: BaseException | None = None
         self._dsn = dsn
         self._mix = mix
@@ -315,7 +315,7 @@ class Workload:
             thread.daemon = True
             thread.start()
 
-    def stop(self, timeout_s: float = 10.0) -> Tally:
+    def stop(self, timeout_s: float = 10.0) -> WorkloadTally:
         """Let every thread finish its transaction; what was committed. Raises what stopped a thread before its time."""
         self._stop.set()
         for thread in self._threads:
@@ -349,7 +349,7 @@ class Workload:
             self.tally.note_retry()
 
 
-def run(dsn: str, seed: int, seconds: float, rate: float = 20.0, writers: int = 2) -> Tally:
+def run_workload(dsn: str, seed: int, seconds: float, rate: float = 20.0, writers: int = 2) -> WorkloadTally:
     """Run a workload for that long and return what it committed."""
     workload = Workload(dsn, seed, rate, writers)
     workload.start()
@@ -359,9 +359,9 @@ def run(dsn: str, seed: int, seconds: float, rate: float = 20.0, writers: int = 
     return workload.stop()
 
 
-def run_acts(dsn: str, seed: int, count: int, mix: Sequence[tuple[int, Act]] = MIX) -> Tally:
+def run_acts(dsn: str, seed: int, count: int, mix: Sequence[tuple[int, Act]] = MIX) -> WorkloadTally:
     """Commit ``count`` acts one after the other as fast as the server takes them; the same seed gives the same rows."""
-    rng, tally = random.Random(seed), Tally()
+    rng, tally = random.Random(seed), WorkloadTally()
     acts, weights = [act for _, act in mix], [weight for weight, _ in mix]
     with psycopg.connect(dsn, autocommit=True, application_name="rowtide-demo-shop") as connection:
         for act in rng.choices(acts, weights, k=count):

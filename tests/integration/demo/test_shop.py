@@ -22,13 +22,13 @@ def _digest(dsn: str) -> list[str]:
 def shop(database: str) -> Iterator[psycopg.Connection]:
     """A connection to a small shop."""
     with psycopg.connect(database, autocommit=True) as connection:
-        schema.create(connection, 5, schema.Size(20, 60))
+        schema.create_shop(connection, 5, schema.Size(20, 60))
         yield connection
 
 
 def test_the_shop_has_thousands_of_rows_and_says_how_many(database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
-        counts = schema.create(connection, 1)
+        counts = schema.create_shop(connection, 1)
         assert counts["customers"] == 300
         assert counts["orders"] == 900
         assert 1200 < counts["order_lines"] < 2400
@@ -40,7 +40,7 @@ def test_the_same_seed_gives_the_same_rows(new_database: Callable[[str], str]) -
     for seed in (7, 7, 8):
         dsn = new_database("shop")
         with psycopg.connect(dsn, autocommit=True) as connection:
-            schema.create(connection, seed, schema.Size(20, 50))
+            schema.create_shop(connection, seed, schema.Size(20, 50))
         digests.append(_digest(dsn))
     assert digests[0] == digests[1]
     assert digests[0] != digests[2]
@@ -48,7 +48,7 @@ def test_the_same_seed_gives_the_same_rows(new_database: Callable[[str], str]) -
 
 def test_a_database_with_such_tables_is_refused(shop: psycopg.Connection) -> None:
     with pytest.raises(UserError, match="are there already"):
-        schema.create(shop, 5)
+        schema.create_shop(shop, 5)
 
 
 @pytest.mark.parametrize("act", [act for _, act in workload.MIX], ids=lambda act: act.__name__)
@@ -76,14 +76,14 @@ def test_the_same_seed_commits_the_same_rows(new_database: Callable[[str], str])
     for _ in range(2):
         dsn = new_database("shop")
         with psycopg.connect(dsn, autocommit=True) as connection:
-            schema.create(connection, 5, schema.Size(20, 60))
+            schema.create_shop(connection, 5, schema.Size(20, 60))
         tallies.append(workload.run_acts(dsn, 9, 80))
     assert tallies[0].rows == tallies[1].rows > 0
     assert tallies[0].acts == tallies[1].acts
 
 
 def test_writers_share_the_rate_and_survive_each_other(shop: psycopg.Connection, database: str) -> None:
-    tally = workload.run(database, 2, seconds=1.0, rate=100, writers=4)
+    tally = workload.run_workload(database, 2, seconds=1.0, rate=100, writers=4)
     assert 40 < tally.transactions + tally.retried < 180
 
 

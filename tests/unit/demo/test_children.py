@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo.children import Child, Children
-from demo.workdir import Home, start_time
+from demo.workdir import Workdir, start_time
 from rowtide.errors import ChildFailed
 
 
@@ -27,7 +27,7 @@ def parent(tmp_path: Path) -> Path:
 @pytest.fixture
 def children(parent: Path) -> Iterator[Children]:
     """Children of a directory of their own."""
-    made = Home.make(parent)
+    made = Workdir.make(parent)
     children = Children(made)
     yield children
     children.end()
@@ -69,8 +69,8 @@ _PARENT = """
 import sys, time
 from pathlib import Path
 from demo.children import Children
-from demo.workdir import Home
-child = Children(Home.make(Path(sys.argv[1]))).start("server", "http.server", "--bind", "127.0.0.1", "0")
+from demo.workdir import Workdir
+child = Children(Workdir.make(Path(sys.argv[1]))).start("server", "http.server", "--bind", "127.0.0.1", "0")
 child.first_line(time.sleep, 20)
 print(child.process.pid, flush=True)
 time.sleep(60)

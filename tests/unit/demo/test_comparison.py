@@ -2,7 +2,7 @@
 
 import pytest
 
-from demo.comparison import Difference, Item, judge
+from demo.comparison import Difference, FoundItem, judge
 from rowtide.definition import model
 from rowtide.keys import ROWTIDE_KEY, rowtide_key
 from rowtide.mapping.binding import Mapped
@@ -40,15 +40,15 @@ def row(sync: CompiledSync, key: str, region: str = "EU", amount: str | None = "
     )
 
 
-def item(key: str | None, title: str = "Orders EU", number: str = "1", **fields: object) -> Item:
+def item(key: str | None, title: str = "Orders EU", number: str = "1", **fields: object) -> FoundItem:
     wire = {"Title": "EU", "Amount": 1.5, "PlacedAt": "2026-01-01T00:00:00Z", **fields}
-    return Item(title, number, key, wire if key is None else {**wire, ROWTIDE_KEY: key})
+    return FoundItem(title, number, key, wire if key is None else {**wire, ROWTIDE_KEY: key})
 
 
 ONE = rowtide_key("orders", "1")
 
 
-def judged(orders: CompiledSync, rows: list[Mapped], items: list[Item]) -> list[tuple[str, str]]:
+def judged(orders: CompiledSync, rows: list[Mapped], items: list[FoundItem]) -> list[tuple[str, str]]:
     found = judge([orders], {"orders": rows}, items)
     return [(one.kind, one.about) for one in found.differences]
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from demo.live_view import Figures, SyncFigures, View, line, milliseconds, picture
+from demo.live_view import Figures, LiveView, SyncFigures, line, milliseconds, picture
 
 FIGURES = Figures(
     "live workload", 0.4, 1234, 900, 55, 20, 0, 800, 300, 120, 340.5, 812.2, 1999.0, 1640.0, 5000.0, 3,
@@ -28,7 +28,7 @@ def test_the_picture_shows_every_figure_and_takes_no_text_for_markup() -> None:
 
 def test_elsewhere_there_is_a_line_at_each_new_phase() -> None:
     stream = io.StringIO()
-    with View(stream, live=False) as view:
+    with LiveView(stream, live=False) as view:
         view.show(Figures("starting"))
         view.show(Figures("starting"))
         view.show(FIGURES)

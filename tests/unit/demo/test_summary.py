@@ -6,17 +6,17 @@ import pytest
 
 from demo.comparison import Difference, Verdict
 from demo.live_view import Figures
-from demo.options import Options
-from demo.shop.workload import Tally
+from demo.options import DemoOptions
+from demo.shop.workload import WorkloadTally
 from demo.summary import FirstLoad, Summary, slow_load
 
 FIGURES = Figures("compared", 1.0, 500, 200, writes=180, coalesced=250, suppressed=20, p50_ms=150.26, ru_used=400)
-TALLY = Tally(transactions=90, rows=500, acts=Counter(place_order=90))
+TALLY = WorkloadTally(transactions=90, rows=500, acts=Counter(place_order=90))
 DIFFERENT = Verdict(10, 10, (Difference("orders", "1", "missing"), Difference("orders", "2", "duplicate")))
 
 
 def summary(verdict: Verdict | None) -> Summary:
-    return Summary(Options(), FIGURES, TALLY, FirstLoad(2900, 7.04), verdict)
+    return Summary(DemoOptions(), FIGURES, TALLY, FirstLoad(2900, 7.04), verdict)
 
 
 def test_the_document_has_the_promised_keys() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo import workdir
-from demo.workdir import Home
+from demo.workdir import Workdir
 from rowtide.errors import UserError
 
 
@@ -31,12 +31,12 @@ def _until(true: Callable[[], bool], within_s: float = 10.0) -> None:
         time.sleep(0.02)
 
 
-_MAKE_AND_STAY = "from demo.workdir import Home; from pathlib import Path; import sys, time; "
+_MAKE_AND_STAY = "from demo.workdir import Workdir; from pathlib import Path; import sys, time; "
 
 
 def _killed_demo(parent: Path, then: str = "pass") -> Path:
     """What a demo leaves that made its directory and was killed."""
-    code = f"{_MAKE_AND_STAY}h = Home.make(Path(sys.argv[1])); {then}; print(h.path, flush=True); time.sleep(60)"
+    code = f"{_MAKE_AND_STAY}h = Workdir.make(Path(sys.argv[1])); {then}; print(h.path, flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code, str(parent)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     path = Path(process.stdout.readline().strip())
@@ -47,7 +47,7 @@ def _killed_demo(parent: Path, then: str = "pass") -> Path:
 
 
 def test_a_directory_is_private_and_goes_with_its_demo(parent: Path) -> None:
-    made = Home.make(parent)
+    made = Workdir.make(parent)
     assert made.path.parent == parent.resolve()
     assert made.path.stat().st_mode & 0o066 == 0
     secret = made.write_secret("client_secret", "s3cret")
@@ -57,7 +57,7 @@ def test_a_directory_is_private_and_goes_with_its_demo(parent: Path) -> None:
 
 
 def test_a_living_demo_is_left_alone(parent: Path) -> None:
-    made = Home.make(parent)
+    made = Workdir.make(parent)
     assert workdir.clear_dead(parent) == []
     assert made.path.exists()
     made.remove()
@@ -108,7 +108,7 @@ def test_root_is_told_when_the_server_could_not_enter_the_directory(tmp_path: Pa
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with pytest.raises(UserError, match="cannot be entered"):
-        Home.make(closed)
+        Workdir.make(closed)
 
 
 def test_start_time_is_that_of_the_living(parent: Path) -> None:

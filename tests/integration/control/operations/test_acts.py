@@ -62,7 +62,7 @@ def test_the_schema_is_upgraded_once(session: Session) -> None:
 def test_every_document_is_json(applied: Desk, session: Session) -> None:
     documents = [
         status.status(session),
-        doctor.examine(session),
+        doctor.run_checks(session),
         plan_document.plan(session, datetime.now(UTC)).document(),
         requirements.script(session).document(),
         requirements.grants(session),

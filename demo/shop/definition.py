@@ -1,22 +1,18 @@
-"""The demo's rowtide.yaml: all three tables, sharded orders, a row filter, every kind.
+"""The shop's rowtide.yaml: all three tables, sharded orders, a row filter, every kind.
 
-In: where things are: DSN files, the simulator's ready line, the tier. Out: the text of a commented definition. Rule: it
-is what `rowtide init` would write for these tables after a person has looked it over, so that whoever opens it learns
-the format.
+In: a draft that names the parts of an environment, the licences of its tenant. Out: the text of a commented definition.
+Rule: it is what `rowtide init` would write for these tables after a person has looked it over, so that whoever opens it
+learns the format.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 from control.operations.template import Draft, FieldDraft, SyncDraft, definition_text
-from demo.options import TIERS
 from demo.shop.schema import SEGMENTS, STATUSES
 
-SITE = "contoso.sharepoint.com:/sites/operations"
-CLIENT_ID = "11111111-1111-4111-8111-111111111111"
-TENANT_ID = "22222222-2222-4222-8222-222222222222"
 QUOTA_SHARE = 0.8
+"""Of the quota that the tenant gives the app, what Rowtide may take."""
 
 SYNCS: Sequence[SyncDraft] = (
     SyncDraft(
@@ -70,45 +66,15 @@ SYNCS: Sequence[SyncDraft] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the demo's parts are. The three secrets are files; ``window_s`` is the simulator's quota window."""
-
-    directory: Path
-    source_dsn: Path
-    state_dsn: Path
-    client_secret: Path
-    base_url: str
-    authority: str
-    ca_file: str
-    listen: str
-    window_s: int = 60
-
-
-def text(places: Places, tier: str, quota: bool = True) -> str:
-    """The definition; ``quota`` False for a simulator that keeps none."""
+def shop_definition(draft: Draft, licences: int, quota: bool) -> str:
+    """The definition of the shop in the environment of ``draft``; ``quota`` False for a simulator that keeps none."""
+    keeps = {"rate_window": "60s"} if quota else {"rate_window": "60s", "quota": "off"}
     return definition_text(
-        Draft(
+        replace(
+            draft,
             syncs=SYNCS,
-            state_dsn=f"file:{places.state_dsn}",
-            recovery_dir=str(places.directory / "recovery"),
-            listen=places.listen,
-            source="shop",
-            source_dsn=f"file:{places.source_dsn}",
-            slot="rowtide_shop",
-            publication="rowtide_shop",
-            tenant_id=TENANT_ID,
-            client_id=CLIENT_ID,
-            client_secret=f"file:{places.client_secret}",
-            licences=TIERS[tier],
+            licences=licences,
             quota_share=QUOTA_SHARE,
-            site=SITE,
-            simulator={
-                "base_url": places.base_url,
-                "authority": places.authority,
-                "ca_file": places.ca_file,
-                "rate_window": f"{places.window_s}s",
-                **({} if quota else {"quota": "off"}),
-            },
+            simulator={**draft.simulator, **keeps},
         )
     )
