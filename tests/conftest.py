@@ -37,6 +37,14 @@ def reachable_directory(prefix: str) -> Path:
     return directory
 
 
+@pytest.fixture
+def reachable_path() -> Iterator[Path]:
+    """A new directory that every user may enter. Pytest's own is closed again by every other pytest that starts."""
+    directory = reachable_directory("rowtide-test-")
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def pg() -> Iterator[Cluster]:
     """The worker's PostgreSQL server (fsync off: a killed process loses nothing by it)."""

@@ -1,6 +1,5 @@
 """The environment without the shop: what others can build on it, and what it leaves behind."""
 
-import os
 import subprocess
 import sys
 import time
@@ -31,19 +30,10 @@ def _until(true: Callable[[], bool], what: str) -> None:
 
 
 @pytest.fixture
-def parent(tmp_path: Path) -> Path:
-    """A directory that every user may enter, as the system's for temporary files is."""
-    for part in [tmp_path, *tmp_path.parents]:
-        if part.stat().st_uid == os.geteuid() and part != Path("/"):
-            part.chmod(part.stat().st_mode | 0o011)
-    return tmp_path
-
-
-@pytest.fixture
-def directory(parent: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workdir]:
+def directory(reachable_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workdir]:
     """A working directory that is gone after the test."""
     monkeypatch.setenv("ROWTIDE_DEMO_SIMULATOR", simulator_module())
-    made = Workdir.make(parent)
+    made = Workdir.make(reachable_path)
     yield made
     made.remove()
 
@@ -110,8 +100,10 @@ time.sleep(120)
 """
 
 
-def test_what_a_kill_leaves_is_cleared(parent: Path) -> None:
-    maker = subprocess.Popen([sys.executable, "-c", _START_AND_STAY, str(parent)], stdout=subprocess.PIPE, text=True)
+def test_what_a_kill_leaves_is_cleared(reachable_path: Path) -> None:
+    maker = subprocess.Popen(
+        [sys.executable, "-c", _START_AND_STAY, str(reachable_path)], stdout=subprocess.PIPE, text=True
+    )
     assert maker.stdout is not None
     path = Path(maker.stdout.readline().strip())
     recorded = workdir.read_recorded(path)
@@ -120,5 +112,5 @@ def test_what_a_kill_leaves_is_cleared(parent: Path) -> None:
     maker.wait()
     maker.stdout.close()
     _until(lambda: all(start_time(entry["pid"]) is None for entry in recorded), "the end of every process")
-    assert workdir.clear_dead(parent) == [path]
+    assert workdir.clear_dead(reachable_path) == [path]
     assert not path.exists()

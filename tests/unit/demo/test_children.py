@@ -1,6 +1,5 @@
-"""Children on a leash: they run modules, end with their parent however it ends, and tell why they failed."""
+"""Child processes run modules, end with their parent for whatever reason it ends, and tell why they failed."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,18 +15,9 @@ from rowtide.errors import ChildFailed
 
 
 @pytest.fixture
-def parent(tmp_path: Path) -> Path:
-    """A directory that every user may enter, as the system's for temporary files is."""
-    for part in [tmp_path, *tmp_path.parents]:
-        if part.stat().st_uid == os.geteuid() and part != Path("/"):
-            part.chmod(part.stat().st_mode | 0o011)
-    return tmp_path
-
-
-@pytest.fixture
-def children(parent: Path) -> Iterator[Children]:
+def children(reachable_path: Path) -> Iterator[Children]:
     """Children of a directory of their own."""
-    made = Workdir.make(parent)
+    made = Workdir.make(reachable_path)
     children = Children(made)
     yield children
     children.end()
@@ -78,8 +68,8 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
-def test_a_child_dies_with_its_parent(parent: Path, signum: signal.Signals) -> None:
-    process = subprocess.Popen([sys.executable, "-c", _PARENT, str(parent)], stdout=subprocess.PIPE, text=True)
+def test_a_child_dies_with_its_parent(reachable_path: Path, signum: signal.Signals) -> None:
+    process = subprocess.Popen([sys.executable, "-c", _PARENT, str(reachable_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     child = int(process.stdout.readline())
     assert start_time(child) is not None
