@@ -170,7 +170,8 @@ class Claimer:
 
     def _lease(self, connection: database.Connection, syncs: Sequence[str], limit: int, token: str) -> list[Work]:
         lanes, lists = sorted(self._lanes), self._lists()
-        return outbox.claim(connection, syncs, lanes, limit, self._owner, token, LEASE_S, lists)
+        request = outbox.ClaimRequest(syncs, lanes, limit, self._owner, token, LEASE_S, lists)
+        return outbox.claim(connection, request)
 
     def _hand_on(self, works: list[Work], quota: Quota) -> int:
         """Queue the works that can be delivered; how many were not handed straight back."""

@@ -10,6 +10,7 @@ from typing import TypedDict, cast
 
 from pydantic import TypeAdapter
 
+from rowtide.deciding.records import ListId
 from rowtide.definition import model as definitions
 from rowtide.definition.model import Definition
 from rowtide.mapping.columns import SourceColumn
@@ -72,10 +73,10 @@ class Catalog:
         """The syncs of a table (of any source: see `CompiledSync.postgres`)."""
         return self._by_relation.get((schema, table), ())
 
-    def list_id(self, sync: str, title: str) -> str | None:
+    def list_id(self, sync: str, title: str) -> ListId | None:
         """The id of a sync's list; None when there is no such list."""
         ref = self.lists.get(sync, {}).get(title)
-        return None if ref is None else ref.id
+        return None if ref is None else ListId(ref.id)
 
     def lists_of(self, sync: str) -> tuple[ListRef, ...]:
         """Every list of a sync."""

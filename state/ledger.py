@@ -6,54 +6,132 @@ positions and versions never fall.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, assert_never
 
-from rowtide.deciding.records import Leftover, Pair
+from psycopg.rows import class_row
+
+from rowtide.change import Fields
+from rowtide.deciding.records import (
+    Arriving,
+    AsOf,
+    ETag,
+    Held,
+    ItemId,
+    LeftItem,
+    Leftover,
+    ListId,
+    LostPost,
+    NoItem,
+    Pair,
+    PairedItem,
+    Standing,
+    version_of,
+)
 from rowtide.position import Position
 from state.database import Connection
 
-COLUMNS = """l.state, l.list_id, l.item_id, l.etag, l.base, l.kept, l.era, l.lsn, l.ordinal, l.xid,
+COLUMNS = """l.sync, l.key, l.state, l.list_id, l.item_id, l.etag, l.base, l.kept, l.era, l.lsn, l.ordinal, l.xid,
        l.mapping_version, l.leftovers"""
 
 
-def to_pair(row: Sequence[Any]) -> Pair:
-    """The pair of a row of `COLUMNS`."""
-    state, list_id, item_id, etag, base, kept, era, lsn, ordinal, xid, mapping_version, leftovers = row
-    return Pair(
-        state=state,
-        list_id=list_id,
-        item_id=item_id,
-        etag=etag,
-        base=base,
-        kept=kept,
-        position=Position(era, lsn, ordinal),
-        xid=xid,
-        mapping_version=mapping_version,
-        leftovers=tuple(leftover_from_json(one) for one in leftovers),
-    )
+class Stored(NamedTuple):
+    """A row of `COLUMNS`. A named tuple, because a claim reads one for each of its rows."""
+
+    sync: str
+    key: str
+    state: str
+    list_id: str | None
+    item_id: str | None
+    etag: str | None
+    base: Fields
+    kept: Fields
+    era: int
+    lsn: int
+    ordinal: int
+    xid: int
+    mapping_version: int
+    leftovers: Sequence[Mapping[str, Any]]
 
 
-def leftover_from_json(stored: Mapping[str, Any]) -> Leftover:
-    """A leftover as the ledger keeps it."""
-    until = stored.get("until")
-    when = None if until is None else datetime.fromisoformat(until)
-    return Leftover(stored["list_id"], stored["item_id"], when, stored.get("etag"))
+def to_pair(stored: Stored) -> Pair:
+    """The pair that a ledger row stands for. A row that names no item has none, whatever its state is called."""
+    as_of = AsOf(Position(stored.era, stored.lsn, stored.ordinal), stored.xid, stored.mapping_version)
+    leftovers = tuple(_to_leftover(one) for one in stored.leftovers)
+    item = _to_item(stored)
+    match stored.state:
+        case "live" | "ignored" | "kept" if item is not None:
+            return Held(as_of, item, Standing(stored.state), leftovers)
+        case "arriving" if item is not None:
+            return Arriving(as_of, item, leftovers)
+        case _:
+            return NoItem(as_of, item, leftovers)
 
 
-def leftover_to_json(leftover: Leftover) -> dict[str, Any]:
-    """A leftover as the ledger keeps it."""
-    return {
-        "list_id": leftover.list_id,
-        "item_id": leftover.item_id,
-        "until": None if leftover.until is None else leftover.until.isoformat(),
-        "etag": leftover.etag,
-    }
+def _to_item(stored: Stored) -> PairedItem | None:
+    if stored.list_id is None or stored.item_id is None:
+        return None
+    etag = None if stored.etag is None else ETag(stored.etag)
+    return PairedItem(ListId(stored.list_id), ItemId(stored.item_id), etag, stored.base, stored.kept)
+
+
+def to_stored(sync: str, key: str, pair: Pair) -> dict[str, Any]:
+    """The ledger row of a pair, by column."""
+    as_of, item, state = pair.as_of, _item_of(pair), _state_of(pair)
+    named: dict[str, Any] = {"list_id": None, "item_id": None, "etag": None, "version": 0, "base": {}, "kept": {}}
+    if item is not None:
+        named = {
+            "list_id": item.list_id, "item_id": item.item_id, "etag": item.etag, "version": version_of(item.etag),
+            "base": item.base, "kept": item.kept,
+        }  # fmt: skip
+    return named | {
+        "sync": sync, "key": key, "state": state, "era": as_of.position.era, "lsn": as_of.position.lsn,
+        "ordinal": as_of.position.ordinal, "xid": as_of.xid, "mapping_version": as_of.mapping_version,
+        "leftovers": [_from_leftover(one) for one in pair.leftovers],
+    }  # fmt: skip
+
+
+def _item_of(pair: Pair) -> PairedItem | None:
+    """The pair's item; a tombstone keeps the one the key had."""
+    return pair.last if isinstance(pair, NoItem) else pair.item
+
+
+def _state_of(pair: Pair) -> str:
+    match pair:
+        case NoItem():
+            return "tombstone"
+        case Held(standing=standing):
+            return standing.value
+        case Arriving():
+            return "arriving"
+        case _:
+            assert_never(pair)
+
+
+def _to_leftover(stored: Mapping[str, Any]) -> Leftover:
+    list_id, item_id, until = ListId(stored["list_id"]), stored["item_id"], stored.get("until")
+    moment = None if until is None else datetime.fromisoformat(until)
+    if item_id is not None:
+        return LeftItem(list_id, ItemId(item_id), stored.get("etag"), moment)
+    assert moment is not None, "a lost POST is stored with the end of its time"
+    return LostPost(list_id, moment)
+
+
+def _from_leftover(leftover: Leftover) -> dict[str, Any]:
+    match leftover:
+        case LeftItem(list_id, item_id, etag, until):
+            moment = None if until is None else until.isoformat()
+            return {"list_id": list_id, "item_id": item_id, "until": moment, "etag": etag}
+        case LostPost(list_id, until):
+            return {"list_id": list_id, "item_id": None, "until": until.isoformat(), "etag": None}
+        case _:
+            assert_never(leftover)
 
 
 def read(conn: Connection, sync: str, keys: Sequence[str]) -> dict[str, Pair]:
     """The pairs of these keys that are known."""
-    query = f"SELECT l.key, {COLUMNS} FROM rowtide.ledger l WHERE l.sync = %s AND l.key = ANY (%s)"
-    return {row[0]: to_pair(row[1:]) for row in conn.execute(query, [sync, list(keys)])}
+    query = f"SELECT {COLUMNS} FROM rowtide.ledger l WHERE l.sync = %s AND l.key = ANY (%s)"
+    with conn.cursor(row_factory=class_row(Stored)) as cursor:
+        return {row.key: to_pair(row) for row in cursor.execute(query, [sync, list(keys)])}
 
 
 def live_count(conn: Connection, sync: str) -> int:

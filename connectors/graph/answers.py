@@ -62,7 +62,7 @@ class AnswerHandler:
         desired = claim.work.desired
         row = (desired.sync, desired.key)
         if row in self._busy:
-            self.end(release(claim.progress, 1.0, "an earlier claim of the row is still under way"), PREPAID_RU)
+            self.end(release(claim.progress.known, 1.0, "an earlier claim of the row is still under way"), PREPAID_RU)
             return
         self._busy.add(row)
         self.queue.append(claim)
@@ -121,7 +121,7 @@ class AnswerHandler:
                 claim.progress = following
                 self.queue.append(claim)
                 return
-            following = release(following, 0.0, "stopping")
+            following = release(following.known, 0.0, "stopping")
         self._finish(claim, following)
 
     def park(self, claim: Claim, error: BaseException) -> None:

@@ -27,6 +27,7 @@ from rowtide.deciding.answers import (
 )
 from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
 from rowtide.deciding.observation import FieldMapping
+from rowtide.deciding.records import ETag, ItemId
 from rowtide.error_catalogue import row_errors
 from rowtide.keys import ROWTIDE_KEY, rowtide_key
 
@@ -101,7 +102,7 @@ def to_member(number: int, command: Command, address: Address, mapping: FieldMap
             return {"id": str(number), "method": "POST", "url": items, "headers": _JSON, "body": body}
         case DeleteItem(_, item_id, etag):
             url = f"{items}/{item_id}"
-            return {"id": str(number), "method": "DELETE", "url": url, "headers": {"If-Match": etag or "*"}}
+            return {"id": str(number), "method": "DELETE", "url": url, "headers": {"If-Match": etag}}
         case LookAtItem(_, item_id):
             return {"id": str(number), "method": "GET", "url": f"{items}/{item_id}?$expand=fields"}
         case LookForKey():
@@ -228,7 +229,7 @@ def _to_success(command: Command, member: Member, mapping: FieldMapping, client_
             made = body.get("id")
             if not isinstance(made, str | int) or not str(made):
                 return Unknown("Graph's answer names no item")
-            return Written(str(made), _etag_of(body))
+            return Written(ItemId(str(made)), _etag_of(body))
         case LookAtItem():
             item = _to_item(body, mapping, client_id)
             return Unknown("Graph's answer cannot be read") if item is None else Found((item,))
@@ -260,14 +261,14 @@ def _to_item(body: Any, mapping: FieldMapping, client_id: str) -> Item | None:
     app = editor.get("application") if isinstance(editor, dict) else None
     by_app = isinstance(app, dict) and str(app.get("id", "")).lower() == client_id.lower()
     key = fields.get(ROWTIDE_KEY)
-    return Item(str(item_id), etag, mapping.item_fields(fields), by_app, key if isinstance(key, str) else None)
+    return Item(ItemId(str(item_id)), etag, mapping.item_fields(fields), by_app, key if isinstance(key, str) else None)
 
 
-def _etag_of(body: Mapping[str, Any]) -> str | None:
+def _etag_of(body: Mapping[str, Any]) -> ETag | None:
     for name in ("eTag", "@odata.etag"):
         etag = body.get(name)
         if isinstance(etag, str) and etag:
-            return etag
+            return ETag(etag)
     return None
 
 

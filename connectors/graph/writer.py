@@ -122,7 +122,7 @@ class Writer:
             try:
                 rules = self._rules_of(desired.sync)
             except KeyError:
-                self._answers.end(release(progress, 30.0, "the sync is not applied any more"), PREPAID_RU)
+                self._answers.end(release(progress.known, 30.0, "the sync is not applied any more"), PREPAID_RU)
                 continue
             self._answers.admit(Claim(progress, rules, desired.lease_until - self._before_lease_ends))
         self._sender.pump()

@@ -7,14 +7,15 @@ certain; whatever may or may not have happened is `Unknown`.
 from dataclasses import dataclass
 
 from rowtide.change import Fields
+from rowtide.deciding.records import ETag, ItemId
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """An item as seen: ``fields`` are canonical values of the mapped fields (absent ones None)."""
 
-    item_id: str
-    etag: str
+    item_id: ItemId
+    etag: ETag
     fields: Fields
     by_app: bool = False  # last modified by our own application
     row_key: str | None = None
@@ -24,8 +25,8 @@ class Item:
 class Written:
     """201 or 200: the write is done; ``fields`` are the mapped fields the answer shows (None: it shows none)."""
 
-    item_id: str
-    etag: str | None
+    item_id: ItemId
+    etag: ETag | None
     fields: Fields | None = None
 
 
@@ -76,4 +77,7 @@ class Rejected:
     duplicate: bool = False  # the answer names a violated unique column
 
 
-Answer = Written | Deleted | Missing | Changed | Found | NotApplied | Unknown | Rejected
+Fact = Written | Deleted | Missing | Changed | Found
+"""The command was carried out, or met an item that is not as it was thought to be."""
+
+Answer = Fact | NotApplied | Unknown | Rejected

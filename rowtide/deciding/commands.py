@@ -7,14 +7,14 @@ were decided on.
 from dataclasses import dataclass
 
 from rowtide.change import Fields
-from rowtide.deciding.records import Leftover
+from rowtide.deciding.records import ETag, ItemId, LeftItem, ListId
 
 
 @dataclass(frozen=True, slots=True)
 class CreateItem:
     """POST an item; ``fields`` are all mapped fields, the writer adds RowtideKey."""
 
-    list_id: str
+    list_id: ListId
     fields: Fields
 
 
@@ -22,9 +22,9 @@ class CreateItem:
 class UpdateItem:
     """PATCH only these fields, If-Match ``etag``."""
 
-    list_id: str
-    item_id: str
-    etag: str
+    list_id: ListId
+    item_id: ItemId
+    etag: ETag
     fields: Fields
 
 
@@ -32,33 +32,33 @@ class UpdateItem:
 class MoveItem:
     """POST the item in the new list; the old one becomes a leftover, deleted after that is settled."""
 
-    list_id: str
+    list_id: ListId
     fields: Fields
-    old: Leftover
+    old: LeftItem
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteItem:
-    """DELETE, If-Match ``etag`` unless None (a leftover is deleted whatever it holds)."""
+    """DELETE, If-Match ``etag``."""
 
-    list_id: str
-    item_id: str
-    etag: str | None
+    list_id: ListId
+    item_id: ItemId
+    etag: ETag
 
 
 @dataclass(frozen=True, slots=True)
 class LookAtItem:
     """GET the item by id with its fields."""
 
-    list_id: str
-    item_id: str
+    list_id: ListId
+    item_id: ItemId
 
 
 @dataclass(frozen=True, slots=True)
 class LookForKey:
     """Query the list for items with this row's RowtideKey."""
 
-    list_id: str
+    list_id: ListId
 
 
 Command = CreateItem | UpdateItem | MoveItem | DeleteItem | LookAtItem | LookForKey

@@ -8,98 +8,134 @@ conditional as every other; that a lost POST made nothing is believed only when 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import assert_never
 
-from rowtide.deciding.answers import Answer, Changed, Deleted, Found, Item
+from rowtide.deciding.answers import Changed, Deleted, Fact, Found, Missing, Written
 from rowtide.deciding.commands import DeleteItem, LookAtItem, LookForKey
-from rowtide.deciding.observation import holds_item
+from rowtide.deciding.observation import is_item
 from rowtide.deciding.outcomes import Settle
 from rowtide.deciding.progress import (
     Ended,
+    Known,
+    LookAtLeft,
     Progress,
+    RemoveLeft,
     Rules,
-    Step,
-    command,
+    SearchLost,
+    ask,
+    misfit,
     own_items,
     patience_s,
     release,
     with_leftovers,
 )
-from rowtide.deciding.records import Leftover, Pair, Sent
-
-NO_SENSE_AFTER_S = 30.0
-"""After an answer that does not fit its request."""
+from rowtide.deciding.records import ETag, Held, LeftItem, Leftover, ListId, LostPost, NoItem, Sent
 
 
-def suspects_of(pair: Pair, sent: Sequence[Sent], patience: timedelta) -> tuple[Leftover, ...]:
+def with_attempts(pair: NoItem | Held, sent: Sequence[Sent], patience: timedelta) -> tuple[Leftover, ...]:
     """The pair's leftovers, and the lists where an attempt may have left an item nobody knows of."""
     latest = max(one.at for one in sent) + patience
     # An attempt may also have asked for the removal of a known leftover: noted, should the item be wanted again.
-    leftovers = tuple(replace(one, until=latest) if one.item_id is not None else one for one in pair.leftovers)
-    alive = pair.list_id if holds_item(pair) else None
+    leftovers = tuple(replace(one, until=latest) if isinstance(one, LeftItem) else one for one in pair.leftovers)
+    alive = pair.item.list_id if isinstance(pair, Held) else None
     for one in sent:
         if one.op == "u" and one.list_id is not None and one.list_id != alive:
-            leftovers = add_suspect(leftovers, one.list_id, one.at + patience)
+            leftovers = with_lost_post(leftovers, one.list_id, one.at + patience)
     return leftovers
 
 
-def add_suspect(leftovers: tuple[Leftover, ...], list_id: str, until: datetime) -> tuple[Leftover, ...]:
+def with_lost_post(leftovers: tuple[Leftover, ...], list_id: ListId, until: datetime) -> tuple[Leftover, ...]:
     """With ``list_id`` among the lists to search, until ``until`` at least."""
-    known = [one.until for one in leftovers if one.list_id == list_id and one.item_id is None and one.until]
-    rest = tuple(one for one in leftovers if one.list_id != list_id or one.item_id is not None)
-    return (*rest, Leftover(list_id, None, max([until, *known])))
+    known = lost_post_in(leftovers, list_id)
+    rest = tuple(one for one in leftovers if one is not known)
+    return (*rest, LostPost(list_id, until if known is None else max(until, known.until)))
 
 
-def next_leftover(progress: Progress, rules: Rules, now: datetime) -> Progress | Ended:
+def lost_post_in(leftovers: tuple[Leftover, ...], list_id: ListId) -> LostPost | None:
+    """The POST to ``list_id`` that is unaccounted for, if there is one."""
+    return next((one for one in leftovers if isinstance(one, LostPost) and one.list_id == list_id), None)
+
+
+def next_leftover(known: Known, rules: Rules, now: datetime) -> Progress | Ended:
     """The next leftover to remove; all that was sent before is explained and in the ledger."""
     waits = []
-    for one in progress.pair.leftovers:
-        if one.item_id is None and one.list_id in progress.searched:
-            waits.append(patience_s(one.until or now, rules.patience, now))
-        elif one.item_id is None:
-            return command(progress, LookForKey(one.list_id), Step.CLEAN)
-        elif one.etag is None:
-            return command(progress, LookAtItem(one.list_id, one.item_id), Step.CLEAN)
-        else:
-            return command(progress, DeleteItem(one.list_id, one.item_id, one.etag), Step.CLEAN)
+    for one in known.pair.leftovers:
+        match one:
+            case LostPost(list_id, until) if list_id in known.searched:
+                waits.append(patience_s(until, rules.patience, now))
+            case LostPost(list_id):
+                return ask(known, SearchLost(LookForKey(list_id)))
+            case LeftItem(list_id, item_id, etag) if etag is not None:
+                return ask(known, RemoveLeft(DeleteItem(list_id, item_id, etag), one))
+            case LeftItem(list_id, item_id):
+                return ask(known, LookAtLeft(LookAtItem(list_id, item_id), one))
+            case _:
+                assert_never(one)
     if waits:
-        return release(progress, min(waits), "an earlier POST may still arrive")
-    return Settle(progress.work, progress.pair, progress.writes, False, progress.foreign_edit)
+        return release(known, min(waits), "an earlier POST may still arrive")
+    return Settle(known.work, known.pair, known.writes, False, known.foreign_edit)
 
 
-def after_clean(progress: Progress, answer: Answer, rules: Rules, now: datetime) -> Progress | Ended:
-    pair = progress.pair
-    match answer, progress.command:
-        case Found(), LookForKey(list_id):
-            return _after_clean_search(progress, list_id, own_items(progress, answer), rules, now)
-        case Found((item, *_)), LookAtItem(list_id, item_id):
-            progress = with_leftovers(progress, _with_etag(pair, list_id, item_id, item.etag))
-        case Changed(), DeleteItem(list_id, item_id, _):
-            # Whatever somebody wrote into it, the item has left this list.
-            progress = with_leftovers(progress, _with_etag(pair, list_id, item_id, None))
-        case _, DeleteItem(list_id, item_id, _) | LookAtItem(list_id, item_id):
-            rest = tuple(one for one in pair.leftovers if (one.list_id, one.item_id) != (list_id, item_id))
-            progress = replace(with_leftovers(progress, rest), writes=progress.writes + isinstance(answer, Deleted))
+# --- answers ------------------------------------------------------------------------------------------------------
+
+
+def after_remove_left(known: Known, step: RemoveLeft, fact: Fact, rules: Rules, now: datetime) -> Progress | Ended:
+    """The leftover is gone, or has another version: whatever somebody wrote into it, the item has left this list."""
+    match fact:
+        case Deleted():
+            gone = _without(known, step.left)
+            return next_leftover(replace(gone, writes=gone.writes + 1), rules, now)
+        case Missing():
+            return next_leftover(_without(known, step.left), rules, now)
+        case Changed():
+            return next_leftover(_with_etag(known, step.left, None), rules, now)
+        case Written() | Found():
+            return misfit(known, step)
         case _:
-            return release(progress, NO_SENSE_AFTER_S, "Graph's answer does not fit the request")
-    return next_leftover(progress, rules, now)
+            assert_never(fact)
 
 
-def _with_etag(pair: Pair, list_id: str, item_id: str, etag: str | None) -> tuple[Leftover, ...]:
-    """The pair's leftovers, one of them with this version. Ids are the list's own: another list may have the same."""
-    place = (list_id, item_id)
-    return tuple(replace(one, etag=etag) if (one.list_id, one.item_id) == place else one for one in pair.leftovers)
+def after_look_at_left(known: Known, step: LookAtLeft, fact: Fact, rules: Rules, now: datetime) -> Progress | Ended:
+    """The leftover's version, or that it is gone."""
+    match fact:
+        case Found((item, *_)):
+            return next_leftover(_with_etag(known, step.left, item.etag), rules, now)
+        case Found() | Missing():
+            return next_leftover(_without(known, step.left), rules, now)
+        case Written() | Deleted() | Changed():
+            return misfit(known, step)
+        case _:
+            assert_never(fact)
 
 
-def _after_clean_search(
-    progress: Progress, list_id: str, found: list[Item], rules: Rules, now: datetime
-) -> Progress | Ended:
+def after_search_lost(known: Known, step: SearchLost, fact: Fact, rules: Rules, now: datetime) -> Progress | Ended:
     """A lost POST's item becomes a leftover with an id; its absence is believed once it is too late to arrive."""
-    leftovers = progress.pair.leftovers
-    if found:
-        one = Leftover(list_id, found[0].item_id, None, found[0].etag)
-        return next_leftover(with_leftovers(progress, (one, *leftovers)), rules, now)
-    progress = replace(progress, searched=progress.searched | {list_id})
-    ripe = {one for one in leftovers if one.list_id == list_id and one.item_id is None and (one.until or now) <= now}
-    if ripe:
-        progress = with_leftovers(progress, tuple(one for one in leftovers if one not in ripe))
-    return next_leftover(progress, rules, now)
+    list_id = step.command.list_id
+    match fact:
+        case Found(items):
+            leftovers = known.pair.leftovers
+            if found := own_items(known.work, items):
+                left = LeftItem(list_id, found[0].item_id, found[0].etag)
+                return next_leftover(with_leftovers(known, (left, *leftovers)), rules, now)
+            lost = lost_post_in(leftovers, list_id)
+            known = replace(known, searched=known.searched | {list_id})
+            if lost is not None and lost.until <= now:
+                known = with_leftovers(known, tuple(one for one in leftovers if one is not lost))
+            return next_leftover(known, rules, now)
+        case Written() | Deleted() | Missing() | Changed():
+            return misfit(known, step)
+        case _:
+            assert_never(fact)
+
+
+def _without(known: Known, left: LeftItem) -> Known:
+    rest = tuple(one for one in known.pair.leftovers if not is_item(one, left.list_id, left.item_id))
+    return with_leftovers(known, rest)
+
+
+def _with_etag(known: Known, left: LeftItem, etag: ETag | None) -> Known:
+    newer = tuple(
+        replace(one, etag=etag) if isinstance(one, LeftItem) and is_item(one, left.list_id, left.item_id) else one
+        for one in known.pair.leftovers
+    )
+    return with_leftovers(known, newer)

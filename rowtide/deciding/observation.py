@@ -2,8 +2,8 @@
 
 In: the pair as the ledger has it, the attempts nobody knows the end of (`Sent`), the item as seen. Out: the pair as it
 is now known, whether a foreign edit was met, and until when an attempt may still arrive. Rule
-(docs/design.md section 7): equal to base, only the version moved; base overlaid with an attempt, ours; anything else, a
-foreign edit. A version is taken only from an item that met one of these.
+(docs/design.md section 7): an item equal to the base has only another version; one equal to the base overlaid with an
+attempt is ours; anything else is a foreign edit. A version is taken only from an item that met one of these.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,8 +13,18 @@ from typing import Protocol
 
 from rowtide.change import Fields, JsonValue
 from rowtide.deciding.answers import Item
-from rowtide.deciding.records import Leftover, Pair, Sent, version_of
-from rowtide.position import Position
+from rowtide.deciding.records import (
+    Held,
+    ItemId,
+    LeftItem,
+    Leftover,
+    ListId,
+    LostPost,
+    NoItem,
+    PairedItem,
+    Sent,
+    is_next_version,
+)
 
 
 class FieldMapping(Protocol):
@@ -37,128 +47,131 @@ class FieldMapping(Protocol):
 class Observation:
     """The pair after a look; ``pending_until``: an attempt that would change the item may arrive until then."""
 
-    pair: Pair
+    pair: Held
     foreign: bool
     pending_until: datetime | None
 
 
-def holds_item(pair: Pair) -> bool:
-    """Whether the key has an item in a list, whatever the pair's state is called."""
-    return pair.item_id is not None and pair.state != "tombstone"
-
-
-def blank_pair(mapping_version: int) -> Pair:
-    """What is known of a key the ledger does not have."""
-    return Pair("tombstone", None, None, None, {}, {}, Position(0, 0, 0), 0, mapping_version)
-
-
 def interpret_look(
-    pair: Pair, sent: Sequence[Sent], item: Item, mapping: FieldMapping, patience: timedelta
+    pair: Held, sent: Sequence[Sent], item: Item, mapping: FieldMapping, patience: timedelta
 ) -> Observation:
     """What is known once the pair's own item was looked at."""
-    overlays = _overlays(pair, sent)
-    pending = _pending_until(pair.list_id, sent, item, mapping, patience)
-    if is_base(pair, item.fields, mapping):
+    known = pair.item
+    overlays = _overlays(known, sent)
+    pending = _pending_until(known.list_id, sent, item, mapping, patience)
+    if is_base(known, item.fields, mapping):
         # Only the version moved, or not even that.
-        fields = {name: value for name, value in item.fields.items() if name not in pair.base}
-        return Observation(replace(pair, etag=item.etag, base={**fields, **pair.base}), False, pending)
+        fields = {name: value for name, value in item.fields.items() if name not in known.base}
+        same = replace(known, etag=item.etag, base={**fields, **known.base})
+        return Observation(replace(pair, item=same), False, pending)
     for expected in overlays:
         # One of our attempts got through, its answer was lost.
         if not mapping.differing(expected, item.fields, {}):
-            return Observation(_as_agreed(pair, expected, item, mapping), False, pending)
+            return Observation(replace(pair, item=_as_agreed(known, expected, item, mapping)), False, pending)
     # Ours as well, kept otherwise than it was sent; which attempt it was nobody can say, so it counts as merely seen.
-    one_up = pair.etag is not None and version_of(item.etag) == version_of(pair.etag) + 1
-    ours = bool(overlays) and one_up and item.by_app
-    return Observation(_as_seen(pair, item, mapping), not ours, pending)
+    ours = bool(overlays) and known.etag is not None and is_next_version(item.etag, known.etag) and item.by_app
+    return Observation(replace(pair, item=_as_seen(known, item, mapping)), not ours, pending)
 
 
-def interpret_readback(pair: Pair, item: Item, mapping: FieldMapping) -> Pair:
+def interpret_readback(pair: Held, item: Item, mapping: FieldMapping) -> Held:
     """The pair once a look follows our own write whose answer showed no version.
 
     One version up from the one we wrote over (the first, for a new item) and by our app, the item is what we wrote,
     however it is kept. Else its version is taken only if nothing else is in it: the next write meets the edit.
     """
-    if item.by_app and version_of(item.etag) == version_of(pair.etag or "") + 1:
-        return _as_agreed(pair, pair.base, item, mapping)
-    return replace(pair, etag=item.etag) if is_base(pair, item.fields, mapping) else pair
+    known = pair.item
+    if item.by_app and is_next_version(item.etag, known.etag):
+        return replace(pair, item=_as_agreed(known, known.base, item, mapping))
+    return replace(pair, item=replace(known, etag=item.etag)) if is_base(known, item.fields, mapping) else pair
 
 
 def adopt_found(
-    pair: Pair, list_id: str, sent: Sequence[Sent], item: Item, mapping: FieldMapping, patience: timedelta
+    pair: NoItem | Held, list_id: ListId, sent: Sequence[Sent], item: Item, mapping: FieldMapping, patience: timedelta
 ) -> Observation:
     """What is known once our own POST's item was found by its RowtideKey; an item held elsewhere becomes a leftover."""
-    place = (list_id, item.item_id)
-    removals = [one.until for one in pair.leftovers if (one.list_id, one.item_id) == place and one.until is not None]
-    leftovers = without_list(pair.leftovers, list_id, item.item_id)
-    if holds_item(pair) and pair.list_id is not None and (pair.list_id, pair.item_id) != place:
-        leftovers = (*leftovers, Leftover(pair.list_id, pair.item_id, None, pair.etag))
-    adopted = replace(
-        pair,
-        state="live",
-        list_id=list_id,
-        item_id=item.item_id,
-        etag=item.etag,
-        base=dict(item.fields),
-        kept={},
-        leftovers=leftovers,
-    )
+    leftovers = without_item(pair.leftovers, list_id, item.item_id)
+    if isinstance(pair, Held) and (pair.item.list_id, pair.item.item_id) != (list_id, item.item_id):
+        leftovers = (*leftovers, left_behind(pair.item))
+    adopted = PairedItem(list_id, item.item_id, item.etag, dict(item.fields), {})
     attempts = [one.fields for one in sent if one.op == "u" and one.list_id == list_id and one.fields]
     ours = not attempts or any(not mapping.differing(fields, item.fields, {}) for fields in attempts)
     # An earlier claim may have asked for the removal of what was a leftover.
-    pending = [one for one in (_pending_until(list_id, sent, item, mapping, patience), *removals) if one is not None]
-    return Observation(adopted, not ours, max(pending, default=None))
+    pending = [
+        _pending_until(list_id, sent, item, mapping, patience),
+        *(one.until for one in pair.leftovers if is_item(one, list_id, item.item_id)),
+    ]
+    until = max((one for one in pending if one is not None), default=None)
+    return Observation(Held(pair.as_of, adopted, leftovers=leftovers), not ours, until)
 
 
-def is_base(pair: Pair, fields: Fields, mapping: FieldMapping) -> bool:
+def is_base(known: PairedItem, fields: Fields, mapping: FieldMapping) -> bool:
     """Whether an item's fields are what was last agreed, as PostgreSQL gave it or as SharePoint keeps it."""
-    return all(_keeps(pair, name, fields, mapping) for name in mapping.differing(pair.base, fields, {}))
+    return all(_keeps(known, name, fields, mapping) for name in mapping.differing(known.base, fields, {}))
 
 
-def without_list(leftovers: Iterable[Leftover], list_id: str, item_id: str | None) -> tuple[Leftover, ...]:
+# --- leftovers ----------------------------------------------------------------------------------------------------
+
+
+def left_behind(item: PairedItem) -> LeftItem:
+    """The item, once the row has left its list."""
+    return LeftItem(item.list_id, item.item_id, item.etag)
+
+
+def is_item(leftover: Leftover, list_id: ListId, item_id: ItemId) -> bool:
+    """Whether the leftover is this item. Ids are the list's own: an item of another list may have the same."""
+    return isinstance(leftover, LeftItem) and (leftover.list_id, leftover.item_id) == (list_id, item_id)
+
+
+def without_item(leftovers: Iterable[Leftover], list_id: ListId, item_id: ItemId) -> tuple[Leftover, ...]:
     """The leftovers once the key has item ``item_id`` in ``list_id``: the unique RowtideKey rules out a lost POST."""
-    return tuple(one for one in leftovers if one.list_id != list_id or one.item_id not in (None, item_id))
+    return tuple(
+        one for one in leftovers if one.list_id != list_id or not (isinstance(one, LostPost) or one.item_id == item_id)
+    )
 
 
-def _keeps(pair: Pair, name: str, fields: Fields, mapping: FieldMapping) -> bool:
-    return name in pair.kept and not mapping.differing({name: pair.kept[name]}, fields, {})
+# --- how the item differs from what was agreed --------------------------------------------------------------------
 
 
-def _overlays(pair: Pair, sent: Sequence[Sent]) -> list[Fields]:
+def _keeps(known: PairedItem, name: str, fields: Fields, mapping: FieldMapping) -> bool:
+    return name in known.kept and not mapping.differing({name: known.kept[name]}, fields, {})
+
+
+def _overlays(known: PairedItem, sent: Sequence[Sent]) -> list[Fields]:
     """What the item would hold had an attempt got through: each alone, and each on those before it; newest first."""
     overlays: list[Fields] = []
-    together = pair.base
+    together = known.base
     for one in sent:
-        if one.op == "u" and one.fields and one.list_id == pair.list_id:
+        if one.op == "u" and one.fields and one.list_id == known.list_id:
             together = {**together, **one.fields}
-            overlays.extend(({**pair.base, **one.fields}, together))
+            overlays.extend(({**known.base, **one.fields}, together))
     return overlays[::-1]
 
 
 def _pending_until(
-    list_id: str | None, sent: Sequence[Sent], item: Item, mapping: FieldMapping, patience: timedelta
+    list_id: ListId, sent: Sequence[Sent], item: Item, mapping: FieldMapping, patience: timedelta
 ) -> datetime | None:
     """Until when an attempt may still change the item; one that asks for what it already holds does no harm."""
     moments = [
         one.at + patience
         for one in sent
         if one.op == "d"
-        or (one.op == "u" and one.list_id == list_id and mapping.differing(one.fields or {}, item.fields, {}))
+        or (one.op == "u" and one.list_id == list_id and mapping.differing(one.fields, item.fields, {}))
     ]
     return max(moments, default=None)
 
 
-def _as_agreed(pair: Pair, expected: Fields, item: Item, mapping: FieldMapping) -> Pair:
+def _as_agreed(known: PairedItem, expected: Fields, item: Item, mapping: FieldMapping) -> PairedItem:
     kept = {name: item.fields.get(name) for name in mapping.differing(expected, item.fields, {})}
-    return replace(pair, etag=item.etag, base={**item.fields, **expected}, kept=kept)
+    return replace(known, etag=item.etag, base={**item.fields, **expected}, kept=kept)
 
 
-def _as_seen(pair: Pair, item: Item, mapping: FieldMapping) -> Pair:
-    """The pair with a foreign edit in it: fields the person left alone stay as agreed."""
-    edited = mapping.differing(pair.base, item.fields, {})
+def _as_seen(known: PairedItem, item: Item, mapping: FieldMapping) -> PairedItem:
+    """The item with a foreign edit in it: fields the person left alone stay as agreed."""
+    edited = mapping.differing(known.base, item.fields, {})
     agreed = {
         name: value
-        for name, value in pair.base.items()
-        if name not in edited or _keeps(pair, name, item.fields, mapping)
+        for name, value in known.base.items()
+        if name not in edited or _keeps(known, name, item.fields, mapping)
     }
-    kept = {name: value for name, value in pair.kept.items() if name in agreed}
-    return replace(pair, etag=item.etag, base={**item.fields, **agreed}, kept=kept)
+    kept = {name: value for name, value in known.kept.items() if name in agreed}
+    return replace(known, etag=item.etag, base={**item.fields, **agreed}, kept=kept)

@@ -1,24 +1,22 @@
-"""A claim under way: its rules, how far it is, and the small steps it takes.
+"""A claim under way: what is known so far, and the step that is being taken.
 
-In: what rowtide.deciding.push and rowtide.deciding.leftovers conclude. Out: `Progress`es, releases and parked rows.
-Rule: a record never changes; what is known so far is in it.
+In: what rowtide.deciding.push, rowtide.deciding.wanted and rowtide.deciding.leftovers conclude. Out: `Progress`es,
+releases and parked rows. Rule: a record never changes; a step carries what it was decided on, so that its answer needs
+no assumption.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum
 
-from rowtide.deciding.answers import Answer, Found, Item, Rejected
-from rowtide.deciding.commands import Command
-from rowtide.deciding.conflicts import Deletes
+from rowtide.deciding.answers import Item, Rejected
+from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
+from rowtide.deciding.conflicts import Deletes, Policy
 from rowtide.deciding.observation import FieldMapping, Observation
 from rowtide.deciding.outcomes import ParkRow, Release, Settle
-from rowtide.deciding.records import Leftover, Pair, Work
+from rowtide.deciding.records import Held, LeftItem, Leftover, ListId, NoItem, Work
 from rowtide.errors import RowError
 from rowtide.keys import rowtide_key
-
-UNKNOWN_AFTER_S = 1.0
-"""An attempt with an unknown end is looked at this soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,82 +27,182 @@ class Rules:
     mapping_version: int
     patience: timedelta
     deletes: Deletes = "propagate"
+    policy: Policy = "postgres_wins"
 
 
-class Step(Enum):
-    """What the command under way is for."""
-
-    WRITE = "the row's own item"
-    LOOK = "what became of the pair's item"
-    SEARCH = "whether our own POST made an item"
-    VERIFY = "the version our write left"
-    CLEAN = "a leftover"
+# --- steps: a command and what it is for --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """A claim under way: the command to carry out now, and what is known so far."""
+class Post:
+    """The row's own item is made."""
+
+    command: CreateItem | MoveItem
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """The row's own item is changed."""
+
+    command: UpdateItem
+    held: Held
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """The row's own item is removed."""
+
+    command: DeleteItem
+    held: Held
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What became of the row's own item?"""
+
+    command: LookAtItem
+    held: Held
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Did a POST of ours make an item in the list the row belongs to?"""
+
+    command: LookForKey
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Which version did our write leave?"""
+
+    command: LookAtItem
+    held: Held
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveLeft:
+    """A leftover is removed."""
+
+    command: DeleteItem
+    left: LeftItem
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtLeft:
+    """Which version has a leftover?"""
+
+    command: LookAtItem
+    left: LeftItem
+
+
+@dataclass(frozen=True, slots=True)
+class SearchLost:
+    """Did a lost POST make an item in a list the row has left?"""
+
+    command: LookForKey
+
+
+Step = Post | Patch | Remove | Look | Search | Verify | RemoveLeft | LookAtLeft | SearchLost
+
+
+# --- a claim ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a claimed row so far."""
 
     work: Work
-    command: Command
-    step: Step
-    pair: Pair
-    looked: bool = False  # the pair's item was looked at, or needs no look
+    pair: NoItem | Held
+    looked: bool  # the pair's item was looked at, or needs no look
     learned: bool = False  # `pair` says more than the ledger does
-    searched: frozenset[str] = frozenset()  # lists that showed no item with our key in this claim
+    searched: frozenset[ListId] = frozenset()  # lists that showed no item with our key in this claim
     rejected: Rejected | None = None  # a POST's answer that a search has to explain
     pending_until: datetime | None = None
     writes: int = 0
     foreign_edit: bool = False
-    commands: int = 1
+    commands: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A claim under way: what is known, and the step whose command is to be carried out now."""
+
+    known: Known
+    step: Step
+
+    @property
+    def work(self) -> Work:
+        """The claimed row."""
+        return self.known.work
+
+    @property
+    def command(self) -> Command:
+        """The request to carry out."""
+        return self.step.command
 
 
 Ended = Settle | ParkRow | Release
 
 
-def command(progress: Progress, command: Command, step: Step) -> Progress:
+def ask(known: Known, step: Step) -> Progress:
     """On to the next request."""
-    return replace(progress, command=command, step=step, commands=progress.commands + 1)
+    return Progress(replace(known, commands=known.commands + 1), step)
 
 
-def wrote(progress: Progress, pair: Pair) -> Progress:
+def look(known: Known, held: Held) -> Progress:
+    """On to a look at the row's own item."""
+    return ask(known, Look(LookAtItem(held.item.list_id, held.item.item_id), held))
+
+
+def wrote(known: Known, pair: NoItem | Held) -> Known:
     """A write of ours is done: whatever was sent before it can do nothing any more."""
-    return replace(progress, pair=pair, learned=True, pending_until=None, writes=progress.writes + 1)
+    return replace(known, pair=pair, learned=True, pending_until=None, writes=known.writes + 1)
 
 
-def with_observation(progress: Progress, seen: Observation) -> Progress:
+def with_observation(known: Known, observation: Observation) -> Known:
     """The row's item was looked at."""
     return replace(
-        progress, pair=seen.pair, looked=True, learned=True, pending_until=seen.pending_until,
-        foreign_edit=progress.foreign_edit or seen.foreign,
+        known, pair=observation.pair, looked=True, learned=True, pending_until=observation.pending_until
     )  # fmt: skip
 
 
-def with_leftovers(progress: Progress, leftovers: tuple[Leftover, ...]) -> Progress:
+def with_leftovers(known: Known, leftovers: tuple[Leftover, ...]) -> Known:
     """More or fewer items are left behind."""
-    return replace(progress, pair=replace(progress.pair, leftovers=leftovers), learned=True)
+    return replace(known, pair=replace(known.pair, leftovers=leftovers), learned=True)
 
 
-def own_items(progress: Progress, answer: Answer) -> list[Item]:
+def own_items(work: Work, items: Sequence[Item]) -> list[Item]:
     """Items with exactly our RowtideKey, oldest first; SharePoint's own comparison ignores case and blanks."""
-    if not isinstance(answer, Found):
-        return []
-    desired = progress.work.desired
-    mine = rowtide_key(desired.sync, desired.key)
-    return sorted(
-        (item for item in answer.items if item.row_key == mine), key=lambda item: (len(item.item_id), item.item_id)
-    )
+    mine = rowtide_key(work.desired.sync, work.desired.key)
+    return sorted((item for item in items if item.row_key == mine), key=lambda item: (len(item.item_id), item.item_id))
 
 
-def release(progress: Progress, after_s: float, reason: str, unknown: bool = False) -> Release:
+# --- how a claim ends without being settled -----------------------------------------------------------------------
+
+MISFIT_AFTER_S = 30.0
+"""A row is tried again this long after an answer that does not fit its request."""
+
+
+def release(known: Known, after_s: float, reason: str, unknown: bool = False) -> Release:
     """Hands the row back, with what was learnt on the way."""
-    pair = progress.pair if progress.learned else None
-    return Release(progress.work, after_s, unknown, reason=reason, pair=pair)
+    pair = known.pair if known.learned else None
+    return Release(known.work, after_s, unknown, reason=reason, pair=pair)
 
 
-def park(progress: Progress, why: RowError) -> ParkRow:
+def misfit(known: Known, step: Step) -> Release:
+    """Hands the row back after an answer that does not fit its request: a write may have happened all the same."""
+    return release(known, MISFIT_AFTER_S, "Graph's answer does not fit the request", unknown=is_write(step))
+
+
+def park(known: Known, why: RowError) -> ParkRow:
     """Sets the row aside, with what was learnt on the way."""
-    return ParkRow(progress.work, why.code, why.sentence, pair=progress.pair if progress.learned else None)
+    return ParkRow(known.work, why.code, why.sentence, pair=known.pair if known.learned else None)
+
+
+def is_write(step: Step) -> bool:
+    """Whether the step's command changes a list."""
+    return not isinstance(step.command, LookAtItem | LookForKey)
 
 
 def patience_s(until: datetime, patience: timedelta, now: datetime) -> float:

@@ -1,11 +1,12 @@
 """What is wanted of a row and what is known of it.
 
-In: an outbox row and a ledger row, as state reads them. Out: `Work`, from which push decides. Rule: plain values;
-nobody changes them.
+In: an outbox row and a ledger row, as state reads them. Out: `Work`, from which push decides. Rule: plain values that
+nobody changes; each type has only the fields that exist in its state.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import NewType
 
 from rowtide.change import Fields, Operation
@@ -13,63 +14,133 @@ from rowtide.position import Position
 
 ListId = NewType("ListId", str)
 ItemId = NewType("ItemId", str)
+"""An item's number; it is the list's own: items of two lists may have the same."""
 ETag = NewType("ETag", str)
 
 
-def version_of(etag: str) -> int:
+def version_of(etag: ETag | None) -> int:
     """The version in an item's eTag ``"<guid>,<version>"`` (with or without quotes and ``W/``); 0 when it has none."""
+    if etag is None:
+        return 0
     _, _, tail = etag.strip().strip('"').rpartition(",")
     return int(tail) if tail.isdigit() else 0
 
 
+def is_next_version(etag: ETag, before: ETag | None) -> bool:
+    """Whether ``etag`` is exactly one version above ``before`` (None: above an item that was not there)."""
+    return version_of(etag) == version_of(before) + 1
+
+
+# --- what may have been sent, and what is left behind -------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """An attempt whose outcome is not known (yet): the claim writes it, only knowledge empties it."""
+    """An attempt whose outcome is not known (yet): the claim writes it, only knowledge empties it.
+
+    ``list_id`` is None for a delete, and for an upsert whose list was unknown: nothing was sent then.
+    """
 
     token: str
     op: Operation
-    list_id: str | None
-    fields: Fields | None
+    list_id: ListId | None
+    fields: Fields
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
-    """An item of this row that is still to be removed from a list it has left.
+class LeftItem:
+    """An item of this row that is still to be removed from a list the row has left.
 
-    ``item_id`` None: a POST to that list is unaccounted for until ``until``; only looks by RowtideKey find it.
-    ``etag`` is the item's as last known, for the conditional DELETE (None: look first).
+    ``etag`` is the item's as last known, for the conditional DELETE (None: look first). ``until``: an earlier claim may
+    have asked for the removal, which may arrive until then.
     """
 
-    list_id: str
-    item_id: str | None
+    list_id: ListId
+    item_id: ItemId
+    etag: ETag | None = None
     until: datetime | None = None
-    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A ledger row: what is known of a synced pair.
+class LostPost:
+    """A POST to this list is unaccounted for: it may make an item until ``until``. Only a search by key finds it."""
 
-    ``base``: per field the value last agreed, as PostgreSQL gave it; ``kept``: only the fields SharePoint keeps
-    otherwise, as kept there. ``item_id`` and ``etag`` are None when the key never had an item (or it is unknown).
-    """
+    list_id: ListId
+    until: datetime
 
-    state: str  # arriving | live | tombstone | ignored | kept
-    list_id: str | None
-    item_id: str | None
-    etag: str | None
-    base: Fields
-    kept: Fields
+
+Leftover = LeftItem | LostPost
+
+
+# --- what the ledger knows ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """The state of the source that a pair agrees with, and the version of the mapping its base was made under."""
+
     position: Position
     xid: int
     mapping_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairedItem:
+    """A row's item and what was last agreed of it.
+
+    ``etag`` is None while the item's version is not known. ``base``: per field the value last agreed, as PostgreSQL
+    gave it; ``kept``: only the fields SharePoint keeps otherwise, as kept there.
+    """
+
+    list_id: ListId
+    item_id: ItemId
+    etag: ETag | None
+    base: Fields
+    kept: Fields
+
+
+class Standing(Enum):
+    """How a pair with an item stands; the value is the ledger's word for it."""
+
+    LIVE = "live"  # row and item say the same
+    IGNORED = "ignored"  # the row is gone, the item stays where it is: the sync's choice
+    KEPT = "kept"  # the row is gone, the item stays where it is: a person's choice
+
+
+@dataclass(frozen=True, slots=True)
+class NoItem:
+    """The key has no item. ``last`` is the item it had, if any."""
+
+    as_of: AsOf
+    last: PairedItem | None = None
     leftovers: tuple[Leftover, ...] = ()
 
-    @property
-    def live(self) -> bool:
-        """Whether the row has an item now."""
-        return self.state == "live" and self.item_id is not None
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The key has an item."""
+
+    as_of: AsOf
+    item: PairedItem
+    standing: Standing = Standing.LIVE
+    leftovers: tuple[Leftover, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """A person made the item; its row is being inserted into PostgreSQL."""
+
+    as_of: AsOf
+    item: PairedItem
+    leftovers: tuple[Leftover, ...] = ()
+
+
+Pair = NoItem | Held | Arriving
+"""A ledger row."""
+
+
+# --- what is wanted -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +151,7 @@ class Desired:
     key: str
     op: Operation
     target: str | None
-    list_id: str | None
+    list_id: ListId | None
     fields: Fields
     partial: bool
     position: Position
@@ -102,7 +173,7 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One claimed row with what the ledger knows of it, on its way through plan and deliver."""
+    """One claimed row with what the ledger knows of it (None: nothing), on its way through plan and deliver."""
 
     desired: Desired
     pair: Pair | None

@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 from rowtide.change import Fields
 from state import channels
 from state.database import Connection
+from state.outbox.claims import ClaimRequest as ClaimRequest
 from state.outbox.claims import claim as claim
 from state.outbox.claims import take_back as take_back
 from state.outbox.claims import void_leases as void_leases

@@ -7,13 +7,16 @@ older ledger than the row that was waited for.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from rowtide.deciding.records import Desired, Sent, Work
+from rowtide.change import Fields, Operation
+from rowtide.deciding.records import Desired, ListId, Sent, Work
 from rowtide.position import Position
 from state import failpoints, ledger
 from state.database import Connection
@@ -22,8 +25,23 @@ from state.pg_array import text_array
 Lists = Mapping[str, Mapping[str, str]]
 """Sync -> list title -> list id, as the applied definition has them."""
 
-# One look-up per sync, lane and priority: each walks the index straight to its oldest due rows, so that neither rows
-# due later nor another process's lanes are ever waded through. Only what is chosen of them is locked.
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """Who claims what: at most ``limit`` due rows of these syncs and lanes, leased to ``owner`` for ``lease_s``.
+
+    ``token`` marks the leases of this claim and is unique to it.
+    """
+
+    syncs: Sequence[str]
+    lanes: Sequence[int]
+    limit: int
+    owner: str
+    token: str
+    lease_s: float
+    lists: Lists
+
+
 CLAIM = """
 WITH candidate AS MATERIALIZED (
     SELECT c.*, dense_rank() OVER (ORDER BY c.priority DESC) = 1 AS lowest,
@@ -52,42 +70,40 @@ UPDATE rowtide.outbox o
        sent = o.sent || jsonb_build_object('token', %(token)s::text, 'op', o.op, 'fields', o.fields,
                 'list_id', %(lists)s::jsonb -> o.sync ->> o.target, 'at', clock_timestamp())
   FROM locked n WHERE o.sync = n.sync AND o.key = n.key
-RETURNING o.sync, o.key, o.op, o.target, %(lists)s::jsonb -> o.sync ->> o.target, o.fields, o.partial, o.era, o.lsn,
-          o.ordinal, o.xid, o.mapping_version, o.revision, o.lease_until, o.priority, o.attempts, o.committed_at, o.sent
+RETURNING o.sync, o.key, o.op, o.target, %(lists)s::jsonb -> o.sync ->> o.target AS list_id, o.fields, o.partial,
+          o.era, o.lsn, o.ordinal, o.xid, o.mapping_version, o.revision, o.lease_until, o.priority, o.attempts,
+          o.committed_at, o.sent
+"""
+"""Leases due rows and writes down what each may send.
+
+One look-up per sync, lane and priority: each walks the index straight to its oldest due rows, so that neither rows due
+later nor another process's lanes are ever waded through. Only what is chosen of them is locked.
 """
 
 LEDGER = f"""
-SELECT l.sync, l.key, {ledger.COLUMNS}
+SELECT {ledger.COLUMNS}
   FROM unnest(%s::text[], %s::text[]) AS n (sync, key)
   JOIN rowtide.ledger l ON l.sync = n.sync AND l.key = n.key
 """
+"""What the ledger knows of these rows: syncs and keys, element by element."""
 
 
-def claim(
-    conn: Connection,
-    syncs: Sequence[str],
-    lanes: Sequence[int],
-    limit: int,
-    owner: str,
-    token: str,
-    lease_s: float,
-    lists: Lists,
-) -> list[Work]:
-    """Lease up to ``limit`` due rows for ``lease_s`` seconds under ``token`` (unique to this call)."""
-    low = share_of_lowest(limit, token)
+def claim(conn: Connection, request: ClaimRequest) -> list[Work]:
+    """Lease due rows, the highest priority first."""
     parameters = {
-        "syncs": list(syncs), "lanes": list(lanes), "limit": limit, "low": low, "owner": owner, "token": token,
-        "lease_s": lease_s, "lists": Jsonb({sync: dict(titles) for sync, titles in lists.items()}),
+        "syncs": list(request.syncs), "lanes": list(request.lanes), "limit": request.limit,
+        "low": share_of_lowest(request.limit, request.token), "owner": request.owner, "token": request.token,
+        "lease_s": request.lease_s, "lists": Jsonb({sync: dict(titles) for sync, titles in request.lists.items()}),
     }  # fmt: skip
-    rows = conn.execute(CLAIM, parameters).fetchall()
+    with conn.cursor(row_factory=class_row(_Leased)) as cursor:
+        rows = cursor.execute(CLAIM, parameters).fetchall()
     failpoints.hit(failpoints.CLAIM_AFTER_LEASE)
     if not rows:
         return []
-    found = conn.execute(
-        LEDGER, [text_array([row[0] for row in rows]), text_array([row[1] for row in rows])]
-    ).fetchall()
-    pairs = {(row[0], row[1]): ledger.to_pair(row[2:]) for row in found}
-    works = [Work(_desired(row, token), pairs.get((row[0], row[1]))) for row in rows]
+    names = [text_array([row.sync for row in rows]), text_array([row.key for row in rows])]
+    with conn.cursor(row_factory=class_row(ledger.Stored)) as cursor:
+        pairs = {(one.sync, one.key): ledger.to_pair(one) for one in cursor.execute(LEDGER, names)}
+    works = [Work(_desired(row, request.token), pairs.get((row.sync, row.key))) for row in rows]
     return sorted(works, key=lambda work: (work.desired.priority, work.desired.committed_at))
 
 
@@ -99,38 +115,64 @@ def share_of_lowest(limit: int, token: str) -> int:
     return limit // 10 + (crc32(token.encode()) % 10 < limit % 10)
 
 
-def _desired(row: Sequence[Any], token: str) -> Desired:
-    sync, key, op, target, list_id, fields, partial, era, lsn, ordinal, xid, version, revision, until = row[:14]
-    priority, attempts, committed_at, sent = row[14:]
+class _Leased(NamedTuple):
+    """A row that `CLAIM` returns."""
+
+    sync: str
+    key: str
+    op: Operation
+    target: str | None
+    list_id: str | None
+    fields: Fields | None
+    partial: bool
+    era: int
+    lsn: int
+    ordinal: int
+    xid: int
+    mapping_version: int
+    revision: int
+    lease_until: datetime
+    priority: int
+    attempts: int
+    committed_at: datetime
+    sent: Sequence[Mapping[str, Any]]
+
+
+def _desired(row: _Leased, token: str) -> Desired:
     return Desired(
-        sync=sync,
-        key=key,
-        op=op,
-        target=target,
-        list_id=list_id,
-        fields=fields or {},
-        partial=partial,
-        position=Position(era, lsn, ordinal),
-        xid=xid,
-        mapping_version=version,
-        revision=revision,
+        sync=row.sync,
+        key=row.key,
+        op=row.op,
+        target=row.target,
+        list_id=_list_id(row.list_id),
+        fields=row.fields or {},
+        partial=row.partial,
+        position=Position(row.era, row.lsn, row.ordinal),
+        xid=row.xid,
+        mapping_version=row.mapping_version,
+        revision=row.revision,
         token=token,
-        lease_until=until,
-        priority=priority,
-        attempts=attempts,
-        committed_at=committed_at,
-        sent=tuple(_sent(one) for one in sent if one["token"] != token),
+        lease_until=row.lease_until,
+        priority=row.priority,
+        attempts=row.attempts,
+        committed_at=row.committed_at,
+        sent=tuple(_sent(one) for one in row.sent if one["token"] != token),
     )
 
 
 def _sent(stored: Mapping[str, Any]) -> Sent:
     at = datetime.fromisoformat(stored["at"])
-    return Sent(stored["token"], stored["op"], stored["list_id"], stored["fields"], at)
+    return Sent(stored["token"], stored["op"], _list_id(stored["list_id"]), stored["fields"] or {}, at)
+
+
+def _list_id(stored: str | None) -> ListId | None:
+    return None if stored is None else ListId(stored)
 
 
 VOID = """
 UPDATE rowtide.outbox SET lease_token = NULL, lease_owner = NULL, lease_until = NULL WHERE lease_owner = %s
 """
+"""Gives up the leases of an owner; what they may have sent stays written down."""
 
 
 def void_leases(conn: Connection, owner: str) -> int:
@@ -145,6 +187,7 @@ UPDATE rowtide.outbox o
                  FROM jsonb_array_elements(o.sent) WITH ORDINALITY AS t (e, i) WHERE e ->> 'token' <> o.lease_token)
  WHERE o.lease_owner = %s AND o.lease_token = ANY (%s)
 """
+"""Undoes claims of an owner of which nothing was sent, what they wrote down included."""
 
 
 def take_back(conn: Connection, owner: str, tokens: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from typing import Any, assert_never
 import orjson
 
 from rowtide.deciding.outcomes import Outcome, ParkRow, Release, Settle
-from rowtide.deciding.records import Pair, Work, version_of
+from rowtide.deciding.records import Pair, Work
 from state import channels, failpoints, ledger, progress
 from state.database import Connection
 from state.pg_array import text_array
@@ -183,13 +183,7 @@ def _count(outcomes: Iterable[Outcome], now_s: float) -> dict[str, progress.Coun
 
 
 def _ledger_row(work: Work, pair: Pair) -> dict[str, Any]:
-    position = pair.position
-    return {
-        "sync": work.desired.sync, "key": work.desired.key, "list_id": pair.list_id, "item_id": pair.item_id,
-        "etag": pair.etag, "version": version_of(pair.etag or ""), "base": pair.base, "kept": pair.kept,
-        "mapping_version": pair.mapping_version, "era": position.era, "lsn": position.lsn, "ordinal": position.ordinal,
-        "xid": pair.xid, "state": pair.state, "leftovers": [ledger.leftover_to_json(one) for one in pair.leftovers],
-    }  # fmt: skip
+    return ledger.to_stored(work.desired.sync, work.desired.key, pair)
 
 
 _COMPLETE = """

@@ -29,12 +29,25 @@ from rowtide.deciding.answers import (
 from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
 from rowtide.deciding.outcomes import Complete, ParkRow, Release, Settle
 from rowtide.deciding.progress import Progress, Rules
-from rowtide.deciding.records import Desired, Pair, Sent, Work, version_of
+from rowtide.deciding.records import (
+    Desired,
+    ETag,
+    Held,
+    ItemId,
+    ListId,
+    NoItem,
+    Pair,
+    PairedItem,
+    Sent,
+    Standing,
+    Work,
+    version_of,
+)
 from rowtide.keys import rowtide_key
 from rowtide.position import Position
 
 SYNC, KEY = "orders", "1"
-LISTS = ("A", "B")
+LISTS = (ListId("A"), ListId("B"))
 PATIENCE = timedelta(seconds=100)
 SEND_WITHIN_S, START = 20, datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -74,12 +87,15 @@ class Stored:
     by_app: bool
 
 
+Place = tuple[ListId, ItemId]
+
+
 @dataclass
 class Lists:
     """Two lists with a unique key column; every write raises an item's version."""
 
-    items: dict[tuple[str, str], Stored] = field(default_factory=dict)
-    made: dict[str, int] = field(default_factory=dict)
+    items: dict[Place, Stored] = field(default_factory=dict)
+    made: dict[ListId, int] = field(default_factory=dict)
     writes: int = 0
     shows_etag: bool = True
     unique: bool = True
@@ -92,7 +108,7 @@ class Lists:
                     return Rejected(400, "invalidRequest", "duplicate value", duplicate=True)
                 # Ids are the list's own, so that items of both lists often have the same.
                 self.made[list_id] = self.made.get(list_id, 0) + 1
-                item_id = str(self.made[list_id])
+                item_id = ItemId(str(self.made[list_id]))
                 self.writes += 1
                 self.items[list_id, item_id] = Stored(as_kept(fields), 1, True)
                 return Written(item_id, self._etag(list_id, item_id) if self.shows_etag else None)
@@ -113,23 +129,22 @@ class Lists:
             case DeleteItem(list_id, item_id, etag):
                 if (list_id, item_id) not in self.items:
                     return Missing()
-                assert etag is not None
                 if etag != self._etag(list_id, item_id):
                     return Changed()
                 del self.items[list_id, item_id]
                 self.writes += 1
                 return Deleted()
 
-    def write(self, list_id: str, item_id: str, fields: Fields, by_app: bool) -> None:
+    def write(self, list_id: ListId, item_id: ItemId, fields: Fields, by_app: bool) -> None:
         stored = self.items[list_id, item_id]
         stored.fields = {**stored.fields, **as_kept(fields)}
         stored.version += 1
         stored.by_app = by_app
 
-    def _etag(self, list_id: str, item_id: str) -> str:
-        return f'"{list_id}{item_id},{self.items[list_id, item_id].version}"'
+    def _etag(self, list_id: ListId, item_id: ItemId) -> ETag:
+        return ETag(f'"{list_id}{item_id},{self.items[list_id, item_id].version}"')
 
-    def _item(self, list_id: str, item_id: str) -> Item:
+    def _item(self, list_id: ListId, item_id: ItemId) -> Item:
         one = self.items[list_id, item_id]
         return Item(item_id, self._etag(list_id, item_id), dict(one.fields), one.by_app, rowtide_key(SYNC, KEY))
 
@@ -147,7 +162,7 @@ class Waiting:
     """The outbox row."""
 
     op: Operation
-    target: str | None
+    target: ListId | None
     fields: Fields
     partial: bool
     position: Position
@@ -157,7 +172,15 @@ class Waiting:
     parked: bool = False
 
 
-Truth = tuple[str, Fields] | None  # the source row: its list and fields
+def last_item(pair: Pair) -> PairedItem | None:
+    return pair.last if isinstance(pair, NoItem) else pair.item
+
+
+def place(item: PairedItem) -> Place:
+    return item.list_id, item.item_id
+
+
+Truth = tuple[ListId, Fields] | None  # the source row: its list and fields
 
 
 class RowHistory(RuleBasedStateMachine):
@@ -174,7 +197,7 @@ class RowHistory(RuleBasedStateMachine):
         self.token = 0
         self.lsn = 0
         self.late: list[Late] = []
-        self.rules = Rules(PlainMapping(), 1, PATIENCE)
+        self.row_rules = Rules(PlainMapping(), 1, PATIENCE)
 
     @initialize(unique=st.booleans(), has_foreign_hands=st.booleans())
     def set_up(self, unique: bool, has_foreign_hands: bool) -> None:
@@ -185,7 +208,7 @@ class RowHistory(RuleBasedStateMachine):
     # --- the source ---
 
     @rule(target_list=st.sampled_from(LISTS), a=st.sampled_from("xy"), b=st.sampled_from(("p", None)))
-    def commit_upsert(self, target_list: str, a: str, b: str | None) -> None:
+    def commit_upsert(self, target_list: ListId, a: str, b: str | None) -> None:
         self.truth = (target_list, {"a": a, "b": b})
         self._stage("u", target_list, {"a": a, "b": b}, False)
 
@@ -198,7 +221,7 @@ class RowHistory(RuleBasedStateMachine):
         self.truth = (self.truth[0], {**self.truth[1], "a": a})
         self._stage("u", self.truth[0], {"a": a}, True)
 
-    def _stage(self, op: Operation, target: str | None, fields: Fields, partial: bool) -> None:
+    def _stage(self, op: Operation, target: ListId | None, fields: Fields, partial: bool) -> None:
         self.lsn += 1
         position = Position(1, self.lsn, 0)
         old = self.row
@@ -213,15 +236,15 @@ class RowHistory(RuleBasedStateMachine):
 
     # --- the world ---
 
-    @rule(place=st.integers(0, 1), what=st.sampled_from(("a", "b", "touch", "delete")))
-    def foreign_hand(self, place: int, what: str) -> None:
+    @rule(which=st.integers(0, 1), what=st.sampled_from(("a", "b", "touch", "delete")))
+    def foreign_hand(self, which: int, what: str) -> None:
         places = sorted(self.lists.items)
         if not places or not self.has_foreign_hands:
             return
         if what == "delete":
-            del self.lists.items[places[place % len(places)]]
+            del self.lists.items[places[which % len(places)]]
             return
-        self.lists.write(*places[place % len(places)], {} if what == "touch" else {what: "f"}, False)
+        self.lists.write(*places[which % len(places)], {} if what == "touch" else {what: "f"}, False)
 
     @rule(seconds=st.sampled_from((1, 30, 90)), shows_etag=st.booleans())
     def pass_time(self, seconds: int, shows_etag: bool) -> None:
@@ -268,7 +291,7 @@ class RowHistory(RuleBasedStateMachine):
             str(self.token), self.now + timedelta(seconds=120), 0, 0, self.now, row.sent,
         )  # fmt: skip
         row.sent = (*row.sent, Sent(str(self.token), row.op, row.target, dict(row.fields), self.now))
-        self._go_on(push.first(Work(desired, self.ledger), self.rules, self.now))
+        self._go_on(push.first(Work(desired, self.ledger), self.row_rules, self.now))
 
     def step(self, fate: str) -> None:
         progress = self.progress
@@ -287,7 +310,7 @@ class RowHistory(RuleBasedStateMachine):
         if fate.endswith("crash"):
             self.progress = None
             return
-        self._go_on(push.after(progress, answer, self.rules, self.now))
+        self._go_on(push.after(progress, answer, self.row_rules, self.now))
 
     def _go_on(self, plan: push.Plan) -> None:
         self.progress = None
@@ -330,9 +353,10 @@ class RowHistory(RuleBasedStateMachine):
     def _write_ledger(self, pair: Pair) -> None:
         old = self.ledger
         if old is not None:
-            assert pair.position >= old.position
-            if old.item_id == pair.item_id and old.list_id == pair.list_id and old.etag and pair.etag:
-                assert version_of(pair.etag) >= version_of(old.etag)
+            assert pair.as_of.position >= old.as_of.position
+            before, after = last_item(old), last_item(pair)
+            if before is not None and after is not None and place(before) == place(after) and after.etag is not None:
+                assert version_of(after.etag) >= version_of(before.etag)
         self.ledger = pair
 
     # --- what must hold ---
@@ -365,15 +389,19 @@ class RowHistory(RuleBasedStateMachine):
             self._drain()
             assert self.lists.writes == writes, "a write although nothing differs"
         assert self.ledger is not None
-        assert self.ledger.position == Position(1, self.lsn, 0)
-        assert self.ledger.state == ("tombstone" if self.truth is None else "live")
+        assert self.ledger.as_of.position == Position(1, self.lsn, 0)
+        if self.truth is None:
+            assert isinstance(self.ledger, NoItem)
+        else:
+            assert isinstance(self.ledger, Held)
+            assert self.ledger.standing is Standing.LIVE
 
     def _check_lists(self) -> None:
         if self.truth is None:
             assert self.lists.items == {}
             return
-        assert self.ledger is not None
-        assert list(self.lists.items) == [(self.truth[0], self.ledger.item_id)]
+        assert isinstance(self.ledger, Held)
+        assert list(self.lists.items) == [(self.truth[0], self.ledger.item.item_id)]
         assert next(iter(self.lists.items.values())).fields == as_kept(self.truth[1])
 
     def _drain(self) -> None:

@@ -14,9 +14,9 @@ from connectors.graph.settings import GraphSettings
 from connectors.graph.writer import Writer
 from rowtide.change import Fields, JsonValue, Operation
 from rowtide.deciding import push
-from rowtide.deciding.outcomes import Outcome, ParkRow, Release, Settle
+from rowtide.deciding.outcomes import Complete, Outcome, ParkRow, Release, Settle
 from rowtide.deciding.progress import Progress, Rules
-from rowtide.deciding.records import Desired, Pair, Sent, Work
+from rowtide.deciding.records import Desired, Held, ListId, Pair, PairedItem, Sent, Work
 from rowtide.position import Position
 
 SYNC = "orders"
@@ -54,7 +54,7 @@ class Row:
     """What waits of one row."""
 
     op: Operation
-    list_id: str | None
+    list_id: ListId | None
     fields: Fields
     position: Position
     revision: int = 1
@@ -82,15 +82,22 @@ class Delivery:
         """A row as it is now; list None: deleted."""
         old = self.rows.get(key)
         op: Operation = "d" if list_id is None else "u"
-        self.rows[key] = Row(op, list_id, fields, Position(1, next(self._lsn), 0))
+        target = None if list_id is None else ListId(list_id)
+        self.rows[key] = Row(op, target, fields, Position(1, next(self._lsn), 0))
         if old is not None:
             self.rows[key].sent, self.rows[key].revision = old.sent, old.revision + 1
             self.rows[key].claimed = old.claimed
 
+    def item(self, key: str) -> PairedItem:
+        """The item the ledger knows of."""
+        pair = self.ledger[key]
+        assert isinstance(pair, Held)
+        return pair.item
+
     def claim(self, limit: int = 200) -> list[Progress]:
         """Leases due rows and plans them; plans that need no request are recorded at once."""
         now = clock()
-        plans = []
+        plans: list[Progress] = []
         for key, row in list(self.rows.items()):
             if row.claimed or row.due_at > now or len(plans) >= limit:
                 continue
@@ -105,7 +112,7 @@ class Delivery:
             if isinstance(plan, Progress):
                 plans.append(plan)
             else:
-                assert not isinstance(plan, push.Complete)
+                assert not isinstance(plan, Complete)
                 self.outcomes.append(plan)
                 self._record(plan)
         return plans

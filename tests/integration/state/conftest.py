@@ -1,7 +1,7 @@
 """A state database with hands: stage, claim, settle and look, in a line each."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from rowtide.change import BULK, Change, ChangeBatch, Fields, Operation
-from rowtide.deciding.records import Pair, Work
+from rowtide.deciding.records import AsOf, ETag, Held, ItemId, Leftover, ListId, Pair, PairedItem, Work
 from rowtide.keys import LANES
 from rowtide.position import Position
 from state import database, ledger, outbox
@@ -55,7 +55,7 @@ class Records:
         """Claim on all lanes under a token of its own."""
         self.claims += 1
         token = f"token-{self.claims}"
-        return outbox.claim(self.conn, syncs, range(LANES), limit, owner, token, lease_s, LISTS)
+        return outbox.claim(self.conn, outbox.ClaimRequest(syncs, range(LANES), limit, owner, token, lease_s, LISTS))
 
     def claim_one(self) -> Work:
         """The one row that is due."""
@@ -79,8 +79,7 @@ class Records:
     def know(self, key: str, pair: Pair, sync: str = "orders") -> None:
         """Put a pair into the ledger as a settle would."""
         self.stage(change(key, lsn=0), sync=sync)
-        row = {"sync": sync, "key": key, **_plain(pair)}
-        self.conn.execute(settling.LEDGER, [settling._json([row])])
+        self.conn.execute(settling.LEDGER, [settling._json([ledger.to_stored(sync, key, pair)])])
         self.conn.execute("DELETE FROM rowtide.outbox WHERE sync = %s AND key = %s", [sync, key])
 
     def set(self, key: str, assignment: str) -> None:
@@ -118,25 +117,6 @@ class Records:
             return cursor.execute(query.encode(), parameters).fetchone()
 
 
-def _plain(pair: Pair) -> dict[str, Any]:
-    era, lsn, ordinal = pair.position
-    return {
-        "list_id": pair.list_id,
-        "item_id": pair.item_id,
-        "etag": pair.etag,
-        "version": 1,
-        "base": pair.base,
-        "kept": pair.kept,
-        "mapping_version": pair.mapping_version,
-        "era": era,
-        "lsn": lsn,
-        "ordinal": ordinal,
-        "xid": pair.xid,
-        "state": pair.state,
-        "leftovers": [ledger.leftover_to_json(one) for one in pair.leftovers],
-    }
-
-
 @pytest.fixture(scope="session")
 def records_class() -> type[Records]:
     """The class, for a fixture with a database of its own."""
@@ -158,23 +138,19 @@ def make_change() -> Any:
 
 @pytest.fixture
 def make_pair() -> Any:
-    """Builds a live `Pair` at a position."""
+    """Builds a live `Held` at a position; ``other`` are fields of its item, or ``xid`` and ``leftovers``."""
 
-    def make(lsn: int = 100, ordinal: int = 0, era: int = 1, **other: Any) -> Pair:
-        return Pair(
-            **{
-                "state": "live",
-                "list_id": "list-eu",
-                "item_id": "7",
-                "etag": '"g,1"',
-                "base": {"Title": "a"},
-                "kept": {},
-                "position": Position(era, lsn, ordinal),
-                "xid": 700 + lsn,
-                "mapping_version": 1,
-                **other,
-            }
-        )
+    def make(
+        lsn: int = 100,
+        ordinal: int = 0,
+        era: int = 1,
+        xid: int | None = None,
+        leftovers: tuple[Leftover, ...] = (),
+        **other: Any,
+    ) -> Held:
+        item = PairedItem(ListId("list-eu"), ItemId("7"), ETag('"g,1"'), {"Title": "a"}, {})
+        as_of = AsOf(Position(era, lsn, ordinal), 700 + lsn if xid is None else xid, 1)
+        return Held(as_of, replace(item, **other), leftovers=leftovers)
 
     return make
 

@@ -100,10 +100,10 @@ def test_only_due_waiting_rows_of_these_syncs_and_lanes(records: Any, make_chang
     records.set("3", "due_at = now() + interval '1 hour'")
     records.set("4", "state = 'parked'")
     lists: claims.Lists = {}
-    of_lane = outbox.claim(records.conn, ["orders"], [2], 100, "p0", "t2", 120, lists)
+    of_lane = outbox.claim(records.conn, outbox.ClaimRequest(["orders"], [2], 100, "p0", "t2", 120, lists))
     assert of_lane
     assert {lane_of("orders", key) for key in keys(of_lane)} == {2}
-    others = outbox.claim(records.conn, ["orders"], [0, 1, 3], 100, "p0", "t3", 120, lists)
+    others = outbox.claim(records.conn, outbox.ClaimRequest(["orders"], [0, 1, 3], 100, "p0", "t3", 120, lists))
     assert {*keys(of_lane), *keys(others)} == {str(number) for number in range(40)} - {"3", "4"}
     assert records.claim(syncs=[]) == []
     assert keys(records.claim(syncs=["customers"])) == ["1"]
@@ -150,4 +150,4 @@ def test_the_ledger_is_read_after_the_lease_is_had(
         other.execute(f"INSERT INTO rowtide.ledger ({columns}) VALUES ({values})")
     held.unlink()
     thread.join(20)
-    assert works[0].pair.item_id == "9"
+    assert works[0].pair.item.item_id == "9"

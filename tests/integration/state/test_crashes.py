@@ -20,15 +20,17 @@ outbox.stage(database.connect(sys.argv[1]), "slot", [ChangeBatch("orders", 1, 1,
 
 _DELIVER = """
 import sys
-from rowtide.deciding.outcomes import (Settle)
-from rowtide.deciding.records import (Pair)
+from rowtide.deciding.outcomes import Settle
+from rowtide.deciding.records import AsOf, Held, PairedItem
 from state import database, outbox
 conn = database.connect(sys.argv[1])
-works = outbox.claim(conn, ["orders"], [0, 1, 2, 3], 100, "p0", "token", 120, {"orders": {"Orders EU": "l"}})
+lists = {"orders": {"Orders EU": "l"}}
+works = outbox.claim(conn, outbox.ClaimRequest(["orders"], [0, 1, 2, 3], 100, "p0", "token", 120, lists))
 outcomes = []
 for work in works:
     wanted = work.desired
-    pair = Pair("live", "l", wanted.key, '"g,1"', wanted.fields, {}, wanted.position, wanted.xid, 1)
+    item = PairedItem("l", wanted.key, '"g,1"', wanted.fields, {})
+    pair = Held(AsOf(wanted.position, wanted.xid, 1), item)
     outcomes.append(Settle(work, pair, 1))
 outbox.settle(conn, outcomes)
 """

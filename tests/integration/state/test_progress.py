@@ -162,15 +162,17 @@ outbox.stage(database.connect(sys.argv[1]), "slot", [batch])
 _DELIVER = """
 import sys
 from rowtide.deciding.outcomes import Settle
-from rowtide.deciding.records import Pair
+from rowtide.deciding.records import AsOf, Held, PairedItem
 from state import database, outbox
 conn = database.connect(sys.argv[1])
-while works := outbox.claim(conn, ["orders"], [0, 1, 2, 3], 4, "p0", sys.argv[2], 0.0, {"orders": {"L": "l"}}):
+lists = {"orders": {"L": "l"}}
+request = outbox.ClaimRequest(["orders"], [0, 1, 2, 3], 4, "p0", sys.argv[2], 0.0, lists)
+while works := outbox.claim(conn, request):
     outcomes = []
     for work in works:
         wanted = work.desired
-        pair = Pair("live", "l", wanted.key, '"g,1"', wanted.fields, {}, wanted.position, wanted.xid, 1)
-        outcomes.append(Settle(work, pair, 1))
+        item = PairedItem("l", wanted.key, '"g,1"', wanted.fields, {})
+        outcomes.append(Settle(work, Held(AsOf(wanted.position, wanted.xid, 1), item), 1))
     outbox.settle(conn, outcomes)
 """
 

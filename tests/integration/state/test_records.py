@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from rowtide.deciding.records import Leftover
+from rowtide.deciding.records import ItemId, LeftItem, ListId, NoItem
 from state import channels, cursors, database, definitions, ledger, progress, runs
 from state.cursors import SlotCursor
 from state.progress import Counts
@@ -113,14 +113,18 @@ def test_progress_adds_up_and_forgets_old_latencies(records: Any) -> None:
 
 
 def test_tombstones_go_when_nothing_can_bring_them_back(records: Any, make_pair: Any) -> None:
-    dead = {"state": "tombstone", "item_id": None, "list_id": None}
-    left = (Leftover("l", "8"),)
-    records.know("gone", make_pair(lsn=100, **dead))
-    records.know("replayed", make_pair(lsn=200, **dead))
-    records.know("unseen", make_pair(lsn=100, xid=900, **dead))
-    records.know("item left", make_pair(lsn=100, leftovers=left, **dead))
+    left = (LeftItem(ListId("l"), ItemId("8")),)
+
+    def know_dead(key: str, **other: Any) -> None:
+        pair = make_pair(**other)
+        records.know(key, NoItem(pair.as_of, None, pair.leftovers))
+
+    know_dead("gone", lsn=100)
+    know_dead("replayed", lsn=200)
+    know_dead("unseen", lsn=100, xid=900)
+    know_dead("item left", lsn=100, leftovers=left)
     records.know("live", make_pair(lsn=100))
-    records.know("old era", make_pair(lsn=900, era=0, **dead))
+    know_dead("old era", lsn=900, era=0)
 
     def prune(days: int) -> int:
         return ledger.prune_tombstones(records.conn, "orders", 1, 200, 850, timedelta(days=days))

@@ -9,8 +9,21 @@ import psycopg
 import pytest
 
 from rowtide.change import BULK
-from rowtide.deciding.outcomes import ParkRow, Release, Settle
-from rowtide.deciding.records import Leftover, Work
+from rowtide.deciding.outcomes import Outcome, ParkRow, Release, Settle
+from rowtide.deciding.records import (
+    Arriving,
+    AsOf,
+    ETag,
+    Held,
+    ItemId,
+    LeftItem,
+    ListId,
+    LostPost,
+    NoItem,
+    Pair,
+    Standing,
+    Work,
+)
 from rowtide.errors import RowError
 from rowtide.position import Position
 from state import database, ledger, outbox
@@ -20,9 +33,15 @@ def settled(work: Work, make_pair: Any, **other: Any) -> Settle:
     """The outcome of a successful write of what ``work`` wants."""
     desired = work.desired
     flags = {name: other.pop(name) for name in ("writes", "again", "foreign_edit") if name in other}
+    position = other.pop("position", desired.position)
     pair = {"base": desired.fields, "xid": desired.xid, "item_id": f"item-{desired.key}", **other}
-    position = desired.position
     return Settle(work, make_pair(position.lsn, position.ordinal, position.era, **pair), **{"writes": 1, **flags})
+
+
+def as_of(work: Work) -> AsOf:
+    """The state that ``work`` wants."""
+    desired = work.desired
+    return AsOf(desired.position, desired.xid, desired.mapping_version)
 
 
 def test_a_settled_row_is_in_the_ledger_and_out_of_the_outbox(records: Any, make_change: Any, make_pair: Any) -> None:
@@ -39,9 +58,29 @@ def test_a_settled_row_is_in_the_ledger_and_out_of_the_outbox(records: Any, make
     assert records.claim() == []
 
 
+@pytest.mark.parametrize("kind", ["gone", "never", "live", "ignored", "kept", "arriving", "version unknown"])
+def test_every_kind_of_pair_comes_back_as_it_was(kind: str, records: Any, make_pair: Any) -> None:
+    held = make_pair(kept={"Title": "A"})
+    pairs: dict[str, Pair] = {
+        "gone": NoItem(held.as_of, held.item),
+        "never": NoItem(held.as_of),
+        "live": held,
+        "ignored": replace(held, standing=Standing.IGNORED),
+        "kept": replace(held, standing=Standing.KEPT),
+        "arriving": Arriving(held.as_of, held.item),
+        "version unknown": make_pair(etag=None),
+    }
+    records.know("1", pairs[kind])
+    assert ledger.read(records.conn, "orders", ["1"]) == {"1": pairs[kind]}
+
+
 def test_leftovers_come_back_as_they_were(records: Any, make_change: Any, make_pair: Any, now: datetime) -> None:
     records.stage(make_change("1"))
-    leftovers = (Leftover("l", None, now), Leftover("l", "8", None, '"e,1"'))
+    leftovers = (
+        LostPost(ListId("l"), now),
+        LeftItem(ListId("l"), ItemId("8"), ETag('"e,1"'), now),
+        LeftItem(ListId("m"), ItemId("8")),
+    )
     outbox.settle(records.conn, [settled(records.claim_one(), make_pair, leftovers=leftovers)])
     again = records.claim_one()
     assert again.pair is not None
@@ -56,8 +95,8 @@ def test_a_newer_value_waits_on_after_the_settle_of_an_older(records: Any, make_
     outbox.settle(records.conn, [settled(work, make_pair)])
     again = records.claim_one()
     assert (again.desired.fields, again.desired.revision, again.desired.sent) == ({"A": 2}, 2, ())
-    assert again.pair is not None
-    assert again.pair.base == {"A": 1}
+    assert isinstance(again.pair, Held)
+    assert again.pair.item.base == {"A": 1}
 
 
 def test_again_keeps_the_row_due(records: Any, make_change: Any, make_pair: Any) -> None:
@@ -74,7 +113,7 @@ def test_a_lost_lease_writes_nothing(records: Any, make_change: Any, make_pair: 
     records.conn.execute("UPDATE rowtide.outbox SET lease_until = now() - interval '1 second'")
     current = records.claim(owner="p1")
     pair = make_pair()
-    outcomes = [
+    outcomes: list[Outcome] = [
         settled(late[0], make_pair),
         Release(late[1], 5, False, pair=pair),
         ParkRow(late[2], "x", "y", pair=pair),
@@ -117,8 +156,9 @@ def test_a_delete_leaves_a_tombstone_that_drops_replays(records: Any, make_chang
     records.know("1", make_pair(lsn=50))
     records.stage(make_change("1", "d"), make_change("never", "d"))
     first, second = sorted(records.claim(), key=lambda work: work.desired.key)
-    gone = settled(first, make_pair, state="tombstone", item_id="7", base={})
-    unknown = settled(second, make_pair, state="tombstone", item_id=None, list_id=None, etag=None, base={}, writes=0)
+    assert isinstance(first.pair, Held)
+    gone = Settle(first, NoItem(as_of(first), first.pair.item), 1)
+    unknown = Settle(second, NoItem(as_of(second)))
     outbox.settle(records.conn, [gone, unknown])
     assert records.ledger("1")["item_id"] == "7"
     assert records.ledger("never")["state"] == "tombstone"

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from rowtide.change import BACKFILL, INTERACTIVE, Change, ChangeBatch, fold
+from rowtide.deciding.records import NoItem
 from rowtide.errors import StateRefused
 from rowtide.keys import lane_of
 from state import channels, cursors, database, outbox
@@ -105,7 +106,7 @@ def test_what_the_ledger_has_at_that_position_or_above_is_dropped(
     records: Any, make_change: Any, make_pair: Any
 ) -> None:
     records.know("1", make_pair(lsn=200, ordinal=3))
-    records.know("gone", make_pair(lsn=200, state="tombstone", item_id=None, list_id=None))
+    records.know("gone", NoItem(make_pair(lsn=200).as_of))
     assert records.stage(make_change("1", lsn=200, ordinal=3), make_change("2", lsn=200)) == StageCounts(2, 0, 1)
     assert records.stage(make_change("gone", lsn=150)) == StageCounts(1, 0, 1)
     assert (records.row("1"), records.row("gone")) == (None, None)

@@ -3,6 +3,7 @@
 import pytest
 
 from rowtide.deciding.commands import CreateItem, DeleteItem, LookAtItem, LookForKey
+from rowtide.deciding.records import ETag, ItemId, ListId
 from rowtide.pacing import Bucket, cost_of, tier_of
 
 
@@ -13,7 +14,13 @@ def test_tiers() -> None:
 
 
 def test_costs() -> None:
-    commands = (CreateItem("l", {}), DeleteItem("l", "1", "e"), LookAtItem("l", "1"), LookForKey("l"))
+    list_id, item_id = ListId("l"), ItemId("1")
+    commands = (
+        CreateItem(list_id, {}),
+        DeleteItem(list_id, item_id, ETag("e")),
+        LookAtItem(list_id, item_id),
+        LookForKey(list_id),
+    )
     assert [cost_of(command) for command in commands] == [2, 2, 1, 2]
 
 

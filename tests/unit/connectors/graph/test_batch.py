@@ -11,7 +11,7 @@ from connectors.graph.batch import Address, ListRefused, Member, Reading, Thrott
 from rowtide.change import Fields
 from rowtide.deciding.answers import Changed, Deleted, Found, Item, Missing, NotApplied, Rejected, Unknown, Written
 from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
-from rowtide.deciding.records import Leftover
+from rowtide.deciding.records import ETag, ItemId, LeftItem, ListId
 
 
 class Mapped:
@@ -26,11 +26,13 @@ class Mapped:
 
 
 HERE = Address("host,s,w", "orders", "1")
-CREATE = CreateItem("L", {"Title": "t"})
-UPDATE = UpdateItem("L", "7", '"g,3"', {"Title": "t"})
-DELETE = DeleteItem("L", "7", '"g,3"')
-LOOK = LookAtItem("L", "7")
-SEARCH = LookForKey("L")
+LIST, ITEM_ID = ListId("L"), ItemId("7")
+THREE, FOUR = ETag('"g,3"'), ETag('"g,4"')
+CREATE = CreateItem(LIST, {"Title": "t"})
+UPDATE = UpdateItem(LIST, ITEM_ID, THREE, {"Title": "t"})
+DELETE = DeleteItem(LIST, ITEM_ID, THREE)
+LOOK = LookAtItem(LIST, ITEM_ID)
+SEARCH = LookForKey(LIST)
 
 
 def read(command: Command, status: int, body: Any = None, **headers: str) -> Reading:
@@ -42,8 +44,9 @@ def error(code: str, message: str = "") -> dict[str, Any]:
 
 
 def test_members() -> None:
-    move = MoveItem("L", {"Title": "t", "Notes": None}, Leftover("M", "1"))
-    made = [batch.to_member(n, c, HERE, Mapped()) for n, c in enumerate((move, UPDATE, DELETE, LOOK, SEARCH))]
+    move = MoveItem(LIST, {"Title": "t", "Notes": None}, LeftItem(ListId("M"), ItemId("1")))
+    commands: list[Command] = [move, UPDATE, DELETE, LOOK, SEARCH]
+    made = [batch.to_member(n, c, HERE, Mapped()) for n, c in enumerate(commands)]
     items = "/sites/host,s,w/lists/L/items"
     assert [(one["method"], one["url"]) for one in made] == [
         ("POST", items),
@@ -59,21 +62,21 @@ def test_members() -> None:
 
 
 ITEM = {"id": "7", "eTag": '"g,4"', "fields": {"Title": "t", "RowtideKey": "orders:1"}}
-SEEN = Item("7", '"g,4"', {"Title": "t"}, False, "orders:1")
+SEEN = Item(ITEM_ID, FOUR, {"Title": "t"}, False, "orders:1")
 BY_APP = {**ITEM, "lastModifiedBy": {"application": {"id": "app"}}}
 
 
 @pytest.mark.parametrize(
     ("command", "status", "body", "expected"),
     [
-        (CREATE, 201, ITEM, Written("7", '"g,4"')),
-        (CREATE, 201, {"id": "7"}, Written("7", None)),
+        (CREATE, 201, ITEM, Written(ITEM_ID, FOUR)),
+        (CREATE, 201, {"id": "7"}, Written(ITEM_ID, None)),
         (CREATE, 201, {"fields": {}}, Unknown("Graph's answer names no item")),
         (CREATE, 201, None, Unknown("Graph's answer cannot be read")),
-        (UPDATE, 200, {"@odata.etag": '"g,4"', "Title": "t"}, Written("7", '"g,4"', {"Title": "t"})),
-        (UPDATE, 200, {"Title": "t"}, Written("7", None, {"Title": "t"})),
+        (UPDATE, 200, {"@odata.etag": '"g,4"', "Title": "t"}, Written(ITEM_ID, FOUR, {"Title": "t"})),
+        (UPDATE, 200, {"Title": "t"}, Written(ITEM_ID, None, {"Title": "t"})),
         (DELETE, 204, None, Deleted()),
-        (LOOK, 200, BY_APP, Found((Item("7", '"g,4"', {"Title": "t"}, True, "orders:1"),))),
+        (LOOK, 200, BY_APP, Found((Item(ITEM_ID, FOUR, {"Title": "t"}, True, "orders:1"),))),
         (LOOK, 200, {"id": "7"}, Unknown("Graph's answer cannot be read")),
         (SEARCH, 200, {"value": [ITEM]}, Found((SEEN,))),
         (SEARCH, 200, {"value": []}, Found(())),
@@ -113,7 +116,7 @@ def test_a_list_that_cannot_be_asked(command: Command, status: int) -> None:
 
 
 def test_no_value_of_the_row_is_in_a_sentence() -> None:
-    command = CreateItem("L", {"Title": "secret", "Amount": 5})
+    command = CreateItem(LIST, {"Title": "secret", "Amount": 5})
     reading = read(command, 400, error("invalidRequest", "The value 'secret' of field 'Title' is bad"))
     assert isinstance(reading, Rejected)
     assert reading.sentence == "The value '…' of field 'Title' is bad"

@@ -1,0 +1,145 @@
+"""What a claimed row wants, compared with what is known: the next command, or the end of the claim.
+
+In: what is known of the row (`Known`). Out: the next `Progress`, or the outcome. Rules
+(docs/design.md sections 6 and 7): an uncertain row is looked at before anything is decided; PATCH and DELETE name the
+version they were decided on; a POST is repeated only after looks that outlast the time it could take; a claim is
+settled only if nothing that was sent before can still change what is recorded.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from rowtide.change import Fields
+from rowtide.deciding.commands import CreateItem, DeleteItem, LookForKey, MoveItem, UpdateItem
+from rowtide.deciding.leftovers import lost_post_in, next_leftover
+from rowtide.deciding.observation import left_behind, without_item
+from rowtide.deciding.outcomes import Settle
+from rowtide.deciding.progress import (
+    Ended,
+    Known,
+    Patch,
+    Post,
+    Progress,
+    Remove,
+    Rules,
+    Search,
+    ask,
+    look,
+    patience_s,
+    release,
+)
+from rowtide.deciding.records import AsOf, Held, ListId, NoItem, Standing, Work
+
+LIST_AFTER_S = 30.0
+"""A row whose list is not to be had waits this long."""
+
+
+class Wanted(NamedTuple):
+    """The item that should be there; ``list_id`` is None when the row's list is not in the applied definition."""
+
+    list_id: ListId | None
+    fields: Fields
+
+
+def is_outdated(work: Work) -> bool:
+    """Whether the ledger is above the state. An equal one is done again: reconciled rows carry its position."""
+    return work.pair is not None and work.pair.as_of.position > work.desired.position
+
+
+def wanted(work: Work) -> Wanted | None:
+    """The item that should be there; None: no item should be. An outdated state wants what the ledger says."""
+    if is_outdated(work):
+        pair = work.pair
+        return Wanted(pair.item.list_id, pair.item.base) if isinstance(pair, Held) else None
+    desired = work.desired
+    return None if desired.op == "d" else Wanted(desired.list_id, desired.fields)
+
+
+def leaves_item(held: Held, rules: Rules) -> bool:
+    """Whether the item stays where it is although its row is gone."""
+    return rules.deletes == "ignore" or held.standing is not Standing.LIVE
+
+
+# --- the next command ---------------------------------------------------------------------------------------------
+
+
+def next_command(known: Known, rules: Rules, now: datetime) -> Progress | Ended:
+    """The next command by what is known now."""
+    pair, want = known.pair, wanted(known.work)
+    if isinstance(pair, NoItem):
+        return finish(known, rules, now) if want is None else _post(known, want, rules, now)
+    item = pair.item
+    if not known.looked or item.etag is None:
+        return look(known, pair)
+    if want is None:
+        if leaves_item(pair, rules):
+            return finish(known, rules, now)
+        return ask(known, Remove(DeleteItem(item.list_id, item.item_id, item.etag), pair))
+    if want.list_id != item.list_id:
+        return _post(known, want, rules, now)
+    differing = rules.mapping.differing(want.fields, item.base, item.kept)
+    if not differing:
+        return finish(known, rules, now)
+    return ask(known, Patch(UpdateItem(item.list_id, item.item_id, item.etag, differing), pair))
+
+
+def _post(known: Known, want: Wanted, rules: Rules, now: datetime) -> Progress | Ended:
+    """A POST, unless an earlier one may still make the item: then a search, and patience."""
+    pair, list_id = known.pair, want.list_id
+    if list_id is None:
+        title = known.work.desired.target
+        return release(known, LIST_AFTER_S, f"the list '{title}' is not in the applied definition")
+    lost = lost_post_in(pair.leftovers, list_id)
+    if lost is not None:
+        if list_id not in known.searched:
+            return ask(known, Search(LookForKey(list_id)))
+        if now < lost.until:
+            return release(known, patience_s(lost.until, rules.patience, now), "an earlier POST may still arrive")
+    fields = {**_base(pair), **want.fields} if known.work.desired.partial else want.fields
+    if isinstance(pair, Held):
+        return ask(known, Post(MoveItem(list_id, fields, left_behind(pair.item))))
+    return ask(known, Post(CreateItem(list_id, fields)))
+
+
+def _base(pair: NoItem | Held) -> Fields:
+    """What the fields hold that a partial state does not name; an item found missing had them last."""
+    item = pair.item if isinstance(pair, Held) else pair.last
+    return {} if item is None else item.base
+
+
+# --- the end of a claim -------------------------------------------------------------------------------------------
+
+
+def finish(known: Known, rules: Rules, now: datetime) -> Progress | Ended:
+    """Nothing is left to do for the row's own item: leftovers, or the end."""
+    if known.pending_until is not None and now < known.pending_until:
+        # Nothing was written that would make an earlier attempt fail, and it would change what is recorded here.
+        after_s = patience_s(known.pending_until, rules.patience, now)
+        return release(known, after_s, "an earlier request may still arrive")
+    pair = _as_settled(known)
+    if pair.leftovers and not known.learned and not known.work.desired.sent:
+        return next_leftover(replace(known, pair=pair), rules, now)
+    return Settle(known.work, pair, known.writes, bool(pair.leftovers), known.foreign_edit)
+
+
+def _as_settled(known: Known) -> NoItem | Held:
+    """The pair in agreement with the row, without the leftovers that its item rules out."""
+    work, pair = known.work, known.pair
+    desired, want = work.desired, wanted(work)
+    outdated = is_outdated(work)
+    as_of = pair.as_of if outdated else AsOf(desired.position, desired.xid, desired.mapping_version)
+    if isinstance(pair, NoItem):
+        return replace(pair, as_of=as_of)
+    item, standing, leftovers = pair.item, pair.standing, pair.leftovers
+    if leftovers:
+        leftovers = without_item(leftovers, item.list_id, item.item_id)
+    if want is None:
+        # The row is gone and its item is not: it was left there on purpose.
+        standing = Standing.IGNORED if standing is Standing.LIVE else standing
+    elif not outdated:
+        standing = Standing.LIVE
+        base = {**item.base, **want.fields} if desired.partial else dict(want.fields)
+        kept = {name: value for name, value in item.kept.items() if name in base and base[name] == item.base.get(name)}
+        item = replace(item, base=base, kept=kept)
+    return Held(as_of, item, standing, leftovers)
