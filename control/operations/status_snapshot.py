@@ -41,7 +41,13 @@ class StatusSnapshot:
 
 
 def read(connection: Connection, answers: Mapping[str, slots.Slot | None]) -> StatusSnapshot:
-    """The snapshot; ``answers``: what the sources said of their slots."""
+    """The snapshot, from one snapshot of the database; ``answers``: what the sources said of their slots."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return _read(connection, answers)
+
+
+def _read(connection: Connection, answers: Mapping[str, slots.Slot | None]) -> StatusSnapshot:
     found = require_in_force(connection)
     [(now,)] = connection.execute("SELECT clock_timestamp()").fetchall()
     return StatusSnapshot(
