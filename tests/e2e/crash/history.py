@@ -322,6 +322,7 @@ class History:
             self.verdict.findings.append(f"exit codes {codes} after SIGTERM")
         self._check_doubles()
         self._check_ledger()
+        self._check_counts()
         self._check_quota()
         self.verdict.figures.update(
             transactions=self.workload.transactions, rows=self.workload.changes, histories=1,
@@ -379,6 +380,23 @@ class History:
         items = {(item["list_id"], item["id"]) for item in self._items()}
         self.verdict.findings += [f"ledger pair {pair} has no item" for pair in sorted(pairs - items)[:5]]
         self.verdict.findings += [f"item {item} has no ledger pair" for item in sorted(items - pairs)[:5]]
+
+    def _check_counts(self) -> None:
+        """Each pair was delivered once at least, and no write was counted that Graph did not see."""
+        short = self.stack.state(
+            "SELECT l.sync, count(*), coalesce(max(p.delivered), 0) FROM rowtide.ledger l"
+            " LEFT JOIN rowtide.progress p USING (sync) GROUP BY l.sync HAVING count(*) > coalesce(max(p.delivered), 0)"
+        )
+        self.verdict.findings += [f"{sync}: {pairs} pairs, {did} counted as delivered" for sync, pairs, did in short]
+        [(writes, suppressed, delivered)] = self.stack.state(
+            "SELECT coalesce(sum(writes), 0), coalesce(sum(suppressed), 0), coalesce(sum(delivered), 0)"
+            "  FROM rowtide.progress"
+        )
+        stats = self.simulator.stats()
+        seen = sum(stats[kind]["total"] for kind in ("creates", "updates", "deletes"))
+        if writes > seen or suppressed > delivered:
+            said = f"{writes} writes counted, {suppressed} of {delivered} rows without one; Graph saw {seen} writes"
+            self.verdict.findings.append(said)
 
     def _check_quota(self) -> None:
         ru = self.simulator.stats()["ru"]
