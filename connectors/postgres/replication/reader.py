@@ -184,8 +184,8 @@ class Reader:
         self._keeper.begin(place)
         self._keeper.beating.set()
         self._queue.mark(place.era, place.lsn)
+        self.problem = None  # before anybody sees the stream: who does finds no problem any more
         self.streaming = True
-        self.problem = None
 
     def _pump(self, stream: ReplicationConnection, assembler: Assembler) -> None:
         """Read until something breaks. The inner loop runs once a message, a million times in a bulk statement:
