@@ -360,10 +360,13 @@ def test_one_row_does_not_wait_for_others(new_delivery: Make) -> None:
     delivery.commit("0", a, {"Title": "first, for token and connection", "Amount": 1, "Notes": None})
     delivery.deliver()
     simulator.ask("latency", {"latency_ms": 100})
-    delivery.commit("1", a, {"Title": "t", "Amount": 1, "Notes": None})
-    started = time.monotonic()
-    delivery.deliver()
-    assert time.monotonic() - started < 0.5
+    times = []
+    for number in range(1, 6):  # a busy machine delays some of them; whoever waits for more rows delays each
+        delivery.commit(str(number), a, {"Title": "t", "Amount": 1, "Notes": None})
+        started = time.monotonic()
+        delivery.deliver()
+        times.append(time.monotonic() - started)
+    assert min(times) < 0.5
 
 
 def test_a_large_body_is_sent_in_halves(new_delivery: Make) -> None:
