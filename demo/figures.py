@@ -4,8 +4,6 @@ In: the state database, the simulator, a `WorkloadTally`. Out: `Figures` since t
 wire (writes, resource units, refusals) is the simulator's count, not ours; everything else is what `status` shows.
 """
 
-import statistics
-from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -68,7 +66,6 @@ class Meter:
         self._link = Link(state_dsn, "rowtide demo")
         self._simulator = simulator
         self._mark = Totals()
-        self._coalesced: deque[int] = deque(maxlen=9)
 
     def close(self) -> None:
         """Close the connection to the state database."""
@@ -77,7 +74,6 @@ class Meter:
     def mark(self) -> None:
         """Count from here."""
         self._mark = self.read().totals
-        self._coalesced.clear()
 
     def read(self) -> Reading:
         """Read everything now."""
@@ -99,7 +95,7 @@ class Meter:
             in_flight=sum(one.in_flight for one in waits),
             parked=parked,
             writes=now.writes - then.writes,
-            coalesced=self._steady(changes - delivered - reading.waiting - parked, last=not reading.waiting),
+            coalesced=max(0, changes - delivered - reading.waiting - parked),
             suppressed=suppressed,
             p50_ms=progress.percentile_ms(latency, 0.50),
             p95_ms=progress.percentile_ms(latency, 0.95),
@@ -110,15 +106,6 @@ class Meter:
             acts=dict(tally.acts),
             syncs={name: _sync(reading, then, name) for name in reading.snapshot.catalog.syncs},
         )
-
-    def _steady(self, coalesced: int, last: bool) -> int:
-        """A steady count of changes that were overtaken while they waited.
-
-        It is a difference of counts, some of which are a second old. So while rows wait it is the median of the last
-        readings; when none waits, the counts agree.
-        """
-        self._coalesced.append(max(0, coalesced))
-        return self._coalesced[-1] if last else int(statistics.median(self._coalesced))
 
 
 def _totals(snapshot: StatusSnapshot, stats: Any) -> Totals:

@@ -31,7 +31,6 @@ _LATENCY_MS = 60
 _LOOK_S = 0.25
 _BULK_ARTICLES = 24
 _STANDSTILL_S = 90.0
-_BEAT_S = 1.2  # the flow adds up its counts each second
 _COMPARE_S = 300.0
 
 
@@ -136,7 +135,6 @@ class Story:
         """The tenant gets its quota, and the flow is started anew with the definition that says so."""
         tier = self._options.tier
         self._view.show(Figures("turning the tenant's quota on"))
-        self._wait_for_counts()
         pid = quota.turn_quota_on(self._environment, self._definition(quota=True), tier)
         while not self._interrupts.asked and not self._meter.read().streaming(pid):
             self._wait(0.1)
@@ -185,7 +183,6 @@ class Story:
             wait=self._wait,
             most_s=_COMPARE_S,
         )
-        self._wait_for_counts()
         self._look("compared", 1.0)
 
     def _stay(self) -> None:
@@ -203,10 +200,6 @@ class Story:
         """Sleep; raises when the demo is to end at once, or when a part has ended by itself."""
         self._interrupts.wait(seconds)
         self._environment.check()
-
-    def _wait_for_counts(self) -> None:
-        """Let the flow's last counts come in: it adds them up once a second."""
-        self._wait(_BEAT_S)
 
     def _definition(self, quota: bool) -> str:
         return shop_definition(self._environment.draft(), TIERS[self._options.tier], quota)
