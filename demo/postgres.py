@@ -168,16 +168,20 @@ class Cluster:
 
     def _wait_until_ready(self, log: Path) -> None:
         deadline = time.monotonic() + _START_DEADLINE_S
-        while True:
-            try:
-                psycopg.connect(self.dsn("postgres"), connect_timeout=5).close()
-                return
-            except psycopg.OperationalError as error:
-                process = self._process
-                if process is None or process.poll() is not None or time.monotonic() > deadline:
-                    said = log.read_text(errors="replace").strip().splitlines()[-3:]
-                    raise command_errors.POSTGRES_START(said=" | ".join(said)) from error
-                time.sleep(0.02)
+        while (refusal := self._refusal()) is not None:
+            process = self._process
+            if process is None or process.poll() is not None or time.monotonic() > deadline:
+                said = log.read_text(errors="replace").strip().splitlines()[-3:]
+                raise command_errors.POSTGRES_START(said=" | ".join(said)) from refusal
+            time.sleep(0.02)
+
+    def _refusal(self) -> psycopg.OperationalError | None:
+        """Why the server takes no connection yet; None when it does."""
+        try:
+            psycopg.connect(self.dsn("postgres"), connect_timeout=5).close()
+        except psycopg.OperationalError as error:
+            return error
+        return None
 
     def dsn(self, database: str, user: str = "postgres", password: str | None = None) -> str:
         """Connection string (keyword form) of a database of this server."""

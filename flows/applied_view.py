@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from rowtide.backoff import Backoff
 from rowtide.catalog import Catalog
 from rowtide.error_catalogue import state_errors
 from rowtide.errors import RowtideError
@@ -140,23 +141,30 @@ class Watcher:
         self._wake.set()
 
     def _poll(self) -> None:
+        backoff = Backoff()
         while not self._stop.is_set():
             self._wake.clear()
+            wait_s = POLL_S
             try:
                 self._view = self._link.run(lambda connection: read_view(connection, self._view.catalog))
                 self._seen(self._view)
+                backoff.succeeded()
             except RowtideError as error:
-                log.warning("control state unread", code=error.code, problem=error.sentence)
-            self._wake.wait(POLL_S)
+                wait_s = backoff.failed(error)
+                if backoff.is_news:
+                    log.warning("control state unread", code=error.code, problem=error.sentence)
+            self._wake.wait(wait_s)
         self._link.close()
 
     def _listen(self) -> None:
+        backoff = Backoff()
         while not self._stop.is_set():
             try:
                 with database.connect(self._dsn, "rowtide listen") as connection, database.translated():
                     channels.listen(connection, channels.CONTROL)
+                    backoff.succeeded()
                     while not self._stop.is_set():
                         for _ in connection.notifies(timeout=1.0, stop_after=1):
                             self._wake.set()
-            except RowtideError:
-                self._stop.wait(1.0)
+            except RowtideError as error:
+                self._stop.wait(backoff.failed(error))

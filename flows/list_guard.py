@@ -12,11 +12,14 @@ import structlog
 from connectors.graph.foreign_items import QUERY_RU, find_strangers
 from connectors.graph.settings import GraphSettings
 from flows.applied_view import View
+from rowtide.backoff import Backoff
+from rowtide.error_catalogue import sync_errors
 from rowtide.errors import RowtideError
 
 log = structlog.get_logger()
 
-RETRY_S = 2.0
+LOOK_S = 0.2
+"""How often it is looked whether a sync has begun to run."""
 
 Charge = Callable[[str, float], None]
 Pause = Callable[[str, str, str], None]
@@ -34,7 +37,6 @@ class ListGuard:
         self._pause = pause
         self._known: set[str] = set()
         self._stop = threading.Event()
-        self._said = ""
         self._thread = threading.Thread(target=self._run, name="rowtide-list-guard", daemon=True)
 
     def start(self) -> None:
@@ -50,19 +52,21 @@ class ListGuard:
         return sync in self._known
 
     def _run(self) -> None:
+        backoff = Backoff()
         while not self._stop.is_set():
             view = self._view()
             self._known &= view.running
             left = sorted(view.running - self._known)
+            wait_s = LOOK_S
             try:
                 for sync in left:
                     self._examine(view, sync)
-                self._said = ""
+                backoff.succeeded()
             except RowtideError as error:
-                if error.sentence != self._said:
+                wait_s = backoff.failed(error)
+                if backoff.is_news:
                     log.warning("lists unread", code=error.code, problem=error.sentence)
-                self._said = error.sentence
-            self._stop.wait(RETRY_S if self._said else 0.2)
+            self._stop.wait(wait_s)
 
     def _examine(self, view: View, sync: str) -> None:
         titles = view.catalog.lists.get(sync, {})
@@ -75,8 +79,5 @@ class ListGuard:
             return
         title = next(title for title, ref in titles.items() if ref.id in found)
         item = found[titles[title].id]
-        self._pause(
-            sync,
-            "list_has_foreign_items",
-            f"List '{title}' holds items that Rowtide did not make (one is item {item}). Move them away, then resume.",
-        )
+        why = sync_errors.FOREIGN_ITEMS(title=title, item_id=item)
+        self._pause(sync, why.code, why.sentence)

@@ -20,9 +20,10 @@ from connectors.postgres import table_pages
 from connectors.postgres.connections import open_source
 from flows.applied_view import View
 from flows.reconcile_pass import ASKED_ROWS, Pass, Table
+from rowtide.backoff import Backoff
 from rowtide.catalog import Catalog
 from rowtide.error_catalogue import process_errors, status_reasons
-from rowtide.errors import Retry, RowtideError, StateUnavailable, SyncError, reaction_to
+from rowtide.errors import RowtideError, StateUnavailable, SyncError
 from rowtide.reconcile import Opening, why_wanted
 from state import cursors, database, definitions, ledger
 from state.database import Connection
@@ -47,7 +48,7 @@ class _Trouble:
     """Why a sync's reconcile cannot go on, and when it is tried again."""
 
     error: RowtideError
-    wait_s: float
+    backoff: Backoff
     until: float
 
 
@@ -100,21 +101,24 @@ class Reconciler:
         return found
 
     def _run(self) -> None:
+        backoff = Backoff()
         while not self._stop.is_set():
-            worked = False
+            worked, wait_s = False, IDLE_S
             try:
                 worked = self._round()
                 self.problem = None
+                backoff.succeeded()
             except Exception as error:
                 self._close()
                 if not isinstance(error, RowtideError):
                     log.exception("reconcile met an unexpected error")
                     error = process_errors.RECONCILE_FAILED(error=type(error).__name__)
-                if self.problem is None or self.problem.sentence != error.sentence:
-                    log.warning("reconcile waits", code=error.code, problem=error.sentence)
                 self.problem = error
+                wait_s = backoff.failed(error)
+                if backoff.is_news:
+                    log.warning("reconcile waits", code=error.code, problem=error.sentence)
             if not worked:
-                self._stop.wait(IDLE_S)
+                self._stop.wait(wait_s)
         self._close()
 
     def _round(self) -> bool:
@@ -170,12 +174,10 @@ class Reconciler:
 
     def _troubled(self, state: Connection, sync: str, error: RowtideError) -> None:
         before = self._troubles.get(sync)
-        if before is None or before.error.sentence != error.sentence:
+        backoff = Backoff() if before is None else before.backoff
+        self._troubles[sync] = _Trouble(error, backoff, time.monotonic() + backoff.failed(error))
+        if backoff.is_news:
             log.warning("reconcile stands still", sync=sync, code=error.code, problem=error.sentence)
-        reaction = reaction_to(error)
-        first_s, most_s = (reaction.first_s, reaction.most_s) if isinstance(reaction, Retry) else (2.0, 60.0)
-        wait_s = min(most_s, before.wait_s * 2 if before is not None else first_s)
-        self._troubles[sync] = _Trouble(error, wait_s, time.monotonic() + wait_s)
         if isinstance(error, SyncError):
             with database.translated():
                 definitions.pause(state, [sync], error.code, error.sentence, "reconcile")

@@ -27,7 +27,8 @@ from flows import recovery, sync
 from flows.applied_view import View, read_view
 from flows.compose import CAPTURE, DELIVER, compose
 from flows.process_lock import Identity
-from rowtide.errors import Retry, RowtideError, Stop, reaction_to
+from rowtide.backoff import Backoff
+from rowtide.errors import Retry, RowtideError, reaction_to
 from state import database
 
 log = structlog.get_logger()
@@ -121,17 +122,15 @@ def _recovery_directory(config: Loaded, roles: frozenset[str]) -> Path:
 
 def _wait_for(stop: threading.Event, act: Callable[[], T]) -> T | None:
     """The result of ``act``; what can be mended outside is waited for, with one line when the problem changes."""
-    wait_s, said = 0.0, ""
+    backoff = Backoff()
     while not stop.is_set():
         try:
             return act()
         except RowtideError as error:
-            reaction = reaction_to(error)
-            if isinstance(reaction, Stop) or not isinstance(reaction, Retry):
+            if not isinstance(reaction_to(error), Retry):
                 raise
-            wait_s = min(max(wait_s * 2, reaction.first_s), reaction.most_s)
-            if error.sentence != said:
-                said = error.sentence
+            wait_s = backoff.failed(error)
+            if backoff.is_news:
                 log.warning("waiting", code=error.code, problem=error.sentence, remedy=error.remedy)
             stop.wait(wait_s)
     return None

@@ -167,6 +167,9 @@ _REACTIONS: tuple[tuple[type[RowtideError], Reaction], ...] = (
 UNEXPECTED = Retry(1.0, 60.0)
 """For a loop that must go on whatever it meets, a fault of our own included."""
 
+STALE = Retry(1.0, 60.0)
+"""For an item that SharePoint shows in an older version than was written; each row counts its own attempts."""
+
 THROTTLED = Retry(1.0, 60.0)
 """For a 429 of Graph that does not say how long to wait."""
 

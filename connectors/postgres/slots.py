@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from connectors.postgres.connections import translated
+from rowtide.backoff import Backoff
 from rowtide.error_catalogue import source_errors
 from rowtide.errors import SourceRefused, SourceUnavailable
 from rowtide.position import lsn_from_text
@@ -218,17 +219,17 @@ def drop_slot(conn: psycopg.Connection, name: str, force: bool = False, wait_s: 
             raise slot_active(conn, slot)
         with translated(f"ending the reader of the slot {name}"):
             conn.execute("SELECT pg_terminate_backend(%s)", [slot.active_pid])
-    deadline = time.monotonic() + wait_s
+    deadline, backoff = time.monotonic() + wait_s, Backoff()
     while True:
         try:
             with translated(f"dropping the slot {name}"):
                 conn.execute("SELECT pg_drop_replication_slot(%s)", [name])
             return True
-        except SourceUnavailable:
+        except SourceUnavailable as error:
             # The ended reader lets go of the slot a moment later.
             if not force or time.monotonic() > deadline:
                 raise
-            time.sleep(0.02)
+            time.sleep(backoff.failed(error))
 
 
 def require_usable(conn: psycopg.Connection, slot: Slot) -> None:

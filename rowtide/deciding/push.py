@@ -38,6 +38,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
+from rowtide.backoff import wait_s
 from rowtide.change import Fields
 from rowtide.deciding import conflicts
 from rowtide.deciding.answers import (
@@ -113,7 +114,7 @@ from rowtide.deciding.records import (
 )
 from rowtide.deciding.wanted import finish, is_outdated, leaves_item, next_command, wanted
 from rowtide.error_catalogue import row_errors
-from rowtide.errors import RowError
+from rowtide.errors import STALE, RowError
 from rowtide.position import Position
 
 UNKNOWN_AFTER_S = 1.0
@@ -363,7 +364,7 @@ def _after_stale(known: Known) -> Ended:
     attempts = known.work.desired.attempts
     if attempts >= MOST_ATTEMPTS:
         return park(known, row_errors.ITEM_OLDER_THAN_KNOWN())
-    released = release(known, min(2.0**attempts, 60.0), "SharePoint shows an older version than was written")
+    released = release(known, wait_s(STALE, attempts + 1), "SharePoint shows an older version than was written")
     return replace(released, blame=True)
 
 

@@ -33,7 +33,7 @@ ERRORS = {
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, RowtideError) and kind.__module__ == errors.__name__
 }
-CODED = {"ParkRow": 1, "Check": 0, "Said": 0, "Reason": 0, "pause": 2, "Rejected": 1}
+CODED = {"ParkRow": 1, "Check": 0, "Said": 0, "Reason": 0, "pause": 2, "_pause": 1, "Rejected": 1}
 """Calls that carry a code to an operator, and where it stands among the arguments."""
 
 
