@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import time
+from functools import partial
 
 import psycopg
 
@@ -104,7 +105,7 @@ def coalescing(figures: Figures, repetitions: int) -> None:
                         connection.execute("UPDATE bench SET quantity = quantity + 1 WHERE id = %s", [key])
             end = bench.wal_end()
             bench.stack.sql("UPDATE bench SET quantity = quantity WHERE id = 1")
-            until(lambda end=end: bench.staged() >= end and bench.waiting() == 0)
+            until(partial(_all_delivered, bench, end))
             ratios.append(5000 / (bench.simulator.writes() - before))
     figures.add("coalescing.changes_per_write", ratios, "ratio", "100 rows x 50 updates, smallest tier")
 
@@ -123,10 +124,18 @@ def restart(figures: Figures, repetitions: int) -> None:
             process = bench.stack.start()
             before = _newest(bench)
             bench.stack.sql("UPDATE bench SET quantity = quantity + 1 WHERE id = %s", rng.randint(1, 100))
-            until(lambda before=before: _newest(bench) > before, every_s=0.01)
+            until(partial(_something_newer, bench, before), every_s=0.01)
             if repetition > 1:
                 seconds.append(time.monotonic() - killed)
     figures.add("restart.first_write_s", seconds, "s", "SIGKILL, restarted at once")
+
+
+def _all_delivered(bench: Stand, wal_end: int) -> bool:
+    return bench.staged() >= wal_end and bench.waiting() == 0
+
+
+def _something_newer(bench: Stand, before: float) -> bool:
+    return _newest(bench) > before
 
 
 def _newest(bench: Stand) -> float:

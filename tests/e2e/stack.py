@@ -161,13 +161,13 @@ syncs:{syncs}"""
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run one transaction on the source."""
         with psycopg.connect(self.source_dsn, autocommit=True) as connection:
-            cursor = connection.execute(statement, values or None)  # type: ignore[arg-type]
+            cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def state(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run one statement on the state database."""
         with psycopg.connect(self.state_dsn, autocommit=True) as connection:
-            cursor = connection.execute(statement, values or None)  # type: ignore[arg-type]
+            cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def logged(self) -> str:

@@ -35,7 +35,7 @@ def wanted(stack: Stack) -> dict[str, tuple[str, dict[str, Any]]]:
         fields = {
             name: float(v) if name == "Price" and v is not None else v for name, v in zip(FIELDS, values, strict=True)
         }
-        found[rowtide_key("parts", str(id_))] = (LISTS.get(fields["Region"], "Parts Other"), fields)
+        found[rowtide_key("parts", str(id_))] = (LISTS.get(str(fields["Region"]), "Parts Other"), fields)
     return found
 
 
@@ -212,7 +212,7 @@ def proxies(new_simulator: NewSimulator) -> Any:
 def behind(proxies: dict[str, TcpProxy], name: str, dsn: str) -> str:
     """The DSN through a proxy."""
     parts = psycopg.conninfo.conninfo_to_dict(dsn)
-    proxies[name] = TcpProxy(int(parts["port"]))
+    proxies[name] = TcpProxy(int(str(parts["port"])))
     return psycopg.conninfo.make_conninfo(dsn, port=proxies[name].port)
 
 

@@ -165,7 +165,7 @@ Connection = psycopg.Connection[Any]
 
 
 def _things(connection: Connection, statement: str, *values: object) -> Changed:
-    rows = connection.execute(statement, values).fetchall()  # type: ignore[arg-type]
+    rows = connection.execute(statement, values).fetchall()
     return [("things", str(row[0]), row[1] if row[1] >= 0 else None) for row in rows]
 
 
@@ -331,7 +331,7 @@ def expected(connection: Connection) -> Expected:
             fields = {"Title": body, "Seq": seq, "Big": big.strip() if big else None, "Flag": flag}
             wanted["things", str(id_)] = (title, fields)
     for sync, title, column in (("swaps", "Swaps", "id"), ("names", "Names", "code")):
-        for key, seq, body in connection.execute(f"SELECT {column}, seq, body FROM {sync}"):  # type: ignore[arg-type]
+        for key, seq, body in connection.execute(f"SELECT {column}, seq, body FROM {sync}"):
             wanted[sync, str(key)] = (title, {"Title": body, "Seq": seq})
     for number, line, seq, body in connection.execute("SELECT order_id, line_no, seq, body FROM lines"):
         wanted["lines", f"{number}|{line}"] = ("Lines", {"Title": body, "Seq": seq})

@@ -124,5 +124,5 @@ graph:
 
 def _run(dsn: str, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        cursor = connection.execute(statement, values or None)  # type: ignore[arg-type]
+        cursor = connection.execute(statement, values or None)
         return cursor.fetchall() if cursor.description else []

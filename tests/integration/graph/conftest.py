@@ -10,7 +10,8 @@ from connectors.graph import provisioning
 from connectors.graph.list_schema import WantedList
 from connectors.graph.settings import ClientSecret, GraphSettings
 from rowtide.mapping.columns import ListColumn
-from tests.e2e.conftest import CLIENT, SECRET, Simulator
+from tests.e2e.conftest import CLIENT, Simulator
+from tests.e2e.stack import SECRET
 
 SITE = "contoso.sharepoint.com:/sites/ops"
 COLUMNS = (ListColumn("Title", "text"), ListColumn("Amount", "number"), ListColumn("Notes", "note"))

@@ -65,8 +65,8 @@ class Desk:
         check_shape(method, url.removeprefix(BASE), served.reply.status, served.reply.body)
         return served.reply
 
-    def get(self, url: str, **headers: str) -> Any:
-        reply = self.call("GET", url, **headers)
+    def get(self, url: str, *, app: App | None = None, **headers: str) -> Any:
+        reply = self.call("GET", url, app=app, **headers)
         assert reply.status == 200, reply.body
         return reply.body
 
@@ -97,9 +97,11 @@ class Desk:
         made: dict[str, Any] = reply.body
         return made
 
-    def error(self, method: str, url: str, body: Any = None, **headers: str) -> tuple[int, str, str]:
+    def error(
+        self, method: str, url: str, body: Any = None, *, app: App | None = None, **headers: str
+    ) -> tuple[int, str, str]:
         """Status, code and message of a call that must fail."""
-        reply = self.call(method, url, body, **headers)
+        reply = self.call(method, url, body, app=app, **headers)
         assert reply.status >= 400, reply.body
         return reply.status, reply.body["error"]["code"], reply.body["error"]["message"]
 

@@ -177,7 +177,7 @@ def test_a_key_is_added_by_proof_of_an_older_one(desk: Any) -> None:
 
 def test_an_app_without_the_role_cannot_rotate_anothers_secret(desk: Any) -> None:
     other = desk.tenant.add_app("app-2")
-    body = {"passwordCredential": {}}
+    body: dict[str, dict[str, str]] = {"passwordCredential": {}}
     reply = desk.call("POST", "/applications(appId='app-1')/addPassword", body, app=other)
     assert (reply.status, reply.body["error"]["code"]) == (403, "Authorization_RequestDenied")
     assert desk.call("POST", "/applications(appId='app-2')/addPassword", body, app=other).status == 200

@@ -7,7 +7,8 @@ import psycopg
 import pytest
 
 from connectors.postgres import preflight, slots
-from connectors.postgres.preflight import Check, Wanted
+from connectors.postgres.preflight import Wanted
+from rowtide.error_catalogue.entries import Check
 from rowtide.errors import SourceRefused
 from rowtide.mapping.columns import SourceColumn
 

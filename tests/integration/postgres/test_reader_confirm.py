@@ -6,18 +6,25 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from bytewax.inputs import StatefulSourcePartition
 
+from connectors.postgres.replication.chunk_queue import Place
 from connectors.postgres.replication.wal_input import WalInput, WalPartition
 from rowtide.position import lsn_to_text
 
 
-def partition(tap: Any, stop: threading.Event | None = None) -> StatefulSourcePartition[Any, Any]:
+def partition(tap: Any, stop: threading.Event | None = None) -> WalPartition:
     """The Bytewax partition over an already started reader."""
     part = WalPartition.__new__(WalPartition)
     part._reader, part._stop, part._batch_rows = tap.reader, stop or threading.Event(), 10_000
     part._snapshotted, part._idle = None, False
     return part
+
+
+def snapshot_of(part: WalPartition) -> Place:
+    """The place that Bytewax is given at the end of an epoch, when there is one."""
+    place = part.snapshot()
+    assert place is not None
+    return place
 
 
 def take(part: Any, rows: int, until: Any) -> list[Any]:
@@ -37,7 +44,7 @@ def test_a_place_is_confirmed_only_by_the_next_batch_after_its_snapshot(source: 
     part = partition(tap)
     source.run("INSERT INTO t VALUES (1, 'a')")
     (chunk,) = take(part, 1, until)
-    place = part.snapshot()
+    place = snapshot_of(part)
     assert place.lsn >= chunk.end_lsn
     # A snapshot alone proves nothing: the epoch is not durable yet.
     source.run("SELECT pg_logical_emit_message(false, 'x', '')")
@@ -127,11 +134,11 @@ def test_snapshot_of_half_a_huge_transaction_stays_before_it(source: Any, tap: A
     until(lambda: part.next_batch() == [] and part.snapshot() is not None, "idle")
     source.run("INSERT INTO t SELECT n, 'n' FROM generate_series(1, 6000) n")
     half = take(part, 2000, until)
-    place = part.snapshot()
+    place = snapshot_of(part)
     assert place.lsn <= half[0].lsn
     assert place.lsn >= small.end_lsn
     rest = take(part, 4000, until)
-    assert part.snapshot().lsn >= rest[-1].end_lsn
+    assert snapshot_of(part).lsn >= rest[-1].end_lsn
 
 
 def test_an_idle_stream_advances_by_heartbeats_alone(source: Any, tap: Any, until: Any) -> None:
@@ -144,7 +151,7 @@ def test_an_idle_stream_advances_by_heartbeats_alone(source: Any, tap: Any, unti
         source.run("INSERT INTO unpublished VALUES (repeat('x', 1000))")
         part.next_batch()
         part.snapshot()
-        return source.show().confirmed_lsn > start + 20_000
+        return bool(source.show().confirmed_lsn > start + 20_000)
 
     until(advanced, f"confirmed beyond {lsn_to_text(start)}")
     # At the heartbeat's pace, not once a snapshot: writing the cursor may make WAL itself.

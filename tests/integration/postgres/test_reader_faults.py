@@ -368,7 +368,7 @@ def test_a_malformed_message_is_told_and_the_stream_read_again(
     source: Any, new_tap: Any, what: str, alter: dict[bytes, bytes]
 ) -> None:
     host = conninfo_to_dict(source.dsn)
-    proxy = TcpProxy(int(host["port"]))
+    proxy = TcpProxy(int(str(host["port"])))
     try:
         tap = new_tap(source, read_dsn=lambda: make_conninfo(source.dsn, host="127.0.0.1", port=proxy.port))
         tap.streaming()

@@ -1,5 +1,7 @@
 """Rows by list, as the source counts them."""
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 
@@ -27,7 +29,7 @@ def compiled(**more: object) -> CompiledSync:
 
 
 @pytest.fixture
-def source(database: str) -> psycopg.Connection:
+def source(database: str) -> Iterator[psycopg.Connection]:
     connection = connections.open_source(database)
     connection.execute("CREATE TABLE orders (id bigint PRIMARY KEY, region text, status text)")
     connection.execute(

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from connectors.postgres import slots
+from rowtide.errors import SourceRefused
 from rowtide.transaction import UNCHANGED
 
 BIG = "repeat(md5(random()::text), 400)"
@@ -88,7 +89,7 @@ def test_identity_by_index_sends_its_columns(source: Any, tap: Any) -> None:
 
 def test_table_without_identity_is_refused_for_publication(source: Any) -> None:
     source.run("CREATE TABLE keyless (id int)")
-    with pytest.raises(slots.SourceRefused, match="no replica identity") as refused:
+    with pytest.raises(SourceRefused, match="no replica identity") as refused:
         slots.ensure_publication(source.conn, source.publication, [("public", "keyless")])
     assert refused.value.code == "no_replica_identity"
     # Why it is refused: published, the application's own statements fail.

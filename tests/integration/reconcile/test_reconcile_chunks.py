@@ -44,7 +44,8 @@ TYPES = {
 def texts_of_pgoutput(data: bytes) -> tuple[str | None, ...]:
     """The values of an Insert message."""
     [count] = struct.unpack_from(">H", data, 6)
-    place, values = 8, []
+    place = 8
+    values: list[str | None] = []
     for _ in range(count):
         kind, place = data[place : place + 1], place + 1
         if kind == b"n":

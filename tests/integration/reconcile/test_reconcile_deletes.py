@@ -1,7 +1,6 @@
 """Deletions: asked of the source key by key, judged by its snapshot, stopped by the breaker."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -149,7 +148,7 @@ def test_approved_deletions_pass_and_the_pass_goes_on(bench: Any) -> None:
     bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
     loaded(bench).source.execute("DELETE FROM orders WHERE id > 8")
     bench.run()
-    definitions.resume(bench.state, ["orders"], "someone", timedelta(hours=1))
+    definitions.resume(bench.state, ["orders"], "someone", approve_deletes=True)
     record = bench.run()
     assert record.state == "done"
     assert {row[0] for row in bench.outbox().values()} == {"d"}

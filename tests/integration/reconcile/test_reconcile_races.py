@@ -94,6 +94,7 @@ def test_a_row_the_state_database_refuses_stands_alone(bench: Any) -> None:
     """Its key is too long for any index; its neighbours go on."""
     reconcile.request(bench.state, "orders", "asked for")
     record = reconcile.take_up(bench.state, "orders", "one")
+    assert record is not None
     ground = Ground("orders", 1, bench.version, Snapshot(100, 100))
     keys = ["a", "b", os.urandom(9000).hex(), "c"]
     lines = [chunk_line(key, 0, "Orders", "list-Orders", bench.fields(key[:9])) for key in keys]

@@ -9,7 +9,8 @@ from alembic.runtime.migration import MigrationContext
 
 from rowtide.errors import StateRefused
 from state import database, schema
-from state.tables import SCHEMA, metadata
+from state.database import SCHEMA
+from state.tables import metadata
 
 _COLUMNS = """
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,

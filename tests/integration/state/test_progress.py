@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rowtide.change import ChangeBatch
-from rowtide.deciding.outcomes import ParkRow, Release, Settle
+from rowtide.deciding.outcomes import Outcome, ParkRow, Release, Settle
 from rowtide.deciding.records import Work
 from state import cursors, database, failpoints, outbox, progress
 from state.cursors import SlotCursor
@@ -84,7 +84,7 @@ def test_a_call_that_is_staged_in_halves_counts_once(records: Any, make_change: 
 def test_a_settle_counts_what_it_applied(records: Any, make_change: Any, make_pair: MakePair) -> None:
     records.stage(*[make_change(key) for key in "123456"])
     works = {work.desired.key: work for work in records.claim()}
-    outcomes = [
+    outcomes: list[Outcome] = [
         settled(works["1"], make_pair, writes=1),
         settled(works["2"], make_pair, writes=0),
         settled(works["3"], make_pair, writes=2, again=True),

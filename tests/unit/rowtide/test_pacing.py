@@ -28,7 +28,8 @@ def test_costs() -> None:
 @pytest.mark.parametrize("offset_s", [0.0, 1.3, 2.9])
 def test_saturated_windows_use_the_share_and_never_the_limit(limit: float, window_s: float, offset_s: float) -> None:
     bucket = Bucket.of(limit, window_s, 0.8, offset_s)
-    now, used = offset_s, {}
+    now = offset_s
+    used: dict[int, float] = {}
     while now < offset_s + 6 * window_s:
         taken = bucket.take(40, now)
         used[int(now // window_s)] = used.get(int(now // window_s), 0.0) + taken

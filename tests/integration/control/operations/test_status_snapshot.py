@@ -5,10 +5,11 @@ import threading
 from control.operations import status_snapshot
 from rowtide.change import Change, ChangeBatch
 from rowtide.deciding.outcomes import Settle
-from rowtide.deciding.records import Pair
+from rowtide.deciding.records import AsOf, ETag, Held, ItemId, ListId, PairedItem
 from rowtide.keys import LANES
 from rowtide.position import Position
 from state import database, outbox
+from state.outbox.claims import ClaimRequest
 from tests.integration.control.desk import Desk
 
 ROUNDS = 30
@@ -25,20 +26,21 @@ def deliver_rows(dsn: str, ended: threading.Event) -> None:
                 for row in range(3)
             ]
             outbox.stage(connection, "slot", [ChangeBatch("parts", 1, 1, changes)])
-            works = outbox.claim(connection, ["parts"], range(LANES), 100, "p0", f"t{number}", 120.0, {})
+            works = outbox.claim(connection, ClaimRequest(["parts"], range(LANES), 100, "p0", f"t{number}", 120.0, {}))
             outbox.settle(connection, [Settle(work, to_pair(work.desired.key), 1) for work in works])
 
 
-def to_pair(key: str) -> Pair:
+def to_pair(key: str) -> Held:
     """What the ledger is told of a row."""
-    return Pair("live", "l", key, '"g,1"', {}, {}, Position(1, 1, 0), 9, 1)
+    item = PairedItem(ListId("l"), ItemId(key), ETag('"g,1"'), {}, {})
+    return Held(AsOf(Position(1, 1, 0), 9, 1), item)
 
 
 def test_waiting_and_delivered_add_up_to_the_changes_at_every_look(applied: Desk) -> None:
     ended = threading.Event()
     thread = threading.Thread(target=deliver_rows, args=[applied.state_dsn, ended])
     thread.start()
-    looks = set()
+    looks: set[tuple[int, int]] = set()
     try:
         with database.connect(applied.state_dsn) as connection:
             while len(looks) < ROUNDS:

@@ -12,8 +12,10 @@ DSN = "postgresql://u:hush@db.example:6432/shop"
 
 def test_pinned_settings_join_the_ones_of_the_dsn() -> None:
     given = conninfo.conninfo_to_dict(source_conninfo(f"{DSN}?options=-c%20role%3Dx", "rowtide"))
-    assert given["options"].startswith("-c role=x -c TimeZone=UTC -c DateStyle=ISO")
-    assert "-c bytea_output=hex" in given["options"]
+    options = given["options"]
+    assert isinstance(options, str)
+    assert options.startswith("-c role=x -c TimeZone=UTC -c DateStyle=ISO")
+    assert "-c bytea_output=hex" in options
     assert given["client_encoding"] == "UTF8"
     assert given["application_name"] == "rowtide"
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_first_cause_wins() -> None:
         quota_wait_s=1.0,
         reconcile_state="running",
     )
-    cures = [
+    cures: list[dict[str, Any]] = [
         {"state": "running"},
         {"capture_seen_s": 1.0},
         {"source_problem": None},
