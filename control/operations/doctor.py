@@ -12,7 +12,7 @@ from typing import TypedDict
 from connectors import settings
 from connectors.postgres import preflight
 from control.operations import list_plan, status_snapshot
-from control.operations.session import InForce, Session, read_in_force
+from control.operations.session import AppliedDefinition, Session, read_applied_definition
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue.entries import Check, Level
@@ -80,7 +80,7 @@ def _state(session: Session) -> Iterator[CheckDocument]:
 
 
 def _records(session: Session) -> Iterator[CheckDocument]:
-    found = session.on_state(read_in_force)
+    found = session.on_state(read_applied_definition)
     if found is None:
         yield _finding("state", findings.DEFINITION_MISSING())
         return
@@ -88,9 +88,9 @@ def _records(session: Session) -> Iterator[CheckDocument]:
     yield _finding("state", _running(session))
 
 
-def _in_force(session: Session, found: InForce) -> Check:
-    version = found.applied.version
-    if found.applied.source_text == session.loaded.source_text:
+def _in_force(session: Session, found: AppliedDefinition) -> Check:
+    version = found.record.version
+    if found.record.source_text == session.loaded.source_text:
         return findings.DEFINITION_OK(version=version)
     return findings.DEFINITION_DIFFERS(path=session.loaded.path, version=version)
 

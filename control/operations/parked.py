@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
 
-from control.operations.session import Session, require_in_force, require_sync
+from control.operations.session import Session, require_applied_definition, require_sync
 from rowtide.actor import Actor
 from rowtide.error_catalogue import command_errors
 from rowtide.position import lsn_to_text
@@ -97,7 +97,7 @@ def retry(session: Session, sync: str, rows: RowSelection, actor: Actor) -> Retr
     keys = rows.keys if isinstance(rows, RowKeys) else None
 
     def work(connection: Connection) -> int:
-        require_sync(require_in_force(connection).catalog.definition, sync)
+        require_sync(require_applied_definition(connection).catalog.definition, sync)
         return outbox.retry_parked(connection, sync, keys)
 
     return {"retried": session.on_state(work, actor)}
@@ -107,7 +107,7 @@ def discard(session: Session, sync: str, rows: RowSelection, actor: Actor) -> Di
     """Forget parked rows; their items stay as they are until the rows change again or a reconcile finds them."""
 
     def work(connection: Connection) -> int:
-        require_sync(require_in_force(connection).catalog.definition, sync)
+        require_sync(require_applied_definition(connection).catalog.definition, sync)
         return outbox.discard_parked(connection, sync, _keys(connection, sync, rows))
 
     return {"discarded": session.on_state(work, actor)}

@@ -9,7 +9,7 @@ has a gap, so resuming it asks for a reconcile.
 from dataclasses import dataclass
 from typing import TypedDict, assert_never
 
-from control.operations.session import Session, require_in_force, require_sync
+from control.operations.session import Session, require_applied_definition, require_sync
 from rowtide.actor import Actor
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue import command_errors, sync_errors
@@ -76,7 +76,7 @@ def pause(session: Session, selection: SyncSelection, reason: str, actor: Actor)
     why = sync_errors.PAUSED_BY_HAND(reason=reason or "Paused by hand.")
 
     def work(connection: Connection) -> list[str]:
-        syncs = select(require_in_force(connection).catalog.definition, selection)
+        syncs = select(require_applied_definition(connection).catalog.definition, selection)
         definitions.pause(connection, syncs, why.code, why.sentence, actor.name)
         return syncs
 
@@ -87,7 +87,7 @@ def resume(session: Session, selection: SyncSelection, approve_deletes: bool, ac
     """Let the selected syncs deliver again; with ``approve_deletes`` also the deletions that the breaker held back."""
 
     def work(connection: Connection) -> ResumedDocument:
-        syncs = select(require_in_force(connection).catalog.definition, selection)
+        syncs = select(require_applied_definition(connection).catalog.definition, selection)
         with connection.transaction():
             gaps = definitions.resume(connection, syncs, actor.name, approve_deletes)
             for name in gaps:

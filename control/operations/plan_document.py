@@ -17,7 +17,7 @@ from control.operations import compile, list_plan
 from control.operations.compile import Columns, CompiledDefinition
 from control.operations.differences import differences, left_alone
 from control.operations.forecast import Allowance, Forecast, ListLoad, forecast
-from control.operations.session import Session, read_in_force
+from control.operations.session import Session, read_applied_definition
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
 from rowtide.errors import DefinitionError, RowtideError, StateRefused, StateUnavailable
@@ -169,11 +169,11 @@ def _read_records(session: Session) -> _Records:
 
 
 def _records_of(connection: Connection) -> _Records:
-    found = read_in_force(connection)
+    found = read_applied_definition(connection)
     if found is None:
         return _Records([])
     items = {sync: ledger.live_count(connection, sync) for sync in found.catalog.syncs}
-    return _Records([], found.applied.version, found.catalog, items)
+    return _Records([], found.record.version, found.catalog, items)
 
 
 # --- sources --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TypedDict
 
 from connectors import settings
-from control.operations.session import Session, require_in_force, require_schema, require_sync
+from control.operations.session import Session, require_applied_definition, require_schema, require_sync
 from rowtide.actor import Actor
 from rowtide.catalog import Catalog
 
@@ -73,6 +73,6 @@ def dry_run(session: Session, sync: str, report: Report) -> DryRunDocument:
 def _open(session: Session, sync: str) -> tuple[Catalog, str]:
     """The catalog in force, and the DSN of the sync's source."""
     require_schema(session)
-    catalog = session.on_state(require_in_force).catalog
+    catalog = session.on_state(require_applied_definition).catalog
     require_sync(catalog.definition, sync)
     return catalog, settings.resolve_secret(catalog.definition.postgres[catalog.syncs[sync].postgres].dsn)

@@ -86,22 +86,22 @@ def _application(actor: Actor | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
-    """The definition that a running flow obeys: as it was applied, and as its catalog."""
+class AppliedDefinition:
+    """The definition in force, which a running flow obeys: its record, and the catalog made from it."""
 
-    applied: definitions.Applied
+    record: definitions.Applied
     catalog: Catalog
 
 
-def read_in_force(connection: Connection) -> InForce | None:
+def read_applied_definition(connection: Connection) -> AppliedDefinition | None:
     """The definition in force; None before the first `apply`."""
     found = definitions.read_applied(connection)
-    return None if found is None else InForce(found, Catalog.from_applied(found.version, found.compiled))
+    return None if found is None else AppliedDefinition(found, Catalog.from_applied(found.version, found.compiled))
 
 
-def require_in_force(connection: Connection) -> InForce:
+def require_applied_definition(connection: Connection) -> AppliedDefinition:
     """The definition in force; StateRefused before the first `apply`."""
-    found = read_in_force(connection)
+    found = read_applied_definition(connection)
     if found is None:
         raise state_errors.NOT_APPLIED()
     return found

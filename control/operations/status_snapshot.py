@@ -12,7 +12,7 @@ from typing import Any
 
 from connectors.postgres import slots
 from control.operations.diagnosis import SyncFacts
-from control.operations.session import Session, require_in_force
+from control.operations.session import Session, require_applied_definition
 from rowtide.catalog import Catalog
 from rowtide.errors import RowtideError
 from rowtide.pacing import tier_of
@@ -48,11 +48,11 @@ def read(connection: Connection, answers: Mapping[str, slots.Slot | None]) -> St
 
 
 def _read(connection: Connection, answers: Mapping[str, slots.Slot | None]) -> StatusSnapshot:
-    found = require_in_force(connection)
+    found = require_applied_definition(connection)
     [(now,)] = connection.execute("SELECT clock_timestamp()").fetchall()
     return StatusSnapshot(
         now,
-        found.applied,
+        found.record,
         found.catalog,
         definitions.sync_states(connection),
         outbox.waiting(connection),
