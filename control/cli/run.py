@@ -1,7 +1,7 @@
 """`rowtide run`: the process that does the work.
 
-In: roles, and for a cluster its process id and addresses. Out: the flow's exit code. Rule: everything about running is
-flows.run's; Bytewax is imported only here, when it is needed.
+In: roles, and for a cluster the process id and all addresses. Out: the flow's exit code. Rule: how a flow runs is
+flows.run's; Bytewax, which is slow to import, is imported only when a flow starts.
 """
 
 import os

@@ -1,7 +1,7 @@
 """What differs between two definitions, key by key.
 
-In: the JSON of the applied definition and of the file. Out: sentences with dotted paths. Rule: pure; values are shown
-(a definition holds references to secrets, never secrets).
+In: the JSON of the applied definition and of the file. Out: sentences with dotted paths. Rule: pure; values are shown,
+since a definition holds references to secrets, never secrets.
 """
 
 import json

@@ -1,8 +1,8 @@
 """What the first load of each list costs, how long it takes and when it ends.
 
 In: rows per list, the tenant's limits, the share of them that Rowtide may use. Out: a `Forecast` per list. Rule: pure
-arithmetic over Microsoft's published limits; lists of one tenant are loaded one after the other out of one allowance,
-so each list's end includes those before it.
+arithmetic over Microsoft's published limits; the lists of one tenant share one allowance and are loaded one after the
+other, so each list's end includes those before it.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class ListLoad:
-    """Rows that go to one list; ``exact`` is false for an estimate; ``items`` are pairs that exist already."""
+    """Rows that go to one list; ``exact`` is False for an estimate; ``items`` of them are in the list already."""
 
     sync: str
     list_title: str

@@ -1,9 +1,9 @@
-"""What others have to allow: the DBA's statements and the Graph permissions, least privilege.
+"""What others have to allow, as text: the DBA's statements and the permissions of Graph, with least privilege.
 
-In: what the definition needs of a source or a tenant. Out: SQL lines; permissions with the requests that grant them.
+In: what a definition requires of a source or a tenant. Out: SQL lines; permissions with the requests that grant them.
 Rule: two roles on the source: `rowtide_admin` makes the publication (PostgreSQL asks for the tables' owner),
-`rowtide_reader` streams and reads. Its REPLICATION reads the whole database through a slot, whatever its SELECT says,
-so its password is guarded like a superuser's.
+`rowtide_reader` streams and reads. With REPLICATION it can read the whole database through a slot, whatever SELECT it
+was granted, so its password has to be guarded like a superuser's.
 """
 
 import json
@@ -26,7 +26,7 @@ def literal(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TableRequirements:
-    """A table to be read; owner None: not known (the source could not be asked)."""
+    """A table to be read; ``owner`` is None when the source could not be asked."""
 
     schema: str
     table: str
@@ -41,7 +41,7 @@ class TableRequirements:
 
 @dataclass(frozen=True, slots=True)
 class SourceRequirements:
-    """What the definition needs of one source; database None: not known."""
+    """What a definition requires of one source; ``database`` is None when the source could not be asked."""
 
     source: str
     database: str | None
@@ -124,7 +124,7 @@ def state_statements(database: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class GraphRequirements:
-    """What the definition needs of one tenant; provisioner None: the app itself makes lists and columns."""
+    """What a definition requires of one tenant; without a ``provisioner`` the app itself makes lists and columns."""
 
     graph: str
     tenant_id: str

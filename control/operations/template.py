@@ -1,8 +1,7 @@
 """The text of a commented rowtide.yaml.
 
-In: a `Draft`: a source, a graph, tables with their columns. Out: YAML with a comment at every choice. Rule: what is
-written passes `rowtide validate`; a column that cannot be carried is left out as a comment that says why, never
-silently.
+In: a `Draft`: a source, a graph, tables with their columns. Out: YAML with a comment at every choice. Rule: the text
+passes `rowtide validate`; a column that cannot be carried becomes a comment that says why.
 """
 
 import json
@@ -43,7 +42,7 @@ class SyncDraft:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Everything a definition needs; the defaults are what a person fills in."""
+    """Everything a definition needs; the defaults are placeholders for a person to fill in."""
 
     syncs: Sequence[SyncDraft] = ()
     state_dsn: str = "env:ROWTIDE_STATE_DSN"
@@ -86,7 +85,7 @@ def propose(table: str, columns: Sequence[SourceColumn]) -> SyncDraft:
 
 
 def _title_column(columns: Sequence[SourceColumn]) -> str | None:
-    """The column whose text names a row for people: by its name, else the first short text, else the first key."""
+    """The column that names a row for people: by its own name, else the first short text or key."""
     texts = [column for column in columns if column.family in ("text", "blank_padded") and not column.key]
     for wanted in ("title", "name", "subject", "label"):
         for column in texts:
@@ -135,7 +134,7 @@ def _kind(column: SourceColumn) -> tuple[str, str | None, str | None]:
 
 
 def _distinct(drafts: Sequence[FieldDraft]) -> list[FieldDraft]:
-    """The same lines, with a number at the end of a name that an earlier column took (whatever its case)."""
+    """The drafts with distinct names: one that an earlier column took, in whatever case, gets a number at its end."""
     taken: set[str] = set()
     answer = []
     for draft in drafts:

@@ -2,7 +2,7 @@
 
 In: a connection to an empty database, a seed, a scale. Out: three tables with a few thousand rows of mixed types, made
 by the server itself; the same seed gives the same rows (but for ``updated_at``). Rule: each table has columns that no
-sync maps (``updated_at``, ``risk_score``, ``picked_by``), so that no-op updates can be shown.
+sync maps (``updated_at``, ``risk_score``, ``picked_by``), so that the demo can show updates that cost no write.
 """
 
 from dataclasses import dataclass

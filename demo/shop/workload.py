@@ -1,8 +1,8 @@
 """Business transactions on the demo's shop, and a workload that mixes them at a set rate.
 
-In: an autocommit connection to the shop, a seeded ``random.Random``. Out: committed transactions; each function does
-one kind and returns the number of row changes it committed (no-op updates included, cascades too). Rule: every function
-is one transaction unless it says otherwise, and does nothing, returning 0, when no row fits.
+In: an autocommit connection to the shop, a seeded ``random.Random``. Out: committed transactions; each function
+does one kind and returns the number of row changes it committed, no-op updates and cascades included. Rule: every
+function is one transaction unless it says otherwise; when no row fits, it does nothing and returns 0.
 """
 
 import random
@@ -306,7 +306,7 @@ class Workload:
         ]
 
     def ask_for(self, act: Act) -> None:
-        """Have this done next, by whichever writer is free first."""
+        """Have the first free writer do this next."""
         self._next.put(act)
 
     def start(self) -> None:
@@ -316,7 +316,7 @@ class Workload:
             thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> WorkloadTally:
-        """Let every thread finish its transaction; what was committed. Raises what stopped a thread before its time."""
+        """Let every thread finish its transaction; what was committed. Raises the error that stopped a thread early."""
         self._stop.set()
         for thread in self._threads:
             thread.join(timeout_s)
