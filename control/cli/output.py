@@ -7,11 +7,14 @@ plain columns when piped.
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
@@ -65,6 +68,40 @@ def drawn(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     for row in rows:
         picture.add_row(*(escape(_cell(value)) for value in row))
     return picture
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A function that shows how far something is: how many done so far, and about how many in all (0: not known).
+
+    It writes one line of stderr over and over when stderr is a terminal, and nothing otherwise.
+    """
+    shown = False
+
+    def show(done: int, estimate: int) -> None:
+        nonlocal shown
+        if sys.stderr.isatty():
+            shown = True
+            about = f" of about {estimate:,}" if estimate else ""
+            sys.stderr.write(f"\r{done:,}{about} {what}")
+            sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        if shown:
+            sys.stderr.write("\n")
+
+
+def watch(picture: Callable[[], RenderableType], every_s: float) -> None:
+    """Show ``picture`` on the terminal and draw it anew every ``every_s`` until Ctrl-C."""
+    try:
+        with Live(refresh_per_second=4) as live:
+            while True:
+                live.update(picture())
+                time.sleep(every_s)
+    except KeyboardInterrupt:
+        return
 
 
 def _cell(value: object) -> str:

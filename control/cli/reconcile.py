@@ -5,7 +5,6 @@ anything). Rule: what happens is control.operations.reconcile's; the first SIGTE
 """
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,7 +37,7 @@ def reconcile(
 
 
 def _count(opened: Session, sync: str, as_json: bool) -> None:
-    with _progress() as report:
+    with output.progress("rows compared") as report:
         found = operations.dry_run(opened, sync, report)
     if as_json:
         output.document(found)
@@ -50,7 +49,7 @@ def _count(opened: Session, sync: str, as_json: bool) -> None:
 
 
 def _mend(opened: Session, sync: str, as_json: bool) -> None:
-    with _stop_on_signals() as stop, _progress() as report:
+    with _stop_on_signals() as stop, output.progress("rows compared") as report:
         found = operations.reconcile(opened, sync, session.actor(), stop, report)
     if as_json:
         output.document(found)
@@ -74,34 +73,6 @@ def _sentence(found: ReconciledDocument) -> str:
 
 def _words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "nothing"
-
-
-class _ProgressLine:
-    """How far a pass is, in one line of stderr that is written over, when stderr is a terminal."""
-
-    def __init__(self) -> None:
-        self._shown = False
-
-    def __call__(self, rows: int, estimate: int) -> None:
-        if sys.stderr.isatty():
-            self._shown = True
-            about = f" of about {estimate:,}" if estimate else ""
-            sys.stderr.write(f"\r{rows:,}{about} rows compared")
-            sys.stderr.flush()
-
-    def end(self) -> None:
-        """Leave the line as it is and go to the next."""
-        if self._shown:
-            sys.stderr.write("\n")
-
-
-@contextmanager
-def _progress() -> Iterator[_ProgressLine]:
-    line = _ProgressLine()
-    try:
-        yield line
-    finally:
-        line.end()
 
 
 @contextmanager

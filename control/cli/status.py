@@ -5,13 +5,11 @@ control.operations.status's; while watching, a state database that does not answ
 """
 
 import sys
-import time
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 
 from control.cli import options, output, session
@@ -77,7 +75,7 @@ def status(
     """
     opened = session.start_session(config)
     if watch and not as_json and sys.stdout.isatty():
-        _watch(opened)
+        output.watch(lambda: _picture(opened), WATCH_S)
         return
     found = operations.status(opened)
     if as_json:
@@ -85,16 +83,6 @@ def status(
         return
     output.say(_head(found))
     output.table(_HEADS, [_row(sync) for sync in found["syncs"]])
-
-
-def _watch(opened: Session) -> None:
-    try:
-        with Live(refresh_per_second=4) as live:
-            while True:
-                live.update(_picture(opened))
-                time.sleep(WATCH_S)
-    except KeyboardInterrupt:
-        return
 
 
 def _picture(opened: Session) -> Group | Text:

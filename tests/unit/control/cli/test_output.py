@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -52,3 +54,43 @@ def test_an_error_is_lines_on_stderr_and_an_exit_code(
 def test_nobody_to_ask_is_a_no() -> None:
     with pytest.raises(UserError):
         output.confirm("Sure?")
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_one_line_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with output.progress("rows compared") as report:
+        report(1000, 0)
+        report(2000, 3000)
+    assert terminal.getvalue() == "\r1,000 rows compared\r2,000 of about 3,000 rows compared\n"
+
+
+def test_progress_is_nothing_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    with output.progress("rows compared") as report:
+        report(1000, 0)
+    assert capsys.readouterr().err == ""
+
+
+def test_watching_ends_at_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = iter(["first", "second"])
+
+    def picture() -> str:
+        try:
+            return next(pictures)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    output.watch(picture, 0.0)
+    assert "second" in capsys.readouterr().out
+
+
+def test_no_other_module_of_the_command_line_prints() -> None:
+    folder = Path(output.__file__).parent
+    printing = re.compile(r"\bprint\(|sys\.std(out|err)\.write|typer\.echo|Console\(|Live\(")
+    found = [path.name for path in sorted(folder.glob("*.py")) if printing.search(path.read_text(encoding="utf-8"))]
+    assert found == ["output.py"]
