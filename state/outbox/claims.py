@@ -1,9 +1,9 @@
 """Claiming due rows: leases by the database's clock, and what the ledger knows of them.
 
 In: the syncs and lanes a process may claim for, how many rows its quota pays. Out: `Work`s. Rules
-(docs/design.md section 6): highest priority first, a tenth for the lowest class so that nothing starves; the claim
-itself writes down what it may send (`sent`); ledger rows are read in a *second* statement, because a join could show an
-older ledger than the row that was waited for.
+(docs/design.md section 6): highest priority first, a tenth for the lowest class so that nothing starves; a paused sync
+is claimed for no more, whoever has not heard of it yet; the claim itself writes down what it may send (`sent`); ledger
+rows are read in a *second* statement, because a join could show an older ledger than the row that was waited for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,9 @@ CLAIM = """
 WITH candidate AS MATERIALIZED (
     SELECT c.*, dense_rank() OVER (ORDER BY c.priority DESC) = 1 AS lowest,
            row_number() OVER (PARTITION BY c.priority ORDER BY c.due_at, c.sync, c.key) AS place
-      FROM unnest(%(syncs)s::text[]) AS s (sync), unnest(%(lanes)s::smallint[]) AS n (lane),
+      FROM (SELECT sync FROM unnest(%(syncs)s::text[]) AS s (sync)
+             WHERE NOT EXISTS (SELECT FROM rowtide.sync x WHERE x.sync = s.sync AND x.state <> 'running') OFFSET 0) s,
+           unnest(%(lanes)s::smallint[]) AS n (lane),
            unnest('{0,1,2,3}'::smallint[]) AS p (priority)
      CROSS JOIN LATERAL (
            SELECT o.sync, o.key, o.priority, o.due_at FROM rowtide.outbox o
