@@ -1,72 +1,221 @@
-"""The recovery store of Bytewax: made, checked before each start, and wiped when it does not fit.
+"""The recovery store of Bytewax: held by one process or one cluster, checked before each start, made anew when odd.
 
-In: the recovery directory and the names of the flow's steps and partitions. Out: a `RecoveryConfig`. Rule: the store is
-an accelerator; position comes from the cursor, so a store that is lost, old, mixed or of another shape of the flow is
-thrown away and that is said once (docs/design.md section 14).
+In: the recovery directory and the names of the flow's steps and partitions. Out: a `RecoveryConfig`. Rules: the store
+is an accelerator; position comes from the cursor, so a store that is lost, old, mixed, condemned or of another shape of
+the flow is thrown away, and that is said once (docs/design.md section 14). It is only ever checked or made by a process
+that holds the directory alone.
 """
 
+import fcntl
 import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 from bytewax.recovery import RecoveryConfig, init_db_dir
 
+from rowtide.error_catalogue import process_errors
+from rowtide.errors import RowtideError
+
 PARTS = 4
 """Recovery partitions; fixed for the life of a store."""
+
+ROOM_BYTES = 1 << 18
+"""A new store and its first epochs need about this much; a directory that cannot hold it is of no use."""
 
 log = structlog.get_logger()
 
 
-def prepare(directory: Path, names: Sequence[str]) -> RecoveryConfig:
-    """A config over a store that is whole and belongs to a flow of exactly these step and partition names."""
-    directory.mkdir(parents=True, exist_ok=True)
-    shape = hashlib.sha256(json.dumps(sorted(names)).encode()).hexdigest()
-    reason = _misfit(directory, shape)
-    if reason is not None:
-        wipe(directory, reason)
-        init_db_dir(directory, PARTS)  # type: ignore[no-untyped-call]
-        (directory / "shape").write_text(shape)
-    return RecoveryConfig(str(directory))  # type: ignore[no-untyped-call]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one partition knows: epochs of executions and frontiers by execution, and the last epoch it closed."""
+
+    resumes: dict[int, int]
+    frontiers: dict[int, int]
+    closed: int
 
 
-def wipe(directory: Path, reason: str) -> None:
-    """Throw the store away; everything since the cursor is replayed, nothing else is lost."""
-    stale = [*directory.glob("part-*.sqlite3*"), *directory.glob("shape")]
-    for path in stale:
-        path.unlink(missing_ok=True)
-    if stale:
-        log.warning("recovery store wiped", reason=reason, directory=str(directory))
+class Store:
+    """A recovery directory. `open` holds it until `close`; `condemn` has the next `open` make the store anew.
+
+    ``shared``: the processes of a cluster use one store. ``fresh``: the last `open` has made it anew. Not for two
+    threads at a time.
+    """
+
+    def __init__(self, directory: Path, shared: bool = False) -> None:
+        self._directory = directory
+        self._shared = shared
+        self._lock: int | None = None
+        self._frontier = 0
+        self.fresh = False
+
+    def open(self, names: Sequence[str]) -> RecoveryConfig:
+        """A config over a store that is whole and belongs to a flow of exactly these step and partition names.
+
+        UserError when the directory cannot hold a store; Unavailable while another process has it.
+        """
+        shape = hashlib.sha256(json.dumps(sorted(names)).encode()).hexdigest()
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._take_lock():
+                self._make_fit(shape)
+            elif self._misfit_of_shape(shape) is not None:
+                self.close()  # whoever runs with it has to end first
+                raise process_errors.RECOVERY_DIR_IN_USE(directory=self._directory)
+        except OSError as error:
+            self.close()
+            raise self._unusable(error.strerror or type(error).__name__) from error
+        self._frontier = _frontier(self._read())
+        return RecoveryConfig(str(self._directory))  # type: ignore[no-untyped-call]
+
+    def condemn(self, reason: str) -> None:
+        """Have the next `open` make the store anew, here or in another process of the cluster."""
+        try:
+            (self._directory / "condemned").write_text(reason)
+        except OSError as error:
+            raise self._unusable(error.strerror or type(error).__name__) from error
+
+    def failure(self, reason: str) -> RowtideError:
+        """The error to end with when the engine could not write the store."""
+        return process_errors.RECOVERY_STORE_FAILED(directory=self._directory, reason=reason)
+
+    def has_moved(self) -> bool:
+        """Whether an epoch was closed since `open`: what went wrong after that is not the store's fault."""
+        try:
+            return _frontier(self._read()) > self._frontier
+        except sqlite3.Error:
+            return False
+
+    def close(self) -> None:
+        """Let others have the directory."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def _take_lock(self) -> bool:
+        """Whether the directory is held alone (and may be checked); otherwise it is shared with a running cluster."""
+        if self._lock is None:
+            self._lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            pass
+        try:
+            if self._shared:
+                fcntl.flock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except BlockingIOError:
+            pass
+        self.close()
+        raise process_errors.RECOVERY_DIR_IN_USE(directory=self._directory)
+
+    def _make_fit(self, shape: str) -> None:
+        """Check the store, make it anew if it does not fit (``fresh``), and let the cluster have it, too."""
+        self._check_room()
+        reason = self._misfit_of_shape(shape) or self._misfit_of_parts()
+        self.fresh = reason is not None
+        if reason is not None:
+            self._wipe(reason)
+            self._make(shape)
+        if self._shared and self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+    def _make(self, shape: str) -> None:
+        try:
+            init_db_dir(self._directory, PARTS)  # type: ignore[no-untyped-call]
+        except BaseException as error:  # the engine panics, which is no Exception
+            if not is_engine_fault(error):
+                raise
+            raise self._unusable(sqlite_reason(error) or type(error).__name__) from error
+        # Last of all: a store that was not made to its end has no shape.
+        (self._directory / "shape").write_text(shape)
+
+    def _wipe(self, reason: str) -> None:
+        """Throw the store away; everything since the cursor is replayed, nothing else is lost."""
+        stale = [path for name in ("part-*.sqlite3*", "shape", "condemned") for path in self._directory.glob(name)]
+        for path in stale:
+            path.unlink(missing_ok=True)
+        if stale:
+            log.warning("recovery store wiped", reason=reason, directory=str(self._directory))
+
+    def _check_room(self) -> None:
+        """OSError when the disk is full: said by us, before the engine panics."""
+        probe = self._directory / "room"
+        try:
+            with probe.open("wb") as stream:
+                stream.write(bytes(ROOM_BYTES))
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def _misfit_of_shape(self, shape: str) -> str | None:
+        condemned, marker = self._directory / "condemned", self._directory / "shape"
+        if condemned.exists():
+            return condemned.read_text() or "condemned"
+        if not marker.exists() or marker.read_text() != shape:
+            return "another shape of the flow"
+        return None
+
+    def _misfit_of_parts(self) -> str | None:
+        """Why the partitions cannot be resumed from, or None."""
+        try:
+            parts = self._read(check=True)
+        except sqlite3.Error:
+            return "unreadable partition"
+        if len(parts) != PARTS:
+            return "missing partitions"
+        # Each epoch is closed in every partition before the next one is: a kill leaves them one apart, no more.
+        closed = [part.closed for part in parts]
+        if max(closed) - min(closed) > 1 or (max(closed) and max(closed) >= _frontier(parts)):
+            return "old partition"
+        return None
+
+    def _read(self, check: bool = False) -> list[_Part]:
+        return [_read(path, check) for path in sorted(self._directory.glob("part-*.sqlite3"))]
+
+    def _unusable(self, reason: str) -> RowtideError:
+        return process_errors.RECOVERY_DIR_UNUSABLE(directory=self._directory, reason=reason)
 
 
-def _misfit(directory: Path, shape: str) -> str | None:
-    """Why the store cannot be resumed from, or None."""
-    marker = directory / "shape"
-    parts = sorted(directory.glob("part-*.sqlite3"))
-    if not marker.exists() or marker.read_text() != shape:
-        return "another shape of the flow"
-    if len(parts) != PARTS:
-        return "missing partitions"
+def is_engine_fault(error: BaseException) -> bool:
+    """Whether an exception is one of a program's, a panic of the engine included, and no request to end."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def sqlite_reason(error: BaseException) -> str | None:
+    """SQLite's own words when it is what the engine failed of, else None."""
+    said = str(error)
+    if "SqliteFailure" not in said:
+        return None
+    quoted = said.split('Some("')
+    return quoted[1].split('"')[0] if len(quoted) > 1 else "SQLite failed"
+
+
+def _frontier(parts: Sequence[_Part]) -> int:
+    """The epoch that the flow would resume at; 0 for a store that nothing was run on.
+
+    As the engine has it: the lowest frontier of the last execution, which began at its resume epoch.
+    """
+    resumes = {number: epoch for part in parts for number, epoch in part.resumes.items()}
+    if not resumes:
+        return 0
+    last = max(resumes)
+    frontiers = [part.frontiers[last] for part in parts if last in part.frontiers]
+    return max(resumes[last], min(frontiers, default=0))
+
+
+def _read(path: Path, check: bool) -> _Part:
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
     try:
-        executions, horizons = zip(*(_read(part) for part in parts), strict=True)
-    except sqlite3.Error:
-        return "unreadable partition"
-    # Executions are spread over the partitions by hash; a GC horizon above the resume epoch tells of an old copy.
-    resume = max((epoch for rows in executions for epoch in rows), default=0)
-    if any(horizon > resume for horizon in horizons) and resume == 0:
-        return "inconsistent partitions"
-    return None
-
-
-def _read(part: Path) -> tuple[list[int], int]:
-    connection = sqlite3.connect(f"file:{part}?mode=ro", uri=True, timeout=5)
-    try:
-        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+        if check and connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("quick_check")
-        epochs = [row[0] for row in connection.execute("SELECT resume_epoch FROM exs")]
-        horizon = connection.execute("SELECT COALESCE(MAX(commit_epoch), 0) FROM commits").fetchone()[0]
-        return epochs, int(horizon)
+        resumes = dict(connection.execute("SELECT ex_num, resume_epoch FROM exs"))
+        frontiers = dict(connection.execute("SELECT ex_num, min(worker_frontier) FROM fronts GROUP BY ex_num"))
+        closed = connection.execute("SELECT coalesce(max(commit_epoch), 0) FROM commits").fetchone()[0]
+        return _Part(resumes, frontiers, int(closed))
     finally:
         connection.close()

@@ -1,8 +1,8 @@
-"""`rowtide run`: one process of the flow, from the first connection to exit code 0.
+"""`rowtide run`: one process of the flow, from the first connection to its exit code.
 
 In: the loaded definition file (for the state database's address), roles, process id and peers. Out: an exit code. Rule:
-what is not there is waited for with a clear line on stderr; SIGTERM ends everything within two seconds with code 0; the
-applied definition is obeyed, not the file (docs/design.md section 14).
+what is not there is waited for with a clear line on stderr; SIGTERM ends everything within two seconds with code 0, and
+nothing else ends with 0; the applied definition is obeyed, not the file (docs/design.md section 14).
 """
 
 import gc
@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -18,25 +19,64 @@ from typing import TypeVar
 
 import structlog
 from bytewax._bytewax import cli_main
-from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError
+from bytewax.recovery import RecoveryConfig
 
 from connectors import metrics
-from connectors.outbox_io import Stopped
 from connectors.settings import Loaded, resolve_secret
-from flows import recovery, sync
-from flows.applied_view import View, read_view
+from flows import ending, recovery, sync
+from flows.applied_view import read_view
 from flows.compose import CAPTURE, DELIVER, compose
 from flows.process_lock import Identity
 from rowtide.backoff import Backoff
 from rowtide.errors import Retry, RowtideError, reaction_to
-from state import database
+from state.database import Link
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
 EPOCH = timedelta(milliseconds=500)
 ROLES = frozenset({CAPTURE, DELIVER})
-_STORE_ERRORS = (InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Who a process is: ``addresses`` of all processes of its cluster, none for one that stands alone."""
+
+    config: Loaded
+    roles: frozenset[str]
+    process_id: int
+    addresses: Sequence[str]
+
+    @property
+    def recovery_dir(self) -> Path:
+        """A directory of its own for each process or cluster of one definition, by roles and process id."""
+        directory = Path(self.config.definition.run.recovery_dir)
+        if not directory.is_absolute():
+            directory = self.config.path.parent / directory
+        own = [] if self.roles == ROLES else sorted(self.roles)
+        if self.process_id and not self.addresses:
+            own.append(str(self.process_id))
+        return directory / "-".join(own) if own else directory
+
+
+class EndRequest:
+    """Whether somebody asked the process to end; each run of the flow has a stop flag of its own, set by it."""
+
+    def __init__(self) -> None:
+        self.made = threading.Event()
+        self._stop: threading.Event | None = None
+
+    def make(self) -> None:
+        """Ask."""
+        self.made.set()
+        if self._stop is not None:
+            self._stop.set()
+
+    def pass_on_to(self, stop: threading.Event) -> None:
+        """From now on a request sets ``stop``; one that was made already sets it at once."""
+        self._stop = stop
+        if self.made.is_set():
+            stop.set()
 
 
 def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0, addresses: Sequence[str] = ()) -> int:
@@ -44,80 +84,65 @@ def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0, addr
     # Millions of short-lived tuples pass and hardly a cycle: collecting them at Python's default pace costs a tenth.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    stop = threading.Event()
-    with _signals(stop):
+    start = Start(config, roles, process_id, addresses)
+    request = EndRequest()
+    with _signals(request):
         dsn = resolve_secret(config.definition.state.dsn)
-        link = database.Link(dsn, "rowtide run")
         identity = Identity(dsn, roles, process_id)
+        store = recovery.Store(start.recovery_dir, shared=bool(addresses))
         try:
-            view = _wait_for(stop, lambda: link.run(lambda connection: read_view(connection, None)))
-            _wait_for(stop, identity.hold)
-            if view is None or stop.is_set():
-                return 0
-            return _run_flow(config, dsn, view, roles, process_id, identity, addresses, stop)
+            code: int | None = None
+            while code is None:
+                code = _run_once(start, dsn, identity, store, request)
+            return code
         finally:
-            link.close()
+            store.close()
             identity.close()
 
 
-def _run_flow(
-    config: Loaded,
-    dsn: str,
-    view: View,
-    roles: frozenset[str],
-    process_id: int,
-    identity: Identity,
-    addresses: Sequence[str],
-    stop: threading.Event,
-) -> int:
-    directory = _recovery_directory(config, roles)
-    while True:
-        process, parts = compose(dsn, view, roles, identity, stop)
-        metrics.serve(view.catalog.definition.run.listen)
-        recovery_config = recovery.prepare(directory, sync.names(parts))
-        process.start()
-        log.info("running", version=view.catalog.version, roles=",".join(sorted(roles)), syncs=len(view.catalog.syncs))
-        started = time.monotonic()
-        try:
-            cli_main(  # type: ignore[no-untyped-call]
-                sync.build(parts),
-                workers_per_process=1,
-                process_id=process_id if addresses else None,
-                addresses=list(addresses) or None,
-                epoch_interval=EPOCH,
-                recovery_config=recovery_config,
-            )
-        except _STORE_ERRORS as error:
-            recovery.wipe(directory, type(error).__name__)
-            continue
-        except Exception as error:  # the engine raises what a step raised, wrapped or as it is
-            return _ended_by(error, stop)
-        finally:
-            process.close()
-        log.info("stopped", after_s=round(time.monotonic() - started, 1))
-        return 1 if process.supplanted else 0
+def _run_once(start: Start, dsn: str, identity: Identity, store: recovery.Store, request: EndRequest) -> int | None:
+    """One run of the flow: its exit code, or None when it has to begin anew with another store."""
+    link = Link(dsn, "rowtide run")
+    view = _wait_for(request.made, lambda: link.run(lambda connection: read_view(connection, None)))
+    link.close()
+    _wait_for(request.made, identity.hold)
+    if view is None or request.made.is_set():
+        return 0
+    process, parts = compose(dsn, view, start.roles, identity, threading.Event())
+    metrics.serve(view.catalog.definition.run.listen)
+    recovery_config = _wait_for(request.made, lambda: store.open(sync.names(parts)))
+    if recovery_config is None:
+        return 0
+    request.pass_on_to(process.stop)
+    process.start()
+    log.info(
+        "running", version=view.catalog.version, roles=",".join(sorted(start.roles)), syncs=len(view.catalog.syncs)
+    )
+    began, error = time.monotonic(), None
+    try:
+        _run_engine(start, parts, recovery_config)
+    except BaseException as raised:  # the engine raises what a step raised, wrapped or as it is; and it panics
+        if not recovery.is_engine_fault(raised):
+            raise
+        error = raised
+    finally:
+        process.close()
+    end = ending.to_end(error, process.supplanted, request.made.is_set(), store)
+    return ending.conclude(end, store, time.monotonic() - began)
 
 
-def _ended_by(error: BaseException, stop: threading.Event) -> int:
-    """The exit code of a flow that an exception ended; a supervisor restarts it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, Stopped) and stop.is_set():
-            return 0
-        if isinstance(cause, RowtideError):
-            log.error("flow stopped", code=cause.code, problem=cause.sentence, remedy=cause.remedy)
-            return 1
-        cause = cause.__cause__ or cause.__context__
-    log.exception("flow stopped by an unexpected error", exc_info=error)
-    return 1
+def _run_engine(start: Start, parts: sync.Parts, recovery_config: RecoveryConfig) -> None:
+    cli_main(  # type: ignore[no-untyped-call]
+        sync.build(parts),
+        workers_per_process=1,
+        process_id=start.process_id if start.addresses else None,
+        addresses=list(start.addresses) or None,
+        epoch_interval=EPOCH,
+        recovery_config=recovery_config,
+    )
 
 
-def _recovery_directory(config: Loaded, roles: frozenset[str]) -> Path:
-    """Different roles are different clusters with stores of their own."""
-    directory = Path(config.definition.run.recovery_dir)
-    if not directory.is_absolute():
-        directory = config.path.parent / directory
-    return directory if roles == ROLES else directory / "-".join(sorted(roles))
+# --- waiting and signals --------------------------------------------------------------------------------------------
 
 
 def _wait_for(stop: threading.Event, act: Callable[[], T]) -> T | None:
@@ -137,12 +162,12 @@ def _wait_for(stop: threading.Event, act: Callable[[], T]) -> T | None:
 
 
 @contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set the flag; every source ends at its next call."""
+def _signals(request: EndRequest) -> Iterator[None]:
+    """SIGTERM and SIGINT make the request; every source ends at its next call."""
 
     def ask(signum: int, _frame: FrameType | None) -> None:
         log.info("stopping", signal=signal.Signals(signum).name)
-        stop.set()
+        request.make()
 
     before = {signum: signal.signal(signum, ask) for signum in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -1,12 +1,35 @@
-"""Faults of Rowtide itself that one of its threads met; each thread goes on, and the log has the traceback."""
+"""Faults of a running process: what one of its threads met and outlives, and what its recovery store ends it for."""
 
 from typing import Final
 
 from rowtide.error_catalogue.entries import Entry
-from rowtide.errors import RowtideError
+from rowtide.errors import RowtideError, Unavailable, UserError
 
 _REPORT: Final = "please report it; see the log"
 
 CLAIMING_FAILED: Final = Entry(RowtideError, "claiming_failed", "Claiming rows failed ({error}).", _REPORT)
 CONFIRMER_FAILED: Final = Entry(RowtideError, "confirmer_failed", "Confirming the slot failed ({error}).", _REPORT)
 RECONCILE_FAILED: Final = Entry(RowtideError, "reconcile_failed", "the reconcile met an unexpected {error}", _REPORT)
+
+# --- the recovery store -----------------------------------------------------------------------------------------
+
+_ELSEWHERE: Final = "or name another directory in run.recovery_dir; what is in it may be thrown away at any time"
+RECOVERY_DIR_UNUSABLE: Final = Entry(
+    UserError,
+    "recovery_dir_unusable",
+    "The recovery directory {directory} cannot be used: {reason}.",
+    f"Make it a directory that can be written and has room, {_ELSEWHERE}.",
+)
+RECOVERY_DIR_IN_USE: Final = Entry(
+    Unavailable,
+    "recovery_dir_in_use",
+    "Another process uses the recovery directory {directory}.",
+    f"Stop that process, {_ELSEWHERE}.",
+)
+RECOVERY_STORE_FAILED: Final = Entry(
+    RowtideError,
+    "recovery_store_failed",
+    "The recovery store in {directory} cannot be written: {reason}.",
+    f"See whether that disk is full, {_ELSEWHERE}.",
+)
+ENDED_UNASKED: Final = Entry(RowtideError, "ended_unasked", "The flow ended although nobody asked it to.", _REPORT)

@@ -1,0 +1,104 @@
+"""How a run of the flow ended, and what follows: an exit code, or another run with a new store.
+
+In: what the engine raised, whether the end was asked for, the store. Out: an `End`, said in the log, and its exit code.
+Rule: code 0 only for an end that somebody asked for; a store that the flow could not resume from is tried once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import assert_never
+
+import structlog
+from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError
+
+from connectors.outbox_io import Stopped
+from flows.recovery import Store, sqlite_reason
+from rowtide.error_catalogue import process_errors
+from rowtide.errors import RowtideError
+
+log = structlog.get_logger()
+
+_STORE_ERRORS = (InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """For a reason that an operator can read."""
+
+    error: RowtideError
+
+
+@dataclass(frozen=True, slots=True)
+class Supplanted:
+    """Another process took this one's place, which was said when it was noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unresumable:
+    """The flow could not resume from its store."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """By a fault of Rowtide."""
+
+    error: BaseException
+
+
+End = Asked | Failed | Supplanted | Unresumable | Crashed
+
+
+def to_end(error: BaseException | None, supplanted: bool, asked: bool, store: Store) -> End:
+    """Why the flow ended; ``error`` is what the engine raised, ``asked`` whether somebody had asked for the end."""
+    chain = list(_causes(error))
+    ours = next((cause for cause in chain if isinstance(cause, RowtideError)), None)
+    reason = sqlite_reason(error) if error is not None else None
+    if supplanted:
+        return Supplanted()
+    if asked and (error is None or any(isinstance(cause, Stopped) for cause in chain)):
+        return Asked()
+    if error is None:
+        return Failed(process_errors.ENDED_UNASKED())
+    if ours is not None:
+        return Failed(ours)
+    if reason is not None:
+        return Failed(store.failure(reason))
+    # What a store restores is unpickled and handed to the steps: whatever that leads to is no reason to try it twice.
+    if not store.fresh and (isinstance(error, _STORE_ERRORS) or not store.has_moved()):
+        return Unresumable(error)
+    return Crashed(error)
+
+
+def conclude(end: End, store: Store, after_s: float) -> int | None:
+    """Say how the flow ended; the exit code, or None when it begins anew."""
+    match end:
+        case Asked():
+            log.info("stopped", after_s=round(after_s, 1))
+            return 0
+        case Supplanted():
+            return 1
+        case Failed(error):
+            log.error("flow stopped", code=error.code, problem=error.sentence, remedy=error.remedy)
+            return 1
+        case Unresumable(cause):
+            log.warning("flow did not resume", error=type(cause).__name__, problem=str(cause).splitlines()[:1])
+            store.condemn(type(cause).__name__)
+            return None
+        case Crashed(cause):
+            log.exception("flow stopped by an unexpected error", exc_info=cause)
+            return 1
+        case _:
+            assert_never(end)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

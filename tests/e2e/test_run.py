@@ -1,0 +1,137 @@
+"""`rowtide run` and its recovery store: whatever is in the directory, the flow runs, or says in a sentence why not."""
+
+import pickle
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stack import Stack, wait_until
+
+NewStack = Callable[..., Stack]
+NewSimulator = Callable[..., object]
+Damage = Callable[[Path, Path], None]
+
+
+def delivered(stack: Stack) -> int:
+    """Pairs that are known."""
+    [(count,)] = stack.state("SELECT count(*) FROM rowtide.ledger WHERE state = 'live'")
+    return int(count)
+
+
+def run_once(stack: Stack, first: int, last: int) -> None:
+    """A run that delivers these rows and is ended."""
+    process = stack.start()
+    stack.sql("INSERT INTO parts (id, name) SELECT i, 'part' FROM generate_series(%s::int, %s::int) i", first, last)
+    wait_until(lambda: delivered(stack) == last or process.poll() is not None, "every row delivered")
+    assert stack.stop(process) == 0, stack.logged()[-4000:]
+    assert delivered(stack) == last
+
+
+def edit_parts(recovery: Path, statement: str, *values: object) -> int:
+    """Run a statement on each partition; the rows it has touched."""
+    touched = 0
+    for part in recovery.glob("part-*.sqlite3"):
+        connection = sqlite3.connect(part)
+        with connection:
+            touched += connection.execute(statement, values).rowcount
+        connection.close()
+    return touched
+
+
+def put_one_back(recovery: Path, earlier: Path) -> None:
+    """The partition with the last run's frontier, as it was before that run: the engine refuses such a store."""
+    for part in sorted(recovery.glob("part-*.sqlite3")):
+        connection = sqlite3.connect(part)
+        [(last,)] = connection.execute("SELECT coalesce(max(ex_num), -1) FROM fronts").fetchall()
+        connection.close()
+        if last == 1:
+            for file in recovery.glob(f"{part.name}*"):
+                file.unlink()
+            shutil.copy(earlier / part.name, part)
+            return
+    raise AssertionError("no partition has the last run's frontier")
+
+
+def refuse(recovery: Path, _earlier: Path) -> None:
+    """A store that passes every check of ours and that the engine refuses."""
+    assert edit_parts(recovery, "UPDATE parts SET part_count = 5") == 4
+
+
+def forget_a_class(recovery: Path, _earlier: Path) -> None:
+    """What steps remember names a class that is no more."""
+    gone = pickle.dumps(Path("x")).replace(b"pathlib", b"pathlob")
+    assert edit_parts(recovery, "UPDATE snaps SET ser_change = ? WHERE step_id LIKE '%merge%'", gone) > 0
+
+
+def remember_oddly(recovery: Path, _earlier: Path) -> None:
+    """What steps remember is nothing a step of ours would."""
+    odd = pickle.dumps(7)
+    assert edit_parts(recovery, "UPDATE snaps SET ser_change = ? WHERE step_id LIKE '%merge%'", odd) > 0
+
+
+@pytest.mark.parametrize("damage", [put_one_back, refuse, forget_a_class, remember_oddly])
+def test_a_store_of_no_use_is_wiped_and_the_flow_runs(
+    damage: Damage, new_simulator: NewSimulator, new_stack: NewStack
+) -> None:
+    stack = new_stack(new_simulator("--tier", "off"))
+    recovery, earlier = stack.directory / "recovery", stack.directory / "earlier"
+    run_once(stack, 1, 5)
+    shutil.copytree(recovery, earlier)
+    run_once(stack, 6, 10)
+    damage(recovery, earlier)
+    run_once(stack, 11, 15)
+    assert stack.logged().count("recovery store wiped") == 1, stack.logged()
+    run_once(stack, 16, 20)
+    assert stack.logged().count("recovery store wiped") == 1, stack.logged()
+
+
+def run_to_the_end(stack: Stack, most_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
+    """`rowtide run` where no file may be longer than this, until it ends by itself."""
+    limit = None if most_bytes is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    return subprocess.run(
+        [sys.executable, "-m", "control.cli", "run", "-c", str(stack.config)],
+        env=stack.environment, capture_output=True, text=True, timeout=120, preexec_fn=limit,
+    )  # fmt: skip
+
+
+def test_a_recovery_directory_that_cannot_be_is_said(new_simulator: NewSimulator, new_stack: NewStack) -> None:
+    stack = new_stack(new_simulator("--tier", "off"))
+    recovery = stack.directory / "recovery"
+    recovery.write_text("a file of somebody's")
+    a_file = run_to_the_end(stack)
+    stack.config.write_text(stack.config.read_text().replace(f"{recovery},", f"{recovery}/below,"))
+    below_a_file = run_to_the_end(stack)
+    recovery.unlink()
+    no_room = run_to_the_end(stack, most_bytes=100_000)
+    for done in (a_file, below_a_file, no_room):
+        assert done.returncode == 2, done.stderr
+        assert "recovery directory" in done.stderr
+        assert "run.recovery_dir" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "panicked" not in done.stderr
+
+
+def test_a_disk_that_fills_up_ends_the_flow_with_a_sentence(new_simulator: NewSimulator, new_stack: NewStack) -> None:
+    """A partition's WAL grows past what the first look has tried."""
+    stack = new_stack(new_simulator("--tier", "off"))
+    ended = run_to_the_end(stack, most_bytes=300_000)
+    assert ended.returncode == 1, ended.stderr
+    assert "recovery_store_failed" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_two_processes_begin_at_once_on_a_fresh_directory(new_simulator: NewSimulator, new_stack: NewStack) -> None:
+    stack = new_stack(new_simulator("--tier", "off"), rows=5)
+    processes = [stack.start("--process-id", "0"), stack.start("--process-id", "1")]
+    wait_until(lambda: delivered(stack) == 5 or any(one.poll() is not None for one in processes), "every row delivered")
+    wait_until(lambda: stack.logged().count("running") == 2, "both run")
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    assert [process.wait(20) for process in processes] == [0, 0], stack.logged()[-4000:]

@@ -1,0 +1,132 @@
+"""The capturing steps, against ports of the test: what they hand on, and what they ask of the process."""
+
+from dataclasses import dataclass, field
+
+from flows.steps.capture import Merge, Normalize
+from rowtide.change import ChangeBatch
+from rowtide.definition.model import SyncDefinition
+from rowtide.errors import SyncError
+from rowtide.keys import bucket_of
+from rowtide.mapping.columns import SourceColumn
+from rowtide.mapping.compiled_sync import CompiledSync, compile_sync
+from rowtide.transaction import Chunk, Relation, Row
+
+COLUMNS = [SourceColumn("id", "bigint", 20, True, 1), SourceColumn("name", "text", 25, False)]
+NARROW = Relation(2, "public", "parts", "d", ("id",), ("id",), (20,))
+PARTS = Relation(1, "public", "parts", "d", ("id", "name"), ("id",), (20, 25))
+
+
+def sync(name: str) -> CompiledSync:
+    definition = SyncDefinition.model_validate(
+        {
+            "source": {"postgres": "erp", "table": "public.parts"},
+            "target": {"graph": "contoso", "site": "contoso.sharepoint.com"},
+            "list": "Parts",
+            "fields": {"name": "Title"},
+        }
+    )
+    return compile_sync(name, definition, COLUMNS)
+
+
+@dataclass
+class Process:
+    """The ports of capture: what is in force, and what was asked for."""
+
+    version: int = 1
+    syncs: list[CompiledSync] = field(default_factory=lambda: [sync("parts")])
+    looked: int = 0
+    stopped: list[str] = field(default_factory=list)
+    asked: list[tuple[str, int | None]] = field(default_factory=list)
+
+    def routed(self, postgres: str, schema: str, table: str) -> list[CompiledSync]:
+        self.looked += 1
+        return self.syncs if (postgres, schema, table) == ("erp", "public", "parts") else []
+
+    def compiled(self, sync: str) -> CompiledSync:
+        return next(one for one in self.syncs if one.sync == sync)
+
+    def stop_capture_of(self, sync: str, error: SyncError) -> None:
+        self.stopped.append(sync)
+
+    def request_reconcile(self, sync: str, why: str, not_before_xid: int | None = None) -> None:
+        self.asked.append((sync, not_before_xid))
+
+
+def insert(ordinal: int, key: int, name: str = "bolt", relation: Relation = PARTS) -> Row:
+    return Row(ordinal, relation, "I", (str(key), name)[: len(relation.columns)], None, None)
+
+
+def chunk(*rows: Row, lsn: int = 100, era: int = 1) -> Chunk:
+    return Chunk(era, lsn, 7, 0, False, list(rows), lsn + 1, 100)
+
+
+def normalized(process: Process, *chunks: Chunk) -> list[tuple[str, ChangeBatch]]:
+    return list(Normalize("erp", process, process)(chunks))
+
+
+def keys(batches: list[ChangeBatch]) -> list[str]:
+    return [change.key for batch in batches for change in batch.changes]
+
+
+def test_rows_go_to_the_bucket_of_their_key_for_each_sync() -> None:
+    process = Process(syncs=[sync("parts"), sync("copies")])
+    found = normalized(process, chunk(insert(0, 1), insert(1, 2)))
+    wanted = {f"{one.sync}:{bucket_of(key, one.buckets)}" for one in process.syncs for key in ("1", "2")}
+    assert {lane for lane, _ in found} == wanted
+    assert sorted(keys([batch for _, batch in found])) == ["1", "1", "2", "2"]
+
+
+def test_a_relation_is_bound_once_until_another_definition_is_applied() -> None:
+    process = Process()
+    step = Normalize("erp", process, process)
+    step([chunk(insert(0, 1))])
+    step([chunk(insert(0, 2))])
+    assert process.looked == 1
+    process.version = 2
+    step([chunk(insert(0, 3))])
+    assert process.looked == 2
+
+
+def test_a_relation_that_does_not_fit_stops_its_sync_and_no_other_row() -> None:
+    process = Process()
+    found = normalized(process, chunk(insert(0, 1, relation=NARROW), insert(1, 2)))
+    assert process.stopped == ["parts"]
+    assert keys([batch for _, batch in found]) == ["2"]
+
+
+def test_a_truncate_asks_for_a_reconcile_of_what_committed_before_it() -> None:
+    process = Process()
+    assert normalized(process, chunk(Row(0, PARTS, "T", None, None, None))) == []
+    assert process.asked == [("parts", 7)]
+
+
+def batches(*chunks: Chunk) -> list[ChangeBatch]:
+    return [batch for _, batch in normalized(Process(), *chunks)]
+
+
+def test_changes_of_one_row_become_the_last_of_them() -> None:
+    [merged], discard = Merge("run", None).on_batch(batches(chunk(insert(0, 1, "a"), insert(1, 1, "b"))))
+    assert [change.fields for change in merged.changes] == [{"Title": "b"}]
+    assert not discard
+
+
+def test_what_this_run_has_handed_on_is_dropped_when_it_comes_again() -> None:
+    merge = Merge("run", None)
+    merge.on_batch(batches(chunk(insert(0, 1), lsn=100)))
+    assert merge.on_batch(batches(chunk(insert(0, 1), lsn=90)))[0] == []
+    later, _ = merge.on_batch(batches(chunk(insert(0, 1), lsn=110)))
+    assert keys(later) == ["1"]
+
+
+def test_a_new_era_is_never_taken_for_a_replay() -> None:
+    merge = Merge("run", None)
+    merge.on_batch(batches(chunk(insert(0, 1), lsn=100, era=1)))
+    assert keys(merge.on_batch(batches(chunk(insert(0, 1), lsn=50, era=2)))[0]) == ["1"]
+
+
+def test_the_mark_of_another_run_is_not_believed() -> None:
+    before = Merge("run", None)
+    before.on_batch(batches(chunk(insert(0, 1), lsn=100)))
+    again = batches(chunk(insert(0, 1), lsn=90))
+    assert Merge("run", before.snapshot()).on_batch(again)[0] == []
+    assert keys(Merge("another run", before.snapshot()).on_batch(again)[0]) == ["1"]
