@@ -28,6 +28,7 @@ from rowtide.definition.kinds import (
     Url,
     matching,
     not_yet,
+    to_come,
 )
 from rowtide.errors import DefinitionError
 from rowtide.mapping import sharding
@@ -45,12 +46,6 @@ class StateDefinition(Section):
     dsn: Secret
 
 
-class RedisDefinition(Section):
-    """Where several processes share a quota."""
-
-    url: Secret
-
-
 class RunDefinition(Section):
     """What a running process keeps and shows."""
 
@@ -59,18 +54,11 @@ class RunDefinition(Section):
     log: Literal["text", "json"] = "text"
 
 
-class RetentionDefinition(Section):
-    """How long records are kept."""
-
-    runs: Duration = timedelta(days=90)
-    conflicts: Duration = timedelta(days=365)
-
-
 class PostgresDefinition(Section):
     """A source. ``slot`` and ``publication`` None: ``rowtide_<name>``; see `Definition.slot`."""
 
     dsn: Secret
-    apply_dsn: Secret | None = None
+    apply_dsn: Annotated[None, to_come("nothing is applied to PostgreSQL while syncs push; leave it out")] = None
     admin_dsn: Secret | None = None
     slot: ServerName | None = None
     publication: ServerName | None = None
@@ -85,13 +73,11 @@ class CredentialDefinition(Section):
     client_id: Plain | None = None  # of another app, for provisioning
     client_secret: Secret | None = None
     certificate: Secret | None = None
-    workload_identity: object = None
-    managed_identity: object = None
+    workload_identity: Annotated[None, to_come("use client_secret or certificate")] = None
+    managed_identity: Annotated[None, to_come("use client_secret or certificate")] = None
 
     @model_validator(mode="after")
     def _one_way(self) -> "CredentialDefinition":
-        if self.workload_identity is not None or self.managed_identity is not None:
-            raise not_yet("identities of the platform; use client_secret or certificate")
         if (self.client_secret is None) == (self.certificate is None):
             raise PydanticCustomError("credential", "needs exactly one of client_secret and certificate")
         return self
@@ -171,11 +157,11 @@ class FieldDefinition(Section):
     format: Literal["dateTime", "dateOnly"] | None = None
     choices: tuple[Plain, ...] | None = Field(default=None, strict=False, min_length=1)
     overflow: Literal["park", "truncate"] | None = None
-    to: str | None = None
+    to: Annotated[None, to_come("lookups; leave it out")] = None
 
     @model_validator(mode="after")
     def _fits_kind(self) -> "FieldDefinition":
-        for key, kinds in (("format", ("dateTime",)), ("choices", ("choice",)), ("overflow", ("text", "note")), ("to", ("lookup",))):  # fmt: skip  # noqa: E501
+        for key, kinds in (("format", ("dateTime",)), ("choices", ("choice",)), ("overflow", ("text", "note"))):  # fmt: skip  # noqa: E501
             if getattr(self, key) is not None and self.kind not in kinds:
                 raise PydanticCustomError("field", "{key} goes with kind {kinds} only", {"key": key, "kinds": " or ".join(kinds)})  # fmt: skip  # noqa: E501
         if self.field == "Title" and self.kind != "text":
@@ -203,15 +189,6 @@ class BreakerDefinition(Section):
     rows: Annotated[int, Field(ge=0)] = 500
 
 
-class ScheduleDefinition(Section):
-    """When a sync is reconciled and delivered; stored, obeyed from a later release on."""
-
-    reconcile: Annotated[str, matching(r"\S+( +\S+){4}", 'must be five fields of cron, such as "0 3 * * *"')] | None = (
-        None
-    )
-    window: Annotated[str, matching(r"\d\d:\d\d-\d\d:\d\d( \S+)?", 'must be such as "20:00-06:00 Europe/Berlin"')] | None = None  # fmt: skip  # noqa: E501
-
-
 def _field(value: object) -> object:
     return {"field": value} if isinstance(value, str) else value
 
@@ -229,9 +206,9 @@ class SyncDefinition(Section):
     fields: dict[str, Annotated[FieldDefinition, BeforeValidator(_field)]] = Field(min_length=1)
     conflicts: ConflictsDefinition = ConflictsDefinition()
     deletes: Literal["propagate", "ignore", "mark"] = "propagate"
-    poll: Annotated[str, matching(r"\d+(ms|s|m|h|d)\.\.\d+(ms|s|m|h|d)", "must be such as 5s..60s")] = "5s..60s"
+    poll: Annotated[None, to_come("lists are not read while syncs push; leave it out")] = None
     breaker: BreakerDefinition = BreakerDefinition()
-    schedule: ScheduleDefinition = ScheduleDefinition()
+    schedule: Annotated[None, to_come("let cron run `rowtide reconcile`; leave it out")] = None
 
     @model_validator(mode="after")
     def _whole(self) -> "SyncDefinition":
@@ -257,9 +234,9 @@ class Definition(Section):
 
     version: Literal[1]
     state: StateDefinition
-    redis: RedisDefinition | None = None
+    redis: Annotated[None, to_come("one process keeps the quota; leave it out")] = None
     run: RunDefinition = RunDefinition()
-    retention: RetentionDefinition = RetentionDefinition()
+    retention: Annotated[None, to_come("records are kept; leave it out")] = None
     postgres: dict[Name, PostgresDefinition] = Field(min_length=1)
     graph: dict[Name, GraphDefinition] = Field(min_length=1)
     syncs: dict[Name, SyncDefinition] = Field(min_length=1)
@@ -289,8 +266,6 @@ def parse(data: object) -> Definition:
         found = diagnostics.from_validation(error, Definition)
         raise diagnostics.as_error([*found, *_cross_problems(data, _sound_syncs(data))]) from None
     crossed = _cross_problems(data, definition.syncs)
-    if definition.redis is not None:
-        crossed.insert(0, Problem(("redis",), "redis: not available yet: one process keeps the quota; leave it out"))
     if crossed:
         raise diagnostics.as_error(crossed)
     return definition

@@ -21,7 +21,7 @@ from psycopg.rows import class_row
 from rowtide.change import BACKFILL
 from rowtide.error_catalogue import state_errors
 from rowtide.reconcile import Opening
-from state import channels, failpoints
+from state import channels, failpoints, runs
 from state.database import Connection
 from state.reconcile import backfill
 from state.reconcile.backfill import Differences, Ground, Line
@@ -178,8 +178,7 @@ def begin(conn: Connection, record: Reconcile, opening: Opening, estimate: int) 
     """A new pass of ``record`` from its first phase on; its run is written down. `Reconcile.opening_xid` is not set."""
     with conn.transaction():
         conn.execute("DELETE FROM rowtide.reconcile_absent WHERE sync = %s", [record.sync])
-        insert = "INSERT INTO rowtide.runs (kind, sync, detail) VALUES ('reconcile', %s, %s) RETURNING id"
-        [(run_id,)] = conn.execute(insert, [record.sync, _json({"why": record.why})]).fetchall()
+        run_id = runs.start(conn, "reconcile", record.sync, {"why": record.why})
         if record.run_id is not None:
             _end_run(conn, record, "abandoned")
         return save(
@@ -361,9 +360,8 @@ def _step(conn: Connection) -> Iterator[None]:
 
 
 def _end_run(conn: Connection, record: Reconcile, verdict: str) -> None:
-    detail = {"why": record.why, **record.counts}
-    statement = "UPDATE rowtide.runs SET ended_at = now(), verdict = %s, detail = %s WHERE id = %s"
-    conn.execute(statement, [verdict, _json(detail), record.run_id])
+    if record.run_id is not None:
+        runs.finish(conn, record.run_id, verdict, record.counts)
 
 
 def _now(conn: Connection) -> datetime:

@@ -248,7 +248,7 @@ def test_an_enum_has_its_labels_for_choices() -> None:
 
 def test_the_version_changes_with_the_mapping_only() -> None:
     version = compiled_sync.compile_sync("orders", definition(), COLUMNS).version
-    same = definition(breaker={"rows": 3}, deletes="ignore", mode="observe", schedule={"reconcile": "0 3 * * *"})
+    same = definition(breaker={"rows": 3}, deletes="ignore", mode="observe")
     other_fields = definition(fields={"order_no": "Title"})
     assert compiled_sync.compile_sync("orders", same, COLUMNS).version == version
     assert compiled_sync.compile_sync("orders", other_fields, COLUMNS).version != version
