@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
-from connectors.graph.foreign_items import QUERY_RU, find_strangers
+from connectors.graph.foreign_items import QUERY_RU, find_foreign_items
 from connectors.graph.settings import GraphSettings
 from flows.applied_view import View
 from rowtide.backoff import Backoff
@@ -73,7 +73,7 @@ class ListGuard:
         graph = view.catalog.syncs[sync].graph
         lists = {ref.id: ref.site_id for ref in titles.values()}
         self._charge(graph, QUERY_RU * len(lists))
-        found = find_strangers(self._settings[graph], lists)
+        found = find_foreign_items(self._settings[graph], lists)
         if not found:
             self._known.add(sync)
             return

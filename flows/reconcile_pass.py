@@ -25,7 +25,7 @@ from state.database import Connection
 from state.reconcile import backfill
 from state.reconcile import record as reconcile
 from state.reconcile.backfill import Ground, Line
-from state.reconcile.record import Reconcile, Standing
+from state.reconcile.record import Reconcile, SyncStanding
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -162,7 +162,7 @@ class Pass:
         self._table = table
         self._slot = slot
         self._compiled = table.compiled
-        self._steps: dict[str, Callable[[Standing], bool]] = {
+        self._steps: dict[str, Callable[[SyncStanding], bool]] = {
             "compare": self._compare,
             "again": self._again,
             "ask": self._ask,
@@ -203,7 +203,7 @@ class Pass:
         """Whether no transaction of before the opening is under way in ``snapshot``."""
         return snapshot.xmin >= self.record.opening_xid
 
-    def _compare(self, _standing: Standing) -> bool:
+    def _compare(self, _standing: SyncStanding) -> bool:
         record = self._opened()
         found = self._table.read(_cursor(record.after_key))
         record = replace(record.counting(rows=found.rows), after_key=_stored(found.last))
@@ -215,7 +215,7 @@ class Pass:
         self._stage(record, found)
         return True
 
-    def _again(self, _standing: Standing) -> bool:
+    def _again(self, _standing: SyncStanding) -> bool:
         record = self.record
         found = self._table.read(_cursor(record.after_key), _cursor(record.unread_until))
         record = replace(record.counting(rows_again=found.rows), after_key=_stored(found.last))
@@ -237,7 +237,7 @@ class Pass:
         self.record = reconcile.stage_chunk(self._state, record, self._ground(found.snapshot), found.lines)
         self._say(before)
 
-    def _ask(self, _standing: Standing) -> bool:
+    def _ask(self, _standing: SyncStanding) -> bool:
         record = self.record
         keys: list[str] = []
         if self._compiled.deletes == "propagate":
@@ -252,7 +252,7 @@ class Pass:
         self.record = reconcile.note_absent(self._state, record, self._ground(snapshot), absent)
         return True
 
-    def _delete(self, standing: Standing) -> bool:
+    def _delete(self, standing: SyncStanding) -> bool:
         keys = reconcile.absent_keys(self._state, self.record.sync, ASKED_ROWS)
         if not keys:
             return self._end_of_deletes()
@@ -264,7 +264,7 @@ class Pass:
         self.record = reconcile.stage_deletes(self._state, self.record, ground, keys, absent)
         return True
 
-    def _tripped(self, standing: Standing) -> bool:
+    def _tripped(self, standing: SyncStanding) -> bool:
         """Whether the breaker paused the sync; when it runs again, the source is asked anew."""
         sync, limits = self.record.sync, self._compiled.breaker
         deletes = reconcile.count_absent(self._state, sync)
@@ -288,7 +288,7 @@ class Pass:
         self.record = reconcile.save(self._state, _enter(self.record, phase))
         return True
 
-    def _wait_for_opening(self, _standing: Standing) -> bool:
+    def _wait_for_opening(self, _standing: SyncStanding) -> bool:
         snapshot = self._table.snapshot()
         if self._passed(snapshot):
             self.record = reconcile.save(self._state, _enter(self.record, "again"))

@@ -8,7 +8,7 @@ import sys
 import time
 
 from connectors import settings
-from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.reader import Reader, ReaderSettings
 from rowtide.catalog import Catalog
 from rowtide.change import INTERACTIVE
@@ -21,7 +21,7 @@ class Forgetful:
     def read(self) -> None:
         """None yet."""
 
-    def open_era(self, place: Place, system: object, reason: object) -> None:
+    def open_era(self, place: SlotPosition, system: object, reason: object) -> None:
         """Forgotten."""
 
     def advance(self, era: int, lsn: int) -> None:

@@ -19,7 +19,7 @@ from state.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedDefinition:
     """An applied definition: its compiled JSON and the text it came from."""
 
     version: int
@@ -84,10 +84,10 @@ def latest_version(conn: Connection) -> int | None:
     return None if version is None else int(version)
 
 
-def read_applied(conn: Connection) -> Applied | None:
+def read_applied(conn: Connection) -> AppliedDefinition | None:
     """The definition in force; None before the first `apply`."""
     columns = "version, hash, compiled, source_text, applied_at, applied_by"
-    with conn.cursor(row_factory=class_row(Applied)) as cursor:
+    with conn.cursor(row_factory=class_row(AppliedDefinition)) as cursor:
         query = f"SELECT {columns} FROM rowtide.definition ORDER BY version DESC LIMIT 1"
         return cursor.execute(query).fetchone()
 

@@ -25,7 +25,7 @@ from psycopg.types.json import Jsonb
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcessBeat:
     """The last beat of one process; ``age_s`` is how long ago it was, by the database's clock."""
 
     process_id: int
@@ -71,9 +71,9 @@ def leave(conn: psycopg.Connection[Any], process_id: int, roles: Collection[str]
     )
 
 
-def read(conn: psycopg.Connection[Any]) -> list[Process]:
+def read(conn: psycopg.Connection[Any]) -> list[ProcessBeat]:
     """The last beat of every process that has not left, by process id."""
-    with conn.cursor(row_factory=class_row(Process)) as cursor:
+    with conn.cursor(row_factory=class_row(ProcessBeat)) as cursor:
         return cursor.execute(
             """
             SELECT process_id, string_to_array(roles, ',') AS roles, pid, host, started_at, seen_at,

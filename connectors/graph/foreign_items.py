@@ -21,7 +21,7 @@ QUERY_RU = 2
 _BATCH = 20
 
 
-def find_strangers(settings: GraphSettings, lists: Mapping[str, str]) -> dict[str, str]:
+def find_foreign_items(settings: GraphSettings, lists: Mapping[str, str]) -> dict[str, str]:
     """List id -> id of an item without RowtideKey, for those of ``lists`` (list id -> site id) that hold one.
 
     A list that Graph refuses to show (403, 404) holds no stranger we know of: the writer says what is wrong with it.

@@ -53,12 +53,12 @@ def examine(settings: GraphSettings, site: str, wanted: Sequence[WantedList]) ->
     return _run(settings, lambda graph: _examine(graph, site, wanted))
 
 
-def find_strangers(settings: GraphSettings, site_id: str, list_id: str, has_key: bool = True) -> str | None:
+def find_foreign_item(settings: GraphSettings, site_id: str, list_id: str, has_key: bool = True) -> str | None:
     """The id of an item without RowtideKey, if the list holds one."""
-    return _run(settings, lambda graph: _find_stranger(graph, site_id, list_id, has_key))
+    return _run(settings, lambda graph: _find_foreign_item(graph, site_id, list_id, has_key))
 
 
-def refuse_strangers(title: str, item_id: str) -> GraphRefused:
+def refuse_foreign_items(title: str, item_id: str) -> GraphRefused:
     """The refusal for a list that holds somebody else's items."""
     return graph_errors.LIST_HAS_FOREIGN_ITEMS(title=title, item_id=item_id)
 
@@ -238,7 +238,7 @@ def to_found(column: Any) -> FoundColumn:
     )
 
 
-async def _find_stranger(graph: "GraphServiceClient", site_id: str, list_id: str, has_key: bool) -> str | None:
+async def _find_foreign_item(graph: "GraphServiceClient", site_id: str, list_id: str, has_key: bool) -> str | None:
     """By an indexed query where there is a RowtideKey; without one every item is a stranger's."""
     from kiota_abstractions.base_request_configuration import RequestConfiguration
     from msgraph.generated.sites.item.lists.item.items.items_request_builder import ItemsRequestBuilder
@@ -265,9 +265,9 @@ async def _find_lists(graph: "GraphServiceClient", site: str, wanted: Sequence[W
     found = await _with_columns(graph, await _find_site(graph, site), titles)
     for title in titles:
         there = found.by_title(title)
-        stranger = None if there is None else await _find_stranger(graph, found.id, there.id, there.has_key)
+        stranger = None if there is None else await _find_foreign_item(graph, found.id, there.id, there.has_key)
         if stranger is not None:
-            raise refuse_strangers(title, stranger)
+            raise refuse_foreign_items(title, stranger)
     return found
 
 

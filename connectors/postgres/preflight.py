@@ -26,7 +26,7 @@ from rowtide.mapping.columns import SourceColumn
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedSource:
     """What a definition wants of a source."""
 
     dsn: str
@@ -39,10 +39,10 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class _At:
     conn: psycopg.Connection
-    wanted: Wanted
+    wanted: WantedSource
 
 
-def checks(wanted: Wanted) -> list[Check]:
+def checks(wanted: WantedSource) -> list[Check]:
     """All findings on the source; only the first one when it cannot be reached at all."""
     try:
         conn = open_source(wanted.dsn, "rowtide doctor")

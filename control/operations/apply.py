@@ -20,7 +20,7 @@ from rowtide.catalog import ListRef
 from rowtide.error_catalogue import command_errors
 from state import definitions
 from state.database import Connection
-from state.definitions import Applied
+from state.definitions import AppliedDefinition
 
 
 class AppliedDocument(TypedDict):
@@ -65,7 +65,7 @@ def require_answers(plan: ApplyPlan) -> None:
             raise work.error
 
 
-def _require_unchanged(applied: Applied | None, plan: ApplyPlan) -> None:
+def _require_unchanged(applied: AppliedDefinition | None, plan: ApplyPlan) -> None:
     """What was agreed to is a difference to one version; it says nothing about another."""
     version = None if applied is None else applied.version
     if version != plan.applied_version:

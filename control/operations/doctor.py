@@ -111,7 +111,7 @@ def _sources(definition: Definition) -> Iterator[CheckDocument]:
             yield _finding(part, Check.of_error("secret", error))
             continue
         slot, publication = definition.slot(name), definition.publication(name)
-        wanted = preflight.Wanted(dsn, slot, publication, definition.tables(name), section.failover)
+        wanted = preflight.WantedSource(dsn, slot, publication, definition.tables(name), section.failover)
         yield from (_finding(part, check) for check in preflight.checks(wanted))
 
 

@@ -89,7 +89,7 @@ def _application(actor: Actor | None) -> str:
 class AppliedDefinition:
     """The definition in force, which a running flow obeys: its record, and the catalog made from it."""
 
-    record: definitions.Applied
+    record: definitions.AppliedDefinition
     catalog: Catalog
 
 

@@ -149,7 +149,7 @@ def to_document(snapshot: StatusSnapshot) -> StatusDocument:
     }
 
 
-def _process(process: processes.Process) -> ProcessDocument:
+def _process(process: processes.ProcessBeat) -> ProcessDocument:
     return {
         "process_id": process.process_id,
         "roles": process.roles,

@@ -29,13 +29,13 @@ class StatusSnapshot:
     """What the state database says, read at one moment, and the slots as the sources see them (None: no answer)."""
 
     now: datetime
-    applied: definitions.Applied
+    applied: definitions.AppliedDefinition
     catalog: Catalog
     states: Mapping[str, definitions.SyncState]
     waiting: Mapping[str, outbox.Waiting]
     progress: Mapping[str, progress.Progress]
     reconciles: Mapping[str, reconciles.Reconcile]
-    processes: Sequence[processes.Process]
+    processes: Sequence[processes.ProcessBeat]
     cursors: Mapping[str, cursors.SlotCursor]
     slots: Mapping[str, slots.Slot | None]
 

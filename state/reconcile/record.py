@@ -92,7 +92,7 @@ class Reconcile:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SyncStanding:
     """What decides whether a sync may be reconciled now, and from where its stream is whole.
 
     ``era`` None: its slot has never been read; ``since_lsn`` None: capture has not noted the sync yet.
@@ -137,9 +137,9 @@ def read(conn: Connection, sync: str) -> Reconcile | None:
         return cursor.execute("SELECT * FROM rowtide.reconcile WHERE sync = %s", [sync]).fetchone()
 
 
-def read_standing(conn: Connection, sync: str, slot: str) -> Standing:
+def read_standing(conn: Connection, sync: str, slot: str) -> SyncStanding:
     """What is so now, by the database's clock."""
-    with conn.cursor(row_factory=class_row(Standing)) as cursor:
+    with conn.cursor(row_factory=class_row(SyncStanding)) as cursor:
         found = cursor.execute(_STANDING, {"sync": sync, "slot": slot}).fetchone()
     assert found is not None
     return found

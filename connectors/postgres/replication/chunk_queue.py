@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rowtide.transaction import Chunk
 
 
-class Place(NamedTuple):
+class SlotPosition(NamedTuple):
     """An era and the LSN up to which every whole transaction is meant; compared as a tuple."""
 
     era: int
@@ -19,7 +19,7 @@ class Place(NamedTuple):
 
 
 class _Mark(NamedTuple):
-    place: Place
+    place: SlotPosition
     after: int  # chunks that have to be taken before the place is reached
 
 
@@ -32,8 +32,8 @@ class ChunkQueue:
         self._put_chunks = self._put_bytes = 0
         self._taken_chunks = self._taken_bytes = 0
         self._mark: _Mark | None = None
-        self.place: Place | None = None
-        self.data_place: Place | None = None
+        self.place: SlotPosition | None = None
+        self.data_place: SlotPosition | None = None
 
     @property
     def waiting_bytes(self) -> int:
@@ -59,7 +59,7 @@ class ChunkQueue:
 
     def mark(self, era: int, lsn: int) -> None:
         """Say that behind everything put so far the stream stands at ``lsn``; replaces an older mark."""
-        self._mark = _Mark(Place(era, lsn), self._put_chunks)
+        self._mark = _Mark(SlotPosition(era, lsn), self._put_chunks)
 
     def drain(self, max_rows: int) -> list[Chunk]:
         """Chunks of about ``max_rows`` rows in all, oldest first; empty when nothing waits. Never blocks."""
@@ -77,13 +77,13 @@ class ChunkQueue:
             self._taken_chunks += 1
             self._taken_bytes += chunk.size_bytes
             if chunk.end_lsn is not None:
-                self._reach(Place(chunk.era, chunk.end_lsn))
+                self._reach(SlotPosition(chunk.era, chunk.end_lsn))
                 self.data_place = self.place
         if mark is not None and self._taken_chunks >= mark.after:
             self._reach(mark.place)
         return drained
 
-    def _reach(self, place: Place) -> None:
+    def _reach(self, place: SlotPosition) -> None:
         # A transaction that is sent again after a reconnect does not move the position back.
         if self.place is None or place > self.place:
             self.place = place

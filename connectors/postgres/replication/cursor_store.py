@@ -7,7 +7,7 @@ would leave a gap that nothing fills.
 
 from collections.abc import Callable
 
-from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.continuity import NewEra, System
 from state import cursors, failpoints
 from state.cursors import SlotCursor
@@ -31,7 +31,7 @@ class StateCursorStore:
         """The slot's cursor."""
         return self._reading.run(lambda conn: cursors.read_slot(conn, self._slot))
 
-    def open_era(self, place: Place, system: System, reason: NewEra) -> None:
+    def open_era(self, place: SlotPosition, system: System, reason: NewEra) -> None:
         """Reconciles are asked for and the era stands, or neither."""
         cursor = SlotCursor(
             slot=self._slot,

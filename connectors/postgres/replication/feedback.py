@@ -8,7 +8,7 @@ asked for; a walsender that asks again and again is shutting down, and is let go
 import time
 from typing import Final
 
-from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.connection import ReplicationConnection
 from rowtide.error_catalogue import source_errors
 
@@ -51,7 +51,7 @@ class Feedback:
         if len(self._asks) >= _SHUTDOWN_ASKS and self._status_s > _SHUTDOWN_WINDOW_S / _SHUTDOWN_ASKS:
             raise source_errors.SERVER_STOPPING()
 
-    def send_if_due(self, stream: ReplicationConnection, received_lsn: int, confirmed: Place | None) -> None:
+    def send_if_due(self, stream: ReplicationConnection, received_lsn: int, confirmed: SlotPosition | None) -> None:
         """Report ``received_lsn`` as written and ``confirmed`` as durable, when it is time or was asked for."""
         now = time.monotonic()
         if self._soon or now >= self._next_status:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from connectors.postgres import slots
-from connectors.postgres.replication.chunk_queue import ChunkQueue, Place
+from connectors.postgres.replication.chunk_queue import ChunkQueue, SlotPosition
 from connectors.postgres.replication.connection import (
     DATA_OFFSET,
     KEEPALIVE,
@@ -24,7 +24,7 @@ from connectors.postgres.replication.connection import (
 )
 from connectors.postgres.replication.feedback import Feedback
 from connectors.postgres.replication.pgoutput import malformed
-from connectors.postgres.replication.resume_point import CursorStore, Opening, Stopped, require_server
+from connectors.postgres.replication.resume_point import CursorStore, ReaderStopped, ResumePoint, require_server
 from connectors.postgres.replication.slot_confirmer import Keeper
 from connectors.postgres.replication.transactions import Assembler
 from connectors.postgres.replication.wakeup import Wakeup
@@ -71,7 +71,7 @@ class Reader:
         )
         self._relations: dict[bytes, Relation] = {}
         self._stop = threading.Event()
-        self._opening = Opening(
+        self._resume_point = ResumePoint(
             settings.slot, settings.publication, settings.heal, settings.failover, store, self._tell, self._stop
         )
         self._feedback = Feedback()
@@ -106,18 +106,18 @@ class Reader:
         return chunks
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> SlotPosition | None:
         """Era and end LSN of the last whole transaction handed on, or further on where only others' WAL followed."""
         return self._queue.place
 
-    def confirm(self, place: Place) -> None:
+    def confirm(self, place: SlotPosition) -> None:
         """Say that everything up to ``place`` is staged; the cursor and PostgreSQL learn it in the background."""
         data, confirmed = self._queue.data_place, self._keeper.confirmed
         urgent = data is not None and confirmed is not None and data > confirmed
         self._keeper.confirm(place, urgent)
 
     @property
-    def confirmed(self) -> Place | None:
+    def confirmed(self) -> SlotPosition | None:
         """The cursor as last written."""
         return self._keeper.confirmed
 
@@ -138,7 +138,7 @@ class Reader:
         while not self._stop.is_set():
             try:
                 self._session()
-            except Stopped:
+            except ReaderStopped:
                 break
             except RowtideError as error:
                 problem = error
@@ -160,10 +160,10 @@ class Reader:
         try:
             server = require_server(stream)
             self._feedback.begin(server.sender_timeout_s)
-            place = self._opening.find_place(stream, dsn)
+            place = self._resume_point.find_place(stream, dsn)
             stream.start(settings.slot, settings.publication, place.lsn)
             started = True
-            self._opening.verify(stream, dsn, place)
+            self._resume_point.verify(stream, dsn, place)
             assembler = Assembler(place.era, server.next_xid, self._relations)
             self._begin(place)
             log.info("streaming", slot=settings.slot, era=place.era, lsn=lsn_to_text(place.lsn))
@@ -171,13 +171,13 @@ class Reader:
         except SourceRefused as error:
             # Up to PostgreSQL 17 WAL from before the publication's creation ends the stream, for ever.
             if started and error.code == source_errors.STREAM_OBJECT_MISSING.code:
-                self._opening.publication_gap = True
+                self._resume_point.publication_gap = True
             raise
         finally:
             self._keeper.beating.clear()
             stream.close()
 
-    def _begin(self, place: Place) -> None:
+    def _begin(self, place: SlotPosition) -> None:
         self.era = place.era
         self.received_lsn = place.lsn
         self._interrupt = None
@@ -223,7 +223,7 @@ class Reader:
     def _attend(self, stream: ReplicationConnection) -> None:
         """Between two reads: end when asked to, report when due."""
         if self._stop.is_set():
-            raise Stopped
+            raise ReaderStopped
         if self._interrupt is not None:
             raise self._interrupt
         self._feedback.send_if_due(stream, self.received_lsn, self._keeper.confirmed)
@@ -249,10 +249,10 @@ class Reader:
     def _see_publication(self, oid: int | None) -> None:
         """The heartbeat saw the publication: with 18 a stream just goes silent when it is dropped."""
         if oid is None:
-            self._opening.publication_gap = True
+            self._resume_point.publication_gap = True
             self._interrupt = slots.publication_missing(self.settings.publication)
             self._wakeup.wake()
-        elif oid != self._opening.publication_oid:
+        elif oid != self._resume_point.publication_oid:
             self._interrupt = source_errors.PUBLICATION_RECREATED()
             self._wakeup.wake()
 

@@ -1,9 +1,9 @@
 """Before streaming: is this server fit, does the slot continue what the cursor says, and where does reading start.
 
-In: a replication connection, the cursor's store. Out: the `Place` to start from, in the cursor's era or in a new one
-that is durably open by then; or an error that says why not. Rules (docs/design.md section 2): a missing publication is
-refused, since PostgreSQL 18 skips without a word what it cannot publish; reconciles are asked for before anything of a
-new era is read; under ``on_gap: stop`` nothing is healed.
+In: a replication connection, the cursor's store. Out: the `SlotPosition` to start from, in the cursor's era or in a new
+one that is durably open by then; or an error that says why not. Rules (docs/design.md section 2): a missing publication
+is refused, since PostgreSQL 18 silently skips what it cannot publish; reconciles are asked for before anything of a new
+era is read; under ``on_gap: stop`` nothing is healed.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import structlog
 
 from connectors.postgres import slots
 from connectors.postgres.connections import open_source
-from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.connection import ReplicationConnection
 from connectors.postgres.replication.continuity import Continue, Cursor, NewEra, System, continuity, new_era
 from connectors.postgres.slots import Slot
@@ -42,7 +42,7 @@ class CursorStore(Protocol):
     def read(self) -> Cursor | None:
         """The durable cursor."""
 
-    def open_era(self, place: Place, system: System, reason: NewEra) -> None:
+    def open_era(self, place: SlotPosition, system: System, reason: NewEra) -> None:
         """Durably, in one transaction: ask for reconciles and begin a new era at ``place``."""
 
     def advance(self, era: int, lsn: int) -> None:
@@ -52,7 +52,7 @@ class CursorStore(Protocol):
         """The reader has ended."""
 
 
-class Stopped(Exception):
+class ReaderStopped(Exception):
     """The reader was asked to end."""
 
 
@@ -75,7 +75,7 @@ def require_server(stream: ReplicationConnection) -> Server:
     return Server(int(next_xid or 0), timeout_ms / 1000)
 
 
-class Opening:
+class ResumePoint:
     """One for the life of a reader, as it remembers what it saw of the publication.
 
     ``tell`` is given what is waited for; ``publication_gap`` is set by whoever learns that the publication was missing.
@@ -101,7 +101,7 @@ class Opening:
         self._tell = tell
         self._stop = stop
 
-    def find_place(self, stream: ReplicationConnection, dsn: str) -> Place:
+    def find_place(self, stream: ReplicationConnection, dsn: str) -> SlotPosition:
         """Where to start: the cursor's place, or a new era's first one. Waits while another reader has the slot."""
         while True:
             oid = slots.publication_oid(stream.sql, self._publication)
@@ -114,18 +114,18 @@ class Opening:
                 if slot.active_pid is not None:
                     self._tell(slots.slot_active(stream.sql, slot))
                     if self._stop.wait(_TAKEOVER_POLL_S):
-                        raise Stopped
+                        raise ReaderStopped
                     continue
             system = stream.identify(oid)
             verdict = self._judge(self._store.read(), system, slot)
             if isinstance(verdict, NewEra):
                 place = self._open_era(verdict, system, slot, dsn)
             else:
-                place = Place(verdict.era, verdict.lsn)
+                place = SlotPosition(verdict.era, verdict.lsn)
             self.publication_oid, self.publication_gap = oid, False
             return place
 
-    def verify(self, stream: ReplicationConnection, dsn: str, place: Place) -> None:
+    def verify(self, stream: ReplicationConnection, dsn: str, place: SlotPosition) -> None:
         """Return if nobody moved the slot between the check and the start; from here on nobody but us can."""
         with contextlib.closing(open_source(dsn, "rowtide check")) as conn:
             slot = slots.show_slot(conn, self._slot)
@@ -142,12 +142,12 @@ class Opening:
             return new_era(verdict.era + 1, sync_errors.PUBLICATION_GAP(), recreate=True)
         return verdict
 
-    def _open_era(self, verdict: NewEra, system: System, slot: Slot | None, dsn: str) -> Place:
+    def _open_era(self, verdict: NewEra, system: System, slot: Slot | None, dsn: str) -> SlotPosition:
         if verdict.gap and not self._heal:
             raise sync_errors.GAP(code=verdict.code, reason=verdict.reason)
         if verdict.recreate or slot is None:
             slot = self._recreate(slot, dsn)
-        place = Place(verdict.era, slot.confirmed_lsn)
+        place = SlotPosition(verdict.era, slot.confirmed_lsn)
         self._store.open_era(place, system, verdict)
         log.warning("new era", slot=self._slot, era=verdict.era, code=verdict.code, reason=verdict.reason)
         return place

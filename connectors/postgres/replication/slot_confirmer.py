@@ -15,7 +15,7 @@ import psycopg
 import structlog
 
 from connectors.postgres.connections import open_source, translated
-from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.transactions import HEARTBEAT
 from rowtide.backoff import Backoff
 from rowtide.error_catalogue import process_errors
@@ -44,7 +44,7 @@ class Keeper:
         on_confirmed: Callable[[], None],
         on_publication: Callable[[int | None], None],
     ) -> None:
-        self.confirmed: Place | None = None
+        self.confirmed: SlotPosition | None = None
         self.problem: RowtideError | None = None
         self._backoff = Backoff()
         self.beating = threading.Event()
@@ -55,7 +55,7 @@ class Keeper:
         self._on_confirmed = on_confirmed
         self._on_publication = on_publication
         self._lock = threading.Condition()
-        self._wanted: Place | None = None
+        self._wanted: SlotPosition | None = None
         self._urgent = False
         self._stopped = False
         self._conn: psycopg.Connection | None = None
@@ -80,14 +80,14 @@ class Keeper:
         """Whether the thread still runs."""
         return self._thread.is_alive()
 
-    def begin(self, place: Place) -> None:
+    def begin(self, place: SlotPosition) -> None:
         """A stream starts (again): what is below ``place`` is confirmed already."""
         with self._lock:
             self.confirmed = place
             if self._wanted is not None and self._wanted.era != place.era:
                 self._wanted = None
 
-    def confirm(self, place: Place, urgent: bool) -> None:
+    def confirm(self, place: SlotPosition, urgent: bool) -> None:
         """Everything up to ``place`` is staged. ``urgent``: there was data, not only an idle stream's progress."""
         with self._lock:
             if self.confirmed is None or place.era != self.confirmed.era or place <= self.confirmed:

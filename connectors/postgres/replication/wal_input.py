@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
-from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.reader import Reader
 from rowtide.transaction import Chunk
 from state import failpoints
@@ -26,14 +26,14 @@ BATCH_ROWS = 10_000
 _IDLE = timedelta(milliseconds=5)
 
 
-class WalPartition(StatefulSourcePartition[Chunk, Place | None]):
+class WalPartition(StatefulSourcePartition[Chunk, SlotPosition | None]):
     """The one partition of a slot."""
 
     def __init__(self, reader: Reader, stop: threading.Event, batch_rows: int) -> None:
         self._reader = reader
         self._stop = stop
         self._batch_rows = batch_rows
-        self._snapshotted: Place | None = None
+        self._snapshotted: SlotPosition | None = None
         self._idle = False
         reader.start()
 
@@ -53,7 +53,7 @@ class WalPartition(StatefulSourcePartition[Chunk, Place | None]):
         """At once while there is something, in 5 ms when there was nothing."""
         return datetime.now(UTC) + _IDLE if self._idle else None
 
-    def snapshot(self) -> Place | None:
+    def snapshot(self) -> SlotPosition | None:
         """Era and LSN up to which everything was handed on."""
         self._snapshotted = self._reader.place
         failpoints.hit(failpoints.EPOCH_CLOSING)
@@ -64,7 +64,7 @@ class WalPartition(StatefulSourcePartition[Chunk, Place | None]):
         self._reader.stop()
 
 
-class WalInput(FixedPartitionedSource[Chunk, Place | None]):
+class WalInput(FixedPartitionedSource[Chunk, SlotPosition | None]):
     """The slot as a source with one partition of the slot's name. All inputs end when ``stop`` is set."""
 
     def __init__(self, reader: Reader, stop: threading.Event, batch_rows: int = BATCH_ROWS) -> None:
@@ -76,6 +76,6 @@ class WalInput(FixedPartitionedSource[Chunk, Place | None]):
         """The slot's name."""
         return [self._reader.settings.slot]
 
-    def build_part(self, step_id: str, for_part: str, resume_state: Place | None) -> WalPartition:  # noqa: ARG002
+    def build_part(self, step_id: str, for_part: str, resume_state: SlotPosition | None) -> WalPartition:  # noqa: ARG002
         """The partition; reading begins where the cursor stands, whatever ``resume_state`` says."""
         return WalPartition(self._reader, self._stop, self._batch_rows)

@@ -11,7 +11,7 @@ import pytest
 
 from connectors.postgres import slots
 from connectors.postgres.connections import open_source
-from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.continuity import NewEra, System
 from connectors.postgres.replication.reader import Reader, ReaderSettings
 from rowtide.transaction import Chunk, Row
@@ -48,13 +48,13 @@ class MemoryStore:
 
     cursor: MemoryCursor | None = None
     eras: list[NewEra] = field(default_factory=list)
-    advanced: list[Place] = field(default_factory=list)
+    advanced: list[SlotPosition] = field(default_factory=list)
     fail_with: Exception | None = None
 
     def read(self) -> MemoryCursor | None:
         return self.cursor
 
-    def open_era(self, place: Place, system: System, reason: NewEra) -> None:
+    def open_era(self, place: SlotPosition, system: System, reason: NewEra) -> None:
         self.eras.append(reason)
         self.cursor = MemoryCursor(
             place.era, place.lsn, system.system_id, system.timeline, publication_oid=system.publication_oid
@@ -64,7 +64,7 @@ class MemoryStore:
         if self.fail_with is not None:
             raise self.fail_with
         assert self.cursor is not None
-        self.advanced.append(Place(era, lsn))
+        self.advanced.append(SlotPosition(era, lsn))
         self.cursor = replace(self.cursor, lsn=max(lsn, self.cursor.lsn))
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class Tap:
         eventually(enough, f"{count} rows (problem: {self.reader.problem})")
         return self.rows
 
-    def confirm_all(self) -> Place:
+    def confirm_all(self) -> SlotPosition:
         """Confirm what was drained, as the flow does when it is staged."""
         place = self.reader.place
         assert place is not None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.continuity import NewEra, System
 from connectors.postgres.replication.cursor_store import StateCursorStore
 from state import database
@@ -25,9 +25,9 @@ def test_a_new_era_and_its_reconciles_are_one_transaction(state_dsn: str) -> Non
     with contextlib.closing(StateCursorStore(state_dsn, "slot", ask)) as store:
         assert store.read() is None
         with pytest.raises(RuntimeError):
-            store.open_era(Place(1, 100), SYSTEM, NewEra(1, "first_start", "why"))
+            store.open_era(SlotPosition(1, 100), SYSTEM, NewEra(1, "first_start", "why"))
         assert store.read() is None
-        store.open_era(Place(1, 100), SYSTEM, NewEra(1, "first_start", "why"))
+        store.open_era(SlotPosition(1, 100), SYSTEM, NewEra(1, "first_start", "why"))
         cursor = store.read()
         assert cursor is not None
         assert (cursor.era, cursor.lsn, cursor.system_id, cursor.timeline) == (1, 100, "7", 1)
@@ -43,7 +43,7 @@ def test_the_cursor_only_rises_within_its_era(state_dsn: str) -> None:
         return cursor and (cursor.era, cursor.lsn)
 
     with contextlib.closing(StateCursorStore(state_dsn, "slot", ask)) as store:
-        store.open_era(Place(2, 100), SYSTEM, NewEra(2, "slot_ahead", "why"))
+        store.open_era(SlotPosition(2, 100), SYSTEM, NewEra(2, "slot_ahead", "why"))
         for era, lsn, expected in [(2, 150, (2, 150)), (2, 120, (2, 150)), (1, 900, (2, 150))]:
             store.advance(era, lsn)
             assert place(store) == expected

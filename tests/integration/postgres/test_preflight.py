@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from connectors.postgres import preflight, slots
-from connectors.postgres.preflight import Wanted
+from connectors.postgres.preflight import WantedSource
 from rowtide.error_catalogue.entries import Check
 from rowtide.errors import SourceRefused
 from rowtide.mapping.columns import SourceColumn
@@ -17,7 +17,7 @@ def checks(source: Any, dsn: str | None = None, **more: Any) -> dict[str, list[C
     """The findings by name."""
     tables = more.pop("tables", [("public", "t")])
     found: dict[str, list[Check]] = {}
-    for check in preflight.checks(Wanted(dsn or source.dsn, source.slot, source.publication, tables, **more)):
+    for check in preflight.checks(WantedSource(dsn or source.dsn, source.slot, source.publication, tables, **more)):
         found.setdefault(check.name, []).append(check)
     return found
 
@@ -35,7 +35,7 @@ def test_a_fit_source_has_no_failure(source: Any) -> None:
 
 
 def test_an_unreachable_server_is_the_only_finding(source: Any) -> None:
-    (check,) = preflight.checks(Wanted("host=127.0.0.1 port=1 dbname=x password=hush", "s", "p", []))
+    (check,) = preflight.checks(WantedSource("host=127.0.0.1 port=1 dbname=x password=hush", "s", "p", []))
     assert (check.name, check.level) == ("connection", "failure")
     assert "127.0.0.1:1/x: Connection refused" in check.sentence
     assert "hush" not in check.sentence
@@ -86,7 +86,7 @@ def test_an_open_transaction_makes_the_probe_warn_not_wait(source: Any) -> None:
 
 def test_wal_level_is_named(new_cluster: Callable[..., Any]) -> None:
     cluster = new_cluster(wal_level="replica")
-    found = {check.name: check for check in preflight.checks(Wanted(cluster.dsn("postgres"), "s", "p", []))}
+    found = {check.name: check for check in preflight.checks(WantedSource(cluster.dsn("postgres"), "s", "p", []))}
     assert found["wal_level"].sentence == "wal_level is replica; logical decoding needs logical."
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from connectors.postgres.replication.chunk_queue import Place
+from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.wal_input import WalInput, WalPartition
 from rowtide.position import lsn_to_text
 
@@ -20,7 +20,7 @@ def partition(tap: Any, stop: threading.Event | None = None) -> WalPartition:
     return part
 
 
-def snapshot_of(part: WalPartition) -> Place:
+def snapshot_of(part: WalPartition) -> SlotPosition:
     """The place that Bytewax is given at the end of an epoch, when there is one."""
     place = part.snapshot()
     assert place is not None

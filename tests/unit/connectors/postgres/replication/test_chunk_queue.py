@@ -1,6 +1,6 @@
 """The queue: order, bound, and the place that travels behind the data."""
 
-from connectors.postgres.replication.chunk_queue import ChunkQueue, Place
+from connectors.postgres.replication.chunk_queue import ChunkQueue, SlotPosition
 from rowtide.transaction import Chunk, Relation, Row
 
 RELATION = Relation(1, "public", "t", "d", ("id",), ("id",), (23,))
@@ -19,9 +19,9 @@ def test_what_is_put_comes_out_in_order_and_moves_the_place() -> None:
     queue.put(first)
     queue.put(second)
     assert queue.drain(1) == [first]
-    assert queue.place == Place(1, 10)
+    assert queue.place == SlotPosition(1, 10)
     assert queue.drain(1) == [second]
-    assert queue.place == queue.data_place == Place(1, 20)
+    assert queue.place == queue.data_place == SlotPosition(1, 20)
 
 
 def test_a_piece_of_a_transaction_does_not_move_the_place() -> None:
@@ -29,10 +29,10 @@ def test_a_piece_of_a_transaction_does_not_move_the_place() -> None:
     queue.put(chunk(10))
     queue.put(chunk(None))
     queue.drain(10)
-    assert queue.place == Place(1, 10)
+    assert queue.place == SlotPosition(1, 10)
     queue.put(chunk(60))
     queue.drain(10)
-    assert queue.place == Place(1, 60)
+    assert queue.place == SlotPosition(1, 60)
 
 
 def test_drain_stops_at_the_row_count() -> None:
@@ -46,15 +46,15 @@ def test_a_mark_is_reached_only_behind_the_data_before_it() -> None:
     queue = ChunkQueue(100)
     queue.mark(1, 5)
     queue.drain(1)
-    assert queue.place == Place(1, 5)
+    assert queue.place == SlotPosition(1, 5)
     queue.put(chunk(10))
     queue.put(chunk(20))
     queue.mark(1, 25)
     queue.drain(1)
-    assert queue.place == Place(1, 10)
+    assert queue.place == SlotPosition(1, 10)
     queue.drain(1)
-    assert queue.place == Place(1, 25)
-    assert queue.data_place == Place(1, 20)
+    assert queue.place == SlotPosition(1, 25)
+    assert queue.data_place == SlotPosition(1, 20)
 
 
 def test_the_place_never_falls_within_an_era_and_rises_with_it() -> None:
@@ -65,10 +65,10 @@ def test_the_place_never_falls_within_an_era_and_rises_with_it() -> None:
     queue.drain(1)
     queue.put(chunk(30))
     queue.drain(1)
-    assert queue.place == Place(1, 50)
+    assert queue.place == SlotPosition(1, 50)
     queue.mark(2, 7)
     queue.drain(1)
-    assert queue.place == Place(2, 7)
+    assert queue.place == SlotPosition(2, 7)
 
 
 def test_the_bound_is_on_bytes() -> None:
