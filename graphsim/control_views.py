@@ -29,7 +29,7 @@ def show_row(lst: SimList, item: ListItem) -> dict[str, Any]:
         "createdBy": item.author.name,
         "lastModifiedBy": item.editor.name,
         "lastModifiedByApp": item.editor.kind == "app",
-        "fields": orjson.Fragment(item.fields),
+        "fields": lst.values(item) if lst.retired else orjson.Fragment(item.fields),
     }
 
 

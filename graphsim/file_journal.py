@@ -96,6 +96,7 @@ class FileJournal:
             "modified": lst.modified,
             "author": lst.author.number,
             "web_url": lst.web_url,
+            "retired": lst.retired,
             "columns": [{name: getattr(c, name) for name in ColumnDefinition.__slots__} for c in lst.columns.values()],
         }
         self.record("list", lst.id, value)

@@ -29,7 +29,13 @@ class Switches:
     """The values in force; names on the command line have dashes for underscores."""
 
     unique_error: str = _one("400", "400|409", "[open] a unique violation: 400 invalidRequest or 409 nameAlreadyExists")
+    unique_wording: str = _one(
+        "recorded", "recorded|named", "the words of a unique violation: as recorded, or naming field and value"
+    )
     unknown_field: str = _one("400", "400|ignore", "[open] an unknown field: 400 invalidRequest or silently dropped")
+    unknown_select: str = _one(
+        "reject", "reject|ignore", "[open] a field in $select that the list lacks: 400 or left out in silence"
+    )
     etag_code: str = _one(
         "resourceModified", "resourceModified|preconditionFailed|notAllowed", "[open] the code of a failed If-Match"
     )
@@ -38,6 +44,10 @@ class Switches:
     page_cap: int = _num(5000, "[open] most items a page whatever $top says")
     batch_order: str = _one("shuffled", "shuffled|given", "[open] the order members are carried out and answered in")
     batch_status: str = _one("200", "200|424", "[open] the outer status of a batch with throttled members")
+    filter_lag_s: float = _num(0.0, "[open] seconds until a written item is found by $filter")
+    orderby_paging: str = _one(
+        "whole", "whole|page", "[open] $orderby orders the whole result, or each page of it by itself"
+    )
     patch_etag: bool = _flag(True, "[open] the answer of PATCH fields carries @odata.etag")
     lookup_int: str = _one("reject", "reject|accept", "[open] a single lookup or person id written as a JSON number")
     lookup_missing: str = _one("drop", "drop|reject", "[open] a lookup or person id that does not exist")

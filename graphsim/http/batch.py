@@ -16,6 +16,8 @@ from graphsim.limits.faults import Fault
 from graphsim.tenant import Tenant
 
 LIMIT = 20
+# `depends_on` is what msgraph-core writes in place of `dependsOn`: Graph ignores it (pull request 996 there).
+_KEYS = frozenset({"id", "method", "url", "headers", "body", "dependsOn", "depends_on"})
 _METHODS = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE"})
 
 
@@ -148,6 +150,9 @@ def _read_member(outer: ApiCall, entry: Any) -> BatchMember:
     # Whole urls, which msgraph-core may send, are refused by Graph too (msgraph-sdk-python/1015, -core/1116).
     if not isinstance(url, str) or not url or url.startswith(("http:", "https:")):
         raise _bad(f"The batch request {member_id} needs a url relative to the version: {url}")
+    unknown = next((name for name in entry if name not in _KEYS), None)
+    if unknown is not None:
+        raise _bad(f"The batch request {member_id} has the unknown property '{unknown}'")
     headers = _read_headers(entry.get("headers"), member_id)
     body = entry.get("body")
     if body is not None and "json" not in headers.get("content-type", "").lower():

@@ -6,9 +6,11 @@ is spelt `innererror` by SharePoint itself, hence a switch). Handlers raise, `pi
 switches.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from graphsim.clock import to_text
+from graphsim.switches import Switches
 
 
 class GraphError(Exception):
@@ -46,6 +48,24 @@ def not_found(message: str = "The resource could not be found.") -> GraphError:
     return GraphError(404, "itemNotFound", message)
 
 
+def check_properties(given: Mapping[str, Any], known: Iterable[str], entity: str) -> None:
+    """GraphError 400 when a body names a property that is not modelled; `@` annotations pass."""
+    for name in given:
+        if name not in known and "@" not in name:
+            raise invalid(f"The property '{name}' does not exist on type 'microsoft.graph.{entity}'.")
+
+
+def wrong_method(allowed: Iterable[str], code: str) -> GraphError:
+    """405, in the words recorded in #microsoft-graph-docs/119; the code is the directory's or SharePoint's."""
+    message = "Specified HTTP method is not allowed for the request target."
+    return GraphError(405, code, message, headers={"Allow": ", ".join(allowed)})
+
+
+def no_segment(name: str) -> GraphError:
+    """400 for a path that leads nowhere, or to what is not modelled."""
+    return GraphError(400, "BadRequest", f"Resource not found for the segment '{name}'.")
+
+
 def item_missing() -> GraphError:
     """404: the item does not exist, or lies in the recycle bin."""
     return not_found("The specified item was not found.")
@@ -74,6 +94,15 @@ def unknown_field(name: str) -> GraphError:
 def read_only_field(name: str) -> GraphError:
     """400: the column is set by SharePoint alone."""
     return invalid(f"Field '{name}' is read-only")
+
+
+def not_unique(name: str, value: object, switches: Switches) -> GraphError:
+    """A value that another item holds in a unique column; the default is recorded (n8n and others quote it)."""
+    if switches.unique_wording == "named":
+        message = f"The value '{value}' of field '{name}' already exists in the list: duplicate value"
+    else:
+        message = "One or more fields with unique constraints already has the provided value."
+    return GraphError(409, "nameAlreadyExists", message) if switches.unique_error == "409" else invalid(message)
 
 
 def general_exception() -> GraphError:

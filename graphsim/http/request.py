@@ -13,6 +13,8 @@ from graphsim.http.errors import invalid
 from graphsim.identity.app_registrations import App
 
 JsonObject = dict[str, Any]
+# The key under which `parse_query` tells which option was given twice; no option can have this name.
+REPEATED = "$repeated"
 
 
 @dataclass(slots=True)
@@ -69,5 +71,8 @@ def parse_query(query: str) -> dict[str, str]:
     for part in query.split("&"):
         if part:
             name, _, value = part.partition("=")
-            out[unquote_plus(name).lstrip("$").lower()] = unquote_plus(value)
+            name = unquote_plus(name).lstrip("$").lower()
+            if name in out:
+                out[REPEATED] = name
+            out[name] = unquote_plus(value)
     return out

@@ -25,31 +25,39 @@ _WRITERS = frozenset({"Application.ReadWrite.OwnedBy", "Application.ReadWrite.Al
 _TWO_YEARS_S = 2 * 365 * 86400.0
 
 
-def dispatch(tenant: Tenant, call: ApiCall, segments: list[str]) -> ApiReply:
-    """Answers a call on one application: read it, or change its credentials."""
-    app, rest = _find(tenant, segments)
-    action = rest[0].removeprefix("microsoft.graph.") if len(rest) == 1 else ""
-    if not rest and call.method == "GET":
-        _check_permission(call, app)
-        return ApiReply(200, _show(call, app))
-    if call.method == "POST" and action in _ACTIONS:
-        reply = _ACTIONS[action](tenant, call, app)
-        tenant.journal.record("app", app.client_id, app_to_record(app))
-        return reply
-    raise errors.GraphError(400, "Request_BadRequest", "Resource not found for the segment")
-
-
-def _find(tenant: Tenant, segments: list[str]) -> tuple[App, list[str]]:
+def to_segments(segments: list[str]) -> list[str]:
+    """`applications(appId='...')/x` as `applications/appId='...'/x`, so that both forms are one route."""
     match = _BY_APP_ID.fullmatch(segments[0])
-    if match is not None:
-        app, rest = tenant.apps.get(match.group(1)), segments[1:]
-    elif segments[0] == "applications" and len(segments) > 1:
-        app, rest = next((a for a in tenant.apps.values() if a.object_id == segments[1].lower()), None), segments[2:]
+    if match is None:
+        raise errors.no_segment(segments[0])
+    return ["applications", f"appId={match.group(1)}", *segments[1:]]
+
+
+def get(tenant: Tenant, call: ApiCall, name: str) -> ApiReply:
+    """GET of one application, without the texts of its secrets."""
+    app = _find(tenant, name)
+    _check_permission(call, app)
+    return ApiReply(200, _show(call, app))
+
+
+def act(tenant: Tenant, call: ApiCall, name: str, action: str) -> ApiReply:
+    """POST of an action on an application's credentials."""
+    app = _find(tenant, name)
+    reply = ACTIONS[action](tenant, call, app)
+    tenant.journal.record("app", app.client_id, app_to_record(app))
+    return reply
+
+
+def _find(tenant: Tenant, name: str) -> App:
+    """By object id, or by `appId=` and the client id."""
+    client_id = name.removeprefix("appId=")
+    if client_id != name:
+        app = tenant.apps.get(client_id)
     else:
-        app, rest = None, []
+        app = next((held for held in tenant.apps.values() if held.object_id == name.lower()), None)
     if app is None:
         raise errors.GraphError(404, "Request_ResourceNotFound", "The application does not exist or cannot be read")
-    return app, rest
+    return app
 
 
 def _check_permission(call: ApiCall, app: App) -> None:
@@ -63,7 +71,10 @@ def _check_permission(call: ApiCall, app: App) -> None:
 
 def _add_password(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
     _check_permission(call, app)
-    given = call.object_body().get("passwordCredential") or {}
+    given = call.object_body()
+    errors.check_properties(given, {"passwordCredential"}, "addPassword")
+    given = given.get("passwordCredential") or {}
+    errors.check_properties(given, {"displayName", "startDateTime", "endDateTime"}, "passwordCredential")
     now = tenant.now()
     start, end = _read_dates(given, now, now + _TWO_YEARS_S)
     text = f"{tenant.ids.getrandbits(32):08x}~{tenant.ids.getrandbits(128):032x}"
@@ -76,7 +87,9 @@ def _add_password(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
 
 def _remove_password(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
     _check_permission(call, app)
-    key_id = call.object_body().get("keyId")
+    given = call.object_body()
+    errors.check_properties(given, {"keyId"}, "removePassword")
+    key_id = given.get("keyId")
     secret = next((s for s in app.secrets if s.key_id == key_id and s.accepted_until is None), None)
     if secret is None:
         raise errors.GraphError(400, "Request_BadRequest", "No password credential found with keyId")
@@ -86,6 +99,9 @@ def _remove_password(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
 
 def _add_key(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
     given = call.object_body()
+    errors.check_properties(given, {"keyCredential", "passwordCredential", "proof"}, "addKey")
+    if given.get("passwordCredential") is not None:
+        raise errors.GraphError(400, "Request_BadRequest", "Keys with a password are not supported")
     _check_proof(tenant, app, given.get("proof"))
     credential = given.get("keyCredential") or {}
     if credential.get("type") != "AsymmetricX509Cert" or credential.get("usage") != "Verify":
@@ -105,6 +121,7 @@ def _add_key(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
 
 def _remove_key(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
     given = call.object_body()
+    errors.check_properties(given, {"keyId", "proof"}, "removeKey")
     _check_proof(tenant, app, given.get("proof"))
     key = next((k for k in app.keys if k.key_id == given.get("keyId") and k.accepted_until is None), None)
     if key is None:
@@ -185,7 +202,7 @@ def _show(call: ApiCall, app: App) -> JsonObject:
     }
 
 
-_ACTIONS = {
+ACTIONS = {
     "addPassword": _add_password,
     "removePassword": _remove_password,
     "addKey": _add_key,

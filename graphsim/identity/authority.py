@@ -17,6 +17,7 @@ from graphsim.identity.app_registrations import App, Secret
 from graphsim.identity.credentials import Refusal, has_spread
 from graphsim.tenant import Tenant
 
+_AUDIENCES = frozenset({"https://graph.microsoft.com", "00000003-0000-0000-c000-000000000000"})
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
@@ -38,6 +39,9 @@ class TokenEndpoint:
         if parts[1:] == ["oauth2", "v2.0", "token"] and request.method == "POST":
             form = parse_qs((await request.read()).decode(errors="replace"), keep_blank_values=True)
             return self._answer(parts[0], {k: v[0] for k, v in form.items()}, root)
+        if parts[1:] == ["oauth2", "v2.0", "token"]:
+            wrong = f"The endpoint only accepts POST requests. Received a {request.method} request."
+            return _json(400, self._refused(Refusal(400, "invalid_request", 900561, wrong)))
         return _json(404, {"error": "not_found", "error_description": "there is nothing here"})
 
     def _answer(self, tenant_id: str, form: dict[str, str], root: str) -> web.Response:
@@ -82,8 +86,7 @@ class TokenEndpoint:
                 )
         if form["grant_type"] != "client_credentials":
             raise Refusal(400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
-        if not form["scope"].endswith("/.default"):
-            raise Refusal(400, "invalid_scope", 1002012, "The scope must end in /.default.")
+        _check_scope(form["scope"], tenant_id)
         app = tenant.apps.get(form["client_id"])
         if app is None:
             raise Refusal(
@@ -125,6 +128,30 @@ class TokenEndpoint:
 
     def _has_spread(self, secret: Secret, now: float) -> bool:
         return has_spread(self._tenant, secret.accepted_from, secret.accepted_until, now)
+
+
+def _check_scope(scope: str, tenant_id: str) -> None:
+    """A token is for Graph and nothing else: another audience is refused as Entra refuses it."""
+    if len(scope.split()) != 1:
+        raise Refusal(
+            400, "invalid_scope", 70011, "The provided request must include a 'scope' input parameter with one scope."
+        )
+    resource, _, permission = scope.rpartition("/")
+    if permission != ".default":
+        raise Refusal(
+            400,
+            "invalid_scope",
+            1002012,
+            f"The provided value for scope {scope} is not valid. Client credential flows must have a scope value with "
+            "/.default suffixed to the resource identifier (application ID URI).",
+        )
+    if resource.rstrip("/").lower() not in _AUDIENCES:
+        raise Refusal(
+            400,
+            "invalid_resource",
+            500011,
+            f"The resource principal named {resource} was not found in the tenant named {tenant_id}.",
+        )
 
 
 def _configuration(root: str, tenant_id: str) -> dict[str, Any]:

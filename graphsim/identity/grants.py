@@ -9,48 +9,66 @@ from graphsim.http.request import ApiCall, ApiReply, JsonObject
 from graphsim.identity.permissions import FULL, GRANT_LEVEL, PermissionGrant
 from graphsim.tenant import Tenant
 
-
-def dispatch(tenant: Tenant, call: ApiCall, scope: str, rest: list[str]) -> ApiReply:
-    """Lists, creates, changes or removes the grants on one site or list."""
-    site_id = scope if scope in tenant.sites.by_id else None
-    tenant.permissions.check(call.app, FULL, site_id, None if site_id else scope)
-    if not rest:
-        if call.method == "GET":
-            found = [_show(grant) for grant in tenant.permissions.of_scope(scope)]
-            return ApiReply(200, {"@odata.context": f"{call.base}/$metadata#permissions", "value": found})
-        if call.method == "POST":
-            return _grant(tenant, call, scope)
-    elif len(rest) == 1:
-        grant = tenant.permissions.grants.get(rest[0])
-        if grant is None or grant.scope != scope:
-            raise errors.not_found("The specified permission was not found")
-        return _one(tenant, call, grant)
-    raise errors.GraphError(405, "notAllowed", f"The method {call.method} is not allowed here")
+_IDENTITIES = ("grantedToIdentities", "grantedToIdentitiesV2", "grantedTo", "grantedToV2")
 
 
-def _one(tenant: Tenant, call: ApiCall, grant: PermissionGrant) -> ApiReply:
-    if call.method == "DELETE":
-        del tenant.permissions.grants[grant.id]
-        tenant.journal.record("grant", grant.id, None)
-        return ApiReply(204)
-    if call.method == "PATCH":
-        grant.roles = _read_roles(call.object_body())
-        _save(tenant, grant)
-    return ApiReply(200, _show(grant))
+def list_grants(tenant: Tenant, call: ApiCall, scope: str) -> ApiReply:
+    """GET of the grants on a site or list."""
+    _check_full(tenant, call, scope)
+    found = [_show(grant) for grant in tenant.permissions.of_scope(scope)]
+    return ApiReply(200, {"@odata.context": f"{call.base}/$metadata#permissions", "value": found})
 
 
-def _grant(tenant: Tenant, call: ApiCall, scope: str) -> ApiReply:
+def create_grant(tenant: Tenant, call: ApiCall, scope: str) -> ApiReply:
+    """POST: a new grant for one application."""
+    _check_full(tenant, call, scope)
     given = call.object_body()
-    who = given.get("grantedToIdentities") or given.get("grantedToIdentitiesV2") or [given.get("grantedTo")]
-    app = (who[0] or {}).get("application") if isinstance(who, list) and isinstance(who[0], dict) else None
+    errors.check_properties(given, {"roles", *_IDENTITIES}, "permission")
+    who = next((given[name] for name in _IDENTITIES if given.get(name)), None)
+    first = who[0] if isinstance(who, list) and who else who
+    app = first.get("application") if isinstance(first, dict) else None
     if not isinstance(app, dict) or not isinstance(app.get("id"), str):
         raise errors.invalid("grantedToIdentities must name an application with its id")
-    grant = PermissionGrant(
-        tenant.new_id(), scope, app["id"], str(app.get("displayName") or app["id"]), _read_roles(given)
-    )
+    roles = _read_roles(given)
+    grant = PermissionGrant(tenant.new_id(), scope, app["id"], str(app.get("displayName") or app["id"]), roles)
     tenant.permissions.grants[grant.id] = grant
     _save(tenant, grant)
     return ApiReply(201, _show(grant))
+
+
+def get_grant(tenant: Tenant, call: ApiCall, scope: str, grant_id: str) -> ApiReply:
+    """GET of one grant."""
+    return ApiReply(200, _show(_find(tenant, call, scope, grant_id)))
+
+
+def change_grant(tenant: Tenant, call: ApiCall, scope: str, grant_id: str) -> ApiReply:
+    """PATCH: other roles."""
+    grant, given = _find(tenant, call, scope, grant_id), call.object_body()
+    errors.check_properties(given, {"roles"}, "permission")
+    grant.roles = _read_roles(given)
+    _save(tenant, grant)
+    return ApiReply(200, _show(grant))
+
+
+def remove_grant(tenant: Tenant, call: ApiCall, scope: str, grant_id: str) -> ApiReply:
+    """DELETE: the grant ends at once."""
+    grant = _find(tenant, call, scope, grant_id)
+    del tenant.permissions.grants[grant.id]
+    tenant.journal.record("grant", grant.id, None)
+    return ApiReply(204)
+
+
+def _check_full(tenant: Tenant, call: ApiCall, scope: str) -> None:
+    site_id = scope if scope in tenant.sites.by_id else None
+    tenant.permissions.check(call.app, FULL, site_id, None if site_id else scope)
+
+
+def _find(tenant: Tenant, call: ApiCall, scope: str, grant_id: str) -> PermissionGrant:
+    _check_full(tenant, call, scope)
+    grant = tenant.permissions.grants.get(grant_id)
+    if grant is None or grant.scope != scope:
+        raise errors.not_found("The specified permission was not found")
+    return grant
 
 
 def _save(tenant: Tenant, grant: PermissionGrant) -> None:

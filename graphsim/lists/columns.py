@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphsim.http.errors import invalid
+from graphsim.http.errors import check_properties, invalid
 
 FACETS = (
     "text",
@@ -80,6 +80,12 @@ COMMON = (
     "defaultValue",
     "validation",
 )
+_DEFAULTS = {
+    "number": re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?"),
+    "currency": re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)"),
+    "boolean": re.compile(r"0|1|true|false", re.IGNORECASE),
+    "dateTime": re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?"),
+}
 _BOOLEANS = ("enforceUniqueValues", "hidden", "indexed", "readOnly", "required")
 _ENCODED = re.compile(r"[^A-Za-z0-9_À-ɏ]")
 
@@ -105,6 +111,7 @@ class ColumnDefinition:
     validation: dict[str, Any] | None = None
     lookup_name: str = field(default="")
     stored_name: str = field(default="")
+    moved_key: str = field(default="")
     is_multi: bool = field(default=False)
 
     def __post_init__(self) -> None:
@@ -120,6 +127,11 @@ class ColumnDefinition:
             or settings.get("allowMultipleSelection")
             or (self.facet == "choice" and settings.get("displayAs") == "checkBoxes")
         )
+
+    @property
+    def storage_key(self) -> str:
+        """The key under which items keep the value: another one than its name after a deleted column of that name."""
+        return self.moved_key or self.stored_name
 
     def type(self) -> str:
         """The CSDL's `columnTypeKind` of the column."""
@@ -177,7 +189,7 @@ def make_column(column_id: str, given: dict[str, Any]) -> ColumnDefinition:
 def change_column(column: ColumnDefinition, given: dict[str, Any]) -> None:
     """Applies a PATCH (or the common part of a POST)."""
     for name, value in given.items():
-        if "@" in name or name in {"id", "type", "isDeletable", "isReorderable", "isSealed", "propagateChanges"}:
+        if "@" in name or (name == "id" and value == column.id):
             continue
         if name == "name":
             if value != column.name:
@@ -215,10 +227,11 @@ def _set_common(column: ColumnDefinition, name: str, value: Any) -> None:
             raise invalid(f"Property '{name}' must be true or false")
         attribute = {"enforceUniqueValues": "unique", "readOnly": "read_only"}.get(name, name)
         setattr(column, attribute, bool(value))
-    elif name in {"defaultValue", "validation"}:
-        if not isinstance(value, dict | None):
-            raise invalid(f"Property '{name}' must be an object")
-        setattr(column, "default" if name == "defaultValue" else name, value)
+    elif name == "defaultValue":
+        column.default = None if value is None else _checked_default(column, value)
+    elif name == "validation":
+        if value is not None:
+            raise invalid("Validation formulas of columns are not supported")
     else:
         if not isinstance(value, str | None):
             raise invalid(f"Property '{name}' must be a string")
@@ -226,10 +239,25 @@ def _set_common(column: ColumnDefinition, name: str, value: Any) -> None:
         setattr(column, attribute, value or ("" if name == "description" else getattr(column, attribute)))
 
 
+def _checked_default(column: ColumnDefinition, given: Any) -> dict[str, Any]:
+    """A default that the column's own type can hold, as text."""
+    if not isinstance(given, dict):
+        raise invalid("Property 'defaultValue' must be an object")
+    check_properties(given, {"value", "formula"}, "defaultColumnValue")
+    if given.get("formula") is not None:
+        raise invalid("Default formulas of columns are not supported")
+    value = given.get("value")
+    if value is None:
+        return {}
+    pattern = _DEFAULTS.get(column.facet)
+    if not isinstance(value, str) or (pattern is not None and not pattern.fullmatch(value)):
+        raise invalid(f"The default value of column '{column.name}' is not one of its type")
+    return {"value": value}
+
+
 def _read_facet(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     present = [name for name in FACETS if given.get(name) is not None]
-    unknown = [n for n in given if n not in (*FACETS, *COMMON, "name", "id", "type") and "@" not in n]
-    unknown = [n for n in unknown if n not in {"isDeletable", "isReorderable", "isSealed", "propagateChanges"}]
+    unknown = [n for n in given if n not in (*FACETS, *COMMON, "name") and "@" not in n]
     if unknown:
         raise invalid(f"Property '{unknown[0]}' does not exist on a column definition")
     if len(present) != 1:

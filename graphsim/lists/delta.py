@@ -14,12 +14,14 @@ from typing import Any
 from graphsim.http import errors
 from graphsim.http.odata import QueryOptions, read_options, to_query
 from graphsim.http.request import ApiCall, ApiReply, JsonObject
+from graphsim.lists.entity_types import LIST_ITEM
 from graphsim.lists.list_store import LIVE, ListItem, SimList
 from graphsim.lists.representations import check_selected, deleted_json, full_item, items_context
 from graphsim.tenant import Tenant
 
 CALL_FORM = re.compile(r"(?:microsoft\.graph\.)?delta(?:\((?:token='([^']*)')?\))?")
 _KEEP = ("expand", "select", "top")
+OPTIONS = frozenset({*_KEEP, "token", "skiptoken"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,13 @@ def parse_token(text: str) -> DeltaToken | None:
         return None
 
 
-def get_delta(tenant: Tenant, call: ApiCall, lst: SimList, in_path: str | None) -> ApiReply:
+def get_delta(tenant: Tenant, call: ApiCall, lst: SimList, call_form: str) -> ApiReply:
     """One page of changes since the token, and the link that goes on from there."""
     tenant.stats.delta_pages += 1
-    options = read_options(call.query)
-    check_selected(lst, options.fields or (), tenant.switches.lookup_limit)
-    text = in_path or call.query.get("token") or call.query.get("skiptoken")
+    options = read_options(call.query, LIST_ITEM)
+    check_selected(lst, options.fields or (), tenant.switches)
+    form = CALL_FORM.fullmatch(call_form)
+    text = (form and form.group(1)) or call.query.get("token") or call.query.get("skiptoken")
     seen = lst.log.position_at(tenant.now() - tenant.switches.delta_lag_s) if tenant.switches.delta_lag_s else None
     end = lst.log.position if seen is None else seen
     if text == "latest":
@@ -129,10 +132,7 @@ def _entry(tenant: Tenant, call: ApiCall, lst: SimList, item: ListItem, options:
     if item.state != LIVE:
         return deleted_json(lst, item, as_int=tenant.switches.deleted_id == "int")
     out: dict[str, Any] = full_item(call.base, lst, item, options.fields, tenant.references.label)
-    if options.select:
-        keep = {*options.select, "fields", "id"}
-        out = {k: v for k, v in out.items() if k in keep or "@" in k}
-    return out
+    return {**options.selected(out), "id": out["id"]}
 
 
 def _with_link(call: ApiCall, lst: SimList, value: list[JsonObject], token: DeltaToken) -> JsonObject:

@@ -1,8 +1,9 @@
-"""`$filter`: reads the expressions that lists understand, and tests items against them.
+"""`$filter`: reads the expressions that lists understand, and tests values against them.
 
-In: the text of a filter. Out: `Filter`, with the fields it names and the equality an index can answer. Rules:
+In: the text of a filter. Out: `Filter`: a test, the fields it names, and the conditions every match fulfils. Rules:
 comparisons with eq ne gt ge lt le, startswith, and, or, not, parentheses; text compares without case and surrounding
-blanks, as SharePoint's sort order does; an empty field equals null only.
+blanks, as SharePoint's sort order does; an empty field equals null only; a filter of more than a hundred nodes is
+refused, as OData services do, so neither depth nor length can exhaust anything.
 """
 
 import re
@@ -10,42 +11,54 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphsim.http.errors import GraphError, invalid
-from graphsim.lists.list_store import to_index_key
+from graphsim.http.errors import GraphError
+from graphsim.http.odata import bad_request
+from graphsim.lists.value_index import to_index_key
 
 Test = Callable[[Mapping[str, Any]], bool]
-_TOKEN = re.compile(
-    r"\s*(?:(?P<string>'(?:[^']|'')*')|(?P<mark>[(),])"
-    r"|(?P<word>[^\s(),']+))"
-)
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+Resolve = Callable[[str], str]
+_NODES = 100
+_TOKEN = re.compile(r"\s*(?:(?P<string>'(?:[^']|'')*')|(?P<mark>[(),])|(?P<word>[^\s(),']+))")
+_ORDERINGS: dict[str, Callable[[Any, Any], bool]] = {
     "gt": lambda a, b: a > b,
     "ge": lambda a, b: a >= b,
     "lt": lambda a, b: a < b,
     "le": lambda a, b: a <= b,
 }
+_COMPARISONS = frozenset({"eq", "ne", *_ORDERINGS})
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`field operator value`; the operator is one of eq ne gt ge lt le startswith."""
+
+    field: str
+    operator: str
+    value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """`equals` are (field, value) pairs that every match fulfils."""
+    """`conditions` hold for every match, in the order written; what stands below `or` and `not` is not among them."""
 
     test: Test
     fields: frozenset[str]
-    equals: tuple[tuple[str, Any], ...]
+    conditions: tuple[Condition, ...]
 
 
-def parse_filter(text: str) -> Filter:
-    """The filter a text says; GraphError 400 when it cannot be read."""
-    parser = _FilterParser(_split(text))
+def parse_filter(text: str, resolve: Resolve) -> Filter:
+    """The filter a text says; GraphError 400 when it cannot be read. `resolve` gives the field that a path names."""
+    tokens = _split(text)
+    parser = _FilterParser(tokens, resolve)
     found = parser.either()
     if parser.peek() is not None:
-        raise _bad(f"unexpected '{parser.peek()}'")
+        raise bad_filter(f"Syntax error: unexpected '{parser.peek()}'")
     return found
 
 
-def _bad(what: str) -> GraphError:
-    return invalid(f"Invalid filter clause: {what}", "invalidQueryOption")
+def bad_filter(what: str) -> GraphError:
+    """400 for a filter that cannot be read or names what is not there."""
+    return bad_request(f"Invalid filter clause: {what}")
 
 
 def _split(text: str) -> list[str]:
@@ -54,16 +67,18 @@ def _split(text: str) -> list[str]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise _bad(f"cannot be read at '{text[at : at + 20]}'")
+            raise bad_filter(f"Syntax error at position {at} in '{text[:200]}'.")
         tokens.append(match.group(match.lastgroup or 0).strip())
         at = match.end()
     return tokens
 
 
 class _FilterParser:
-    def __init__(self, tokens: list[str]) -> None:
+    def __init__(self, tokens: list[str], resolve: Resolve) -> None:
         self._tokens = tokens
+        self._resolve = resolve
         self._at = 0
+        self._nodes = 0
 
     def peek(self) -> str | None:
         return self._tokens[self._at] if self._at < len(self._tokens) else None
@@ -71,18 +86,25 @@ class _FilterParser:
     def take(self) -> str:
         token = self.peek()
         if token is None:
-            raise _bad("it ends too early")
+            raise bad_filter("Syntax error: it ends too early.")
         self._at += 1
         return token
 
     def expect(self, token: str) -> None:
         found = self.take()
         if found != token:
-            raise _bad(f"expected '{token}', not '{found}'")
+            raise bad_filter(f"Syntax error: expected '{token}', not '{found}'.")
+
+    def count(self, nodes: int) -> None:
+        """OData counts a comparison as three nodes: the operator and its two sides."""
+        self._nodes += nodes
+        if self._nodes > _NODES:
+            raise bad_filter(f"The node count limit of '{_NODES}' has been exceeded.")
 
     def either(self) -> Filter:
         left = self.both()
         while self.peek() == "or":
+            self.count(1)
             self.take()
             left = _either(left, self.both())
         return left
@@ -90,6 +112,7 @@ class _FilterParser:
     def both(self) -> Filter:
         left = self.single()
         while self.peek() == "and":
+            self.count(1)
             self.take()
             left = _both(left, self.single())
         return left
@@ -97,40 +120,52 @@ class _FilterParser:
     def single(self) -> Filter:
         token = self.take()
         if token == "not":
+            self.count(1)
             return _negate(self.single())
         if token == "(":
+            self.count(1)
             inner = self.either()
             self.expect(")")
             return inner
-        if token == "startswith":
+        self.count(3)
+        if token.lower() == "startswith":
             return self.starts_with()
         return self.comparison(token)
 
     def starts_with(self) -> Filter:
         self.expect("(")
-        name = to_field(self.take())
+        name = self._resolve(self.take())
         self.expect(",")
-        start = str(to_index_key(to_literal(self.take())))
+        literal = to_literal(self.take())
         self.expect(")")
+        if not isinstance(literal, str):
+            raise bad_filter("startswith takes a field and a text.")
         if self.peek() == "eq":
             self.take()
             if self.take() not in {"true", "1"}:
-                raise _bad("startswith can only be compared with true")
-        return Filter(lambda v: str(to_index_key(v.get(name, ""))).startswith(start), frozenset({name}), ())
+                raise bad_filter("startswith can only be compared with true.")
+        start = literal.lstrip().casefold()
+        test: Test = lambda v: str(to_index_key(v.get(name, ""))).startswith(start)  # noqa: E731
+        return Filter(test, frozenset({name}), (Condition(name, "startswith", start),))
 
     def comparison(self, left: str) -> Filter:
-        name = to_field(left)
+        if self.peek() == "(":
+            raise bad_filter(f"An unknown function with name '{left}' was found.")
+        name = self._resolve(left)
         operator = self.take()
+        if operator not in _COMPARISONS:
+            raise bad_filter(f"Syntax error: '{operator}' is no operator here.")
         value = to_literal(self.take())
-        if operator == "eq":
-            equals = () if value is None else ((name, value),)
-            return Filter(lambda v: is_equal(v.get(name), value), frozenset({name}), equals)
-        if operator == "ne":
-            return Filter(lambda v: not is_equal(v.get(name), value), frozenset({name}), ())
-        if operator not in _OPERATORS:
-            raise _bad(f"unknown operator '{operator}'")
-        compare = _OPERATORS[operator]
-        return Filter(lambda v: _ordered(compare, v.get(name), value), frozenset({name}), ())
+        return Filter(_to_test(name, operator, value), frozenset({name}), (Condition(name, operator, value),))
+
+
+def _to_test(name: str, operator: str, value: Any) -> Test:
+    if operator == "eq":
+        return lambda v: is_equal(v.get(name), value)
+    if operator == "ne":
+        return lambda v: not is_equal(v.get(name), value)
+    compare = _ORDERINGS[operator]
+    return lambda v: _is_ordered(compare, v.get(name), value)
 
 
 def _either(a: Filter, b: Filter) -> Filter:
@@ -138,29 +173,21 @@ def _either(a: Filter, b: Filter) -> Filter:
 
 
 def _both(a: Filter, b: Filter) -> Filter:
-    return Filter(lambda v: a.test(v) and b.test(v), a.fields | b.fields, a.equals + b.equals)
+    return Filter(lambda v: a.test(v) and b.test(v), a.fields | b.fields, a.conditions + b.conditions)
 
 
 def _negate(a: Filter) -> Filter:
     return Filter(lambda v: not a.test(v), a.fields, ())
 
 
-def to_field(token: str) -> str:
-    """`fields/Title` or `Fields/Title`; a bare name is one of the item itself."""
-    head, slash, tail = token.partition("/")
-    if slash and head.lower() == "fields":
-        return tail
-    return {"createdDateTime": "Created", "lastModifiedDateTime": "Modified"}.get(token, token)
-
-
 def to_literal(token: str) -> Any:
-    """The value a token stands for: text, number, boolean, null."""
+    """The value a token stands for: text, number, boolean, null; anything else is a date without quotes."""
     if token.startswith("'"):
         return token[1:-1].replace("''", "'")
     if token in {"true", "false", "null"}:
         return {"true": True, "false": False, "null": None}[token]
     try:
-        return int(token) if token.lstrip("-").isdecimal() else float(token)
+        return int(token) if token.lstrip("-").isdecimal() and len(token) < 20 else float(token)
     except ValueError:
         return token
 
@@ -175,7 +202,7 @@ def is_equal(held: Any, wanted: Any) -> bool:
     return bool(held == wanted)
 
 
-def _ordered(compare: Callable[[Any, Any], bool], held: Any, wanted: Any) -> bool:
+def _is_ordered(compare: Callable[[Any, Any], bool], held: Any, wanted: Any) -> bool:
     if held is None or wanted is None or isinstance(held, list | dict):
         return False
     held, wanted = _alike(held, wanted)

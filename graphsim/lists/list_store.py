@@ -12,10 +12,12 @@ from typing import Any
 
 import orjson
 
-from graphsim.http.errors import GraphError, invalid
+from graphsim.http.errors import not_unique
 from graphsim.lists.changes import ChangeLog
 from graphsim.lists.columns import ColumnDefinition
 from graphsim.lists.principals import Principal
+from graphsim.lists.value_index import ValueIndex
+from graphsim.switches import Switches
 
 LIVE, RECYCLED, PURGED = 0, 1, 2
 
@@ -50,11 +52,6 @@ class ListItem:
         self.fields = fields
         self.history: list[Version] | None = None
 
-    def values(self) -> dict[str, Any]:
-        """The field values by stored name; a new dictionary at each call."""
-        loaded: dict[str, Any] = orjson.loads(self.fields)
-        return loaded
-
 
 def to_kept(values: dict[str, Any]) -> bytes:
     """Values as kept. Copied, because the serializer's own result holds on to its kilobytes of buffer."""
@@ -71,52 +68,13 @@ class Version:
     fields: bytes
 
 
-def to_index_key(value: Any) -> Any:
-    """Text is the same without case and surrounding blanks (ee536168)."""
-    return value.strip().casefold() if isinstance(value, str) else value
-
-
-class ValueIndex:
-    """Item ids by value; a single id is kept bare, because most values of a key are."""
-
-    __slots__ = ("_ids",)
-
-    def __init__(self) -> None:
-        self._ids: dict[Any, int | set[int]] = {}
-
-    def add(self, value: Any, item_id: int) -> None:
-        """Notes that an item holds a value."""
-        key = to_index_key(value)
-        held = self._ids.setdefault(key, item_id)
-        if held is item_id or held == item_id:
-            return
-        if isinstance(held, set):
-            held.add(item_id)
-        else:
-            self._ids[key] = {held, item_id}
-
-    def discard(self, value: Any, item_id: int) -> None:
-        """Takes an item away from a value it no longer holds."""
-        key = to_index_key(value)
-        held = self._ids.get(key)
-        if isinstance(held, set):
-            held.discard(item_id)
-            if not held:
-                del self._ids[key]
-        elif held == item_id:
-            del self._ids[key]
-
-    def find(self, value: Any) -> list[int]:
-        """Ids of the items that hold a value, in order."""
-        held = self._ids.get(to_index_key(value))
-        if held is None:
-            return []
-        return sorted(held) if isinstance(held, set) else [held]
-
-
 @dataclass
 class SimList:
-    """A list; `rows[id - 1]` is the item of that id, dead ones included."""
+    """A list; `rows[id - 1]` is the item of that id, dead ones included.
+
+    `retired` are the storage keys of deleted columns: their values stay in the items' bytes, unseen, because a list
+    of a million items is not rewritten within one request.
+    """
 
     id: str
     site_id: str
@@ -129,6 +87,7 @@ class SimList:
     web_url: str
     columns: dict[str, ColumnDefinition] = field(default_factory=dict)
     template: str = "genericList"
+    retired: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.rows: list[ListItem | None] = []
@@ -138,6 +97,7 @@ class SimList:
         self.names: dict[str, ColumnDefinition] = {}
         self.unique: list[ColumnDefinition] = []
         self.defaults: dict[str, Any] = {}
+        self._moved: dict[str, str] = {}
         self.reindex()
 
     def reindex(self) -> None:
@@ -146,6 +106,7 @@ class SimList:
         self.names.update({c.lookup_name: c for c in self.columns.values() if c.lookup_name})
         self.unique = [c for c in self.columns.values() if c.unique]
         self.defaults = {c.stored_name: c.default for c in self.columns.values() if c.default}
+        self._moved = {c.stored_name: c.storage_key for c in self.columns.values() if c.storage_key != c.stored_name}
         wanted = {c.stored_name for c in self.columns.values() if c.indexed}
         for name in set(self.indexes) - wanted:
             del self.indexes[name]
@@ -155,10 +116,41 @@ class SimList:
     def _build_index(self, name: str) -> ValueIndex:
         index = ValueIndex()
         for item in self.live_items():
-            value = item.values().get(name)
-            if value is not None:
-                index.add(value, item.id)
+            index.add(self.values(item).get(name), item.id)
         return index
+
+    def add_column(self, column: ColumnDefinition) -> None:
+        """A new column; one that takes the name of a deleted one does not see that one's values."""
+        count = sum(key.partition("#")[0] == column.stored_name for key in self.retired)
+        if count:
+            column.moved_key = f"{column.stored_name}#{count}"
+        self.columns[column.id] = column
+
+    def drop_column(self, column: ColumnDefinition) -> None:
+        """Deletes a column and, with it, the values of all items and versions."""
+        del self.columns[column.id]
+        self.retired.append(column.storage_key)
+
+    def decode(self, kept: bytes) -> dict[str, Any]:
+        """The values of an item or a version by stored name; a new dictionary at each call."""
+        loaded: dict[str, Any] = orjson.loads(kept)
+        if not self.retired:
+            return loaded
+        for key in self.retired:
+            loaded.pop(key, None)
+        for name, key in self._moved.items():
+            if key in loaded:
+                loaded[name] = loaded.pop(key)
+        return loaded
+
+    def values(self, item: ListItem) -> dict[str, Any]:
+        """The field values of an item by stored name; a new dictionary at each call."""
+        return self.decode(item.fields)
+
+    def _encode(self, values: dict[str, Any]) -> bytes:
+        if self._moved:
+            values = {self._moved.get(name, name): value for name, value in values.items()}
+        return to_kept(values)
 
     def _is_last(self, item_id: int, position: int) -> bool:
         item = self.rows[item_id - 1]
@@ -192,28 +184,25 @@ class SimList:
             if item is not None and item.state == LIVE:
                 yield item
 
-    def check_unique(self, values: dict[str, Any], own_id: int, status: str) -> None:
+    def check_unique(self, values: dict[str, Any], own_id: int, switches: Switches) -> None:
         """GraphError when another live item has one of these values in a unique column."""
         for column in self.unique:
             value = values.get(column.stored_name)
-            if value is None:
-                continue
-            if any(found != own_id for found in self.indexes[column.stored_name].find(value)):
-                message = f"The value '{value}' of field '{column.name}' already exists in the list: duplicate value"
-                raise GraphError(409, "nameAlreadyExists", message) if status == "409" else invalid(message)
+            if value is not None and any(i != own_id for i in self.indexes[column.stored_name].find(value)):
+                raise not_unique(column.name, value, switches)
 
     def insert(self, values: dict[str, Any], author: Principal, now: float) -> ListItem:
         """A new item with the next id."""
-        item = ListItem(len(self.rows) + 1, author, int(now), to_kept(values))
+        item = ListItem(len(self.rows) + 1, author, int(now), self._encode(values))
         self.rows.append(item)
         self.live += 1
-        self._index(item.id, {}, values)
+        self._index_all(item.id, values)
         self._note(item, now)
         return item
 
     def update(self, item: ListItem, changes: dict[str, Any], editor: Principal, now: float, keep: int) -> None:
         """Overlays the changes: a new version, even when nothing differs (every PATCH makes one)."""
-        before = item.values()
+        before = self.values(item)
         after = {**before, **changes}
         if None in changes.values():
             after = {k: v for k, v in after.items() if v is not None}
@@ -221,9 +210,13 @@ class SimList:
             history = item.history = item.history or []
             history.append(Version(item.ui, item.editor, item.modified, item.fields))
             del history[: max(0, len(history) - keep + 1)]
-        item.fields = to_kept(after)
+        item.fields = self._encode(after)
         item.ui += 1
-        self._index(item.id, before, after)
+        for name, index in self.indexes.items():
+            old, new = before.get(name), after.get(name)
+            if old != new:
+                index.discard(old, item.id)
+                index.add(new, item.id)
         self._stamp(item, editor, now)
 
     def touch(self, item: ListItem, editor: Principal, now: float) -> None:
@@ -234,14 +227,16 @@ class SimList:
         """Puts the item into the recycle bin: its values leave the indexes, its change is seen by delta."""
         item.state = RECYCLED
         self.live -= 1
-        self._index(item.id, item.values(), {})
+        values = self.values(item)
+        for name, index in self.indexes.items():
+            index.discard(values.get(name), item.id)
         self._stamp(item, editor, now)
 
     def restore(self, item: ListItem, editor: Principal, now: float) -> None:
         """Takes the item out of the recycle bin, as a change of its own."""
         item.state = LIVE
         self.live += 1
-        self._index(item.id, {}, item.values())
+        self._index_all(item.id, self.values(item))
         self._stamp(item, editor, now)
 
     def purge(self, item: ListItem) -> None:
@@ -261,10 +256,6 @@ class SimList:
         self.modified = int(now)
         self.log.sweep()
 
-    def _index(self, item_id: int, before: dict[str, Any], after: dict[str, Any]) -> None:
+    def _index_all(self, item_id: int, values: dict[str, Any]) -> None:
         for name, index in self.indexes.items():
-            old, new = before.get(name), after.get(name)
-            if old is not None and old != new:
-                index.discard(old, item_id)
-            if new is not None and old != new:
-                index.add(new, item_id)
+            index.add(values.get(name), item_id)

@@ -35,7 +35,7 @@ def edit(tenant: Tenant, body: Any) -> bytes:
         tenant.record_write(lst, item, "updates")
     else:
         changes = to_changes(lst.names, body.get("fields") or {}, ValueRules(tenant.switches, tenant.references.exists))
-        lst.check_unique(changes, item.id, tenant.switches.unique_error)
+        lst.check_unique(changes, item.id, tenant.switches)
         lst.update(item, changes, person, tenant.now(), tenant.switches.version_limit)
         tenant.record_write(lst, item, "updates")
     return orjson.dumps(show_row(lst, item))
@@ -44,7 +44,7 @@ def edit(tenant: Tenant, body: Any) -> bytes:
 def _create(tenant: Tenant, lst: SimList, person: Principal, fields: dict[str, Any]) -> bytes:
     values = to_changes(lst.names, fields, ValueRules(tenant.switches, tenant.references.exists))
     values = {k: v for k, v in values.items() if v is not None}
-    lst.check_unique(values, 0, tenant.switches.unique_error)
+    lst.check_unique(values, 0, tenant.switches)
     item = lst.insert(values, person, tenant.now())
     tenant.record_write(lst, item, "creates")
     return orjson.dumps(show_row(lst, item))
@@ -60,7 +60,7 @@ def recycle(tenant: Tenant, body: Any) -> bytes:
         lst.purge(item)
         tenant.journal.item(lst, item, tenant.now())
     else:
-        lst.check_unique(item.values(), item.id, tenant.switches.unique_error)
+        lst.check_unique(lst.values(item), item.id, tenant.switches)
         lst.restore(item, tenant.person(str(body.get("user") or "Pat Person")), tenant.now())
         tenant.record_write(lst, item, "updates")
 

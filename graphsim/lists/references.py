@@ -6,7 +6,7 @@ that is gone has no text; the number itself stays in the field.
 
 from graphsim.lists.columns import ColumnDefinition
 from graphsim.lists.list_index import ListIndex
-from graphsim.lists.list_store import ListItem
+from graphsim.lists.list_store import SimList
 from graphsim.lists.principals import Principals
 
 
@@ -21,17 +21,20 @@ class References:
         """Whether the item of a lookup, or the person of a person column, is there."""
         if column.facet == "personOrGroup":
             return number in self._people.by_number
-        return self._find_item(column, number) is not None
+        target = self._target(column)
+        return target is not None and target.get(str(number)) is not None
 
     def label(self, column: ColumnDefinition, number: int) -> str | None:
         """The text the number stands for: a person's name, or the target item's shown column."""
         if column.facet == "personOrGroup":
             person = self._people.by_number.get(number)
             return None if person is None else person.name
-        item = self._find_item(column, number)
-        value = None if item is None else item.values().get(column.settings.get("columnName") or "Title")
+        target = self._target(column)
+        item = None if target is None else target.get(str(number))
+        if target is None or item is None:
+            return None
+        value = target.values(item).get(column.settings.get("columnName") or "Title")
         return None if value is None else str(value)
 
-    def _find_item(self, column: ColumnDefinition, number: int) -> ListItem | None:
-        target = self._lists.by_id.get(str(column.settings.get("listId") or "").lower())
-        return None if target is None else target.get(str(number))
+    def _target(self, column: ColumnDefinition) -> SimList | None:
+        return self._lists.by_id.get(str(column.settings.get("listId") or "").lower())

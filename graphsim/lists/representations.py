@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import quote
 
 from graphsim.clock import to_text
-from graphsim.http.errors import invalid
+from graphsim.http.errors import invalid, unknown_field
 from graphsim.lists.columns import ColumnDefinition
 from graphsim.lists.list_store import ListItem, SimList, Version
 from graphsim.lists.sites import Site
+from graphsim.switches import Switches
 
 CONTENT_TYPE = {"id": "0x0100B239ACAA35349546A923BB0F799FAD6E00C2E8F4A1B3D75E4EBC5D0F7A9B1C2D3E", "name": "Item"}
 _EMPTY = {"_ComplianceFlags": "", "_ComplianceTag": "", "_ComplianceTagWrittenTime": "", "_ComplianceTagUserId": ""}
@@ -101,7 +102,7 @@ def fields_json(
     lst: SimList, item: ListItem, select: tuple[str, ...], label: Label, etag: str | None = None
 ) -> dict[str, Any]:
     """The fieldValueSet of an item: everything, or what was selected."""
-    values = item.values()
+    values = lst.values(item)
     etag = etag or lst.etag(item)
     if select:
         everything = {**system_fields(item, values), **values, **_annotations(lst, values)}
@@ -145,10 +146,16 @@ def _copy_selected(out: dict[str, Any], lst: SimList, everything: dict[str, Any]
             out[name + "@odata.type"] = everything[name + "@odata.type"]
 
 
-def check_selected(lst: SimList, select: Iterable[str], limit: int) -> None:
-    """At most twelve lookups a query; persons count as such (fieldvalueset)."""
-    count = sum(1 for name in select if (column := lst.names.get(name)) is not None and column.lookup_name)
-    if count > limit:
+def check_selected(lst: SimList, select: Iterable[str], switches: Switches) -> None:
+    """Refuses fields that the list lacks, and more than twelve lookups; persons count as such (fieldvalueset)."""
+    count = 0
+    for name in select:
+        column = lst.names.get(name)
+        if column is None and name not in {"id", "ID"} and switches.unknown_select == "reject":
+            raise unknown_field(name)
+        count += column is not None and bool(column.lookup_name)
+    if count > switches.lookup_limit:
+        limit = switches.lookup_limit
         raise invalid(f"The query cannot be completed because it selects more than {limit} lookup fields")
 
 

@@ -1,4 +1,4 @@
-"""Lists and their columns: create, show, change, delete.
+"""Lists and their columns: create, change, delete.
 
 In: calls below `/sites/{s}/lists`, with site and list already found. Out: replies. Rules: a name or title is taken
 once, in any case; schema changes of one list must come one after the other, or end in "Save Conflict" (#pnpjs/2646); an
@@ -8,14 +8,13 @@ index cannot be made once the list is over the threshold.
 from typing import Any
 
 from graphsim.http import errors
-from graphsim.http.odata import nested_options, read_expand, read_options
-from graphsim.http.request import ApiCall, ApiReply, JsonObject
+from graphsim.http.request import ApiCall, ApiReply
 from graphsim.lists import columns
 from graphsim.lists.columns import ColumnDefinition
-from graphsim.lists.items import collection_page
-from graphsim.lists.list_store import SimList, to_index_key
-from graphsim.lists.representations import list_json
+from graphsim.lists.list_store import SimList
+from graphsim.lists.schema_queries import find_column, get_list
 from graphsim.lists.sites import Site
+from graphsim.lists.value_index import to_index_key
 from graphsim.tenant import Tenant
 
 _SYSTEM = (
@@ -54,64 +53,21 @@ def _system_columns(tenant: Tenant) -> dict[str, ColumnDefinition]:
     return out
 
 
-def shown_columns(lst: SimList) -> list[JsonObject]:
-    """The columns of a list as Graph answers them, SharePoint's own included."""
-    return [c.to_json() for c in lst.columns.values() if c.name != "id"]
-
-
-def list_lists(tenant: Tenant, call: ApiCall, site: Site) -> ApiReply:
-    """GET of a site's lists, by title."""
-    options = read_options(call.query)
-    found = sorted(tenant.lists.of_site(site), key=lambda lst: lst.display_name.casefold())
-    if options.filter:
-        found = [lst for lst in found if _is_named(lst, options.filter)]
-    value = [show_list(tenant, call, lst) for lst in found]
-    return ApiReply(200, {"@odata.context": f"{call.base}/$metadata#sites('{site.id}')/lists", "value": value})
-
-
-def _is_named(lst: SimList, text: str) -> bool:
-    """`displayName eq 'X'` (or name): the only filter on lists modelled."""
-    name, _, literal = text.partition(" eq ")
-    if name.strip() not in {"displayName", "name"} or not literal.strip().startswith("'"):
-        raise errors.invalid("Invalid filter clause", "invalidQueryOption")
-    wanted = literal.strip()[1:-1].replace("''", "'").casefold()
-    held = lst.display_name if name.strip() == "displayName" else lst.name
-    return held.casefold() == wanted
-
-
-def show_list(tenant: Tenant, call: ApiCall, lst: SimList) -> JsonObject:
-    """A list with what the call expands."""
-    out = list_json(lst)
-    for name, inner in read_expand(call.query.get("expand", "")).items():
-        if name == "columns":
-            out["columns"] = shown_columns(lst)
-        elif name == "items":
-            page = collection_page(tenant, call, lst, nested_options(inner))
-            out["items"] = page["value"]
-            if "@odata.nextLink" in page:
-                out["items@odata.nextLink"] = page["@odata.nextLink"]
-        elif name == "contentTypes":
-            out["contentTypes"] = []
-    return out
-
-
-def get_list(tenant: Tenant, call: ApiCall, lst: SimList) -> ApiReply:
-    """GET of one list."""
-    body = {"@odata.context": f"{call.base}/$metadata#sites('{lst.site_id}')/lists/$entity"}
-    return ApiReply(200, {**body, **show_list(tenant, call, lst)})
-
-
 def create_list(tenant: Tenant, call: ApiCall, site: Site) -> ApiReply:
     """POST: a new list with SharePoint's own columns and those asked for."""
     given = call.object_body()
-    title = given.get("displayName") or given.get("name")
+    if given.get("name") is not None:
+        # Recorded in #onedrive-api-docs/645.
+        raise errors.invalid(
+            "Cannot define a 'name' for a list as it is assigned by the server. Instead, provide 'displayName'"
+        )
+    errors.check_properties(given, {"name", "displayName", "description", "columns", "list"}, "list")
+    title = given.get("displayName")
     if not isinstance(title, str) or not title.strip() or len(title) > 255:
         raise errors.invalid("A list needs a displayName of at most 255 characters")
     if tenant.lists.holder_of(site.id, title) is not None:
         raise errors.name_taken("A list with that name")
-    template = (given.get("list") or {}).get("template", "genericList")
-    if template != "genericList":
-        raise errors.invalid(f"Lists of template '{template}' cannot be made here: only genericList")
+    _check_facet(given.get("list") or {})
     now = int(tenant.now())
     name = "".join(c for c in title if c.isalnum() or c in " _-") or "List"
     lst = SimList(
@@ -134,13 +90,24 @@ def create_list(tenant: Tenant, call: ApiCall, site: Site) -> ApiReply:
     return ApiReply(201, get_list(tenant, call, lst).body)
 
 
+def _check_facet(facet: Any) -> None:
+    if not isinstance(facet, dict):
+        raise errors.invalid("'list' must be an object")
+    errors.check_properties(facet, {"template", "contentTypesEnabled", "hidden"}, "listInfo")
+    if facet.get("template", "genericList") != "genericList":
+        raise errors.invalid(f"Lists of template '{facet['template']}' are not supported")
+    if facet.get("contentTypesEnabled") or facet.get("hidden"):
+        raise errors.invalid("Lists with content types and hidden lists are not supported")
+
+
 def change_list(tenant: Tenant, call: ApiCall, lst: SimList) -> ApiReply:
     """PATCH: another title or description."""
     given = call.object_body()
+    errors.check_properties(given, {"displayName", "description"}, "list")
     title = given.get("displayName")
     if title is not None:
-        if not isinstance(title, str) or not title.strip():
-            raise errors.invalid("A list needs a displayName")
+        if not isinstance(title, str) or not title.strip() or len(title) > 255:
+            raise errors.invalid("A list needs a displayName of at most 255 characters")
         holder = tenant.lists.holder_of(lst.site_id, title)
         if holder is not None and holder is not lst:
             raise errors.name_taken("A list with that name")
@@ -161,20 +128,6 @@ def delete_list(tenant: Tenant, lst: SimList) -> ApiReply:
     return ApiReply(204)
 
 
-def list_columns(call: ApiCall, lst: SimList) -> ApiReply:
-    """GET of a list's columns."""
-    context = f"{call.base}/$metadata#sites('{lst.site_id}')/lists('{lst.id}')/columns"
-    return ApiReply(200, {"@odata.context": context, "value": shown_columns(lst)})
-
-
-def find_column(lst: SimList, text: str) -> ColumnDefinition:
-    """By id, or by internal name."""
-    column = lst.columns.get(text.lower()) or next((c for c in lst.columns.values() if c.name == text), None)
-    if column is None:
-        raise errors.not_found("The specified column was not found")
-    return column
-
-
 def create_column(tenant: Tenant, call: ApiCall, lst: SimList) -> ApiReply:
     """POST: one more column; the list stays busy for `schema-ms`."""
     _begin_schema_change(tenant, lst)
@@ -182,8 +135,9 @@ def create_column(tenant: Tenant, call: ApiCall, lst: SimList) -> ApiReply:
     return _end_schema_change(tenant, lst, ApiReply(201, column.to_json()))
 
 
-def change_column(tenant: Tenant, call: ApiCall, lst: SimList, column: ColumnDefinition) -> ApiReply:
+def change_column(tenant: Tenant, call: ApiCall, lst: SimList, name: str) -> ApiReply:
     """PATCH of a column, judged as a whole before anything of it is kept."""
+    column = find_column(lst, name)
     _begin_schema_change(tenant, lst)
     if column.is_system and column.read_only:
         raise errors.invalid(f"Column '{column.name}' cannot be changed")
@@ -197,12 +151,13 @@ def change_column(tenant: Tenant, call: ApiCall, lst: SimList, column: ColumnDef
     return _end_schema_change(tenant, lst, ApiReply(200, trial.to_json()))
 
 
-def delete_column(tenant: Tenant, lst: SimList, column: ColumnDefinition) -> ApiReply:
-    """DELETE of a column that is not SharePoint's own."""
+def delete_column(tenant: Tenant, lst: SimList, name: str) -> ApiReply:
+    """DELETE of a column that is not SharePoint's own; its values go with it."""
+    column = find_column(lst, name)
     _begin_schema_change(tenant, lst)
     if column.is_system:
         raise errors.invalid(f"Column '{column.name}' cannot be deleted")
-    del lst.columns[column.id]
+    lst.drop_column(column)
     return _end_schema_change(tenant, lst, ApiReply(204))
 
 
@@ -235,7 +190,7 @@ def _add_column(tenant: Tenant, lst: SimList, given: Any) -> ColumnDefinition:
     if column.facet == "lookup":
         _check_lookup(tenant, lst, column)
     _check_new_index(tenant, lst, column, was_indexed=False)
-    lst.columns[column.id] = column
+    lst.add_column(column)
     return column
 
 
@@ -266,7 +221,7 @@ def _check_new_index(tenant: Tenant, lst: SimList, column: ColumnDefinition, *, 
 def _check_no_duplicates(lst: SimList, column: ColumnDefinition) -> None:
     seen = set()
     for item in lst.live_items():
-        key = to_index_key(item.values().get(column.stored_name))
+        key = to_index_key(lst.values(item).get(column.stored_name))
         if key is not None and key in seen:
             raise errors.invalid(f"Column '{column.name}' holds duplicate values")
         seen.add(key)

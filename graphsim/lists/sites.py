@@ -8,7 +8,7 @@ import re
 import uuid
 from dataclasses import dataclass
 
-from graphsim.http.errors import not_found
+from graphsim.http.errors import invalid, not_found
 
 NAMESPACE = uuid.UUID("0d9a3c0e-4f8e-5a43-8a5b-7c1b1f1c2d11")
 _NO_SITE = "Requested site could not be found"
@@ -63,7 +63,7 @@ class Sites:
         self.by_id.setdefault(site.id, site)
 
     def find(self, text: str) -> Site:
-        """The site of an id, of `root` or of a host name; GraphError 404 otherwise. GUIDs match in any case."""
+        """The site of an id, of `root` or of a host name; GraphError otherwise. GUIDs match in any case."""
         site = self.by_id.get(text) or self.by_id.get(text.lower())
         if site is not None:
             return site
@@ -73,14 +73,22 @@ class Sites:
         return self.find_by_path(text, "") if "," not in text else self._find_by_guids(text.lower())
 
     def _find_by_guids(self, text: str) -> Site:
-        guids = text.split(",")[-2:]
+        host, *guids = text.split(",")
+        if all(site.host != host for site in self.by_id.values()):
+            raise invalid("Invalid hostname for this tenancy")
         found = next((site for site in self.by_id.values() if site.id.split(",")[1:] == guids), None)
         if found is None:
             raise not_found(_NO_SITE)
         return found
 
     def find_by_path(self, host: str, path: str) -> Site:
-        """The site at a server-relative path (empty: the root site of the host); GraphError 404 otherwise."""
+        """The site at a server-relative path (empty: the root site of the host).
+
+        GraphError 404 when the host has no such site, 400 for a host of another tenant.
+        """
+        if all(site.host != host.lower() for site in self.by_id.values()):
+            # Recorded many times, as a client that asks for a host of another tenant sees it.
+            raise invalid("Invalid hostname for this tenancy")
         wanted = host.lower(), path.lower().rstrip("/")
         found = next((site for site in self.by_id.values() if (site.host, site.path.lower()) == wanted), None)
         if found is None:

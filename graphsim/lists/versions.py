@@ -5,30 +5,50 @@ makes a new version with the old values (docs21).
 """
 
 from graphsim.http import errors
-from graphsim.http.odata import read_options
+from graphsim.http.odata import QueryOptions, read_options
 from graphsim.http.request import ApiCall, ApiReply, JsonObject
+from graphsim.lists.entity_types import VERSION
+from graphsim.lists.items import find_item
 from graphsim.lists.list_store import ListItem, SimList, Version
 from graphsim.lists.representations import items_context, version_json
 from graphsim.tenant import Tenant
 
 
-def dispatch(tenant: Tenant, call: ApiCall, lst: SimList, item: ListItem, rest: list[str]) -> ApiReply:
-    """Answers a call below `/versions`: list, read, restore."""
-    if rest[0] != "versions":
-        raise errors.GraphError(400, "BadRequest", f"Resource not found for the segment '{rest[0]}'.")
-    if len(rest) == 1 and call.method == "GET":
-        context = f"{items_context(call.base, lst)}('{item.id}')/versions"
-        return ApiReply(200, {"@odata.context": context, "value": [_show(call, v) for v in all_versions(item)]})
-    version = next((v for v in all_versions(item) if f"{v.ui}.0" == rest[1]), None) if len(rest) > 1 else None
-    if version is None:
+def list_versions(call: ApiCall, lst: SimList, item_id: str) -> ApiReply:
+    """GET of an item's versions, the present one first."""
+    item, options = find_item(lst, item_id), read_options(call.query, VERSION)
+    context = f"{items_context(call.base, lst)}('{item.id}')/versions"
+    value = [options.selected(_show(lst, version, options)) for version in all_versions(item)]
+    return ApiReply(200, {"@odata.context": context, "value": value})
+
+
+def get_version(call: ApiCall, lst: SimList, item_id: str, version_id: str) -> ApiReply:
+    """GET of one version."""
+    options = read_options(call.query, VERSION)
+    return ApiReply(200, options.selected(_show(lst, _find(lst, item_id, version_id), options)))
+
+
+def get_fields(lst: SimList, item_id: str, version_id: str) -> ApiReply:
+    """GET of the fields of one version."""
+    return ApiReply(200, lst.decode(_find(lst, item_id, version_id).fields))
+
+
+def restore(tenant: Tenant, call: ApiCall, lst: SimList, item_id: str, version_id: str) -> ApiReply:
+    """POST: a new version with the values of an old one."""
+    item, version = find_item(lst, item_id), _find(lst, item_id, version_id)
+    changes = {**dict.fromkeys(lst.values(item)), **lst.decode(version.fields)}
+    lst.check_unique(changes, item.id, tenant.switches)
+    lst.update(item, changes, call.app.principal, tenant.now(), tenant.switches.version_limit)
+    tenant.record_write(lst, item, "updates")
+    return ApiReply(204)
+
+
+def _find(lst: SimList, item_id: str, version_id: str) -> Version:
+    item = find_item(lst, item_id)
+    found = next((version for version in all_versions(item) if f"{version.ui}.0" == version_id), None)
+    if found is None:
         raise errors.not_found("The specified version was not found")
-    if len(rest) == 2 and call.method == "GET":
-        return ApiReply(200, _show(call, version))
-    if rest[2:] in (["restoreVersion"], ["microsoft.graph.restoreVersion"]) and call.method == "POST":
-        return _restore(tenant, call, lst, item, version)
-    if rest[2:] == ["fields"] and call.method == "GET":
-        return ApiReply(200, _values(version))
-    raise errors.GraphError(405, "notAllowed", f"The method {call.method} is not allowed here")
+    return found
 
 
 def all_versions(item: ListItem) -> list[Version]:
@@ -37,19 +57,10 @@ def all_versions(item: ListItem) -> list[Version]:
     return [current, *reversed(item.history or [])]
 
 
-def _values(version: Version) -> JsonObject:
-    copy = ListItem(0, version.editor, version.modified, version.fields)
-    return copy.values()
-
-
-def _show(call: ApiCall, version: Version) -> JsonObject:
-    return version_json(version, _values(version) if read_options(call.query).fields is not None else None)
-
-
-def _restore(tenant: Tenant, call: ApiCall, lst: SimList, item: ListItem, version: Version) -> ApiReply:
-    wanted = _values(version)
-    changes = {**dict.fromkeys(item.values()), **wanted}
-    lst.check_unique(changes, item.id, tenant.switches.unique_error)
-    lst.update(item, changes, call.app.principal, tenant.now(), tenant.switches.version_limit)
-    tenant.record_write(lst, item, "updates")
-    return ApiReply(204)
+def _show(lst: SimList, version: Version, options: QueryOptions) -> JsonObject:
+    if options.fields is None:
+        return version_json(version, None)
+    values = lst.decode(version.fields)
+    if options.fields:
+        values = {name: value for name, value in values.items() if name in options.fields}
+    return version_json(version, values)

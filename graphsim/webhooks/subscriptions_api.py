@@ -21,46 +21,55 @@ from graphsim.webhooks.subscriptions import Subscription
 
 MAX_LIFE_S = 42_300 * 60
 _RESOURCE = re.compile(r"/?(?:v1\.0/)?sites/([^/]+)/lists/([^/]+)/?")
+_PROPERTIES = frozenset(
+    {
+        "changeType",
+        "notificationUrl",
+        "lifecycleNotificationUrl",
+        "resource",
+        "expirationDateTime",
+        "clientState",
+        "latestSupportedTlsVersion",
+        "includeResourceData",
+    }
+)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def dispatch(tenant: Tenant, call: ApiCall, rest: list[str]) -> ApiReply:
-    """Answers a call below `/subscriptions`: an app sees its own only."""
-    if not rest:
-        if call.method == "GET":
-            return list_subscriptions(tenant, call, None)
-        if call.method == "POST":
-            return _create(tenant, call)
-        raise _no_method(call)
-    subscription = tenant.subscriptions.by_id.get(rest[0].lower())
-    if subscription is None or subscription.client_id != call.app.client_id or subscription.expires <= tenant.now():
-        raise errors.GraphError(404, "ResourceNotFound", "The object was not found.")
-    if rest[1:] == ["reauthorize"] and call.method == "POST":
-        return ApiReply(204)
-    if len(rest) > 1:
-        raise _no_method(call)
-    return _one(tenant, call, subscription)
+def get(tenant: Tenant, call: ApiCall, subscription_id: str) -> ApiReply:
+    """GET of one subscription of the caller."""
+    return ApiReply(200, _show(call, _find(tenant, call, subscription_id)))
 
 
-def _no_method(call: ApiCall) -> errors.GraphError:
-    return errors.GraphError(405, "notAllowed", f"The method {call.method} is not allowed here")
-
-
-def _one(tenant: Tenant, call: ApiCall, subscription: Subscription) -> ApiReply:
-    if call.method == "DELETE":
-        tenant.subscriptions.remove(subscription)
-        tenant.journal.record("subscription", subscription.id, None)
-        return ApiReply(204)
-    if call.method == "PATCH":
-        given = call.object_body()
-        if unknown := {k for k in given if "@" not in k} - {"expirationDateTime", "notificationUrl"}:
-            raise errors.invalid(f"Property '{sorted(unknown)[0]}' of a subscription cannot be changed")
-        if "expirationDateTime" in given:
-            subscription.expires = _read_expiry(tenant, given["expirationDateTime"])
-        _save(tenant, subscription)
-    elif call.method != "GET":
-        raise _no_method(call)
+def change(tenant: Tenant, call: ApiCall, subscription_id: str) -> ApiReply:
+    """PATCH: another end; nothing else of a subscription changes."""
+    subscription, given = _find(tenant, call, subscription_id), call.object_body()
+    errors.check_properties(given, {"expirationDateTime"}, "subscription")
+    if "expirationDateTime" in given:
+        subscription.expires = _read_expiry(tenant, given["expirationDateTime"])
+    _save(tenant, subscription)
     return ApiReply(200, _show(call, subscription))
+
+
+def delete(tenant: Tenant, call: ApiCall, subscription_id: str) -> ApiReply:
+    """DELETE: the receiver hears no more."""
+    subscription = _find(tenant, call, subscription_id)
+    tenant.subscriptions.remove(subscription)
+    tenant.journal.record("subscription", subscription.id, None)
+    return ApiReply(204)
+
+
+def reauthorize(tenant: Tenant, call: ApiCall, subscription_id: str) -> ApiReply:
+    """POST: the answer to a lifecycle event; nothing changes here."""
+    _find(tenant, call, subscription_id)
+    return ApiReply(204)
+
+
+def _find(tenant: Tenant, call: ApiCall, subscription_id: str) -> Subscription:
+    found = tenant.subscriptions.by_id.get(subscription_id.lower())
+    if found is None or found.client_id != call.app.client_id or found.expires <= tenant.now():
+        raise errors.GraphError(404, "ResourceNotFound", "The object was not found.")
+    return found
 
 
 def list_subscriptions(tenant: Tenant, call: ApiCall, list_id: str | None) -> ApiReply:
@@ -73,8 +82,12 @@ def list_subscriptions(tenant: Tenant, call: ApiCall, list_id: str | None) -> Ap
     return ApiReply(200, {"@odata.context": f"{call.base}/$metadata#subscriptions", "value": found})
 
 
-def _create(tenant: Tenant, call: ApiCall) -> ApiReply:
+def create(tenant: Tenant, call: ApiCall) -> ApiReply:
+    """POST: the reply waits until the receiver has shaken hands."""
     given = call.object_body()
+    errors.check_properties(given, _PROPERTIES, "subscription")
+    if given.get("includeResourceData"):
+        raise errors.invalid("Lists send no resource data")
     if given.get("changeType") != "updated":
         raise errors.invalid("Lists support the changeType 'updated' only")
     lst = _read_resource(tenant, given.get("resource"))

@@ -115,6 +115,9 @@ def test_the_value_of_a_unique_column_is_taken_in_any_case_and_with_blanks(desk:
     desk.add(orders, RowtideKey="Straße 1")
     status, code, message = desk.error("POST", orders + "/items", {"fields": {"RowtideKey": "  STRASSE 1 "}})
     assert (status, code) == (400, "invalidRequest")
+    assert message == "One or more fields with unique constraints already has the provided value."
+    desk.tenant.switches.unique_wording = "named"
+    _, _, message = desk.error("POST", orders + "/items", {"fields": {"RowtideKey": "straße 1"}})
     assert "duplicate value" in message
     other = desk.add(orders, RowtideKey="other")
     assert desk.error("PATCH", f"{orders}/items/{other['id']}/fields", {"RowtideKey": "straße 1"})[0] == 400
