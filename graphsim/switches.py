@@ -73,6 +73,9 @@ class Switches:
     threshold: int = _num(5000, "the list view threshold")
     index_limit: int = _num(20, "[open] indexed columns of a list")
     lookup_limit: int = _num(12, "lookup and person fields one query may select")
+    line_breaks: str = _one(
+        "reject", "reject|keep", "[open] a line break in single-line text: 400, or stored as it came"
+    )
     trim_text: bool = _flag(False, "[open] single-line text is stored without surrounding blanks")
     empty_text: str = _one("absent", "absent|kept", '[open] an empty text: as if cleared, or kept as ""')
     choice_check: bool = _flag(True, "[open] a choice must be one of the column's choices")

@@ -105,6 +105,11 @@ def not_unique(name: str, value: object, switches: Switches) -> GraphError:
     return GraphError(409, "nameAlreadyExists", message) if switches.unique_error == "409" else invalid(message)
 
 
+def invalid_text() -> GraphError:
+    """Too long a text, or one with line breaks in a single line; SharePoint names no field (recorded by several)."""
+    return invalid("Invalid text value. A text field contains invalid data. Please check the value and try again.")
+
+
 def general_exception() -> GraphError:
     """What lookups written in a wrong form end in (#contrib/1457)."""
     return GraphError(500, "generalException", "General exception while processing")

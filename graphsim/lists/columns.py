@@ -266,6 +266,18 @@ def _read_facet(given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return facet, {**_PROPERTIES[facet], **_checked_settings(facet, given[facet])}
 
 
+def _has_type(facet: str, name: str, value: Any) -> bool:
+    """Judged by the property's own default; those without one are numbers, texts or objects."""
+    default = _PROPERTIES[facet][name]
+    if name in {"minimum", "maximum"}:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if name in {"parentTerm", "termSet"}:
+        return isinstance(value, dict)
+    return isinstance(value, str if default is None else type(default)) and isinstance(value, bool) is (
+        isinstance(default, bool)
+    )
+
+
 def _checked_settings(facet: str, given: Any) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise invalid(f"'{facet}' must be an object")
@@ -273,6 +285,8 @@ def _checked_settings(facet: str, given: Any) -> dict[str, Any]:
     for name, value in out.items():
         if name not in _PROPERTIES[facet]:
             raise invalid(f"Property '{name}' does not exist on a {facet} column")
+        if value is not None and not _has_type(facet, name, value):
+            raise invalid(f"Property '{name}' of a {facet} column has a value of the wrong type")
         allowed = _ENUMS.get((facet, name))
         if allowed and value not in allowed:
             raise invalid(f"'{name}' must be one of {', '.join(allowed)}")

@@ -5,18 +5,22 @@ docs/facts.md section 1.1, column by column; an unknown, read-only or wrongly ty
 wrongly shaped lookup or person value is dropped in silence (#microsoft-graph-docs/1965); required is not enforced.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from graphsim.http.errors import general_exception, invalid, read_only_field, unknown_field
+from graphsim.http.errors import general_exception, invalid, invalid_text, read_only_field, unknown_field
 from graphsim.lists.columns import ColumnDefinition
 from graphsim.switches import Switches, to_zone
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _FRACTION = re.compile(r"\.(\d{6})\d+")
+# What XML 1.0 cannot carry, and with it SharePoint.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+_NOTE_UNITS, _CHOICE_UNITS = 63_999, 255
 _DROPPED = object()
 
 
@@ -72,23 +76,40 @@ def _text(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
     if not isinstance(value, str):
         raise _wrong(column, "a string")
     settings = column.settings
+    if not value.isprintable() and _CONTROL.search(value):
+        raise invalid(f"Field '{column.name}' has characters that XML cannot hold")
     if settings["allowMultipleLines"]:
+        if len(value) > _NOTE_UNITS // 2 and _utf16_units(value) > _NOTE_UNITS:
+            raise invalid_text()
         if settings["textType"] == "richText" and switches.rich_text == "wrap" and not value.startswith("<div"):
             value = f'<div class="ExternalClass">{value}</div>' if value else value
     else:
         if switches.trim_text:
             value = value.strip()
-        if len(value) > settings["maxLength"]:
-            raise invalid(f"Field '{column.name}' has more than {settings['maxLength']} characters")
+        if _utf16_units(value) > settings["maxLength"]:
+            raise invalid_text()
+        if switches.line_breaks == "reject" and ("\n" in value or "\r" in value):
+            raise invalid_text()
     if not value and switches.empty_text == "absent":
         return None
     return value
+
+
+def _utf16_units(text: str) -> int:
+    """The length as SharePoint counts it: a character beyond the basic plane is two units."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _number(column: ColumnDefinition, value: Any, _switches: Switches) -> Any:
     """Doubles of 15 significant digits; `decimalPlaces` is a matter of display."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong(column, "a number")
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise _wrong(column, "a number that a double can hold")
     minimum, maximum = column.settings.get("minimum"), column.settings.get("maximum")
     if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
         raise invalid(f"Field '{column.name}' is outside of the column's range")
@@ -108,6 +129,8 @@ def _choice(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
     if not isinstance(value, str):
         raise _wrong(column, "a string")
     _check_choice(column, value, switches)
+    if not value.isprintable() or _utf16_units(value) > _CHOICE_UNITS:
+        raise invalid_text()
     return value or None
 
 
@@ -145,8 +168,8 @@ def _date_time(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
         raise _wrong(column, "an ISO 8601 date and time") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    if moment.year < 1900:
-        raise invalid(f"Field '{column.name}' cannot hold a date before 1900")
+    if not 1900 <= moment.year <= 8900:
+        raise invalid(f"Field '{column.name}' cannot hold a date before 1900 or after 8900")
     if date_only:
         # The day is the site's; it comes back as that zone's midnight in UTC (#pnpjs/1890).
         moment = datetime.combine(moment.astimezone(zone).date(), time(), zone)
@@ -155,7 +178,7 @@ def _date_time(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
 
 def _is_kept_form(value: str) -> bool:
     """Whole seconds in UTC, as dates are kept: most clients send them so."""
-    if len(value) != 20 or value[-1] != "Z" or value[4] != "-" or value < "1900":
+    if len(value) != 20 or value[-1] != "Z" or value[4] != "-" or not "1900" <= value[:4] <= "8900":
         return False
     try:
         datetime.fromisoformat(value)
