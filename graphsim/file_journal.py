@@ -2,9 +2,11 @@
 
 In: notices of what was written. Out: rows; at the next start, the tenant as it was. Rules: `flush` is one transaction
 and comes before the answer is sent, so an answered write survives SIGKILL; items are rows of their own, so a write
-costs the same whatever the size of the list.
+costs the same whatever the size of the list; one process has the file, a second one is refused.
 """
 
+import fcntl
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -33,10 +35,25 @@ _VERSION = "INSERT OR REPLACE INTO version VALUES (?,?,?,?,?,?)"
 FORMAT = 1
 
 
+def _lock(path: Path) -> int:
+    """The descriptor that holds the file for this process; ValueError when another one holds it or it cannot be."""
+    try:
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ValueError(f"'{path}' cannot be used as a data file: {error.strerror}") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        raise ValueError(f"'{path}' is in use by another simulator") from None
+    return held
+
+
 class FileJournal:
     """The journal in a file. `ValueError` with one sentence when the file is none of ours."""
 
     def __init__(self, path: Path) -> None:
+        self._lock = _lock(path)
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -133,6 +150,8 @@ class FileJournal:
         """Writes what is left and closes the file."""
         self.flush()
         self._db.close()
+        # Last, because the first close of any descriptor of the file would end SQLite's own locks.
+        os.close(self._lock)
 
     def records(self, kind: str) -> dict[str, Any]:
         """All records of one kind, by key."""

@@ -67,6 +67,8 @@ async def _run_wave(tenant: Tenant, ready: list[BatchMember], done: dict[str, Ba
                 reply = await pipeline.await_pending(tenant, member.call, reply)
             member.served = pipeline.Served(reply)
         done[member.id.lower()] = member
+        # Other requests have their turn between two members, as they would with Graph.
+        await asyncio.sleep(0)
     if faulted:
         await asyncio.gather(*(_apply_fault(tenant, member) for member in faulted))
 

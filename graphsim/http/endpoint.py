@@ -41,10 +41,12 @@ class Endpoint:
         except errors.GraphError as error:
             served = pipeline.Served(self._refuse(request, error))
         reply = served.reply
-        if reply.hold_s:
-            await asyncio.sleep(reply.hold_s)
-        if reply.unlock:
-            tenant.schema_busy.discard(reply.unlock)
+        try:
+            if reply.hold_s:
+                await asyncio.sleep(reply.hold_s)
+        finally:
+            if reply.unlock:
+                tenant.schema_busy.discard(reply.unlock)
         if latency_s:
             await asyncio.sleep(latency_s / 2)
         tenant.journal.flush()

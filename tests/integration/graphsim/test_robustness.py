@@ -1,0 +1,111 @@
+"""What must not bring the simulator down, stop it, or lose an answered write."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+MEMBER = {"id": "1", "method": "GET"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 5000 + "fields/Amount eq 1" + ")" * 5000,
+        "not " * 5000 + "fields/Amount eq 1",
+        " or ".join(["fields/Amount eq 1"] * 5000),
+        " and ".join(["fields/Amount eq 1"] * 26),
+    ],
+)
+def test_a_deep_or_long_filter_is_refused(desk: Any, text: str) -> None:
+    orders = desk.make_list()
+    status, code, message = desk.error("GET", f"{orders}/items?$filter={text}", Prefer="HonorNonIndexedQueries")
+    assert (status, code) == (400, "BadRequest")
+    assert "node count limit of '100'" in message
+
+
+def test_a_filter_refused_in_a_batch_leaves_the_other_members(running: Any) -> None:
+    simulator = running.sign_in()
+    orders = simulator.make_list("Deep")
+    deep = f"{orders}/items?$filter=" + "(" * 3000 + "id eq 1" + ")" * 3000
+    requests = [{**MEMBER, "url": deep}, {**MEMBER, "id": "2", "url": orders}]
+    answers = simulator.client.post("/$batch", json={"requests": requests}).json()["responses"]
+    assert {answer["id"]: answer["status"] for answer in answers} == {"1": 400, "2": 200}
+
+
+def test_a_defect_fails_its_own_call_only(desk: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    orders = desk.make_list("Orders")
+    desk.add(orders, Amount=1)
+    # Bytes that no write can leave behind.
+    desk.tenant.lists.by_id[desk.lists["Orders"]].rows[0].fields = b"{"
+    requests = [{**MEMBER, "url": f"{orders}/items/1?$expand=fields"}, {**MEMBER, "id": "2", "url": orders}]
+    answers = desk.batch_answers(requests)
+    assert (answers["1"]["status"], answers["2"]["status"]) == (500, 200)
+    assert answers["1"]["body"]["error"]["code"] == "generalException"
+    assert "items/1" in capsys.readouterr().err
+
+
+def test_a_data_file_has_one_simulator(simulators: Any, tmp_path: Any) -> None:
+    data = str(tmp_path / "state.db")
+    first = simulators("--data", data).sign_in()
+    with pytest.raises(AssertionError, match="in use by another simulator"):
+        simulators("--data", data)
+    orders = first.make_list()
+    assert first.client.post(orders + "/items", json={"fields": {}}).status_code == 201
+    assert first.stop() == 0
+    again = simulators("--data", data).sign_in()
+    assert len(again.client.get(orders + "/items").json()["value"]) == 1
+
+
+@pytest.mark.parametrize("action", ["status", "reset", "truncate", "garbage", "delay"])
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_a_faulted_schema_change_does_not_keep_the_list_busy(simulators: Any, action: str, in_batch: bool) -> None:
+    simulator = simulators("--tier", "off", "--switch", "schema-ms=1").sign_in()
+    orders = simulator.make_list()
+    level = "member" if in_batch else "request"
+    simulator.order("faults", {"path": "/columns$", "action": action, "after_commit": True, "count": 1, "level": level})
+
+    def add(name: str) -> int:
+        body = {"name": name, "text": {}}
+        if not in_batch:
+            return int(simulator.client.post(orders + "/columns", json=body).status_code)
+        member = {"id": "1", "method": "POST", "url": orders + "/columns", "body": body}
+        member["headers"] = {"Content-Type": "application/json"}
+        answer = simulator.client.post("/$batch", json={"requests": [member]})
+        return int(answer.json()["responses"][0]["status"])
+
+    try:
+        add("A")
+    except Exception:
+        pass
+    assert add("B") == 201
+    names = {column["name"] for column in simulator.client.get(orders + "/columns").json()["value"]}
+    assert {"A", "B"} <= names
+
+
+def test_members_of_a_batch_interleave_with_other_calls(simulators: Any) -> None:
+    simulator = simulators("--tier", "off", "--switch", "batch-order=given").sign_in()
+    orders = simulator.make_list()
+    ids: list[int] = []
+    stop = threading.Event()
+
+    def write_alone() -> None:
+        while not stop.is_set():
+            made = simulator.client.post(orders + "/items", json={"fields": {}})
+            ids.append(int(made.json()["id"]))
+
+    thread = threading.Thread(target=write_alone)
+    thread.start()
+    headers = {"Content-Type": "application/json"}
+    member = {"method": "POST", "url": orders + "/items", "headers": headers, "body": {"fields": {}}}
+    requests = [{**member, "id": str(n)} for n in range(20)]
+    end = time.monotonic() + 60
+    between = False
+    while not between and time.monotonic() < end:
+        answers = simulator.client.post("/$batch", json={"requests": requests}).json()["responses"]
+        own = sorted(int(answer["body"]["id"]) for answer in answers)
+        between = own[-1] - own[0] > 19
+    stop.set()
+    thread.join()
+    assert between, "no other call came between the members of any batch"
