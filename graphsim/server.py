@@ -1,4 +1,4 @@
-"""The process: two listeners on 127.0.0.1, the ready line, a clean end.
+"""The process: the listeners of the API and of the token endpoint, the ready line, a clean end.
 
 In: `Settings`. Out: an exit code; on stdout one line of JSON once both ports listen. Rules: SIGTERM and SIGINT end with
 0 and no traceback; the CA file is written before the ready line, so whoever reads the line can use the file.
@@ -8,8 +8,10 @@ import asyncio
 import contextlib
 import gc
 import signal
+import ssl
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
@@ -18,6 +20,7 @@ from graphsim import page, parent_watch
 from graphsim.bootstrap import make_tenant
 from graphsim.control import PREFIX as CONTROL_PREFIX
 from graphsim.control import ControlSide
+from graphsim.http.addresses import PublicAddress
 from graphsim.http.endpoint import PREFIX, Endpoint
 from graphsim.identity.authority import TokenEndpoint
 from graphsim.identity.certificates import make_authority
@@ -31,8 +34,9 @@ _MAX_BYTES = 32 * 1024 * 1024
 class Router:
     """The first part of the path decides: Graph, control, page."""
 
-    def __init__(self, tenant: Tenant, notifier: Notifier, latency_s: float) -> None:
-        self._endpoint = Endpoint(tenant, latency_s)
+    def __init__(self, tenant: Tenant, notifier: Notifier, settings: Settings) -> None:
+        address = PublicAddress(settings.public_url, settings.trusts_forwarded)
+        self._endpoint = Endpoint(tenant, settings.latency_ms / 1000, address)
         self._control = ControlSide(tenant, self._endpoint, notifier)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -50,7 +54,9 @@ def _make_request(message: Any, payload: Any, protocol: Any, writer: Any, task: 
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_MAX_BYTES)
 
 
-async def _listen(runners: contextlib.AsyncExitStack, handler: Any, port: int, context: Any = None) -> int:
+async def _listen(
+    runners: contextlib.AsyncExitStack, handler: Any, host: str, port: int, context: ssl.SSLContext | None
+) -> int:
     """The port listened on; the stack closes the listener."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
@@ -64,11 +70,11 @@ async def _listen(runners: contextlib.AsyncExitStack, handler: Any, port: int, c
     runner = web.ServerRunner(server, shutdown_timeout=0.5)
     await runner.setup()
     runners.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=context)
+    site = web.TCPSite(runner, host, port, ssl_context=context)
     try:
         await site.start()
     except OSError as error:
-        raise UsageError(f"port {port} of 127.0.0.1 cannot be used: {error.strerror}") from None
+        raise UsageError(f"port {port} of {host} cannot be used: {error.strerror}") from None
     return int(runner.addresses[0][1])
 
 
@@ -78,20 +84,30 @@ async def _run(settings: Settings) -> None:
         stack.callback(tenant.journal.close)
         notifier = Notifier(tenant)
         stack.push_async_callback(notifier.close)
-        authority = make_authority()
-        router = Router(tenant, notifier, settings.latency_ms / 1000)
-        port = await _listen(stack, router.handle, settings.port)
-        auth_port = await _listen(stack, TokenEndpoint(tenant).handle, settings.auth_port, authority.context)
+        authority = make_authority(_certificate_names(settings))
+        router = Router(tenant, notifier, settings)
+        api_context = authority.context if settings.tls else None
+        port = await _listen(stack, router.handle, settings.host, settings.port, api_context)
+        token_endpoint = TokenEndpoint(tenant)
+        auth_port = await _listen(stack, token_endpoint.handle, settings.host, settings.auth_port, authority.context)
+        here = "127.0.0.1" if settings.host in {"0.0.0.0", "127.0.0.1"} else settings.host
+        own = settings.public_url or f"{'https' if settings.tls else 'http'}://{here}:{port}"
         ready = {
-            "base_url": f"http://127.0.0.1:{port}/v1.0",
-            "authority": f"https://127.0.0.1:{auth_port}",
+            "base_url": f"{own}/v1.0",
+            "authority": f"https://{here}:{auth_port}",
             "ca_file": _write_ca(settings, authority.ca_pem),
-            "ui_url": f"http://127.0.0.1:{port}/",
-            "control_url": f"http://127.0.0.1:{port}{CONTROL_PREFIX.rstrip('/')}",
+            "ui_url": f"{own}/",
+            "control_url": f"{own}{CONTROL_PREFIX.rstrip('/')}",
             "sites": [tenant.sites.to_text(site_id) for site_id in tenant.sites.by_id],
             **notes,
         }
         await _serve(settings, notifier, ready)
+
+
+def _certificate_names(settings: Settings) -> list[str]:
+    """Under which names clients reach this machine: loopback, and what the command line adds."""
+    public = urlsplit(settings.public_url or "").hostname
+    return list(dict.fromkeys(["127.0.0.1", "localhost", *settings.names, *([public] if public else [])]))
 
 
 async def _serve(settings: Settings, notifier: Notifier, ready: dict[str, Any]) -> None:

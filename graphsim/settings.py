@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -32,8 +33,13 @@ class ClientSpec:
 class Settings:
     """The command line as values, each already judged."""
 
+    host: str
     port: int
     auth_port: int
+    tls: bool
+    public_url: str | None
+    trusts_forwarded: bool
+    names: tuple[str, ...]
     ca_out: Path | None
     sites: tuple[str, ...]
     clients: tuple[ClientSpec, ...]
@@ -62,7 +68,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m graphsim", description="Simulates SharePoint lists behind Microsoft Graph."
     )
     add = parser.add_argument
-    add("--port", type=int, default=0, help="port of the API on 127.0.0.1 (0: a free one)")
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on")
+    add("--port", type=int, default=0, help="port of the API (0: a free one)")
+    add("--tls", action="store_true", help="the API over TLS too, with a certificate of the CA of --ca-out")
+    add("--tls-name", action="append", default=[], metavar="NAME", help="one more name for the certificate")
+    add("--public-url", metavar="URL", help="how clients reach the API, if not by the address they connect to")
+    add("--trust-forwarded", action="store_true", help="build links from the Forwarded headers of a proxy")
     add("--auth-port", type=int, default=0, help="port of the token endpoint, over TLS (0: a free one)")
     add("--ca-out", type=Path, metavar="FILE", help="where the CA of the token endpoint is written")
     add("--site", action="append", default=[], metavar="HOST:/PATH", help="a site (repeatable)")
@@ -92,8 +103,13 @@ def read_settings(arguments: list[str]) -> Settings:
         if not 0 <= getattr(given, name) <= 65535:
             raise UsageError(f"--{name.replace('_', '-')} must be between 0 and 65535")
     return Settings(
+        host=given.host,
         port=given.port,
         auth_port=given.auth_port,
+        tls=given.tls,
+        public_url=_to_url(given.public_url),
+        trusts_forwarded=given.trust_forwarded,
+        names=tuple(given.tls_name),
         ca_out=given.ca_out,
         sites=tuple(given.site) or ("contoso.sharepoint.com:/sites/demo",),
         clients=tuple(_to_client(text) for text in given.client),
@@ -118,6 +134,16 @@ def _split(text: str, option: str) -> tuple[str, str]:
     if not equals or not name or not value:
         raise UsageError(f"{option} is written NAME=VALUE, not '{text}'")
     return name, value
+
+
+def _to_url(text: str | None) -> str | None:
+    """The address without a path: `/v1.0` and the others are added to it."""
+    if text is None:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise UsageError(f"--public-url is written https://HOST[:PORT], not '{text}'")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _to_client(text: str) -> ClientSpec:

@@ -12,6 +12,7 @@ import orjson
 from aiohttp import web
 
 from graphsim.http import batch, errors, pipeline
+from graphsim.http.addresses import PublicAddress
 from graphsim.http.request import ApiCall, ApiReply, split_target
 from graphsim.limits.faults import Fault
 from graphsim.tenant import Tenant
@@ -24,8 +25,9 @@ _MAX_BATCH_BYTES = 4 * 1024 * 1024
 class Endpoint:
     """Answers requests below `/v1.0`; `latency_s` is spent half before and half after the work."""
 
-    def __init__(self, tenant: Tenant, latency_s: float) -> None:
+    def __init__(self, tenant: Tenant, latency_s: float, address: PublicAddress) -> None:
         self._tenant = tenant
+        self._address = address
         self.latency_s = latency_s
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -87,7 +89,7 @@ class Endpoint:
                 raise errors.GraphError(413, "RequestEntityTooLarge", "The batch is larger than 4 MB")
             body = self._to_json(request, raw)
         headers = {name.lower(): value for name, value in request.headers.items()}
-        base = f"{request.scheme}://{request.host}{PREFIX}"
+        base = self._address.of(request) + PREFIX
         return ApiCall(request.method, path, segments, query, headers, body, base, app)
 
     def _to_json(self, request: web.BaseRequest, raw: bytes) -> Any:

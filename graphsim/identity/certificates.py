@@ -1,6 +1,6 @@
 """The simulator's own certificate authority: azure-identity refuses a token endpoint without TLS.
 
-In: the time. Out: a TLS context for 127.0.0.1 and localhost, and the CA's PEM for clients to trust. Rule: keys live in
+In: the names of this machine. Out: a TLS context for them, and the CA's PEM for clients to trust. Rule: keys live in
 memory; a private temporary file holds one only while it is read.
 """
 
@@ -25,8 +25,8 @@ class Authority:
     context: ssl.SSLContext
 
 
-def make_authority() -> Authority:
-    """A new CA and a server certificate for this machine's loopback addresses."""
+def make_authority(names: list[str]) -> Authority:
+    """A new CA and a server certificate for these host names and addresses."""
     now = datetime.datetime.now(datetime.UTC)
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "graphsim test CA")])
@@ -37,13 +37,12 @@ def make_authority() -> Authority:
     ca = ca.add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
     ca_cert = ca.sign(ca_key, hashes.SHA256())
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     leaf = (
         _builder(name, ca_name, key.public_key(), now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(for_ca=False), critical=True)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_to_name(one) for one in names]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
@@ -52,6 +51,13 @@ def make_authority() -> Authority:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ) + leaf.public_bytes(serialization.Encoding.PEM)
     return Authority(ca_cert.public_bytes(serialization.Encoding.PEM), _to_context(pem))
+
+
+def _to_name(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
 
 
 def _builder(

@@ -14,6 +14,7 @@ import ctypes
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections import deque
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from graphsim.identity.certificates import make_authority
 from tests.recording import DIRECTORY
 from tests.recording.answers import parts_of, to_record
 from tests.recording.messages import Message, Messages
@@ -137,9 +139,10 @@ def reset(transport: asyncio.Transport) -> None:
 class Entrance(End):
     """The client's end: it opens the way to the simulator."""
 
-    def __init__(self, book: Book, port: int) -> None:
+    def __init__(self, book: Book, port: int, context: ssl.SSLContext | None) -> None:
         super().__init__(Exchange(book), is_answer=False)
         self._port = port
+        self._context = context
         self._opening: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -149,7 +152,9 @@ class Entrance(End):
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            _, end = await loop.create_connection(lambda: End(self.exchange, True), "127.0.0.1", self._port)
+            _, end = await loop.create_connection(
+                lambda: End(self.exchange, True), "127.0.0.1", self._port, ssl=self._context
+            )
         except OSError:
             assert self.transport is not None
             reset(self.transport)
@@ -176,15 +181,33 @@ def _split(arguments: list[str]) -> tuple[int, list[str], bool]:
     return port, own, is_leashed
 
 
-async def _pass_on(simulator: subprocess.Popen[bytes], ready: dict[str, Any], port: int, book: Book) -> None:
+def _tls_of(ready: dict[str, Any]) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A certificate for this side, whose CA is added to the simulator's file, and trust in that file for the other."""
+    path = Path(ready["ca_file"])
+    inner = ssl.create_default_context(cafile=str(path))
+    own = make_authority(["127.0.0.1", "localhost"])
+    path.write_bytes(path.read_bytes() + own.ca_pem)
+    return own.context, inner
+
+
+def _free_port() -> int:
+    """For the simulator: its ready line does not tell its port when it names a public address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+async def _pass_on(
+    simulator: subprocess.Popen[bytes], ready: dict[str, Any], port: int, inner_port: int, book: Book, *, is_tls: bool
+) -> None:
     """Listens, says so, and stays until the simulator has ended."""
     loop = asyncio.get_running_loop()
-    behind = urlsplit(ready["base_url"]).port
-    assert behind is not None
-    server = await loop.create_server(lambda: Entrance(book, behind), "127.0.0.1", port)
-    before = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    scheme = urlsplit(ready["base_url"]).scheme
+    outer, inner = _tls_of(ready) if is_tls else (None, None)
+    server = await loop.create_server(lambda: Entrance(book, inner_port, inner), "127.0.0.1", port, ssl=outer)
+    before = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     for name in ("base_url", "ui_url", "control_url"):
-        ready[name] = ready[name].replace(f"http://127.0.0.1:{behind}/", before)
+        ready[name] = ready[name].replace(f"{scheme}://127.0.0.1:{inner_port}/", before)
     for number in (signal.SIGTERM, signal.SIGINT):
         # Not the loop's handlers: these outlive it, so that a second signal changes nothing.
         signal.signal(number, lambda *_: simulator.terminate())
@@ -199,10 +222,11 @@ def main(arguments: list[str]) -> int:
     port, own, is_leashed = _split(arguments)
     if is_leashed:
         _die_with_parent()
+    inner_port = _free_port()
     # The simulator holds this process's own stdout too: whoever reads that to its end knows that both are gone.
     held = os.dup(1)
     simulator = subprocess.Popen(
-        [sys.executable, "-m", "graphsim", *own],
+        [sys.executable, "-m", "graphsim", "--port", str(inner_port), *own],
         stdout=subprocess.PIPE,
         # Safe beside the one thread there may be (the demo's leash): it makes one system call.
         preexec_fn=_die_with_parent,  # noqa: PLW1509
@@ -214,7 +238,7 @@ def main(arguments: list[str]) -> int:
     if not line:
         return simulator.wait()
     book = Book(Path(os.environ[DIRECTORY]) / f"{os.getpid()}-{simulator.pid}.jsonl")
-    asyncio.run(_pass_on(simulator, orjson.loads(line), port, book))
+    asyncio.run(_pass_on(simulator, orjson.loads(line), port, inner_port, book, is_tls="--tls" in own))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     return simulator.returncode

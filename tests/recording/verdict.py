@@ -89,7 +89,7 @@ ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     },
 }
 
-_LINK = {"type": "string", "pattern": "^http://127\\.0\\.0\\.1:\\d+/v1\\.0/"}
+_LINK = {"type": "string", "pattern": "^https?://[^/<>]+/v1\\.0/"}
 _PAGE: dict[str, Any] = {
     "type": "object",
     "required": ["@odata.context", "value"],
