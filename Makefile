@@ -10,6 +10,7 @@ export XDG_RUNTIME_DIR ?= /tmp
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
+JS := tests/interop/javascript
 
 .PHONY: help demo test test-long check deps lock interop soak perf replay clean format
 
@@ -32,11 +33,18 @@ venv: $(STAMP)
 demo: $(STAMP)  ## See it work: PostgreSQL, a Graph simulator and the sync, live, for 30 seconds
 	@$(BIN)/rowtide demo $(ARGS)
 
-deps:  ## As root: install the Debian packages that some tests use (apt.txt)
+$(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --silent --prefix $(JS) && touch $@; \
+	else echo "the JavaScript clients need Node.js 20 with npm: skipped"; fi
+
+deps:  ## As root: install the Debian packages and the JavaScript clients that some tests use
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  missing=; for package in $$(grep -v '^#' apt.txt); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 	  if [ -n "$$missing" ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; \
 	else echo "make deps installs Debian packages and needs root: skipped"; fi
+	@if [ "$$(id -u)" = 0 ] && ! command -v npm >/dev/null && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; fi
+	@$(MAKE) --no-print-directory $(JS)/node_modules/.package-lock.json
 
 check: $(STAMP)  ## Lint, types, layers and unit tests, in half a minute
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
@@ -54,7 +62,7 @@ test: $(STAMP)  ## Everything but the long tests, in ten minutes
 test-long: $(STAMP)  ## Crash histories and other long tests, in fifteen minutes
 	@$(PYTEST) -m long tests
 
-interop: $(STAMP)  ## Other people's Graph clients against the simulator
+interop: $(STAMP) $(JS)/node_modules/.package-lock.json  ## Other people's Graph clients against the simulator
 	@$(PYTEST) tests/interop
 
 perf: $(STAMP)  ## Measure (ONLY=family) and write perf/results/latest.json
@@ -75,4 +83,4 @@ lock: $(STAMP)  ## Renew the locks in requirements/
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --no-header --upgrade --extra demo --group dev pyproject.toml -o requirements/dev.txt
 
 clean:  ## Remove what the recipes made
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf $(VENV) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
