@@ -181,7 +181,7 @@ class FileJournal:
         people = tenant.people.by_number
         columns = {c["id"]: ColumnDefinition(**c) for c in record.pop("columns")}
         author = people[record.pop("author")]
-        lst = SimList(id=list_id, author=author, columns=columns, **record)
+        lst = SimList(id=list_id, author=author, columns=columns, switches=tenant.switches, **record)
         rows = self._db.execute("SELECT * FROM item WHERE list = ? ORDER BY id", (list_id,))
         changes: list[tuple[int, int, float]] = []
         for _, number, version, ui, position, changed, state, created, modified, author_no, editor_no, fields in rows:

@@ -16,8 +16,8 @@ def _one(default: str, choices: str, doc: str) -> Any:
     return field(default=default, metadata={"choices": choices.split("|"), "doc": doc})
 
 
-def _num(default: float, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc})
+def _num(default: float, doc: str, least: float = 0.0, most: float = float("inf")) -> Any:
+    return field(default=default, metadata={"doc": doc, "least": least, "most": most})
 
 
 def _flag(default: bool, doc: str) -> Any:
@@ -48,6 +48,12 @@ class Switches:
     orderby_paging: str = _one(
         "whole", "whole|page", "[open] $orderby orders the whole result, or each page of it by itself"
     )
+    etag_form: str = _one(
+        "lower", "lower|upper|braces|weak", '[open] the form of eTags: "guid,1", "GUID,1", "{GUID},1", W/"guid,1"'
+    )
+    app_identity: str = _one(
+        "shown", "shown|absent", "[open] createdBy and lastModifiedBy name the application, or its display name only"
+    )
     patch_etag: bool = _flag(True, "[open] the answer of PATCH fields carries @odata.etag")
     lookup_int: str = _one("reject", "reject|accept", "[open] a single lookup or person id written as a JSON number")
     lookup_missing: str = _one("drop", "drop|reject", "[open] a lookup or person id that does not exist")
@@ -67,6 +73,15 @@ class Switches:
     retry_after_missing: float = _num(0.0, "probability that a 429 lacks Retry-After")
     charge_throttled: bool = _flag(True, "throttled calls count towards the quota, as Microsoft says")
     tenant_window: bool = _flag(True, "the tenant's five-minute window is kept")
+    foreign_load: float = _num(
+        0.0, "share of the tenant's five-minute window that other apps use up, evenly over the window", 0.0, 1.0
+    )
+    quota_multiplier: float = _num(
+        1.0,
+        "SharePoint Service Prioritization: apps have this many minute quotas of their own, outside the tenant's",
+        1,
+        10,
+    )
     day_window: bool = _flag(True, "the app's day window is kept")
     block_after: int = _num(0, "throttled calls in a minute window after which the app is blocked with 503 (0: never)")
     version_limit: int = _num(50, "versions kept of an item")
@@ -116,8 +131,9 @@ def _to_value(name: str, spec: Any, value: Any) -> Any:
         number = float(value)
     except (TypeError, ValueError):
         raise ValueError(f"switch '{name}' takes a number, not '{value}'") from None
-    if number < 0:
-        raise ValueError(f"switch '{name}' cannot be negative")
+    least, most = spec.metadata["least"], spec.metadata["most"]
+    if not least <= number <= most:
+        raise ValueError(f"switch '{name}' takes a number from {least:g} to {most:g}, not '{value}'")
     return int(number) if isinstance(spec.default, int) else number
 
 

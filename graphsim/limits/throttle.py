@@ -89,6 +89,10 @@ class Throttle:
         minute, day = (math.inf, math.inf) if self.limits is None else self.limits[:2]
         return Window(self.window_s, minute), Window(1440 * self.window_s, day)
 
+    def _minute_limit(self) -> float:
+        """The multiplier counts for the minute; whether it does for the day is not documented, so the day stays."""
+        return math.inf if self.limits is None else self.limits[0] * self._switches.quota_multiplier
+
     def account(self, client_id: str) -> Account:
         """The account of an app, opened by its first call."""
         found = self.accounts.get(client_id)
@@ -101,11 +105,13 @@ class Throttle:
         """Charges a call to the app and the tenant; the `Denial` when one of their windows is used up."""
         account = self.account(client_id)
         entry = self._roll(account, now)
-        over = self._exceeded(account, cost)
+        over = self._exceeded(account, cost, now)
         if over and not self._switches.charge_throttled:
             cost = 0
-        for window in (account.minute, account.day, self.tenant_window):
+        for window in (account.minute, account.day):
             window.used += cost
+        if not self._is_prioritized():
+            self.tenant_window.used += cost
         account.charged += cost
         account.peak_charged = max(account.peak_charged, account.minute.used)
         entry[1] += cost
@@ -119,6 +125,16 @@ class Throttle:
         wait_s = max(window.left_s(now) for window in over)
         return Denial(max(1, math.ceil(wait_s)), account.minute in over)
 
+    def _is_prioritized(self) -> bool:
+        """Prioritized apps spend a quota of their own, outside of the tenant's (Service Prioritization)."""
+        return self._switches.quota_multiplier > 1
+
+    def _foreign(self, now: float) -> float:
+        """What other apps have spent of the tenant's window by now."""
+        share = self._switches.foreign_load
+        window = self.tenant_window
+        return share * window.limit * (1 - window.left_s(now) / window.length_s) if share else 0.0
+
     def is_abuse(self, client_id: str) -> bool:
         """True when the app went on calling too often while throttled (`block-after`)."""
         after = self._switches.block_after
@@ -128,19 +144,23 @@ class Throttle:
     def _roll(self, account: Account, now: float) -> list[float]:
         before = account.minute.index
         account.minute.roll(now)
+        account.minute.limit = self._minute_limit()
         account.day.roll(now)
         self.tenant_window.roll(now)
         if account.minute.index != before or not account.history:
             account.history.append([account.minute.index * self.window_s, 0, 0, 0])
         return account.history[-1]
 
-    def _exceeded(self, account: Account, cost: int) -> list[Window]:
+    def _exceeded(self, account: Account, cost: int, now: float) -> list[Window]:
         kept = [account.minute]
         if self._switches.day_window:
             kept.append(account.day)
-        if self._switches.tenant_window:
-            kept.append(self.tenant_window)
-        return [window for window in kept if window.used + cost > window.limit]
+        over = [window for window in kept if window.used + cost > window.limit]
+        if self._switches.tenant_window and not self._is_prioritized() and self.limits is not None:
+            tenant = self.tenant_window
+            if tenant.used + self._foreign(now) + cost > tenant.limit:
+                over.append(tenant)
+        return over
 
     def headers(self, client_id: str, now: float) -> dict[str, str]:
         """RateLimit headers: only for the app's minute window, only from 80 % of it (spdev throttling)."""

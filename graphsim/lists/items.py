@@ -143,10 +143,10 @@ def check_etag(tenant: Tenant, call: ApiCall, current: str) -> None:
     given = call.headers.get("if-match")
     if given is None or given.strip() == "*":
         return
-    given = given.strip().removeprefix("W/")
+    given, current = given.strip().removeprefix("W/"), current.removeprefix("W/")
     if not (given.startswith('"') and given.endswith('"') and len(given) > 2):
         raise errors.invalid("The eTag is malformed", "malformedEntityTag")
-    if given.lower() != current:
+    if given.lower() != current.lower():
         switches = tenant.switches
         raise errors.GraphError(
             int(switches.etag_status),

@@ -88,6 +88,7 @@ class SimList:
     columns: dict[str, ColumnDefinition] = field(default_factory=dict)
     template: str = "genericList"
     retired: list[str] = field(default_factory=list)
+    switches: Switches = field(default_factory=Switches)
 
     def __post_init__(self) -> None:
         self.rows: list[ListItem | None] = []
@@ -163,7 +164,20 @@ class SimList:
 
     def etag(self, item: ListItem) -> str:
         """The eTag of the item's present version, with its quotes."""
-        return f'"{self.guid(item)},{item.version}"'
+        match self.switches.etag_form:
+            case "upper":
+                return f'"{self.guid(item).upper()},{item.version}"'
+            case "braces":
+                return f'"{{{self.guid(item).upper()}}},{item.version}"'
+            case "weak":
+                return f'W/"{self.guid(item)},{item.version}"'
+            case _:
+                return f'"{self.guid(item)},{item.version}"'
+
+    def identity(self, principal: Principal) -> dict[str, Any]:
+        """Who wrote, as answers show it."""
+        hides_app = principal.kind == "app" and self.switches.app_identity == "absent"
+        return {"user": principal.identity_set["user"]} if hides_app else principal.identity_set
 
     def get(self, item_id: str) -> ListItem | None:
         """The live item of an id as answers write it; None when it is dead or never was."""

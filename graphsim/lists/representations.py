@@ -61,7 +61,7 @@ def list_json(lst: SimList) -> dict[str, Any]:
         "name": lst.name,
         "webUrl": lst.web_url,
         "displayName": lst.display_name,
-        "createdBy": lst.author.identity_set,
+        "createdBy": lst.identity(lst.author),
         "parentReference": {"siteId": lst.site_id},
         "list": {"contentTypesEnabled": False, "hidden": False, "template": lst.template},
     }
@@ -77,8 +77,8 @@ def item_json(lst: SimList, item: ListItem) -> dict[str, Any]:
         "id": str(item.id),
         "lastModifiedDateTime": to_text(item.modified),
         "webUrl": f"{lst.web_url}/{item.id}_.000",
-        "createdBy": item.author.identity_set,
-        "lastModifiedBy": item.editor.identity_set,
+        "createdBy": lst.identity(item.author),
+        "lastModifiedBy": lst.identity(item.editor),
         "parentReference": {"id": lst.id, "siteId": lst.site_id},
         "contentType": CONTENT_TYPE,
     }
@@ -196,12 +196,12 @@ def deleted_json(lst: SimList, item: ListItem, *, as_int: bool) -> dict[str, Any
     }
 
 
-def version_json(version: Version, fields: dict[str, Any] | None) -> dict[str, Any]:
+def version_json(lst: SimList, version: Version, fields: dict[str, Any] | None) -> dict[str, Any]:
     """An earlier version as Graph answers it."""
     out: dict[str, Any] = {
         "id": f"{version.ui}.0",
         "lastModifiedDateTime": to_text(version.modified),
-        "lastModifiedBy": version.editor.identity_set,
+        "lastModifiedBy": lst.identity(version.editor),
     }
     if fields is not None:
         out["fields"] = fields

@@ -81,6 +81,7 @@ def create_list(tenant: Tenant, call: ApiCall, site: Site) -> ApiReply:
         author=call.app.principal,
         web_url=f"{site.web_url}/Lists/{name.replace(' ', '%20')}",
         columns=_system_columns(tenant),
+        switches=tenant.switches,
     )
     for column in given.get("columns") or []:
         _add_column(tenant, lst, column)

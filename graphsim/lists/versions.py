@@ -59,8 +59,8 @@ def all_versions(item: ListItem) -> list[Version]:
 
 def _show(lst: SimList, version: Version, options: QueryOptions) -> JsonObject:
     if options.fields is None:
-        return version_json(version, None)
+        return version_json(lst, version, None)
     values = lst.decode(version.fields)
     if options.fields:
         values = {name: value for name, value in values.items() if name in options.fields}
-    return version_json(version, values)
+    return version_json(lst, version, values)

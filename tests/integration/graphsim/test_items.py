@@ -1,5 +1,6 @@
 """Items over the API: shapes, field kinds, eTags, errors, filters, paging, versions."""
 
+import re
 from typing import Any
 
 import pytest
@@ -305,3 +306,33 @@ def test_switches_of_what_only_a_tenant_can_tell(
     orders = desk.make_list("Orders", ALL_KINDS)
     desk.add(orders, RowtideKey="taken")
     assert desk.call("POST", orders + "/items", {"fields": fields}).status == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "pattern"),
+    [
+        ("lower", r'"[0-9a-f-]{36},1"'),
+        ("upper", r'"[0-9A-F-]{36},1"'),
+        ("braces", r'"\{[0-9A-F-]{36}\},1"'),
+        ("weak", r'W/"[0-9a-f-]{36},1"'),
+    ],
+)
+def test_an_etag_has_one_of_four_forms(make_desk: Any, form: str, pattern: str) -> None:
+    desk = make_desk(etag_form=form)
+    orders = desk.make_list()
+    made = desk.add(orders, Amount=1)
+    assert re.fullmatch(pattern, made["eTag"])
+    assert made["fields"]["@odata.etag"] == made["eTag"]
+    changed = desk.call("PATCH", orders + "/items/1/fields", {"Amount": 2}, if_match=made["eTag"])
+    assert changed.status == 200
+    assert desk.call("PATCH", orders + "/items/1/fields", {"Amount": 3}, if_match=made["eTag"]).status == 412
+
+
+def test_the_application_that_wrote_may_be_absent(make_desk: Any) -> None:
+    desk = make_desk()
+    assert set(desk.add(desk.make_list())["lastModifiedBy"]) == {"application", "user"}
+    desk = make_desk(app_identity="absent")
+    orders = desk.make_list()
+    made = desk.add(orders)
+    assert made["lastModifiedBy"] == made["createdBy"] == {"user": {"displayName": "SharePoint App"}}
+    assert desk.get(orders + "/items/1/versions")["value"][0]["lastModifiedBy"] == made["createdBy"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from graphsim.limits.throttle import Throttle
-from graphsim.switches import Switches
+from graphsim.switches import Switches, apply_switches
 
 
 def make(tier: str = "1000", window_s: float = 60.0, **switches: Any) -> Throttle:
@@ -121,3 +121,36 @@ def test_retry_after_may_be_missing_and_abuse_blocks(make_desk: Any) -> None:
     assert not any("Retry-After" in reply.headers for reply in throttled)
     desk.time += 100
     assert desk.error("GET", orders)[:2] == (503, "serviceNotAvailable")
+
+
+def test_foreign_load_uses_up_the_tenants_window() -> None:
+    throttle = make(foreign_load=0.5)
+    # Half of the window has passed, so other apps have spent a quarter of it.
+    accepted = sum(throttle.charge(f"app {n % 20}", 5, 1050.0) is None for n in range(4000))
+    assert accepted * 5 == 18_750 * 3 // 4 - 18_750 * 3 // 4 % 5
+    denial = throttle.charge("new", 5, 1050.0)
+    assert denial is not None
+    assert not denial.by_minute
+
+
+def test_a_429_of_the_tenants_window_carries_no_rate_limit_headers(make_desk: Any) -> None:
+    desk = make_desk(tier="1000", foreign_load=1.0)
+    desk.time = 300.0 * 1_000_000 - 1
+    orders = f"/sites/{desk.site.id}"
+    reply = next(r for _ in range(600) if (r := desk.call("GET", orders)).status == 429)
+    assert "Retry-After" in reply.headers
+    assert not [name for name in reply.headers if name.startswith("RateLimit")]
+
+
+def test_a_multiplier_gives_an_app_a_quota_outside_of_the_tenants() -> None:
+    throttle = make(quota_multiplier=10.0, foreign_load=1.0)
+    assert sum(throttle.charge("a", 2, 899.0) is None for _ in range(7000)) == 6250
+    assert throttle.tenant_window.used == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("quota-multiplier", "0.5"), ("quota-multiplier", "11"), ("foreign-load", "2")]
+)
+def test_a_number_outside_of_its_range_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match="takes a number from"):
+        apply_switches(Switches(), {name: value})
