@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-import orjson
-
 from graphsim.http.errors import not_unique
 from graphsim.lists.changes import ChangeLog
 from graphsim.lists.columns import ColumnDefinition
+from graphsim.lists.field_codec import FieldCodec
 from graphsim.lists.principals import Principal
 from graphsim.lists.value_index import ValueIndex
 from graphsim.switches import Switches
@@ -53,11 +52,6 @@ class ListItem:
         self.history: list[Version] | None = None
 
 
-def to_kept(values: dict[str, Any]) -> bytes:
-    """Values as kept. Copied, because the serializer's own result holds on to its kilobytes of buffer."""
-    return bytes(memoryview(orjson.dumps(values)))
-
-
 @dataclass(frozen=True, slots=True)
 class Version:
     """An earlier state of an item."""
@@ -68,13 +62,15 @@ class Version:
     fields: bytes
 
 
+def item_guid(list_id: str, item_id: int) -> str:
+    """The item's GUID, which its eTag carries; derived, so it is the same after a restart."""
+    h = blake2b(f"{list_id}/{item_id}".encode(), digest_size=16).hexdigest()
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
 @dataclass
 class SimList:
-    """A list; `rows[id - 1]` is the item of that id, dead ones included.
-
-    `retired` are the storage keys of deleted columns: their values stay in the items' bytes, unseen, because a list
-    of a million items is not rewritten within one request.
-    """
+    """A list; `rows[id - 1]` is the item of that id, dead ones included."""
 
     id: str
     site_id: str
@@ -98,7 +94,7 @@ class SimList:
         self.names: dict[str, ColumnDefinition] = {}
         self.unique: list[ColumnDefinition] = []
         self.defaults: dict[str, Any] = {}
-        self._moved: dict[str, str] = {}
+        self.codec = FieldCodec(self.retired)
         self.reindex()
 
     def reindex(self) -> None:
@@ -107,7 +103,7 @@ class SimList:
         self.names.update({c.lookup_name: c for c in self.columns.values() if c.lookup_name})
         self.unique = [c for c in self.columns.values() if c.unique]
         self.defaults = {c.stored_name: c.default for c in self.columns.values() if c.default}
-        self._moved = {c.stored_name: c.storage_key for c in self.columns.values() if c.storage_key != c.stored_name}
+        self.codec.read_columns(self.columns.values())
         wanted = {c.stored_name for c in self.columns.values() if c.indexed}
         for name in set(self.indexes) - wanted:
             del self.indexes[name]
@@ -120,64 +116,25 @@ class SimList:
             index.add(self.values(item).get(name), item.id)
         return index
 
-    def add_column(self, column: ColumnDefinition) -> None:
-        """A new column; one that takes the name of a deleted one does not see that one's values."""
-        count = sum(key.partition("#")[0] == column.stored_name for key in self.retired)
-        if count:
-            column.moved_key = f"{column.stored_name}#{count}"
-        self.columns[column.id] = column
-
-    def drop_column(self, column: ColumnDefinition) -> None:
-        """Deletes a column and, with it, the values of all items and versions."""
-        del self.columns[column.id]
-        self.retired.append(column.storage_key)
-
-    def decode(self, kept: bytes) -> dict[str, Any]:
-        """The values of an item or a version by stored name; a new dictionary at each call."""
-        loaded: dict[str, Any] = orjson.loads(kept)
-        if not self.retired:
-            return loaded
-        for key in self.retired:
-            loaded.pop(key, None)
-        for name, key in self._moved.items():
-            if key in loaded:
-                loaded[name] = loaded.pop(key)
-        return loaded
-
     def values(self, item: ListItem) -> dict[str, Any]:
         """The field values of an item by stored name; a new dictionary at each call."""
-        return self.decode(item.fields)
-
-    def _encode(self, values: dict[str, Any]) -> bytes:
-        if self._moved:
-            values = {self._moved.get(name, name): value for name, value in values.items()}
-        return to_kept(values)
+        return self.codec.decode(item.fields)
 
     def _is_last(self, item_id: int, position: int) -> bool:
         item = self.rows[item_id - 1]
         return item is not None and item.position == position
 
-    def guid(self, item: ListItem) -> str:
-        """The item's GUID, which its eTag carries; derived, so it is the same after a restart."""
-        h = blake2b(f"{self.id}/{item.id}".encode(), digest_size=16).hexdigest()
-        return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
-
     def etag(self, item: ListItem) -> str:
         """The eTag of the item's present version, with its quotes."""
         match self.switches.etag_form:
             case "upper":
-                return f'"{self.guid(item).upper()},{item.version}"'
+                return f'"{item_guid(self.id, item.id).upper()},{item.version}"'
             case "braces":
-                return f'"{{{self.guid(item).upper()}}},{item.version}"'
+                return f'"{{{item_guid(self.id, item.id).upper()}}},{item.version}"'
             case "weak":
-                return f'W/"{self.guid(item)},{item.version}"'
+                return f'W/"{item_guid(self.id, item.id)},{item.version}"'
             case _:
-                return f'"{self.guid(item)},{item.version}"'
-
-    def identity(self, principal: Principal) -> dict[str, Any]:
-        """Who wrote, as answers show it."""
-        hides_app = principal.kind == "app" and self.switches.app_identity == "absent"
-        return {"user": principal.identity_set["user"]} if hides_app else principal.identity_set
+                return f'"{item_guid(self.id, item.id)},{item.version}"'
 
     def get(self, item_id: str) -> ListItem | None:
         """The live item of an id as answers write it; None when it is dead or never was."""
@@ -207,7 +164,7 @@ class SimList:
 
     def insert(self, values: dict[str, Any], author: Principal, now: float) -> ListItem:
         """A new item with the next id."""
-        item = ListItem(len(self.rows) + 1, author, int(now), self._encode(values))
+        item = ListItem(len(self.rows) + 1, author, int(now), self.codec.encode(values))
         self.rows.append(item)
         self.live += 1
         self._index_all(item.id, values)
@@ -224,7 +181,7 @@ class SimList:
             history = item.history = item.history or []
             history.append(Version(item.ui, item.editor, item.modified, item.fields))
             del history[: max(0, len(history) - keep + 1)]
-        item.fields = self._encode(after)
+        item.fields = self.codec.encode(after)
         item.ui += 1
         for name, index in self.indexes.items():
             old, new = before.get(name), after.get(name)

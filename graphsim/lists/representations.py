@@ -14,6 +14,7 @@ from graphsim.clock import to_text
 from graphsim.http.errors import invalid, unknown_field
 from graphsim.lists.columns import ColumnDefinition
 from graphsim.lists.list_store import ListItem, SimList, Version
+from graphsim.lists.principals import Principal
 from graphsim.lists.sites import Site
 from graphsim.switches import Switches
 
@@ -49,6 +50,12 @@ def site_json(base: str, site: Site) -> dict[str, Any]:
     return out
 
 
+def identity_of(lst: SimList, principal: Principal) -> dict[str, Any]:
+    """Who wrote, as answers show it."""
+    hides_app = principal.kind == "app" and lst.switches.app_identity == "absent"
+    return {"user": principal.identity_set["user"]} if hides_app else principal.identity_set
+
+
 def list_json(lst: SimList) -> dict[str, Any]:
     """A list as Graph answers it, without what is expanded."""
     return {
@@ -61,7 +68,7 @@ def list_json(lst: SimList) -> dict[str, Any]:
         "name": lst.name,
         "webUrl": lst.web_url,
         "displayName": lst.display_name,
-        "createdBy": lst.identity(lst.author),
+        "createdBy": identity_of(lst, lst.author),
         "parentReference": {"siteId": lst.site_id},
         "list": {"contentTypesEnabled": False, "hidden": False, "template": lst.template},
     }
@@ -77,8 +84,8 @@ def item_json(lst: SimList, item: ListItem) -> dict[str, Any]:
         "id": str(item.id),
         "lastModifiedDateTime": to_text(item.modified),
         "webUrl": f"{lst.web_url}/{item.id}_.000",
-        "createdBy": lst.identity(item.author),
-        "lastModifiedBy": lst.identity(item.editor),
+        "createdBy": identity_of(lst, item.author),
+        "lastModifiedBy": identity_of(lst, item.editor),
         "parentReference": {"id": lst.id, "siteId": lst.site_id},
         "contentType": CONTENT_TYPE,
     }
@@ -201,7 +208,7 @@ def version_json(lst: SimList, version: Version, fields: dict[str, Any] | None) 
     out: dict[str, Any] = {
         "id": f"{version.ui}.0",
         "lastModifiedDateTime": to_text(version.modified),
-        "lastModifiedBy": lst.identity(version.editor),
+        "lastModifiedBy": identity_of(lst, version.editor),
     }
     if fields is not None:
         out["fields"] = fields

@@ -158,7 +158,7 @@ def delete_column(tenant: Tenant, lst: SimList, name: str) -> ApiReply:
     _begin_schema_change(tenant, lst)
     if column.is_system:
         raise errors.invalid(f"Column '{column.name}' cannot be deleted")
-    lst.drop_column(column)
+    lst.codec.retire(lst.columns.pop(column.id))
     return _end_schema_change(tenant, lst, ApiReply(204))
 
 
@@ -191,7 +191,8 @@ def _add_column(tenant: Tenant, lst: SimList, given: Any) -> ColumnDefinition:
     if column.facet == "lookup":
         _check_lookup(tenant, lst, column)
     _check_new_index(tenant, lst, column, was_indexed=False)
-    lst.add_column(column)
+    lst.codec.admit(column)
+    lst.columns[column.id] = column
     return column
 
 

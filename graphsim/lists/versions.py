@@ -30,13 +30,13 @@ def get_version(call: ApiCall, lst: SimList, item_id: str, version_id: str) -> A
 
 def get_fields(lst: SimList, item_id: str, version_id: str) -> ApiReply:
     """GET of the fields of one version."""
-    return ApiReply(200, lst.decode(_find(lst, item_id, version_id).fields))
+    return ApiReply(200, lst.codec.decode(_find(lst, item_id, version_id).fields))
 
 
 def restore(tenant: Tenant, call: ApiCall, lst: SimList, item_id: str, version_id: str) -> ApiReply:
     """POST: a new version with the values of an old one."""
     item, version = find_item(lst, item_id), _find(lst, item_id, version_id)
-    changes = {**dict.fromkeys(lst.values(item)), **lst.decode(version.fields)}
+    changes = {**dict.fromkeys(lst.values(item)), **lst.codec.decode(version.fields)}
     lst.check_unique(changes, item.id, tenant.switches)
     lst.update(item, changes, call.app.principal, tenant.now(), tenant.switches.version_limit)
     tenant.record_write(lst, item, "updates")
@@ -60,7 +60,7 @@ def all_versions(item: ListItem) -> list[Version]:
 def _show(lst: SimList, version: Version, options: QueryOptions) -> JsonObject:
     if options.fields is None:
         return version_json(lst, version, None)
-    values = lst.decode(version.fields)
+    values = lst.codec.decode(version.fields)
     if options.fields:
         values = {name: value for name, value in values.items() if name in options.fields}
     return version_json(lst, version, values)
