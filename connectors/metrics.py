@@ -1,57 +1,86 @@
-"""Every metric of Rowtide in one place, served by each process itself.
+"""The recorder's figures as Prometheus metrics, served by each process itself.
 
-In: counts that lower layers return; callers record them here. Out: Prometheus text on ``run.listen``. Rule: names and
-labels are constants (`rowtide_` prefix, base units, syncs and graphs as labels, never keys or values).
+In: calls of the port `connectors.recorder.Recorder`. Out: Prometheus text on ``run.listen``. Rule: names and labels are
+constants (`rowtide_` prefix, base units, syncs and graphs as labels, never keys or values); each is a figure of the
+port.
 """
 
-import structlog
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
+from collections.abc import Mapping
+from typing import Final
 
-from state.outbox import SettleCounts, StageCounts
+import structlog
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from connectors.recorder import GraphReading, ProcessCount, SyncCount
 
 log = structlog.get_logger()
 
-CHANGES = Counter("rowtide_changes_total", "Row changes staged in the outbox", ["sync"])
-MERGED = Counter("rowtide_changes_merged_total", "Row changes that met a waiting row", [])
-DROPPED = Counter("rowtide_changes_replayed_total", "Row changes dropped as replays", [])
-STALE = Counter("rowtide_outcomes_stale_total", "Outcomes whose lease had passed to another claim", [])
-DELIVERED = Counter("rowtide_rows_delivered_total", "Rows settled", ["sync"])
-WRITES = Counter("rowtide_list_writes_total", "Requests that changed a list", ["sync"])
-SUPPRESSED = Counter("rowtide_rows_suppressed_total", "Rows that needed no write", ["sync"])
-PARKED = Counter("rowtide_rows_parked_total", "Rows set aside", ["sync"])
-FOREIGN_EDITS = Counter("rowtide_foreign_edits_total", "Edits of others met by a push", ["sync"])
-LATENCY = Histogram(
-    "rowtide_delivery_seconds",
-    "Commit in PostgreSQL to the write acknowledged and recorded",
-    ["sync"],
-    buckets=(0.1, 0.2, 0.4, 0.8, 1.5, 3, 6, 15, 30, 60, 120, 300, 900, 3600),
-)
-RU_USED = Gauge("rowtide_graph_ru_used", "Resource units used since the process started", ["graph"])
-GATE = Gauge("rowtide_graph_gate_seconds", "Seconds until a throttled graph may be asked again", ["graph"])
-IN_FLIGHT = Gauge("rowtide_rows_in_flight", "Rows claimed by this process and not settled yet")
+SYNC_COUNTS: Final = {
+    SyncCount.CHANGES: ("rowtide_changes_total", "Row changes staged in the outbox"),
+    SyncCount.DELIVERED: ("rowtide_rows_delivered_total", "Rows settled"),
+    SyncCount.WRITES: ("rowtide_list_writes_total", "Requests that changed a list"),
+    SyncCount.SUPPRESSED: ("rowtide_rows_suppressed_total", "Rows that needed no write"),
+    SyncCount.PARKED: ("rowtide_rows_parked_total", "Rows set aside"),
+    SyncCount.FOREIGN_EDITS: ("rowtide_foreign_edits_total", "Edits of others met by a push"),
+}
+PROCESS_COUNTS: Final = {
+    ProcessCount.MERGED: ("rowtide_changes_merged_total", "Row changes that met a waiting row"),
+    ProcessCount.REPLAYED: ("rowtide_changes_replayed_total", "Row changes dropped as replays"),
+    ProcessCount.STALE: ("rowtide_outcomes_stale_total", "Outcomes whose lease had passed to another claim"),
+}
+LATENCY_BUCKETS_S: Final = (0.1, 0.2, 0.4, 0.8, 1.5, 3, 6, 15, 30, 60, 120, 300, 900, 3600)
+
+
+class PrometheusRecorder:
+    """A `Recorder` whose figures are in a registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._by_sync = {one: Counter(*names, ["sync"], registry=registry) for one, names in SYNC_COUNTS.items()}
+        self._process = {one: Counter(*names, registry=registry) for one, names in PROCESS_COUNTS.items()}
+        self._latency = Histogram(
+            "rowtide_delivery_seconds",
+            "Commit in PostgreSQL to the write acknowledged and recorded",
+            ["sync"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self._in_flight = Gauge(
+            "rowtide_rows_in_flight", "Rows claimed by this process and not settled yet", registry=registry
+        )
+        self._ru_used = Gauge(
+            "rowtide_graph_ru_used", "Resource units used since the process started", ["graph"], registry=registry
+        )
+        self._gate_s = Gauge(
+            "rowtide_graph_gate_seconds",
+            "Seconds until a throttled graph may be asked again",
+            ["graph"],
+            registry=registry,
+        )
+
+    def count(self, sync: str, name: SyncCount, n: int) -> None:
+        """So many more of a sync."""
+        self._by_sync[name].labels(sync).inc(n)
+
+    def count_process(self, name: ProcessCount, n: int) -> None:
+        """So many more of the process."""
+        self._process[name].inc(n)
+
+    def observe_latency(self, sync: str, seconds: float) -> None:
+        """A row was delivered so long after its commit; clocks that differ make it no less than 0."""
+        self._latency.labels(sync).observe(max(0.0, seconds))
+
+    def read(self, in_flight: int, graphs: Mapping[str, GraphReading]) -> None:
+        """How things are now."""
+        self._in_flight.set(in_flight)
+        for name, reading in graphs.items():
+            self._ru_used.labels(name).set(reading.ru_used)
+            self._gate_s.labels(name).set(reading.gate_s)
+
+
+RECORDER: Final = PrometheusRecorder(REGISTRY)
+"""The process's own; runs of the flow that follow each other go on counting."""
 
 _served: set[str] = set()
-
-
-def count_staged(counts: StageCounts) -> None:
-    """Count what a stage did."""
-    MERGED.inc(counts.merged)
-    DROPPED.inc(counts.dropped)
-    for sync, changes in counts.new.items():
-        CHANGES.labels(sync).inc(changes)
-
-
-def count_settled(counts: SettleCounts) -> None:
-    """Count what a settle did."""
-    STALE.inc(counts.stale)
-    for sync, did in counts.by_sync.items():
-        DELIVERED.labels(sync).inc(did.delivered)
-        WRITES.labels(sync).inc(did.writes)
-        SUPPRESSED.labels(sync).inc(did.suppressed)
-        FOREIGN_EDITS.labels(sync).inc(did.foreign_edits)
-        PARKED.labels(sync).inc(did.parked)
-        for latency_s in did.latencies_s:
-            LATENCY.labels(sync).observe(latency_s)
 
 
 def serve(listen: str) -> None:

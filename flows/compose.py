@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from connectors import metrics
+from connectors import metrics, recorder
 from connectors.claimer import Claimer
 from connectors.graph.budget import Budget
 from connectors.graph.settings import GraphSettings
@@ -68,6 +68,7 @@ def compose(
             None if deliver is None else deliver.parts.claimer,
             None if capture is None else capture.reconciler,
         ),
+        record=_nothing if deliver is None else partial(_record, deliver),
     )
     process = Process(state_dsn, identity, roles, workers, base.clock, stop)
     parts = Parts(
@@ -112,7 +113,9 @@ class _Capture:
 
 def _capture(base: _Base, acts: SyncActs) -> _Capture:
     readers = {name: _reader(base, name) for name in base.definition.postgres}
-    parts = CaptureParts(readers, uuid.uuid4().hex, base.applied, acts, metrics.count_staged)
+    parts = CaptureParts(
+        readers, uuid.uuid4().hex, base.applied, acts, partial(recorder.record_stage, metrics.RECORDER)
+    )
     return _Capture(parts, Reconciler(base.state_dsn, base.owner, lambda: base.applied.view, base.source_dsn))
 
 
@@ -220,4 +223,17 @@ def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, 
 def _settled(claimer: Claimer, outcomes: Sequence[Outcome], counts: SettleCounts) -> None:
     """Rows are settled: there is room for new claims."""
     claimer.finished(len(outcomes))
-    metrics.count_settled(counts)
+    recorder.record_settle(metrics.RECORDER, counts)
+
+
+def _record(deliver: _Deliver) -> None:
+    """Record how things are now."""
+    graphs = {
+        name: recorder.GraphReading(writer.counters.ru_used, deliver.budgets[name].gate_s())
+        for name, writer in deliver.writers.items()
+    }
+    metrics.RECORDER.read(deliver.parts.claimer.in_flight, graphs)
+
+
+def _nothing() -> None:
+    """A process that does not deliver has nothing in flight."""

@@ -37,6 +37,7 @@ class Workers:
     deliver: Sequence[Worker]
     unsettled: Callable[[], list[Outcome]]
     health: Callable[[], Mapping[str, Any]]
+    record: Callable[[], None]
 
 
 class Process:
@@ -90,6 +91,7 @@ class Process:
     def _beat(self) -> None:
         link = Link(self._state_dsn, "rowtide beat")
         while not self.stop.wait(BEAT_S):
+            self._workers.record()
             try:
                 link.run(self._beat_once)
                 self._identity.hold()

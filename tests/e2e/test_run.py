@@ -4,9 +4,11 @@ import pickle
 import resource
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,3 +137,45 @@ def test_two_processes_begin_at_once_on_a_fresh_directory(new_simulator: NewSimu
     for process in processes:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(20) for process in processes] == [0, 0], stack.logged()[-4000:]
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def scraped(port: int) -> dict[str, float]:
+    """Sample name -> sum over its labels, as a running process shows them; nothing while it does not answer yet."""
+    found: dict[str, float] = {}
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return {}
+    for line in lines:
+        if line.startswith("rowtide_"):
+            name, _, value = line.rpartition(" ")
+            name = name.partition("{")[0]
+            found[name] = found.get(name, 0.0) + float(value)
+    return found
+
+
+def test_metrics_of_a_running_process_move(new_simulator: NewSimulator, new_stack: NewStack) -> None:
+    stack = new_stack(new_simulator("--tier", "off", "--latency-ms", "1500"))
+    port = free_port()
+    stack.config.write_text(stack.config.read_text().replace('listen: "127.0.0.1:0"', f'listen: "127.0.0.1:{port}"'))
+    stack.apply()
+    process = stack.start()
+    wait_until(lambda: scraped(port), "metrics served")
+    stack.sql("INSERT INTO parts (id, name) SELECT i, 'part' FROM generate_series(1, 60) i")
+    wait_until(lambda: scraped(port).get("rowtide_rows_in_flight", 0) > 0, "rows in flight")
+    wait_until(lambda: delivered(stack) == 60, "every row delivered")
+    names = ["rowtide_rows_delivered_total", "rowtide_list_writes_total", "rowtide_delivery_seconds_count"]
+    wait_until(lambda: all(scraped(port)[name] >= 60 for name in names), f"60 in {names}")
+    wait_until(lambda: scraped(port)["rowtide_graph_ru_used"] >= 120, "units used")
+    wait_until(lambda: scraped(port)["rowtide_rows_in_flight"] == 0, "nothing in flight")
+    stack.sql("UPDATE parts SET name = 'renamed'")
+    wait_until(lambda: scraped(port).get("rowtide_changes_total", 0) >= 60, "changes counted")
+    assert stack.stop(process) == 0, stack.logged()[-4000:]

@@ -1,0 +1,76 @@
+"""What a process counts, whoever keeps it: the one port for figures.
+
+In: counts that stage and settle return, readings of the moment. Out: calls of a `Recorder`. Rules: lower layers return
+counts and know no recorder; every figure is named here, and is recorded in this file or nowhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from state.outbox import SettleCounts, StageCounts
+
+
+class SyncCount(Enum):
+    """Counted by sync."""
+
+    CHANGES = auto()
+    DELIVERED = auto()
+    WRITES = auto()
+    SUPPRESSED = auto()
+    PARKED = auto()
+    FOREIGN_EDITS = auto()
+
+
+class ProcessCount(Enum):
+    """Counted for the whole process: which sync it was is not known where it happens."""
+
+    MERGED = auto()
+    REPLAYED = auto()
+    STALE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class GraphReading:
+    """One graph at this moment: units used since the process started, and seconds until it may be asked again."""
+
+    ru_used: float
+    gate_s: float
+
+
+class Recorder(Protocol):
+    """Whoever keeps figures; any thread calls it, and no call waits."""
+
+    def count(self, sync: str, name: SyncCount, n: int) -> None:
+        """So many more of a sync."""
+
+    def count_process(self, name: ProcessCount, n: int) -> None:
+        """So many more of the process."""
+
+    def observe_latency(self, sync: str, seconds: float) -> None:
+        """A row was delivered so long after its commit."""
+
+    def read(self, in_flight: int, graphs: Mapping[str, GraphReading]) -> None:
+        """How things are now: rows claimed and not settled, and each graph."""
+
+
+def record_stage(recorder: Recorder, counts: StageCounts) -> None:
+    """Record what a stage did."""
+    recorder.count_process(ProcessCount.MERGED, counts.merged)
+    recorder.count_process(ProcessCount.REPLAYED, counts.dropped)
+    for sync, changes in counts.new.items():
+        recorder.count(sync, SyncCount.CHANGES, changes)
+
+
+def record_settle(recorder: Recorder, counts: SettleCounts) -> None:
+    """Record what a settle did."""
+    recorder.count_process(ProcessCount.STALE, counts.stale)
+    for sync, did in counts.by_sync.items():
+        recorder.count(sync, SyncCount.DELIVERED, did.delivered)
+        recorder.count(sync, SyncCount.WRITES, did.writes)
+        recorder.count(sync, SyncCount.SUPPRESSED, did.suppressed)
+        recorder.count(sync, SyncCount.PARKED, did.parked)
+        recorder.count(sync, SyncCount.FOREIGN_EDITS, did.foreign_edits)
+        for latency_s in did.latencies_s:
+            recorder.observe_latency(sync, latency_s)
