@@ -10,7 +10,13 @@ from typer.main import get_command
 from control.cli.main import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/decisions").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/decisions").glob("*.md")),
+]
 REFERENCE = re.compile(r"`([\w./-]+\.py)(?:: (\w+))?`")
 COMMAND = re.compile(r"^\s*(?:\$ )?(rowtide .*)$|`(rowtide [^`]*)`", re.MULTILINE)
 
