@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY_CANDIDATES := $(PYTHON) python3.12 python3.11 python3
 STAMP := $(VENV)/.stamp
+RUN_STAMP := $(VENV)/.run-stamp
 export UV_PYTHON_DOWNLOADS := never
 export XDG_RUNTIME_DIR ?= /tmp
 # Without byte code every process compiles its imports anew, msgraph's thousands of modules too.
@@ -17,20 +18,34 @@ JS := tests/interop/javascript
 help:  ## Print the recipes
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(STAMP): requirements/uv.txt requirements/build.txt requirements/dev.txt pyproject.toml
-	@set -e; found=; for python in $(PY_CANDIDATES); do \
-	  if $$python -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then found=$$python; break; fi; \
-	done; \
-	if [ -z "$$found" ]; then echo "Rowtide needs Python 3.11 or 3.12 with venv; name one with: make PYTHON=/path/to/python3.12" >&2; exit 2; fi; \
-	[ -x $(BIN)/python ] || $$found -m venv $(VENV); \
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python requirements/dev.txt requirements/uv.txt requirements/build.txt
-	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+# Two sets of packages in one environment: what the product and its demo need, and that with the tools of development.
+# `define` keeps the steps they share: find a Python, make the environment, install uv by hash.
+define MAKE_VENV
+@set -e; found=; for python in $(PY_CANDIDATES); do \
+  if $$python -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then found=$$python; break; fi; \
+done; \
+if [ -z "$$found" ]; then echo "Rowtide needs Python 3.11 or 3.12 with venv; name one with: make PYTHON=/path/to/python3.12" >&2; exit 2; fi; \
+[ -x $(BIN)/python ] || $$found -m venv $(VENV); \
+$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+endef
+EDITABLE := $(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+
+# Adds and never removes, so that it leaves the tools of development where they are.
+$(RUN_STAMP): requirements/uv.txt requirements/build.txt requirements/run.txt pyproject.toml
+	$(MAKE_VENV)
+	@$(BIN)/uv pip install -q --compile-bytecode --require-hashes --python $(BIN)/python -r requirements/run.txt -r requirements/build.txt
+	@$(EDITABLE)
 	@touch $@
+
+$(STAMP): requirements/uv.txt requirements/build.txt requirements/run.txt requirements/dev.txt pyproject.toml
+	$(MAKE_VENV)
+	@$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python requirements/dev.txt requirements/uv.txt requirements/build.txt
+	@$(EDITABLE)
+	@touch $(RUN_STAMP) $@
 
 venv: $(STAMP)
 
-demo: $(STAMP)  ## See it work: PostgreSQL, a Graph simulator and the sync, live, for 30 seconds
+demo: $(RUN_STAMP)  ## See it work: PostgreSQL, a Graph simulator and the sync, live, for 30 seconds
 	@$(BIN)/rowtide demo $(ARGS)
 
 $(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json
@@ -49,14 +64,16 @@ deps:  ## As root: install the Debian packages and the JavaScript clients that s
 check: $(STAMP)  ## Lint, types, layers and unit tests, in half a minute
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/vulture
 	@$(PYTEST) -q -n $(WORKERS) --dist loadfile tests/unit tests/repository
 
 test: $(STAMP)  ## Everything but the long tests, in ten minutes
 	@if [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory deps; fi
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/vulture
 	@$(PYTEST) -n $(WORKERS) --dist loadfile -m "not long" tests
 
 test-long: $(STAMP)  ## Crash histories and other long tests, in fifteen minutes
@@ -78,9 +95,12 @@ replay: $(STAMP)  ## Run a saved failing history again: make replay FILE=tests/h
 format: $(STAMP)  ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
 
+COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --no-header
+
 lock: $(STAMP)  ## Renew the locks in requirements/
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --no-header --upgrade --extra demo pyproject.toml -o requirements/run.txt
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --no-header --upgrade --extra demo --group dev pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) --upgrade --extra demo pyproject.toml -o requirements/run.txt
+	@$(COMPILE) --upgrade --extra demo --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) --upgrade --extra demo --extra perf -c requirements/dev.txt pyproject.toml -o requirements/perf.txt
 
 clean:  ## Remove what the recipes made
 	@rm -rf $(VENV) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

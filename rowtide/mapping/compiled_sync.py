@@ -42,7 +42,6 @@ class CompiledSync:
     schema: str
     table: str
     key_columns: tuple[str, ...]
-    key_types: tuple[str, ...]
     key_deferrable: bool
     select_columns: tuple[str, ...]
     """Every column a read needs, key columns first."""
@@ -159,7 +158,6 @@ def compile_sync(
         schema=schema,
         table=table,
         key_columns=key,
-        key_types=tuple(by_name[name].type_name for name in key),
         key_deferrable=any(by_name[name].key_deferrable for name in key),
         select_columns=select,
         buckets=buckets,
@@ -228,11 +226,6 @@ def _check_where(definition: SyncDefinition, columns: Mapping[str, SourceColumn]
 
 def _check_lists(definition: SyncDefinition, columns: Mapping[str, SourceColumn]) -> None:
     definition.sharding().check(columns)
-
-
-def _doubts(sync: str, mapped: Sequence[MappedColumn], columns: Mapping[str, SourceColumn]) -> tuple[str, ...]:
-    found = (doubt(columns[one.column], one.kind) for one in mapped)
-    return tuple(f"syncs.{sync}: {sentence}" for sentence in found if sentence is not None)
 
 
 def _key(definition: SyncDefinition, columns: Mapping[str, SourceColumn]) -> tuple[tuple[str, ...], str | None]:

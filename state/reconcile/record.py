@@ -342,13 +342,6 @@ def finish(conn: Connection, record: Reconcile) -> Reconcile:
         return save(conn, ended)
 
 
-def lowest_xmin(conn: Connection, syncs: Sequence[str]) -> int | None:
-    """The oldest snapshot any running pass of these syncs may still judge by; tombstones from there on have to stay."""
-    statement = "SELECT min(lowest_xmin) FROM rowtide.reconcile WHERE state = 'running' AND sync = ANY (%s)"
-    [(xmin,)] = conn.execute(statement, [list(syncs)]).fetchall()
-    return None if xmin is None else int(xmin)
-
-
 @contextmanager
 def _step(conn: Connection) -> Iterator[None]:
     with conn.transaction():
