@@ -53,11 +53,6 @@ def examine(settings: GraphSettings, site: str, wanted: Sequence[WantedList]) ->
     return _run(settings, lambda graph: _examine(graph, site, wanted))
 
 
-def find_foreign_item(settings: GraphSettings, site_id: str, list_id: str, has_key: bool = True) -> str | None:
-    """The id of an item without RowtideKey, if the list holds one."""
-    return _run(settings, lambda graph: _find_foreign_item(graph, site_id, list_id, has_key))
-
-
 def refuse_foreign_items(title: str, item_id: str) -> GraphRefused:
     """The refusal for a list that holds somebody else's items."""
     return graph_errors.LIST_HAS_FOREIGN_ITEMS(title=title, item_id=item_id)

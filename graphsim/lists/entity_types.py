@@ -22,7 +22,6 @@ LIST_ITEM = EntityType(
     (_BASE - {"name"}) | {"contentType", "createdBy", "deleted", "eTag", "lastModifiedBy", "parentReference"},
     {"fields": _SELECT},
 )
-FIELDS = EntityType("fieldValueSet", frozenset(), {})
 VERSION = EntityType(
     "listItemVersion", frozenset({"id", "lastModifiedBy", "lastModifiedDateTime"}), {"fields": _SELECT}
 )
