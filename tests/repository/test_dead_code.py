@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.repository.rules import PACKAGES, ROOT
+
+pytest.importorskip("vulture", reason="requirements/dev.txt has it: make deps check")
 
 
 def test_a_planted_function_that_nobody_calls_is_found(tmp_path: Path) -> None:
