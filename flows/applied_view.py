@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from flows.ports import Stream
 from rowtide.backoff import Backoff
 from rowtide.catalog import Catalog
 from rowtide.error_catalogue import state_errors
@@ -46,6 +47,14 @@ class View:
             if sync not in self.states or (self.states[sync].capture_on and self.states[sync].state != "retired")
         )
 
+    @property
+    def routes(self) -> tuple[int, frozenset[tuple[str, int, str | None, int | None]]]:
+        """What bindings depend on: the definition, and of each routed sync the era and the stream it is read from."""
+        states = ((sync, self.states.get(sync)) for sync in self.routed)
+        return self.catalog.version, frozenset(
+            (sync, state.era, state.since_slot, state.since_incarnation) for sync, state in states if state is not None
+        )
+
 
 def read_view(connection: database.Connection, known: Catalog | None) -> View:
     """The view as the database has it; the catalog is compiled anew only when its version is another."""
@@ -62,38 +71,45 @@ def read_view(connection: database.Connection, known: Catalog | None) -> View:
 class Applied:
     """The view in force. One thread replaces it, every other reads it; two questions may meet two views."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, stop: threading.Event) -> None:
+        """``stop`` is set when the parts that were made for ``view`` do not fit any more (`outdated`)."""
         self._view = view
+        self._made_for = view.catalog.definition
+        self._stop = stop
+        self.routing = 0
+        self.outdated = False
 
     def take_over(self, view: View) -> None:
         """This view is in force from now on."""
         before, self._view = self._view, view
         if view.catalog.version != before.catalog.version:
             log.info("definition taken over", version=view.catalog.version)
+        if view.routes != before.routes:
+            self.routing += 1
+        if not self._made_for.has_connections_of(view.catalog.definition):
+            self.outdated = True
+            self._stop.set()
 
     @property
     def view(self) -> View:
         """Catalog and sync states, as last read."""
         return self._view
 
-    @property
-    def version(self) -> int:
-        """Version of the definition in force."""
-        return self._view.catalog.version
-
     def compiled(self, sync: str) -> CompiledSync:
         """The sync as it is compiled; KeyError for one that is not applied (any more)."""
         return self._view.catalog.syncs[sync]
 
-    def routed(self, postgres: str, schema: str, table: str) -> list[CompiledSync]:
-        """Syncs of this PostgreSQL whose changes of that table are staged."""
-        view = self._view
-        routed = view.routed
-        return [
-            sync
-            for sync in view.catalog.by_relation(schema, table)
-            if sync.postgres == postgres and sync.sync in routed
-        ]
+    def routed(self, stream: Stream, schema: str, table: str) -> list[tuple[CompiledSync, int]]:
+        """Syncs whose changes of that table are staged from that stream, with the era it is of each."""
+        view, routed = self._view, self._view.routed
+        found = []
+        for sync in view.catalog.by_relation(schema, table):
+            state = view.states.get(sync.sync)
+            if sync.postgres != stream.postgres or sync.sync not in routed or state is None:
+                continue
+            if (state.since_slot, state.since_incarnation) == (stream.slot, stream.incarnation):
+                found.append((sync, state.era))
+        return found
 
     def deliverable(self, graphs: Collection[str]) -> dict[str, list[str]]:
         """Graph -> syncs that may write to it now."""
@@ -116,7 +132,7 @@ class Applied:
 
 
 class Watcher:
-    """Calls ``seen`` with the current view at once and whenever it was read again."""
+    """Calls ``seen`` with the current view at once and whenever it was read again, one view after the other."""
 
     def __init__(self, dsn: str, first: View, seen: Callable[[View], None]) -> None:
         self._dsn = dsn
@@ -125,6 +141,7 @@ class Watcher:
         self._seen = seen
         self._stop = threading.Event()
         self._wake = threading.Event()
+        self._reading = threading.Lock()
         self._threads = [
             threading.Thread(target=self._poll, name="rowtide-control", daemon=True),
             threading.Thread(target=self._listen, name="rowtide-control-listen", daemon=True),
@@ -140,14 +157,19 @@ class Watcher:
         self._stop.set()
         self._wake.set()
 
+    def refresh(self) -> None:
+        """Read the view and hand it on, from any thread: an older one is never handed on after a newer."""
+        with self._reading:
+            self._view = self._link.run(lambda connection: read_view(connection, self._view.catalog))
+            self._seen(self._view)
+
     def _poll(self) -> None:
         backoff = Backoff()
         while not self._stop.is_set():
             self._wake.clear()
             wait_s = POLL_S
             try:
-                self._view = self._link.run(lambda connection: read_view(connection, self._view.catalog))
-                self._seen(self._view)
+                self.refresh()
                 backoff.succeeded()
             except RowtideError as error:
                 wait_s = backoff.failed(error)

@@ -16,7 +16,7 @@ from rowtide.deciding import push
 from rowtide.deciding.outcomes import Outcome, ParkRow, Release
 from rowtide.deciding.records import Work
 from rowtide.errors import RowtideError
-from state import cursors, outbox
+from state import eras, outbox
 from state.database import Link
 
 NOT_YET_S = 0.1
@@ -80,10 +80,10 @@ class Completer:
         if connection is None or connection.closed:
             connection = self._sources[postgres] = open_source(self._source_dsn(postgres), "rowtide complete")
         try:
-            # The records' era, not a reader's: this process may read no slot, or not have begun to.
-            slot = catalog.definition.slot(postgres)
-            cursor = self._state.run(lambda state: cursors.read_slot(state, slot))
-            return refetch.read_anew(connection, catalog, works, cursor.era if cursor is not None else 0)
+            # The records' eras, not a reader's: this process may read no slot, or not have begun to.
+            syncs = {work.desired.sync for work in works}
+            present = self._state.run(lambda state: eras.read(state, syncs))
+            return refetch.read_anew(connection, catalog, works, present)
         except RowtideError:
             connection.close()
             raise

@@ -17,7 +17,9 @@ from connectors.claimer import Claimer
 from connectors.graph.budget import Budget
 from connectors.graph.settings import GraphSettings
 from connectors.graph.writer import Writer
-from connectors.postgres.replication.continuity import NewEra
+from connectors.outbox_io import until_answered
+from connectors.postgres.replication.chunk_queue import SlotPosition
+from connectors.postgres.replication.continuity import NewIncarnation
 from connectors.postgres.replication.cursor_store import StateCursorStore
 from connectors.postgres.replication.reader import Reader, ReaderSettings
 from connectors.settings import resolve_secret
@@ -31,6 +33,7 @@ from flows.ports import Worker
 from flows.process import Process, Workers
 from flows.process_lock import Identity
 from flows.reconcile import Reconciler
+from flows.routing import Router
 from flows.state_clock import StateClock
 from flows.sync import CaptureParts, DeliverParts, Parts
 from flows.sync_acts import SyncActs
@@ -38,9 +41,9 @@ from rowtide.catalog import Catalog
 from rowtide.deciding.outcomes import Outcome
 from rowtide.deciding.progress import Rules
 from rowtide.definition.model import Definition
+from state import eras
 from state.database import Connection
 from state.outbox import SettleCounts
-from state.reconcile import record as reconciles
 
 CAPTURE, DELIVER = "capture", "deliver"
 """What a process may do; the roles it is given decide which parts it has."""
@@ -50,12 +53,12 @@ def compose(
     state_dsn: str, view: View, roles: frozenset[str], identity: Identity, stop: threading.Event
 ) -> tuple[Process, Parts]:
     """The process, and what its flow is made of."""
-    base = _Base(state_dsn, view.catalog.definition, identity.name, stop, Applied(view), StateClock())
+    base = _Base(state_dsn, view.catalog.definition, identity.name, stop, Applied(view, stop), StateClock())
     acts = SyncActs(state_dsn, stop)
-    capture = _capture(base, acts) if CAPTURE in roles else None
+    readers = {name: _reader(base, name) for name in base.definition.postgres} if CAPTURE in roles else {}
+    watcher = Watcher(state_dsn, view, Router(base.applied, acts, readers).take_over)
+    capture = _capture(base, acts, readers, watcher) if CAPTURE in roles else None
     deliver = _deliver(base, acts) if DELIVER in roles else None
-    readers = capture.parts.readers if capture is not None else {}
-    watcher = Watcher(state_dsn, view, partial(_take_over, base.applied, acts, readers))
     workers = Workers(
         beside=[watcher] if capture is None else [watcher, capture.reconciler],
         deliver=[] if deliver is None else deliver.workers,
@@ -70,7 +73,7 @@ def compose(
         ),
         record=_nothing if deliver is None else partial(_record, deliver),
     )
-    process = Process(state_dsn, identity, roles, workers, base.clock, stop)
+    process = Process(state_dsn, identity, roles, workers, base.clock, stop, lambda: base.applied.outdated)
     parts = Parts(
         state_dsn, stop, None if capture is None else capture.parts, None if deliver is None else deliver.parts
     )
@@ -111,16 +114,15 @@ class _Capture:
     reconciler: Reconciler
 
 
-def _capture(base: _Base, acts: SyncActs) -> _Capture:
-    readers = {name: _reader(base, name) for name in base.definition.postgres}
-    parts = CaptureParts(
-        readers, uuid.uuid4().hex, base.applied, acts, partial(recorder.record_stage, metrics.RECORDER)
-    )
+def _capture(base: _Base, acts: SyncActs, readers: Mapping[str, Reader], watcher: Watcher) -> _Capture:
+    refresh = partial(until_answered, base.stop, watcher.refresh, "reading what is in force")
+    staged = partial(recorder.record_stage, metrics.RECORDER)
+    parts = CaptureParts(readers, uuid.uuid4().hex, base.applied, refresh, acts, staged)
     return _Capture(parts, Reconciler(base.state_dsn, base.owner, lambda: base.applied.view, base.source_dsn))
 
 
 def _reader(base: _Base, postgres: str) -> Reader:
-    """The reader of a PostgreSQL's slot; a new era asks for a reconcile of each of its syncs."""
+    """The reader of a PostgreSQL's slot; a new incarnation begins a new era of each of its syncs."""
     source = base.definition.postgres[postgres]
     settings = ReaderSettings(
         read_dsn=lambda: resolve_secret(source.dsn),
@@ -131,25 +133,11 @@ def _reader(base: _Base, postgres: str) -> Reader:
         failover=source.failover,
     )
 
-    def ask_for_reconciles(connection: Connection, era: NewEra) -> None:
-        for name, sync in base.catalog().syncs.items():
-            if sync.postgres == postgres:
-                reconciles.request(connection, name, era.reason)
+    def open_eras(connection: Connection, place: SlotPosition, why: NewIncarnation) -> None:
+        syncs = [name for name, sync in base.catalog().syncs.items() if sync.postgres == postgres]
+        eras.open_eras(connection, syncs, settings.slot, place.incarnation, place.lsn, why.reason)
 
-    return Reader(settings, StateCursorStore(base.state_dsn, settings.slot, ask_for_reconciles))
-
-
-def _take_over(applied: Applied, acts: SyncActs, readers: Mapping[str, Reader], view: View) -> None:
-    """Obey ``view``. From now on every transaction of a newly routed sync is in the stream: say so, once."""
-    applied.take_over(view)
-    for name, reader in readers.items():
-        place = reader.place
-        if place is None:
-            continue
-        for sync in view.routed:
-            state = view.states.get(sync)
-            if view.catalog.syncs[sync].postgres == name and (state is None or state.since_era is None):
-                acts.note_since(sync, place.era, place.lsn)
+    return Reader(settings, StateCursorStore(base.state_dsn, settings.slot, open_eras))
 
 
 # --- deliver --------------------------------------------------------------------------------------------------------

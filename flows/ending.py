@@ -39,6 +39,11 @@ class Supplanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """The definition in force names other sources or tenants than the flow was made for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unresumable:
     """The flow could not resume from its store."""
 
@@ -52,18 +57,21 @@ class Crashed:
     error: BaseException
 
 
-End = Asked | Failed | Supplanted | Unresumable | Crashed
+End = Asked | Failed | Supplanted | Outdated | Unresumable | Crashed
 
 
-def to_end(error: BaseException | None, supplanted: bool, asked: bool, store: Store) -> End:
+def to_end(error: BaseException | None, supplanted: bool, asked: bool, store: Store, outdated: bool = False) -> End:
     """Why the flow ended; ``error`` is what the engine raised, ``asked`` whether somebody had asked for the end."""
     chain = list(_causes(error))
     ours = next((cause for cause in chain if isinstance(cause, RowtideError)), None)
     reason = sqlite_reason(error) if error is not None else None
     if supplanted:
         return Supplanted()
-    if asked and (error is None or any(isinstance(cause, Stopped) for cause in chain)):
+    stopped = error is None or any(isinstance(cause, Stopped) for cause in chain)
+    if asked and stopped:
         return Asked()
+    if outdated and stopped:
+        return Outdated()
     if error is None:
         return Failed(process_errors.ENDED_UNASKED())
     if ours is not None:
@@ -84,6 +92,9 @@ def conclude(end: End, store: Store, after_s: float) -> int | None:
             return 0
         case Supplanted():
             return 1
+        case Outdated():
+            log.info("other connections are in force, the flow begins anew", after_s=round(after_s, 1))
+            return None
         case Failed(error):
             log.error("flow stopped", code=error.code, problem=error.sentence, remedy=error.remedy)
             return 1

@@ -37,7 +37,7 @@ def _of_reader(reader: Reader) -> dict[str, Any]:
     place = reader.place
     return {
         "problem": _problem(reader.trouble),
-        "era": reader.era,
+        "incarnation": reader.incarnation,
         "lsn": place.lsn if place is not None else 0,
         "connected": reader.streaming,
     }

@@ -6,7 +6,7 @@ the core, never a part of the process itself.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rowtide.deciding.outcomes import Outcome
 from rowtide.deciding.progress import Progress, Rules
@@ -17,15 +17,23 @@ RulesOf = Callable[[str], Rules]
 """How rows of a sync are decided; KeyError for one that is not applied (any more)."""
 
 
+class Stream(NamedTuple):
+    """One unbroken stream: a PostgreSQL, its slot, the slot's incarnation."""
+
+    postgres: str
+    slot: str
+    incarnation: int
+
+
 class InForce(Protocol):
     """What the applied definition says now."""
 
     @property
-    def version(self) -> int:
-        """Version of the definition; whatever was made from another one is made again."""
+    def routing(self) -> int:
+        """Grows with another definition and with another era of a sync; bindings made before are made again."""
 
-    def routed(self, postgres: str, schema: str, table: str) -> Sequence[CompiledSync]:
-        """Syncs of a PostgreSQL whose changes of that table are staged."""
+    def routed(self, stream: Stream, schema: str, table: str) -> Sequence[tuple[CompiledSync, int]]:
+        """Syncs whose changes of that table are staged from that stream, with the era it is of each."""
 
     def compiled(self, sync: str) -> CompiledSync:
         """The sync as it is compiled; KeyError for one that is not applied (any more)."""
@@ -37,7 +45,7 @@ class SyncActs(Protocol):
     def stop_capture_of(self, sync: str, error: SyncError) -> None:
         """The sync's changes pass by from here on; resuming it is a reconcile."""
 
-    def request_reconcile(self, sync: str, why: str, not_before_xid: int | None = None) -> None:
+    def request_reconcile(self, sync: str, why: str) -> None:
         """The sync is reconciled soon."""
 
 

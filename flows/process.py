@@ -51,8 +51,11 @@ class Process:
         workers: Workers,
         clock: StateClock,
         stop: threading.Event,
+        is_outdated: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``is_outdated``: whether the parts were made for other sources or tenants than those in force."""
         self.stop = stop
+        self.is_outdated = is_outdated
         self.supplanted = False
         self._state_dsn = state_dsn
         self._identity = identity

@@ -25,7 +25,7 @@ from rowtide.catalog import Catalog
 from rowtide.error_catalogue import process_errors, status_reasons
 from rowtide.errors import RowtideError, StateUnavailable, SyncError
 from rowtide.reconcile import Opening, why_wanted
-from state import cursors, database, definitions, ledger
+from state import database, definitions, ledger, processes
 from state.database import Connection
 from state.reconcile import backfill
 from state.reconcile import record as reconcile
@@ -208,13 +208,11 @@ def wanted_syncs(state: Connection, view: View) -> list[str]:
     wanted = []
     for sync, compiled in view.catalog.syncs.items():
         standing = reconcile.read_standing(state, sync, view.catalog.definition.slot(compiled.postgres))
-        if standing.state != "running" or not standing.capture_on:
+        if not standing.captured:
             continue
-        if standing.era is None or standing.since_lsn is None:
-            continue  # capture notes from where the stream is whole before anything is read
         record = records.get(sync)
         if record is None or record.state == "done":
-            opening = Opening(standing.era, standing.since_lsn, compiled.version)
+            opening = Opening(standing.era, compiled.version)
             why = why_wanted(record.covered if record is not None else None, opening)
             if why is None:
                 continue
@@ -230,10 +228,10 @@ def tidy(
     # In this order: a pass that begins later reads under a snapshot that sees what this one sees.
     xmin = table_pages.read_snapshot(source).xmin
     record = reconcile.read(state, sync)
-    cursor = cursors.read_slot(state, slot)
-    if cursor is None or record is None or record.state != "done":
+    standing = reconcile.read_standing(state, sync, slot)
+    if standing.cursor_lsn is None or record is None or record.state != "done":
         return 0
-    return ledger.prune_tombstones(state, sync, cursor.era, cursor.lsn, xmin, older_than)
+    return ledger.prune_tombstones(state, sync, standing.era, standing.cursor_lsn, xmin, older_than)
 
 
 def _go_on(
@@ -309,7 +307,9 @@ def reconcile_here(
             report(record)
             standing = reconcile.read_standing(state, sync, catalog.definition.slot(catalog.syncs[sync].postgres))
             finished = record.state == "done" and record.serves >= asked
-            still = standing.state != "running" or standing.since_lsn is None or record.phase == "opening"
+            still = not standing.captured or record.phase == "opening"
+            if record.phase == "mark":
+                still = still or not processes.role_alive(state, "capture")
             if finished or stop.is_set() or (not worked and still):
                 return record
             if not worked:
@@ -333,7 +333,7 @@ def dry_run(
     compiled = catalog.syncs[sync]
     with database.connect(state_dsn, SOURCE) as state, database.translated(), open_source(source_dsn, SOURCE) as source:
         standing = reconcile.read_standing(state, sync, catalog.definition.slot(compiled.postgres))
-        era = standing.era or 0
+        era = standing.era
         with _table(source, catalog, sync) as table:
             rows, found = _count_differences(state, table, era, report)
             if compiled.deletes == "propagate":
@@ -359,7 +359,7 @@ def _count_differences(
 def _count_deletes(state: Connection, table: Table, era: int) -> Differences:
     sync, found = table.compiled.sync, Differences()
     after: str | None = None
-    while keys := reconcile.keys_to_ask(state, sync, era, "old", after, ASKED_ROWS):
+    while keys := reconcile.keys_to_ask(state, sync, None, after, ASKED_ROWS):
         snapshot, absent = table.absent(keys)
         ground = Ground(sync, era, table.compiled.version, snapshot)
         found, after = found.plus(backfill.count_absent(state, ground, absent)), keys[-1]

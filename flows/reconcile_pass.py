@@ -147,6 +147,11 @@ class Table:
             there = {key for key, values in found.items() if self._binding.change_of(values).op != "d"}
         return snapshot, [key for key in keys if key not in there]
 
+    def mark(self) -> int:
+        """Where the source's WAL stands; a message behind it tells capture that somebody waits for this place."""
+        self.rest()
+        return table_pages.write_mark(self._connection, self.compiled.sync)
+
     def snapshot(self) -> Snapshot:
         """What the source shows now."""
         self.rest()
@@ -163,6 +168,7 @@ class Pass:
         self._slot = slot
         self._compiled = table.compiled
         self._steps: dict[str, Callable[[SyncStanding], bool]] = {
+            "mark": self._mark,
             "compare": self._compare,
             "again": self._again,
             "ask": self._ask,
@@ -173,27 +179,44 @@ class Pass:
     def step(self) -> bool:
         """Do one step; False when nothing can be done now: done, paused, not captured yet, waiting for the opening."""
         standing = reconcile.read_standing(self._state, self.record.sync, self._slot)
-        if standing.state != "running" or not standing.capture_on:
+        if self.record.state == "done" or not standing.captured:
             return False
-        if standing.era is None or standing.since_lsn is None:
-            return False
-        opening = Opening(standing.era, standing.since_lsn, self._compiled.version)
-        if self.record.state == "done":
-            return False
+        opening = Opening(standing.era, self._compiled.version)
         if self.record.state == "wanted" or self.record.covered != opening:
             self._begin(opening)
-        return self._steps[self.record.phase or "compare"](standing)
+        return self._steps[self.record.phase or "mark"](standing)
 
     def _begin(self, opening: Opening) -> None:
         estimate = self._table.keyset.estimate
         if self.record.state == "running":  # what it had begun with is so no more
             self.record = replace(self.record, why=why_wanted(self.record.covered, opening) or self.record.why)
         log.info("reconcile begins", sync=self.record.sync, why=self.record.why, era=opening.era, rows_about=estimate)
-        begun = reconcile.begin(self._state, self.record, opening, estimate)
+        self.record = reconcile.begin(self._state, self.record, opening, estimate)
         failpoints.hit(failpoints.RECONCILE_BEGUN)
-        # Read after the opening was: whatever committed before it, or asked for this pass, has an xid below.
+
+    def _mark(self, standing: SyncStanding) -> bool:
+        """Nothing is read until the cursor is past the mark: what was committed before it is in outbox or ledger then.
+
+        So whatever the pass answers (a TRUNCATE, a gap, an older era's queue), no older change can come after it.
+        """
+        record = self.record
+        if record.mark_lsn is None:
+            self.record = reconcile.save(self._state, replace(record, mark_lsn=self._table.mark()))
+            return True
+        cursor_lsn = standing.cursor_lsn or 0
+        if cursor_lsn < record.mark_lsn:
+            if record.waits is None:
+                waits = (
+                    f"Capture has {record.mark_lsn - cursor_lsn:,} bytes of WAL to stage before the pass may read the "
+                    "table; it needs a running process with the role capture."
+                )
+                self.record = reconcile.save(self._state, replace(record, waits=waits))
+            return False
+        # Whatever committed before the opening, or asked for this pass, has an xid below its snapshot's end.
         snapshot = self._table.snapshot()
-        self.record = reconcile.save(self._state, replace(begun, opening_xid=snapshot.xmax, lowest_xmin=snapshot.xmin))
+        opened = replace(record, opening_xid=snapshot.xmax, lowest_xmin=snapshot.xmin)
+        self.record = reconcile.save(self._state, _enter(opened, next_phase("mark", False, False)))
+        return True
 
     def _ground(self, snapshot: Snapshot) -> Ground:
         assert self.record.era is not None
@@ -204,7 +227,7 @@ class Pass:
         return snapshot.xmin >= self.record.opening_xid
 
     def _compare(self, _standing: SyncStanding) -> bool:
-        record = self._opened()
+        record = self.record
         found = self._table.read(_cursor(record.after_key))
         record = replace(record.counting(rows=found.rows), after_key=_stored(found.last))
         passed = self._passed(found.snapshot)
@@ -224,13 +247,6 @@ class Pass:
         self._stage(record, found)
         return True
 
-    def _opened(self) -> Reconcile:
-        """The record with its opening, which a kill right after the begin may have left out."""
-        if self.record.opening_xid == 0:
-            snapshot = self._table.snapshot()
-            self.record = replace(self.record, opening_xid=snapshot.xmax, lowest_xmin=snapshot.xmin)
-        return self.record
-
     def _stage(self, record: Reconcile, found: Read) -> None:
         before = self.record.phase
         failpoints.hit(failpoints.RECONCILE_AFTER_READ)
@@ -242,7 +258,7 @@ class Pass:
         keys: list[str] = []
         if self._compiled.deletes == "propagate":
             after = record.after_key[0] if record.after_key else None
-            keys = reconcile.keys_to_ask(self._state, record.sync, record.era or 0, record.waiting, after, ASKED_ROWS)
+            keys = reconcile.keys_to_ask(self._state, record.sync, record.asks_before, after, ASKED_ROWS)
         if not keys:
             self.record = reconcile.save(self._state, _enter(record, next_phase("ask", record.unread, False)))
             return True

@@ -101,7 +101,7 @@ def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0, addr
 
 
 def _run_once(start: Start, dsn: str, identity: Identity, store: recovery.Store, request: EndRequest) -> int | None:
-    """One run of the flow: its exit code, or None when it has to begin anew with another store."""
+    """One run of the flow: its exit code, or None when it begins anew (another store, other connections)."""
     link = Link(dsn, "rowtide run")
     view = _wait_for(request.made, lambda: link.run(lambda connection: read_view(connection, None)))
     link.close()
@@ -127,7 +127,7 @@ def _run_once(start: Start, dsn: str, identity: Identity, store: recovery.Store,
         error = raised
     finally:
         process.close()
-    end = ending.to_end(error, process.supplanted, request.made.is_set(), store)
+    end = ending.to_end(error, process.supplanted, request.made.is_set(), store, process.is_outdated())
     return ending.conclude(end, store, time.monotonic() - began)
 
 

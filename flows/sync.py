@@ -5,7 +5,7 @@ and partition names are constants; the two halves meet only in the outbox.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import bytewax.operators as op
@@ -41,6 +41,7 @@ class CaptureParts:
     readers: Mapping[str, Reader]
     run_id: str
     in_force: InForce
+    refresh: Callable[[], None]
     acts: SyncActs
     staged: Staged
 
@@ -79,7 +80,7 @@ def build(parts: Parts) -> Dataflow:
 def capture(flow: Dataflow, parts: Parts, of: CaptureParts, name: str, reader: Reader) -> None:
     """WAL -> outbox, for one PostgreSQL."""
     wal = op.input(f"{WAL}-{name}", flow, WalInput(reader, parts.stop))
-    normalize = Normalize(name, of.in_force, of.acts)
+    normalize = Normalize(name, reader.slot, of.in_force, of.refresh, of.acts)
     changes = op.flat_map_batch(f"{NORMALIZE_SHARD}-{name}", wal, normalize)
     merged = op.stateful_batch(f"{MERGE}-{name}", changes, lambda resume: Merge(of.run_id, resume))
     stage = StageOutput(parts.state_dsn, reader.settings.slot, parts.stop, of.staged)

@@ -5,14 +5,14 @@ and is tried until it is: the change that caused it must not pass before.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
 
 from connectors.outbox_io import until_answered
 from rowtide.errors import SyncError
-from state import cursors, definitions
+from state import definitions, eras
 from state.database import Connection, Link
 from state.reconcile import record as reconciles
 
@@ -32,18 +32,22 @@ class SyncActs:
         log.error("sync stopped at capture", sync=sync, code=error.code, problem=error.sentence)
         self._write("stop", lambda c: definitions.stop_capture(c, sync, error.code, error.sentence))
 
-    def request_reconcile(self, sync: str, why: str, not_before_xid: int | None = None) -> None:
+    def request_reconcile(self, sync: str, why: str) -> None:
         """The sync is reconciled soon."""
-        self._write("request", lambda c: reconciles.request(c, sync, why, not_before_xid=not_before_xid))
+        self._write("request", lambda c: reconciles.request(c, sync, why))
 
     def pause(self, sync: str, code: str, sentence: str) -> None:
         """The sync delivers nothing until a person resumes it."""
         log.warning("sync paused", sync=sync, code=code, problem=sentence)
         self._write("pause", lambda c: definitions.pause(c, [sync], code, sentence, "run"))
 
+    def route(self, syncs: Sequence[str], slot: str, incarnation: int, why: str) -> None:
+        """These syncs are read from this slot in an era of their own, each with a reconcile."""
+        self._write("route", lambda c: eras.route(c, syncs, slot, incarnation, why))
+
     def note_since(self, sync: str, era: int, lsn: int) -> None:
-        """From here on every transaction of the sync is in the stream."""
-        self._write("since", partial(cursors.note_since, sync=sync, era=era, lsn=lsn))
+        """From here on every transaction of the sync is in the stream of its era."""
+        self._write("since", partial(eras.note_since, sync=sync, era=era, lsn=lsn))
 
     def _write(self, what: str, act: Callable[[Connection], object]) -> None:
         link = getattr(self._links, "link", None)

@@ -21,10 +21,10 @@ class Forgetful:
     def read(self) -> None:
         """None yet."""
 
-    def open_era(self, place: SlotPosition, system: object, reason: object) -> None:
+    def open_incarnation(self, place: SlotPosition, system: object, reason: object) -> None:
         """Forgotten."""
 
-    def advance(self, era: int, lsn: int) -> None:
+    def advance(self, incarnation: int, lsn: int) -> None:
         """Forgotten."""
 
     def close(self) -> None:

@@ -14,8 +14,6 @@ from itertools import chain
 from operator import itemgetter
 from typing import Literal, NamedTuple
 
-from rowtide.position import Position
-
 Operation = Literal["u", "d", "r"]
 
 JsonValue = str | int | float | bool | None | list[str]
@@ -75,20 +73,20 @@ _LSN = itemgetter(Change._fields.index("lsn"))
 _PLACE = itemgetter(Change._fields.index("lsn"), Change._fields.index("ordinal"))
 
 
-def highest(batches: Sequence[ChangeBatch]) -> Position:
-    """The highest position of the changes of ``batches``, none of which is empty."""
-    return max(Position(batch.era, *max(map(_PLACE, batch.changes))) for batch in batches)
+def highest(batches: Sequence[ChangeBatch]) -> tuple[int, int]:
+    """The highest LSN and ordinal of the changes of ``batches``, none of which is empty."""
+    lsn, ordinal = max(max(map(_PLACE, batch.changes)) for batch in batches)
+    return lsn, ordinal
 
 
-def count_above(batches: Sequence[ChangeBatch], position: Position | None) -> dict[str, int]:
-    """How many changes of each sync, overtaken ones too, lie above ``position`` (None: all do)."""
+def count_above(batches: Sequence[ChangeBatch], place: tuple[int, int]) -> dict[str, int]:
+    """How many changes of each sync, overtaken ones too, lie above the LSN and ordinal of one stream."""
     counts: Counter[str] = Counter()
     for batch in batches:
-        if position is None or (batch.era, _lowest_lsn(batch)) > position[:2]:
+        if _lowest_lsn(batch) > place[0]:
             counts[batch.sync] += len(batch.changes) + len(batch.overtaken)
-        elif batch.era == position.era:
-            places = chain(map(_PLACE, batch.changes), batch.overtaken)
-            counts[batch.sync] += sum(place > position[1:] for place in places)
+        else:
+            counts[batch.sync] += sum(one > place for one in chain(map(_PLACE, batch.changes), batch.overtaken))
     return +counts
 
 

@@ -64,7 +64,7 @@ class Chunk:
     the position that may be confirmed when everything up to here is staged.
     """
 
-    era: int
+    incarnation: int
     lsn: int
     xid: int
     committed_us: int

@@ -32,7 +32,11 @@ class AppliedDefinition:
 
 @dataclass(frozen=True, slots=True)
 class SyncState:
-    """A row of table ``sync``. ``capture_on`` false: its changes pass by, and resuming it is a reconcile."""
+    """A row of table ``sync``. ``capture_on`` false: its changes pass by, and resuming it is a new era.
+
+    ``era`` is read from ``since_slot`` in ``since_incarnation``; both None: from no slot, until capture routes the sync
+    (again). ``since_lsn``: from here on the era's stream is whole; None: not noted yet.
+    """
 
     sync: str
     state: str
@@ -41,7 +45,9 @@ class SyncState:
     changed_by: str
     changed_at: datetime
     capture_on: bool
-    since_era: int | None
+    era: int
+    since_slot: str | None
+    since_incarnation: int | None
     since_lsn: int | None
     deletes_approved_until: datetime | None
 
@@ -59,8 +65,8 @@ def apply(conn: Connection, source_text: str, compiled: Mapping[str, Any], by: s
         conn.execute(
             """
             UPDATE rowtide.sync SET state = 'retired', reason_code = 'retired', changed_by = %s, changed_at = now(),
-                   reason = 'The applied definition does not name this sync any more.', since_era = NULL,
-                   since_lsn = NULL, capture_on = true
+                   reason = 'The applied definition does not name this sync any more.', since_slot = NULL,
+                   since_incarnation = NULL, since_lsn = NULL, capture_on = true
              WHERE sync <> ALL (%s) AND state <> 'retired'
             """,
             [by, names],
@@ -123,7 +129,7 @@ def stop_capture(conn: Connection, sync: str, code: str, reason: str) -> None:
             VALUES (%s, 'paused', %s, %s, 'capture', false)
                 ON CONFLICT (sync) DO UPDATE SET state = 'paused', reason_code = excluded.reason_code,
                    reason = excluded.reason, changed_by = 'capture', changed_at = now(), capture_on = false,
-                   since_era = NULL, since_lsn = NULL
+                   since_slot = NULL, since_incarnation = NULL, since_lsn = NULL
             """,
             [sync, code, reason],
         )

@@ -6,7 +6,7 @@ the process is still there.
 
 ``health`` is JSON with these parts, each of which may be missing (``problem``: ``{"code", "sentence"}`` or null):
 
-- ``source``: slot -> ``{"problem", "era": int, "lsn": int, "connected": bool}``
+- ``source``: slot -> ``{"problem", "incarnation": int, "lsn": int, "connected": bool}``
 - ``graph``: name -> ``{"problem", "lists": {list id: sentence}, "gate_until": ISO time | null, "quota_wait_s": number,
   "ru_used": number, "requests": int, "throttled": int}``; the counters since the process started
 - ``reconcile``: sync -> ``{"problem", "done": int, "total": int | null}``
@@ -69,6 +69,20 @@ def leave(conn: psycopg.Connection[Any], process_id: int, roles: Collection[str]
     conn.execute(
         "DELETE FROM rowtide.process WHERE process_id = %s AND roles = %s", [process_id, ",".join(sorted(roles))]
     )
+
+
+ALIVE_S = 5.0
+"""A process beats each second; one that missed five beats is not believed to be there."""
+
+
+def role_alive(conn: psycopg.Connection[Any], role: str) -> bool:
+    """Whether a process with this role has beaten lately."""
+    query = """
+        SELECT EXISTS (SELECT FROM rowtide.process WHERE %s = ANY (string_to_array(roles, ','))
+                          AND seen_at > clock_timestamp() - make_interval(secs => %s))
+    """
+    [(alive,)] = conn.execute(query, [role, ALIVE_S]).fetchall()
+    return bool(alive)
 
 
 def read(conn: psycopg.Connection[Any]) -> list[ProcessBeat]:

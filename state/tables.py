@@ -129,11 +129,10 @@ slot_cursor = Table(
     "slot_cursor",
     metadata,
     Column("slot", _NAME, primary_key=True),
-    Column("era", BigInteger, nullable=False),
+    Column("incarnation", BigInteger, nullable=False),
     Column("lsn", BigInteger, nullable=False),
     Column("system_id", Text, nullable=False),
     Column("timeline", Integer, nullable=False),
-    Column("staged_era", BigInteger, nullable=False),
     Column("staged_lsn", BigInteger, nullable=False),
     # The row in that transaction up to which changes are staged and counted; -1: none of it.
     Column("staged_ordinal", Integer, nullable=False, server_default=text("-1")),
@@ -162,7 +161,10 @@ sync = Table(
     Column("changed_by", Text, nullable=False),
     Column("changed_at", _TIME, nullable=False, server_default=_NOW),
     Column("capture_on", Boolean, nullable=False, server_default=text("true")),
-    Column("since_era", BigInteger),
+    # One unbroken stream of the sync, and where it began (state.eras).
+    Column("era", BigInteger, nullable=False, server_default=_ZERO),
+    Column("since_slot", _NAME),
+    Column("since_incarnation", BigInteger),
     Column("since_lsn", BigInteger),
     Column("deletes_approved_until", _TIME),
     CheckConstraint("state IN ('running', 'paused', 'retired')", name="state"),
@@ -178,7 +180,6 @@ reconcile = Table(
     # Requests are counted: one that comes while a pass runs leads to another pass.
     Column("asked", BigInteger, nullable=False, server_default=text("1")),
     Column("serves", BigInteger, nullable=False, server_default=_ZERO),
-    Column("not_before_xid", BigInteger, nullable=False, server_default=_ZERO),
     Column("requested_at", _TIME, nullable=False, server_default=_NOW),
     Column("started_at", _TIME),
     Column("ended_at", _TIME),
@@ -188,8 +189,8 @@ reconcile = Table(
     Column("owner", Text),
     # What the pass covers (rowtide.reconcile.Opening).
     Column("era", BigInteger),
-    Column("since_lsn", BigInteger),
     Column("mapping_version", Integer),
+    Column("mark_lsn", BigInteger),
     Column("phase", Text),
     Column("after_key", ARRAY(Text)),
     Column("opening_xid", BigInteger, nullable=False, server_default=_ZERO),

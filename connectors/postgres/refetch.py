@@ -6,7 +6,7 @@ streamed before it is visible (docs/facts.md section 11), so a read is believed 
 change that asked for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from connectors.postgres import table_pages
@@ -27,11 +27,13 @@ class NotYet:
 Answer = Work | NotYet | ParkRow
 
 
-def read_anew(connection: table_pages.Connection, catalog: Catalog, works: Sequence[Work], era: int) -> list[Answer]:
+def read_anew(
+    connection: table_pages.Connection, catalog: Catalog, works: Sequence[Work], eras: Mapping[str, int]
+) -> list[Answer]:
     """The works as their rows are now: op u with all fields, op d for a row that is gone or matches no more.
 
-    A row that cannot be carried is answered by `ParkRow`. ``era``: the slot's present one; an xid of an older era
-    counts as visible. Raises errors of the source and SyncError.
+    A row that cannot be carried is answered by `ParkRow`. ``eras``: the present one of each sync; an xid of
+    an older era counts as visible. Raises errors of the source and SyncError.
     """
     answers: dict[int, Answer] = {}
     for sync in dict.fromkeys(work.desired.sync for work in works):
@@ -42,7 +44,7 @@ def read_anew(connection: table_pages.Connection, catalog: Catalog, works: Seque
         snapshot, found = table_pages.read_rows(connection, compiled, keys)
         for place in places:
             work = works[place]
-            if not _sees(snapshot, work, era):
+            if not _sees(snapshot, work, eras.get(sync, 0)):
                 answers[place] = NotYet(work)
             else:
                 values = found.get(work.desired.key)

@@ -16,6 +16,7 @@ from psycopg import errors, sql
 from psycopg.types.string import TextLoader
 
 from connectors.postgres import connections
+from connectors.postgres.replication.transactions import MARK
 from rowtide.error_catalogue import source_errors, sync_errors
 from rowtide.errors import SourceRefused
 from rowtide.keys import key_values, row_key
@@ -91,6 +92,21 @@ def read_snapshot(connection: Connection) -> Snapshot:
     with connections.translated("reading the snapshot"):
         row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
     return Snapshot.parse(row[0] if row else "")
+
+
+# What stands before the message was committed before the pass began. A standby writes no WAL: there it is what was
+# replayed.
+_MARK = """
+SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn,
+       CASE WHEN NOT pg_is_in_recovery() THEN pg_logical_emit_message(false, %s, %s) END
+"""
+
+
+def write_mark(connection: Connection, content: str) -> int:
+    """The LSN below which everything committed so far stands; a message right behind it says that somebody waits."""
+    with connections.translated("writing the reconcile's mark"):
+        row = connection.execute(_MARK, [MARK, content]).fetchone()
+    return int(row[0]) if row else 0
 
 
 def read_page(

@@ -61,6 +61,12 @@ def resume(
         bool,
         typer.Option("--approve-deletes", help="Let the deletions go that the mass-delete breaker held back."),
     ] = False,
+    accept_source: Annotated[
+        str | None,
+        typer.Option(
+            "--accept-source", metavar="NAME", help="After a migration: the server that answers now is right."
+        ),
+    ] = None,
     config: options.Config = options.CONFIG,
     as_json: options.Json = False,
 ) -> None:
@@ -69,6 +75,13 @@ def resume(
     Only the last state of each row is delivered. A sync that was stopped at capture is reconciled.
     """
     opened = session.start_session(config)
+    if accept_source is not None:
+        accepted = operations.accept_source(opened, accept_source, session.actor())
+        if as_json:
+            output.document(accepted)
+        else:
+            output.say(f"whichever server answers for {accept_source} is taken for it; every sync of it is reconciled")
+        return
     found = operations.resume(opened, selection_of(sync, target, every), approve_deletes, session.actor())
     if as_json:
         output.document(found)

@@ -11,7 +11,7 @@ from typing import TypedDict
 
 from connectors import settings
 from connectors.postgres import preflight
-from control.operations import list_plan, status_snapshot
+from control.operations import list_plan
 from control.operations.session import AppliedDefinition, Session, read_applied_definition
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue import doctor_findings as findings
@@ -96,7 +96,7 @@ def _in_force(session: Session, found: AppliedDefinition) -> Check:
 
 
 def _running(session: Session) -> Check:
-    alive = [process for process in session.on_state(processes.read) if process.age_s <= status_snapshot.STALE_S]
+    alive = [process for process in session.on_state(processes.read) if process.age_s <= processes.ALIVE_S]
     if not alive:
         return findings.PROCESS_MISSING()
     return findings.PROCESS_OK(roles=", ".join(sorted({role for one in alive for role in one.roles})))

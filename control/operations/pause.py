@@ -9,11 +9,11 @@ has a gap, so resuming it asks for a reconcile.
 from dataclasses import dataclass
 from typing import TypedDict, assert_never
 
-from control.operations.session import Session, require_applied_definition, require_sync
+from control.operations.session import Session, choose_source, require_applied_definition, require_sync
 from rowtide.actor import Actor
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue import command_errors, sync_errors
-from state import definitions
+from state import cursors, definitions
 from state.database import Connection
 from state.reconcile import record as reconciles
 
@@ -45,6 +45,13 @@ class PausedDocument(TypedDict):
 
     paused: list[str]
     reconcile: list[str]
+
+
+class AcceptedDocument(TypedDict):
+    """The source whose next server is accepted, and its slot."""
+
+    source: str
+    slot: str
 
 
 class ResumedDocument(TypedDict):
@@ -93,5 +100,20 @@ def resume(session: Session, selection: SyncSelection, approve_deletes: bool, ac
             for name in gaps:
                 reconciles.request(connection, name, "resumed after it was stopped at capture")
         return {"resumed": syncs, "reconcile": gaps}
+
+    return session.on_state(work, actor)
+
+
+def accept_source(session: Session, source: str, actor: Actor) -> AcceptedDocument:
+    """Take the server that answers for ``source`` now for the source, after a migration: a new stream, reconciled.
+
+    UserError for a source that the definition in force does not have.
+    """
+
+    def work(connection: Connection) -> AcceptedDocument:
+        definition = require_applied_definition(connection).catalog.definition
+        choose_source(definition, source)
+        cursors.accept_system(connection, definition.slot(source))
+        return {"source": source, "slot": definition.slot(source)}
 
     return session.on_state(work, actor)

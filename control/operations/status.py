@@ -12,7 +12,7 @@ from typing import TypedDict
 from control.operations import status_snapshot
 from control.operations.diagnosis import reason_of
 from control.operations.session import Session
-from control.operations.status_snapshot import STALE_S, StatusSnapshot
+from control.operations.status_snapshot import StatusSnapshot
 from rowtide.position import lsn_to_text
 from state import processes, progress
 from state.reconcile import record as reconciles
@@ -42,7 +42,7 @@ class SourceDocument(TypedDict):
     """A source: how far its slot was read, and what it keeps."""
 
     slot: str
-    era: int | None
+    incarnation: int | None
     lsn: str | None
     lag_bytes: int | None
     retained_bytes: int | None
@@ -157,7 +157,7 @@ def _process(process: processes.ProcessBeat) -> ProcessDocument:
         "pid": process.pid,
         "started_at": process.started_at,
         "seen_s_ago": round(process.age_s, 1),
-        "alive": process.age_s <= STALE_S,
+        "alive": process.age_s <= processes.ALIVE_S,
     }
 
 
@@ -165,7 +165,7 @@ def _source(snapshot: StatusSnapshot, name: str) -> SourceDocument:
     slot, cursor = snapshot.slots.get(name), snapshot.cursors.get(snapshot.catalog.definition.slot(name))
     return {
         "slot": snapshot.catalog.definition.slot(name),
-        "era": None if cursor is None else cursor.era,
+        "incarnation": None if cursor is None else cursor.incarnation,
         "lsn": None if cursor is None else lsn_to_text(cursor.lsn),
         "lag_bytes": None if slot is None else slot.lag_bytes,
         "retained_bytes": None if slot is None else slot.retained_bytes,
@@ -197,7 +197,7 @@ def _sync(snapshot: StatusSnapshot, name: str) -> SyncDocument:
     return {
         "sync": name,
         "state": "running" if state is None else state.state,
-        "position": None if cursor is None else {"era": cursor.era, "lsn": lsn_to_text(cursor.lsn)},
+        "position": None if cursor is None or state is None else {"era": state.era, "lsn": lsn_to_text(cursor.lsn)},
         "lag_bytes": None if slot is None else slot.lag_bytes,
         "lag_s": 0.0 if oldest is None else round(max((snapshot.now - oldest).total_seconds(), 0.0), 1),
         "waiting": 0 if waits is None else waits.waiting - waits.in_flight,

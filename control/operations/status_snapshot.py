@@ -20,9 +20,6 @@ from state import cursors, definitions, outbox, processes, progress
 from state.database import Connection
 from state.reconcile import record as reconciles
 
-STALE_S = 5.0
-"""A process beats each second; one that missed five beats is not believed to be there."""
-
 
 @dataclass(frozen=True, slots=True)
 class StatusSnapshot:
@@ -79,7 +76,7 @@ def ask_sources(session: Session) -> dict[str, slots.Slot | None]:
 
 def health_of(snapshot: StatusSnapshot, part: str, name: str) -> list[Mapping[str, Any]]:
     """What the living processes say of one source or graph."""
-    alive = [process.health.get(part) or {} for process in snapshot.processes if process.age_s <= STALE_S]
+    alive = [process.health.get(part) or {} for process in snapshot.processes if process.age_s <= processes.ALIVE_S]
     return [health[name] for health in alive if name in health]
 
 
@@ -90,7 +87,7 @@ def problem_of(snapshot: StatusSnapshot, part: str, name: str) -> str | None:
 
 
 def _due_problem(snapshot: StatusSnapshot) -> str | None:
-    alive = [process.health.get("due") or {} for process in snapshot.processes if process.age_s <= STALE_S]
+    alive = [process.health.get("due") or {} for process in snapshot.processes if process.age_s <= processes.ALIVE_S]
     return next((due["problem"]["sentence"] for due in alive if due.get("problem")), None)
 
 
@@ -135,7 +132,7 @@ def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
         changed_at=None if state is None else state.changed_at,
         capture_seen_s=_role_seen_s(snapshot, "capture"),
         deliver_seen_s=_role_seen_s(snapshot, "deliver"),
-        stale_after_s=STALE_S,
+        stale_after_s=processes.ALIVE_S,
         state_problem=_due_problem(snapshot),
         source=sync.postgres,
         source_problem=problem_of(snapshot, "source", snapshot.catalog.definition.slot(sync.postgres)),

@@ -6,19 +6,19 @@ change passes by.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bytewax.operators import StatefulBatchLogic
 
-from flows.ports import InForce, SyncActs
+from flows.ports import InForce, Stream, SyncActs
 from rowtide.change import BULK, INTERACTIVE, Change, ChangeBatch, fold
 from rowtide.errors import SyncError
 from rowtide.keys import bucket_of
 from rowtide.mapping.binding import Binding
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.position import Position
-from rowtide.transaction import Chunk, Relation, Row
+from rowtide.transaction import Chunk, Relation
 
 KeyedBatch = tuple[str, ChangeBatch]
 
@@ -26,20 +26,28 @@ KeyedBatch = tuple[str, ChangeBatch]
 class Normalize:
     """Mapped changes of all routed syncs, one batch a bucket and transaction chunk."""
 
-    def __init__(self, postgres: str, in_force: InForce, acts: SyncActs) -> None:
-        self._postgres = postgres
+    def __init__(
+        self, postgres: str, slot: str, in_force: InForce, refresh: Callable[[], None], acts: SyncActs
+    ) -> None:
+        """``refresh`` reads what is in force anew and returns when it is."""
+        self._stream = Stream(postgres, slot, 0)
         self._in_force = in_force
+        self._refresh = refresh
         self._acts = acts
-        self._version = -1
-        self._bound: dict[Relation, list[tuple[CompiledSync, Binding]]] = {}
+        self._routing = -1
+        self._bound: dict[Relation, list[tuple[CompiledSync, Binding, int]]] = {}
 
     def __call__(self, chunks: Sequence[Chunk]) -> Iterable[KeyedBatch]:
         """Called once an activation with everything the wal input handed on."""
-        if self._in_force.version != self._version:
-            self._version = self._in_force.version
-            self._bound = {}
         batches: list[KeyedBatch] = []
         for chunk in chunks:
+            if chunk.incarnation != self._stream.incarnation:
+                # Its eras stood before anything of it was handed on; not knowing them, its changes would pass by.
+                self._refresh()
+                self._stream, self._routing = self._stream._replace(incarnation=chunk.incarnation), -1
+            if self._in_force.routing != self._routing:
+                self._routing = self._in_force.routing
+                self._bound = {}
             batches.extend(self._batches(chunk))
         return batches
 
@@ -48,17 +56,17 @@ class Normalize:
         lsn, xid, committed_us = chunk.lsn, chunk.xid, chunk.committed_us
         priority = BULK if chunk.large else INTERACTIVE
         found: dict[tuple[str, int], list[Change]] = defaultdict(list)
-        versions: dict[str, int] = {}
+        versions: dict[str, tuple[int, int]] = {}
         relation: Relation | None = None
-        bound: list[tuple[CompiledSync, Binding]] = []
+        bound: list[tuple[CompiledSync, Binding, int]] = []
         for row in chunk.rows:
             if row.relation is not relation:
                 relation = row.relation
                 bound = self._bind(relation)
-                versions.update({sync.sync: sync.version for sync, _ in bound})
-            for compiled, binding in bound:
+                versions.update({sync.sync: (sync.version, era) for sync, _, era in bound})
+            for compiled, binding, _ in bound:
                 if row.op == "T":
-                    self._truncated(compiled, row, xid)
+                    self._acts.request_reconcile(compiled.sync, f"{row.relation.table} was truncated")
                     continue
                 try:
                     changes = binding.changes(row, lsn, xid, committed_us, priority)
@@ -69,24 +77,21 @@ class Normalize:
                 for change in changes:
                     found[compiled.sync, bucket_of(change.key, compiled.buckets)].append(change)
         return [
-            (f"{sync}:{bucket}", ChangeBatch(sync, versions[sync], chunk.era, changes))
+            (f"{sync}:{bucket}", ChangeBatch(sync, *versions[sync], changes))
             for (sync, bucket), changes in found.items()
         ]
 
-    def _bind(self, relation: Relation) -> list[tuple[CompiledSync, Binding]]:
+    def _bind(self, relation: Relation) -> list[tuple[CompiledSync, Binding, int]]:
         bound = self._bound.get(relation)
         if bound is None:
             bound = self._bound[relation] = []
-            for sync in self._in_force.routed(self._postgres, relation.schema, relation.table):
+            for sync, era in self._in_force.routed(self._stream, relation.schema, relation.table):
                 try:
-                    bound.append((sync, sync.bind_relation(relation)))
+                    bound.append((sync, sync.bind_relation(relation), era))
                 except SyncError as error:
                     # Durable before the change passes by: a crash in between meets the same relation again.
                     self._acts.stop_capture_of(sync.sync, error)
         return bound
-
-    def _truncated(self, sync: CompiledSync, row: Row, xid: int) -> None:
-        self._acts.request_reconcile(sync.sync, f"{row.relation.table} was truncated", not_before_xid=xid)
 
 
 class Merge(StatefulBatchLogic[ChangeBatch, ChangeBatch, Any]):

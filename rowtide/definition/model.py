@@ -241,6 +241,10 @@ class Definition(Section):
     graph: dict[Name, GraphDefinition] = Field(min_length=1)
     syncs: dict[Name, SyncDefinition] = Field(min_length=1)
 
+    def has_connections_of(self, other: "Definition") -> bool:
+        """Whether both name the same sources, slots and tenants."""
+        return self.postgres == other.postgres and self.graph == other.graph
+
     def slot(self, postgres: str) -> str:
         """The replication slot of a source."""
         return self.postgres[postgres].slot or f"rowtide_{postgres.replace('-', '_')}"

@@ -21,6 +21,12 @@ MASS_DELETE: Final = Entry(
     "({share_limit} or {rows_limit} rows). Nothing was deleted.",
     "rowtide resume {sync} --approve-deletes",
 )
+OTHER_SYSTEM: Final = Entry(
+    GapError,
+    "other_system",
+    "The server is another one (system {now}, no longer {before}); nothing is read from it.",
+    "Correct the DSN; after a migration, run `rowtide resume --accept-source NAME`.",
+)
 GAP: Final = Entry(
     GapError,
     "{code}",
@@ -40,7 +46,7 @@ FOREIGN_ITEMS: Final = ReasonEntry(
 FIRST_START: Final = ReasonEntry("first_start", "The slot is read for the first time")
 SLOT_GONE: Final = ReasonEntry("slot_missing", "The replication slot is gone")
 SLOT_LOST: Final = ReasonEntry("slot_lost", "The server invalidated the slot ({why})", "raise max_slot_wal_keep_size")
-OTHER_SYSTEM: Final = ReasonEntry("other_system", "The server is another one (its system identifier changed)")
+SOURCE_ACCEPTED: Final = ReasonEntry("source_accepted", "A person accepted the server as the source")
 NEW_TIMELINE: Final = ReasonEntry(
     "new_timeline", "The server is on timeline {timeline}, no longer {before} (failover or restore)"
 )

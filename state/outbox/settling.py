@@ -9,10 +9,9 @@ finds out by itself); a row is deleted only at the revision that was claimed; po
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, assert_never
+from typing import Any, assert_never
 
 import orjson
-from psycopg.rows import class_row
 
 from rowtide.deciding.outcomes import Outcome, ParkRow, Release, Settle
 from rowtide.deciding.records import Pair, Work
@@ -21,13 +20,12 @@ from state.database import Connection
 from state.pg_array import text_array
 
 LOCK = """
-SELECT n.i - 1 AS place, o.revision, extract(epoch FROM now())::float8 AS now_s
+SELECT n.i - 1, o.revision, extract(epoch FROM now())::float8
   FROM (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS u (sync, key, token, i)
          ORDER BY sync, key OFFSET 0) n
  CROSS JOIN LATERAL (SELECT o.revision FROM rowtide.outbox o
                       WHERE o.sync = n.sync AND o.key = n.key AND o.lease_token = n.token FOR UPDATE) o
 """
-"""Locks the outbox rows whose lease is still the outcome's, in key order; ``place`` is the outcome's, from 0."""
 
 LEDGER = """
 INSERT INTO rowtide.ledger AS l (sync, key, list_id, item_id, etag, version, base, kept, mapping_version, era, lsn,
@@ -51,14 +49,14 @@ SELECT sync, key, list_id, item_id, etag, version, base, kept, mapping_version, 
     fell="(l.list_id, l.item_id) = (excluded.list_id, excluded.item_id) AND l.version > excluded.version",
     above="(l.era, l.lsn, l.ordinal) > (excluded.era, excluded.lsn, excluded.ordinal)",
 )
-"""Writes what is known of pairs; of one item, a version never falls, and a pair's position and xid never do."""
 
 DELETE = """
 DELETE FROM rowtide.outbox o USING unnest(%s::text[], %s::text[]) AS n (sync, key)
  WHERE o.sync = n.sync AND o.key = n.key
 """
-"""Removes rows for which nothing is left to do."""
 
+# `emptied`: everything sent is explained. Otherwise only this claim's own entry goes (`own`), or nothing; of attempts
+# that would have done the same the newest stands for all. A row that merged since (`newer`) keeps what it has become.
 KEEP = """
 UPDATE rowtide.outbox o
    SET lease_token = NULL, lease_owner = NULL, lease_until = NULL,
@@ -82,11 +80,6 @@ UPDATE rowtide.outbox o
   FROM jsonb_to_recordset(%s::jsonb) AS n (sync text, key text, after_s float8, blame int, state text, hold boolean,
        reason_code text, reason text, emptied boolean, own boolean, newer boolean)
  WHERE o.sync = n.sync AND o.key = n.key
-"""
-"""Gives rows back: due again, or parked.
-
-``emptied``: everything sent is explained. Otherwise only this claim's own entry goes (``own``), or nothing; of attempts
-that would have done the same the newest stands for all. A row that merged since (``newer``) keeps what it has become.
 """
 
 HELD = frozenset({"ping_pong", "manual_conflict"})
@@ -132,22 +125,13 @@ def settle(conn: Connection, outcomes: Sequence[Outcome]) -> SettleCounts:
     return SettleCounts(counts, len(outcomes) - len(owned))
 
 
-class _Owned(NamedTuple):
-    """A row that `LOCK` returns."""
-
-    place: int
-    revision: int
-    now_s: float
-
-
 def _lock(conn: Connection, works: Sequence[Work]) -> tuple[dict[int, int], float]:
     """Index -> revision of those works whose lease is still theirs, now locked; and the database's time since 1970."""
     desired = [work.desired for work in works]
     texts = ([one.sync for one in desired], [one.key for one in desired], [one.token for one in desired])
     names = [text_array(one) for one in texts]
-    with conn.cursor(row_factory=class_row(_Owned)) as cursor:
-        rows = cursor.execute(LOCK, names).fetchall()
-    return {row.place: row.revision for row in rows}, rows[0].now_s if rows else 0.0
+    rows = conn.execute(LOCK, names).fetchall()
+    return {i: revision for i, revision, _ in rows}, rows[0][2] if rows else 0.0
 
 
 def _kept_row(outcome: Outcome, revision: int) -> dict[str, Any] | None:
@@ -209,7 +193,6 @@ UPDATE rowtide.outbox o
        mapping_version int)
  WHERE o.sync = n.sync AND o.key = n.key AND o.revision = n.revision
 """
-"""Writes rows that were read anew back, where nothing newer has merged since."""
 
 
 def complete(conn: Connection, works: Sequence[Work]) -> None:

@@ -11,8 +11,9 @@ a row that another process staged in between fails the copy, and then all rows g
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import orjson
@@ -21,7 +22,6 @@ from psycopg import errors
 
 from rowtide.change import Change, ChangeBatch, Fields, count_above, highest
 from rowtide.keys import LANES
-from rowtide.position import Position
 from state import channels, failpoints, progress
 from state.copy_text import NULL, escaped
 from state.database import Connection
@@ -95,18 +95,52 @@ RETURNING o.revision)
 SELECT count(*), count(*) FILTER (WHERE revision > 1) FROM merged
 """
 
-STAGED = """
-SELECT staged_era, staged_lsn, staged_ordinal FROM rowtide.slot_cursor WHERE slot = %s FOR NO KEY UPDATE
-"""
-
 RISE = f"""
 WITH risen AS (
-UPDATE rowtide.slot_cursor
-   SET staged_era = %(era)s, staged_lsn = %(lsn)s, staged_ordinal = %(ordinal)s, updated_at = now()
- WHERE slot = %(slot)s AND (staged_era, staged_lsn, staged_ordinal) < (%(era)s, %(lsn)s, %(ordinal)s)
+UPDATE rowtide.slot_cursor SET staged_lsn = %(lsn)s, staged_ordinal = %(ordinal)s, updated_at = now()
+ WHERE slot = %(slot)s AND (staged_lsn, staged_ordinal) < (%(lsn)s, %(ordinal)s)
 ), counted AS ({progress.ADD_CHANGES})
 SELECT pg_notify('{channels.DUE}', '')
 """
+
+# Slot before syncs, both locked until the commit: an era that begins meanwhile waits, and its reconcile meets what is
+# staged here.
+FENCE = """
+SELECT s.sync, s.era, s.since_lsn, c.staged_lsn, c.staged_ordinal
+  FROM (SELECT slot, incarnation, staged_lsn, staged_ordinal
+          FROM rowtide.slot_cursor WHERE slot = %(slot)s FOR NO KEY UPDATE) AS c
+ CROSS JOIN LATERAL (
+       SELECT sync, era, coalesce(since_lsn, 0) AS since_lsn FROM rowtide.sync
+        WHERE sync = ANY (%(syncs)s) AND since_slot = c.slot AND since_incarnation = c.incarnation
+        ORDER BY sync FOR SHARE) AS s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What may be staged: of each sync's present era, from ``since`` on. ``staged``: what was counted before."""
+
+    since: Mapping[tuple[str, int], int]
+    staged: tuple[int, int]
+
+    def keep(self, batches: Sequence[ChangeBatch]) -> list[ChangeBatch]:
+        """What belongs to the present era of its sync; the rest was committed before that era's reconcile reads."""
+        kept = []
+        for batch in batches:
+            lsn = self.since.get((batch.sync, batch.era))
+            if lsn is not None and batch.changes:
+                if min(change.lsn for change in batch.changes) < lsn:
+                    batch = batch._replace(changes=[change for change in batch.changes if change.lsn >= lsn])
+                if batch.changes:
+                    kept.append(batch)
+        return kept
+
+
+def _fence(cursor: Cursor, slot: str, batches: Sequence[ChangeBatch]) -> Fence:
+    syncs = sorted({batch.sync for batch in batches})
+    rows: list[Any] = cursor.execute(FENCE, {"syncs": syncs, "slot": slot}, prepare=True).fetchall()
+    staged = (rows[0][3], rows[0][4]) if rows else (0, -1)
+    return Fence({(sync, era): lsn for sync, era, lsn, _, _ in rows}, staged)
 
 
 class Staged(NamedTuple):
@@ -136,8 +170,11 @@ def _key(change: Change) -> str:
 def _transaction(
     conn: Connection, slot: str, batches: Sequence[ChangeBatch], counted: Sequence[ChangeBatch], straight: bool
 ) -> Staged:
-    merged = dropped = 0
+    merged, came = 0, sum(len(batch.changes) for batch in batches)
     with conn.transaction(), conn.cursor() as cursor:
+        fence = _fence(cursor, slot, batches)
+        batches = fence.keep(batches)
+        dropped = came - sum(len(batch.changes) for batch in batches)
         known = [_known(cursor, batch) if straight else None for batch in batches]
         for batch, marks in zip(batches, known, strict=True):
             others = batch.changes if marks is None else list(itertools.compress(batch.changes, marks))
@@ -147,21 +184,21 @@ def _transaction(
             if others:
                 counts = _merge(cursor, batch._replace(changes=others))
                 merged, dropped = merged + counts[0], dropped + counts[1]
-        new = _count(conn, slot, counted)
+        new = _count(conn, slot, fence, counted)
         failpoints.hit(failpoints.STAGE_BEFORE_COMMIT)
     return Staged(merged, dropped, new)
 
 
-def _count(conn: Connection, slot: str, batches: Sequence[ChangeBatch]) -> dict[str, int]:
+def _count(conn: Connection, slot: str, fence: Fence, batches: Sequence[ChangeBatch]) -> dict[str, int]:
     """Count the changes above the slot's staged position, which rises to the highest of them; and wake deliver."""
+    batches = fence.keep(batches)
     if not batches:
         channels.notify(conn, channels.DUE)
         return {}
-    row = conn.execute(STAGED, [slot]).fetchone()
-    new = count_above(batches, Position(*row) if row else None)
-    era, lsn, ordinal = highest(batches)
+    new = count_above(batches, fence.staged)
+    lsn, ordinal = highest(batches)
     names = {"syncs": list(new), "changes": list(new.values())}
-    conn.execute(RISE, {"slot": slot, "era": era, "lsn": lsn, "ordinal": ordinal, **names})
+    conn.execute(RISE, {"slot": slot, "lsn": lsn, "ordinal": ordinal, **names})
     return new
 
 

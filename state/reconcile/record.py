@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Literal
 
 import orjson
 import psycopg
@@ -29,18 +28,14 @@ from state.reconcile.backfill import Differences, Ground, Line
 log = structlog.get_logger()
 
 
-Waiting = Literal["old", "staged", "all"]
-"""Waiting rows of older eras only; those at backfill priority too; every one."""
-
-
 @dataclass(frozen=True, slots=True)
 class Reconcile:
     """A row of table ``reconcile``.
 
     ``after_key``: the last key of the present phase (columns of the source's key, or one row key). ``opening_xid``:
     what was read while a transaction below it was under way is read again (``unread``, up to ``unread_until``; None:
-    to the end); ``read_again``: that has been done. ``not_before_xid``: the TRUNCATE that asked, 0 for none.
-    ``waits``: one sentence why the pass stands still.
+    to the end); ``read_again``: that has been done. ``mark_lsn``: where the source's WAL stood when the
+    pass began; nothing is read until the cursor is there. ``waits``: one sentence why the pass stands still.
     """
 
     sync: str
@@ -49,7 +44,6 @@ class Reconcile:
     deep: bool
     asked: int
     serves: int
-    not_before_xid: int
     requested_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -57,8 +51,8 @@ class Reconcile:
     claim: int
     owner: str | None
     era: int | None
-    since_lsn: int | None
     mapping_version: int | None
+    mark_lsn: int | None
     phase: str | None
     after_key: list[str] | None
     opening_xid: int
@@ -74,17 +68,18 @@ class Reconcile:
     @property
     def covered(self) -> Opening | None:
         """What the last begun pass covers; None when there was none."""
-        if self.era is None or self.since_lsn is None or self.mapping_version is None:
+        if self.era is None or self.mapping_version is None:
             return None
-        return Opening(self.era, self.since_lsn, self.mapping_version)
+        return Opening(self.era, self.mapping_version)
 
     @property
-    def waiting(self) -> Waiting:
-        """Which waiting rows the source is asked for too: those that no change of this era's stream speaks for.
+    def asks_before(self) -> datetime | None:
+        """The source is asked for waiting rows staged before this moment too; None: for all of them.
 
-        A TRUNCATE says nothing of the rows it took; a second reading does not meet rows that went after the first.
+        What went without a change of its own (a TRUNCATE, a detached partition) leaves its rows waiting. A second
+        reading does not meet rows that went after the first, so then those of this pass are asked for as well.
         """
-        return "all" if self.not_before_xid else "staged" if self.read_again else "old"
+        return None if self.read_again else self.started_at
 
     def counting(self, **more: int) -> "Reconcile":
         """The record with so many more of each."""
@@ -93,34 +88,39 @@ class Reconcile:
 
 @dataclass(frozen=True, slots=True)
 class SyncStanding:
-    """What decides whether a sync may be reconciled now, and from where its stream is whole.
+    """What decides whether a sync may be reconciled now.
 
-    ``era`` None: its slot has never been read; ``since_lsn`` None: capture has not noted the sync yet.
+    ``since_lsn`` None: capture has not noted yet from where the era's stream is whole. ``cursor_lsn``: up to where the
+    slot is staged; None: the slot is not read in the era's incarnation.
     """
 
-    era: int | None
+    era: int
     since_lsn: int | None
+    cursor_lsn: int | None
     state: str
     capture_on: bool
     deletes_approved_until: datetime | None
     now: datetime
 
+    @property
+    def captured(self) -> bool:
+        """Whether the sync runs and its stream is whole from a known place on."""
+        stream = self.since_lsn is not None and self.cursor_lsn is not None
+        return self.state == "running" and self.capture_on and stream
 
-def request(conn: Connection, sync: str, why: str, *, not_before_xid: int | None = None, deep: bool = False) -> None:
-    """Ask for a reconcile; one under way is followed by another.
 
-    ``not_before_xid``: a TRUNCATE's transaction. Every pass begun after this request sees it: its opening is above.
-    """
+def request(conn: Connection, sync: str, why: str, *, deep: bool = False) -> None:
+    """Ask for a reconcile; one under way is followed by another."""
     conn.execute(
         """
-        INSERT INTO rowtide.reconcile AS r (sync, why, not_before_xid, deep) VALUES (%s, %s, %s, %s)
+        INSERT INTO rowtide.reconcile AS r (sync, why, deep) VALUES (%s, %s, %s)
             ON CONFLICT (sync) DO UPDATE
            SET asked = r.asked + 1, why = CASE WHEN r.state = 'wanted' THEN r.why ELSE excluded.why END,
-               not_before_xid = greatest(r.not_before_xid, excluded.not_before_xid), deep = r.deep OR excluded.deep,
+               deep = r.deep OR excluded.deep,
                state = CASE WHEN r.state = 'running' THEN 'running' ELSE 'wanted' END,
                requested_at = CASE WHEN r.state = 'wanted' THEN r.requested_at ELSE excluded.requested_at END
         """,
-        [sync, why, not_before_xid or 0, deep],
+        [sync, why, deep],
     )
     channels.notify(conn, channels.RECONCILE)
 
@@ -146,11 +146,12 @@ def read_standing(conn: Connection, sync: str, slot: str) -> SyncStanding:
 
 
 _STANDING = """
-SELECT c.era, s.since_lsn, coalesce(s.state, 'running') AS state, coalesce(s.capture_on, true) AS capture_on,
-       s.deletes_approved_until, clock_timestamp() AS now
+SELECT coalesce(s.era, 0) AS era, s.since_lsn, c.lsn AS cursor_lsn, coalesce(s.state, 'running') AS state,
+       coalesce(s.capture_on, true) AS capture_on, s.deletes_approved_until, clock_timestamp() AS now
   FROM (SELECT %(sync)s::text AS sync, %(slot)s::text AS slot) AS asked
-  LEFT JOIN rowtide.slot_cursor AS c ON c.slot = asked.slot
   LEFT JOIN rowtide.sync AS s ON s.sync = asked.sync
+  LEFT JOIN rowtide.slot_cursor AS c
+         ON c.slot = asked.slot AND c.slot = s.since_slot AND c.incarnation = s.since_incarnation
 """
 
 _LOCK_NAME = "hashtextextended('rowtide.reconcile:' || %s, 0)"
@@ -191,9 +192,9 @@ def begin(conn: Connection, record: Reconcile, opening: Opening, estimate: int) 
                 ended_at=None,
                 run_id=run_id,
                 era=opening.era,
-                since_lsn=opening.since_lsn,
                 mapping_version=opening.mapping_version,
-                phase="compare",
+                mark_lsn=None,
+                phase="mark",
                 after_key=None,
                 opening_xid=0,
                 lowest_xmin=None,
@@ -208,12 +209,11 @@ def begin(conn: Connection, record: Reconcile, opening: Opening, estimate: int) 
 
 
 # Written by who asks and by who takes up; everything else by the pass.
-_ASKED = {"sync", "why", "deep", "asked", "not_before_xid", "requested_at", "claim", "owner", "updated_at"}
+_ASKED = {"sync", "why", "deep", "asked", "requested_at", "claim", "owner", "updated_at"}
 _SAVED = tuple(
     field.name
     for field in fields(Reconcile)
-    if field.name
-    not in {"sync", "why", "deep", "asked", "not_before_xid", "requested_at", "claim", "owner", "updated_at"}
+    if field.name not in {"sync", "why", "deep", "asked", "requested_at", "claim", "owner", "updated_at"}
 )
 
 _SAVE = f"""
@@ -259,11 +259,14 @@ def _merged(conn: Connection, ground: Ground, lines: Sequence[Line]) -> Differen
     return _merged(conn, ground, lines[:middle]).plus(_merged(conn, ground, lines[middle:]))
 
 
-def keys_to_ask(conn: Connection, sync: str, era: int, waiting: Waiting, after: str | None, limit: int) -> list[str]:
-    """The next keys whose rows the source is asked for, in key order: those of live pairs, and of ``waiting`` rows."""
+def keys_to_ask(conn: Connection, sync: str, before: datetime | None, after: str | None, limit: int) -> list[str]:
+    """The next keys whose rows the source is asked for, in key order: of live pairs, and of what waits for an item.
+
+    Rows that a reconcile staged at ``before`` or later are left out (None: they are not).
+    """
     # The first of all keys is the empty one; the first behind any other goes on with the lowest character there is.
     first = "" if after is None else f"{after}\x01"
-    values = {"sync": sync, "era": era, "waiting": waiting, "first": first, "limit": limit, "backfill": BACKFILL}
+    values = {"sync": sync, "before": before, "first": first, "limit": limit, "backfill": BACKFILL}
     return [key for (key,) in conn.execute(_KEYS_TO_ASK, values)]
 
 
@@ -277,7 +280,7 @@ SELECT key FROM live
  UNION
 (SELECT key FROM rowtide.outbox
   WHERE sync = %(sync)s AND key >= %(first)s AND key <= (SELECT last FROM page) AND op <> 'd'
-    AND (era < %(era)s OR %(waiting)s = 'all' OR (%(waiting)s = 'staged' AND priority = %(backfill)s))
+    AND (%(before)s::timestamptz IS NULL OR priority <> %(backfill)s OR staged_at < %(before)s)
   ORDER BY key LIMIT %(limit)s)
  ORDER BY key LIMIT %(limit)s
 """
@@ -335,8 +338,6 @@ def finish(conn: Connection, record: Reconcile) -> Reconcile:
         locked = "SELECT asked FROM rowtide.reconcile WHERE sync = %s FOR UPDATE"
         [(asked,)] = conn.execute(locked, [record.sync]).fetchall()
         state = "done" if asked == record.serves else "wanted"
-        if state == "done":
-            conn.execute("UPDATE rowtide.reconcile SET not_before_xid = 0 WHERE sync = %s", [record.sync])
         failpoints.hit(failpoints.RECONCILE_BEFORE_FINISH)
         ended = replace(record, state=state, phase="done", ended_at=_now(conn), run_id=None, waits=None, unread=False)
         return save(conn, ended)

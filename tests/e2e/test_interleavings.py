@@ -126,9 +126,9 @@ def foreign_edits(stack: Stack) -> int:
     return int(count)
 
 
-def eras(stack: Stack) -> list[str]:
-    """Why each era was begun, as the log says."""
-    lines = [line for line in stack.logged().splitlines() if "new era" in line]
+def incarnations(stack: Stack) -> list[str]:
+    """Why each incarnation of the slot was begun, as the log says."""
+    lines = [line for line in stack.logged().splitlines() if "new incarnation" in line]
     return [line.split("code=")[1].split()[0] for line in lines]
 
 
@@ -339,7 +339,7 @@ def test_the_slot_was_moved_while_nobody_read_it(how: str, line: Stack) -> None:
     first = {"advanced": 700, "recreated": 750}[how]
     line.sql(f"INSERT INTO parts SELECT i, 'part ' || i, NULL, i FROM generate_series({first + 1}, {first + 4}) i")
     wait_equal(line)
-    before = len(eras(line))
+    before = len(incarnations(line))
     assert line.stop(running(line)) == 0
     line.sql("UPDATE parts SET quantity = 100 WHERE id = %s", first + 1)
     line.sql("DELETE FROM parts WHERE id = %s", first + 2)
@@ -352,7 +352,7 @@ def test_the_slot_was_moved_while_nobody_read_it(how: str, line: Stack) -> None:
         line.command("slot", "create")
     line.start()
     wait_equal(line)
-    assert eras(line)[before:] == ["slot_ahead"]
+    assert incarnations(line)[before:] == ["slot_ahead"]
     assert created(line, f"parts:{first + 1}") == created(line, f"parts:{first + 5}") == 1
 
 
@@ -366,7 +366,7 @@ def test_two_groups_on_one_slot_by_mistake(line: Stack, new_database: NewDatabas
     two = Stack(directory, line.source_dsn, state_dsn, line.simulator.ready, copies, "quota: off", line.slot)
     two.simulator = line.simulator
     two.apply()
-    before = len(eras(line))
+    before = len(incarnations(line))
     other = two.start()
     try:
         wait_until(lambda: "code=slot_active" in two.logged(), "the second says that the slot is taken")
@@ -389,14 +389,14 @@ def test_two_groups_on_one_slot_by_mistake(line: Stack, new_database: NewDatabas
         wait_equal(line)
     finally:
         two.close()
-    assert eras(line)[before:] == ["slot_ahead"]
-    assert eras(two) == ["first_start"]
+    assert incarnations(line)[before:] == ["slot_ahead"]
+    assert incarnations(two) == ["first_start"]
 
 
 def test_the_state_database_is_restored_to_an_earlier_hour(line: Stack, new_database: NewDatabase, pg: Cluster) -> None:
     line.sql("INSERT INTO parts SELECT i, 'part ' || i, NULL, i FROM generate_series(601, 607) i")
     wait_equal(line)
-    before = len(eras(line))
+    before = len(incarnations(line))
     assert line.stop(running(line)) == 0
     copy, state = (psycopg.conninfo.conninfo_to_dict(dsn)["dbname"] for dsn in (new_database("copy"), line.state_dsn))
     with psycopg.connect(pg.dsn("postgres"), autocommit=True) as connection:
@@ -426,7 +426,7 @@ def test_the_state_database_is_restored_to_an_earlier_hour(line: Stack, new_data
     done = "SELECT state FROM rowtide.reconcile WHERE sync = 'parts'"
     wait_until(lambda: line.state(done) == [("done",)], "the pass is done")
     wait_equal(line)
-    assert eras(line)[before:] == ["slot_ahead"]
+    assert incarnations(line)[before:] == ["slot_ahead"]
     assert {key: created(line, key) for key in items_by_key(line)} == made
     line.sql("UPDATE parts SET quantity = quantity + 1; DELETE FROM parts WHERE id IN (610, 604)")
     wait_equal(line)
@@ -532,7 +532,7 @@ def test_a_standby_is_promoted(alone: tuple[Stack, Cluster]) -> None:
         stack.sql("DELETE FROM parts WHERE id = 204; UPDATE parts SET quantity = 55 WHERE id = 205")
         stack.start()
         wait_equal(stack)
-        assert eras(stack) == ["first_start", "new_timeline"]
+        assert incarnations(stack) == ["first_start", "new_timeline"]
         stack.sql("UPDATE parts SET quantity = quantity + 1")
         wait_equal(stack)
         assert [created(stack, f"parts:{id_}") for id_ in (201, 202, 205, 291)] == [1, 1, 1, 1]

@@ -12,9 +12,9 @@ from rowtide.transaction import Chunk
 
 
 class SlotPosition(NamedTuple):
-    """An era and the LSN up to which every whole transaction is meant; compared as a tuple."""
+    """An incarnation and the LSN up to which every whole transaction is meant; compared as a tuple."""
 
-    era: int
+    incarnation: int
     lsn: int
 
 
@@ -32,6 +32,8 @@ class ChunkQueue:
         self._put_chunks = self._put_bytes = 0
         self._taken_chunks = self._taken_bytes = 0
         self._mark: _Mark | None = None
+        self._awaited: SlotPosition | None = None
+        self._answered: SlotPosition | None = None
         self.place: SlotPosition | None = None
         self.data_place: SlotPosition | None = None
 
@@ -57,9 +59,15 @@ class ChunkQueue:
         self._chunks.append(chunk)
         self._put_chunks += 1
 
-    def mark(self, era: int, lsn: int) -> None:
-        """Say that behind everything put so far the stream stands at ``lsn``; replaces an older mark."""
-        self._mark = _Mark(SlotPosition(era, lsn), self._put_chunks)
+    def mark(self, incarnation: int, lsn: int, urgent: bool = False) -> None:
+        """Say that behind everything put so far the stream stands at ``lsn``; replaces an older mark.
+
+        ``urgent``: somebody waits until this place is confirmed, so it counts as one with data.
+        """
+        place = SlotPosition(incarnation, lsn)
+        if urgent:
+            self._awaited = place
+        self._mark = _Mark(place, self._put_chunks)
 
     def drain(self, max_rows: int) -> list[Chunk]:
         """Chunks of about ``max_rows`` rows in all, oldest first; empty when nothing waits. Never blocks."""
@@ -77,10 +85,13 @@ class ChunkQueue:
             self._taken_chunks += 1
             self._taken_bytes += chunk.size_bytes
             if chunk.end_lsn is not None:
-                self._reach(SlotPosition(chunk.era, chunk.end_lsn))
+                self._reach(SlotPosition(chunk.incarnation, chunk.end_lsn))
                 self.data_place = self.place
         if mark is not None and self._taken_chunks >= mark.after:
             self._reach(mark.place)
+            awaited = self._awaited
+            if awaited is not None and awaited != self._answered and mark.place >= awaited:
+                self._answered, self.data_place = awaited, self.place
         return drained
 
     def _reach(self, place: SlotPosition) -> None:

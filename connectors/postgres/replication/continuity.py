@@ -1,12 +1,13 @@
 """Whether a slot still continues what the cursor says: the decision taken on every connect.
 
 In: the cursor (None before the first run), what IDENTIFY_SYSTEM says, the slot as it is. Out: `Continue` from the
-cursor's own LSN, or `NewEra` with a reason. Rule (docs/design.md section 2): another system id, *any* new timeline, a
-slot ahead of the cursor, or a WAL end below the highest position staged means a new era at the slot's own position, and
-a reconcile. A slot that is gone or has lost its WAL means the same with a new slot.
+cursor's own LSN, or `NewIncarnation` with a reason. Rule (docs/design.md section 2): another system id, *any* new
+timeline, a slot ahead of the cursor, or a WAL end below the highest position staged means a new incarnation at the
+slot's own position, and a reconcile. A slot that is gone or has lost its WAL means the same with a new slot.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from connectors.postgres.slots import Slot
@@ -19,15 +20,13 @@ class Cursor(Protocol):
     """The slot's durable cursor (state.cursors.SlotCursor): where capture goes on, and the furthest it has staged."""
 
     @property
-    def era(self) -> int: ...
+    def incarnation(self) -> int: ...
     @property
     def lsn(self) -> int: ...
     @property
     def system_id(self) -> str: ...
     @property
     def timeline(self) -> int: ...
-    @property
-    def staged_era(self) -> int: ...
     @property
     def staged_lsn(self) -> int: ...
     @property
@@ -46,17 +45,17 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Go on in the cursor's era from its LSN."""
+    """Go on in the cursor's incarnation from its LSN."""
 
-    era: int
+    incarnation: int
     lsn: int
 
 
 @dataclass(frozen=True, slots=True)
-class NewEra:
+class NewIncarnation:
     """Continuity cannot be proven. ``recreate``: the slot as it is can never be read; it has to be made anew."""
 
-    era: int
+    incarnation: int
     code: str
     reason: str
     recreate: bool = False
@@ -67,34 +66,35 @@ class NewEra:
         return self.code != sync_errors.FIRST_START.code
 
 
-def new_era(era: int, why: Said, recreate: bool = False) -> NewEra:
-    """The era for a reason of the catalogue."""
-    return NewEra(era, why.code, why.sentence, recreate)
+def new_incarnation(number: int, why: Said, recreate: bool = False) -> NewIncarnation:
+    """The incarnation for a reason of the catalogue."""
+    return NewIncarnation(number, why.code, why.sentence, recreate)
 
 
-def continuity(cursor: Cursor | None, system: System, slot: Slot | None) -> Continue | NewEra:
-    """Go on, or a new era and why. The order only picks the most telling reason."""
+def continuity(cursor: Cursor | None, system: System, slot: Slot | None) -> Continue | NewIncarnation:
+    """Go on, or a new incarnation and why. Which server it is comes first: nothing is
+    made or dropped on another one."""
     broken = slot is None or slot.lost
     if cursor is None:
-        return new_era(1, sync_errors.FIRST_START(), recreate=broken)
-    era = cursor.era + 1
+        return new_incarnation(1, sync_errors.FIRST_START(), recreate=broken)
+    gap = partial(new_incarnation, cursor.incarnation + 1)
+    if not cursor.system_id:
+        return gap(sync_errors.SOURCE_ACCEPTED(), recreate=broken)
     if slot is None:
-        return new_era(era, sync_errors.SLOT_GONE(), recreate=True)
+        return gap(sync_errors.SLOT_GONE(), recreate=True)
     if slot.lost:
-        return new_era(era, sync_errors.SLOT_LOST(why=slot.why_lost), recreate=True)
-    if system.system_id != cursor.system_id:
-        return new_era(era, sync_errors.OTHER_SYSTEM())
+        return gap(sync_errors.SLOT_LOST(why=slot.why_lost), recreate=True)
     if system.timeline != cursor.timeline:
         # After a failover or a point-in-time restore rows that were delivered may no longer exist.
-        return new_era(era, sync_errors.NEW_TIMELINE(timeline=system.timeline, before=cursor.timeline))
+        return gap(sync_errors.NEW_TIMELINE(timeline=system.timeline, before=cursor.timeline))
     if system.publication_oid != cursor.publication_oid:
         # What was committed while it was missing is skipped (PostgreSQL 18) or can never be decoded (older).
-        return new_era(era, sync_errors.PUBLICATION_GAP(), recreate=True)
+        return gap(sync_errors.PUBLICATION_GAP(), recreate=True)
     if slot.confirmed_lsn > cursor.lsn:
         slot_lsn, cursor_lsn = lsn_to_text(slot.confirmed_lsn), lsn_to_text(cursor.lsn)
-        return new_era(era, sync_errors.SLOT_AHEAD(slot_lsn=slot_lsn, cursor_lsn=cursor_lsn))
-    staged = max(cursor.lsn, cursor.staged_lsn if cursor.staged_era == cursor.era else 0)
+        return gap(sync_errors.SLOT_AHEAD(slot_lsn=slot_lsn, cursor_lsn=cursor_lsn))
+    staged = max(cursor.lsn, cursor.staged_lsn)
     if system.wal_end < staged:
         wal_end, highest = lsn_to_text(system.wal_end), lsn_to_text(staged)
-        return new_era(era, sync_errors.WAL_BEHIND(wal_end=wal_end, staged=highest))
-    return Continue(cursor.era, cursor.lsn)
+        return gap(sync_errors.WAL_BEHIND(wal_end=wal_end, staged=highest))
+    return Continue(cursor.incarnation, cursor.lsn)

@@ -1,28 +1,28 @@
 """The reader's cursor kept in the state database.
 
-In: places from the reader's two threads. Out: rows of ``slot_cursor``; a call into the flow when a new era begins.
-Rule: asking for reconciles and opening the era are one transaction; with either alone, a process that dies in between
-would leave a gap that nothing fills.
+In: places from the reader's two threads. Out: rows of ``slot_cursor``; a call that begins the eras of its syncs when a
+new incarnation begins. Rule: incarnation and eras are one transaction; with either alone, a process that dies in
+between would leave a gap that nothing fills.
 """
 
 from collections.abc import Callable
 
 from connectors.postgres.replication.chunk_queue import SlotPosition
-from connectors.postgres.replication.continuity import NewEra, System
+from connectors.postgres.replication.continuity import NewIncarnation, System
 from state import cursors, failpoints
 from state.cursors import SlotCursor
 from state.database import Connection, Link
 
-OnNewEra = Callable[[Connection, NewEra], None]
-"""Asks for a reconcile of every sync of this source, with the connection that opens the era, inside its transaction."""
+OpenEras = Callable[[Connection, SlotPosition, NewIncarnation], None]
+"""Begins a new era of every sync of the slot; called inside the transaction that opens the incarnation."""
 
 
 class StateCursorStore:
     """`connectors.postgres.replication.reader.CursorStore` over a state database."""
 
-    def __init__(self, state_dsn: str, slot: str, on_new_era: OnNewEra) -> None:
+    def __init__(self, state_dsn: str, slot: str, open_eras: OpenEras) -> None:
         self._slot = slot
-        self._on_new_era = on_new_era
+        self._open_eras = open_eras
         # One link a thread: `advance` is called by the keeper, the rest by the reader.
         self._reading = Link(state_dsn, "rowtide cursor")
         self._advancing = Link(state_dsn, "rowtide confirm")
@@ -31,31 +31,31 @@ class StateCursorStore:
         """The slot's cursor."""
         return self._reading.run(lambda conn: cursors.read_slot(conn, self._slot))
 
-    def open_era(self, place: SlotPosition, system: System, reason: NewEra) -> None:
-        """Reconciles are asked for and the era stands, or neither."""
+    def open_incarnation(self, place: SlotPosition, system: System, reason: NewIncarnation) -> None:
+        """The incarnation, the eras of its syncs and the requests for their reconciles stand, or none of them."""
         cursor = SlotCursor(
             slot=self._slot,
-            era=place.era,
+            incarnation=place.incarnation,
             lsn=place.lsn,
             system_id=system.system_id,
             timeline=system.timeline,
-            staged_era=place.era,
             staged_lsn=place.lsn,
             publication_oid=system.publication_oid,
         )
 
         def both(conn: Connection) -> None:
             with conn.transaction():
-                self._on_new_era(conn, reason)
-                cursors.open_slot(conn, cursor)
+                # Slot before syncs, as everywhere. Where another process was faster, its eras stand.
+                if cursors.open_slot(conn, cursor):
+                    self._open_eras(conn, place, reason)
                 failpoints.hit(failpoints.OPEN_BEFORE_COMMIT)
             failpoints.hit(failpoints.OPEN_AFTER_COMMIT)
 
         self._reading.run(both)
 
-    def advance(self, era: int, lsn: int) -> None:
+    def advance(self, incarnation: int, lsn: int) -> None:
         """The cursor stands at ``lsn`` or beyond."""
-        self._advancing.run(lambda conn: cursors.advance_slot(conn, self._slot, era, lsn))
+        self._advancing.run(lambda conn: cursors.advance_slot(conn, self._slot, incarnation, lsn))
 
     def close(self) -> None:
         """Close both connections; called when both threads have ended."""

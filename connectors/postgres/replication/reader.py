@@ -57,7 +57,7 @@ class Reader:
         self.settings = settings
         self.problem: RowtideError | None = None
         self.streaming = False
-        self.era = 0
+        self.incarnation = 0
         self.received_lsn = 0
         self._store = store
         self._queue = ChunkQueue(settings.queue_bytes)
@@ -106,8 +106,13 @@ class Reader:
         return chunks
 
     @property
+    def slot(self) -> str:
+        """The slot's name."""
+        return self.settings.slot
+
+    @property
     def place(self) -> SlotPosition | None:
-        """Era and end LSN of the last whole transaction handed on, or further on where only others' WAL followed."""
+        """Where the last whole transaction handed on ended, or further on where only others' WAL followed."""
         return self._queue.place
 
     def confirm(self, place: SlotPosition) -> None:
@@ -164,9 +169,9 @@ class Reader:
             stream.start(settings.slot, settings.publication, place.lsn)
             started = True
             self._resume_point.verify(stream, dsn, place)
-            assembler = Assembler(place.era, server.next_xid, self._relations)
+            assembler = Assembler(place.incarnation, server.next_xid, self._relations)
             self._begin(place)
-            log.info("streaming", slot=settings.slot, era=place.era, lsn=lsn_to_text(place.lsn))
+            log.info("streaming", slot=settings.slot, incarnation=place.incarnation, lsn=lsn_to_text(place.lsn))
             self._pump(stream, assembler)
         except SourceRefused as error:
             # Up to PostgreSQL 17 WAL from before the publication's creation ends the stream, for ever.
@@ -178,12 +183,12 @@ class Reader:
             stream.close()
 
     def _begin(self, place: SlotPosition) -> None:
-        self.era = place.era
+        self.incarnation = place.incarnation
         self.received_lsn = place.lsn
         self._interrupt = None
         self._keeper.begin(place)
         self._keeper.beating.set()
-        self._queue.mark(place.era, place.lsn)
+        self._queue.mark(place.incarnation, place.lsn)
         self.problem = None  # before anybody sees the stream: who does finds no problem any more
         self.streaming = True
 
@@ -191,7 +196,7 @@ class Reader:
         """Read until something breaks. The inner loop runs once a message, a million times in a bulk statement:
         names are local, and nothing but decoding and queueing happens in it."""
         queue, read, feed = self._queue, stream.read, assembler.feed
-        put, era = queue.put, assembler.era
+        put, incarnation = queue.put, assembler.incarnation
         stream.watch(self._wakeup.fileno())
         while True:
             self._attend(stream)
@@ -211,7 +216,7 @@ class Reader:
                         if chunk.rows:
                             put(chunk)
                         else:
-                            queue.mark(era, chunk.end_lsn or 0)
+                            queue.mark(incarnation, chunk.end_lsn or 0, urgent=not chunk.xid)
                         if chunk.end_lsn:
                             self.received_lsn = chunk.end_lsn
                 elif message[0] == KEEPALIVE:
@@ -239,7 +244,7 @@ class Reader:
         wal_end, wants_reply = read_keepalive(message)
         # Inside a transaction it may tell of WAL beyond the rows that are still to come.
         if not assembler.in_transaction:
-            self._queue.mark(assembler.era, wal_end)
+            self._queue.mark(assembler.incarnation, wal_end)
             self.received_lsn = max(self.received_lsn, wal_end)
         if wants_reply:
             self._feedback.note_request()

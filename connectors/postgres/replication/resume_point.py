@@ -1,9 +1,9 @@
 """Before streaming: is this server fit, does the slot continue what the cursor says, and where does reading start.
 
-In: a replication connection, the cursor's store. Out: the `SlotPosition` to start from, in the cursor's era or in a new
-one that is durably open by then; or an error that says why not. Rules (docs/design.md section 2): a missing publication
-is refused, since PostgreSQL 18 silently skips what it cannot publish; reconciles are asked for before anything of a new
-era is read; under ``on_gap: stop`` nothing is healed.
+In: a replication connection, the cursor's store. Out: the `SlotPosition` to start from, in the cursor's incarnation or
+in a new one that is durably open by then; or an error that says why not. Rules (docs/design.md section 2): a missing
+publication is refused, since PostgreSQL 18 skips without a word what it cannot publish; reconciles are asked for before
+anything of a new incarnation is read; under ``on_gap: stop`` nothing is healed.
 """
 
 import contextlib
@@ -18,7 +18,14 @@ from connectors.postgres import slots
 from connectors.postgres.connections import open_source
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.connection import ReplicationConnection
-from connectors.postgres.replication.continuity import Continue, Cursor, NewEra, System, continuity, new_era
+from connectors.postgres.replication.continuity import (
+    Continue,
+    Cursor,
+    NewIncarnation,
+    System,
+    continuity,
+    new_incarnation,
+)
 from connectors.postgres.slots import Slot
 from rowtide.error_catalogue import source_errors, sync_errors
 from rowtide.errors import RowtideError
@@ -42,10 +49,10 @@ class CursorStore(Protocol):
     def read(self) -> Cursor | None:
         """The durable cursor."""
 
-    def open_era(self, place: SlotPosition, system: System, reason: NewEra) -> None:
-        """Durably, in one transaction: ask for reconciles and begin a new era at ``place``."""
+    def open_incarnation(self, place: SlotPosition, system: System, reason: NewIncarnation) -> None:
+        """Durably, in one transaction: ask for reconciles and begin a new incarnation at ``place``."""
 
-    def advance(self, era: int, lsn: int) -> None:
+    def advance(self, incarnation: int, lsn: int) -> None:
         """Durably: everything up to ``lsn`` is staged."""
 
     def close(self) -> None:
@@ -102,9 +109,13 @@ class ResumePoint:
         self._stop = stop
 
     def find_place(self, stream: ReplicationConnection, dsn: str) -> SlotPosition:
-        """Where to start: the cursor's place, or a new era's first one. Waits while another reader has the slot."""
+        """Where to start: the cursor's place, or a new incarnation's first. Waits while another reader has the slot."""
         while True:
             oid = slots.publication_oid(stream.sql, self._publication)
+            system, cursor = stream.identify(oid or 0), self._store.read()
+            # Of another server nothing else is worth saying.
+            if cursor is not None and cursor.system_id and cursor.system_id != system.system_id:
+                raise sync_errors.OTHER_SYSTEM(now=system.system_id, before=cursor.system_id)
             if oid is None:
                 self.publication_gap = True
                 raise slots.publication_missing(self._publication)
@@ -116,12 +127,11 @@ class ResumePoint:
                     if self._stop.wait(_TAKEOVER_POLL_S):
                         raise ReaderStopped
                     continue
-            system = stream.identify(oid)
-            verdict = self._judge(self._store.read(), system, slot)
-            if isinstance(verdict, NewEra):
-                place = self._open_era(verdict, system, slot, dsn)
+            verdict = self._judge(cursor, system, slot)
+            if isinstance(verdict, NewIncarnation):
+                place = self._open_incarnation(verdict, system, slot, dsn)
             else:
-                place = SlotPosition(verdict.era, verdict.lsn)
+                place = SlotPosition(verdict.incarnation, verdict.lsn)
             self.publication_oid, self.publication_gap = oid, False
             return place
 
@@ -135,21 +145,22 @@ class ResumePoint:
         moved = source_errors.SLOT_MOVED(slot=self._slot)
         raise stream.failure(1.0) or moved
 
-    def _judge(self, cursor: Cursor | None, system: System, slot: Slot | None) -> Continue | NewEra:
+    def _judge(self, cursor: Cursor | None, system: System, slot: Slot | None) -> Continue | NewIncarnation:
         verdict = continuity(cursor, system, slot)
         if self.publication_gap and isinstance(verdict, Continue):
             # Missed by this reader before the cursor could know of it.
-            return new_era(verdict.era + 1, sync_errors.PUBLICATION_GAP(), recreate=True)
+            return new_incarnation(verdict.incarnation + 1, sync_errors.PUBLICATION_GAP(), recreate=True)
         return verdict
 
-    def _open_era(self, verdict: NewEra, system: System, slot: Slot | None, dsn: str) -> SlotPosition:
+    def _open_incarnation(self, verdict: NewIncarnation, system: System, slot: Slot | None, dsn: str) -> SlotPosition:
         if verdict.gap and not self._heal:
             raise sync_errors.GAP(code=verdict.code, reason=verdict.reason)
         if verdict.recreate or slot is None:
             slot = self._recreate(slot, dsn)
-        place = SlotPosition(verdict.era, slot.confirmed_lsn)
-        self._store.open_era(place, system, verdict)
-        log.warning("new era", slot=self._slot, era=verdict.era, code=verdict.code, reason=verdict.reason)
+        place = SlotPosition(verdict.incarnation, slot.confirmed_lsn)
+        self._store.open_incarnation(place, system, verdict)
+        said = {"incarnation": verdict.incarnation, "code": verdict.code, "reason": verdict.reason}
+        log.warning("new incarnation", slot=self._slot, **said)
         return place
 
     def _recreate(self, slot: Slot | None, dsn: str) -> Slot:

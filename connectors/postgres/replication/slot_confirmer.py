@@ -84,13 +84,13 @@ class Keeper:
         """A stream starts (again): what is below ``place`` is confirmed already."""
         with self._lock:
             self.confirmed = place
-            if self._wanted is not None and self._wanted.era != place.era:
+            if self._wanted is not None and self._wanted.incarnation != place.incarnation:
                 self._wanted = None
 
     def confirm(self, place: SlotPosition, urgent: bool) -> None:
         """Everything up to ``place`` is staged. ``urgent``: there was data, not only an idle stream's progress."""
         with self._lock:
-            if self.confirmed is None or place.era != self.confirmed.era or place <= self.confirmed:
+            if self.confirmed is None or place.incarnation != self.confirmed.incarnation or place <= self.confirmed:
                 return
             self._wanted = place
             self._urgent = self._urgent or urgent
@@ -143,7 +143,7 @@ class Keeper:
         failpoints.hit(failpoints.CONFIRM_AFTER_CURSOR)
         with self._lock:
             self._next_idle_write = time.monotonic() + self._heartbeat_s
-            if self.confirmed is not None and self.confirmed.era == wanted.era:
+            if self.confirmed is not None and self.confirmed.incarnation == wanted.incarnation:
                 self.confirmed = max(self.confirmed, wanted)
         self._on_confirmed()
 

@@ -16,6 +16,9 @@ from rowtide.transaction import Chunk, OldKind, Relation, Row, RowOperation
 HEARTBEAT: Final = "rowtide.heartbeat"
 """Prefix of the messages that keep an idle stream moving."""
 
+MARK: Final = "rowtide.mark"
+"""Prefix of the messages by which a reconcile learns that everything committed before it is staged."""
+
 # Python objects around a row: the Row, its tuple, one str header a value. Payload alone would undercount four times.
 _ROW_BYTES: Final = 200
 _VALUE_BYTES: Final = 60
@@ -50,7 +53,7 @@ def _heads(relation: Relation) -> dict[bytes, _Head]:
 
 
 class Assembler:
-    """Collects messages of one connection into chunks under one era.
+    """Collects messages of one connection into chunks under one incarnation.
 
     ``relations`` is keyed by the oid's four bytes, as a row message has them. It may be handed from one connection's
     assembler to the next: a Relation message that says what is already known keeps the object, so that bindings made
@@ -59,14 +62,14 @@ class Assembler:
 
     def __init__(
         self,
-        era: int,
+        incarnation: int,
         next_xid: int,
         relations: dict[bytes, Relation] | None = None,
         chunk_rows: int = 2000,
         interactive_rows: int = 100,
         chunk_bytes: int = 1 << 20,
     ) -> None:
-        self.era = era
+        self.incarnation = incarnation
         self.relations: dict[bytes, Relation] = {} if relations is None else relations
         self._heads = {head: read for relation in self.relations.values() for head, read in _heads(relation).items()}
         self.heartbeat: pgoutput.Message | None = None
@@ -88,8 +91,9 @@ class Assembler:
     def feed(self, payload: bytes) -> Chunk | None:
         """The chunk that this message completes, if it does.
 
-        A transaction without rows gives one empty chunk with its end LSN. Rows come first, as they are the many.
-        After Malformed nothing more may be fed: whoever reads begins again where the last whole transaction ended.
+        A transaction without rows gives one empty chunk with its end LSN; a mark gives one without a transaction (xid
+        0). Rows come first, as they are the many. After Malformed nothing more may be fed: whoever reads begins again
+        where the last whole transaction ended.
         """
         head = self._heads.get(payload[:8])
         if head is not None:
@@ -106,9 +110,7 @@ class Assembler:
         elif kind == pgoutput.TRUNCATE:
             return self._feed_truncate(payload)
         elif kind == pgoutput.MESSAGE:
-            message = pgoutput.read_message(payload)
-            if message.prefix == HEARTBEAT:
-                self.heartbeat = message
+            return self._hear(pgoutput.read_message(payload))
         elif kind == pgoutput.TYPE:
             pgoutput.check_type(payload)
         elif kind == pgoutput.ORIGIN:
@@ -118,6 +120,13 @@ class Assembler:
             raise malformed(payload, "a row has another shape than its table" if known else "a row of an unknown table")
         else:
             raise malformed(payload, "its kind was not asked for")
+        return None
+
+    def _hear(self, message: pgoutput.Message) -> Chunk | None:
+        if message.prefix == HEARTBEAT:
+            self.heartbeat = message
+        if message.prefix == MARK and self._begin is None:
+            return Chunk(self.incarnation, message.lsn, 0, 0, False, [], message.lsn, 0)
         return None
 
     def _feed_row(self, head: _Head, payload: bytes) -> Chunk | None:
@@ -185,7 +194,7 @@ class Assembler:
         if begin is None:
             raise malformed(payload, "a commit or a row stands outside a transaction")
         chunk = Chunk(
-            era=self.era,
+            incarnation=self.incarnation,
             lsn=begin.lsn,
             xid=self._xid,
             committed_us=begin.committed_us,

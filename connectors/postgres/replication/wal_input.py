@@ -54,7 +54,7 @@ class WalPartition(StatefulSourcePartition[Chunk, SlotPosition | None]):
         return datetime.now(UTC) + _IDLE if self._idle else None
 
     def snapshot(self) -> SlotPosition | None:
-        """Era and LSN up to which everything was handed on."""
+        """Incarnation and LSN up to which everything was handed on."""
         self._snapshotted = self._reader.place
         failpoints.hit(failpoints.EPOCH_CLOSING)
         return self._snapshotted

@@ -12,7 +12,7 @@ import pytest
 from connectors.postgres import slots
 from connectors.postgres.connections import open_source
 from connectors.postgres.replication.chunk_queue import SlotPosition
-from connectors.postgres.replication.continuity import NewEra, System
+from connectors.postgres.replication.continuity import NewIncarnation, System
 from connectors.postgres.replication.reader import Reader, ReaderSettings
 from rowtide.transaction import Chunk, Row
 
@@ -33,11 +33,10 @@ def eventually(ask: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S
 class MemoryCursor:
     """A cursor as state.cursors keeps it."""
 
-    era: int
+    incarnation: int
     lsn: int
     system_id: str
     timeline: int
-    staged_era: int = 0
     staged_lsn: int = 0
     publication_oid: int = 0
 
@@ -47,24 +46,24 @@ class MemoryStore:
     """The reader's seam to the state database, without one."""
 
     cursor: MemoryCursor | None = None
-    eras: list[NewEra] = field(default_factory=list)
+    incarnations: list[NewIncarnation] = field(default_factory=list)
     advanced: list[SlotPosition] = field(default_factory=list)
     fail_with: Exception | None = None
 
     def read(self) -> MemoryCursor | None:
         return self.cursor
 
-    def open_era(self, place: SlotPosition, system: System, reason: NewEra) -> None:
-        self.eras.append(reason)
+    def open_incarnation(self, place: SlotPosition, system: System, reason: NewIncarnation) -> None:
+        self.incarnations.append(reason)
         self.cursor = MemoryCursor(
-            place.era, place.lsn, system.system_id, system.timeline, publication_oid=system.publication_oid
+            place.incarnation, place.lsn, system.system_id, system.timeline, publication_oid=system.publication_oid
         )
 
-    def advance(self, era: int, lsn: int) -> None:
+    def advance(self, incarnation: int, lsn: int) -> None:
         if self.fail_with is not None:
             raise self.fail_with
         assert self.cursor is not None
-        self.advanced.append(SlotPosition(era, lsn))
+        self.advanced.append(SlotPosition(incarnation, lsn))
         self.cursor = replace(self.cursor, lsn=max(lsn, self.cursor.lsn))
 
     def close(self) -> None:

@@ -83,10 +83,10 @@ def test_cursor_is_written_before_postgresql_is_told(source: Any, tap: Any, unti
     go_on = threading.Event()
     advance = tap.store.advance
 
-    def slowly(era: int, lsn: int) -> None:
+    def slowly(incarnation: int, lsn: int) -> None:
         written.set()
         assert go_on.wait(10)
-        advance(era, lsn)
+        advance(incarnation, lsn)
 
     tap.reader._keeper._advance = slowly
     start = source.show().confirmed_lsn
@@ -114,7 +114,7 @@ def test_a_death_between_cursor_and_confirm_loses_and_repeats_nothing(
     source.run("INSERT INTO t VALUES (2, 'b')")
     again = new_tap(source, tap.store)
     assert [row.new[0] for row in again.rows_until(1)] == ["2"]
-    assert len(tap.store.eras) == 1
+    assert len(tap.store.incarnations) == 1
 
 
 def test_a_death_before_the_cursor_repeats(source: Any, tap: Any, new_tap: Any) -> None:

@@ -20,7 +20,7 @@ def new_values(tap: Any) -> list[str]:
     seen: dict[tuple[int, int, int], str] = {}
     for chunk in tap.chunks:
         for row in chunk.rows:
-            seen[chunk.era, chunk.lsn, row.ordinal] = row.new[0]
+            seen[chunk.incarnation, chunk.lsn, row.ordinal] = row.new[0]
     return list(seen.values())
 
 
@@ -29,7 +29,7 @@ def test_terminated_walsender_is_replaced_and_nothing_is_lost(source: Any, tap: 
     tap.rows_until(1)
     source.run(f"SELECT pg_terminate_backend({source.show().active_pid})", "INSERT INTO t VALUES (2, 'b')")
     until(lambda: tap.drain() or set(new_values(tap)) == {"1", "2"}, "both rows")
-    assert len(tap.store.eras) == 1
+    assert len(tap.store.incarnations) == 1
     until(lambda: tap.reader.problem is None, "no problem")
 
 
@@ -52,7 +52,7 @@ def test_server_restart(new_cluster: Callable[..., Any], new_source: Any, new_ta
     with psycopg.connect(source.dsn, autocommit=True) as conn:
         conn.execute("INSERT INTO t VALUES (2, 'b')")
     until(lambda: tap.drain() or set(new_values(tap)) == {"1", "2"}, "both rows")
-    assert [era.code for era in tap.store.eras] == ["first_start"]
+    assert [incarnation.code for incarnation in tap.store.incarnations] == ["first_start"]
     assert tap.reader.problem is None
     tap.reader.stop(5)
 
@@ -71,7 +71,7 @@ def test_killed_server(new_cluster: Callable[..., Any], new_source: Any, new_tap
     with psycopg.connect(source.dsn, autocommit=True) as conn:
         conn.execute("INSERT INTO t VALUES (2, 'b')")
     until(lambda: tap.drain() or set(new_values(tap)) == {"1", "2"}, "both rows")
-    assert [era.code for era in tap.store.eras] == ["first_start"]
+    assert [incarnation.code for incarnation in tap.store.incarnations] == ["first_start"]
     tap.reader.stop(5)
 
 
@@ -93,7 +93,7 @@ def test_second_reader_waits_and_takes_over(source: Any, tap: Any, new_tap: Any)
     second.streaming()
     source.run("INSERT INTO t VALUES (1, 'a')")
     second.rows_until(1)
-    assert len(tap.store.eras) == 1
+    assert len(tap.store.incarnations) == 1
 
 
 def test_wrong_password(source: Any, pg: Any, new_tap: Any, until: Any) -> None:
@@ -156,20 +156,20 @@ def test_publication_dropped_while_streaming_is_a_gap(source: Any, tap: Any, unt
     source.run(f'DROP PUBLICATION "{source.publication}"', "INSERT INTO t VALUES (1, 'unseen')")
     tap.problem("publication_missing")
     source.run(f'CREATE PUBLICATION "{source.publication}" FOR TABLE t')
-    until(lambda: len(tap.store.eras) == 2, "a new era")
+    until(lambda: len(tap.store.incarnations) == 2, "a new incarnation")
     tap.streaming()
-    assert tap.store.eras[1].code == "publication_recreated"
+    assert tap.store.incarnations[1].code == "publication_recreated"
     source.run("INSERT INTO t VALUES (2, 'seen')")
     until(lambda: tap.drain() or "2" in new_values(tap), "the row")
-    assert [chunk.era for chunk in tap.chunks] == [2]
+    assert [chunk.incarnation for chunk in tap.chunks] == [2]
 
 
 def test_publication_recreated_behind_our_back_is_a_gap(source: Any, tap: Any, until: Any) -> None:
     source.transaction(
         f'DROP PUBLICATION "{source.publication}"', f'CREATE PUBLICATION "{source.publication}" FOR TABLE t'
     )
-    until(lambda: len(tap.store.eras) == 2, "a new era")
-    assert tap.store.eras[1].code == "publication_recreated"
+    until(lambda: len(tap.store.incarnations) == 2, "a new incarnation")
+    assert tap.store.incarnations[1].code == "publication_recreated"
 
 
 def test_publication_missing_at_the_start_of_an_old_era_is_a_gap(source: Any, new_tap: Any) -> None:
@@ -181,7 +181,7 @@ def test_publication_missing_at_the_start_of_an_old_era_is_a_gap(source: Any, ne
     again.problem("publication_missing")
     source.run(f'CREATE PUBLICATION "{source.publication}" FOR TABLE t')
     again.streaming()
-    assert [era.code for era in tap.store.eras] == ["first_start", "publication_recreated"]
+    assert [incarnation.code for incarnation in tap.store.incarnations] == ["first_start", "publication_recreated"]
 
 
 def test_publication_recreated_while_nothing_runs_is_a_gap(source: Any, new_tap: Any, until: Any) -> None:
@@ -191,10 +191,10 @@ def test_publication_recreated_while_nothing_runs_is_a_gap(source: Any, new_tap:
     source.run(f'DROP PUBLICATION "{source.publication}"', "INSERT INTO t VALUES (1, 'unseen')")
     source.run(f'CREATE PUBLICATION "{source.publication}" FOR TABLE t')
     new_tap(source, tap.store).streaming()
-    assert [era.code for era in tap.store.eras] == ["first_start", "publication_recreated"]
+    assert [incarnation.code for incarnation in tap.store.incarnations] == ["first_start", "publication_recreated"]
 
 
-def test_recreated_slot_opens_a_new_era(source: Any, new_tap: Any, until: Any) -> None:
+def test_recreated_slot_opens_a_new_incarnation(source: Any, new_tap: Any, until: Any) -> None:
     tap = new_tap(source)
     tap.streaming()
     source.run("INSERT INTO t VALUES (1, 'a')")
@@ -205,21 +205,21 @@ def test_recreated_slot_opens_a_new_era(source: Any, new_tap: Any, until: Any) -
     slots.ensure_slot(source.conn, source.slot, source.publication)
     again = new_tap(source, tap.store)
     again.streaming()
-    assert [era.code for era in tap.store.eras] == ["first_start", "slot_ahead"]
+    assert [incarnation.code for incarnation in tap.store.incarnations] == ["first_start", "slot_ahead"]
     source.run("INSERT INTO t VALUES (3, 'c')")
     again.rows_until(1)
-    assert [chunk.era for chunk in again.chunks] == [2]
+    assert [chunk.incarnation for chunk in again.chunks] == [2]
 
 
 def test_slot_dropped_under_the_reader_is_made_again(source: Any, tap: Any, until: Any) -> None:
     source.run(f"SELECT pg_terminate_backend({source.show().active_pid})")
     slots.drop_slot(source.conn, source.slot, force=True)
-    until(lambda: len(tap.store.eras) == 2, "a new era")
-    assert tap.store.eras[1].code == "slot_missing"
+    until(lambda: len(tap.store.incarnations) == 2, "a new incarnation")
+    assert tap.store.incarnations[1].code == "slot_missing"
     tap.streaming()
 
 
-def test_advanced_slot_opens_a_new_era(source: Any, new_tap: Any, until: Any) -> None:
+def test_advanced_slot_opens_a_new_incarnation(source: Any, new_tap: Any, until: Any) -> None:
     tap = new_tap(source)
     tap.streaming()
     tap.reader.stop(5)
@@ -230,10 +230,10 @@ def test_advanced_slot_opens_a_new_era(source: Any, new_tap: Any, until: Any) ->
         f"SELECT pg_replication_slot_advance('{source.slot}', pg_current_wal_lsn())",
     )
     new_tap(source, tap.store).streaming()
-    assert [era.code for era in tap.store.eras] == ["first_start", "slot_ahead"]
+    assert [incarnation.code for incarnation in tap.store.incarnations] == ["first_start", "slot_ahead"]
 
 
-def test_restored_state_database_opens_a_new_era(source: Any, new_tap: Any, until: Any) -> None:
+def test_restored_state_database_opens_a_new_incarnation(source: Any, new_tap: Any, until: Any) -> None:
     tap = new_tap(source)
     tap.streaming()
     old = tap.store.cursor
@@ -244,14 +244,28 @@ def test_restored_state_database_opens_a_new_era(source: Any, new_tap: Any, unti
     tap.reader.stop(5)
     tap.store.cursor = old
     new_tap(source, tap.store).streaming()
-    assert [era.code for era in tap.store.eras] == ["first_start", "slot_ahead"]
+    assert [incarnation.code for incarnation in tap.store.incarnations] == ["first_start", "slot_ahead"]
 
 
-def test_other_system_and_staged_beyond_the_wal_open_new_eras(source: Any, new_tap: Any) -> None:
+def test_another_system_is_never_healed(source: Any, new_tap: Any, until: Any) -> None:
     tap = new_tap(source)
     tap.streaming()
     tap.reader.stop(5)
     tap.store.cursor = dataclasses.replace(tap.store.cursor, system_id="7")
+    until(lambda: source.show().active_pid is None, "the walsender has ended")
+    source.run(f"SELECT pg_drop_replication_slot('{source.slot}')")
+    second = new_tap(source, tap.store)
+    until(lambda: second.reader.problem is not None, "a problem")
+    assert second.reader.problem.code == "other_system"
+    assert [incarnation.code for incarnation in tap.store.incarnations] == ["first_start"]
+    assert source.show() is None
+
+
+def test_an_accepted_system_and_staged_beyond_the_wal_open_new_incarnations(source: Any, new_tap: Any) -> None:
+    tap = new_tap(source)
+    tap.streaming()
+    tap.reader.stop(5)
+    tap.store.cursor = dataclasses.replace(tap.store.cursor, system_id="")
     second = new_tap(source, tap.store)
     second.streaming()
     second.reader.stop(5)
@@ -259,9 +273,14 @@ def test_other_system_and_staged_beyond_the_wal_open_new_eras(source: Any, new_t
     third = new_tap(source, tap.store)
     third.streaming()
     third.reader.stop(5)
-    tap.store.cursor = dataclasses.replace(tap.store.cursor, staged_era=3, staged_lsn=1 << 60)
+    tap.store.cursor = dataclasses.replace(tap.store.cursor, staged_lsn=1 << 60)
     new_tap(source, tap.store).streaming()
-    assert [era.code for era in tap.store.eras] == ["first_start", "other_system", "new_timeline", "wal_behind"]
+    assert [incarnation.code for incarnation in tap.store.incarnations] == [
+        "first_start",
+        "source_accepted",
+        "new_timeline",
+        "wal_behind",
+    ]
 
 
 def test_invalidated_slot_is_made_again(new_cluster: Callable[..., Any], new_source: Any, new_tap: Any) -> None:
@@ -281,7 +300,7 @@ def test_invalidated_slot_is_made_again(new_cluster: Callable[..., Any], new_sou
     waiting.reader.stop(5)
     again = new_tap(source, tap.store)
     again.streaming()
-    assert tap.store.eras[1].code == "slot_lost"
+    assert tap.store.incarnations[1].code == "slot_lost"
     source.run("INSERT INTO t VALUES (1, 'a')")
     again.rows_until(1)
     again.reader.stop(5)
@@ -295,7 +314,7 @@ def test_on_gap_stop_waits(source: Any, new_tap: Any) -> None:
     waiting = new_tap(source, tap.store, heal=False)
     assert "The replication slot is gone" in waiting.problem("slot_missing").sentence
     assert source.show() is None
-    assert len(tap.store.eras) == 1
+    assert len(tap.store.incarnations) == 1
 
 
 def test_slot_creation_waits_for_open_transactions_and_says_so(source: Any, new_tap: Any) -> None:
@@ -350,7 +369,7 @@ def test_slot_older_than_its_publication_does_not_stick(source: Any, new_tap: An
     expected = (
         ["first_start"] if source.conn.info.server_version >= 180000 else ["first_start", "publication_recreated"]
     )
-    assert [era.code for era in tap.store.eras] == expected
+    assert [incarnation.code for incarnation in tap.store.incarnations] == expected
 
 
 ROW = b"t\0\0\0\6marker"
@@ -379,7 +398,7 @@ def test_a_malformed_message_is_told_and_the_stream_read_again(
         assert "marker" not in problem.sentence
         proxy.alter = {}
         assert tap.rows_until(1)[0].new == ("1", "marker")
-        assert len(tap.store.eras) == 1
+        assert len(tap.store.incarnations) == 1
         tap.reader.stop(5)
     finally:
         proxy.close()

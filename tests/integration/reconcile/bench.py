@@ -24,6 +24,8 @@ from state.reconcile.record import Reconcile
 
 SLOT = "rowtide_erp"
 DEADLINE_S = 30.0
+CAUGHT_UP = 1 << 62
+"""A cursor beyond every mark: capture is not what these tests are about."""
 
 
 def eventually(ask: Callable[[], Any], what: str) -> Any:
@@ -88,10 +90,19 @@ class Bench:
         """Rows and differences."""
         return flow.dry_run(self.state_dsn, self.catalog, self.sync, self.source_dsn)
 
-    def open_era(self, era: int, since: int = 100) -> None:
-        """The slot is read in this era; the first one notes the sync too."""
-        cursors.open_slot(self.state, cursors.SlotCursor(SLOT, era, since, "system", 1, era, since, 16400))
-        cursors.note_since(self.state, self.sync, era, since)
+    def open_era(self, era: int, since: int = 100, cursor_lsn: int = CAUGHT_UP) -> None:
+        """The slot is read in a new incarnation, which begins this era of the sync; capture has caught up."""
+        cursor = cursors.SlotCursor(SLOT, era, cursor_lsn, "system", 1, since, 16400)
+        cursors.open_slot(self.state, cursor)
+        self.state.execute(
+            """
+            INSERT INTO rowtide.sync AS s (sync, changed_by, era, since_slot, since_incarnation, since_lsn)
+            VALUES (%(sync)s, 'test', %(era)s, %(slot)s, %(era)s, %(since)s)
+                ON CONFLICT (sync) DO UPDATE SET era = excluded.era, since_slot = excluded.since_slot,
+                   since_incarnation = excluded.since_incarnation, since_lsn = excluded.since_lsn
+            """,
+            {"sync": self.sync, "era": era, "slot": SLOT, "since": since},
+        )
 
     def streamed(
         self,

@@ -12,7 +12,7 @@ from rowtide.change import BULK, Change, ChangeBatch, Fields, Operation
 from rowtide.deciding.records import AsOf, ETag, Held, ItemId, Leftover, ListId, Pair, PairedItem, Work
 from rowtide.keys import LANES
 from rowtide.position import Position
-from state import database, ledger, outbox
+from state import cursors, database, ledger, outbox
 from state.database import Connection
 from state.outbox import settling
 
@@ -44,6 +44,19 @@ class Records:
     dsn: str
     conn: Connection
     claims: int = 0
+
+    def open_era(self, era: int = 1, slot: str = "slot", syncs: Sequence[str] = tuple(LISTS)) -> None:
+        """The syncs are read from the slot, which is in its incarnation of that number, in this era."""
+        cursors.open_slot(self.conn, cursors.SlotCursor(slot, era, 50, "7", 1, 0, 16400))
+        self.conn.execute(
+            """
+            INSERT INTO rowtide.sync AS s (sync, changed_by, era, since_slot, since_incarnation, since_lsn)
+            SELECT unnest(%(syncs)s::text[]), 'test', %(era)s, %(slot)s, %(era)s, 0
+                ON CONFLICT (sync) DO UPDATE SET era = excluded.era, since_slot = excluded.since_slot,
+                   since_incarnation = excluded.since_incarnation, since_lsn = excluded.since_lsn
+            """,
+            {"syncs": sorted(syncs), "era": era, "slot": slot},
+        )
 
     def stage(self, *changes: Change, era: int = 1, version: int = 1, sync: str = "orders") -> outbox.StageCounts:
         """Stage as one batch."""
@@ -127,7 +140,9 @@ def records_class() -> type[Records]:
 def records(state_dsn: str) -> Iterator[Records]:
     """Hands on a fresh state database."""
     with database.connect(state_dsn, "tests") as connection:
-        yield Records(state_dsn, connection)
+        records = Records(state_dsn, connection)
+        records.open_era()
+        yield records
 
 
 @pytest.fixture

@@ -9,21 +9,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from rowtide.change import ChangeBatch
 from rowtide.deciding.outcomes import Outcome, ParkRow, Release, Settle
 from rowtide.deciding.records import Work
-from state import cursors, database, failpoints, outbox, progress
-from state.cursors import SlotCursor
+from state import database, failpoints, outbox, progress
 
 MakePair = Callable[..., Any]
-
-
-@pytest.fixture
-def slot(records: Any) -> None:
-    """The slot's cursor, without which no change is known to be a second reading."""
-    cursors.open_slot(records.conn, SlotCursor("slot", 1, 50, "7", 1, 1, 50, 16400))
 
 
 def settled(work: Work, make_pair: MakePair, writes: int = 1, **flags: Any) -> Settle:
@@ -42,7 +33,6 @@ def totals(records: Any, sync: str = "orders") -> tuple[int, int, int, int, int,
     return (did.changes, did.delivered, did.writes, did.suppressed, did.foreign_edits, did.ru_used)
 
 
-@pytest.mark.usefixtures("slot")
 def test_each_change_of_the_stream_counts_once(records: Any, make_change: Any) -> None:
     assert records.stage(make_change("1"), make_change("2", ordinal=1)).new == {"orders": 2}
     merged = records.stage(make_change("1", lsn=101))
@@ -54,7 +44,6 @@ def test_each_change_of_the_stream_counts_once(records: Any, make_change: Any) -
     assert totals(records)[0] == 4
 
 
-@pytest.mark.usefixtures("slot")
 def test_an_overtaken_change_counts_unless_it_was_counted_before(records: Any, make_change: Any) -> None:
     """After a restart the merge step folds what was staged before the kill with what was not."""
     records.stage(make_change("1", lsn=100, ordinal=7))
@@ -64,15 +53,14 @@ def test_an_overtaken_change_counts_unless_it_was_counted_before(records: Any, m
     assert totals(records)[0] == 4
 
 
-@pytest.mark.usefixtures("slot")
 def test_the_rest_of_a_transaction_that_came_in_pieces_counts(records: Any, make_change: Any) -> None:
     records.stage(*[make_change(str(number), ordinal=number) for number in range(10)])
     assert records.stage(*[make_change(str(number), ordinal=number) for number in range(5, 15)]).new == {"orders": 5}
+    records.open_era(2)
     assert records.stage(make_change("1", lsn=60), era=2).new == {"orders": 1}
     assert totals(records)[0] == 16
 
 
-@pytest.mark.usefixtures("slot")
 def test_a_call_that_is_staged_in_halves_counts_once(records: Any, make_change: Any) -> None:
     changes = [make_change(str(number), ordinal=number) for number in range(50)]
     changes[17] = changes[17]._replace(fields={"Title": "nul \0 byte"})
@@ -115,8 +103,9 @@ def test_an_outcome_whose_lease_passed_counts_nothing(records: Any, make_change:
 def test_processes_that_count_the_same_syncs_lose_nothing(records: Any, make_change: Any, make_pair: MakePair) -> None:
     """Each of four settles rows of three syncs in an order of its own, while a fifth stages: no deadlock gets out."""
     syncs = ["customers", "invoices", "orders"]
-    for sync in syncs:
-        records.stage(*[make_change(str(number)) for number in range(80)], sync=sync)
+    records.open_era(syncs=syncs)
+    for lsn, sync in enumerate(syncs, 100):
+        records.stage(*[make_change(str(number), lsn=lsn) for number in range(80)], sync=sync)
     outcomes = [settled(work, make_pair) for work in records.claim(limit=240, syncs=syncs)]
     for index, outcome in enumerate(outcomes):
         outcomes[index] = Settle(outcome.work, make_pair(item_id=f"item-{index}"), 1)
@@ -185,7 +174,6 @@ def run(code: str, *arguments: str, trap: str = "") -> int:
     return done.returncode
 
 
-@pytest.mark.usefixtures("slot")
 def test_after_each_kill_the_counts_are_what_the_records_say(records: Any) -> None:
     """Killed before and after the commit of a stage, and at each settle of a delivery; then run to the end."""
 

@@ -4,9 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 from rowtide.deciding.records import ItemId, LeftItem, ListId, NoItem
-from state import channels, cursors, database, definitions, ledger, progress, runs
+from state import channels, cursors, database, definitions, eras, ledger, progress, runs
 from state.cursors import SlotCursor
 from state.progress import Counts
+from state.reconcile import record
 
 
 def compiled(*syncs: str) -> dict[str, Any]:
@@ -15,26 +16,68 @@ def compiled(*syncs: str) -> dict[str, Any]:
 
 def test_a_slot_cursor_never_falls_within_an_era(records: Any) -> None:
     conn = records.conn
+    conn.execute("DELETE FROM rowtide.slot_cursor")
     assert cursors.read_slot(conn, "slot") is None
-    first = SlotCursor("slot", 1, 100, "7001", 1, 1, 100, 16400)
-    cursors.open_slot(conn, first)
+    first = SlotCursor("slot", 1, 100, "7001", 1, 100, 16400)
+    assert cursors.open_slot(conn, first)
     assert cursors.read_slot(conn, "slot") == first
-    for era, lsn in [(1, 200), (1, 150), (2, 900), (0, 950)]:
-        cursors.advance_slot(conn, "slot", era, lsn)
+    for incarnation, lsn in [(1, 200), (1, 150), (2, 900), (0, 950)]:
+        cursors.advance_slot(conn, "slot", incarnation, lsn)
     found = cursors.read_slot(conn, "slot")
     assert found is not None
-    assert (found.era, found.lsn, found.staged_lsn) == (1, 200, 100)
-    cursors.open_slot(conn, SlotCursor("slot", 2, 40, "7002", 3, 2, 40, 16401))
-    cursors.open_slot(conn, SlotCursor("slot", 2, 10, "7003", 4, 2, 10, 16402))
-    assert cursors.read_slots(conn) == {"slot": SlotCursor("slot", 2, 40, "7002", 3, 2, 40, 16401)}
+    assert (found.incarnation, found.lsn, found.staged_lsn) == (1, 200, 100)
+    assert cursors.open_slot(conn, SlotCursor("slot", 2, 40, "7002", 3, 40, 16401))
+    assert not cursors.open_slot(conn, SlotCursor("slot", 2, 10, "7003", 4, 10, 16402))
+    assert cursors.read_slots(conn) == {"slot": SlotCursor("slot", 2, 40, "7002", 3, 40, 16401)}
 
 
-def test_the_first_routed_position_stands(records: Any) -> None:
-    definitions.apply(records.conn, "text", compiled("orders"), "me")
-    cursors.note_since(records.conn, "orders", 1, 100)
-    cursors.note_since(records.conn, "orders", 1, 50)
-    state = definitions.sync_states(records.conn)["orders"]
-    assert (state.since_era, state.since_lsn) == (1, 100)
+def era_of(records: Any, sync: str = "orders") -> tuple[Any, ...]:
+    state = definitions.sync_states(records.conn)[sync]
+    return state.era, state.since_slot, state.since_incarnation, state.since_lsn
+
+
+def asked(records: Any, sync: str = "orders") -> str | None:
+    found = record.read(records.conn, sync)
+    return None if found is None else found.why
+
+
+def test_an_era_is_opened_with_its_reconcile_and_noted_once(records: Any) -> None:
+    conn = records.conn
+    conn.execute("DELETE FROM rowtide.sync")
+    definitions.apply(conn, "text", compiled("orders"), "me")
+    [(seconds,)] = conn.execute("SELECT floor(extract(epoch FROM now()))::bigint").fetchall()
+    assert eras.route(conn, ["orders"], "slot", 7, "why") == []  # the slot is in another incarnation by now
+    assert (era_of(records), asked(records)) == ((0, None, None, None), None)
+    assert eras.route(conn, ["orders"], "slot", 1, "why") == ["orders"]
+    first = era_of(records)
+    assert first[0] >= seconds
+    assert (first[1:], asked(records)) == (("slot", 1, None), "first load")
+    eras.note_since(conn, "orders", first[0] - 1, 40)
+    eras.note_since(conn, "orders", first[0], 100)
+    eras.note_since(conn, "orders", first[0], 50)
+    assert era_of(records)[3] == 100
+    conn.execute("UPDATE rowtide.reconcile SET state = 'done'")
+    assert eras.open_eras(conn, ["orders"], "slot", 2, 70, "the slot is gone") == ["orders"]
+    second = era_of(records)
+    assert second[0] > first[0]
+    assert (second[1:], asked(records)) == (("slot", 2, 70), "the slot is gone")
+
+
+def test_a_sync_that_capture_passes_by_has_no_new_era_until_it_is_resumed(records: Any) -> None:
+    conn = records.conn
+    definitions.stop_capture(conn, "orders", "relation_mismatch", "It does not fit.")
+    assert era_of(records) == (1, None, None, None)
+    assert eras.route(conn, ["orders"], "slot", 1, "why") == []
+    definitions.resume(conn, ["orders"], "me")
+    assert eras.route(conn, ["orders"], "slot", 1, "changes passed by") == ["orders"]
+    assert era_of(records)[0] > 1
+    definitions.apply(conn, "text", compiled("customers"), "me")
+    retired = era_of(records)
+    assert retired[1:] == (None, None, None)
+    assert eras.route(conn, ["orders"], "slot", 1, "why") == []
+    definitions.apply(conn, "text", compiled("orders", "customers"), "me")
+    assert eras.route(conn, ["orders"], "slot", 1, "why") == ["orders"]
+    assert era_of(records)[0] > retired[0]
 
 
 def test_apply_stores_versions_and_retires_what_is_gone(records: Any) -> None:

@@ -63,6 +63,7 @@ def test_a_partial_upsert_alone_stays_partial(records: Any, make_change: Any) ->
 @pytest.mark.parametrize(("era", "version"), [(2, 1), (1, 2)])
 def test_fields_of_another_era_or_mapping_fill_nothing(era: int, version: int, records: Any, make_change: Any) -> None:
     records.stage(make_change("1", fields={"A": 1, "B": 1}))
+    records.open_era(era)
     records.stage(make_change("1", fields={"B": 3}, lsn=101, partial=True), era=era, version=version)
     row = records.waiting("1")
     assert (row["op"], row["era"], row["mapping_version"]) == ("r", era, version)
@@ -85,6 +86,7 @@ def test_the_highest_position_wins_and_replays_are_dropped(records: Any, make_ch
     assert records.stage(make_change("1", "d", lsn=199, ordinal=9)) == StageCounts(1, 0, 1)
     assert records.waiting("1")["revision"] == 1
     records.stage(make_change("1", fields={"A": 3}, lsn=200, ordinal=6))
+    records.open_era(2)
     records.stage(make_change("1", fields={"A": 4}, lsn=1), era=2)
     assert records.stage(make_change("1", fields={"A": 9}, lsn=900)).dropped == 1
     assert records.waiting("1")["fields"] == {"A": 4}
@@ -198,23 +200,63 @@ def test_sql_and_fold_say_the_same(records: Any, make_change: Any) -> None:
 
 
 def test_the_staged_position_rises_with_the_batch(records: Any, make_change: Any) -> None:
-    cursors.open_slot(records.conn, SlotCursor("slot", 1, 50, "7", 1, 1, 50, 16400))
-    columns = "staged_era, staged_lsn, staged_ordinal, lsn"
+    columns = "incarnation, staged_lsn, staged_ordinal, lsn"
 
     def staged() -> Any:
         return records.conn.execute(f"SELECT {columns} FROM rowtide.slot_cursor").fetchone()
 
-    assert staged() == (1, 50, -1, 50)
+    assert staged() == (1, 0, -1, 50)
     records.stage(make_change("1", lsn=300, ordinal=4), make_change("2", lsn=200, ordinal=9))
     assert staged() == (1, 300, 4, 50)
     records.stage(make_change("1", lsn=200))
     assert staged() == (1, 300, 4, 50)
     records.stage(make_change("3", lsn=300, ordinal=5))
     assert staged() == (1, 300, 5, 50)
+    records.open_era(2)
     records.stage(make_change("1", lsn=10), era=2)
     assert staged() == (2, 10, 0, 50)
-    cursors.open_slot(records.conn, SlotCursor("slot", 3, 70, "7", 1, 3, 70, 16400))
+    cursors.open_slot(records.conn, SlotCursor("slot", 3, 70, "7", 1, 70, 16400))
     assert staged() == (3, 70, -1, 70)
+
+
+def test_what_is_not_of_the_present_era_is_fenced_off(records: Any, make_change: Any) -> None:
+    """A process that slept through an era stages nothing: the new era's reconcile has read what it knows, and more."""
+    records.open_era(2)
+    records.stage(make_change("1", lsn=100), era=2)
+    assert records.stage(make_change("1", lsn=900), make_change("2", lsn=900)).dropped == 2
+    assert records.stage(make_change("3", lsn=900), era=3).dropped == 1
+    assert (records.waiting("1")["lsn"], records.row("2"), records.row("3")) == (100, None, None)
+    [(staged,)] = records.conn.execute("SELECT staged_lsn FROM rowtide.slot_cursor").fetchall()
+    assert staged == 100
+
+
+def test_what_was_committed_before_the_era_began_is_fenced_off(records: Any, make_change: Any) -> None:
+    records.conn.execute("UPDATE rowtide.sync SET since_lsn = 200 WHERE sync = 'orders'")
+    assert records.stage(make_change("1", lsn=199), make_change("2", lsn=200)).dropped == 1
+    assert records.row("1") is None
+    assert records.row("2") is not None
+
+
+def test_a_sync_that_is_read_from_another_slot_by_now_is_fenced_off(records: Any, make_change: Any) -> None:
+    records.conn.execute("UPDATE rowtide.sync SET since_slot = 'other' WHERE sync = 'orders'")
+    assert records.stage(make_change("1")).dropped == 1
+    assert records.stage(make_change("1"), sync="customers").dropped == 0
+
+
+def test_an_era_that_begins_meanwhile_waits_for_what_is_being_staged(records: Any, make_change: Any) -> None:
+    with database.connect(records.dsn) as other, other.transaction():
+        other.execute("LOCK TABLE rowtide.outbox IN SHARE MODE")  # staging stands still behind its fence
+        stager = threading.Thread(target=lambda: records.stage(make_change("1")))
+        stager.start()
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+        with psycopg.connect(records.dsn, autocommit=True) as watcher:
+            while watcher.execute(waits, [records.conn.info.backend_pid]).fetchone() != (1,):
+                assert stager.is_alive()
+            watcher.execute("SET lock_timeout = '100ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                watcher.execute("UPDATE rowtide.sync SET era = era + 1 WHERE sync = 'orders'")
+    stager.join(20)
+    assert records.row("1") is not None
 
 
 def test_staging_wakes_deliver(records: Any, make_change: Any) -> None:

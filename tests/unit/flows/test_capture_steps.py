@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from flows.ports import Stream
 from flows.steps.capture import Merge, Normalize
 from rowtide.change import ChangeBatch
 from rowtide.definition.model import SyncDefinition
@@ -32,15 +33,22 @@ def sync(name: str) -> CompiledSync:
 class Process:
     """The ports of capture: what is in force, and what was asked for."""
 
-    version: int = 1
+    routing: int = 1
     syncs: list[CompiledSync] = field(default_factory=lambda: [sync("parts")])
     looked: int = 0
     stopped: list[str] = field(default_factory=list)
-    asked: list[tuple[str, int | None]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    eras: dict[int, int] = field(default_factory=lambda: {1: 101, 2: 102})  # by incarnation
+    refreshed: int = 0
 
-    def routed(self, postgres: str, schema: str, table: str) -> list[CompiledSync]:
+    def refresh(self) -> None:
+        self.refreshed += 1
+
+    def routed(self, stream: Stream, schema: str, table: str) -> list[tuple[CompiledSync, int]]:
         self.looked += 1
-        return self.syncs if (postgres, schema, table) == ("erp", "public", "parts") else []
+        if (stream.postgres, stream.slot, schema, table) != ("erp", "slot", "public", "parts"):
+            return []
+        return [(sync, self.eras[stream.incarnation]) for sync in self.syncs]
 
     def compiled(self, sync: str) -> CompiledSync:
         return next(one for one in self.syncs if one.sync == sync)
@@ -48,20 +56,24 @@ class Process:
     def stop_capture_of(self, sync: str, error: SyncError) -> None:
         self.stopped.append(sync)
 
-    def request_reconcile(self, sync: str, why: str, not_before_xid: int | None = None) -> None:
-        self.asked.append((sync, not_before_xid))
+    def request_reconcile(self, sync: str, why: str) -> None:
+        self.asked.append(sync)
 
 
 def insert(ordinal: int, key: int, name: str = "bolt", relation: Relation = PARTS) -> Row:
     return Row(ordinal, relation, "I", (str(key), name)[: len(relation.columns)], None, None)
 
 
-def chunk(*rows: Row, lsn: int = 100, era: int = 1) -> Chunk:
-    return Chunk(era, lsn, 7, 0, False, list(rows), lsn + 1, 100)
+def chunk(*rows: Row, lsn: int = 100, incarnation: int = 1) -> Chunk:
+    return Chunk(incarnation, lsn, 7, 0, False, list(rows), lsn + 1, 100)
 
 
 def normalized(process: Process, *chunks: Chunk) -> list[tuple[str, ChangeBatch]]:
-    return list(Normalize("erp", process, process)(chunks))
+    return list(normalize(process)(chunks))
+
+
+def normalize(process: Process) -> Normalize:
+    return Normalize("erp", "slot", process, process.refresh, process)
 
 
 def keys(batches: list[ChangeBatch]) -> list[str]:
@@ -76,13 +88,13 @@ def test_rows_go_to_the_bucket_of_their_key_for_each_sync() -> None:
     assert sorted(keys([batch for _, batch in found])) == ["1", "1", "2", "2"]
 
 
-def test_a_relation_is_bound_once_until_another_definition_is_applied() -> None:
+def test_a_relation_is_bound_once_until_definition_or_eras_change() -> None:
     process = Process()
-    step = Normalize("erp", process, process)
+    step = normalize(process)
     step([chunk(insert(0, 1))])
     step([chunk(insert(0, 2))])
     assert process.looked == 1
-    process.version = 2
+    process.routing = 2
     step([chunk(insert(0, 3))])
     assert process.looked == 2
 
@@ -94,10 +106,30 @@ def test_a_relation_that_does_not_fit_stops_its_sync_and_no_other_row() -> None:
     assert keys([batch for _, batch in found]) == ["2"]
 
 
-def test_a_truncate_asks_for_a_reconcile_of_what_committed_before_it() -> None:
+def test_a_new_incarnation_is_met_with_the_eras_in_force() -> None:
+    process = Process()
+    step = normalize(process)
+    first = [batch for _, batch in step([chunk(insert(0, 1)), chunk(insert(0, 2))])]
+    assert (process.refreshed, [batch.era for batch in first]) == (1, [101, 101])
+    second = [batch for _, batch in step([chunk(insert(0, 3)), chunk(insert(0, 4), incarnation=2)])]
+    assert (process.refreshed, [batch.era for batch in second]) == (2, [101, 102])
+
+
+def test_a_sync_that_was_stopped_is_bound_again_in_its_next_era() -> None:
+    """What did not fit is not remembered: the relation may fit again when a person resumes the sync."""
+    process = Process()
+    step = normalize(process)
+    assert list(step([chunk(insert(0, 1, relation=NARROW))])) == []
+    assert process.stopped == ["parts"]
+    process.routing, process.eras = 2, {1: 103}
+    [(_, batch)] = step([chunk(insert(0, 1))])
+    assert batch.era == 103
+
+
+def test_a_truncate_asks_for_a_reconcile() -> None:
     process = Process()
     assert normalized(process, chunk(Row(0, PARTS, "T", None, None, None))) == []
-    assert process.asked == [("parts", 7)]
+    assert process.asked == ["parts"]
 
 
 def batches(*chunks: Chunk) -> list[ChangeBatch]:
@@ -120,8 +152,8 @@ def test_what_this_run_has_handed_on_is_dropped_when_it_comes_again() -> None:
 
 def test_a_new_era_is_never_taken_for_a_replay() -> None:
     merge = Merge("run", None)
-    merge.on_batch(batches(chunk(insert(0, 1), lsn=100, era=1)))
-    assert keys(merge.on_batch(batches(chunk(insert(0, 1), lsn=50, era=2)))[0]) == ["1"]
+    merge.on_batch(batches(chunk(insert(0, 1), lsn=100, incarnation=1)))
+    assert keys(merge.on_batch(batches(chunk(insert(0, 1), lsn=50, incarnation=2)))[0]) == ["1"]
 
 
 def test_the_mark_of_another_run_is_not_believed() -> None:

@@ -47,6 +47,9 @@ def code_of(end: ending.End, store: Store) -> int | None:
 def test_only_an_end_that_was_asked_for_is_a_success(resumed: Store) -> None:
     assert code_of(ending.to_end(None, False, True, resumed), resumed) == 0
     assert code_of(ending.to_end(wrapped(Stopped()), False, True, resumed), resumed) == 0
+    outdated = ending.to_end(wrapped(Stopped()), False, False, resumed, outdated=True)
+    assert code_of(outdated, resumed) is None
+    assert code_of(ending.to_end(None, False, True, resumed, outdated=True), resumed) == 0
     unasked = ending.to_end(None, False, False, resumed)
     assert isinstance(unasked, Failed)
     assert unasked.error.code == "ended_unasked"

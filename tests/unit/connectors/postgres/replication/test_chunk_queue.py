@@ -6,9 +6,9 @@ from rowtide.transaction import Chunk, Relation, Row
 RELATION = Relation(1, "public", "t", "d", ("id",), ("id",), (23,))
 
 
-def chunk(end_lsn: int | None, rows: int = 1, era: int = 1, size: int = 10) -> Chunk:
+def chunk(end_lsn: int | None, rows: int = 1, incarnation: int = 1, size: int = 10) -> Chunk:
     made = [Row(n, RELATION, "I", ("1",), None, None) for n in range(rows)]
-    return Chunk(era, (end_lsn or 50) - 5, 7, 0, False, made, end_lsn, size)
+    return Chunk(incarnation, (end_lsn or 50) - 5, 7, 0, False, made, end_lsn, size)
 
 
 def test_what_is_put_comes_out_in_order_and_moves_the_place() -> None:

@@ -4,17 +4,16 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from connectors.postgres.replication.continuity import Continue, NewEra, System, continuity
+from connectors.postgres.replication.continuity import Continue, NewIncarnation, System, continuity
 from connectors.postgres.slots import Slot
 
 
 @dataclass(frozen=True)
 class Cursor:
-    era: int = 4
+    incarnation: int = 4
     lsn: int = 1000
     system_id: str = "s"
     timeline: int = 1
-    staged_era: int = 4
     staged_lsn: int = 1200
     publication_oid: int = 16400
 
@@ -44,7 +43,6 @@ CASES = [
     ("all well", CURSOR, SYSTEM, SLOT, None),
     ("slot exactly at the cursor", CURSOR, SYSTEM, replace(SLOT, confirmed_lsn=1000), None),
     ("WAL ends exactly at what was staged", CURSOR, replace(SYSTEM, wal_end=1200), SLOT, None),
-    ("staged mark of an older era", replace(CURSOR, staged_era=3, staged_lsn=9999), SYSTEM, SLOT, None),
     ("first start", None, SYSTEM, SLOT, ("first_start", 1, False)),
     ("first start without a slot", None, SYSTEM, None, ("first_start", 1, True)),
     ("first start with a lost slot", None, SYSTEM, replace(SLOT, wal_status="lost"), ("first_start", 1, True)),
@@ -52,7 +50,7 @@ CASES = [
     ("slot lost", CURSOR, SYSTEM, replace(SLOT, wal_status="lost"), ("slot_lost", 5, True)),
     ("slot invalidated", CURSOR, SYSTEM, replace(SLOT, invalidation_reason="idle_timeout"), ("slot_lost", 5, True)),
     ("slot conflicting", CURSOR, SYSTEM, replace(SLOT, conflicting=True), ("slot_lost", 5, True)),
-    ("another system", CURSOR, replace(SYSTEM, system_id="t"), SLOT, ("other_system", 5, False)),
+    ("a person accepted another system", replace(CURSOR, system_id=""), SYSTEM, SLOT, ("source_accepted", 5, False)),
     ("a higher timeline", CURSOR, replace(SYSTEM, timeline=2), SLOT, ("new_timeline", 5, False)),
     ("a lower timeline", replace(CURSOR, timeline=3), SYSTEM, SLOT, ("new_timeline", 5, False)),
     (
@@ -66,7 +64,7 @@ CASES = [
     ("WAL below what was staged", CURSOR, replace(SYSTEM, wal_end=1199), SLOT, ("wal_behind", 5, False)),
     (
         "WAL below the cursor",
-        replace(CURSOR, staged_era=0, staged_lsn=0),
+        replace(CURSOR, staged_lsn=0),
         replace(SYSTEM, wal_end=999),
         SLOT,
         ("wal_behind", 5, False),
@@ -82,6 +80,6 @@ def test_continuity(
     if expected is None:
         assert verdict == Continue(4, 1000)
     else:
-        assert isinstance(verdict, NewEra)
-        assert (verdict.code, verdict.era, verdict.recreate) == expected
+        assert isinstance(verdict, NewIncarnation)
+        assert (verdict.code, verdict.incarnation, verdict.recreate) == expected
         assert verdict.gap == (cursor is not None)

@@ -39,7 +39,7 @@ def assembler(**more: Any) -> Assembler:
 
 def test_a_transaction_is_one_chunk_at_its_commit() -> None:
     (chunk,) = chunks(assembler(), begin(), RELATION, INSERT, UPDATE, UPDATE_KEY, DELETE, commit())
-    assert (chunk.era, chunk.lsn, chunk.end_lsn, chunk.xid) == (3, 100, 120, 759)
+    assert (chunk.incarnation, chunk.lsn, chunk.end_lsn, chunk.xid) == (3, 100, 120, 759)
     assert chunk.committed_us == POSTGRES_EPOCH_US + 5
     assert [(row.ordinal, row.op, row.old_kind) for row in chunk.rows] == [
         (0, "I", None),

@@ -1,0 +1,60 @@
+"""Begins the era of each sync that a slot of this process begins to carry.
+
+In: every view that is taken over, the places of the readers. Out: eras, and from where each is whole. Rules: an era has
+its number before a change is staged in it; from where it is whole is noted after the view that routes the sync is in
+force, so that every transaction from there on is in its stream.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from connectors.postgres.replication.chunk_queue import SlotPosition
+from flows.applied_view import Applied, View
+from flows.sync_acts import SyncActs
+
+ANOTHER_SLOT = "the sync is read from another slot"
+PASSED_BY = "changes passed by while the sync was not captured"
+
+
+class Slot(Protocol):
+    """What a reader says of the slot it reads."""
+
+    @property
+    def slot(self) -> str:
+        """Its name."""
+
+    @property
+    def place(self) -> SlotPosition | None:
+        """Incarnation and LSN up to which everything was handed on; None before the stream has begun."""
+
+
+class Router:
+    """Called with each view as it is read; ``slots`` by PostgreSQL."""
+
+    def __init__(self, applied: Applied, acts: SyncActs, slots: Mapping[str, Slot]) -> None:
+        self._applied = applied
+        self._acts = acts
+        self._slots = slots
+
+    def take_over(self, view: View) -> None:
+        """Obey ``view``, begin the eras that are missing, and note where those that have begun are whole."""
+        self._applied.take_over(view)
+        for postgres, slot in self._slots.items():
+            place = slot.place
+            if place is not None:
+                self._route(view, postgres, slot.slot, place)
+
+    def _route(self, view: View, postgres: str, slot: str, place: SlotPosition) -> None:
+        unrouted: dict[str, list[str]] = {}
+        for sync in sorted(view.routed):
+            if view.catalog.syncs[sync].postgres != postgres:
+                continue
+            state = view.states.get(sync)
+            if state is None or state.since_slot is None:
+                unrouted.setdefault(PASSED_BY, []).append(sync)
+            elif (state.since_slot, state.since_incarnation) != (slot, place.incarnation):
+                unrouted.setdefault(ANOTHER_SLOT, []).append(sync)
+            elif state.since_lsn is None:
+                self._acts.note_since(sync, state.era, place.lsn)
+        for why, syncs in unrouted.items():
+            self._acts.route(syncs, slot, place.incarnation, why)
