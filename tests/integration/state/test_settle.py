@@ -288,14 +288,19 @@ def test_crosswise_transactions_are_retried_in_place(records: Any, make_change: 
     counts: list[Any] = []
 
     def settle_slowly(connection: database.Connection) -> Any:
+        if tries:  # else it may have the first row again before the other one, who has waited for it
+            ended.wait(20)
         tries.append(1)
         with connection.transaction():
             connection.execute("SET LOCAL deadlock_timeout = '10ms'")
             connection.execute("SELECT FROM rowtide.outbox WHERE key = '1' FOR UPDATE")
             locked.set()
+            while not tries[1:] and records.conn.execute(waits, [other.info.backend_pid]).fetchone() != (True,):
+                continue  # a deadlock is looked for once a wait: this one has to complete the circle
             return outbox.settle(connection, [settled(work, make_pair) for work in works])
 
-    locked = threading.Event()
+    waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
+    locked, ended = threading.Event(), threading.Event()
     thread = threading.Thread(target=lambda: counts.append(link.run(settle_slowly)))
     with psycopg.connect(records.dsn) as other:
         other.execute("SET deadlock_timeout = '1min'")
@@ -304,6 +309,7 @@ def test_crosswise_transactions_are_retried_in_place(records: Any, make_change: 
         locked.wait(20)
         other.execute("SELECT FROM rowtide.outbox WHERE key = '1' FOR UPDATE")
         other.rollback()
+        ended.set()
     thread.join(20)
     link.close()
     assert len(tries) == 2
