@@ -1,7 +1,7 @@
 """Follows what people decide: the applied definition and which syncs are paused, within a second or two.
 
-In: the state database (news on `state.channels.CONTROL`, a poll each second). Out: `Applied`, which answers what is in
-force. Rule: a running flow obeys the applied version and never an unapplied file.
+In: the state database (news on `state.channels.CONTROL`, a poll each second). Out: `CurrentView`, which answers what is
+in force. Rule: a running flow obeys the applied version and never an unapplied file.
 """
 
 import threading
@@ -68,7 +68,7 @@ def read_view(connection: database.Connection, known: Catalog | None) -> View:
     return View(known, definitions.sync_states(connection))
 
 
-class Applied:
+class CurrentView:
     """The view in force. One thread replaces it, every other reads it; two questions may meet two views."""
 
     def __init__(self, view: View, stop: threading.Event) -> None:

@@ -75,7 +75,7 @@ class Completer:
         self._state.run(partial(outbox.complete, works=completed))
         return back
 
-    def _read(self, catalog: Catalog, postgres: str, works: Sequence[Work]) -> Sequence[refetch.Answer]:
+    def _read(self, catalog: Catalog, postgres: str, works: Sequence[Work]) -> Sequence[refetch.Refetched]:
         connection = self._sources.get(postgres)
         if connection is None or connection.closed:
             connection = self._sources[postgres] = open_source(self._source_dsn(postgres), "rowtide complete")
@@ -83,7 +83,7 @@ class Completer:
             # The records' eras, not a reader's: this process may read no slot, or not have begun to.
             syncs = {work.desired.sync for work in works}
             present = self._state.run(lambda state: eras.read(state, syncs))
-            return refetch.read_anew(connection, catalog, works, present)
+            return refetch.refetch_works(connection, catalog, works, present)
         except RowtideError:
             connection.close()
             raise

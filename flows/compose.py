@@ -24,22 +24,22 @@ from connectors.postgres.replication.cursor_store import StateCursorStore
 from connectors.postgres.replication.reader import Reader, ReaderSettings
 from connectors.settings import resolve_secret
 from flows.admission import Admission
-from flows.applied_view import Applied, View, Watcher
+from flows.applied_view import CurrentView, View, Watcher
 from flows.completion import Completer
 from flows.health import to_health
-from flows.lanes import Lanes
+from flows.lanes import WriterLanes
 from flows.list_guard import ListGuard
 from flows.ports import Worker
 from flows.process import Process, Workers
-from flows.process_lock import Identity
+from flows.process_lock import ProcessLock
 from flows.reconcile import Reconciler
-from flows.routing import Router
+from flows.routing import EraRouter
 from flows.state_clock import StateClock
 from flows.sync import CaptureParts, DeliverParts, Parts
 from flows.sync_acts import SyncActs
 from rowtide.catalog import Catalog
+from rowtide.deciding.in_flight import Rules
 from rowtide.deciding.outcomes import Outcome
-from rowtide.deciding.progress import Rules
 from rowtide.definition.model import Definition
 from state import eras
 from state.database import Connection
@@ -50,13 +50,13 @@ CAPTURE, DELIVER = "capture", "deliver"
 
 
 def compose(
-    state_dsn: str, view: View, roles: frozenset[str], identity: Identity, stop: threading.Event
+    state_dsn: str, view: View, roles: frozenset[str], lock: ProcessLock, stop: threading.Event
 ) -> tuple[Process, Parts]:
     """The process, and what its flow is made of."""
-    base = _Base(state_dsn, view.catalog.definition, identity.name, stop, Applied(view, stop), StateClock())
+    base = _Base(state_dsn, view.catalog.definition, lock.name, stop, CurrentView(view, stop), StateClock())
     acts = SyncActs(state_dsn, stop)
     readers = {name: _reader(base, name) for name in base.definition.postgres} if CAPTURE in roles else {}
-    watcher = Watcher(state_dsn, view, Router(base.applied, acts, readers).take_over)
+    watcher = Watcher(state_dsn, view, EraRouter(base.applied, acts, readers).take_over)
     capture = _capture(base, acts, readers, watcher) if CAPTURE in roles else None
     deliver = _deliver(base, acts) if DELIVER in roles else None
     workers = Workers(
@@ -73,7 +73,7 @@ def compose(
         ),
         record=_nothing if deliver is None else partial(_record, deliver),
     )
-    process = Process(state_dsn, identity, roles, workers, base.clock, stop, lambda: base.applied.outdated)
+    process = Process(state_dsn, lock, roles, workers, base.clock, stop, lambda: base.applied.outdated)
     parts = Parts(
         state_dsn, stop, None if capture is None else capture.parts, None if deliver is None else deliver.parts
     )
@@ -91,7 +91,7 @@ class _Base:
     definition: Definition
     owner: str
     stop: threading.Event
-    applied: Applied
+    applied: CurrentView
     clock: StateClock
 
     def catalog(self) -> Catalog:
@@ -185,7 +185,7 @@ def _deliver(base: _Base, acts: SyncActs) -> _Deliver:
         name: Writer(one, budgets[name], rules_of=decisions.rules_of, site_of=base.applied.site_of, now=base.clock.now)
         for name, one in settings.items()
     }
-    lanes = Lanes(writers)
+    lanes = WriterLanes(writers)
     guard = ListGuard(
         lambda: base.applied.view, settings, lambda graph, units: budgets[graph].charge(units), acts.pause
     )

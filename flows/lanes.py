@@ -1,7 +1,7 @@
-"""The writers of a process, as its flow sees them: claims under way in, outcomes of a lane out.
+"""The writers of a process, as its flow sees them: claims in flight go in, outcomes come out by lane.
 
-In: `Progress`es of a lane. Out: outcomes, sorted into a mailbox a lane, for whichever step instance has it. Rule: a
-lane is ``graph:number``, so that one writer sends what belongs together.
+In: `InFlight` claims of a lane. Out: outcomes, sorted into one mailbox for each lane; the step instance that has the
+lane empties it. Rule: a lane is ``graph:number``, so that one writer sends everything of a graph.
 """
 
 import threading
@@ -9,16 +9,16 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
 from connectors.graph.writer import Writer
+from rowtide.deciding.in_flight import InFlight
 from rowtide.deciding.outcomes import Outcome
-from rowtide.deciding.progress import Progress
 from rowtide.keys import lane_name
 
 GRACE_S = 1.0
-"""What writes under way get when the process ends; what is unanswered by then is looked at by the next claim."""
+"""Seconds that writes under way have when the process ends. The next claim looks at what is unanswered by then."""
 
 
-class Lanes:
-    """Starts and stops the writers; `submit` and `completed` are the delivering step's."""
+class WriterLanes:
+    """Starts and stops the writers. The delivering step calls `submit` and `completed`."""
 
     def __init__(self, writers: Mapping[str, Writer]) -> None:
         self._writers = writers
@@ -31,11 +31,11 @@ class Lanes:
             writer.start()
 
     def stop(self) -> None:
-        """End every writer; `left` has what came of it."""
+        """End every writer; `left` then has the outcomes."""
         for graph, writer in self._writers.items():
             self._sort(graph, writer.stop(GRACE_S))
 
-    def submit(self, lane: str, begun: Sequence[Progress]) -> None:
+    def submit(self, lane: str, begun: Sequence[InFlight]) -> None:
         """Hand claims under way to the writer of the lane's graph."""
         self._writers[_graph(lane)].submit(begun)
 
@@ -50,7 +50,7 @@ class Lanes:
         return done
 
     def left(self) -> list[Outcome]:
-        """Outcomes that no step has fetched; asked for when the flow has ended."""
+        """Outcomes that no step has fetched, for when the flow has ended."""
         return [outcome for mailbox in self._mailboxes.values() for outcome in mailbox]
 
     def _sort(self, graph: str, outcomes: Sequence[Outcome]) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from rowtide.deciding.in_flight import InFlight, Rules
 from rowtide.deciding.outcomes import Outcome
-from rowtide.deciding.progress import Progress, Rules
 from rowtide.errors import SyncError
 from rowtide.mapping.compiled_sync import CompiledSync
 
@@ -39,7 +39,7 @@ class InForce(Protocol):
         """The sync as it is compiled; KeyError for one that is not applied (any more)."""
 
 
-class SyncActs(Protocol):
+class CaptureActs(Protocol):
     """What capture does to a sync; each is durable when it returns."""
 
     def stop_capture_of(self, sync: str, error: SyncError) -> None:
@@ -68,7 +68,7 @@ class Decisions(Protocol):
 class Lanes(Protocol):
     """The writers, as the delivering step sees them."""
 
-    def submit(self, lane: str, begun: Sequence[Progress]) -> None:
+    def submit(self, lane: str, begun: Sequence[InFlight]) -> None:
         """Hand claims under way to the writer of the lane's graph; never waits."""
 
     def completed(self, lane: str) -> list[Outcome]:

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from flows.ports import Worker
-from flows.process_lock import Identity
+from flows.process_lock import ProcessLock
 from flows.state_clock import StateClock
 from rowtide.deciding.outcomes import Outcome
 from rowtide.error_catalogue import state_errors
@@ -46,7 +46,7 @@ class Process:
     def __init__(
         self,
         state_dsn: str,
-        identity: Identity,
+        lock: ProcessLock,
         roles: Collection[str],
         workers: Workers,
         clock: StateClock,
@@ -58,7 +58,7 @@ class Process:
         self.is_outdated = is_outdated
         self.supplanted = False
         self._state_dsn = state_dsn
-        self._identity = identity
+        self._lock = lock
         self._roles = sorted(roles)
         self._workers = workers
         self._clock = clock
@@ -85,7 +85,7 @@ class Process:
         link = Link(self._state_dsn, "rowtide close")
         try:
             link.run(lambda connection: outbox.settle(connection, outcomes))
-            link.run(lambda connection: processes.leave(connection, self._identity.process_id, self._roles))
+            link.run(lambda connection: processes.leave(connection, self._lock.process_id, self._roles))
         except RowtideError as error:
             log.warning("leases stay until they expire", code=error.code, rows=len(outcomes))
         finally:
@@ -97,7 +97,7 @@ class Process:
             self._workers.record()
             try:
                 link.run(self._beat_once)
-                self._identity.hold()
+                self._lock.hold()
             except RowtideError as error:
                 log.warning("beat missed", code=error.code, problem=error.sentence)
                 if error.code == state_errors.PROCESS_ID_TAKEN.code:
@@ -111,5 +111,5 @@ class Process:
         before = time.monotonic()
         [(server,)] = connection.execute("SELECT clock_timestamp()").fetchall()
         self._clock.set(server, time.monotonic() - before)
-        ids = (self._identity.process_id, self._roles, os.getpid(), socket.gethostname(), self._started_at)
+        ids = (self._lock.process_id, self._roles, os.getpid(), socket.gethostname(), self._started_at)
         processes.beat(connection, *ids, self._workers.health())

@@ -13,7 +13,7 @@ from rowtide.error_catalogue import state_errors
 from state import database
 
 
-class Identity:
+class ProcessLock:
     """One running process at most has it. Not for two threads at a time."""
 
     def __init__(self, dsn: str, roles: Collection[str], process_id: int) -> None:

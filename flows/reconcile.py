@@ -24,7 +24,7 @@ from rowtide.backoff import Backoff
 from rowtide.catalog import Catalog
 from rowtide.error_catalogue import process_errors, status_reasons
 from rowtide.errors import RowtideError, StateUnavailable, SyncError
-from rowtide.reconcile import Opening, why_wanted
+from rowtide.reconcile import Coverage, why_wanted
 from state import database, definitions, ledger, processes
 from state.database import Connection
 from state.reconcile import backfill
@@ -212,8 +212,8 @@ def wanted_syncs(state: Connection, view: View) -> list[str]:
             continue
         record = records.get(sync)
         if record is None or record.state == "done":
-            opening = Opening(standing.era, compiled.version)
-            why = why_wanted(record.covered if record is not None else None, opening)
+            coverage = Coverage(standing.era, compiled.version)
+            why = why_wanted(record.covered if record is not None else None, coverage)
             if why is None:
                 continue
             reconcile.request(state, sync, why)
@@ -362,5 +362,5 @@ def _count_deletes(state: Connection, table: Table, era: int) -> Differences:
     while keys := reconcile.keys_to_ask(state, sync, None, after, ASKED_ROWS):
         snapshot, absent = table.absent(keys)
         ground = Ground(sync, era, table.compiled.version, snapshot)
-        found, after = found.plus(backfill.count_absent(state, ground, absent)), keys[-1]
+        found, after = found.plus(backfill.compare_absent(state, ground, absent)), keys[-1]
     return found

@@ -18,7 +18,7 @@ from connectors.postgres import table_pages
 from rowtide import mass_delete
 from rowtide.keys import lane_of
 from rowtide.mapping.compiled_sync import CompiledSync
-from rowtide.reconcile import Opening, Phase, next_phase, why_wanted
+from rowtide.reconcile import Coverage, Phase, next_phase, why_wanted
 from rowtide.snapshot import Snapshot
 from state import definitions, failpoints, outbox
 from state.database import Connection
@@ -181,17 +181,17 @@ class Pass:
         standing = reconcile.read_standing(self._state, self.record.sync, self._slot)
         if self.record.state == "done" or not standing.captured:
             return False
-        opening = Opening(standing.era, self._compiled.version)
-        if self.record.state == "wanted" or self.record.covered != opening:
-            self._begin(opening)
+        coverage = Coverage(standing.era, self._compiled.version)
+        if self.record.state == "wanted" or self.record.covered != coverage:
+            self._begin(coverage)
         return self._steps[self.record.phase or "mark"](standing)
 
-    def _begin(self, opening: Opening) -> None:
+    def _begin(self, coverage: Coverage) -> None:
         estimate = self._table.keyset.estimate
         if self.record.state == "running":  # what it had begun with is so no more
-            self.record = replace(self.record, why=why_wanted(self.record.covered, opening) or self.record.why)
-        log.info("reconcile begins", sync=self.record.sync, why=self.record.why, era=opening.era, rows_about=estimate)
-        self.record = reconcile.begin(self._state, self.record, opening, estimate)
+            self.record = replace(self.record, why=why_wanted(self.record.covered, coverage) or self.record.why)
+        log.info("reconcile begins", sync=self.record.sync, why=self.record.why, era=coverage.era, rows_about=estimate)
+        self.record = reconcile.begin(self._state, self.record, coverage, estimate)
         failpoints.hit(failpoints.RECONCILE_BEGUN)
 
     def _mark(self, standing: SyncStanding) -> bool:

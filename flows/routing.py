@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from connectors.postgres.replication.chunk_queue import SlotPosition
-from flows.applied_view import Applied, View
+from flows.applied_view import CurrentView, View
 from flows.sync_acts import SyncActs
 
 ANOTHER_SLOT = "the sync is read from another slot"
 PASSED_BY = "changes passed by while the sync was not captured"
 
 
-class Slot(Protocol):
+class ReadSlot(Protocol):
     """What a reader says of the slot it reads."""
 
     @property
@@ -28,10 +28,10 @@ class Slot(Protocol):
         """Incarnation and LSN up to which everything was handed on; None before the stream has begun."""
 
 
-class Router:
+class EraRouter:
     """Called with each view as it is read; ``slots`` by PostgreSQL."""
 
-    def __init__(self, applied: Applied, acts: SyncActs, slots: Mapping[str, Slot]) -> None:
+    def __init__(self, applied: CurrentView, acts: SyncActs, slots: Mapping[str, ReadSlot]) -> None:
         self._applied = applied
         self._acts = acts
         self._slots = slots

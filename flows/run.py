@@ -26,7 +26,7 @@ from connectors.settings import Loaded, resolve_secret
 from flows import ending, recovery, sync
 from flows.applied_view import read_view
 from flows.compose import CAPTURE, DELIVER, compose
-from flows.process_lock import Identity
+from flows.process_lock import ProcessLock
 from rowtide.backoff import Backoff
 from rowtide.errors import Retry, RowtideError, reaction_to
 from state.database import Link
@@ -88,27 +88,27 @@ def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0, addr
     request = EndRequest()
     with _signals(request):
         dsn = resolve_secret(config.definition.state.dsn)
-        identity = Identity(dsn, roles, process_id)
+        lock = ProcessLock(dsn, roles, process_id)
         store = recovery.Store(start.recovery_dir, shared=bool(addresses))
         try:
             code: int | None = None
             while code is None:
-                code = _run_once(start, dsn, identity, store, request)
+                code = _run_once(start, dsn, lock, store, request)
             return code
         finally:
             store.close()
-            identity.close()
+            lock.close()
 
 
-def _run_once(start: Start, dsn: str, identity: Identity, store: recovery.Store, request: EndRequest) -> int | None:
+def _run_once(start: Start, dsn: str, lock: ProcessLock, store: recovery.Store, request: EndRequest) -> int | None:
     """One run of the flow: its exit code, or None when it begins anew (another store, other connections)."""
     link = Link(dsn, "rowtide run")
     view = _wait_for(request.made, lambda: link.run(lambda connection: read_view(connection, None)))
     link.close()
-    _wait_for(request.made, identity.hold)
+    _wait_for(request.made, lock.hold)
     if view is None or request.made.is_set():
         return 0
-    process, parts = compose(dsn, view, start.roles, identity, threading.Event())
+    process, parts = compose(dsn, view, start.roles, lock, threading.Event())
     metrics.serve(view.catalog.definition.run.listen)
     recovery_config = _wait_for(request.made, lambda: store.open(sync.names(parts)))
     if recovery_config is None:

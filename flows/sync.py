@@ -15,7 +15,7 @@ from connectors.claimer import Claimer
 from connectors.outbox_io import DueInput, Settled, SettleOutput, Staged, StageOutput
 from connectors.postgres.replication.reader import Reader
 from connectors.postgres.replication.wal_input import WalInput
-from flows.ports import Decisions, InForce, Lanes, SyncActs
+from flows.ports import CaptureActs, Decisions, InForce, Lanes
 from flows.steps.capture import Merge, Normalize
 from flows.steps.deliver import Deliver, Plan
 from rowtide.keys import LANES
@@ -42,7 +42,7 @@ class CaptureParts:
     run_id: str
     in_force: InForce
     refresh: Callable[[], None]
-    acts: SyncActs
+    acts: CaptureActs
     staged: Staged
 
 

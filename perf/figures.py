@@ -35,7 +35,7 @@ AT_LEAST: dict[str, tuple[float, str]] = {
 
 
 @dataclass(slots=True)
-class Figures:
+class Measurements:
     """Metrics of a run."""
 
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)

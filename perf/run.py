@@ -10,9 +10,9 @@ import traceback
 from collections.abc import Callable
 
 from perf import capture, delivery
-from perf.figures import Figures
+from perf.figures import Measurements
 
-FAMILIES: dict[str, Callable[[Figures, int], None]] = {
+FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
     "capture": capture.run,
     "deliver": delivery.deliver,
     "latency": delivery.latency,
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", choices=sorted(FAMILIES), action="append")
     parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args(arguments)
-    figures, failed = Figures(), 0
+    figures, failed = Measurements(), 0
     for name in options.only or FAMILIES:
         try:
             FAMILIES[name](figures, options.repetitions)

@@ -20,7 +20,7 @@ transactions of before the opening."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class Coverage:
     """What a pass has to cover: the sync's era, and the mapping."""
 
     era: int
@@ -49,7 +49,7 @@ def next_phase(phase: Phase, unread: bool, passed: bool) -> Phase:
             return "done"
 
 
-def why_wanted(covered: Opening | None, now: Opening) -> str | None:
+def why_wanted(covered: Coverage | None, now: Coverage) -> str | None:
     """Why a sync has to be reconciled although nobody asked; None when its last pass covers what is so ``now``."""
     if covered is None:
         return "first load"

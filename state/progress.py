@@ -78,7 +78,7 @@ def bound_ms(bucket: int) -> float:
     return float(1.25**bucket)
 
 
-def bucket_of(latency_ms: float) -> int:
+def latency_bucket(latency_ms: float) -> int:
     """The bucket a latency falls into."""
     if latency_ms <= 1.0:
         return 0
@@ -133,7 +133,7 @@ def add(conn: Connection, counts: Mapping[str, Counts]) -> None:
 def _row(sync: str, counts: Counts) -> dict[str, Any]:
     latency = [0] * BUCKETS
     for latency_s in counts.latencies_s:
-        latency[bucket_of(latency_s * 1000)] += 1
+        latency[latency_bucket(latency_s * 1000)] += 1
     return {
         "sync": sync, "delivered": counts.delivered, "writes": counts.writes, "suppressed": counts.suppressed,
         "foreign_edits": counts.foreign_edits, "ru_used": counts.ru_used, "latency": latency,

@@ -187,7 +187,7 @@ reconcile = Table(
     # Fences off a process that goes on with a pass another one has taken up.
     Column("claim", BigInteger, nullable=False, server_default=_ZERO),
     Column("owner", Text),
-    # What the pass covers (rowtide.reconcile.Opening).
+    # What the pass covers (rowtide.reconcile.Coverage).
     Column("era", BigInteger),
     Column("mapping_version", Integer),
     Column("mark_lsn", BigInteger),

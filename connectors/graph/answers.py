@@ -18,8 +18,8 @@ from connectors.graph.budget import PREPAID_RU, Budget
 from connectors.graph.send_backoff import Health
 from rowtide.deciding import push
 from rowtide.deciding.answers import Answer, Deleted, NotApplied, Unknown, Written
+from rowtide.deciding.in_flight import InFlight, Rules, release
 from rowtide.deciding.outcomes import Outcome, ParkRow
-from rowtide.deciding.progress import Progress, Rules, release
 from rowtide.deciding.records import Work
 from rowtide.error_catalogue import graph_errors, row_errors
 
@@ -30,7 +30,7 @@ _log = structlog.get_logger()
 class Claim:
     """A row under way."""
 
-    progress: Progress
+    in_flight: InFlight
     rules: Rules
     send_by: datetime
     paid_ru: float = PREPAID_RU
@@ -40,7 +40,7 @@ class Claim:
     @property
     def work(self) -> Work:
         """The claimed row."""
-        return self.progress.work
+        return self.in_flight.work
 
 
 class AnswerHandler:
@@ -62,7 +62,7 @@ class AnswerHandler:
         desired = claim.work.desired
         row = (desired.sync, desired.key)
         if row in self._busy:
-            self.end(release(claim.progress.known, 1.0, "an earlier claim of the row is still under way"), PREPAID_RU)
+            self.end(release(claim.in_flight.known, 1.0, "an earlier claim of the row is still under way"), PREPAID_RU)
             return
         self._busy.add(row)
         self.queue.append(claim)
@@ -96,7 +96,7 @@ class AnswerHandler:
 
     def _answer_list_refused(self, claim: Claim, refused: ListRefused, now: datetime) -> None:
         problem = f"Graph answered {refused.status} {refused.code} for the list: {refused.sentence}"
-        self._health.lists[claim.progress.command.list_id] = problem
+        self._health.lists[claim.in_flight.command.list_id] = problem
         self.answer(claim, NotApplied(refused.after_s, problem), now)
 
     def answer_all(self, claims: Iterable[Claim], answer: Answer, now: datetime) -> None:
@@ -106,19 +106,19 @@ class AnswerHandler:
 
     def answer(self, claim: Claim, answer: Answer, now: datetime) -> None:
         """What follows: the next command of the row, or its end."""
-        list_id = claim.progress.command.list_id
+        list_id = claim.in_flight.command.list_id
         if isinstance(answer, Written | Deleted):
             self.writes += 1
         if self._health.lists and not isinstance(answer, NotApplied | Unknown):
             self._health.lists.pop(list_id, None)
         try:
-            following = push.after(claim.progress, answer, claim.rules, now)
+            following = push.after(claim.in_flight, answer, claim.rules, now)
         except Exception as error:
             self.park(claim, error)
             return
-        if isinstance(following, Progress):
+        if isinstance(following, InFlight):
             if not self.stopping:
-                claim.progress = following
+                claim.in_flight = following
                 self.queue.append(claim)
                 return
             following = release(following.known, 0.0, "stopping")

@@ -126,7 +126,7 @@ class BatchSender:
         good: list[Claim] = []
         members: list[dict[str, object]] = []
         for claim in claims:
-            command, desired = claim.progress.command, claim.work.desired
+            command, desired = claim.in_flight.command, claim.work.desired
             try:
                 site_id = self._site_of(command.list_id)
                 address = batch.Address(site_id, desired.sync, desired.key)
@@ -165,7 +165,7 @@ class BatchSender:
             member = members.get(str(number), missing)
             try:
                 reading = batch.to_reading(
-                    claim.progress.command, member, claim.rules.mapping, self._settings.client_id
+                    claim.in_flight.command, member, claim.rules.mapping, self._settings.client_id
                 )
             except Exception as error:
                 self._answers.park(claim, error)
@@ -184,7 +184,7 @@ class BatchSender:
         """Charges what these requests cost beyond what was taken for their rows."""
         beyond = 0.0
         for claim in claims:
-            cost = pacing.cost_of(claim.progress.command)
+            cost = pacing.cost_of(claim.in_flight.command)
             self.ru_used += cost
             claim.paid_ru -= cost
             if claim.paid_ru < 0:
@@ -196,7 +196,7 @@ class BatchSender:
     def _not_sent(self, claims: Sequence[Claim], error: RowtideError) -> None:
         """Nothing reached Graph: the quota is given back, everybody waits a moment."""
         for claim in claims:
-            cost = pacing.cost_of(claim.progress.command)
+            cost = pacing.cost_of(claim.in_flight.command)
             self.ru_used -= cost
             claim.paid_ru += cost
         pause_s = self._health.note_failure(error, sent=False)

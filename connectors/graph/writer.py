@@ -1,6 +1,6 @@
 """The process-wide writer: carries the commands of claimed rows out and hands their outcomes back.
 
-In: `Progress`es of planned rows, from any thread. Out: outcomes for settle, fetched by `poll`. Rules: never two
+In: `InFlight` claims of planned rows, from any thread. Out: outcomes for settle, fetched by `poll`. Rules: never two
 commands of one row at a time; a 429 closes the gate for the whole app and hands everything back as not applied. This
 file is the thread and what other threads may ask of it: `batch_sender` sends, `answers` says what follows.
 """
@@ -17,8 +17,8 @@ from connectors.graph.batch_sender import BatchSender
 from connectors.graph.budget import PREPAID_RU, Budget
 from connectors.graph.send_backoff import Health
 from connectors.graph.settings import GraphSettings
+from rowtide.deciding.in_flight import InFlight, Rules, release
 from rowtide.deciding.outcomes import Outcome
-from rowtide.deciding.progress import Progress, Rules, release
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Writer:
         """Starts the writer's thread."""
         self._thread.start()
 
-    def submit(self, plans: Sequence[Progress]) -> None:
+    def submit(self, plans: Sequence[InFlight]) -> None:
         """Takes rows over; each comes back once by `poll`. Never blocks."""
         with self._lock:
             self._unpolled += len(plans)
@@ -115,14 +115,14 @@ class Writer:
         self._loop.run_forever()
         self._loop.close()
 
-    def _accept(self, plans: Sequence[Progress]) -> None:
+    def _accept(self, plans: Sequence[InFlight]) -> None:
         """On the writer's thread: queue what is applied, then send."""
-        for progress in plans:
-            desired = progress.work.desired
+        for in_flight in plans:
+            desired = in_flight.work.desired
             try:
                 rules = self._rules_of(desired.sync)
             except KeyError:
-                self._answers.end(release(progress.known, 30.0, "the sync is not applied any more"), PREPAID_RU)
+                self._answers.end(release(in_flight.known, 30.0, "the sync is not applied any more"), PREPAID_RU)
                 continue
-            self._answers.admit(Claim(progress, rules, desired.lease_until - self._before_lease_ends))
+            self._answers.admit(Claim(in_flight, rules, desired.lease_until - self._before_lease_ends))
         self._sender.pump()

@@ -95,7 +95,7 @@ def open_source(dsn: str, application: str = "rowtide") -> psycopg.Connection:
 
 
 @contextmanager
-def translated(doing: str) -> Iterator[None]:
+def as_source_errors(doing: str) -> Iterator[None]:
     """Turns psycopg's errors inside the block into ours; ``doing`` finishes "... failed while"."""
     try:
         yield

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from connectors.postgres import slots
-from connectors.postgres.connections import address, open_source, translated
+from connectors.postgres.connections import address, as_source_errors, open_source
 from connectors.postgres.replication.connection import ReplicationConnection
 from connectors.postgres.replication.resume_point import MIN_SERVER_VERSION
 from connectors.postgres.slots import Slot, Table
@@ -52,7 +52,7 @@ def checks(wanted: WantedSource) -> list[Check]:
     with contextlib.closing(conn):
         for name, check in _CHECKS:
             try:
-                with translated(f"checking {name}"):
+                with as_source_errors(f"checking {name}"):
                     found.extend(check(_At(conn, wanted)))
             except RowtideError as error:
                 found.append(Check.of_error(name, error))
@@ -61,7 +61,7 @@ def checks(wanted: WantedSource) -> list[Check]:
 
 def read_columns(conn: psycopg.Connection[Any], schema: str, table: str) -> list[SourceColumn]:
     """The table's columns in their order; SourceRefused when there is no such table (or no right to see into it)."""
-    with translated(f"reading the columns of {schema}.{table}"):
+    with as_source_errors(f"reading the columns of {schema}.{table}"):
         rows = conn.execute(_COLUMNS, {"schema": schema, "table": table}).fetchall()
     if not rows:
         raise source_errors.TABLE_MISSING(table=f"{schema}.{table}")
@@ -99,7 +99,7 @@ WHERE b.typbasetype = 0 ORDER BY b.attnum
 
 def owner_of(connection: psycopg.Connection, schema: str, table: str) -> tuple[str | None, bool]:
     """The owning role (None: there is no such table) and whether row security is on."""
-    with translated(f"reading the owner of {schema}.{table}"):
+    with as_source_errors(f"reading the owner of {schema}.{table}"):
         row = connection.execute(
             "SELECT pg_get_userbyid(c.relowner)::text, c.relrowsecurity FROM pg_class c "
             "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",

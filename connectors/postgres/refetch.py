@@ -24,18 +24,18 @@ class NotYet:
     work: Work
 
 
-Answer = Work | NotYet | ParkRow
+Refetched = Work | NotYet | ParkRow
 
 
-def read_anew(
+def refetch_works(
     connection: table_pages.Connection, catalog: Catalog, works: Sequence[Work], eras: Mapping[str, int]
-) -> list[Answer]:
+) -> list[Refetched]:
     """The works as their rows are now: op u with all fields, op d for a row that is gone or matches no more.
 
     A row that cannot be carried is answered by `ParkRow`. ``eras``: the present one of each sync; an xid of
     an older era counts as visible. Raises errors of the source and SyncError.
     """
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Refetched] = {}
     for sync in dict.fromkeys(work.desired.sync for work in works):
         places = [place for place, work in enumerate(works) if work.desired.sync == sync]
         compiled = catalog.syncs[sync]

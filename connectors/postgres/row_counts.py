@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from connectors.postgres.connections import translated
+from connectors.postgres.connections import as_source_errors
 from rowtide.expressions import syntax
 from rowtide.expressions.syntax import Call
 from rowtide.mapping.compiled_sync import CompiledSync
@@ -55,7 +55,7 @@ def _counted(connection: psycopg.Connection, sync: CompiledSync) -> Census:
         except psycopg.errors.QueryCanceled:
             raise
         except psycopg.Error as error:
-            with translated(f"counting the rows of {sync.schema}.{sync.table}"):
+            with as_source_errors(f"counting the rows of {sync.schema}.{sync.table}"):
                 raise error
     if spread:
         return _spread(sync, sum(int(count) for _, count in found), exact=True)
@@ -72,7 +72,7 @@ def _counted(connection: psycopg.Connection, sync: CompiledSync) -> Census:
 
 def _estimated(connection: psycopg.Connection, sync: CompiledSync) -> Census:
     """The planner's estimate, spread evenly: better than making a large source read itself whole."""
-    with translated(f"estimating the rows of {sync.schema}.{sync.table}"):
+    with as_source_errors(f"estimating the rows of {sync.schema}.{sync.table}"):
         plan = connection.execute(sql.SQL("EXPLAIN (FORMAT JSON) SELECT 1 {}").format(_table(sync))).fetchone()
     found = plan[0] if plan else []
     tree = json.loads(found) if isinstance(found, str) else found

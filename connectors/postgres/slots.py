@@ -15,7 +15,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from connectors.postgres.connections import translated
+from connectors.postgres.connections import as_source_errors
 from rowtide.backoff import Backoff
 from rowtide.error_catalogue import source_errors
 from rowtide.errors import SourceRefused, SourceUnavailable
@@ -93,7 +93,7 @@ def _slot(row: dict[str, Any], wal_end_text: str) -> Slot:
 
 def list_slots(conn: psycopg.Connection) -> list[Slot]:
     """All logical slots of the server, of every database, by name."""
-    with translated("reading pg_replication_slots"):
+    with as_source_errors("reading pg_replication_slots"):
         rows = conn.execute(_SLOTS + "ORDER BY s.slot_name").fetchall()
     return [_slot(row, wal_end) for row, wal_end, _ in rows]
 
@@ -104,7 +104,7 @@ def show_slot(conn: psycopg.Connection, name: str) -> Slot | None:
     The name is put in as a literal, not as a parameter: on a walsender connection only simple queries are possible.
     """
     condition = sql.SQL("AND s.slot_name = {}").format(sql.Literal(name))
-    with translated("reading pg_replication_slots"):
+    with as_source_errors("reading pg_replication_slots"):
         row = conn.execute(sql.SQL(_SLOTS) + condition).fetchone()
     return None if row is None else _slot(row[0], row[1])
 
@@ -117,7 +117,7 @@ def slot_lag(conn: psycopg.Connection, name: str) -> Slot | None:
 def publication_oid(conn: psycopg.Connection, name: str) -> int | None:
     """The publication's oid; None when it does not exist. A recreated one has another."""
     query = sql.SQL("SELECT oid::text FROM pg_publication WHERE pubname = {}").format(sql.Literal(name))
-    with translated("reading pg_publication"):
+    with as_source_errors("reading pg_publication"):
         row = conn.execute(query).fetchone()
     return None if row is None else int(row[0])
 
@@ -126,7 +126,7 @@ def publication_statements(conn: psycopg.Connection, name: str, tables: Sequence
     """The DDL that is missing for ``tables`` to be published as Rowtide needs it; empty when nothing is."""
     publication = sql.Identifier(name)
     listed = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
-    with translated("reading pg_publication"):
+    with as_source_errors("reading pg_publication"):
         row = conn.execute(
             "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate, pubviaroot, puballtables "
             "FROM pg_publication WHERE pubname = %s",
@@ -178,7 +178,7 @@ def ensure_publication(conn: psycopg.Connection, name: str, tables: Sequence[Tab
         _require_identity(conn, table)
     statements = publication_statements(conn, name, tables)
     for statement in statements:
-        with translated(f"running {statement}"):
+        with as_source_errors(f"running {statement}"):
             conn.execute(statement)
     return statements
 
@@ -199,7 +199,7 @@ def ensure_slot(conn: psycopg.Connection, name: str, publication: str, failover:
         return slot, False
     if failover and conn.info.server_version < 170000:
         raise source_errors.FAILOVER_SLOTS()
-    with translated(f"creating the slot {name}"):
+    with as_source_errors(f"creating the slot {name}"):
         conn.execute(slot_statement(name, failover))
     if failover:
         _log_standby_snapshot(conn)
@@ -217,12 +217,12 @@ def drop_slot(conn: psycopg.Connection, name: str, force: bool = False, wait_s: 
     if slot.active_pid is not None:
         if not force:
             raise slot_active(conn, slot)
-        with translated(f"ending the reader of the slot {name}"):
+        with as_source_errors(f"ending the reader of the slot {name}"):
             conn.execute("SELECT pg_terminate_backend(%s)", [slot.active_pid])
     deadline, backoff = time.monotonic() + wait_s, Backoff()
     while True:
         try:
-            with translated(f"dropping the slot {name}"):
+            with as_source_errors(f"dropping the slot {name}"):
                 conn.execute("SELECT pg_drop_replication_slot(%s)", [name])
             return True
         except SourceUnavailable as error:
@@ -234,7 +234,7 @@ def drop_slot(conn: psycopg.Connection, name: str, force: bool = False, wait_s: 
 
 def require_usable(conn: psycopg.Connection, slot: Slot) -> None:
     """SourceRefused when the slot is not one that Rowtide can read from this database."""
-    with translated("reading the database's name"):
+    with as_source_errors("reading the database's name"):
         row = conn.execute("SELECT current_database()::text").fetchone()
     here = row[0] if row else ""
     if slot.database != here:
@@ -248,7 +248,7 @@ def require_usable(conn: psycopg.Connection, slot: Slot) -> None:
 def slot_active(conn: psycopg.Connection, slot: Slot) -> SourceUnavailable:
     """The error that tells who holds the slot."""
     query = sql.SQL("SELECT application_name::text, client_addr::text FROM pg_stat_replication WHERE pid = {}")
-    with translated("reading pg_stat_replication"):
+    with as_source_errors("reading pg_stat_replication"):
         row = conn.execute(query.format(sql.Literal(slot.active_pid))).fetchone()
     who = f" ({row[0] or 'unnamed'} from {row[1] or 'this host'})" if row else ""
     return source_errors.SLOT_ACTIVE(slot=slot.name, pid=slot.active_pid, who=who)
@@ -265,7 +265,7 @@ def _partitioned(conn: psycopg.Connection, table: Table) -> bool:
 
 
 def _require_identity(conn: psycopg.Connection, table: Table) -> None:
-    with translated(f"reading the replica identity of {'.'.join(table)}"):
+    with as_source_errors(f"reading the replica identity of {'.'.join(table)}"):
         row = conn.execute(
             "SELECT c.relreplident::text, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) "
             "FROM pg_class c WHERE c.oid = to_regclass(%s)",

@@ -89,7 +89,7 @@ def read_keyset(connection: Connection, sync: CompiledSync) -> Keyset:
 
 def read_snapshot(connection: Connection) -> Snapshot:
     """What the source would show right now."""
-    with connections.translated("reading the snapshot"):
+    with connections.as_source_errors("reading the snapshot"):
         row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
     return Snapshot.parse(row[0] if row else "")
 
@@ -104,7 +104,7 @@ SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_curre
 
 def write_mark(connection: Connection, content: str) -> int:
     """The LSN below which everything committed so far stands; a message right behind it says that somebody waits."""
-    with connections.translated("writing the reconcile's mark"):
+    with connections.as_source_errors("writing the reconcile's mark"):
         row = connection.execute(_MARK, [MARK, content]).fetchone()
     return int(row[0]) if row else 0
 
@@ -245,7 +245,7 @@ def _read(connection: Connection, query: sql.Composed, parameters: Sequence[Any]
 @contextmanager
 def _translated(sync: CompiledSync) -> Iterator[None]:
     try:
-        with connections.translated(f"reading table {sync.schema}.{sync.table}"):
+        with connections.as_source_errors(f"reading table {sync.schema}.{sync.table}"):
             yield
     except SourceRefused as error:
         if isinstance(error.__cause__, errors.InsufficientPrivilege) and "row-level security" in str(error.__cause__):

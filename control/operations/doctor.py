@@ -12,7 +12,7 @@ from typing import TypedDict
 from connectors import settings
 from connectors.postgres import preflight
 from control.operations import list_plan
-from control.operations.session import AppliedDefinition, Session, read_applied_definition
+from control.operations.session import AppliedCatalog, Session, read_applied_definition
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue.entries import Check, Level
@@ -88,7 +88,7 @@ def _records(session: Session) -> Iterator[CheckDocument]:
     yield _finding("state", _running(session))
 
 
-def _in_force(session: Session, found: AppliedDefinition) -> Check:
+def _in_force(session: Session, found: AppliedCatalog) -> Check:
     version = found.record.version
     if found.record.source_text == session.loaded.source_text:
         return findings.DEFINITION_OK(version=version)

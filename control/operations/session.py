@@ -86,20 +86,20 @@ def _application(actor: Actor | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class AppliedDefinition:
+class AppliedCatalog:
     """The definition in force, which a running flow obeys: its record, and the catalog made from it."""
 
     record: definitions.AppliedDefinition
     catalog: Catalog
 
 
-def read_applied_definition(connection: Connection) -> AppliedDefinition | None:
+def read_applied_definition(connection: Connection) -> AppliedCatalog | None:
     """The definition in force; None before the first `apply`."""
     found = definitions.read_applied(connection)
-    return None if found is None else AppliedDefinition(found, Catalog.from_applied(found.version, found.compiled))
+    return None if found is None else AppliedCatalog(found, Catalog.from_applied(found.version, found.compiled))
 
 
-def require_applied_definition(connection: Connection) -> AppliedDefinition:
+def require_applied_definition(connection: Connection) -> AppliedCatalog:
     """The definition in force; StateRefused before the first `apply`."""
     found = read_applied_definition(connection)
     if found is None:

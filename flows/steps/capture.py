@@ -11,7 +11,7 @@ from typing import Any
 
 from bytewax.operators import StatefulBatchLogic
 
-from flows.ports import InForce, Stream, SyncActs
+from flows.ports import CaptureActs, InForce, Stream
 from rowtide.change import BULK, INTERACTIVE, Change, ChangeBatch, fold
 from rowtide.errors import SyncError
 from rowtide.keys import bucket_of
@@ -27,7 +27,7 @@ class Normalize:
     """Mapped changes of all routed syncs, one batch a bucket and transaction chunk."""
 
     def __init__(
-        self, postgres: str, slot: str, in_force: InForce, refresh: Callable[[], None], acts: SyncActs
+        self, postgres: str, slot: str, in_force: InForce, refresh: Callable[[], None], acts: CaptureActs
     ) -> None:
         """``refresh`` reads what is in force anew and returns when it is."""
         self._stream = Stream(postgres, slot, 0)

@@ -12,8 +12,8 @@ from bytewax.operators import StatefulBatchLogic
 
 from flows.ports import Decisions, Lanes
 from rowtide.deciding import push
+from rowtide.deciding.in_flight import InFlight
 from rowtide.deciding.outcomes import Complete, Outcome, Release
-from rowtide.deciding.progress import Progress
 from rowtide.deciding.records import Work
 from rowtide.keys import lane_name
 from rowtide.pacing import WRITE_RU
@@ -32,7 +32,7 @@ class Planned(NamedTuple):
     """A claimed row on its way to its lane's writer: a claim under way, or the outcome of a row that needs none."""
 
     lane: str
-    step: Progress | Outcome
+    step: InFlight | Outcome
 
 
 class Plan:
@@ -55,7 +55,7 @@ class Plan:
             step = push.first(work, rules, self._decisions.now())
             if isinstance(step, Complete):  # another mapping was applied between the claim and now
                 step = Release(work, READ_AGAIN_S, unknown=False)
-            if not isinstance(step, Progress):
+            if not isinstance(step, InFlight):
                 self._decisions.refund(graph, WRITE_RU)
             lane = lane_name(graph, sync, key)
             yield lane, Planned(lane, step)
@@ -73,9 +73,9 @@ class Deliver(StatefulBatchLogic[Planned, Outcome, None]):
         """Outcomes pass; what has begun is submitted."""
         self._lane = values[0].lane
         done: list[Outcome] = []
-        begun: list[Progress] = []
+        begun: list[InFlight] = []
         for _, step in values:
-            if isinstance(step, Progress):
+            if isinstance(step, InFlight):
                 begun.append(step)
             else:
                 done.append(step)

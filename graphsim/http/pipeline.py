@@ -15,7 +15,7 @@ from graphsim.http.errors import GraphError, to_body
 from graphsim.http.request import ApiCall, ApiReply
 from graphsim.http.routes import dispatch
 from graphsim.limits.costs import cost
-from graphsim.limits.faults import Fault, Target
+from graphsim.limits.faults import Fault, FaultTarget
 from graphsim.limits.throttle import Denial
 from graphsim.tenant import Tenant
 
@@ -199,8 +199,8 @@ _STATUS_ERRORS: dict[int, GraphError] = {
 }
 
 
-def _to_target(tenant: Tenant, call: ApiCall) -> Target:
-    return Target(call.method, call.path, lists_of(tenant, call), call.app.client_id, call.is_member)
+def _to_target(tenant: Tenant, call: ApiCall) -> FaultTarget:
+    return FaultTarget(call.method, call.path, lists_of(tenant, call), call.app.client_id, call.is_member)
 
 
 def lists_of(tenant: Tenant, call: ApiCall) -> tuple[str, ...]:

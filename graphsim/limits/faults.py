@@ -49,7 +49,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class FaultTarget:
     """What rules are matched against; `lists` are the id and the title of the list the call is about."""
 
     method: str
@@ -78,7 +78,7 @@ class Faults:
         """Removes the rule of that id, or all of them."""
         self.rules = [rule for rule in self.rules if rule_id is not None and rule.id != rule_id]
 
-    def draw(self, target: Target) -> Fault | None:
+    def draw(self, target: FaultTarget) -> Fault | None:
         """The first rule that matches and draws its lot; its count is used up by that."""
         for rule in self.rules:
             if rule.count is not None and rule.hits >= rule.count:
@@ -130,7 +130,7 @@ def _check_numbers(values: dict[str, Any]) -> None:
             raise ValueError(f"a fault's {name} is a number that is not negative")
 
 
-def _matches(rule: Fault, target: Target) -> bool:
+def _matches(rule: Fault, target: FaultTarget) -> bool:
     if rule.level != "any" and (rule.level == "member") is not target.is_member:
         return False
     if rule.method is not None and rule.method.upper() != target.method:

@@ -12,23 +12,23 @@ from typing import assert_never
 
 from rowtide.deciding.answers import Changed, Deleted, Fact, Found, Missing, Written
 from rowtide.deciding.commands import DeleteItem, LookAtItem, LookForKey
-from rowtide.deciding.observation import is_item
-from rowtide.deciding.outcomes import Settle
-from rowtide.deciding.progress import (
+from rowtide.deciding.in_flight import (
     Ended,
+    InFlight,
     Known,
     LookAtLeft,
-    Progress,
     RemoveLeft,
     Rules,
     SearchLost,
     ask,
-    misfit,
     own_items,
     patience_s,
     release,
+    release_misfit,
     with_leftovers,
 )
+from rowtide.deciding.observation import is_item
+from rowtide.deciding.outcomes import Settle
 from rowtide.deciding.records import ETag, Held, LeftItem, Leftover, ListId, LostPost, NoItem, Sent
 
 
@@ -56,7 +56,7 @@ def lost_post_in(leftovers: tuple[Leftover, ...], list_id: ListId) -> LostPost |
     return next((one for one in leftovers if isinstance(one, LostPost) and one.list_id == list_id), None)
 
 
-def next_leftover(known: Known, rules: Rules, now: datetime) -> Progress | Ended:
+def next_leftover(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
     """The next leftover to remove; all that was sent before is explained and in the ledger."""
     waits = []
     for one in known.pair.leftovers:
@@ -79,7 +79,7 @@ def next_leftover(known: Known, rules: Rules, now: datetime) -> Progress | Ended
 # --- answers ------------------------------------------------------------------------------------------------------
 
 
-def after_remove_left(known: Known, step: RemoveLeft, fact: Fact, rules: Rules, now: datetime) -> Progress | Ended:
+def after_remove_left(known: Known, step: RemoveLeft, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
     """The leftover is gone, or has another version: whatever somebody wrote into it, the item has left this list."""
     match fact:
         case Deleted():
@@ -90,12 +90,12 @@ def after_remove_left(known: Known, step: RemoveLeft, fact: Fact, rules: Rules, 
         case Changed():
             return next_leftover(_with_etag(known, step.left, None), rules, now)
         case Written() | Found():
-            return misfit(known, step)
+            return release_misfit(known, step)
         case _:
             assert_never(fact)
 
 
-def after_look_at_left(known: Known, step: LookAtLeft, fact: Fact, rules: Rules, now: datetime) -> Progress | Ended:
+def after_look_at_left(known: Known, step: LookAtLeft, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
     """The leftover's version, or that it is gone."""
     match fact:
         case Found((item, *_)):
@@ -103,12 +103,12 @@ def after_look_at_left(known: Known, step: LookAtLeft, fact: Fact, rules: Rules,
         case Found() | Missing():
             return next_leftover(_without(known, step.left), rules, now)
         case Written() | Deleted() | Changed():
-            return misfit(known, step)
+            return release_misfit(known, step)
         case _:
             assert_never(fact)
 
 
-def after_search_lost(known: Known, step: SearchLost, fact: Fact, rules: Rules, now: datetime) -> Progress | Ended:
+def after_search_lost(known: Known, step: SearchLost, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
     """A lost POST's item becomes a leftover with an id; its absence is believed once it is too late to arrive."""
     list_id = step.command.list_id
     match fact:
@@ -123,7 +123,7 @@ def after_search_lost(known: Known, step: SearchLost, fact: Fact, rules: Rules, 
                 known = with_leftovers(known, tuple(one for one in leftovers if one is not lost))
             return next_leftover(known, rules, now)
         case Written() | Deleted() | Missing() | Changed():
-            return misfit(known, step)
+            return release_misfit(known, step)
         case _:
             assert_never(fact)
 

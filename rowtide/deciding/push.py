@@ -1,7 +1,7 @@
 """What to do next for a claimed row, as total functions: no IO, no clock.
 
 In: `Work` (what should be so, and what the ledger knows) and, after each request, the `Answer`. Out: the next command
-(`Progress`), or the outcome that settle records. Rules (docs/design.md sections 6 and 7): a state below the ledger's
+(`InFlight`), or the outcome that settle records. Rules (docs/design.md sections 6 and 7): a state below the ledger's
 position is dropped; an uncertain row is looked at before anything is decided; a refused POST is looked into before it
 is believed; an item left behind stays a leftover until it is known to be gone. Who wins is said by
 rowtide.deciding.conflicts.
@@ -56,6 +56,32 @@ from rowtide.deciding.answers import (
 )
 from rowtide.deciding.commands import LookAtItem, LookForKey, MoveItem
 from rowtide.deciding.conflicts import Conflict, Winner
+from rowtide.deciding.in_flight import (
+    Ended,
+    InFlight,
+    Known,
+    Look,
+    LookAtLeft,
+    Patch,
+    Post,
+    Remove,
+    RemoveLeft,
+    Rules,
+    Search,
+    SearchLost,
+    Step,
+    Verify,
+    ask,
+    is_write,
+    look,
+    own_items,
+    park,
+    release,
+    release_misfit,
+    with_leftovers,
+    with_observation,
+    wrote,
+)
 from rowtide.deciding.leftovers import (
     after_look_at_left,
     after_remove_left,
@@ -72,32 +98,6 @@ from rowtide.deciding.observation import (
     without_item,
 )
 from rowtide.deciding.outcomes import Complete, Release, Settle
-from rowtide.deciding.progress import (
-    Ended,
-    Known,
-    Look,
-    LookAtLeft,
-    Patch,
-    Post,
-    Progress,
-    Remove,
-    RemoveLeft,
-    Rules,
-    Search,
-    SearchLost,
-    Step,
-    Verify,
-    ask,
-    is_write,
-    look,
-    misfit,
-    own_items,
-    park,
-    release,
-    with_leftovers,
-    with_observation,
-    wrote,
-)
 from rowtide.deciding.records import (
     Arriving,
     AsOf,
@@ -126,7 +126,7 @@ MOST_COMMANDS = 12
 MOST_ATTEMPTS = 8
 """An item that keeps showing an older version than the ledger's is set aside after so many looks."""
 
-Plan = Progress | Ended | Complete
+Plan = InFlight | Ended | Complete
 
 
 def first(work: Work, rules: Rules, now: datetime) -> Plan:
@@ -156,16 +156,16 @@ def needs_source(work: Work, rules: Rules) -> bool:
     return desired.partial and not has_base
 
 
-def after(progress: Progress, answer: Answer, rules: Rules, now: datetime) -> Progress | Ended:
+def after(in_flight: InFlight, answer: Answer, rules: Rules, now: datetime) -> InFlight | Ended:
     """The next command of a claim, or its outcome, now that its last command was answered."""
-    plan = _after(progress.known, progress.step, answer, rules, now)
-    contended = progress.known.commands >= MOST_COMMANDS and isinstance(answer, Changed | Found | Missing)
-    if contended and isinstance(plan, Progress):
+    plan = _after(in_flight.known, in_flight.step, answer, rules, now)
+    contended = in_flight.known.commands >= MOST_COMMANDS and isinstance(answer, Changed | Found | Missing)
+    if contended and isinstance(plan, InFlight):
         return release(plan.known, UNKNOWN_AFTER_S, "the item is changing all the time")
     return plan
 
 
-def _after(known: Known, step: Step, answer: Answer, rules: Rules, now: datetime) -> Progress | Ended:
+def _after(known: Known, step: Step, answer: Answer, rules: Rules, now: datetime) -> InFlight | Ended:
     match answer:
         case Written() | Deleted() | Missing() | Changed() | Found():
             return _after_fact(known, step, answer, rules, now)
@@ -181,7 +181,7 @@ def _after(known: Known, step: Step, answer: Answer, rules: Rules, now: datetime
             assert_never(answer)
 
 
-def _after_fact(known: Known, step: Step, fact: Fact, rules: Rules, now: datetime) -> Progress | Ended:
+def _after_fact(known: Known, step: Step, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
     match step:
         case Post():
             return _after_post(known, step, fact, rules, now)
@@ -208,7 +208,7 @@ def _after_fact(known: Known, step: Step, fact: Fact, rules: Rules, now: datetim
 # --- the row's own item is written --------------------------------------------------------------------------------
 
 
-def _after_post(known: Known, step: Post, fact: Fact, rules: Rules, now: datetime) -> Progress | Ended:
+def _after_post(known: Known, step: Post, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
     match fact:
         case Written(item_id, etag):
             done, leftovers = step.command, known.pair.leftovers
@@ -219,12 +219,12 @@ def _after_post(known: Known, step: Post, fact: Fact, rules: Rules, now: datetim
             item = PairedItem(done.list_id, item_id, etag, dict(done.fields), {})
             return _after_written(known, Held(known.pair.as_of, item, leftovers=leftovers), etag, rules, now)
         case Deleted() | Missing() | Changed() | Found():
-            return misfit(known, step)
+            return release_misfit(known, step)
         case _:
             assert_never(fact)
 
 
-def _after_patch(known: Known, step: Patch, fact: Fact, rules: Rules, now: datetime) -> Progress | Ended:
+def _after_patch(known: Known, step: Patch, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
     match fact:
         case Written(_, etag):
             item = _patched(step.held.item, step.command.fields, fact, rules)
@@ -234,12 +234,12 @@ def _after_patch(known: Known, step: Patch, fact: Fact, rules: Rules, now: datet
         case Changed():
             return look(known, step.held)
         case Deleted() | Found():
-            return misfit(known, step)
+            return release_misfit(known, step)
         case _:
             assert_never(fact)
 
 
-def _after_remove(known: Known, step: Remove, fact: Fact, rules: Rules, now: datetime) -> Progress | Ended:
+def _after_remove(known: Known, step: Remove, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
     held = step.held
     match fact:
         case Deleted():
@@ -249,7 +249,7 @@ def _after_remove(known: Known, step: Remove, fact: Fact, rules: Rules, now: dat
         case Changed():
             return look(known, held)
         case Written() | Found():
-            return misfit(known, step)
+            return release_misfit(known, step)
         case _:
             assert_never(fact)
 
@@ -273,7 +273,7 @@ def _is_ours(made: PairedItem, answer: Written, etag: ETag, rules: Rules) -> boo
     return is_next_version(etag, made.etag) or is_base(made, answer.fields, rules.mapping)
 
 
-def _after_written(known: Known, made: Held, shown: ETag | None, rules: Rules, now: datetime) -> Progress | Ended:
+def _after_written(known: Known, made: Held, shown: ETag | None, rules: Rules, now: datetime) -> InFlight | Ended:
     """The end, or a look at the version our write left when the answer did not show it."""
     known = wrote(known, made)
     if shown is None:
@@ -281,14 +281,14 @@ def _after_written(known: Known, made: Held, shown: ETag | None, rules: Rules, n
     return finish(known, rules, now)
 
 
-def _after_verify(known: Known, step: Verify, fact: Fact, rules: Rules, now: datetime) -> Progress | Ended:
+def _after_verify(known: Known, step: Verify, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
     """The version is taken only if the item still is what we wrote; else the next write meets the edit."""
     if isinstance(fact, Found) and fact.items:
         known = replace(known, pair=interpret_readback(step.held, fact.items[0], rules.mapping))
     return finish(known, rules, now)
 
 
-def _after_rejected(known: Known, step: Step, answer: Rejected) -> Progress | Ended:
+def _after_rejected(known: Known, step: Step, answer: Rejected) -> InFlight | Ended:
     """A refusal of a POST is looked into first: the unique column may have refused what we already made."""
     if isinstance(step, Post) and answer.status in (400, 409):
         again = known.rejected is not None and not answer.duplicate
@@ -306,7 +306,7 @@ def _why_refused(answer: Rejected) -> RowError:
 # --- the row's own item is looked for -----------------------------------------------------------------------------
 
 
-def _after_look(known: Known, step: Look, fact: Fact, rules: Rules, now: datetime) -> Progress | Ended:
+def _after_look(known: Known, step: Look, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
     held = step.held
     match fact:
         case Found((item, *_)):
@@ -318,12 +318,12 @@ def _after_look(known: Known, step: Look, fact: Fact, rules: Rules, now: datetim
         case Found() | Missing():
             return _after_gone(known, held, rules, now)
         case Written() | Deleted() | Changed():
-            return misfit(known, step)
+            return release_misfit(known, step)
         case _:
             assert_never(fact)
 
 
-def _after_search(known: Known, step: Search, fact: Fact, rules: Rules, now: datetime) -> Progress | Ended:
+def _after_search(known: Known, step: Search, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
     match fact:
         case Found(items):
             found = own_items(known.work, items)
@@ -332,7 +332,7 @@ def _after_search(known: Known, step: Search, fact: Fact, rules: Rules, now: dat
                 return next_command(_adopted(known, list_id, found, rules), rules, now)
             return _after_nothing_found(known, list_id, rules, now)
         case Written() | Deleted() | Missing() | Changed():
-            return misfit(known, step)
+            return release_misfit(known, step)
         case _:
             assert_never(fact)
 
@@ -350,7 +350,7 @@ def _adopted(known: Known, list_id: ListId, found: Sequence[Item], rules: Rules)
     return with_leftovers(known, (*rest, *others))
 
 
-def _after_nothing_found(known: Known, list_id: ListId, rules: Rules, now: datetime) -> Progress | Ended:
+def _after_nothing_found(known: Known, list_id: ListId, rules: Rules, now: datetime) -> InFlight | Ended:
     refused = known.rejected
     before, known = known.searched, replace(known, searched=known.searched | {list_id})
     if refused is not None and (not refused.duplicate or list_id in before):
@@ -368,7 +368,7 @@ def _after_stale(known: Known) -> Ended:
     return replace(released, blame=True)
 
 
-def _after_gone(known: Known, held: Held, rules: Rules, now: datetime) -> Progress | Ended:
+def _after_gone(known: Known, held: Held, rules: Rules, now: datetime) -> InFlight | Ended:
     """The pair's item is 404. A search by key follows: it tells a lost item from a lost list, and finds a lost POST."""
     sent, list_id = known.work.desired.sent, held.item.list_id
     ends = [one.at + rules.patience for one in sent if one.op == "u" and one.list_id == list_id]

@@ -1,6 +1,6 @@
 """What a claimed row wants, compared with what is known: the next command, or the end of the claim.
 
-In: what is known of the row (`Known`). Out: the next `Progress`, or the outcome. Rules
+In: what is known of the row (`Known`). Out: the next `InFlight`, or the outcome. Rules
 (docs/design.md sections 6 and 7): an uncertain row is looked at before anything is decided; PATCH and DELETE name the
 version they were decided on; a POST is repeated only after looks that outlast the time it could take; a claim is
 settled only if nothing that was sent before can still change what is recorded.
@@ -12,15 +12,12 @@ from typing import NamedTuple
 
 from rowtide.change import Fields
 from rowtide.deciding.commands import CreateItem, DeleteItem, LookForKey, MoveItem, UpdateItem
-from rowtide.deciding.leftovers import lost_post_in, next_leftover
-from rowtide.deciding.observation import left_behind, without_item
-from rowtide.deciding.outcomes import Settle
-from rowtide.deciding.progress import (
+from rowtide.deciding.in_flight import (
     Ended,
+    InFlight,
     Known,
     Patch,
     Post,
-    Progress,
     Remove,
     Rules,
     Search,
@@ -29,6 +26,9 @@ from rowtide.deciding.progress import (
     patience_s,
     release,
 )
+from rowtide.deciding.leftovers import lost_post_in, next_leftover
+from rowtide.deciding.observation import left_behind, without_item
+from rowtide.deciding.outcomes import Settle
 from rowtide.deciding.records import AsOf, Held, ListId, NoItem, Standing, Work
 
 LIST_AFTER_S = 30.0
@@ -64,7 +64,7 @@ def leaves_item(held: Held, rules: Rules) -> bool:
 # --- the next command ---------------------------------------------------------------------------------------------
 
 
-def next_command(known: Known, rules: Rules, now: datetime) -> Progress | Ended:
+def next_command(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
     """The next command by what is known now."""
     pair, want = known.pair, wanted(known.work)
     if isinstance(pair, NoItem):
@@ -84,7 +84,7 @@ def next_command(known: Known, rules: Rules, now: datetime) -> Progress | Ended:
     return ask(known, Patch(UpdateItem(item.list_id, item.item_id, item.etag, differing), pair))
 
 
-def _post(known: Known, want: Wanted, rules: Rules, now: datetime) -> Progress | Ended:
+def _post(known: Known, want: Wanted, rules: Rules, now: datetime) -> InFlight | Ended:
     """A POST, unless an earlier one may still make the item: then a search, and patience."""
     pair, list_id = known.pair, want.list_id
     if list_id is None:
@@ -111,7 +111,7 @@ def _base(pair: NoItem | Held) -> Fields:
 # --- the end of a claim -------------------------------------------------------------------------------------------
 
 
-def finish(known: Known, rules: Rules, now: datetime) -> Progress | Ended:
+def finish(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
     """Nothing is left to do for the row's own item: leftovers, or the end."""
     if known.pending_until is not None and now < known.pending_until:
         # Nothing was written that would make an earlier attempt fail, and it would change what is recorded here.

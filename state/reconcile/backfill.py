@@ -249,12 +249,12 @@ def merge_absent(connection: Connection, ground: Ground, keys: Sequence[str]) ->
     return _counted(connection, _DELETE, _with_keys(ground, keys))
 
 
-def note_absent(connection: Connection, ground: Ground, keys: Sequence[str]) -> None:
+def insert_absent(connection: Connection, ground: Ground, keys: Sequence[str]) -> None:
     """Write down which of these keys would be deleted, for the breaker to judge them all before the first is."""
     connection.execute(_NOTE, _with_keys(ground, keys))
 
 
-def count_absent(connection: Connection, ground: Ground, keys: Sequence[str]) -> Differences:
+def compare_absent(connection: Connection, ground: Ground, keys: Sequence[str]) -> Differences:
     """What `merge_absent` would merge; nothing is written."""
     return _counted(connection, f"{_COUNTS} FROM ({_ABSENT}) AS differing", _with_keys(ground, keys))
 

@@ -19,7 +19,7 @@ from psycopg.rows import class_row
 
 from rowtide.change import BACKFILL
 from rowtide.error_catalogue import state_errors
-from rowtide.reconcile import Opening
+from rowtide.reconcile import Coverage
 from state import channels, failpoints, runs
 from state.database import Connection
 from state.reconcile import backfill
@@ -66,11 +66,11 @@ class Reconcile:
     updated_at: datetime
 
     @property
-    def covered(self) -> Opening | None:
+    def covered(self) -> Coverage | None:
         """What the last begun pass covers; None when there was none."""
         if self.era is None or self.mapping_version is None:
             return None
-        return Opening(self.era, self.mapping_version)
+        return Coverage(self.era, self.mapping_version)
 
     @property
     def asks_before(self) -> datetime | None:
@@ -175,7 +175,7 @@ def put_down(conn: Connection, sync: str) -> None:
     conn.execute(f"SELECT pg_advisory_unlock({_LOCK_NAME})", [sync])
 
 
-def begin(conn: Connection, record: Reconcile, opening: Opening, estimate: int) -> Reconcile:
+def begin(conn: Connection, record: Reconcile, coverage: Coverage, estimate: int) -> Reconcile:
     """A new pass of ``record`` from its first phase on; its run is written down. `Reconcile.opening_xid` is not set."""
     with conn.transaction():
         conn.execute("DELETE FROM rowtide.reconcile_absent WHERE sync = %s", [record.sync])
@@ -191,8 +191,8 @@ def begin(conn: Connection, record: Reconcile, opening: Opening, estimate: int) 
                 started_at=_now(conn),
                 ended_at=None,
                 run_id=run_id,
-                era=opening.era,
-                mapping_version=opening.mapping_version,
+                era=coverage.era,
+                mapping_version=coverage.mapping_version,
                 mark_lsn=None,
                 phase="mark",
                 after_key=None,
@@ -290,7 +290,7 @@ def note_absent(conn: Connection, record: Reconcile, ground: Ground, keys: Seque
     """Write down which of ``keys`` would be deleted, and save ``record``; durable together."""
     with _step(conn):
         if keys:
-            backfill.note_absent(conn, ground, keys)
+            backfill.insert_absent(conn, ground, keys)
         saved = save(conn, record)
     failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
     return saved

@@ -27,8 +27,8 @@ from rowtide.deciding.answers import (
     Written,
 )
 from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
+from rowtide.deciding.in_flight import InFlight, Rules
 from rowtide.deciding.outcomes import Complete, ParkRow, Release, Settle
-from rowtide.deciding.progress import Progress, Rules
 from rowtide.deciding.records import (
     Desired,
     ETag,
@@ -192,7 +192,7 @@ class RowHistory(RuleBasedStateMachine):
         self.has_foreign_hands = False
         self.row: Waiting | None = None
         self.ledger: Pair | None = None
-        self.progress: Progress | None = None
+        self.in_flight: InFlight | None = None
         self.claimed_at = START
         self.token = 0
         self.lsn = 0
@@ -266,7 +266,7 @@ class RowHistory(RuleBasedStateMachine):
     @rule(fates=st.lists(FATES, min_size=1, max_size=6))
     def deliver(self, fates: list[str]) -> None:
         """A claim and some of its steps, without anything in between."""
-        if self.progress is None and self.row is not None:
+        if self.in_flight is None and self.row is not None:
             self._set_now(max(self.now, self.row.due_at))
             self.claim()
         for fate in fates:
@@ -274,7 +274,7 @@ class RowHistory(RuleBasedStateMachine):
 
     @rule(fate=FATES)
     def claim_or_step(self, fate: str) -> None:
-        if self.progress is not None:
+        if self.in_flight is not None:
             self.step(fate)
         elif self.row is not None:
             self.claim()
@@ -294,29 +294,29 @@ class RowHistory(RuleBasedStateMachine):
         self._go_on(push.first(Work(desired, self.ledger), self.row_rules, self.now))
 
     def step(self, fate: str) -> None:
-        progress = self.progress
-        if progress is None:
+        in_flight = self.in_flight
+        if in_flight is None:
             return
         sent_too_late = self.now > self.claimed_at + timedelta(seconds=SEND_WITHIN_S)
         answer: Answer = Unknown("lost")
         if sent_too_late or fate == "throttled":
             answer = NotApplied(1.0, "throttled")
         elif fate.startswith("late"):
-            self.late.append(Late(progress.command, self.claimed_at + PATIENCE))
+            self.late.append(Late(in_flight.command, self.claimed_at + PATIENCE))
         elif fate != "lost before":
-            answer = self.lists.carry_out(progress.command)
+            answer = self.lists.carry_out(in_flight.command)
             if fate == "lost after":
                 answer = Unknown("lost")
         if fate.endswith("crash"):
-            self.progress = None
+            self.in_flight = None
             return
-        self._go_on(push.after(progress, answer, self.row_rules, self.now))
+        self._go_on(push.after(in_flight, answer, self.row_rules, self.now))
 
     def _go_on(self, plan: push.Plan) -> None:
-        self.progress = None
+        self.in_flight = None
         match plan:
-            case Progress():
-                self.progress = plan
+            case InFlight():
+                self.in_flight = plan
             case Complete(work):
                 self._complete(work)
             case Settle() | Release() | ParkRow():
@@ -368,7 +368,7 @@ class RowHistory(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Quiet: all is delivered, what is late arrives; then a last change, and one that changes nothing."""
-        self.progress = None
+        self.in_flight = None
         self._drain()
         for one in self.late:
             self.lists.carry_out(one.command)
@@ -410,7 +410,7 @@ class RowHistory(RuleBasedStateMachine):
                 return
             self._set_now(max(self.now, self.row.due_at) + timedelta(milliseconds=1))
             self.claim()
-            while self.progress is not None:
+            while self.in_flight is not None:
                 self.step("done")
         raise AssertionError(f"not delivered: {self.row}")
 

@@ -25,7 +25,7 @@ from connectors.postgres.replication.connection import (
 from connectors.postgres.replication.feedback import Feedback
 from connectors.postgres.replication.pgoutput import malformed
 from connectors.postgres.replication.resume_point import CursorStore, ReaderStopped, ResumePoint, require_server
-from connectors.postgres.replication.slot_confirmer import Keeper
+from connectors.postgres.replication.slot_confirmer import SlotConfirmer
 from connectors.postgres.replication.transactions import Assembler
 from connectors.postgres.replication.wakeup import Wakeup
 from rowtide.backoff import Backoff
@@ -61,7 +61,7 @@ class Reader:
         self.received_lsn = 0
         self._store = store
         self._queue = ChunkQueue(settings.queue_bytes)
-        self._keeper = Keeper(
+        self._confirmer = SlotConfirmer(
             settings.read_dsn,
             settings.publication,
             settings.heartbeat_s,
@@ -84,7 +84,7 @@ class Reader:
 
     def start(self) -> None:
         """Start reading in the background."""
-        self._keeper.start()
+        self._confirmer.start()
         self._thread.start()
 
     def stop(self, timeout_s: float = 0.5) -> None:
@@ -93,8 +93,8 @@ class Reader:
         self._wakeup.wake()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
-            self._keeper.stop(timeout_s)
-        if not self._thread.is_alive() and not self._keeper.alive:
+            self._confirmer.stop(timeout_s)
+        if not self._thread.is_alive() and not self._confirmer.alive:
             self._store.close()
             self._wakeup.close()
 
@@ -117,14 +117,14 @@ class Reader:
 
     def confirm(self, place: SlotPosition) -> None:
         """Say that everything up to ``place`` is staged; the cursor and PostgreSQL learn it in the background."""
-        data, confirmed = self._queue.data_place, self._keeper.confirmed
+        data, confirmed = self._queue.data_place, self._confirmer.confirmed
         urgent = data is not None and confirmed is not None and data > confirmed
-        self._keeper.confirm(place, urgent)
+        self._confirmer.confirm(place, urgent)
 
     @property
     def confirmed(self) -> SlotPosition | None:
         """The cursor as last written."""
-        return self._keeper.confirmed
+        return self._confirmer.confirmed
 
     @property
     def waiting_bytes(self) -> int:
@@ -134,7 +134,7 @@ class Reader:
     @property
     def trouble(self) -> RowtideError | None:
         """The reader's problem, or that the cursor cannot be written."""
-        return self.problem or self._keeper.problem
+        return self.problem or self._confirmer.problem
 
     # --- the thread ----------------------------------------------------------------------------------------------
 
@@ -179,15 +179,15 @@ class Reader:
                 self._resume_point.publication_gap = True
             raise
         finally:
-            self._keeper.beating.clear()
+            self._confirmer.beating.clear()
             stream.close()
 
     def _begin(self, place: SlotPosition) -> None:
         self.incarnation = place.incarnation
         self.received_lsn = place.lsn
         self._interrupt = None
-        self._keeper.begin(place)
-        self._keeper.beating.set()
+        self._confirmer.begin(place)
+        self._confirmer.beating.set()
         self._queue.mark(place.incarnation, place.lsn)
         self.problem = None  # before anybody sees the stream: who does finds no problem any more
         self.streaming = True
@@ -231,7 +231,7 @@ class Reader:
             raise ReaderStopped
         if self._interrupt is not None:
             raise self._interrupt
-        self._feedback.send_if_due(stream, self.received_lsn, self._keeper.confirmed)
+        self._feedback.send_if_due(stream, self.received_lsn, self._confirmer.confirmed)
 
     def _pause(self) -> None:
         """The queue is full: leave the socket alone (TCP holds the walsender back) but go on reporting."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import psycopg
 import structlog
 
-from connectors.postgres.connections import open_source, translated
+from connectors.postgres.connections import as_source_errors, open_source
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.transactions import HEARTBEAT
 from rowtide.backoff import Backoff
@@ -32,7 +32,7 @@ _BEAT = (
 )
 
 
-class Keeper:
+class SlotConfirmer:
     """Runs until ``stop``; one for the life of a reader. ``beating`` is set only while the stream is up."""
 
     def __init__(
@@ -155,7 +155,7 @@ class Keeper:
         try:
             if self._conn is None:
                 self._conn = open_source(self._read_dsn(), "rowtide heartbeat")
-            with translated("sending a heartbeat"):
+            with as_source_errors("sending a heartbeat"):
                 row = self._conn.execute(_BEAT, [HEARTBEAT, self._publication]).fetchone()
         except RowtideError as error:
             # The stream may well be up (no free connection, say): it goes on, only without heartbeats.

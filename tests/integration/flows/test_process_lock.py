@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.process_lock import Identity
+from flows.process_lock import ProcessLock
 from rowtide.errors import StateRefused, StateUnavailable
 from state import database
 
@@ -10,7 +10,7 @@ ROLES = {"capture", "deliver"}
 
 
 def test_a_second_process_of_a_name_is_refused_until_the_first_is_gone(state_dsn: str) -> None:
-    first, second = Identity(state_dsn, ROLES, 0), Identity(state_dsn, ROLES, 0)
+    first, second = ProcessLock(state_dsn, ROLES, 0), ProcessLock(state_dsn, ROLES, 0)
     first.hold()
     with pytest.raises(StateRefused, match="id 0"):
         second.hold()
@@ -20,16 +20,16 @@ def test_a_second_process_of_a_name_is_refused_until_the_first_is_gone(state_dsn
 
 
 def test_other_roles_and_other_ids_are_other_processes(state_dsn: str) -> None:
-    identities = [Identity(state_dsn, ROLES, 0), Identity(state_dsn, ROLES, 1), Identity(state_dsn, {"deliver"}, 0)]
-    for identity in identities:
-        identity.hold()
-    assert len({identity.name for identity in identities}) == 3
-    for identity in identities:
-        identity.close()
+    locks = [ProcessLock(state_dsn, ROLES, 0), ProcessLock(state_dsn, ROLES, 1), ProcessLock(state_dsn, {"deliver"}, 0)]
+    for lock in locks:
+        lock.hold()
+    assert len({lock.name for lock in locks}) == 3
+    for lock in locks:
+        lock.close()
 
 
 def test_after_a_break_it_is_taken_again_or_lost_to_another(state_dsn: str) -> None:
-    first, second = Identity(state_dsn, ROLES, 0), Identity(state_dsn, ROLES, 0)
+    first, second = ProcessLock(state_dsn, ROLES, 0), ProcessLock(state_dsn, ROLES, 0)
 
     def break_off() -> None:
         with database.connect(state_dsn) as connection:

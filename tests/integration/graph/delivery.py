@@ -14,8 +14,8 @@ from connectors.graph.settings import GraphSettings
 from connectors.graph.writer import Writer
 from rowtide.change import Fields, JsonValue, Operation
 from rowtide.deciding import push
+from rowtide.deciding.in_flight import InFlight, Rules
 from rowtide.deciding.outcomes import Complete, Outcome, ParkRow, Release, Settle
-from rowtide.deciding.progress import Progress, Rules
 from rowtide.deciding.records import Desired, Held, ListId, Pair, PairedItem, Sent, Work
 from rowtide.position import Position
 
@@ -94,10 +94,10 @@ class Delivery:
         assert isinstance(pair, Held)
         return pair.item
 
-    def claim(self, limit: int = 200) -> list[Progress]:
+    def claim(self, limit: int = 200) -> list[InFlight]:
         """Leases due rows and plans them; plans that need no request are recorded at once."""
         now = clock()
-        plans: list[Progress] = []
+        plans: list[InFlight] = []
         for key, row in list(self.rows.items()):
             if row.claimed or row.due_at > now or len(plans) >= limit:
                 continue
@@ -109,7 +109,7 @@ class Delivery:
             row.sent = (*row.sent, Sent(token, row.op, row.list_id, dict(row.fields), now))
             row.claimed = True
             plan = push.first(Work(desired, self.ledger.get(key)), self.rules, now)
-            if isinstance(plan, Progress):
+            if isinstance(plan, InFlight):
                 plans.append(plan)
             else:
                 assert not isinstance(plan, Complete)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from flows.steps.deliver import Deliver, Plan, Planned
 from rowtide.change import Fields
 from rowtide.deciding.commands import CreateItem
+from rowtide.deciding.in_flight import InFlight, Rules
 from rowtide.deciding.outcomes import Outcome, Release, Settle
-from rowtide.deciding.progress import Progress, Rules
 from rowtide.deciding.records import AsOf, Desired, ETag, Held, ItemId, ListId, Pair, PairedItem, Work
 from rowtide.keys import lane_name
 from rowtide.position import Position
@@ -57,10 +57,10 @@ class Decisions:
 class Lanes:
     """Writers that end what they are told to."""
 
-    submitted: dict[str, list[Progress]] = field(default_factory=lambda: defaultdict(list))
+    submitted: dict[str, list[InFlight]] = field(default_factory=lambda: defaultdict(list))
     done: dict[str, list[Outcome]] = field(default_factory=lambda: defaultdict(list))
 
-    def submit(self, lane: str, begun: Sequence[Progress]) -> None:
+    def submit(self, lane: str, begun: Sequence[InFlight]) -> None:
         self.submitted[lane] += begun
 
     def completed(self, lane: str) -> list[Outcome]:
@@ -86,7 +86,7 @@ def test_a_new_row_becomes_a_command_in_the_lane_of_its_graph() -> None:
     decisions = Decisions()
     [(lane, planned)] = plan(decisions, work())
     assert lane == planned.lane == lane_name("contoso", "parts", "1")
-    assert isinstance(planned.step, Progress)
+    assert isinstance(planned.step, InFlight)
     assert planned.step.command == CreateItem(LIST, FIELDS)
     assert decisions.refunds == []
 
@@ -113,7 +113,7 @@ def test_a_row_whose_sync_is_not_applied_any_more_is_handed_back() -> None:
     [(_, gone), (_, kept)] = plan(decisions, work(sync="dropped"), work())
     assert isinstance(gone.step, Release)
     assert "not applied" in gone.step.reason
-    assert isinstance(kept.step, Progress)
+    assert isinstance(kept.step, InFlight)
     assert decisions.refunds == []
 
 

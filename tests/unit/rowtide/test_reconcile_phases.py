@@ -2,7 +2,7 @@
 
 import pytest
 
-from rowtide.reconcile import Opening, Phase, next_phase, why_wanted
+from rowtide.reconcile import Coverage, Phase, next_phase, why_wanted
 from rowtide.snapshot import Snapshot
 
 
@@ -43,13 +43,13 @@ def test_what_was_read_too_early_is_read_again_before_the_end(passed: bool) -> N
     ("covered", "why"),
     [
         (None, "first load"),
-        (Opening(2, 7), None),
-        (Opening(1, 7), "a new stream of the sync began"),
-        (Opening(2, 8), "the definition of the sync changed"),
+        (Coverage(2, 7), None),
+        (Coverage(1, 7), "a new stream of the sync began"),
+        (Coverage(2, 8), "the definition of the sync changed"),
     ],
 )
-def test_when_a_reconcile_is_wanted_unasked(covered: Opening | None, why: str | None) -> None:
-    assert why_wanted(covered, Opening(2, 7)) == why
+def test_when_a_reconcile_is_wanted_unasked(covered: Coverage | None, why: str | None) -> None:
+    assert why_wanted(covered, Coverage(2, 7)) == why
 
 
 def test_a_snapshot_sees_what_was_over_when_it_was_taken() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rowtide.change import Fields, Operation
 from rowtide.deciding.answers import Item
-from rowtide.deciding.progress import Rules
+from rowtide.deciding.in_flight import Rules
 from rowtide.deciding.records import (
     AsOf,
     Desired,

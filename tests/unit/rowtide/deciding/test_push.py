@@ -8,8 +8,8 @@ import pytest
 from rowtide.deciding import push
 from rowtide.deciding.answers import Answer, Changed, Deleted, Found, Missing, NotApplied, Rejected, Unknown, Written
 from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
+from rowtide.deciding.in_flight import InFlight
 from rowtide.deciding.outcomes import Complete, ParkRow, Release, Settle
-from rowtide.deciding.progress import Progress
 from rowtide.deciding.push import Plan
 from rowtide.deciding.records import (
     Arriving,
@@ -34,7 +34,7 @@ def run(work: Work, *answers: Answer, now: datetime = NOW) -> tuple[list[Command
     plan = push.first(work, RULES, now)
     commands: list[Command] = []
     for answer in answers:
-        assert isinstance(plan, Progress), plan
+        assert isinstance(plan, InFlight), plan
         commands.append(plan.command)
         plan = push.after(plan, answer, RULES, now)
     return commands, plan
@@ -85,7 +85,7 @@ def test_nothing_differs_and_nothing_is_written() -> None:
 def test_a_state_below_the_ledger_is_dropped_but_an_equal_one_is_done() -> None:
     above = held(position=Position(1, 20, 1))
     assert ended(push.first(Work(desired(), above), RULES, NOW)).pair == above
-    assert isinstance(push.first(Work(desired(), held(position=Position(1, 20, 0))), RULES, NOW), Progress)
+    assert isinstance(push.first(Work(desired(), held(position=Position(1, 20, 0))), RULES, NOW), InFlight)
 
 
 def test_a_delete_without_a_pair_leaves_a_tombstone() -> None:
@@ -113,7 +113,7 @@ def test_an_ignored_delete_leaves_the_item_and_the_next_upsert_takes_it_up_again
     assert (standing_of(settled), paired(settled).item_id, settled.writes) == (Standing.IGNORED, ITEM, 0)
     assert settled.pair.as_of.position == Position(1, 20, 0)
     plan = push.first(Work(desired(position=Position(1, 30, 0)), settled.pair), IGNORING, NOW)
-    assert isinstance(plan, Progress)
+    assert isinstance(plan, InFlight)
     assert plan.command == UpdateItem(A, ITEM, g(3), {"a": "2"})
     plan = push.after(plan, Written(ITEM, g(4), {"a": "2", "b": "x"}), IGNORING, NOW)
     assert standing_of(plan) is Standing.LIVE
@@ -122,7 +122,7 @@ def test_an_ignored_delete_leaves_the_item_and_the_next_upsert_takes_it_up_again
 def test_an_edit_of_an_item_that_is_left_where_it_is_is_nobodys_loss() -> None:
     uncertain = Work(desired("d", None, sent=(sent("d", None, age_s=200),)), held())
     plan = push.first(uncertain, IGNORING, NOW)
-    assert isinstance(plan, Progress)
+    assert isinstance(plan, InFlight)
     settled = ended(push.after(plan, Found((item(8, b="theirs"),)), IGNORING, NOW))
     assert (standing_of(settled), settled.writes, settled.foreign_edit) == (Standing.IGNORED, 0, False)
     _, plan = run(uncertain, Found((item(8, b="theirs"),)), Deleted())
@@ -136,7 +136,7 @@ def test_an_outdated_delete_ignores_nothing() -> None:
 
 def test_an_ignored_delete_of_an_item_that_is_gone_leaves_a_tombstone() -> None:
     plan = push.first(Work(desired("d", None, sent=(sent(),)), held()), IGNORING, NOW)
-    assert isinstance(plan, Progress)
+    assert isinstance(plan, InFlight)
     assert isinstance(ended(push.after(plan, Missing(), IGNORING, NOW)).pair, NoItem)
 
 
@@ -380,7 +380,7 @@ def test_412_without_end_is_handed_back() -> None:
         answers += [Changed(), Found((item(version),))]
     plan: Plan = push.first(Work(desired(), held()), RULES, NOW)
     for answer in answers:
-        if not isinstance(plan, Progress):
+        if not isinstance(plan, InFlight):
             break
         plan = push.after(plan, answer, RULES, NOW)
     assert isinstance(plan, Release)

@@ -14,15 +14,15 @@ from typing import assert_never, get_args
 
 import pytest
 
-from rowtide.deciding import progress, push
+from rowtide.deciding import in_flight, push
 from rowtide.deciding.answers import Answer, Changed, Deleted, Found, Missing, NotApplied, Rejected, Unknown, Written
+from rowtide.deciding.in_flight import InFlight
 from rowtide.deciding.outcomes import ParkRow, Release, Settle
-from rowtide.deciding.progress import Progress
 from rowtide.deciding.records import Desired, Held, LeftItem, Leftover, ListId, LostPost, NoItem, Sent, Standing, Work
 from tests.unit.rowtide.deciding.rows import ITEM, KNOWN, NEW, NOW, RULES, A, B, C, desired, g, h, held, item, sent
 
 DEPTH = 3
-STEPS = [step.__name__ for step in get_args(progress.Step)]
+STEPS = [step.__name__ for step in get_args(in_flight.Step)]
 ANSWERS = ["Written", "Deleted", "Missing", "Changed", "Found", "None", "NotApplied", "Unknown", "Rejected"]
 PAST, SOON = NOW - timedelta(seconds=1), NOW + timedelta(seconds=50)
 
@@ -129,9 +129,9 @@ def answers() -> dict[str, list[Answer]]:
     }
 
 
-def kind_of(plan: Progress | Settle | ParkRow | Release) -> str:
+def kind_of(plan: InFlight | Settle | ParkRow | Release) -> str:
     match plan:
-        case Progress(step=step):
+        case InFlight(step=step):
             return type(step).__name__
         case Settle():
             return "Settle"
@@ -146,16 +146,16 @@ def kind_of(plan: Progress | Settle | ParkRow | Release) -> str:
 def observed_table() -> dict[Cell, set[str]]:
     """Step and answer -> what follows in any of the claims."""
     table: dict[Cell, set[str]] = defaultdict(set)
-    begun = [plan for work in works() if isinstance(plan := push.first(work, RULES, NOW), Progress)]
+    begun = [plan for work in works() if isinstance(plan := push.first(work, RULES, NOW), InFlight)]
     seen: set[str] = set()
     for _ in range(DEPTH):
-        later: list[Progress] = []
+        later: list[InFlight] = []
         for claim in begun:
             for name, variants in answers().items():
                 for answer in variants:
                     plan = push.after(claim, answer, RULES, NOW)
                     table[type(claim.step).__name__, name].add(kind_of(plan))
-                    if isinstance(plan, Progress) and (mark := repr(plan)) not in seen:
+                    if isinstance(plan, InFlight) and (mark := repr(plan)) not in seen:
                         seen.add(mark)
                         later.append(plan)
         begun = later

@@ -1,6 +1,6 @@
 """A claim under way: what is known so far, and the step that is being taken.
 
-In: what rowtide.deciding.push, rowtide.deciding.wanted and rowtide.deciding.leftovers conclude. Out: `Progress`es,
+In: what rowtide.deciding.push, rowtide.deciding.wanted and rowtide.deciding.leftovers conclude. Out: `InFlight` claims,
 releases and parked rows. Rule: a record never changes; a step carries what it was decided on, so that its answer needs
 no assumption.
 """
@@ -125,7 +125,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class InFlight:
     """A claim under way: what is known, and the step whose command is to be carried out now."""
 
     known: Known
@@ -145,12 +145,12 @@ class Progress:
 Ended = Settle | ParkRow | Release
 
 
-def ask(known: Known, step: Step) -> Progress:
+def ask(known: Known, step: Step) -> InFlight:
     """On to the next request."""
-    return Progress(replace(known, commands=known.commands + 1), step)
+    return InFlight(replace(known, commands=known.commands + 1), step)
 
 
-def look(known: Known, held: Held) -> Progress:
+def look(known: Known, held: Held) -> InFlight:
     """On to a look at the row's own item."""
     return ask(known, Look(LookAtItem(held.item.list_id, held.item.item_id), held))
 
@@ -190,7 +190,7 @@ def release(known: Known, after_s: float, reason: str, unknown: bool = False) ->
     return Release(known.work, after_s, unknown, reason=reason, pair=pair)
 
 
-def misfit(known: Known, step: Step) -> Release:
+def release_misfit(known: Known, step: Step) -> Release:
     """Hands the row back after an answer that does not fit its request: a write may have happened all the same."""
     return release(known, MISFIT_AFTER_S, "Graph's answer does not fit the request", unknown=is_write(step))
 
