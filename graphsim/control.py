@@ -39,6 +39,7 @@ class ControlSide:
             ("GET", "items"): lambda query: control_views.items(tenant, query),
             ("GET", "lists"): lambda _: control_views.lists(tenant),
             ("GET", "table"): lambda query: control_views.table(tenant, query),
+            ("GET", "people"): lambda _: control_views.people(tenant),
             ("GET", "switches"): lambda _: control_views.switches(tenant),
         }
         self._done: dict[str, Callable[[Any], Any]] = {

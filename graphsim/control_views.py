@@ -4,6 +4,7 @@ In: the query of a `/_sim` request. Out: JSON, as bytes where it may be large. R
 second or two; nothing is changed.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -13,6 +14,9 @@ import orjson
 from graphsim.clock import to_text
 from graphsim.lists.list_store import LIVE, RECYCLED, ListItem, SimList
 from graphsim.tenant import Tenant
+
+# A search looks at this many items, because it must not stop everybody else.
+_SEARCHED = 20_000
 
 
 def show_row(lst: SimList, item: ListItem) -> dict[str, Any]:
@@ -72,17 +76,42 @@ def lists(tenant: Tenant) -> Any:
 
 
 def table(tenant: Tenant, query: dict[str, str]) -> bytes:
-    """The newest changes first: `?list=&top=&find=`; `position` tells the page whether to draw anew."""
+    """Rows for the page, last changed first: `?list=&top=&find=&order=`; `position` tells whether to draw anew."""
     lst = tenant.lists.find_anywhere(query["list"])
     top = min(int(query.get("top", "100")), 1000)
     wanted = query.get("find", "").casefold().encode()
     rows: list[dict[str, Any]] = []
-    for item in reversed(lst.rows) if query.get("order") != "id" else lst.rows:
-        if item is not None and item.state == LIVE and (not wanted or wanted in item.fields.lower()):
-            rows.append(show_row(lst, item))
+    for item in islice(_in_order(lst, query.get("order", "changed")), _SEARCHED):
+        if item.state == LIVE and (not wanted or wanted in item.fields.lower()):
+            rows.append({**show_row(lst, item), "labels": _labels(tenant, lst, item)})
             if len(rows) == top:
                 break
-    return orjson.dumps({"position": lst.log.position, "items": lst.live, "rows": rows})
+    return orjson.dumps({"position": lst.log.position, "items": lst.live, "now": tenant.now(), "rows": rows})
+
+
+def _in_order(lst: SimList, order: str) -> Iterator[ListItem]:
+    if order == "id":
+        return lst.live_items()
+    return (item for n in lst.log.newest() if (item := lst.rows[n - 1]) is not None)
+
+
+def _labels(tenant: Tenant, lst: SimList, item: ListItem) -> dict[str, dict[str, str | None]]:
+    """The texts of an item's lookups and persons, by field and number."""
+    references = [column for column in lst.columns.values() if column.lookup_name and not column.is_system]
+    if not references:
+        return {}
+    values, out = lst.values(item), {}
+    for column in references:
+        held = values.get(column.lookup_name)
+        numbers = held if isinstance(held, list) else [] if held is None else [held]
+        out[column.lookup_name] = {str(n): tenant.references.label(column, int(n)) for n in numbers}
+    return out
+
+
+def people(tenant: Tenant) -> Any:
+    """The persons of the user information list, for choosing one."""
+    known = tenant.people.by_number.values()
+    return {"people": [{"id": one.number, "name": one.name} for one in known if one.kind == "person"]}
 
 
 def switches(tenant: Tenant) -> Any:

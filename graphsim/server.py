@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import orjson
 from aiohttp import web
 
-from graphsim import page, parent_watch
+from graphsim import page_server, parent_watch
 from graphsim.bootstrap import make_tenant
 from graphsim.control import PREFIX as CONTROL_PREFIX
 from graphsim.control import ControlSide
@@ -45,7 +45,7 @@ class Router:
             return await self._endpoint.handle(request)
         if request.path.startswith(CONTROL_PREFIX):
             return await self._control.handle(request)
-        return page.answer(request)
+        return page_server.answer(request)
 
 
 def _make_request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:

@@ -7,7 +7,7 @@ a page is O(page + overtaken entries passed).
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 class ChangeLog:
@@ -47,6 +47,12 @@ class ChangeLog:
         self._items = array("q", (self._items[n] for n in kept))
         self._times = array("d", (self._times[n] for n in kept))
         self._overtaken = 0
+
+    def newest(self) -> Iterator[int]:
+        """The items that ever changed, the last changed first, each once."""
+        for n in range(len(self._positions) - 1, -1, -1):
+            if self._is_last(self._items[n], self._positions[n]):
+                yield self._items[n]
 
     def position_at(self, time: float) -> int:
         """The last position whose change is not younger than `time` (visibility lag)."""
