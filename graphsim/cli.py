@@ -9,6 +9,11 @@ import sys
 from graphsim.settings import UsageError, read_settings
 
 
+def console() -> int:
+    """The command `graphsim`, where the simulator is installed by itself."""
+    return main(sys.argv[1:])
+
+
 def main(arguments: list[str]) -> int:
     """Runs the simulator until a signal ends it; the exit code of the process."""
     try:

@@ -1,0 +1,104 @@
+"""The simulator by itself, as `docs/graphsim-ci.md` tells strangers to install and use it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "graphsim-ci.md").read_text(encoding="utf-8")
+JAVASCRIPT = Path(__file__).with_name("javascript")
+UV = Path(sys.executable).with_name("uv")
+# Not the recorder: what is tried here is the installed distribution.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "ROWTIDE_TEST_ANSWERS"}}
+
+
+def _example(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    assert found is not None
+    return found.group(1)
+
+
+def _run(*command: str | Path, cwd: Path, timeout_s: float = 300) -> str:
+    done = subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout_s)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment with the simulator's own distribution and pytest, and nothing of Rowtide."""
+    place = tmp_path_factory.mktemp("alone")
+    _run(
+        UV,
+        "build",
+        "-q",
+        "--wheel",
+        "--no-build-isolation",
+        "--python",
+        sys.executable,
+        "-o",
+        place,
+        ROOT / "graphsim",
+        cwd=place,
+    )
+    _run(sys.executable, "-m", "venv", "--without-pip", place / "venv", cwd=place)
+    python = place / "venv" / "bin" / "python"
+    requirements = ROOT / "requirements" / "sim.txt"
+    _run(UV, "pip", "install", "-q", "--python", python, "--require-hashes", "-r", requirements, cwd=place)
+    [wheel] = place.glob("*.whl")
+    _run(UV, "pip", "install", "-q", "--python", python, "--no-deps", wheel, cwd=place)
+    _run(UV, "pip", "install", "-q", "--python", python, "pytest>=9", cwd=place)
+    return place / "venv" / "bin"
+
+
+def test_it_brings_nothing_of_the_product(alone: Path, tmp_path: Path) -> None:
+    names = {
+        line["name"]
+        for line in json.loads(_run(UV, "pip", "list", "--format", "json", "--python", alone / "python", cwd=tmp_path))
+    }
+    assert "rowtide-graphsim" in names
+    assert not names & {"rowtide", "bytewax", "msgraph-sdk", "psycopg", "sqlalchemy"}
+    assert "--tls" in _run(alone / "graphsim", "--help", cwd=tmp_path)
+
+
+def test_the_pytest_example_passes(alone: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_example.py").write_text(_example("python"))
+    for arguments in ("", "--tls"):
+        (tmp_path / "pytest.ini").write_text(f"[pytest]\ngraphsim_args = {arguments}\n")
+        if arguments:
+            # urllib of the example does not know the authority, so only the start is tried.
+            (tmp_path / "test_example.py").write_text(
+                "def test_tls(graph_simulator):\n    assert graph_simulator.token()\n"
+            )
+        assert "1 passed" in _run(alone / "python", "-m", "pytest", "-q", cwd=tmp_path)
+
+
+@pytest.fixture
+def script() -> Iterator[Path]:
+    """The JavaScript example, where Node finds its packages."""
+    if shutil.which("node") is None or not (JAVASCRIPT / "node_modules").is_dir():
+        pytest.skip("Node.js 20 and the packages of tests/interop/javascript are missing: make deps")
+    path = JAVASCRIPT / f".example-{os.getpid()}.mjs"
+    path.write_text(_example("javascript"))
+    yield path
+    path.unlink()
+
+
+def test_the_javascript_example_prints_what_it_wrote(alone: Path, tmp_path: Path, script: Path) -> None:
+    command = [str(alone / "graphsim"), "--tls", "--ca-out", str(tmp_path / "ca.pem"), "--die-with-parent"]
+    with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as simulator:
+        assert simulator.stdout is not None
+        (tmp_path / "ready.json").write_text(simulator.stdout.readline())
+        environment = {**ENVIRONMENT, "NODE_EXTRA_CA_CERTS": str(tmp_path / "ca.pem")}
+        done = subprocess.run(
+            ["node", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
+        )
+        simulator.terminate()
+    assert (done.stdout, done.returncode) == ("first\n", 0), done.stderr
