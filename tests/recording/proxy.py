@@ -223,6 +223,8 @@ def main(arguments: list[str]) -> int:
     if is_leashed:
         _die_with_parent()
     inner_port = _free_port()
+    # For tests of processes that start a simulator of their own, such as the demo.
+    own += os.environ.get("ROWTIDE_TEST_SIMULATOR_ARGUMENTS", "").split()
     # The simulator holds this process's own stdout too: whoever reads that to its end knows that both are gone.
     held = os.dup(1)
     simulator = subprocess.Popen(
