@@ -18,8 +18,9 @@ T = TypeVar("T")
 
 @pytest.fixture(scope="session")
 def interop_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    """A simulator without quota, for the whole folder: importing the clients is slow enough."""
-    simulator = Simulator(tmp_path_factory.mktemp("interop"), "--tier", "off", "--switch", "secret-delay-s=0")
+    """A simulator over TLS and without quota, for the whole folder: importing the clients is slow enough."""
+    options = ("--tls", "--tier", "off", "--switch", "secret-delay-s=0")
+    simulator = Simulator(tmp_path_factory.mktemp("interop"), *options)
     yield simulator
     simulator.close()
 

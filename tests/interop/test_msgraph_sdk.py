@@ -4,6 +4,7 @@ Only what names Microsoft's cloud is given otherwise: the authority of the crede
 """
 
 import http.server
+import ssl
 import threading
 import urllib.parse
 import uuid
@@ -46,7 +47,7 @@ def graph(interop_simulator: Simulator, wait_for: Wait) -> Iterator[Any]:
         connection_verify=ready["ca_file"],
     )
     provider = AzureIdentityAuthenticationProvider(credential, scopes=["https://graph.microsoft.com/.default"])
-    transport = httpx.AsyncHTTPTransport()
+    transport = httpx.AsyncHTTPTransport(verify=ssl.create_default_context(cafile=ready["ca_file"]))
     http_client = httpx.AsyncClient(transport=transport)
     http_client = GraphClientFactory.create_with_default_middleware(options=options, client=http_client)
     adapter = GraphRequestAdapter(provider, client=http_client)
@@ -328,7 +329,7 @@ def test_absolute_addresses_in_a_batch_are_refused(graph: Any, orders: Any, wait
     # As the adapter does with every request before it is sent.
     information.path_parameters["baseurl"] = graph.request_adapter.base_url
     member = BatchRequestItem(information, id="absolute")
-    assert member.url.startswith("http://")
+    assert member.url.startswith("https://")
     with pytest.raises(APIError) as caught:
         _batch(graph, wait_for, [member])
     assert caught.value.response_status_code == 400

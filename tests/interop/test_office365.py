@@ -22,14 +22,16 @@ SITE_URL = "https://contoso.sharepoint.com/sites/ops"
 
 @pytest.fixture(scope="module")
 def client(interop_simulator: Simulator, access_token: str) -> Iterator[Any]:
-    """A client whose public cloud is the simulator."""
+    """A client whose public cloud is the simulator; requests, which it uses, learns the authority from a variable."""
     from office365 import azure_env
     from office365.graph_client import GraphClient
 
     clouds = azure_env._ENDPOINTS[azure_env.AzureEnvironment.Global]
     before = clouds["graph"]
     clouds["graph"] = interop_simulator.ready["base_url"].removesuffix("/v1.0")
-    yield GraphClient(token_callback=lambda: {"token_type": "Bearer", "access_token": access_token})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REQUESTS_CA_BUNDLE", interop_simulator.ready["ca_file"])
+        yield GraphClient(token_callback=lambda: {"token_type": "Bearer", "access_token": access_token})
     clouds["graph"] = before
 
 
