@@ -1,7 +1,7 @@
 """Who does an act: pauses a sync, applies a definition, drops a slot.
 
-In: what is known of the caller. Out: an `Actor`, which every act of `control.operations` takes. Rule: a name never goes
-without the way it is known, so that nobody takes a claim for a proof.
+In: what is known of the caller. Out: an `Actor`, which every act of `control.operations` takes. Rule: a name is never
+passed on without how it is known, so that nobody takes a claim for a proof.
 """
 
 from dataclasses import dataclass

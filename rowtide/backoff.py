@@ -1,4 +1,4 @@
-"""How long to wait before something outside is asked again: the one backoff of every loop.
+"""How long a loop waits before it asks something outside again: one backoff for every loop.
 
 In: the error of each failure. Out: seconds to wait, doubled with each failure in a row, between the bounds that
 `rowtide.errors.reaction_to` gives for the error. Rule: nothing waits here and nothing reads a clock; the loop waits on
@@ -11,7 +11,7 @@ from typing import Final
 from rowtide.errors import Retry, RowtideError, bounds_of
 
 Jitter = Callable[[float, float], float]
-"""A number between two, such as ``random.Random(seed).uniform``."""
+"""Returns a number between two others, such as ``random.Random(seed).uniform``."""
 
 SPREAD: Final = 0.25
 """With jitter, a wait is up to this share shorter or longer."""
@@ -46,7 +46,7 @@ class Backoff:
         return wait_s(bounds_of(error), self.failures, self._jitter)
 
     def succeeded(self) -> None:
-        """Something outside answered: the next failure is a first one again."""
+        """Something outside answered: the next failure counts as the first one again."""
         self.failures = 0
         self.is_news = False
         self._sentence = None

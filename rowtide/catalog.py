@@ -1,7 +1,7 @@
-"""What was applied, ready to run: every sync compiled, every list with its id.
+"""The applied definition, ready to run: every sync is compiled, every list has its id.
 
 In: the JSON that `apply` stored (definition, columns of each table, lists found or made). Out: a `Catalog`. Rule: a
-running flow needs neither the file nor the catalogs of PostgreSQL and Graph: what was applied says everything.
+running flow needs neither the file nor the catalogs of PostgreSQL and Graph; the applied definition is enough.
 """
 
 from collections.abc import Mapping, Sequence

@@ -3,9 +3,9 @@
 In: mapped rows from the normalize step. Out: `Change` tuples, at most one a row key. Rule: the highest position wins;
 fields over fields; with a delete or a refresh on either side, replaced (docs/design.md section 3).
 
-Operations are one letter, as they are stored: ``u`` upsert, ``d`` delete, ``r`` refresh (read the row: whatever it
-is now is what is wanted; used where the stream alone cannot say, as for a key that a deferrable constraint let two
-rows share for a moment).
+Operations are one letter, as they are stored: ``u`` upsert, ``d`` delete, ``r`` refresh (read the row and deliver what
+it is now). A refresh stands where the stream alone cannot tell, for example for a key that two rows shared for a
+moment under a deferrable constraint.
 """
 
 from collections import Counter
@@ -63,7 +63,7 @@ def fold(older: Change, newer: Change) -> Change:
     if not newer.partial or newer.op != "u" or newer.park is not None:
         return newer._replace(priority=priority)
     if older.op != "u" or older.park is not None:
-        # Nothing is known of the missing fields: the row has to be read.
+        # The missing fields are unknown, so the row has to be read.
         return newer._replace(op="r", target=None, fields=None, partial=False, priority=priority)
     fields = {**(older.fields or {}), **(newer.fields or {})}
     return newer._replace(fields=fields, partial=older.partial, priority=priority)
@@ -80,7 +80,7 @@ def highest(batches: Sequence[ChangeBatch]) -> tuple[int, int]:
 
 
 def count_above(batches: Sequence[ChangeBatch], place: tuple[int, int]) -> dict[str, int]:
-    """How many changes of each sync, overtaken ones too, lie above the LSN and ordinal of one stream."""
+    """How many changes of each sync, overtaken ones included, lie above an LSN and ordinal of the stream."""
     counts: Counter[str] = Counter()
     for batch in batches:
         if _lowest_lsn(batch) > place[0]:

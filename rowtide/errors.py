@@ -2,7 +2,7 @@
 
 In: nothing. Out: one exception tree (the type says whose fault it is); each error has a stable code, one sentence for
 the operator and one that says what to do, all from `rowtide.error_catalogue`. Rule (docs/design.md section 15): no
-retry decision is taken anywhere but in `reaction_to`; the waits between its bounds are `rowtide.backoff`'s.
+retry decision is taken anywhere but in `reaction_to`; `rowtide.backoff` computes the waits between its bounds.
 
     RowtideError
      +- UserError              the definition, the command line or the environment has to be mended
@@ -38,7 +38,7 @@ class UserError(RowtideError):
 
 
 class DefinitionError(UserError):
-    """Mistakes in rowtide.yaml, all of them; the sentence has a line for each, with ``file:line:`` where known.
+    """All mistakes in rowtide.yaml; the sentence has a line for each, with ``file:line:`` where known.
 
     ``problems`` pairs the path in the file (keys and indexes) with what is wrong there.
     """
@@ -50,12 +50,12 @@ class DefinitionError(UserError):
         self.problems = tuple(problems)
 
     def about(self, problems: Sequence[tuple[tuple[str | int, ...], str]], sentence: str = "") -> "DefinitionError":
-        """The same error that says it of these ``problems``, in other words if ``sentence`` has any."""
+        """The same error with these ``problems``, and with another sentence if ``sentence`` is not empty."""
         return DefinitionError(self.code, sentence or self.sentence, self.remedy, problems)
 
 
 class Unavailable(RowtideError):
-    """No answer for now. Whether what was asked has happened is not known, unless the caller says otherwise."""
+    """No answer for now. The request may have been carried out, unless the caller says otherwise."""
 
 
 class SourceUnavailable(Unavailable):
@@ -67,7 +67,7 @@ class StateUnavailable(Unavailable):
 
 
 class ReconcileLost(StateUnavailable):
-    """A reconcile is in another process's hands by now."""
+    """Another process has taken the reconcile up by now."""
 
 
 class GraphUnavailable(Unavailable):
@@ -79,7 +79,7 @@ class IdentityUnavailable(Unavailable):
 
 
 class Refused(RowtideError):
-    """A clear no that a retry does not change."""
+    """A clear refusal, which a retry does not change."""
 
 
 class SourceRefused(Refused):
@@ -87,7 +87,7 @@ class SourceRefused(Refused):
 
 
 class Malformed(SourceRefused):
-    """The sender broke the replication protocol: what arrived is no message that was asked for.
+    """The sender broke the replication protocol: what arrived is not one of its messages.
 
     The fault is at the other end of the connection (another kind of server, or something in between). The stream is
     read again from the last confirmed position.
@@ -165,7 +165,7 @@ _REACTIONS: tuple[tuple[type[RowtideError], Reaction], ...] = (
 
 
 UNEXPECTED = Retry(1.0, 60.0)
-"""For a loop that must go on whatever it meets, a fault of our own included."""
+"""For a loop that must go on after any error, a fault of our own included."""
 
 STALE = Retry(1.0, 60.0)
 """For an item that SharePoint shows in an older version than was written; each row counts its own attempts."""
@@ -183,6 +183,6 @@ def reaction_to(error: RowtideError) -> Reaction:
 
 
 def bounds_of(error: RowtideError) -> Retry:
-    """The bounds between which a loop that goes on in any case waits after ``error``."""
+    """The bounds of the wait after ``error``, for a loop that goes on in any case."""
     reaction = reaction_to(error)
     return reaction if isinstance(reaction, Retry) else UNEXPECTED

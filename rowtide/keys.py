@@ -31,7 +31,7 @@ def row_key(values: Sequence[str]) -> RowKey:
 
 
 def key_values(key: str, columns: int) -> tuple[str, ...]:
-    """The key columns' text again; the inverse of `row_key` for ``columns`` key columns."""
+    """The texts of the key columns; the inverse of `row_key` for ``columns`` key columns."""
     if columns == 1:
         return (key,)
     values = [""]
@@ -55,7 +55,7 @@ def lane_of(sync: str, key: str) -> int:
 
 
 def lane_name(graph: str, sync: str, key: str) -> str:
-    """The lane of a row on its way to this graph, as the flow's key."""
+    """The flow's key for a row on its way to this graph: the lane's name."""
     return f"{graph}:{lane_of(sync, key)}"
 
 

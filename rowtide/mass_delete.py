@@ -1,8 +1,8 @@
-"""The mass-delete breaker: when deletions are so many that a person is asked before the first is carried out.
+"""The mass-delete breaker: when deletions are so many that a person is asked before the first one.
 
 In: how many deletions wait (or a reconcile found), how many pairs the sync has, its limits, whether a person has
-approved. Out: None, or the `SyncError` that pauses the sync. Rule (docs/design.md section 10): judged over all that
-wait, never over a batch; a refused one costs nothing, a carried out one cannot be called back.
+approved. Out: None, or the `SyncError` that pauses the sync. Rule (docs/design.md section 10): it judges all deletions
+that wait, never a batch; a deletion that is held back costs nothing, a deletion that was carried out cannot be undone.
 """
 
 from datetime import datetime
@@ -12,7 +12,7 @@ from rowtide.error_catalogue import sync_errors
 from rowtide.errors import SyncError
 
 FEW = 5
-"""Fewer deletions than this are never a catastrophe: a share of a list of four items says nothing."""
+"""Fewer deletions than this always pass: a share of a list of four items says nothing."""
 
 
 class Limits(Protocol):

@@ -2,7 +2,7 @@
 
 In: a tenant's licences, a share of the app's limit, seconds of some clock. Out: resource units that may be spent now.
 Rule: whatever the server's window is (fixed or sliding), what a bucket lets through in one window stays within the
-limit: its rate is the share, its burst only what the share leaves free. Figures: docs/facts.md section 4.
+limit: its rate is the share, and its burst is only what the share leaves free. Figures: docs/facts.md section 4.
 """
 
 from dataclasses import dataclass
@@ -62,12 +62,12 @@ class Bucket:
 
     @classmethod
     def of(cls, limit: float, window_s: float, share: float, now: float) -> "Bucket":
-        """A bucket that spends ``share`` of ``limit`` a window, and at once at most what the share leaves free."""
+        """A bucket that spends ``share`` of ``limit`` in a window, and at once at most what the share leaves free."""
         burst = max(min((1.0 - share) * limit, 0.1 * limit), min(40.0, 0.02 * limit), float(WRITE_RU))
         return cls(share * limit / window_s, burst, burst, now)
 
     def fill(self, now: float) -> None:
-        """Brings the tokens up to ``now``."""
+        """Adds the tokens that have grown until ``now``."""
         self.tokens = min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate)
         self.at = max(self.at, now)
 
@@ -77,7 +77,7 @@ class Bucket:
         return max(0.0, (min(least, self.burst) - self.tokens) / self.rate)
 
     def take(self, wanted: float, now: float) -> float:
-        """As many of the ``wanted`` units as are there, at least 0; whole units."""
+        """Takes as many of the ``wanted`` units as there are (whole units, 0 or more) and returns the number."""
         self.fill(now)
         taken = float(int(max(0.0, min(wanted, self.tokens))))
         self.tokens -= taken

@@ -1,7 +1,7 @@
 """Where a change stands in the source's history.
 
 In: numbers from the replication protocol. Out: `Position`, compared as a tuple, and LSNs as plain integers with
-their text form. Used by every layer. Rule: positions are compared only within what `era` proves continuous; an era
+their text form. Every layer uses them. Rule: positions are compared only within what `era` proves continuous; an era
 grows whenever continuity of a slot cannot be proven (docs/design.md section 2).
 """
 

@@ -1,11 +1,11 @@
-"""How a reconcile goes: when one is wanted, and what follows what until its pass is complete.
+"""How a reconcile goes: when one is wanted, and which phase follows which until its pass is complete.
 
 In: what the record of a pass says, what the snapshot of the source has passed. Out: reasons and phases. Rule
-(docs/design.md section 6): what a pass asks the source about is staged before the first read, whatever the stream says
-of it (the mark); what was read while a transaction from before the opening was under way is read once more when none is
-left; until then the rest goes on, so that nothing blocks on a long one.
+(docs/design.md section 6): everything committed before the pass is staged before its first read (the mark); pages that
+were read while a transaction from before the opening was under way are read once more when no such transaction is
+left; until then the other phases go on, so that a long transaction blocks nothing.
 
-    mark -> compare -> ask -> delete -> done                                     no transaction of before the opening
+    mark -> compare -> ask -> delete -> done                                     no transaction from before the opening
     mark -> compare -> again -> ask -> delete -> done                            all of them ended while comparing
     mark -> compare -> ask -> delete -> opening -> again -> ask -> delete -> done     one of them goes on
 """
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 Phase = Literal["mark", "compare", "again", "ask", "delete", "opening", "done"]
-"""mark: wait until everything committed before the pass is staged · compare: chunks of the table · again: those of
-before the opening · ask: which keys the source no longer has · delete: stage their deletes · opening: wait for
-transactions of before the opening."""
+"""mark: wait until everything committed before the pass is staged · compare: judge the table page by page · again: read
+and judge once more the pages from before the opening had passed · ask: which keys the source no longer has · delete:
+stage their deletes · opening: wait for transactions from before the opening."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What a pass has to cover: the sync's era, and the mapping."""
+    """What a pass covers: the sync's era, and the version of its mapping."""
 
     era: int
     mapping_version: int
@@ -50,7 +50,7 @@ def next_phase(phase: Phase, unread: bool, passed: bool) -> Phase:
 
 
 def why_wanted(covered: Coverage | None, now: Coverage) -> str | None:
-    """Why a sync has to be reconciled although nobody asked; None when its last pass covers what is so ``now``."""
+    """Why a sync has to be reconciled although nobody asked; None when its last pass ``covered`` what holds ``now``."""
     if covered is None:
         return "first load"
     if covered.era != now.era:

@@ -1,8 +1,8 @@
 """Which transactions a read of the source has seen.
 
 In: the text of ``pg_current_snapshot()`` taken in the transaction that read. Out: `Snapshot`. Rule: a commit is in the
-WAL before it is visible (docs/facts.md section 11), so whether a read is newer than a streamed change is asked
-of the snapshot, never of positions. Xids are top-level and 64 bits wide, as the stream's are after widening.
+WAL before it is visible (docs/facts.md section 11), so the snapshot, never a position, tells whether a read is
+newer than a streamed change. Xids are top-level and 64 bits wide, as the stream's are after widening.
 """
 
 from dataclasses import dataclass

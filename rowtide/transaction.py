@@ -1,4 +1,4 @@
-"""What capture hands on of a committed transaction: its rows, as PostgreSQL printed them, in chunks.
+"""What capture hands on of a committed transaction: its rows in chunks, as PostgreSQL printed them.
 
 In: built by connectors.postgres.replication.transactions from pgoutput messages. Out: read by
 rowtide.mapping.compiled_sync through flows.steps. Rule: values stay PostgreSQL's text until a mapped column asks for

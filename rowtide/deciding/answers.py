@@ -1,4 +1,4 @@
-"""What came of a command, as facts.
+"""The result of a command, as facts.
 
 In: Graph's answers, read by `connectors.graph.batch`. Out: what push decides on. Rule: an answer says only what is
 certain; whatever may or may not have happened is `Unknown`.
@@ -12,7 +12,7 @@ from rowtide.deciding.records import ETag, ItemId
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item as seen: ``fields`` are canonical values of the mapped fields (absent ones None)."""
+    """An item as Graph showed it: ``fields`` are canonical values of the mapped fields (None for those it lacks)."""
 
     item_id: ItemId
     etag: ETag
@@ -54,7 +54,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class NotApplied:
-    """Known not to have happened: 429, 401, a failed connect, a 409 without a change; again after ``after_s``."""
+    """The command did nothing: 429, 401, a failed connect, a 409 without a change. Try again after ``after_s``."""
 
     after_s: float
     reason: str
@@ -62,7 +62,7 @@ class NotApplied:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """5xx, time-out, reset, an unreadable answer: it may or may not have happened."""
+    """5xx, time-out, reset, an unreadable answer: the command may or may not have been carried out."""
 
     reason: str
 
@@ -78,6 +78,6 @@ class Rejected:
 
 
 Fact = Written | Deleted | Missing | Changed | Found
-"""The command was carried out, or met an item that is not as it was thought to be."""
+"""The command was carried out, or the item is not as the command assumed."""
 
 Answer = Fact | NotApplied | Unknown | Rejected

@@ -1,7 +1,7 @@
-"""What deliver wants done to a list: one request each.
+"""What deliver asks of a list; each command is one request.
 
-In: what push decides. Out: what `connectors.graph.batch` puts on the wire. Rule: PATCH and DELETE name the version they
-were decided on.
+In: what push decides. Out: what `connectors.graph.batch` puts on the wire. Rule: PATCH and DELETE name the item's
+version on which they were decided.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class UpdateItem:
 
 @dataclass(frozen=True, slots=True)
 class MoveItem:
-    """POST the item in the new list; the old one becomes a leftover, deleted after that is settled."""
+    """POST the item in the new list. The old item becomes a leftover, which is deleted once the POST is settled."""
 
     list_id: ListId
     fields: Fields

@@ -1,7 +1,7 @@
 """Who wins when both sides changed, and what a deletion in PostgreSQL asks of SharePoint.
 
-In: what was met (`Conflict`) and the sync's policy. Out: the `Winner`. Rule: nothing else in the core knows who wins; a
-policy that is not here yet is refused by the definition.
+In: a `Conflict` and the sync's policy. Out: the `Winner`. Rule: nothing else in the core knows who wins; the
+definition refuses a policy that is not built yet.
 """
 
 from enum import Enum
@@ -11,7 +11,7 @@ Policy = Literal["postgres_wins"]
 """What a sync may say under ``conflicts``; the definition knows more names and answers them with "not yet"."""
 
 Deletes = Literal["propagate", "ignore"]
-"""What a sync may say under ``deletes``: a row that goes takes its item along, or leaves it where it is."""
+"""What a sync may say under ``deletes``: the item of a deleted row is deleted too, or stays where it is."""
 
 
 class Conflict(Enum):

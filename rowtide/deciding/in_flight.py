@@ -1,4 +1,4 @@
-"""A claim under way: what is known so far, and the step that is being taken.
+"""A claim in flight: what is known of the row so far, and the step that is being taken.
 
 In: what rowtide.deciding.push, rowtide.deciding.wanted and rowtide.deciding.leftovers conclude. Out: `InFlight` claims,
 releases and parked rows. Rule: a record never changes; a step carries what it was decided on, so that its answer needs
@@ -21,7 +21,7 @@ from rowtide.keys import rowtide_key
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How rows of one sync are decided; ``patience``: how long after its claim an attempt may still arrive."""
+    """By what rows of one sync are decided. ``patience``: how long after its claim an attempt may still arrive."""
 
     mapping: FieldMapping
     mapping_version: int
@@ -35,14 +35,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """The row's own item is made."""
+    """Make the row's own item."""
 
     command: CreateItem | MoveItem
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """The row's own item is changed."""
+    """Change the row's own item."""
 
     command: UpdateItem
     held: Held
@@ -50,7 +50,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """The row's own item is removed."""
+    """Remove the row's own item."""
 
     command: DeleteItem
     held: Held
@@ -81,7 +81,7 @@ class Verify:
 
 @dataclass(frozen=True, slots=True)
 class RemoveLeft:
-    """A leftover is removed."""
+    """Remove a leftover."""
 
     command: DeleteItem
     left: LeftItem
@@ -89,7 +89,7 @@ class RemoveLeft:
 
 @dataclass(frozen=True, slots=True)
 class LookAtLeft:
-    """Which version has a leftover?"""
+    """Which version does a leftover have?"""
 
     command: LookAtItem
     left: LeftItem
@@ -126,7 +126,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A claim under way: what is known, and the step whose command is to be carried out now."""
+    """A claim in flight: what is known, and the step whose command is carried out now."""
 
     known: Known
     step: Step
@@ -146,29 +146,29 @@ Ended = Settle | ParkRow | Release
 
 
 def ask(known: Known, step: Step) -> InFlight:
-    """On to the next request."""
+    """The claim with ``step`` as its next request."""
     return InFlight(replace(known, commands=known.commands + 1), step)
 
 
 def look(known: Known, held: Held) -> InFlight:
-    """On to a look at the row's own item."""
+    """The claim with a look at the row's own item as its next request."""
     return ask(known, Look(LookAtItem(held.item.list_id, held.item.item_id), held))
 
 
 def wrote(known: Known, pair: NoItem | Held) -> Known:
-    """A write of ours is done: whatever was sent before it can do nothing any more."""
+    """What is known once a write of ours is done: no earlier attempt can change the item any more."""
     return replace(known, pair=pair, learned=True, pending_until=None, writes=known.writes + 1)
 
 
 def with_observation(known: Known, observation: Observation) -> Known:
-    """The row's item was looked at."""
+    """What is known once the row's item was looked at."""
     return replace(
         known, pair=observation.pair, looked=True, learned=True, pending_until=observation.pending_until
     )  # fmt: skip
 
 
 def with_leftovers(known: Known, leftovers: tuple[Leftover, ...]) -> Known:
-    """More or fewer items are left behind."""
+    """What is known, with other leftovers."""
     return replace(known, pair=replace(known.pair, leftovers=leftovers), learned=True)
 
 
@@ -206,7 +206,7 @@ def is_write(step: Step) -> bool:
 
 
 def patience_s(until: datetime, patience: timedelta, now: datetime) -> float:
-    """When to look again: at growing intervals, and once it is too late for anything to arrive."""
+    """Seconds until the next look: growing intervals, and one last look once no attempt can arrive any more."""
     left_s = (until - now).total_seconds()
     waited_s = patience.total_seconds() - left_s
     return max(0.2, min(max(waited_s, 0.5), left_s, 15.0))

@@ -1,8 +1,8 @@
 """Items of a row that are still to be removed, and lists where a lost POST may have made one.
 
-In: a claim whose own item is as it should be. Out: the next command, or its outcome. Rules
+In: a claim whose own item is as it should be. Out: its next command, or its outcome. Rules
 (docs/design.md sections 7 and 8): a leftover stays in the ledger until it is known to be gone; its DELETE is
-conditional as every other; that a lost POST made nothing is believed only when it is too late for it to arrive.
+conditional like every other; a lost POST counts as having made nothing only when it is too late for it to arrive.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ from rowtide.deciding.records import ETag, Held, LeftItem, Leftover, ListId, Los
 def with_attempts(pair: NoItem | Held, sent: Sequence[Sent], patience: timedelta) -> tuple[Leftover, ...]:
     """The pair's leftovers, and the lists where an attempt may have left an item nobody knows of."""
     latest = max(one.at for one in sent) + patience
-    # An attempt may also have asked for the removal of a known leftover: noted, should the item be wanted again.
+    # An attempt may also have asked for the removal of a known leftover. That is noted: the item may be wanted again.
     leftovers = tuple(replace(one, until=latest) if isinstance(one, LeftItem) else one for one in pair.leftovers)
     alive = pair.item.list_id if isinstance(pair, Held) else None
     for one in sent:
@@ -45,7 +45,7 @@ def with_attempts(pair: NoItem | Held, sent: Sequence[Sent], patience: timedelta
 
 
 def with_lost_post(leftovers: tuple[Leftover, ...], list_id: ListId, until: datetime) -> tuple[Leftover, ...]:
-    """With ``list_id`` among the lists to search, until ``until`` at least."""
+    """``leftovers`` with ``list_id`` among the lists to search, until ``until`` at least."""
     known = lost_post_in(leftovers, list_id)
     rest = tuple(one for one in leftovers if one is not known)
     return (*rest, LostPost(list_id, until if known is None else max(until, known.until)))
@@ -57,7 +57,7 @@ def lost_post_in(leftovers: tuple[Leftover, ...], list_id: ListId) -> LostPost |
 
 
 def next_leftover(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
-    """The next leftover to remove; all that was sent before is explained and in the ledger."""
+    """The command for the next leftover, or the end of the claim; all that was sent before is in the ledger by now."""
     waits = []
     for one in known.pair.leftovers:
         match one:
@@ -80,7 +80,7 @@ def next_leftover(known: Known, rules: Rules, now: datetime) -> InFlight | Ended
 
 
 def after_remove_left(known: Known, step: RemoveLeft, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
-    """The leftover is gone, or has another version: whatever somebody wrote into it, the item has left this list."""
+    """What follows a DELETE: the leftover is gone, or is looked at. It goes even if somebody wrote into it."""
     match fact:
         case Deleted():
             gone = _without(known, step.left)
@@ -96,7 +96,7 @@ def after_remove_left(known: Known, step: RemoveLeft, fact: Fact, rules: Rules, 
 
 
 def after_look_at_left(known: Known, step: LookAtLeft, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
-    """The leftover's version, or that it is gone."""
+    """What follows a look at a leftover: its version is known, or it is gone."""
     match fact:
         case Found((item, *_)):
             return next_leftover(_with_etag(known, step.left, item.etag), rules, now)
@@ -109,7 +109,7 @@ def after_look_at_left(known: Known, step: LookAtLeft, fact: Fact, rules: Rules,
 
 
 def after_search_lost(known: Known, step: SearchLost, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
-    """A lost POST's item becomes a leftover with an id; its absence is believed once it is too late to arrive."""
+    """What follows a search: a lost POST's item is a leftover with an id; its absence counts once it is too late."""
     list_id = step.command.list_id
     match fact:
         case Found(items):

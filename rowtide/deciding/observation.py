@@ -1,9 +1,9 @@
-"""What an item that was looked at says about our own attempts: ours, unchanged, or a person's edit.
+"""What a look at an item says: the item is unchanged, or holds an attempt of ours, or a person's edit.
 
-In: the pair as the ledger has it, the attempts nobody knows the end of (`Sent`), the item as seen. Out: the pair as it
+In: the pair as the ledger has it, the attempts whose end nobody knows (`Sent`), the item as seen. Out: the pair as it
 is now known, whether a foreign edit was met, and until when an attempt may still arrive. Rule
 (docs/design.md section 7): an item equal to the base has only another version; one equal to the base overlaid with an
-attempt is ours; anything else is a foreign edit. A version is taken only from an item that met one of these.
+attempt is ours; anything else is a foreign edit. A version is taken only from an item that is one of these.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ class FieldMapping(Protocol):
         ...
 
     def differing(self, desired: Fields, base: Fields, kept: Fields) -> Fields:
-        """Those of ``desired`` that are the same as neither the base's value nor the kept one."""
+        """Fields of ``desired`` that differ from the base's value and from the kept one."""
         ...
 
 
@@ -65,19 +65,20 @@ def interpret_look(
         same = replace(known, etag=item.etag, base={**fields, **known.base})
         return Observation(replace(pair, item=same), False, pending)
     for expected in overlays:
-        # One of our attempts got through, its answer was lost.
+        # One of our attempts got through and its answer was lost.
         if not mapping.differing(expected, item.fields, {}):
             return Observation(replace(pair, item=_as_agreed(known, expected, item, mapping)), False, pending)
-    # Ours as well, kept otherwise than it was sent; which attempt it was nobody can say, so it counts as merely seen.
+    # Ours as well, but kept otherwise than sent. Nobody can say which attempt it was, so it counts as merely seen.
     ours = bool(overlays) and known.etag is not None and is_next_version(item.etag, known.etag) and item.by_app
     return Observation(replace(pair, item=_as_seen(known, item, mapping)), not ours, pending)
 
 
 def interpret_readback(pair: Held, item: Item, mapping: FieldMapping) -> Held:
-    """The pair once a look follows our own write whose answer showed no version.
+    """The pair after a look that follows our own write, whose answer showed no version.
 
-    One version up from the one we wrote over (the first, for a new item) and by our app, the item is what we wrote,
-    however it is kept. Else its version is taken only if nothing else is in it: the next write meets the edit.
+    If the item is one version above the one we wrote over (the first, for a new item) and by our app, it is what we
+    wrote, however it is kept. Otherwise its version is taken only if it holds nothing else, so that the next write
+    meets the edit.
     """
     known = pair.item
     if item.by_app and is_next_version(item.etag, known.etag):
@@ -95,7 +96,7 @@ def adopt_found(
     adopted = PairedItem(list_id, item.item_id, item.etag, dict(item.fields), {})
     attempts = [one.fields for one in sent if one.op == "u" and one.list_id == list_id and one.fields]
     ours = not attempts or any(not mapping.differing(fields, item.fields, {}) for fields in attempts)
-    # An earlier claim may have asked for the removal of what was a leftover.
+    # The item may have been a leftover, whose removal an earlier claim asked for.
     pending = [
         _pending_until(list_id, sent, item, mapping, patience),
         *(one.until for one in pair.leftovers if is_item(one, list_id, item.item_id)),
@@ -137,7 +138,7 @@ def _keeps(known: PairedItem, name: str, fields: Fields, mapping: FieldMapping) 
 
 
 def _overlays(known: PairedItem, sent: Sequence[Sent]) -> list[Fields]:
-    """What the item would hold had an attempt got through: each alone, and each on those before it; newest first."""
+    """What the item would hold if an attempt got through: each alone, and each upon those before it; newest first."""
     overlays: list[Fields] = []
     together = known.base
     for one in sent:
@@ -150,7 +151,7 @@ def _overlays(known: PairedItem, sent: Sequence[Sent]) -> list[Fields]:
 def _pending_until(
     list_id: ListId, sent: Sequence[Sent], item: Item, mapping: FieldMapping, patience: timedelta
 ) -> datetime | None:
-    """Until when an attempt may still change the item; one that asks for what it already holds does no harm."""
+    """Until when an attempt may still change the item; an attempt that asks for what the item holds does no harm."""
     moments = [
         one.at + patience
         for one in sent
@@ -166,7 +167,7 @@ def _as_agreed(known: PairedItem, expected: Fields, item: Item, mapping: FieldMa
 
 
 def _as_seen(known: PairedItem, item: Item, mapping: FieldMapping) -> PairedItem:
-    """The item with a foreign edit in it: fields the person left alone stay as agreed."""
+    """The item with a foreign edit in it; fields that the person left alone stay as agreed."""
     edited = mapping.differing(known.base, item.fields, {})
     agreed = {
         name: value

@@ -1,4 +1,4 @@
-"""How a claim ended: what settle writes.
+"""How a claim ended, which settle records.
 
 In: what push concludes. Out: what `state.outbox.settling` records and counts. Rule: each outcome names the claim it
 ends, so that a claim which no longer holds its lease writes nothing.
@@ -11,10 +11,10 @@ from rowtide.deciding.records import Pair, Work
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Known: write ``pair`` to the ledger and empty ``sent``.
+    """The list is known to be right: write ``pair`` to the ledger and empty ``sent``.
 
-    The outbox row goes if lease token and revision are still the claimed ones and ``again`` is false and
-    ``pair.leftovers`` is empty; else it is released and due at once (``again``: something is left to do for it).
+    The outbox row is deleted if lease token and revision are still the claimed ones, ``again`` is false and
+    ``pair.leftovers`` is empty. Else it is released and due at once (``again``: something is left to do for it).
     ``writes`` counts requests that changed a list; 0 is a suppressed no-op. ``foreign_edit``: a person's edit was
     met and overwritten by policy.
     """
@@ -28,19 +28,19 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Due again after ``after_s``. ``unknown`` keeps this claim's ``sent``; ``blame`` counts an attempt."""
+    """Make the row due again in ``after_s``. ``unknown`` keeps this claim's ``sent``; ``blame`` counts an attempt."""
 
     work: Work
     after_s: float
     unknown: bool
     blame: bool = False
     reason: str = ""
-    pair: Pair | None = None  # when something was learnt on the way (a newer version, an adopted item): ledger too
+    pair: Pair | None = None  # goes to the ledger: what was learnt on the way (a newer version, an adopted item)
 
 
 @dataclass(frozen=True, slots=True)
 class ParkRow:
-    """Set aside with a code and a sentence; ``unknown`` keeps this claim's ``sent``."""
+    """Set the row aside with a code and a sentence; ``unknown`` keeps this claim's ``sent``."""
 
     work: Work
     code: str
@@ -51,7 +51,7 @@ class ParkRow:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """The row has to be read from the source before anything can be decided; handed back to `due`."""
+    """Hand the row back to `due`: it has to be read from the source before anything can be decided."""
 
     work: Work
 

@@ -1,10 +1,10 @@
 """What to do next for a claimed row, as total functions: no IO, no clock.
 
-In: `Work` (what should be so, and what the ledger knows) and, after each request, the `Answer`. Out: the next command
+In: `Work` (what is wanted, and what the ledger knows) and, after each request, the `Answer`. Out: the next command
 (`InFlight`), or the outcome that settle records. Rules (docs/design.md sections 6 and 7): a state below the ledger's
-position is dropped; an uncertain row is looked at before anything is decided; a refused POST is looked into before it
-is believed; an item left behind stays a leftover until it is known to be gone. Who wins is said by
-rowtide.deciding.conflicts.
+position is dropped; an uncertain row is looked at before anything is decided; a search by key follows a refused POST,
+before the refusal is believed; an item left behind stays a leftover until it is known to be gone.
+rowtide.deciding.conflicts says who wins.
 
 Each answer has one meaning for each step. ``Found`` are items with our key, ``None`` is a look that shows none::
 
@@ -118,13 +118,13 @@ from rowtide.errors import STALE, RowError
 from rowtide.position import Position
 
 UNKNOWN_AFTER_S = 1.0
-"""An attempt with an unknown end is looked at this soon."""
+"""Seconds until the item of an attempt with an unknown end is looked at."""
 ARRIVING_AFTER_S = 1.0
-"""A row whose item a person has just made waits this long for the end of that."""
+"""Seconds that a row waits while an item that a person made is being inserted into PostgreSQL."""
 MOST_COMMANDS = 12
-"""A claim that needs more is contended: it is released for a moment."""
+"""A claim that needs more commands is contended, and is released for a moment."""
 MOST_ATTEMPTS = 8
-"""An item that keeps showing an older version than the ledger's is set aside after so many looks."""
+"""A row whose item keeps showing an older version than the ledger's is parked after so many looks."""
 
 Plan = InFlight | Ended | Complete
 
@@ -145,7 +145,7 @@ def first(work: Work, rules: Rules, now: datetime) -> Plan:
 
 
 def needs_source(work: Work, rules: Rules) -> bool:
-    """Whether the row has to be read from the source before anything can be decided: `first` would say `Complete`."""
+    """Whether the row has to be read from the source before anything can be decided (`first` says `Complete`)."""
     desired, pair = work.desired, work.pair
     if desired.op == "d" or isinstance(pair, Arriving) or is_outdated(work):
         return False
@@ -215,7 +215,7 @@ def _after_post(known: Known, step: Post, fact: Fact, rules: Rules, now: datetim
             if isinstance(done, MoveItem):
                 leftovers = (*leftovers, done.old)
             leftovers = without_item(leftovers, done.list_id, item_id)
-            # What a POST's answer shows of the fields is not believed: dates are shown wrong there.
+            # The fields in a POST's answer are not believed: it shows dates wrong.
             item = PairedItem(done.list_id, item_id, etag, dict(done.fields), {})
             return _after_written(known, Held(known.pair.as_of, item, leftovers=leftovers), etag, rules, now)
         case Deleted() | Missing() | Changed() | Found():
@@ -255,7 +255,7 @@ def _after_remove(known: Known, step: Remove, fact: Fact, rules: Rules, now: dat
 
 
 def _patched(item: PairedItem, fields: Fields, answer: Written, rules: Rules) -> PairedItem:
-    """The item after our PATCH; its new version only if that is our write's."""
+    """The item after our PATCH, with its new version only if that version is our write's."""
     kept = {name: value for name, value in item.kept.items() if name not in fields}
     if answer.fields is not None:
         otherwise = rules.mapping.differing(fields, answer.fields, {})
@@ -267,14 +267,14 @@ def _patched(item: PairedItem, fields: Fields, answer: Written, rules: Rules) ->
 
 
 def _is_ours(made: PairedItem, answer: Written, etag: ETag, rules: Rules) -> bool:
-    """Whether the version in a PATCH's answer is our write's: one up, or nothing else is in the item."""
+    """Whether the version in a PATCH's answer is our write's: one above ours, or the item holds nothing else."""
     if made.etag is None or answer.fields is None:
         return True
     return is_next_version(etag, made.etag) or is_base(made, answer.fields, rules.mapping)
 
 
 def _after_written(known: Known, made: Held, shown: ETag | None, rules: Rules, now: datetime) -> InFlight | Ended:
-    """The end, or a look at the version our write left when the answer did not show it."""
+    """The end of the claim, or a look at the version that our write left when the answer did not show it."""
     known = wrote(known, made)
     if shown is None:
         return ask(known, Verify(LookAtItem(made.item.list_id, made.item.item_id), made))
@@ -282,14 +282,14 @@ def _after_written(known: Known, made: Held, shown: ETag | None, rules: Rules, n
 
 
 def _after_verify(known: Known, step: Verify, fact: Fact, rules: Rules, now: datetime) -> InFlight | Ended:
-    """The version is taken only if the item still is what we wrote; else the next write meets the edit."""
+    """The claim goes on or ends. The version is taken only from what we wrote; else the next write meets the edit."""
     if isinstance(fact, Found) and fact.items:
         known = replace(known, pair=interpret_readback(step.held, fact.items[0], rules.mapping))
     return finish(known, rules, now)
 
 
 def _after_rejected(known: Known, step: Step, answer: Rejected) -> InFlight | Ended:
-    """A refusal of a POST is looked into first: the unique column may have refused what we already made."""
+    """A search by key after a refused POST: the unique column may have refused what we already made. Else park."""
     if isinstance(step, Post) and answer.status in (400, 409):
         again = known.rejected is not None and not answer.duplicate
         if not again and known.commands < MOST_COMMANDS:
@@ -338,13 +338,13 @@ def _after_search(known: Known, step: Search, fact: Fact, rules: Rules, now: dat
 
 
 def _adopted(known: Known, list_id: ListId, found: Sequence[Item], rules: Rules) -> Known:
-    """With the oldest item of our key as the row's own; any others are left behind."""
+    """What is known with the oldest item of our key as the row's own; any others become leftovers."""
     sent = known.work.desired.sent
     observation = adopt_found(known.pair, list_id, sent, found[0], rules.mapping, rules.patience)
     known = with_observation(replace(known, rejected=None), observation)
     if observation.foreign:
         known = _with_edit(known, rules)
-    # Only where the column is not unique (any more) can there be others: each key has one item.
+    # There can be others only where the column is not unique (any more): each key has one item.
     others = tuple(LeftItem(list_id, item.item_id, item.etag) for item in found[1:])
     rest = tuple(one for one in known.pair.leftovers if not any(is_item(one, list_id, item.item_id) for item in found))
     return with_leftovers(known, (*rest, *others))
@@ -360,7 +360,7 @@ def _after_nothing_found(known: Known, list_id: ListId, rules: Rules, now: datet
 
 
 def _after_stale(known: Known) -> Ended:
-    """An item older than the ledger's version is a stale page, or of a restored site: nothing is decided."""
+    """A release, or after many looks a park. An item older than the ledger's is a stale page or of a restored site."""
     attempts = known.work.desired.attempts
     if attempts >= MOST_ATTEMPTS:
         return park(known, row_errors.ITEM_OLDER_THAN_KNOWN())
@@ -369,7 +369,7 @@ def _after_stale(known: Known) -> Ended:
 
 
 def _after_gone(known: Known, held: Held, rules: Rules, now: datetime) -> InFlight | Ended:
-    """The pair's item is 404. A search by key follows: it tells a lost item from a lost list, and finds a lost POST."""
+    """A search by key after the item's 404: it tells a lost item from a lost list, and finds a lost POST."""
     sent, list_id = known.work.desired.sent, held.item.list_id
     ends = [one.at + rules.patience for one in sent if one.op == "u" and one.list_id == list_id]
     gone = NoItem(held.as_of, held.item, with_lost_post(held.leftovers, list_id, max([now, *ends])))
@@ -385,7 +385,7 @@ def _after_gone(known: Known, held: Held, rules: Rules, now: datetime) -> InFlig
 
 
 def _with_edit(known: Known, rules: Rules) -> Known:
-    """A person's edit of the row's own item was met; nothing is decided about an item that is left where it is."""
+    """What is known once a person's edit of the row's own item was met. Nobody wins an item that stays as it is."""
     if wanted(known.work) is not None:
         return _with_conflict(known, Conflict.UPDATE_DIFFERING, rules)
     if isinstance(known.pair, Held) and leaves_item(known.pair, rules):

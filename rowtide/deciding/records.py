@@ -14,7 +14,7 @@ from rowtide.position import Position
 
 ListId = NewType("ListId", str)
 ItemId = NewType("ItemId", str)
-"""An item's number; it is the list's own: items of two lists may have the same."""
+"""An item's number in its list; items of two lists may have the same number."""
 ETag = NewType("ETag", str)
 
 
@@ -36,7 +36,7 @@ def is_next_version(etag: ETag, before: ETag | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """An attempt whose outcome is not known (yet): the claim writes it, only knowledge empties it.
+    """An attempt whose outcome is not known (yet). The claim writes it; it goes once the outcome is known.
 
     ``list_id`` is None for a delete, and for an upsert whose list was unknown: nothing was sent then.
     """
@@ -78,7 +78,7 @@ Leftover = LeftItem | LostPost
 
 @dataclass(frozen=True, slots=True)
 class AsOf:
-    """The state of the source that a pair agrees with, and the version of the mapping its base was made under."""
+    """The state of the source that a pair agrees with, and the version of the mapping under which its base was made."""
 
     position: Position
     xid: int
@@ -145,7 +145,7 @@ Pair = NoItem | Held | Arriving
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """A claimed outbox row: what should be so. ``list_id`` is the target resolved by the catalog (None: unknown)."""
+    """A claimed outbox row: what is wanted. ``list_id`` is the target's id from the catalog (None: unknown)."""
 
     sync: str
     key: str
@@ -167,7 +167,7 @@ class Desired:
 
     @property
     def uncertain(self) -> bool:
-        """Whether an earlier attempt may have happened without our knowing."""
+        """Whether an earlier attempt may have been carried out without our knowing."""
         return bool(self.sent)
 
 

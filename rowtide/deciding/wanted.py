@@ -32,7 +32,7 @@ from rowtide.deciding.outcomes import Settle
 from rowtide.deciding.records import AsOf, Held, ListId, NoItem, Standing, Work
 
 LIST_AFTER_S = 30.0
-"""A row whose list is not to be had waits this long."""
+"""Seconds that a row waits whose list is not in the applied definition."""
 
 
 class Wanted(NamedTuple):
@@ -43,12 +43,12 @@ class Wanted(NamedTuple):
 
 
 def is_outdated(work: Work) -> bool:
-    """Whether the ledger is above the state. An equal one is done again: reconciled rows carry its position."""
+    """Whether the ledger is above the wanted state. An equal one is done again: reconciled rows carry its position."""
     return work.pair is not None and work.pair.as_of.position > work.desired.position
 
 
 def wanted(work: Work) -> Wanted | None:
-    """The item that should be there; None: no item should be. An outdated state wants what the ledger says."""
+    """The item that should be there, or None. An outdated state wants what the ledger says."""
     if is_outdated(work):
         pair = work.pair
         return Wanted(pair.item.list_id, pair.item.base) if isinstance(pair, Held) else None
@@ -85,7 +85,7 @@ def next_command(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
 
 
 def _post(known: Known, want: Wanted, rules: Rules, now: datetime) -> InFlight | Ended:
-    """A POST, unless an earlier one may still make the item: then a search, and patience."""
+    """A POST; a search or a wait while an earlier POST may still make the item."""
     pair, list_id = known.pair, want.list_id
     if list_id is None:
         title = known.work.desired.target
@@ -103,7 +103,7 @@ def _post(known: Known, want: Wanted, rules: Rules, now: datetime) -> InFlight |
 
 
 def _base(pair: NoItem | Held) -> Fields:
-    """What the fields hold that a partial state does not name; an item found missing had them last."""
+    """Values of the fields that a partial state does not name; those of a missing item are its last."""
     item = pair.item if isinstance(pair, Held) else pair.last
     return {} if item is None else item.base
 
@@ -112,9 +112,9 @@ def _base(pair: NoItem | Held) -> Fields:
 
 
 def finish(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
-    """Nothing is left to do for the row's own item: leftovers, or the end."""
+    """The next leftover, or the end of the claim, once the row's own item is as it should be."""
     if known.pending_until is not None and now < known.pending_until:
-        # Nothing was written that would make an earlier attempt fail, and it would change what is recorded here.
+        # No write of ours makes an earlier attempt fail, and that attempt would change what is recorded here.
         after_s = patience_s(known.pending_until, rules.patience, now)
         return release(known, after_s, "an earlier request may still arrive")
     pair = _as_settled(known)
@@ -135,7 +135,7 @@ def _as_settled(known: Known) -> NoItem | Held:
     if leftovers:
         leftovers = without_item(leftovers, item.list_id, item.item_id)
     if want is None:
-        # The row is gone and its item is not: it was left there on purpose.
+        # The row is gone and its item was left there on purpose.
         standing = Standing.IGNORED if standing is Standing.LIVE else standing
     elif not outdated:
         standing = Standing.LIVE

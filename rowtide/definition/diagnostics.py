@@ -1,7 +1,7 @@
-"""What is wrong with a definition, in sentences with the path of the key they are about.
+"""What is wrong with a definition: sentences, each with the path of its key.
 
 In: pydantic's findings. Out: `Problem`s and the one `DefinitionError` that carries them. Rule: a sentence names keys
-and what is allowed, never the value that stands there (it may be a secret).
+and what is allowed, never the key's value (it may be a secret).
 """
 
 import re
@@ -19,7 +19,7 @@ Path = tuple[str | int, ...]
 
 
 class Problem(NamedTuple):
-    """Where (keys and indexes from the root) and what."""
+    """What is wrong, and where: keys and indexes from the root."""
 
     path: Path
     sentence: str

@@ -1,7 +1,7 @@
 """How single values of a definition are written: durations, references, names, addresses, expressions.
 
 In: scalars of the parsed YAML. Out: the types that rowtide.definition.model declares its keys with. Rule: a refusal
-says what is expected and never shows what stands there.
+says what is expected and never shows the value.
 """
 
 import re
@@ -25,12 +25,12 @@ RESERVED_FIELDS = frozenset({
     "appauthor", "appeditor", "appauthorlookupid", "appeditorlookupid", "docicon", "fileref", "fileleafref",
     "fsobjtype", "guid", "order", "uniqueid", "workflowversion", "instanceid",
 })  # fmt: skip
-"""Columns SharePoint or Rowtide keeps itself, in lower case: SharePoint tells no case apart."""
+"""Columns that SharePoint or Rowtide keeps itself, in lower case, because SharePoint ignores case."""
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def parse_duration(text: object) -> timedelta:
-    """The duration ``<int>(ms|s|m|h|d)`` says; refused when it is none."""
+    """The duration that ``<int>(ms|s|m|h|d)`` says; refused when the text is none."""
     match = re.fullmatch(r"([1-9]\d{0,8})(ms|s|m|h|d)", text) if isinstance(text, str) else None
     if match is None:
         raise PydanticCustomError("duration", "must be a duration such as 500ms, 10s, 5m, 12h or 90d")
@@ -38,7 +38,7 @@ def parse_duration(text: object) -> timedelta:
 
 
 def duration_text(duration: timedelta) -> str:
-    """The shortest text `parse_duration` reads as ``duration``."""
+    """The shortest text that `parse_duration` reads as ``duration``."""
     milliseconds = duration // timedelta(milliseconds=1)
     for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
         if milliseconds and milliseconds % size == 0:
@@ -60,7 +60,7 @@ def _secret(reference: str) -> str:
 
 
 def matching(pattern: str, sentence: str) -> AfterValidator:
-    """What refuses, with ``sentence``, a text that is not of ``pattern`` from end to end."""
+    """A validator that refuses, with ``sentence``, a text that ``pattern`` does not match as a whole."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -71,12 +71,12 @@ def matching(pattern: str, sentence: str) -> AfterValidator:
 
 
 def not_yet(sentence: str) -> PydanticCustomError:
-    """The refusal of what the design has and this release has not."""
+    """The refusal of something that is designed and not built yet."""
     return PydanticCustomError("not_yet", "not available yet: {sentence}", {"sentence": sentence})
 
 
 def to_come(instead: str) -> BeforeValidator:
-    """Marks a key that the design has and this release has not; whatever stands there is refused."""
+    """A validator for a key that is designed and not built yet: any value is refused."""
 
     def refuse(value: object) -> object:
         if value is not None:

@@ -145,7 +145,7 @@ class ListsDefinition(Section):
         return self
 
     def sharding(self) -> sharding.Sharding:
-        """The same as a value of the core."""
+        """The section as a value of the core."""
         return sharding.by_expression(self.by, map=self.map, default=self.default, name=self.name)
 
 
@@ -170,7 +170,7 @@ class FieldDefinition(Section):
 
 
 class ConflictsDefinition(Section):
-    """What wins when both sides changed; only the default while syncs push."""
+    """Who wins when both sides changed; only the default is built while syncs push."""
 
     policy: Literal["postgres_wins", "sharepoint_wins", "latest_wins", "merge", "manual"] = "postgres_wins"
     columns: dict[str, str] = {}
@@ -276,7 +276,7 @@ def parse(data: object) -> Definition:
 
 
 def _sound_syncs(data: object) -> dict[str, SyncDefinition]:
-    """The syncs of a definition that is not sound as a whole, those that are sound themselves."""
+    """The valid syncs of a definition that is not valid as a whole."""
     sound = {}
     for name, sync in _section(data, "syncs").items():
         try:
@@ -287,7 +287,7 @@ def _sound_syncs(data: object) -> dict[str, SyncDefinition]:
 
 
 def _cross_problems(data: object, syncs: Mapping[str, SyncDefinition]) -> list[Problem]:
-    """What the parts of a definition say about each other and is not so."""
+    """Problems between the parts of a definition, such as a name that nothing has."""
     found: list[Problem] = []
     for name in _section(data, "syncs"):
         for section, path in (("postgres", ("syncs", name, "source")), ("graph", ("syncs", name, "target"))):

@@ -16,7 +16,7 @@ Level = Literal["ok", "warning", "failure"]
 
 
 def fields_of(*templates: str) -> frozenset[str]:
-    """The names of the fields in these templates."""
+    """Names of the fields in these templates."""
     return frozenset(name for text in templates for _, name, _, _ in Formatter().parse(text) if name)
 
 
@@ -52,7 +52,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class ReasonEntry:
-    """Why a sync does not move, or that it does: what `status` shows and what pauses a sync without an error."""
+    """A reason why a sync does or does not move: `status` shows it, and it can pause a sync without an error."""
 
     code: str
     sentence: str
@@ -79,7 +79,7 @@ class Check:
 
     @classmethod
     def of_error(cls, name: str, error: RowtideError) -> "Check":
-        """The failure of a check that could not be made, or that the error is the answer to."""
+        """The failed check for an error: the check could not be made, or the error is its result."""
         return cls(name, "failure", error.sentence, error.remedy)
 
 

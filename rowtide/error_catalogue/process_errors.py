@@ -1,4 +1,4 @@
-"""Faults of a running process: what one of its threads met and outlives, and what its recovery store ends it for."""
+"""Faults of a running process: those that one of its threads survives, and those of its recovery store that end it."""
 
 from typing import Final
 

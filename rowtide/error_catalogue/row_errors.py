@@ -1,4 +1,4 @@
-"""Why single rows are parked: the row stands aside until a newer value or a person comes, its neighbours go on."""
+"""Why single rows are parked: the row waits for a newer value or a person while its neighbours go on."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
 """What can be wrong with a source PostgreSQL: no answer (retried), or a refusal that a person has to mend.
 
-`CONNECT`-time errors have no SQLSTATE: libpq gives only words, which connectors.postgres.connections knows. Later ones
-are told by `SQLSTATES`, those that end a stream by `STREAM_SQLSTATES` first.
+`CONNECT`-time errors have no SQLSTATE: libpq gives only words, which connectors.postgres.connections knows. Later
+errors are looked up in `SQLSTATES`; errors that end a stream in `STREAM_SQLSTATES` first.
 """
 
 from typing import Final
@@ -187,7 +187,7 @@ STREAM_SQLSTATES: Final[tuple[tuple[tuple[str, ...], SourceEntry], ...]] = (
     # An invalidated slot. The checks of the next connect see it and decide.
     (("55000",), SLOT_UNREADABLE),
 )
-"""What ends a stream, by the beginning of its SQLSTATE; others are told by `SQLSTATES`."""
+"""Errors that end a stream, by the beginning of their SQLSTATE; others are in `SQLSTATES`."""
 
 SQLSTATES: Final[tuple[tuple[tuple[str, ...], SourceEntry], ...]] = (
     # Connection, resources, operator, system, rollback, locks, an aborted transaction, internal: they pass.
@@ -196,4 +196,4 @@ SQLSTATES: Final[tuple[tuple[tuple[str, ...], SourceEntry], ...]] = (
     (("42501",), NO_PRIVILEGE),
     (("",), SOURCE_REFUSED),
 )
-"""What fails a statement, by the beginning of its SQLSTATE; the first match decides."""
+"""Errors of a statement, by the beginning of their SQLSTATE; the first match decides."""

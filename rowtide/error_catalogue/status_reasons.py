@@ -1,4 +1,4 @@
-"""What `status` says of a sync: why it does not move, or that it does. The first that holds is shown."""
+"""What `status` says of a sync: that it moves, or why it does not. The first reason that holds is shown."""
 
 from typing import Final
 

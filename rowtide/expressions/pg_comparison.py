@@ -1,8 +1,8 @@
 """Values that compare as PostgreSQL compares them.
 
 In: a column's text as PostgreSQL prints it, a literal of an expression. Out: Python values whose ``==`` and ``<``
-answer as PostgreSQL's operators of that type do (NaN, infinity, blank padding, BC included). Rule: a literal PostgreSQL
-would read otherwise, or might, has no value here.
+answer as PostgreSQL's operators of that type do (NaN, infinity, blank padding, BC included). Rule: a literal that
+PostgreSQL would or might read otherwise has no value here.
 """
 
 import math

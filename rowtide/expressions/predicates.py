@@ -1,9 +1,9 @@
 """Expressions compiled for a table: typed against its columns, then closures over a row's texts.
 
 In: an `Expression`, the table's `SourceColumn`s, the index of each column in a row. Out: functions from a row (texts as
-PostgreSQL prints them, None for NULL) to True, False, None, or to the text of a value. Rule: what we could not judge
-exactly as PostgreSQL is a DefinitionError here, so that judging a row never fails. Judged for every streamed row, hence
-closures and no dispatch.
+PostgreSQL prints them, None for NULL) to True, False, None, or to the text of a value. Rule: whatever we could
+not judge exactly as PostgreSQL is a DefinitionError here, so that judging a row never fails. Every streamed row is
+judged, hence closures and no dispatch.
 """
 
 import operator
@@ -39,7 +39,7 @@ _ORDERED: frozenset[Family] = frozenset({"integer", "numeric", "float8", "date",
 _COMPARED: frozenset[Family] = _ORDERED | {"boolean", "text", "blank_padded", "uuid", "enum"}
 _LISTED: frozenset[Family] = frozenset({"integer", "text", "blank_padded", "boolean", "enum", "uuid", "date"})
 _HASHED: frozenset[Family] = frozenset({"integer", "text", "blank_padded", "enum", "uuid"})
-# Not text with blank-padded: whether blanks count depends on which of PostgreSQL's text types it is.
+# Text and blank-padded text do not compare: PostgreSQL's text types differ in whether blanks count.
 _MIXED: tuple[frozenset[Family], ...] = (
     frozenset({"integer", "numeric"}),
     frozenset({"date", "timestamp", "timestamptz"}),

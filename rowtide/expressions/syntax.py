@@ -106,7 +106,7 @@ def refusal(sentence: str) -> DefinitionError:
 
 
 def parse(text: str) -> Expression:
-    """The expression a text says; DefinitionError when it is not of the subset."""
+    """The expression that a text says; DefinitionError when it is not of the subset."""
     import sqlglot  # half a second that only definitions with expressions pay
     from sqlglot.errors import SqlglotError
 
@@ -142,7 +142,7 @@ def _columns(expression: Expression) -> Iterator[str]:
 
 
 class _Reader:
-    """sqlglot's tree to ours: a node we do not name, or an argument we do not know of, is refused."""
+    """Turns sqlglot's tree into ours; a node or an argument that we do not know is refused."""
 
     def expression(self, node: "exp.Expr") -> Expression:
         kind = type(node).__name__

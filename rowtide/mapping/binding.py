@@ -1,9 +1,9 @@
 """A compiled sync bound to one order of columns: the function from a row to its changes.
 
 In: `Row`s of the stream, or the texts of a row that was read. Out: `Change`s, `Mapped`. Rules: nothing here raises for
-what a row holds (only SyncError ``key_unknown``, for a row without its key); a row the stream alone cannot tell is a
-refresh (``r``). This is a measured hot path (under 3 us a row): loops over precompiled functions, plain tuples, few
-calls.
+what a row holds (only SyncError ``key_unknown``, for a row without its key); a row whose values the stream alone does
+not tell is a refresh (``r``). This is a measured hot path (under 3 us a row): loops over precompiled functions, plain
+tuples, few calls.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from rowtide.transaction import UNCHANGED, Row, Text
 Park = tuple[str, str]
 _NO_LIST = row_errors.NO_LIST()
 NO_LIST = (_NO_LIST.code, _NO_LIST.sentence)
-_new_change = tuple.__new__  # NamedTuple's own constructor takes thrice as long
+_new_change = tuple.__new__  # NamedTuple's own constructor takes three times as long
 
 
 def _unknown_key() -> NoReturn:
@@ -30,7 +30,7 @@ def _unknown_key() -> NoReturn:
 
 
 class Mapped(NamedTuple):
-    """A row that was read, as it should be in a list; op d: it belongs to none (``where`` is not true of it)."""
+    """A row that was read, as it should be in a list; op d: it belongs to no list (``where`` is not true of it)."""
 
     key: str
     op: Literal["u", "d"]
@@ -58,7 +58,7 @@ class Binding:
         self._mapped = tuple(mapped)
         self._deciding = tuple(deciding)
         self._where = where
-        # One list for all rows is the usual case: no call then.
+        # One list for all rows is the usual case; it costs no call.
         self._only_title = shard if isinstance(shard, str) else None
         self._shard: Shard = (lambda _row: None) if isinstance(shard, str) else shard
         self._deferrable = deferrable
@@ -91,7 +91,7 @@ class Binding:
         return [Change(old_key, "r", None, None, False, lsn, ordinal, xid, committed_us, priority), upsert]
 
     def change_of(self, values: Sequence[str | None]) -> Mapped:
-        """The same for a row read by SELECT, its columns in the bound order, as their output functions print them."""
+        """What a row read by SELECT becomes; its columns have the bound order, as output functions print them."""
         key = self._key_of(values)
         if self._where is not None and self._where(values) is not True:
             return Mapped(key, "d", None, None, None)

@@ -150,7 +150,7 @@ class MappedColumn:
         return f"{value}T10:00:00Z" if self.date_only and isinstance(value, str) else value
 
     def from_wire(self, value: object) -> JsonValue:
-        """The canonical value of what an item shows; what has an unexpected shape stays as text, equal to nothing."""
+        """The canonical value of what an item shows; a value of unexpected shape stays a text that equals nothing."""
         if value is None or isinstance(value, bool):
             return value
         if self.kind == "dateTime" and isinstance(value, str):
@@ -160,7 +160,7 @@ class MappedColumn:
         return value if isinstance(value, str) else str(value)
 
     def same(self, left: JsonValue, right: JsonValue) -> bool:
-        """Whether SharePoint could not tell two canonical values apart.
+        """Whether two canonical values are the same to SharePoint.
 
         Empty text is no value; numbers are equal to 15 significant digits; in notes every line break is one. Blanks
         at the ends do count: where SharePoint trims them, the base keeps that apart.
@@ -184,7 +184,7 @@ _FITTING: dict[Kind, frozenset[Family]] = {
 
 
 def misfit(column: SourceColumn, kind: Kind) -> str | None:
-    """Why values of ``column`` cannot be a list column of ``kind``, with what to do; None when they can."""
+    """Why values of ``column`` cannot go into a list column of ``kind``, and what to do; None when they can."""
     if column.generated:
         return f"{column.name} is a generated column, which PostgreSQL does not publish"
     if column.family == "bytes":
@@ -197,7 +197,7 @@ def misfit(column: SourceColumn, kind: Kind) -> str | None:
 
 
 def doubt(column: SourceColumn, kind: Kind) -> str | None:
-    """What may go wrong with some values of a column that fits, with what to do; None when nothing."""
+    """What may go wrong with some values of a column that fits, and what to do; None when nothing may."""
     if kind != "number" or column.family != "numeric":
         too_wide = kind == "number" and column.type_name in ("bigint", "int8") and not column.key
         digits = "bigint" if too_wide else None
@@ -214,7 +214,7 @@ def doubt(column: SourceColumn, kind: Kind) -> str | None:
 # --- values ----------------------------------------------------------------------------------------------------
 
 _TRUTH: dict[str, JsonValue] = {"t": True, "f": False, "true": True, "false": False}
-# What XML 1.0 cannot carry, and with it SharePoint.
+# Characters that XML 1.0, and so SharePoint, cannot carry.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
@@ -223,7 +223,7 @@ def _unrepresentable(mapped: MappedColumn, why: str) -> RowError:
 
 
 def _plain(family: Family) -> Convert | None:
-    """What makes one text of the two that ``::text`` and the output function print; None where they agree."""
+    """The function that makes the text of ``::text`` and of the output function one; None where they agree."""
     match family:
         case "boolean":
             return {"t": "true", "f": "false", "true": "true", "false": "false"}.__getitem__
@@ -285,7 +285,7 @@ _NO_DATE = "infinity, and dates before 1900 or after 8900, are no dates in Share
 
 
 def _moment(mapped: MappedColumn) -> Convert:
-    days: set[str] = set()  # seen to be within range: rows of one day come together
+    days: set[str] = set()  # known to be within range: rows of one day come together
 
     def moment(text: str) -> JsonValue:
         # 2026-01-01 10:00:00[.123456][+00], or a date alone; BC ends in C.

@@ -2,7 +2,7 @@
 
 In: a `SyncDefinition` and the table's `SourceColumn`s. Out: a `CompiledSync`, everything the flow, reconcile and
 provisioning need of a sync; its `Binding`s turn rows into changes. Rules: the stream and a read give the same fields
-for the same row; what the definition asks of the table and cannot have is one `DefinitionError` with all of it.
+for the same row; one `DefinitionError` names everything that the definition asks of the table and the table lacks.
 """
 
 import json
@@ -27,12 +27,12 @@ from rowtide.mapping.sharding import Sharding
 from rowtide.transaction import Relation
 
 BUCKETS, FEW_BUCKETS, MANY_SYNCS = 64, 16, 16
-"""Buckets of a sync, and of a sync where there are more than so many syncs (docs/design.md section 5)."""
+"""Buckets of a sync; fewer where there are more than `MANY_SYNCS` syncs (docs/design.md section 5)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledSync:
-    """One sync, ready to run. ``version`` tells mappings apart: another one means that waiting rows are read anew."""
+    """One sync, ready to run. ``version`` tells mappings apart: under another version, waiting rows are read anew."""
 
     sync: str
     version: int
@@ -83,7 +83,7 @@ class CompiledSync:
         )
 
     def bind_relation(self, relation: Relation) -> Binding:
-        """`bind` for a relation of the stream, its types and its replica identity too."""
+        """`bind` for a relation of the stream, with its types and its replica identity."""
         binding = self.bind(relation.columns)
         if not set(self.key_columns) <= set(relation.key_columns):
             raise self._mismatch("does not publish the sync's key with every change: see its replica identity")
@@ -105,9 +105,9 @@ class CompiledSync:
         return {name: by_field[name].to_wire(value) for name, value in fields.items() if name in by_field}
 
     def differing(self, desired: Fields, base: Fields, kept: Fields) -> Fields:
-        """Those of ``desired`` that are the same as neither the base's value nor the kept one.
+        """Fields of ``desired`` that differ from the base's value and from the kept one.
 
-        A field the base does not have differs; one that is not mapped any more does not.
+        A field that the base lacks differs; a field that is not mapped any more does not.
         """
         if desired == base:
             return {}
@@ -128,7 +128,7 @@ class CompiledSync:
 
 
 def buckets_for(syncs: int) -> int:
-    """Buckets of each sync where there are so many."""
+    """Buckets of each sync, by how many syncs there are."""
     return FEW_BUCKETS if syncs > MANY_SYNCS else BUCKETS
 
 
@@ -200,7 +200,7 @@ def _mapped(name: str, definition: SyncDefinition, column: SourceColumn) -> Mapp
 
 
 def _kind(definition: SyncDefinition, name: str) -> Kind:
-    # The kinds still to come were refused when the definition was read.
+    # Kinds that are not built yet were refused when the definition was read.
     return cast(Kind, definition.fields[name].kind)
 
 

@@ -1,8 +1,8 @@
 """Which list a row belongs to.
 
 In: the ``list`` or ``lists`` of a sync's definition, a row's column texts. Out: the title of a list, or None when the
-definition names none for this row (it is then parked). Rule: every possible title can be told beforehand, because lists
-are made by `apply`, never by a running flow.
+definition names none for this row (it is then parked). Rule: every possible title is known beforehand, because `apply`
+makes the lists and a running flow never does.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ class Sharding:
 
     @property
     def only_title(self) -> str | None:
-        """The one list of all rows, where there is but one whatever a row holds."""
+        """The title of the only list; None when there can be several."""
         return self.default if self.by is None else None
 
     def titles(self) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ def single(title: str) -> Sharding:
 
 
 def by_expression(by: str, map: Mapping[str, str] | None, default: str | None, name: str | None) -> Sharding:
-    """The sharding that a ``lists`` section describes; DefinitionError when its lists cannot be told beforehand."""
+    """The sharding that a ``lists`` section describes; DefinitionError when its lists cannot be known beforehand."""
     expression = syntax.parse(by)
     if name is None:
         titles = dict(map or {})
