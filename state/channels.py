@@ -1,7 +1,7 @@
 """Every channel that the records notify and the threads of a process listen on.
 
 In: a connection. Out: `notify` inside the transaction that made the news, `listen` for the thread that waits for it.
-Rule: a name stands here once. A notification only saves a wait: whoever listens also looks by itself now and then.
+Rule: each name stands here once. A notification only saves a wait: every listener also looks by itself now and then.
 """
 
 from typing import Final
@@ -19,10 +19,10 @@ RECONCILE: Final = "rowtide_reconcile"
 
 
 def notify(conn: Connection, channel: str) -> None:
-    """Tell whoever listens, once the transaction is committed."""
+    """Notify the listeners once the transaction is committed."""
     conn.execute(f"NOTIFY {channel}")
 
 
 def listen(conn: Connection, channel: str) -> None:
-    """Hear of the channel on this connection from now on."""
+    """Receive the channel's notifications on this connection from now on."""
     conn.execute(f"LISTEN {channel}")

@@ -13,7 +13,7 @@ from state.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class SlotCursor:
-    """A row of ``slot_cursor``: the place capture resumes from, of which server and publication, what is staged.
+    """A row of ``slot_cursor``: where capture resumes, of which server and publication, and what is staged.
 
     ``incarnation``: one unbroken stream of the slot. ``staged_lsn``: the highest commit LSN staged in it. ``system_id``
     empty: a person accepts whichever server answers next.
@@ -44,7 +44,7 @@ def read_slots(conn: Connection) -> dict[str, SlotCursor]:
 
 
 def open_slot(conn: Connection, cursor: SlotCursor) -> bool:
-    """Begin a new incarnation. False when one at or above it stands: another process was faster."""
+    """Begin a new incarnation. False when there is one at or above it already: another process was faster."""
     opened = conn.execute(
         """
         INSERT INTO rowtide.slot_cursor AS c (slot, incarnation, lsn, system_id, timeline, staged_lsn, publication_oid)
@@ -69,13 +69,13 @@ def open_slot(conn: Connection, cursor: SlotCursor) -> bool:
 
 
 def accept_system(conn: Connection, slot: str) -> bool:
-    """Whichever server is met next is the slot's; what it streams is a new incarnation. False: the slot is unknown."""
+    """Accept the next server that answers as the slot's, in a new incarnation. False: the slot is unknown."""
     query = "UPDATE rowtide.slot_cursor SET system_id = '', updated_at = now() WHERE slot = %s"
     return conn.execute(query, [slot]).rowcount == 1
 
 
 def advance_slot(conn: Connection, slot: str, incarnation: int, lsn: int) -> None:
-    """Everything of ``incarnation`` up to ``lsn`` is staged; a lower place or another incarnation changes nothing."""
+    """Record that ``incarnation`` is staged up to ``lsn``; a lower LSN or another incarnation changes nothing."""
     conn.execute(
         "UPDATE rowtide.slot_cursor SET lsn = %s, updated_at = now() WHERE slot = %s AND incarnation = %s AND lsn < %s",
         [lsn, slot, incarnation, lsn],

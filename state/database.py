@@ -1,7 +1,7 @@
 """Connections to the state database: pinned settings, translated errors, retries in place.
 
 In: a DSN. Out: `connect` (psycopg, autocommit), `Link` (one thread's connection, which comes back by itself); `execute`
-runs a SQLAlchemy Core statement on a psycopg connection. Rule: what leaves a `Link` is an error of `rowtide.errors`; a
+runs a SQLAlchemy Core statement on a psycopg connection. Rule: a `Link` raises only errors of `rowtide.errors`; a
 deadlock or a serialization failure is retried here, never by a caller.
 """
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 ATTEMPTS = 5
 """How often a transaction is tried when PostgreSQL ends it as a deadlock or serialization failure."""
 
-# A state server that hangs must become an error, not a wait without end.
+# A state server that hangs must become an error, not an endless wait.
 NETWORK: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -40,8 +40,8 @@ NETWORK: dict[str, Any] = {
     "tcp_user_timeout": 20_000,
 }
 
-# Plans: a queue changes its size within seconds, so no plan may outlive the sizes it was made for, and compiling a
-# plan costs more than running any of ours. The index is always the answer (state.outbox: tests show the plans).
+# Plans: a queue changes its size within seconds, so no plan may outlive the sizes for which it was made. Compiling a
+# plan costs more than running any of our statements. Every plan uses the index (tests of state.outbox show the plans).
 _SETTINGS = {
     "TimeZone": "UTC",
     "DateStyle": "ISO",
@@ -51,7 +51,7 @@ _SETTINGS = {
     "random_page_cost": "1.1",
     "synchronous_commit": "on",
     "idle_in_transaction_session_timeout": "60s",
-    # A machine that dies says nothing: the server must find out by itself before its locks are free.
+    # A machine that dies says nothing: the server must notice by itself before it frees the locks.
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -85,7 +85,7 @@ def translated() -> Iterator[None]:
 
 
 def to_error(error: psycopg.Error) -> RowtideError:
-    """The error of our tree for one of psycopg's; sentences hold PostgreSQL's first line, never a row's values."""
+    """Our error for one of psycopg's. The sentence holds PostgreSQL's first line, never a row's values."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     match error:
         case errors.UndefinedTable() | errors.UndefinedColumn() | errors.InvalidSchemaName():
@@ -144,7 +144,7 @@ class Link:
         try:
             return work(self._connection)
         except BaseException:
-            # A connection left broken or inside a transaction is of no use to the next caller.
+            # The next caller could not use a connection that is broken or inside a transaction.
             idle = psycopg.pq.TransactionStatus.IDLE
             if self._connection.closed or self._connection.info.transaction_status != idle:
                 self.close()
@@ -158,7 +158,7 @@ class Link:
 
 
 def execute(connection: Connection, statement: "sqlalchemy.ClauseElement") -> list[DictRow]:
-    """Run a Core statement on a psycopg connection: its rows as dictionaries, none for a statement without rows."""
+    """Run a Core statement on a psycopg connection; its rows as dictionaries, none if it returns no rows."""
     from sqlalchemy.dialects.postgresql.psycopg import dialect
 
     compiled = statement.compile(dialect=dialect())  # type: ignore[no-untyped-call]

@@ -1,8 +1,8 @@
-"""What was applied, and what people decided about each sync: tables ``definition`` and ``sync``.
+"""The applied definition, and what people decided about each sync: tables ``definition`` and ``sync``.
 
 In: the compiled definition of `apply`; pause and resume by a person, a breaker or capture. Out: the applied version,
-the state of each sync. Rule: versions only grow; whatever changes here is announced on `CONTROL`, so that a running
-flow obeys within two seconds.
+the state of each sync. Rule: versions only grow; every change is announced on `CONTROL`, so that a running flow
+obeys within two seconds.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class AppliedDefinition:
 
 @dataclass(frozen=True, slots=True)
 class SyncState:
-    """A row of table ``sync``. ``capture_on`` false: its changes pass by, and resuming it is a new era.
+    """A row of table ``sync``. ``capture_on`` false: its changes pass by, and resuming it begins a new era.
 
     ``era`` is read from ``since_slot`` in ``since_incarnation``; both None: from no slot, until capture routes the sync
     (again). ``since_lsn``: from here on the era's stream is whole; None: not noted yet.
@@ -53,7 +53,7 @@ class SyncState:
 
 
 def apply(conn: Connection, source_text: str, compiled: Mapping[str, Any], by: str) -> int:
-    """Store the definition and return its version; syncs it no longer names are retired, in the same transaction."""
+    """Store the definition and return its version; retire, in the same transaction, syncs it no longer names."""
     digest = hashlib.sha256(source_text.encode()).hexdigest()
     names = list(compiled["definition"]["syncs"])
     with conn.transaction():
@@ -105,7 +105,7 @@ def sync_states(conn: Connection) -> dict[str, SyncState]:
 
 
 def pause(conn: Connection, syncs: Sequence[str], code: str, reason: str, by: str) -> int:
-    """Stop delivering for these syncs; their changes go on being staged. Returns how many were running."""
+    """Stop delivering for these syncs; their changes are still staged. Returns how many were running."""
     paused = conn.execute(
         """
         INSERT INTO rowtide.sync AS s (sync, state, reason_code, reason, changed_by)
@@ -137,7 +137,7 @@ def stop_capture(conn: Connection, sync: str, code: str, reason: str) -> None:
 
 
 APPROVAL = timedelta(hours=1)
-"""How long deletions pass the breaker after a person has approved them."""
+"""For how long deletions pass the breaker after a person has approved them."""
 
 
 def resume(conn: Connection, syncs: Sequence[str], by: str, approve_deletes: bool = False) -> list[str]:

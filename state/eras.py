@@ -1,9 +1,9 @@
 """Eras: one unbroken stream of one sync each, in table ``sync``.
 
-In: a slot's new incarnation, a sync that is routed (again). Out: eras, each opened together with the reconcile that
-covers what came before it. Rules (docs/design.md section 2): an era only grows, outlives retirement and is never below
-the database's clock in seconds, so that a restored database draws no number twice; only positions and xids of one sync
-and one era are compared; locks are taken in the order slot, sync.
+In: a slot's new incarnation, a sync that is routed (again). Out: eras, each opened together with a request for the
+reconcile that covers what came before it. Rules (docs/design.md section 2): an era only grows, outlives retirement and
+is never below the database's clock in seconds, so that a restored database draws no number twice; only positions and
+xids of one sync and one era are compared; locks are taken in the order slot, sync.
 """
 
 from collections.abc import Iterable, Sequence
@@ -57,7 +57,7 @@ def route(conn: Connection, syncs: Sequence[str], slot: str, incarnation: int, w
 
 
 def note_since(conn: Connection, sync: str, era: int, lsn: int) -> None:
-    """From this place on every transaction of the sync's table is in its era's stream; an earlier note stands."""
+    """Note that from ``lsn`` on the era's stream has every transaction of the sync's table; an earlier note stands."""
     conn.execute(
         "UPDATE rowtide.sync SET since_lsn = %s WHERE sync = %s AND era = %s AND since_slot IS NOT NULL"
         " AND since_lsn IS NULL",

@@ -1,12 +1,12 @@
 """Places where a test may kill, hold up or break the process; inert unless ``ROWTIDE_FAILPOINTS`` is set.
 
 In: environment ``ROWTIDE_FAILPOINTS`` (``name=action`` with ``;`` between) and ``ROWTIDE_FAILPOINTS_SEED``. Out:
-nothing, a delay, StateUnavailable, or the end of the process. Called at the seams whose crash the design closes. Rule
-(docs/design.md section 16): names are the constants below; a name that is none of them is refused at start, so that no
-test passes by a typo.
+nothing, a delay, StateUnavailable, or the end of the process. Code passes them where a crash must do no harm. Rule
+(docs/design.md section 16): names are the constants below; any other name is refused at start, so that no
+test passes because of a typo.
 
 Actions: ``kill`` (SIGKILL to oneself), ``raise`` (StateUnavailable), ``pause:SECONDS``, ``pause:FILE`` (until that
-file is removed). ``@3`` behind it: only at the third hit; ``%0.01``: at each hit with that probability.
+file is removed). ``@3`` after the action: only at the third hit; ``%0.01``: at each hit with that probability.
 """
 
 import os
@@ -110,7 +110,7 @@ class Failpoints:
         self._random = random.Random(seed)  # noqa: S311 (chance for tests, not secrets)
 
     def hit(self, name: str) -> None:
-        """Pass ``name``: spring its trap if there is one for this hit."""
+        """Pass ``name``: carry out its trap if there is one for this hit."""
         trap = self._traps.get(name)
         if trap is None:
             return

@@ -54,7 +54,7 @@ class Stored(NamedTuple):
 
 
 def to_pair(stored: Stored) -> Pair:
-    """The pair that a ledger row stands for. A row that names no item has none, whatever its state is called."""
+    """The pair of a ledger row. A row that names no item is a pair without one, whatever its state."""
     as_of = AsOf(Position(stored.era, stored.lsn, stored.ordinal), stored.xid, stored.mapping_version)
     leftovers = tuple(_to_leftover(one) for one in stored.leftovers)
     item = _to_item(stored)
@@ -128,7 +128,7 @@ def _from_leftover(leftover: Leftover) -> dict[str, Any]:
 
 
 def read(conn: Connection, sync: str, keys: Sequence[str]) -> dict[str, Pair]:
-    """The pairs of these keys that are known."""
+    """The known pairs of these keys."""
     query = f"SELECT {COLUMNS} FROM rowtide.ledger l WHERE l.sync = %s AND l.key = ANY (%s)"
     with conn.cursor(row_factory=class_row(Stored)) as cursor:
         return {row.key: to_pair(row) for row in cursor.execute(query, [sync, list(keys)])}
@@ -153,7 +153,7 @@ DELETE FROM rowtide.ledger l
 def prune_tombstones(
     conn: Connection, sync: str, era: int, confirmed_lsn: int, xmin: int, older_than: timedelta
 ) -> int:
-    """Forget tombstones that nothing can bring back any more; how many.
+    """Forget tombstones whose rows nothing can bring back any more; the number of them.
 
     ``confirmed_lsn`` of the slot's ``era``: no replay reaches below it (a commit right at it would be sent again).
     ``xmin``: the source's oldest running transaction, or a running reconcile's if that is older: no snapshot misses

@@ -1,8 +1,8 @@
-"""Which Rowtide processes run, and how they feel: table ``process``.
+"""Which Rowtide processes run, and their health: table ``process``.
 
 In: a beat each second from every running process, with its health. Out: the beats, for `rowtide status` and `rowtide
-doctor`. Rule: a beat says only what the process itself knows; who reads it decides by the database's own clock whether
-the process is still there.
+doctor`. Rule: a beat says only what the process itself knows; its reader decides by the database's clock whether the
+process is still there.
 
 ``health`` is JSON with these parts, each of which may be missing (``problem``: ``{"code", "sentence"}`` or null):
 
@@ -47,7 +47,7 @@ def beat(
     started_at: datetime,
     health: Mapping[str, Any],
 ) -> None:
-    """Write down that the process is there, replacing its earlier beat."""
+    """Record that the process is there; this replaces its earlier beat."""
     conn.execute(
         """
         INSERT INTO rowtide.process AS p (process_id, roles, pid, host, started_at, seen_at, health)
@@ -65,14 +65,14 @@ def _dumps(value: Any) -> str:
 
 
 def leave(conn: psycopg.Connection[Any], process_id: int, roles: Collection[str]) -> None:
-    """Take the process off the list: it ends in good order."""
+    """Take the process off the list, because it ends as it should."""
     conn.execute(
         "DELETE FROM rowtide.process WHERE process_id = %s AND roles = %s", [process_id, ",".join(sorted(roles))]
     )
 
 
 ALIVE_S = 5.0
-"""A process beats each second; one that missed five beats is not believed to be there."""
+"""A process beats each second; one that missed five beats counts as gone."""
 
 
 def role_alive(conn: psycopg.Connection[Any], role: str) -> bool:

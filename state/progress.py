@@ -1,16 +1,16 @@
 """What each sync has done so far: table ``progress``, counted in the transactions that do it.
 
 In: `Counts` of a settle, changes of a stage, each inside its transaction. Out: totals and latency percentiles, for
-`status`. Rules: the figures agree with outbox and ledger at every moment, a killed process loses none and doubles
-none; the row of a sync is locked last, in order of the syncs' names, and held until the commit only.
+`status`. Rules: the figures agree with outbox and ledger at every moment; a killed process loses none and counts
+none twice; the row of a sync is locked last, in order of the syncs' names, and held until the commit only.
 
 What is counted:
 
 - ``changes``: row changes of the source's stream, each once, by the transaction that stages it. One that a newer change
   of its row has overtaken (in the merge step or in the outbox) counts; one that is read a second time after a restart
-  does not (state.outbox.staging compares positions). Rows found by a reconcile are no changes of the stream.
-- ``delivered``: rows of which a settle recorded that the list says what they say, unless something is left to do for
-  them (``Settle.again``). An outcome whose lease had passed to another claim counts nothing.
+  does not count (state.outbox.staging compares positions). Rows found by a reconcile are no changes of the stream.
+- ``delivered``: rows whose item a settle recorded as equal to them, unless something is left to do for them
+  (``Settle.again``). An outcome whose lease had passed to another claim counts nothing.
 - ``suppressed``: those settles that needed no write; ``writes``: requests that changed a list; ``foreign_edits``:
   edits of others met on the way.
 - ``ru_used``: resource units of these writes. What looks cost, and writes of claims that did not end in a settle, is
@@ -34,12 +34,12 @@ BUCKETS = 64
 """Latency buckets: bucket i holds latencies up to `bound_ms(i)`; each is a quarter wider than the one before."""
 
 WINDOW = timedelta(minutes=5)
-"""Percentiles tell of the last five to ten minutes."""
+"""Percentiles cover the last five to ten minutes."""
 
 
 @dataclass(slots=True)
 class Counts:
-    """What one settle did for one sync; ``released`` and ``parked`` rows are told, not stored."""
+    """What one settle did for one sync; ``released`` and ``parked`` rows are reported, not stored."""
 
     delivered: int = 0
     writes: int = 0
@@ -69,7 +69,7 @@ class Progress:
     latency: list[int]
 
     def percentile_ms(self, share: float) -> float | None:
-        """The latency that ``share`` of the deliveries did not exceed; None when there were none."""
+        """The latency that ``share`` of the deliveries did not exceed; None without deliveries."""
         return percentile_ms(self.latency, share)
 
 

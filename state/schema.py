@@ -1,4 +1,4 @@
-"""The schema of the state database: creating the database, bringing the schema up to date, saying what does not fit.
+"""The schema of the state database: creates the database, upgrades the schema, says what does not fit.
 
 In: a DSN. Out: `create_if_missing`, `upgrade`, `check`, `check_version`. Rule: SQLAlchemy and Alembic are imported only
 when one of these runs: they take a second, and a running flow has to be back quickly.
@@ -82,7 +82,7 @@ def _unwrapped() -> Iterator[None]:
 
 
 def create_if_missing(dsn: str) -> bool:
-    """Create the database of ``dsn`` (UTF-8, locale C) if the server lacks it; whether it was created."""
+    """Create the database of ``dsn`` (UTF-8, locale C) if the server lacks it; True if it was created."""
     try:
         connect(dsn).close()
     except StateRefused as error:
@@ -101,14 +101,14 @@ def create_if_missing(dsn: str) -> bool:
 
 
 def check(dsn: str) -> list[str]:
-    """What is wrong with the state database, a sentence each; empty when nothing is."""
+    """What is wrong with the state database, one sentence for each problem."""
     with connect(dsn) as connection, translated():
         findings = [*check_version(dsn), *_check_settings(connection)]
     return findings
 
 
 def check_version(dsn: str) -> list[str]:
-    """What keeps this release from working with the schema as it is; empty when it fits."""
+    """Why this release cannot work with the schema as it is; empty when it can."""
     from alembic.runtime.migration import MigrationContext
 
     with _unwrapped(), engine(dsn).connect() as connection:

@@ -49,7 +49,7 @@ outbox = Table(
     Column("key", _NAME, primary_key=True),
     Column("op", CHAR(1), nullable=False),
     Column("target", Text),
-    # Text that was checked, not a tree: written by the million, taken apart only where a partial change is overlaid.
+    # Checked text, not a tree: a million are written, and only the overlay of a partial change takes one apart.
     Column("fields", JSON),
     Column("partial", Boolean, nullable=False, server_default=_FALSE),
     Column("mapping_version", Integer, nullable=False),
@@ -184,7 +184,7 @@ reconcile = Table(
     Column("started_at", _TIME),
     Column("ended_at", _TIME),
     Column("run_id", BigInteger),
-    # Fences off a process that goes on with a pass another one has taken up.
+    # Fences off a process that goes on with a pass that another process has taken up.
     Column("claim", BigInteger, nullable=False, server_default=_ZERO),
     Column("owner", Text),
     # What the pass covers (rowtide.reconcile.Coverage).
@@ -205,7 +205,7 @@ reconcile = Table(
     CheckConstraint("state IN ('wanted', 'running', 'done')", name="state"),
 )
 
-# Keys a running reconcile no longer found in the source: judged by the breaker before the first is staged.
+# Keys that a running reconcile no longer found in the source; the breaker judges them before the first is staged.
 reconcile_absent = Table(
     "reconcile_absent",
     metadata,

@@ -1,4 +1,4 @@
-"""The outbox: what is to be delivered, one row a synced key.
+"""The outbox: what is to be delivered, one row for each synced key.
 
 In: changes (`stage`), claims (`claim`), outcomes (`settle`, `complete`), a person's word about parked rows. Out: work,
 counts. Rule: every transaction locks outbox rows before ledger rows, in key order; the parts are in
@@ -73,7 +73,7 @@ SELECT o.sync, count(*) FROM rowtide.outbox o
 
 
 def waiting_deletes(conn: Connection, syncs: Sequence[str]) -> dict[str, int]:
-    """Waiting deletions of items that are there, of each of these syncs that has any."""
+    """Per sync, how many deletions of existing items wait; without the syncs that have none."""
     return dict(conn.execute(WAITING_DELETES, [list(syncs)]).fetchall())
 
 
@@ -86,7 +86,7 @@ SELECT (SELECT count(*) FROM rowtide.ledger WHERE sync = %(sync)s AND state = 'l
 
 
 def count_pairs(conn: Connection, sync: str) -> int:
-    """Rows of the sync that have an item or wait for one: what deletions are a share of."""
+    """How many rows of the sync have an item or wait for one: the breaker judges deletions as a share of these."""
     [(count,)] = conn.execute(_PAIRS, {"sync": sync}).fetchall()
     return int(count)
 
@@ -105,14 +105,14 @@ def parked(conn: Connection, sync: str | None = None, limit: int = 1000) -> list
 
 
 def parked_fields(conn: Connection, sync: str, key: str) -> tuple[str | None, Fields | None] | None:
-    """List title and fields of a parked row, for whoever asks for that row; None when it is not parked."""
+    """List title and fields of a parked row; None when the row is not parked."""
     query = "SELECT target, fields FROM rowtide.outbox WHERE sync = %s AND key = %s AND state = 'parked'"
     row = conn.execute(query, [sync, key]).fetchone()
     return None if row is None else (row[0], row[1])
 
 
 def retry_parked(conn: Connection, sync: str, keys: Sequence[str] | None = None) -> int:
-    """Let parked rows (of these keys, or all of the sync) be tried again at once, read anew from the source."""
+    """Have parked rows (of these keys, or all of the sync) read anew from the source and tried again at once."""
     count = conn.execute(
         """
         UPDATE rowtide.outbox

@@ -1,9 +1,10 @@
 """Claiming due rows: leases by the database's clock, and what the ledger knows of them.
 
 In: the syncs and lanes a process may claim for, how many rows its quota pays. Out: `Work`s. Rules
-(docs/design.md section 6): highest priority first, a tenth for the lowest class so that nothing starves; a paused sync
-is claimed for no more, whoever has not heard of it yet; the claim itself writes down what it may send (`sent`); ledger
-rows are read in a *second* statement, because a join could show an older ledger than the row that was waited for.
+(docs/design.md section 6): highest priority first, a tenth for the lowest class so that nothing starves; no row of a
+paused sync is claimed, even by a process that has not heard of the pause yet; the claim itself writes down what it may
+send (`sent`); ledger rows are read in a *second* statement, because a join that waited for a row could show an older
+ledger.
 """
 
 from collections.abc import Mapping, Sequence
@@ -78,8 +79,8 @@ RETURNING o.sync, o.key, o.op, o.target, %(lists)s::jsonb -> o.sync ->> o.target
 """
 """Leases due rows and writes down what each may send.
 
-One look-up per sync, lane and priority: each walks the index straight to its oldest due rows, so that neither rows due
-later nor another process's lanes are ever waded through. Only what is chosen of them is locked.
+One look-up per sync, lane and priority: each goes through the index straight to its oldest due rows and reads neither
+rows due later nor lanes of another process. Only the chosen rows are locked.
 """
 
 LEDGER = f"""
@@ -87,7 +88,7 @@ SELECT {ledger.COLUMNS}
   FROM unnest(%s::text[], %s::text[]) AS n (sync, key)
   JOIN rowtide.ledger l ON l.sync = n.sync AND l.key = n.key
 """
-"""What the ledger knows of these rows: syncs and keys, element by element."""
+"""Reads the ledger rows of two lists, syncs and keys, element by element."""
 
 
 def claim(conn: Connection, request: ClaimRequest) -> list[Work]:
@@ -112,7 +113,7 @@ def claim(conn: Connection, request: ClaimRequest) -> list[Work]:
 def share_of_lowest(limit: int, token: str) -> int:
     """How many of ``limit`` rows go to the lowest class that waits: a tenth, over many small claims too.
 
-    What a tenth leaves over is given to that share of the claims, told apart by their random token.
+    The fraction of a row that is left over becomes a whole row in that share of the claims, by their random token.
     """
     return limit // 10 + (crc32(token.encode()) % 10 < limit % 10)
 
@@ -174,11 +175,11 @@ def _list_id(stored: str | None) -> ListId | None:
 VOID = """
 UPDATE rowtide.outbox SET lease_token = NULL, lease_owner = NULL, lease_until = NULL WHERE lease_owner = %s
 """
-"""Gives up the leases of an owner; what they may have sent stays written down."""
+"""Gives up the leases of an owner; what its claims may have sent stays written down."""
 
 
 def void_leases(conn: Connection, owner: str) -> int:
-    """Give up every lease of ``owner``: it is the caller, and an earlier process of its name is dead."""
+    """Give up every lease of ``owner``, which is the caller's name: an earlier process of that name is dead."""
     return conn.execute(VOID, [owner]).rowcount
 
 
@@ -189,9 +190,9 @@ UPDATE rowtide.outbox o
                  FROM jsonb_array_elements(o.sent) WITH ORDINALITY AS t (e, i) WHERE e ->> 'token' <> o.lease_token)
  WHERE o.lease_owner = %s AND o.lease_token = ANY (%s)
 """
-"""Undoes claims of an owner of which nothing was sent, what they wrote down included."""
+"""Undoes claims of an owner of which nothing was sent, and what they wrote down."""
 
 
 def take_back(conn: Connection, owner: str, tokens: Sequence[str]) -> int:
-    """Undo claims of ``owner`` of which nothing was sent: their answer never came, though they may have been made."""
+    """Undo claims of ``owner`` that the database may have made although its answer never came; nothing was sent."""
     return conn.execute(TAKE_BACK, [owner, list(tokens)]).rowcount

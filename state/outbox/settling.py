@@ -1,9 +1,9 @@
-"""Settling: what is known of claimed rows goes into the ledger, and the rows leave the outbox or wait again.
+"""Settling: what is known of claimed rows goes into the ledger; the rows leave the outbox or wait again.
 
 In: `Outcome`s. Out: ledger rows, outbox rows deleted, released or parked; the figures of `state.progress`;
 `SettleCounts`. Rules (docs/design.md sections 3 and 6): one transaction, outbox locked before ledger, in key order,
-progress last; an outcome whose lease token is no longer the row's writes and counts nothing (whoever has the row now
-finds out by itself); a row is deleted only at the revision that was claimed; positions and versions never fall.
+progress last; an outcome whose lease token is no longer the row's writes and counts nothing (the claim that has the row
+now finds out by itself); a row is deleted only at the revision that was claimed; positions and versions never fall.
 """
 
 from collections import defaultdict
@@ -83,19 +83,19 @@ UPDATE rowtide.outbox o
 """
 
 HELD = frozenset({"ping_pong", "manual_conflict"})
-"""Codes of rows that go on merging but wait for a person, whatever newer value comes."""
+"""Codes of rows that wait for a person even when a newer value comes; such a value is still merged in."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettleCounts:
-    """What a settle did, by sync; ``stale`` outcomes came after their lease had passed to another claim."""
+    """What a settle did, by sync; ``stale`` counts outcomes whose lease had passed to another claim."""
 
     by_sync: Mapping[str, progress.Counts] = field(default_factory=dict)
     stale: int = 0
 
 
 def settle(conn: Connection, outcomes: Sequence[Outcome]) -> SettleCounts:
-    """Record ``outcomes`` in one transaction; when it returns they are durable, and counted."""
+    """Record ``outcomes`` in one transaction; they are durable and counted when it returns."""
     if not outcomes:
         return SettleCounts()
     with conn.transaction():
@@ -135,7 +135,7 @@ def _lock(conn: Connection, works: Sequence[Work]) -> tuple[dict[int, int], floa
 
 
 def _kept_row(outcome: Outcome, revision: int) -> dict[str, Any] | None:
-    """How the row waits on; None when it is done with."""
+    """The row's new columns while it waits on; None when it leaves the outbox."""
     desired = outcome.work.desired
     newer = revision != desired.revision
     row: dict[str, Any] = {
@@ -148,7 +148,7 @@ def _kept_row(outcome: Outcome, revision: int) -> dict[str, Any] | None:
                 return None
             row |= {"emptied": True}
         case Release(after_s=after_s, unknown=unknown, blame=blame, reason=reason):
-            # A newer value does not wait for what an older one was blamed for.
+            # A newer value does not wait because an older one failed.
             wait_s = 0.0 if newer and blame else after_s
             row |= {"after_s": wait_s, "blame": int(blame), "reason": reason or None, "own": not unknown}
         case ParkRow(code=code, sentence=sentence, unknown=unknown):
@@ -160,7 +160,7 @@ def _kept_row(outcome: Outcome, revision: int) -> dict[str, Any] | None:
 
 
 def _count(outcomes: Iterable[Outcome], now_s: float) -> dict[str, progress.Counts]:
-    """What these outcomes, which were applied, did for each sync; ``now_s``: the database's time since 1970."""
+    """What these applied outcomes did for each sync; ``now_s``: the database's seconds since 1970."""
     by_sync: dict[str, progress.Counts] = defaultdict(progress.Counts)
     for outcome in outcomes:
         desired = outcome.work.desired
@@ -196,7 +196,7 @@ UPDATE rowtide.outbox o
 
 
 def complete(conn: Connection, works: Sequence[Work]) -> None:
-    """Write rows that were read anew back and release them; the next claim delivers what they say now."""
+    """Write back rows that were read anew, and release them; the next claim delivers what they say now."""
     with conn.transaction():
         owned, _ = _lock(conn, works)
         desired = [works[i].desired for i in owned]

@@ -2,9 +2,9 @@
 
 In: `ChangeBatch`es of any syncs. Out: outbox rows, the slot's staged position, the changes counted in `state.progress`,
 a NOTIFY on `DUE`; `StageCounts`. Rules (docs/design.md sections 3 and 5): two changes of a row fold as
-`rowtide.change.fold` says: here for those of one call, in state.outbox.staging_sql for one over the waiting row. A
-batch the database refuses is halved until the bad row stands alone, which is parked. A change at or below the slot's
-staged position was counted when it was first staged.
+`rowtide.change.fold` says: changes of one call here, a change and the waiting row in state.outbox.staging_sql. A
+batch that the database refuses is halved until the bad row stands alone; that row is parked. A change at or below the
+slot's staged position was counted when it was first staged.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """Changes that came in, those absorbed by another change of their row, those already known.
+    """Counts of changes: how many came in, how many another change of their row absorbed, how many were known already.
 
     ``new``: changes of each sync that were counted, because nobody had staged them before.
     """
@@ -38,10 +38,10 @@ class StageCounts:
 
 
 def stage(conn: Connection, slot: str, batches: Sequence[ChangeBatch]) -> StageCounts:
-    """Commit ``batches`` to the outbox; when it returns they are durable.
+    """Commit ``batches`` to the outbox; they are durable when it returns.
 
-    Raises psycopg's errors (`state.database.Link` translates them), and StateRefused for a row that not even parking
-    holds.
+    Raises psycopg's errors (`state.database.Link` translates them), and StateRefused for a row that cannot even be
+    parked.
     """
     batches = [batch for batch in batches if batch.changes]
     if not batches:
@@ -79,7 +79,7 @@ def _folded(batches: list[ChangeBatch]) -> list[ChangeBatch]:
     return _grouped([batch._replace(changes=[change]) for batch, change in latest.values()])
 
 
-# A TypeError is orjson's for a value that no JSON text can say.
+# orjson raises TypeError for a value that no JSON text can hold.
 _REFUSALS = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded, TypeError)
 
 
@@ -112,7 +112,7 @@ _DIGEST_LENGTH = 64
 
 
 def _refused(batch: ChangeBatch, refusal: str) -> ChangeBatch:
-    """The one change parked; if that was refused too, under a shortened key; then StateRefused."""
+    """The single change of ``batch``, parked; under a shortened key if that was refused too; at last StateRefused."""
     change = batch.changes[0]
     parked = row_errors.STATE_REFUSES_ROW(refusal=refusal)
     if change.park is None or change.park[0] != parked.code:

@@ -1,10 +1,10 @@
-"""The transaction that merges changes into the outbox, one a row.
+"""The transaction that merges changes into the outbox, at most one for each row.
 
 In: `ChangeBatch`es without two changes of a row. Out: rows of the outbox, the slot's staged position, the changes
-counted in `state.progress`, a NOTIFY. Rule: waiting rows are locked in key order, then the ledger is read; what either
-has at that position or above is dropped; the slot and then the counts come last.
+counted in `state.progress`, a NOTIFY. Rule: waiting rows are locked in key order, then the ledger is read; a change is
+dropped if either is at its position or above; the slot and then the counts come last.
 
-Hot. Most rows are new to the outbox and above the ledger: those are copied straight into the table (half the work of
+Hot. Most rows are new to the outbox and above the ledger: they are copied straight into the table (half the work of
 INSERT ... ON CONFLICT). The others go through a temporary table and `MERGE`, which decides everything again itself;
 a row that another process staged in between fails the copy, and then all rows go that way.
 """
@@ -32,7 +32,7 @@ Cursor = psycopg.Cursor[tuple[object, ...]]
 _ROWS_A_WRITE = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# The nested look-ups are written so that no plan but the index's is possible, whatever the statistics say.
+# The nested look-ups are written so that only a plan by the index is possible, whatever the statistics say.
 LOCK_WAITING = """
 SELECT array_agg(n.i - 1)
   FROM unnest(%(keys)s::text[]) WITH ORDINALITY AS n (key, i)
@@ -40,7 +40,7 @@ SELECT array_agg(n.i - 1)
        SELECT 1 FROM rowtide.outbox o WHERE o.sync = %(sync)s AND o.key = n.key FOR UPDATE) AS waiting
 """
 
-# Asked with the lowest position of the batch: it finds a few rows too many, and MERGE looks at each of them.
+# It compares with the lowest position of the batch, so it finds a few rows too many; MERGE looks at each of them.
 ABOVE = """
 SELECT array_agg(n.i - 1)
   FROM unnest(%(keys)s::text[]) WITH ORDINALITY AS n (key, i)
@@ -118,13 +118,13 @@ SELECT s.sync, s.era, s.since_lsn, c.staged_lsn, c.staged_ordinal
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """What may be staged: of each sync's present era, from ``since`` on. ``staged``: what was counted before."""
+    """What may be staged: each sync's present era, from ``since`` on. ``staged``: up to where changes were counted."""
 
     since: Mapping[tuple[str, int], int]
     staged: tuple[int, int]
 
     def keep(self, batches: Sequence[ChangeBatch]) -> list[ChangeBatch]:
-        """What belongs to the present era of its sync; the rest was committed before that era's reconcile reads."""
+        """The changes of the present era of their sync; the others were committed before that era's reconcile reads."""
         kept = []
         for batch in batches:
             lsn = self.since.get((batch.sync, batch.era))
@@ -190,7 +190,7 @@ def _transaction(
 
 
 def _count(conn: Connection, slot: str, fence: Fence, batches: Sequence[ChangeBatch]) -> dict[str, int]:
-    """Count the changes above the slot's staged position, which rises to the highest of them; and wake deliver."""
+    """Count the changes above the slot's staged position, raise it to the highest of them, and wake deliver."""
     batches = fence.keep(batches)
     if not batches:
         channels.notify(conn, channels.DUE)
@@ -236,7 +236,7 @@ def _copy(cursor: Cursor, statement: str, batch: ChangeBatch) -> None:
 
 
 def _escaped_json(json: str, fields: Fields) -> str:
-    # Type json would take a NUL and jsonb, which a claim makes of it, would not: refused here, where it parks one row.
+    # Type json accepts a NUL; jsonb, which a claim makes of it, does not. It is refused here, where it parks one row.
     if "\\u0000" in json and any(isinstance(value, str) and "\0" in value for value in fields.values()):
         raise psycopg.DataError("a text holds a NUL character")
     return json.replace("\\", "\\\\")
@@ -257,7 +257,7 @@ def _copy_lines(batch: ChangeBatch) -> Iterator[str]:
             times = {committed_us: (_EPOCH + timedelta(microseconds=committed_us)).isoformat()}
         lane = crc32(key.encode(), lane_start) % LANES
         if park is not None:
-            # What cannot be carried is read again when a person retries it.
+            # A row that cannot be carried is read again when a person retries it.
             operation = "r" if op == "u" else op
             yield (
                 f"{escaped(key)}\t{operation}\t\\N\t\\N\tf\t{lsn}\t{ordinal}\t{xid}\t{times[committed_us]}\t{priority}"

@@ -1,11 +1,11 @@
-"""Judges what was read of the source against outbox and ledger, and merges what differs: CDC wins over backfill.
+"""Compares rows read from the source with outbox and ledger, and merges what differs: CDC wins over backfill.
 
 In: rows of a chunk (mapped) or keys the source no longer has, with the snapshot they were read under. Out: rows in the
 outbox at backfill priority, and counts. Rules (docs/design.md section 9): a row is staged only if the last streamed
-change of its key, in outbox or ledger, is visible in the snapshot; it takes the highest position it was judged against,
-in a new era the era's first; never over a waiting delete of this era. The rules stand twice in each statement: where
-rows are judged, and on conflict, where a change that capture staged meanwhile is judged again under its lock. Nothing
-is locked for a row that does not differ.
+change of its key, in outbox or ledger, is visible in the snapshot; it takes the highest position it was judged against
+(in a new era the era's first); it never replaces a waiting delete of this era. Each statement holds the rules twice:
+where rows are judged, and on conflict, where a change that capture staged meanwhile is judged again under its lock.
+Nothing is locked for a row that does not differ.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from state.copy_text import NULL, escaped
 from state.database import Connection
 
 Line = str
-"""A row as it should be in its list, as a line of COPY's text format: a million of them pass."""
+"""A row as it should be in its list, as a line of COPY's text format, because a million of them pass."""
 
 
 def chunk_line(key: str, lane: int, target: str | None, list_id: str | None, fields: Fields) -> Line:
@@ -36,13 +36,13 @@ def chunk_line(key: str, lane: int, target: str | None, list_id: str | None, fie
 
 
 def park_line(key: str, lane: int, code: str, sentence: str) -> Line:
-    """The line of a row that cannot be carried: as the stream's, it is read again when a person retries it."""
+    """The line of a row that cannot be carried; like one of the stream, it is read again when a person retries it."""
     return f"{escaped(key)}\t{lane}\t{NULL}\t{NULL}\t{NULL}\t{escaped(code)}\t{escaped(sentence)}\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What rows are judged by: sync, era of its slot, version of its mapping, snapshot of the read."""
+    """By what rows are judged: the sync, its era, its mapping's version, and the snapshot of the read."""
 
     sync: str
     era: int
@@ -51,7 +51,7 @@ class Ground:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The same as parameters of the statements below."""
+        """The ground as parameters of the statements below."""
         return {
             "sync": self.sync,
             "era": self.era,
@@ -65,7 +65,7 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What differed, by what it takes; ``parked`` rows cannot be carried and take nothing.
+    """Counts of what differed, by the write it needs; ``parked`` rows cannot be carried and need none.
 
     A row that capture changed between being judged and being merged is counted too.
     """
@@ -82,7 +82,7 @@ class Differences:
         return self.creates + self.updates + self.moves + self.parked + self.deletes
 
     def plus(self, other: "Differences") -> "Differences":
-        """Both together."""
+        """The sum of both."""
         sums = (getattr(self, name) + getattr(other, name) for name in Differences.__slots__)
         return Differences(*sums)
 
@@ -103,7 +103,7 @@ def _seen(row: str) -> str:
     return f"({row}.era < %(era)s OR ({row}.era = %(era)s AND ({visible})))"
 
 
-# OFFSET 0 keeps these two look-ups what they are: an index probe a row, whatever the planner knows of the sizes.
+# OFFSET 0 keeps each of these two look-ups one index probe a row, whatever the planner knows of the sizes.
 _JUDGED_AGAINST = """
   LEFT JOIN LATERAL (SELECT * FROM rowtide.ledger WHERE sync = %(sync)s AND key = c.key OFFSET 0) AS l ON true
   LEFT JOIN LATERAL (SELECT * FROM rowtide.outbox WHERE sync = %(sync)s AND key = c.key OFFSET 0) AS o ON true
@@ -133,7 +133,7 @@ def _differs_from_waiting(row: str) -> str:
                       OR o.fields::jsonb IS DISTINCT FROM {row}.fields::jsonb END"""
 
 
-# A base may hold fields that are mapped no longer: then only the mapped ones are compared.
+# A base may hold fields that are not mapped any more: then only the mapped ones are compared.
 _DIFFERS_FROM_BASE = """CASE WHEN c.park_code IS NOT NULL OR l.list_id IS DISTINCT FROM c.list_id THEN true
                  WHEN l.base = c.fields::jsonb THEN false
                  ELSE EXISTS (SELECT FROM jsonb_each(c.fields::jsonb) AS f
@@ -170,7 +170,7 @@ def _kept_position(column: str) -> str:
 
 _KEPT_POSITIONS = ",\n       ".join(_kept_position(column) for column in ("lsn", "ordinal", "xid"))
 
-# As a newer value of the stream does it: parked rows become due, held ones wait on for a person.
+# Like a newer value of the stream: parked rows become due, held rows wait on for a person.
 _REPLACE = f"""
     ON CONFLICT (sync, key) DO UPDATE
    SET op = excluded.op, target = excluded.target, fields = excluded.fields, partial = false,
@@ -227,12 +227,12 @@ SELECT %(sync)s, key, live FROM ({_ABSENT}) AS absent ORDER BY key
 
 
 def merge(connection: Connection, ground: Ground, lines: Sequence[Line]) -> Differences:
-    """Merge what differs into the outbox; the caller's transaction. Counts what was merged."""
+    """Merge what differs into the outbox, in the caller's transaction; the counts of what was merged."""
     return _judged(connection, ground, lines, _MERGE)
 
 
 def compare(connection: Connection, ground: Ground, lines: Sequence[Line]) -> Differences:
-    """What `merge` would merge; nothing is written."""
+    """Count what `merge` would merge; nothing is written."""
     return _judged(connection, ground, lines, f"{_COUNTS} FROM ({_DIFFERENT}) AS differing")
 
 
@@ -245,17 +245,17 @@ def _judged(connection: Connection, ground: Ground, lines: Sequence[Line], state
 
 
 def merge_absent(connection: Connection, ground: Ground, keys: Sequence[str]) -> Differences:
-    """Merge deletes of keys that the source no longer has (or that no longer match); the caller's transaction."""
+    """Merge deletes of keys that the source no longer has (or that no longer match), in the caller's transaction."""
     return _counted(connection, _DELETE, _with_keys(ground, keys))
 
 
 def insert_absent(connection: Connection, ground: Ground, keys: Sequence[str]) -> None:
-    """Write down which of these keys would be deleted, for the breaker to judge them all before the first is."""
+    """Record which of these keys would be deleted, so that the breaker judges all before the first is."""
     connection.execute(_NOTE, _with_keys(ground, keys))
 
 
 def compare_absent(connection: Connection, ground: Ground, keys: Sequence[str]) -> Differences:
-    """What `merge_absent` would merge; nothing is written."""
+    """Count what `merge_absent` would merge; nothing is written."""
     return _counted(connection, f"{_COUNTS} FROM ({_ABSENT}) AS differing", _with_keys(ground, keys))
 
 

@@ -74,15 +74,15 @@ class Reconcile:
 
     @property
     def asks_before(self) -> datetime | None:
-        """The source is asked for waiting rows staged before this moment too; None: for all of them.
+        """The source is also asked for waiting rows that were staged before this moment; None: for all of them.
 
-        What went without a change of its own (a TRUNCATE, a detached partition) leaves its rows waiting. A second
-        reading does not meet rows that went after the first, so then those of this pass are asked for as well.
+        Rows that vanished without a change of their own (a TRUNCATE, a detached partition) still wait. A second
+        reading does not meet rows that vanished after the first, so then rows of this pass are asked for as well.
         """
         return None if self.read_again else self.started_at
 
     def counting(self, **more: int) -> "Reconcile":
-        """The record with so many more of each."""
+        """The record with these counts added."""
         return replace(self, counts={**self.counts, **{name: self.counts.get(name, 0) + n for name, n in more.items()}})
 
 
@@ -138,7 +138,7 @@ def read(conn: Connection, sync: str) -> Reconcile | None:
 
 
 def read_standing(conn: Connection, sync: str, slot: str) -> SyncStanding:
-    """What is so now, by the database's clock."""
+    """The sync's standing now, by the database's clock."""
     with conn.cursor(row_factory=class_row(SyncStanding)) as cursor:
         found = cursor.execute(_STANDING, {"sync": sync, "slot": slot}).fetchone()
     assert found is not None
@@ -171,7 +171,7 @@ def take_up(conn: Connection, sync: str, owner: str) -> Reconcile | None:
 
 
 def put_down(conn: Connection, sync: str) -> None:
-    """Let others take it up."""
+    """Let other processes take the record up."""
     conn.execute(f"SELECT pg_advisory_unlock({_LOCK_NAME})", [sync])
 
 
@@ -208,7 +208,7 @@ def begin(conn: Connection, record: Reconcile, coverage: Coverage, estimate: int
         )
 
 
-# Written by who asks and by who takes up; everything else by the pass.
+# Requests and claims write these columns; the pass writes all others.
 _ASKED = {"sync", "why", "deep", "asked", "requested_at", "claim", "owner", "updated_at"}
 _SAVED = tuple(
     field.name
@@ -224,7 +224,7 @@ RETURNING *
 
 
 def save(conn: Connection, record: Reconcile) -> Reconcile:
-    """Write how far the pass is; `ReconcileLost` when it is another process's by now."""
+    """Record how far the pass is; `ReconcileLost` when another process has it by now."""
     values = {name: getattr(record, name) for name in _SAVED}
     values |= {"sync": record.sync, "claim": record.claim, "counts": _json(record.counts)}
     with conn.cursor(row_factory=class_row(Reconcile)) as cursor:
@@ -235,7 +235,7 @@ def save(conn: Connection, record: Reconcile) -> Reconcile:
 
 
 def stage_chunk(conn: Connection, record: Reconcile, ground: Ground, lines: Sequence[Line]) -> Reconcile:
-    """Judge the rows and merge what differs, and save ``record``; durable together."""
+    """Judge the rows, merge what differs and save ``record``, in one transaction."""
     with _step(conn):
         found = _merged(conn, ground, lines)
         counted = record.counting(creates=found.creates, updates=found.updates, moves=found.moves, parked=found.parked)
@@ -247,7 +247,7 @@ def stage_chunk(conn: Connection, record: Reconcile, ground: Ground, lines: Sequ
 
 
 def _merged(conn: Connection, ground: Ground, lines: Sequence[Line]) -> Differences:
-    """The rows merged; one that the database refuses stands alone in the end, is left out and said."""
+    """Merge the rows; a row that the database refuses is singled out, left out and logged."""
     try:
         with conn.transaction():
             return backfill.merge(conn, ground, lines)
@@ -287,7 +287,7 @@ SELECT key FROM live
 
 
 def note_absent(conn: Connection, record: Reconcile, ground: Ground, keys: Sequence[str]) -> Reconcile:
-    """Write down which of ``keys`` would be deleted, and save ``record``; durable together."""
+    """Record which of ``keys`` would be deleted, and save ``record``, in one transaction."""
     with _step(conn):
         if keys:
             backfill.insert_absent(conn, ground, keys)
@@ -297,13 +297,13 @@ def note_absent(conn: Connection, record: Reconcile, ground: Ground, keys: Seque
 
 
 def count_absent(conn: Connection, sync: str) -> int:
-    """Items that would be deleted by what was written down."""
+    """How many items the recorded deletions would delete."""
     [(count,)] = conn.execute("SELECT count(*) FROM rowtide.reconcile_absent WHERE sync = %s AND live", [sync])
     return int(count)
 
 
 def absent_keys(conn: Connection, sync: str, limit: int) -> list[str]:
-    """The first keys of those written down."""
+    """The first keys of the recorded deletions."""
     statement = "SELECT key FROM rowtide.reconcile_absent WHERE sync = %s ORDER BY key LIMIT %s"
     return [key for (key,) in conn.execute(statement, [sync, limit])]
 
@@ -311,7 +311,7 @@ def absent_keys(conn: Connection, sync: str, limit: int) -> list[str]:
 def stage_deletes(
     conn: Connection, record: Reconcile, ground: Ground, asked: Sequence[str], absent: Sequence[str]
 ) -> Reconcile:
-    """Merge deletes of the keys still ``absent``, strike those that were ``asked`` off; durable together."""
+    """Merge deletes of the keys still ``absent``, strike off the keys that were ``asked``, in one transaction."""
     with _step(conn):
         found = backfill.merge_absent(conn, ground, absent) if absent else Differences()
         strike = "DELETE FROM rowtide.reconcile_absent WHERE sync = %s AND key = ANY (%s)"
@@ -331,7 +331,7 @@ def forget_absent(conn: Connection, record: Reconcile) -> Reconcile:
 
 
 def finish(conn: Connection, record: Reconcile) -> Reconcile:
-    """The pass is complete: done, or wanted again when another was asked for meanwhile."""
+    """End the complete pass: it is done, or wanted again when another was asked for meanwhile."""
     with conn.transaction():
         _end_run(conn, record, "done")
         conn.execute("DELETE FROM rowtide.reconcile_absent WHERE sync = %s", [record.sync])
