@@ -1,7 +1,7 @@
-"""The mass-delete breaker before claims: which syncs may claim, and which are paused first.
+"""The mass-delete breaker, asked before each claim: which syncs may claim, and which are paused.
 
-In: the syncs about to claim. Out: those that may. Rule: deletions are judged over what *waits*, before the first of
-them is carried out (docs/design.md section 10); a tripped breaker pauses the sync and asks.
+In: the syncs about to claim. Out: those that may. Rule: all *waiting* deletions are judged together, before the first
+of them is carried out (docs/design.md section 10); a tripped breaker pauses the sync and asks a person.
 """
 
 import time
@@ -19,11 +19,11 @@ from state.definitions import SyncState
 log = structlog.get_logger()
 
 COUNT_AGAIN_S = 30.0
-"""Counting a million pairs takes a while; the number of pairs only has to be about right."""
+"""Seconds for which a count of pairs is used: counting a million takes a while, and about right is enough."""
 
 
 class Admission:
-    """`admit` filters the syncs of one claim."""
+    """Filters the syncs of each claim (`admit`)."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Admission:
                 return True
             if fresh:
                 break
-            fresh = True  # nobody is stopped for an old count: a first load brings thousands in a minute
+            fresh = True  # no sync is stopped because of an old count: a first load brings thousands in a minute
         log.warning("sync paused", sync=sync, code=tripped.code, problem=tripped.sentence)
         link.run(lambda c: definitions.pause(c, [sync], tripped.code, tripped.sentence, "breaker"))
         return False

@@ -57,7 +57,7 @@ class View:
 
 
 def read_view(connection: database.Connection, known: Catalog | None) -> View:
-    """The view as the database has it; the catalog is compiled anew only when its version is another."""
+    """The view as the database has it; the catalog is compiled anew only for another version."""
     latest = definitions.latest_version(connection)
     if latest is None:
         raise state_errors.NOT_APPLIED()
@@ -69,10 +69,10 @@ def read_view(connection: database.Connection, known: Catalog | None) -> View:
 
 
 class CurrentView:
-    """The view in force. One thread replaces it, every other reads it; two questions may meet two views."""
+    """The view in force. One thread replaces it and all others read it; two calls may meet two views."""
 
     def __init__(self, view: View, stop: threading.Event) -> None:
-        """``stop`` is set when the parts that were made for ``view`` do not fit any more (`outdated`)."""
+        """``stop`` is set when the parts that were made for ``view`` no longer fit (`outdated`)."""
         self._view = view
         self._made_for = view.catalog.definition
         self._stop = stop
@@ -80,7 +80,7 @@ class CurrentView:
         self.outdated = False
 
     def take_over(self, view: View) -> None:
-        """This view is in force from now on."""
+        """Put ``view`` in force."""
         before, self._view = self._view, view
         if view.catalog.version != before.catalog.version:
             log.info("definition taken over", version=view.catalog.version)
@@ -132,7 +132,7 @@ class CurrentView:
 
 
 class Watcher:
-    """Calls ``seen`` with the current view at once and whenever it was read again, one view after the other."""
+    """Calls ``seen`` with the current view at once and after each further read, one view after the other."""
 
     def __init__(self, dsn: str, first: View, seen: Callable[[View], None]) -> None:
         self._dsn = dsn
@@ -158,7 +158,7 @@ class Watcher:
         self._wake.set()
 
     def refresh(self) -> None:
-        """Read the view and hand it on, from any thread: an older one is never handed on after a newer."""
+        """Read the view and hand it on, from any thread; an older view is never handed on after a newer one."""
         with self._reading:
             self._view = self._link.run(lambda connection: read_view(connection, self._view.catalog))
             self._seen(self._view)

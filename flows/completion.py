@@ -1,7 +1,7 @@
-"""Rows that cannot be decided from outbox and ledger are read anew from the source.
+"""Reads rows anew from the source when outbox and ledger do not suffice to decide them.
 
 In: works that were just claimed. Out: works that can be decided, and the rest as outcomes. Rule: what was read is
-written back and the row is left for its next claim, because a claim is only ever sent for what its own ``sent`` says.
+written back and waits for the row's next claim, because a claim only sends what its own ``sent`` says.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from state import eras, outbox
 from state.database import Link
 
 NOT_YET_S = 0.1
-"""A row whose transaction is streamed but not visible yet is read again this soon."""
+"""Seconds until a row is read again whose transaction is streamed but not visible yet."""
 
 
 class Completer:
@@ -62,7 +62,7 @@ class Completer:
             return False
 
     def _complete(self, catalog: Catalog, postgres: str, works: Sequence[Work]) -> list[Outcome]:
-        """Write back what the source says now; outcomes of the rows of which it says nothing yet."""
+        """Write back what the source says now; outcomes of the rows of which it shows nothing yet."""
         back: list[Outcome] = []
         completed: list[Work] = []
         for answer in self._read(catalog, postgres, works):
@@ -80,7 +80,7 @@ class Completer:
         if connection is None or connection.closed:
             connection = self._sources[postgres] = open_source(self._source_dsn(postgres), "rowtide complete")
         try:
-            # The records' eras, not a reader's: this process may read no slot, or not have begun to.
+            # The eras of the records, not of a reader: this process may read no slot, or not yet.
             syncs = {work.desired.sync for work in works}
             present = self._state.run(lambda state: eras.read(state, syncs))
             return refetch.refetch_works(connection, catalog, works, present)

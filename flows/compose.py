@@ -1,8 +1,8 @@
 """Builds a process from the applied definition: the only file that knows all parts.
 
 In: who the process is, its roles, the view in force. Out: a `Process` ready to start and the parts of its flow. Rules:
-parts get values and each other from here, none asks for the process; a secret is resolved where it is used and kept
-nowhere else; what crosses two connectors meets here, not in one of them.
+parts get values and each other from here, and none asks for the process; a secret is resolved where it is used and kept
+nowhere else; code that joins two connectors stands here, not in one of them.
 """
 
 import threading
@@ -46,13 +46,13 @@ from state.database import Connection
 from state.outbox import SettleCounts
 
 CAPTURE, DELIVER = "capture", "deliver"
-"""What a process may do; the roles it is given decide which parts it has."""
+"""Roles: they decide which parts a process has."""
 
 
 def compose(
     state_dsn: str, view: View, roles: frozenset[str], lock: ProcessLock, stop: threading.Event
 ) -> tuple[Process, Parts]:
-    """The process, and what its flow is made of."""
+    """The process, and the parts of its flow."""
     base = _Base(state_dsn, view.catalog.definition, lock.name, stop, CurrentView(view, stop), StateClock())
     acts = SyncActs(state_dsn, stop)
     readers = {name: _reader(base, name) for name in base.definition.postgres} if CAPTURE in roles else {}
@@ -82,9 +82,9 @@ def compose(
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """What every part of a process is built on; ``owner`` is the name under which it holds leases.
+    """What every part of a process needs; ``owner`` is the name under which it holds leases.
 
-    ``definition`` is the one it was started with: its slots and its tenants do not change while it runs.
+    The process was started with ``definition``: its slots and its tenants do not change while it runs.
     """
 
     state_dsn: str
@@ -108,7 +108,7 @@ class _Base:
 
 @dataclass(frozen=True, slots=True)
 class _Capture:
-    """What the role capture is made of."""
+    """The parts of the role capture."""
 
     parts: CaptureParts
     reconciler: Reconciler
@@ -168,7 +168,7 @@ class _Decisions:
 
 @dataclass(frozen=True, slots=True)
 class _Deliver:
-    """What the role deliver is made of; ``workers`` in the order in which they begin."""
+    """The parts of the role deliver; ``workers`` in the order in which they begin."""
 
     parts: DeliverParts
     budgets: Mapping[str, Budget]
@@ -209,13 +209,13 @@ def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, 
 
 
 def _settled(claimer: Claimer, outcomes: Sequence[Outcome], counts: SettleCounts) -> None:
-    """Rows are settled: there is room for new claims."""
+    """Tell the claimer how many rows were settled, so that it claims new ones."""
     claimer.finished(len(outcomes))
     recorder.record_settle(metrics.RECORDER, counts)
 
 
 def _record(deliver: _Deliver) -> None:
-    """Record how things are now."""
+    """Record the readings of the moment."""
     graphs = {
         name: recorder.GraphReading(writer.counters.ru_used, deliver.budgets[name].gate_s())
         for name, writer in deliver.writers.items()
@@ -224,4 +224,4 @@ def _record(deliver: _Deliver) -> None:
 
 
 def _nothing() -> None:
-    """A process that does not deliver has nothing in flight."""
+    """Record nothing: a process that does not deliver has nothing in flight."""

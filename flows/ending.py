@@ -1,7 +1,7 @@
 """How a run of the flow ended, and what follows: an exit code, or another run with a new store.
 
-In: what the engine raised, whether the end was asked for, the store. Out: an `End`, said in the log, and its exit code.
-Rule: code 0 only for an end that somebody asked for; a store that the flow could not resume from is tried once.
+In: what the engine raised, whether the end was asked for, the store. Out: an `End`, which is logged, and its exit code.
+Rule: only an end that somebody asked for has code 0; a store from which the flow could not resume is tried once.
 """
 
 from collections.abc import Iterator
@@ -23,19 +23,19 @@ _STORE_ERRORS = (InconsistentPartitionsError, MissingPartitionsError, NoPartitio
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Somebody asked for it."""
+    """Somebody asked for the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """For a reason that an operator can read."""
+    """The flow failed for a reason that an operator can read."""
 
     error: RowtideError
 
 
 @dataclass(frozen=True, slots=True)
 class Supplanted:
-    """Another process took this one's place, which was said when it was noticed."""
+    """Another process took this one's place; that was logged when it was noticed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Unresumable:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """By a fault of Rowtide."""
+    """The flow ended by a fault of Rowtide."""
 
     error: BaseException
 
@@ -78,14 +78,14 @@ def to_end(error: BaseException | None, supplanted: bool, asked: bool, store: St
         return Failed(ours)
     if reason is not None:
         return Failed(store.failure(reason))
-    # What a store restores is unpickled and handed to the steps: whatever that leads to is no reason to try it twice.
+    # What a store restores is unpickled and handed to the steps. Whatever fails then, the store is not tried twice.
     if not store.fresh and (isinstance(error, _STORE_ERRORS) or not store.has_moved()):
         return Unresumable(error)
     return Crashed(error)
 
 
 def conclude(end: End, store: Store, after_s: float) -> int | None:
-    """Say how the flow ended; the exit code, or None when it begins anew."""
+    """Log how the flow ended; the exit code, or None when the flow begins anew."""
     match end:
         case Asked():
             log.info("stopped", after_s=round(after_s, 1))

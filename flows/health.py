@@ -1,7 +1,7 @@
 """What one process says of itself: the document of its beat.
 
 In: readers, writers, budgets, the claimer, the reconciler. Out: a JSON document of the shape of state.processes. Rule:
-it only reads what the parts already know, and waits for nothing.
+it only reads what the parts know already, and waits for nothing.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""Before a sync delivers, its lists are looked through for items Rowtide did not make.
+"""Searches the lists of each sync, before it delivers, for items that Rowtide did not make.
 
 In: the syncs that run, their lists. Out: `known`, the syncs that may deliver; a sync with such a list is paused with
-the reason. Rule: `run` refuses what `apply` refuses; a list may have been filled by hand since.
+the reason. Rule: `run` refuses what `apply` refuses, because a list may have been filled by hand since.
 """
 
 import threading
@@ -19,7 +19,7 @@ from rowtide.errors import RowtideError
 log = structlog.get_logger()
 
 LOOK_S = 0.2
-"""How often it is looked whether a sync has begun to run."""
+"""Seconds between two looks whether a sync has begun to run."""
 
 Charge = Callable[[str, float], None]
 Pause = Callable[[str, str, str], None]
@@ -48,7 +48,7 @@ class ListGuard:
         self._stop.set()
 
     def known(self, sync: str) -> bool:
-        """Whether the sync's lists were looked through since it last began to run."""
+        """Whether the sync's lists were searched since it last began to run."""
         return sync in self._known
 
     def _run(self) -> None:

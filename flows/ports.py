@@ -1,7 +1,7 @@
 """What a step, an output or a part of the process may ask of the process it runs in.
 
-In: nothing. Out: Protocols, which `flows.compose` satisfies and tests satisfy otherwise. Rule: a step knows these and
-the core, never a part of the process itself.
+In: nothing. Out: Protocols; `flows.compose` gives the product's implementations, tests give their own. Rule: a step
+knows these and the core, never a part of the process itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ class InForce(Protocol):
 
     @property
     def routing(self) -> int:
-        """Grows with another definition and with another era of a sync; bindings made before are made again."""
+        """A number that grows with each new definition and each new era of a sync; older bindings are made again."""
 
     def routed(self, stream: Stream, schema: str, table: str) -> Sequence[tuple[CompiledSync, int]]:
         """Syncs whose changes of that table are staged from that stream, with the era it is of each."""
@@ -43,10 +43,10 @@ class CaptureActs(Protocol):
     """What capture does to a sync; each is durable when it returns."""
 
     def stop_capture_of(self, sync: str, error: SyncError) -> None:
-        """The sync's changes pass by from here on; resuming it is a reconcile."""
+        """Let the sync's changes pass by from here on; resuming it takes a reconcile."""
 
     def request_reconcile(self, sync: str, why: str) -> None:
-        """The sync is reconciled soon."""
+        """Have the sync reconciled soon."""
 
 
 class Decisions(Protocol):
@@ -62,7 +62,7 @@ class Decisions(Protocol):
         """The state database's clock."""
 
     def refund(self, graph: str, units: float) -> None:
-        """Resource units that were taken for a row and are not needed."""
+        """Give back resource units that were taken for a row and are not needed."""
 
 
 class Lanes(Protocol):
@@ -79,7 +79,7 @@ class Worker(Protocol):
     """A part of the process with threads of its own."""
 
     def start(self) -> None:
-        """Begin; once."""
+        """Begin; called once."""
 
     def stop(self) -> None:
         """End soon, whatever is under way."""

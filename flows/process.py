@@ -1,7 +1,7 @@
-"""The life of one process: everything it runs is started, watched and ended together.
+"""The life of one process: it starts all its parts, beats while they run, and ends them together.
 
 In: its parts, made by `flows.compose`. Out: a beat each second with the process's health; after the end, leases given
-back. Rule: nothing here is remembered across a restart; what matters is in the state database.
+back. Rule: nothing here outlives a restart; all that has to is in the state database.
 """
 
 import os
@@ -31,7 +31,7 @@ BEAT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """The parts with threads: ``deliver`` ends first and what it leaves is handed back, ``beside`` begins first."""
+    """The parts with threads. ``beside`` begins first; ``deliver`` ends first, and what it leaves is handed back."""
 
     beside: Sequence[Worker]
     deliver: Sequence[Worker]
@@ -41,7 +41,7 @@ class Workers:
 
 
 class Process:
-    """One run of the flow. `start` before it, `close` after it; ``stop`` ends it."""
+    """The process around one run of the flow: `start` before the flow, `close` after it; ``stop`` ends the flow."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Process:
         self._beating.start()
 
     def close(self) -> None:
-        """End every thread; writes in flight get a second, what was never sent is handed back."""
+        """End every thread. Writes in flight get a second; rows that were never sent are handed back."""
         self.stop.set()
         for worker in reversed(self._workers.deliver):
             worker.stop()
@@ -81,7 +81,7 @@ class Process:
             worker.stop()
 
     def _hand_back(self, outcomes: Sequence[Outcome]) -> None:
-        """Give up what is left of our leases, and our place on the list of processes."""
+        """Give up the rest of our leases, and take the process off the list."""
         link = Link(self._state_dsn, "rowtide close")
         try:
             link.run(lambda connection: outbox.settle(connection, outcomes))
@@ -101,7 +101,7 @@ class Process:
             except RowtideError as error:
                 log.warning("beat missed", code=error.code, problem=error.sentence)
                 if error.code == state_errors.PROCESS_ID_TAKEN.code:
-                    # It voided our leases: what we have under way it takes for uncertain, and looks.
+                    # That process voided our leases: it takes what we have under way for uncertain, and looks.
                     log.error("flow stopped", code=error.code, problem=error.sentence, remedy=error.remedy)
                     self.supplanted = True
                     self.stop.set()

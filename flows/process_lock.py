@@ -1,8 +1,8 @@
-"""Who a process is: its roles and its process id, locked so that nobody else is the same one.
+"""The lock on a process's roles and process id, so that no two processes are the same one.
 
 In: the state database's DSN, roles, process id. Out: the name under which the process owns leases; an error while
-another holds it. Rule: the lock is its connection's; after a break it is taken again, and a process that finds it taken
-ends, for its leases are void by then.
+another holds it. Rule: the lock lives with its connection; after a break it is taken again, and a process that finds it
+taken ends, because its leases are void by then.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from state import database
 
 
 class ProcessLock:
-    """One running process at most has it. Not for two threads at a time."""
+    """At most one running process holds it. Not for two threads at a time."""
 
     def __init__(self, dsn: str, roles: Collection[str], process_id: int) -> None:
         self.name = f"rowtide:{','.join(sorted(roles))}:{process_id}"
@@ -23,7 +23,7 @@ class ProcessLock:
         self._connection: psycopg.Connection | None = None
 
     def hold(self) -> None:
-        """Return while it is ours; StateUnavailable, or StateRefused while another process holds it."""
+        """Take the lock, or see that we hold it. StateUnavailable; StateRefused while another process holds it."""
         if self._connection is not None:
             try:
                 with database.translated():
@@ -42,7 +42,7 @@ class ProcessLock:
         self._connection = connection
 
     def close(self) -> None:
-        """Let it go."""
+        """Release the lock."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

@@ -3,7 +3,7 @@
 In: the applied definition and sync states (`View`), the records of state.reconcile.record, DSNs of the sources. Out:
 rows in the outbox, records moved on, runs. Rules: a sync that its last pass does not cover (never loaded, a new era,
 changes that passed by, another mapping) is reconciled without being asked; a source that fails or hangs, or a pass that
-waits, holds back no other sync.
+waits, delays no other sync.
 """
 
 import threading
@@ -35,10 +35,10 @@ from state.reconcile.record import Reconcile
 log = structlog.get_logger()
 
 SLICE_S = 5.0
-"""A sync gives way to the others after so long."""
+"""Seconds after which a sync gives way to the others."""
 IDLE_S = 0.5
 TIDY_S = 3600.0
-"""Tombstones that nothing needs any more go this often."""
+"""Seconds between two removals of tombstones that nothing needs any more."""
 TOMBSTONES_KEPT = timedelta(days=7)
 SOURCE = "rowtide reconcile"
 
@@ -53,7 +53,7 @@ class _Trouble:
 
 
 class Reconciler:
-    """One background thread a process; `start`, `stop`."""
+    """Reconciles in one background thread of the process."""
 
     def __init__(self, state_dsn: str, owner: str, view: Callable[[], View], source_dsn: Callable[[str], str]) -> None:
         self._state_dsn = state_dsn
@@ -74,7 +74,7 @@ class Reconciler:
         self._thread.start()
 
     def stop(self) -> None:
-        """End soon: what was read and not staged is read again by whoever goes on."""
+        """End soon; the next process reads again what was read and not staged."""
         self._stop.set()
         for connection in list(self._sources.values()):
             if not connection.closed:
@@ -122,7 +122,7 @@ class Reconciler:
         self._close()
 
     def _round(self) -> bool:
-        """One slice of each sync that wants one; whether anything was done."""
+        """Give each sync that wants one a slice; True if anything was done."""
         view = self._view()
         state = self._connect()
         with database.translated():
@@ -194,7 +194,7 @@ class Reconciler:
         return connection
 
     def _close(self) -> None:
-        # A connection holds its advisory locks: closed, the passes are free.
+        # Advisory locks live with their connection: once it is closed, the passes are free.
         if self._state is not None:
             self._state.close()
             self._state = None
@@ -203,7 +203,7 @@ class Reconciler:
 
 
 def wanted_syncs(state: Connection, view: View) -> list[str]:
-    """The syncs to be reconciled now; what the last pass does not cover is asked for here."""
+    """The syncs to reconcile now; a reconcile is requested here for each that its last pass does not cover."""
     records = reconcile.read_all(state)
     wanted = []
     for sync, compiled in view.catalog.syncs.items():
@@ -224,7 +224,7 @@ def wanted_syncs(state: Connection, view: View) -> list[str]:
 def tidy(
     state: Connection, source: table_pages.Connection, sync: str, slot: str, older_than: timedelta = TOMBSTONES_KEPT
 ) -> int:
-    """Forget tombstones of a sync whose reconcile is done (docs/design.md section 3); how many."""
+    """Forget tombstones of a sync whose reconcile is done (docs/design.md section 3); the number of them."""
     # In this order: a pass that begins later reads under a snapshot that sees what this one sees.
     xmin = table_pages.read_snapshot(source).xmin
     record = reconcile.read(state, sync)
@@ -244,7 +244,7 @@ def _go_on(
     slice_s: float,
     report: Callable[[Reconcile], None],
 ) -> bool:
-    """Steps of the sync's pass for at most ``slice_s``; whether anything was done. Errors leave it to be taken up."""
+    """Do steps of the sync's pass for at most ``slice_s``; True if any was done. An error leaves it to be taken up."""
     record = reconcile.take_up(state, sync, owner)
     if record is None:
         return False
@@ -265,7 +265,7 @@ def _go_on(
 
 @contextmanager
 def _table(source: table_pages.Connection, catalog: Catalog, sync: str) -> Iterator[Table]:
-    """The sync's table; after an error the connection is of no use to the next."""
+    """The sync's table. After an error its connection is closed, because the next pass could not use it."""
     table = None
     try:
         table = Table(source, catalog.syncs[sync], lambda title: catalog.list_id(sync, title))
@@ -329,7 +329,7 @@ def dry_run(
     source_dsn: str,
     report: Callable[[int, int], None] = lambda _rows, _estimate: None,
 ) -> tuple[int, Differences]:
-    """Rows read and what a reconcile would stage; nothing is written. ``report``: rows so far, rows about."""
+    """Rows read, and what a reconcile would stage; nothing is written. ``report``: rows so far, estimated rows."""
     compiled = catalog.syncs[sync]
     with database.connect(state_dsn, SOURCE) as state, database.translated(), open_source(source_dsn, SOURCE) as source:
         standing = reconcile.read_standing(state, sync, catalog.definition.slot(compiled.postgres))

@@ -1,9 +1,9 @@
-"""One pass of a reconcile: its steps, each of them one durable transaction.
+"""One pass of a reconcile: its steps, each one durable transaction.
 
 In: a `Reconcile` record taken up, connections to source and state database, the compiled sync. Out: the record moved
-on, rows staged. Rules (docs/design.md section 9): rowtide.reconcile says what follows what; whatever was read is judged
-with the snapshot it was read under; a step looks first whether the sync still runs and its stream is still the one the
-pass began with, and begins anew where it is not.
+on, rows staged. Rules (docs/design.md section 9): rowtide.reconcile says which phase follows which; every row is judged
+with the snapshot under which it was read; a step first looks whether the sync still runs and still has the stream with
+which the pass began, and begins the pass anew where it has not.
 """
 
 import threading
@@ -76,7 +76,7 @@ class Read:
 
 
 class Table:
-    """The source table of a sync, read in the background of whoever judges what was read."""
+    """The source table of a sync; the next page is read in the background while the caller judges one."""
 
     def __init__(
         self, connection: table_pages.Connection, compiled: CompiledSync, list_id: Callable[[str], str | None]
@@ -90,7 +90,7 @@ class Table:
         self._ahead: tuple[tuple[table_pages.Cursor | None, table_pages.Cursor | None], Ahead[Read]] | None = None
 
     def read(self, after: table_pages.Cursor | None, until: table_pages.Cursor | None = None) -> Read:
-        """The page after ``after``; the one behind it is being read meanwhile."""
+        """The page after ``after``; reading of the page behind it begins meanwhile."""
         if self._ahead is not None and self._ahead[0] != (after, until):
             self.rest()
         found = self._ahead[1].result() if self._ahead is not None else self._page(after, until)
@@ -101,13 +101,13 @@ class Table:
         return found
 
     def rest(self) -> None:
-        """Wait for what is being read ahead and forget it: the connection is free."""
+        """Wait for what is being read ahead and forget it; the connection is free then."""
         if self._ahead is not None:
             self._ahead[1].result()
             self._ahead = None
 
     def abandon(self) -> None:
-        """Close the connection, unless a read on it hangs: nobody may touch it then, and it goes with its thread."""
+        """Close the connection, unless a read on it hangs: then nobody may touch it, and it ends with its thread."""
         if self._ahead is not None and not self._connection.closed:
             self._connection.cancel_safe(timeout=1.0)
         if self._ahead is None or self._ahead[1].ended(1.0):
@@ -138,7 +138,7 @@ class Table:
         return lines
 
     def absent(self, keys: Sequence[str]) -> tuple[Snapshot, list[str]]:
-        """Which of these keys have no row any more, or one that belongs to no list; nothing may be read ahead."""
+        """Which of these keys have no row any more, or one that belongs to no list. Call it with nothing read ahead."""
         self.rest()
         if self.compiled.where is None:
             snapshot, there = table_pages.read_keys(self._connection, self.compiled, self.keyset, keys)
@@ -148,7 +148,7 @@ class Table:
         return snapshot, [key for key in keys if key not in there]
 
     def mark(self) -> int:
-        """Where the source's WAL stands; a message behind it tells capture that somebody waits for this place."""
+        """Where the source's WAL stands; a message behind that LSN tells capture that somebody waits for it."""
         self.rest()
         return table_pages.write_mark(self._connection, self.compiled.sync)
 
@@ -159,7 +159,7 @@ class Table:
 
 
 class Pass:
-    """A pass under way; `step` until it says that there is nothing to do now."""
+    """A pass under way. Call `step` until it says that there is nothing to do now."""
 
     def __init__(self, state: Connection, table: Table, slot: str, record: Reconcile) -> None:
         self.record = record
@@ -188,14 +188,14 @@ class Pass:
 
     def _begin(self, coverage: Coverage) -> None:
         estimate = self._table.keyset.estimate
-        if self.record.state == "running":  # what it had begun with is so no more
+        if self.record.state == "running":  # what the pass began with has changed
             self.record = replace(self.record, why=why_wanted(self.record.covered, coverage) or self.record.why)
         log.info("reconcile begins", sync=self.record.sync, why=self.record.why, era=coverage.era, rows_about=estimate)
         self.record = reconcile.begin(self._state, self.record, coverage, estimate)
         failpoints.hit(failpoints.RECONCILE_BEGUN)
 
     def _mark(self, standing: SyncStanding) -> bool:
-        """Nothing is read until the cursor is past the mark: what was committed before it is in outbox or ledger then.
+        """Wait until the cursor is past the mark: then outbox or ledger has what was committed before it.
 
         So whatever the pass answers (a TRUNCATE, a gap, an older era's queue), no older change can come after it.
         """
@@ -212,7 +212,7 @@ class Pass:
                 )
                 self.record = reconcile.save(self._state, replace(record, waits=waits))
             return False
-        # Whatever committed before the opening, or asked for this pass, has an xid below its snapshot's end.
+        # Whatever committed before the opening, or requested this pass, has an xid below the snapshot's end.
         snapshot = self._table.snapshot()
         opened = replace(record, opening_xid=snapshot.xmax, lowest_xmin=snapshot.xmin)
         self.record = reconcile.save(self._state, _enter(opened, next_phase("mark", False, False)))
@@ -223,7 +223,7 @@ class Pass:
         return Ground(self.record.sync, self.record.era, self._compiled.version, snapshot)
 
     def _passed(self, snapshot: Snapshot) -> bool:
-        """Whether no transaction of before the opening is under way in ``snapshot``."""
+        """Whether ``snapshot`` shows no transaction from before the opening under way."""
         return snapshot.xmin >= self.record.opening_xid
 
     def _compare(self, _standing: SyncStanding) -> bool:

@@ -1,9 +1,9 @@
-"""The recovery store of Bytewax: held by one process or one cluster, checked before each start, made anew when odd.
+"""The recovery store of Bytewax: one process or cluster holds it, checks it at each start, makes it anew if need be.
 
 In: the recovery directory and the names of the flow's steps and partitions. Out: a `RecoveryConfig`. Rules: the store
-is an accelerator; position comes from the cursor, so a store that is lost, old, mixed, condemned or of another shape of
-the flow is thrown away, and that is said once (docs/design.md section 14). It is only ever checked or made by a process
-that holds the directory alone.
+is an accelerator; the position comes from the cursor, so a store that is lost, old, mixed, condemned or of another
+shape of the flow is thrown away, with one line in the log (docs/design.md section 14). Only a process that holds the
+directory alone checks or makes a store.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ PARTS = 4
 """Recovery partitions; fixed for the life of a store."""
 
 ROOM_BYTES = 1 << 18
-"""A new store and its first epochs need about this much; a directory that cannot hold it is of no use."""
+"""A new store and its first epochs need about this much, so a directory must be able to hold it."""
 
 log = structlog.get_logger()
 
@@ -64,7 +64,7 @@ class Store:
             if self._take_lock():
                 self._make_fit(shape)
             elif self._misfit_of_shape(shape) is not None:
-                self.close()  # whoever runs with it has to end first
+                self.close()  # a process that runs with the store has to end first
                 raise process_errors.RECOVERY_DIR_IN_USE(directory=self._directory)
         except OSError as error:
             self.close()
@@ -84,14 +84,14 @@ class Store:
         return process_errors.RECOVERY_STORE_FAILED(directory=self._directory, reason=reason)
 
     def has_moved(self) -> bool:
-        """Whether an epoch was closed since `open`: what went wrong after that is not the store's fault."""
+        """Whether an epoch was closed since `open`; a failure after that is not the store's fault."""
         try:
             return _frontier(self._read()) > self._frontier
         except sqlite3.Error:
             return False
 
     def close(self) -> None:
-        """Let others have the directory."""
+        """Release the directory."""
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
@@ -115,7 +115,7 @@ class Store:
         raise process_errors.RECOVERY_DIR_IN_USE(directory=self._directory)
 
     def _make_fit(self, shape: str) -> None:
-        """Check the store, make it anew if it does not fit (``fresh``), and let the cluster have it, too."""
+        """Check the store, make it anew if it does not fit (``fresh``), and share it with the cluster."""
         self._check_room()
         reason = self._misfit_of_shape(shape) or self._misfit_of_parts()
         self.fresh = reason is not None
@@ -144,7 +144,7 @@ class Store:
             log.warning("recovery store wiped", reason=reason, directory=str(self._directory))
 
     def _check_room(self) -> None:
-        """OSError when the disk is full: said by us, before the engine panics."""
+        """OSError when the disk is full, before the engine panics."""
         probe = self._directory / "room"
         try:
             with probe.open("wb") as stream:
@@ -168,7 +168,7 @@ class Store:
             return "unreadable partition"
         if len(parts) != PARTS:
             return "missing partitions"
-        # Each epoch is closed in every partition before the next one is: a kill leaves them one apart, no more.
+        # Every partition closes an epoch before any closes the next one: after a kill they are at most one apart.
         closed = [part.closed for part in parts]
         if max(closed) - min(closed) > 1 or (max(closed) and max(closed) >= _frontier(parts)):
             return "old partition"
@@ -182,12 +182,12 @@ class Store:
 
 
 def is_engine_fault(error: BaseException) -> bool:
-    """Whether an exception is one of a program's, a panic of the engine included, and no request to end."""
+    """Whether an exception is a fault (a panic of the engine included) and no request to end."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def sqlite_reason(error: BaseException) -> str | None:
-    """SQLite's own words when it is what the engine failed of, else None."""
+    """SQLite's own words if SQLite made the engine fail, else None."""
     said = str(error)
     if "SqliteFailure" not in said:
         return None
@@ -196,9 +196,9 @@ def sqlite_reason(error: BaseException) -> str | None:
 
 
 def _frontier(parts: Sequence[_Part]) -> int:
-    """The epoch that the flow would resume at; 0 for a store that nothing was run on.
+    """The epoch at which the flow would resume; 0 for a store with which no flow ran.
 
-    As the engine has it: the lowest frontier of the last execution, which began at its resume epoch.
+    The engine computes it so: the lowest frontier of the last execution, which began at its resume epoch.
     """
     resumes = {number: epoch for part in parts for number, epoch in part.resumes.items()}
     if not resumes:

@@ -1,8 +1,8 @@
-"""Begins the era of each sync that a slot of this process begins to carry.
+"""Begins an era of each sync when a slot of this process begins to carry it.
 
-In: every view that is taken over, the places of the readers. Out: eras, and from where each is whole. Rules: an era has
-its number before a change is staged in it; from where it is whole is noted after the view that routes the sync is in
-force, so that every transaction from there on is in its stream.
+In: every view that is taken over, the places of the readers. Out: eras, and the LSN from which each stream is whole.
+Rules: an era has its number before a change is staged in it; that LSN is noted after the view that routes the sync is
+in force, so that every transaction from there on is in the stream.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class ReadSlot(Protocol):
 
 
 class EraRouter:
-    """Called with each view as it is read; ``slots`` by PostgreSQL."""
+    """Takes over each view as it is read; ``slots`` by PostgreSQL."""
 
     def __init__(self, applied: CurrentView, acts: SyncActs, slots: Mapping[str, ReadSlot]) -> None:
         self._applied = applied
@@ -37,7 +37,7 @@ class EraRouter:
         self._slots = slots
 
     def take_over(self, view: View) -> None:
-        """Obey ``view``, begin the eras that are missing, and note where those that have begun are whole."""
+        """Obey ``view``, begin the missing eras, and note from where the streams of begun eras are whole."""
         self._applied.take_over(view)
         for postgres, slot in self._slots.items():
             place = slot.place

@@ -1,8 +1,8 @@
 """`rowtide run`: one process of the flow, from the first connection to its exit code.
 
 In: the loaded definition file (for the state database's address), roles, process id and peers. Out: an exit code. Rule:
-what is not there is waited for with a clear line on stderr; SIGTERM ends everything within two seconds with code 0, and
-nothing else ends with 0; the applied definition is obeyed, not the file (docs/design.md section 14).
+the process waits for whatever is missing, with a clear line on stderr; SIGTERM ends everything within two seconds with
+code 0, and nothing else ends with 0; the applied definition is obeyed, not the file (docs/design.md section 14).
 """
 
 import gc
@@ -40,7 +40,7 @@ ROLES = frozenset({CAPTURE, DELIVER})
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Who a process is: ``addresses`` of all processes of its cluster, none for one that stands alone."""
+    """What a process starts with: ``addresses`` of all processes of its cluster, none for one that stands alone."""
 
     config: Loaded
     roles: frozenset[str]
@@ -67,21 +67,21 @@ class EndRequest:
         self._stop: threading.Event | None = None
 
     def make(self) -> None:
-        """Ask."""
+        """Ask the process to end."""
         self.made.set()
         if self._stop is not None:
             self._stop.set()
 
     def pass_on_to(self, stop: threading.Event) -> None:
-        """From now on a request sets ``stop``; one that was made already sets it at once."""
+        """Have a request set ``stop`` from now on; a request that was made already sets it at once."""
         self._stop = stop
         if self.made.is_set():
             stop.set()
 
 
 def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0, addresses: Sequence[str] = ()) -> int:
-    """Run until SIGTERM or SIGINT (0) or until nothing can go on (1); errors a person can mend are waited out."""
-    # Millions of short-lived tuples pass and hardly a cycle: collecting them at Python's default pace costs a tenth.
+    """Run until SIGTERM or SIGINT (0) or until nothing can go on (1); wait while a person can mend the error."""
+    # Millions of short-lived tuples pass and hardly a cycle: at Python's default pace, collection costs a tenth.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     start = Start(config, roles, process_id, addresses)
@@ -121,7 +121,7 @@ def _run_once(start: Start, dsn: str, lock: ProcessLock, store: recovery.Store, 
     began, error = time.monotonic(), None
     try:
         _run_engine(start, parts, recovery_config)
-    except BaseException as raised:  # the engine raises what a step raised, wrapped or as it is; and it panics
+    except BaseException as raised:  # the engine raises a step's error, wrapped or as it is, and it may panic
         if not recovery.is_engine_fault(raised):
             raise
         error = raised
@@ -146,7 +146,7 @@ def _run_engine(start: Start, parts: sync.Parts, recovery_config: RecoveryConfig
 
 
 def _wait_for(stop: threading.Event, act: Callable[[], T]) -> T | None:
-    """The result of ``act``; what can be mended outside is waited for, with one line when the problem changes."""
+    """The result of ``act``, tried again while somebody can mend the problem; one log line when the problem changes."""
     backoff = Backoff()
     while not stop.is_set():
         try:

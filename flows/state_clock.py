@@ -1,7 +1,7 @@
-"""The state database's clock, as well as a process knows it.
+"""The state database's clock, as far as a process knows it.
 
-In: the server's time, once a second. Out: `now`, for leases and attempts, which the database dates. Rule: a clock of
-this machine that is wrong by a minute changes nothing but this offset.
+In: the server's time, once a second. Out: `now`, for leases and attempts, which the database dates. Rule: if this
+machine's clock is wrong by a minute, only the offset changes.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -18,5 +18,5 @@ class StateClock:
         return datetime.now(UTC) + self._offset
 
     def set(self, server: datetime, round_trip_s: float) -> None:
-        """The server said this, and the answer has just arrived; half of the round trip is taken for its way back."""
+        """Take over the server's time, which has just arrived; half of the round trip counts as the way back."""
         self._offset = server - datetime.now(UTC) + timedelta(seconds=round_trip_s / 2)

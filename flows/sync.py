@@ -1,6 +1,6 @@
 """The flow: its steps in order, no logic.
 
-In: the parts of a process. Out: the Bytewax dataflow, and the names a recovery store has to agree with. Rule: step ids
+In: the parts of a process. Out: the Bytewax dataflow, and the names that a recovery store has to match. Rule: step ids
 and partition names are constants; the two halves meet only in the outbox.
 """
 
@@ -24,19 +24,19 @@ FLOW = "rowtide"
 """The dataflow's id: part of every step's id in a recovery store."""
 
 WAL, NORMALIZE_SHARD, MERGE, STAGE = "wal", "normalize-shard", "merge", "stage"
-"""Capture, once for each PostgreSQL, whose name follows: read the WAL; map each row's columns to fields (normalise) and
-find the list it belongs to (shard), which is one pass over the rows; fold the changes of each row, by sync and bucket;
-write them to the outbox."""
+"""Steps of capture, once for each PostgreSQL, whose name follows: read the WAL; in one pass over the rows, map each
+row's columns to fields (normalise) and find its list (shard); fold the changes of each row, by sync and bucket; write
+them to the outbox."""
 
 DUE, PLAN_RESOLVE, DELIVER, SETTLE = "due", "plan-resolve", "deliver", "settle"
-"""Deliver: claim rows that are due; decide what each needs, a move between lists included (plan), and who wins over an
-item that somebody else changed (resolve; PostgreSQL does), which is one decision; carry it out, by graph and lane;
+"""Steps of deliver: claim rows that are due; in one decision, say what each needs, a move between lists included
+(plan), and who wins when somebody else changed its item (resolve; PostgreSQL does); carry that out, by graph and lane;
 record what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureParts:
-    """What capture is made of; ``readers`` by PostgreSQL. ``run_id``: what a restored merge has to agree with."""
+    """The parts of capture; ``readers`` by PostgreSQL. ``run_id``: a restored merge counts only if it has the same."""
 
     readers: Mapping[str, Reader]
     run_id: str
@@ -48,7 +48,7 @@ class CaptureParts:
 
 @dataclass(frozen=True, slots=True)
 class DeliverParts:
-    """What deliver is made of."""
+    """The parts of deliver."""
 
     claimer: Claimer
     decisions: Decisions
@@ -58,7 +58,7 @@ class DeliverParts:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the flow of one process is made of; a role it does not have is None. All inputs end when ``stop`` is set."""
+    """The parts of one process's flow; None for a role it does not have. All inputs end when ``stop`` is set."""
 
     state_dsn: str
     stop: threading.Event

@@ -1,7 +1,7 @@
-"""What a running process does to a sync by itself: stop it at capture, pause it, ask for a reconcile.
+"""What a running process does to a sync by itself: stop its capture, pause it, ask for a reconcile.
 
 In: a sync and a reason, from any thread. Out: rows of the state database. Rule: each act is durable when it returns,
-and is tried until it is: the change that caused it must not pass before.
+and is tried until it is, because the change that caused it must not pass before.
 """
 
 import threading
@@ -28,25 +28,25 @@ class SyncActs:
         self._links = threading.local()
 
     def stop_capture_of(self, sync: str, error: SyncError) -> None:
-        """The sync's changes pass by from here on; resuming it is a reconcile."""
+        """Let the sync's changes pass by from here on; resuming it takes a reconcile."""
         log.error("sync stopped at capture", sync=sync, code=error.code, problem=error.sentence)
         self._write("stop", lambda c: definitions.stop_capture(c, sync, error.code, error.sentence))
 
     def request_reconcile(self, sync: str, why: str) -> None:
-        """The sync is reconciled soon."""
+        """Have the sync reconciled soon."""
         self._write("request", lambda c: reconciles.request(c, sync, why))
 
     def pause(self, sync: str, code: str, sentence: str) -> None:
-        """The sync delivers nothing until a person resumes it."""
+        """Stop delivering for the sync until a person resumes it."""
         log.warning("sync paused", sync=sync, code=code, problem=sentence)
         self._write("pause", lambda c: definitions.pause(c, [sync], code, sentence, "run"))
 
     def route(self, syncs: Sequence[str], slot: str, incarnation: int, why: str) -> None:
-        """These syncs are read from this slot in an era of their own, each with a reconcile."""
+        """Read these syncs from this slot from now on, each in a new era with a reconcile."""
         self._write("route", lambda c: eras.route(c, syncs, slot, incarnation, why))
 
     def note_since(self, sync: str, era: int, lsn: int) -> None:
-        """From here on every transaction of the sync is in the stream of its era."""
+        """Note that from ``lsn`` on every transaction of the sync is in the stream of its era."""
         self._write("since", partial(eras.note_since, sync=sync, era=era, lsn=lsn))
 
     def _write(self, what: str, act: Callable[[Connection], object]) -> None:

@@ -1,7 +1,7 @@
 """The capturing steps: rows of the WAL become changes of items, and changes of one row become one.
 
-In: chunks of transactions, in stream order. Out: change batches keyed by sync and bucket. Rules: no IO but what a port
-offers; no exception for a row that can be parked; nothing blocks, except where a sync has to be stopped before its
+In: chunks of transactions, in stream order. Out: change batches keyed by sync and bucket. Rules: IO only through
+a port; no exception for a row that can be parked; nothing blocks, except when a sync has to be stopped before its
 change passes by.
 """
 
@@ -24,12 +24,12 @@ KeyedBatch = tuple[str, ChangeBatch]
 
 
 class Normalize:
-    """Mapped changes of all routed syncs, one batch a bucket and transaction chunk."""
+    """Makes the mapped changes of all routed syncs, one batch for each bucket and transaction chunk."""
 
     def __init__(
         self, postgres: str, slot: str, in_force: InForce, refresh: Callable[[], None], acts: CaptureActs
     ) -> None:
-        """``refresh`` reads what is in force anew and returns when it is."""
+        """``refresh`` reads the applied definition anew and returns when it is in force."""
         self._stream = Stream(postgres, slot, 0)
         self._in_force = in_force
         self._refresh = refresh
@@ -38,11 +38,11 @@ class Normalize:
         self._bound: dict[Relation, list[tuple[CompiledSync, Binding, int]]] = {}
 
     def __call__(self, chunks: Sequence[Chunk]) -> Iterable[KeyedBatch]:
-        """Called once an activation with everything the wal input handed on."""
+        """Called once in each activation with everything the WAL input handed on."""
         batches: list[KeyedBatch] = []
         for chunk in chunks:
             if chunk.incarnation != self._stream.incarnation:
-                # Its eras stood before anything of it was handed on; not knowing them, its changes would pass by.
+                # Its eras were recorded before anything of it was handed on; without them its changes would pass by.
                 self._refresh()
                 self._stream, self._routing = self._stream._replace(incarnation=chunk.incarnation), -1
             if self._in_force.routing != self._routing:
@@ -102,9 +102,9 @@ class Merge(StatefulBatchLogic[ChangeBatch, ChangeBatch, Any]):
         self._mark = resume[1] if resume is not None and resume[0] == run else Position(0, 0, -1)
 
     def on_batch(self, values: list[ChangeBatch]) -> tuple[list[ChangeBatch], bool]:
-        """One change a row, replays at or below the mark dropped; batches of another mapping stay apart."""
+        """One change for each row, without replays at or below the mark; batches of another mapping stay apart."""
         folded: dict[tuple[int, int], tuple[dict[str, Change], list[tuple[int, int]]]] = {}
-        # The mark in plain names: a tuple made and compared for each change costs half of this loop.
+        # The mark stands in plain names: making and comparing a tuple for each change costs half of this loop.
         mark_era, mark_lsn, mark_ordinal = self._mark
         for batch in values:
             rows, overtaken = folded.setdefault((batch.era, batch.mapping_version), ({}, []))
@@ -130,5 +130,5 @@ class Merge(StatefulBatchLogic[ChangeBatch, ChangeBatch, Any]):
         ], False
 
     def snapshot(self) -> tuple[str, Position]:
-        """The mark, with the run it belongs to."""
+        """The mark, with the run to which it belongs."""
         return self._run, self._mark

@@ -1,7 +1,7 @@
 """The delivering steps: a claimed row becomes a command or an outcome, a command becomes an outcome.
 
-In: claimed rows. Out: outcomes for settle, keyed by lane. Rules: no IO but what a port offers; no exception for a row
-that can be handed back; nothing waits; nothing is remembered, for what is under way belongs to its lease.
+In: claimed rows. Out: outcomes for settle, keyed by lane. Rules: IO only through a port; no exception for a row that
+can be handed back; nothing waits; nothing is remembered, because a row in flight belongs to its lease.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,17 +19,17 @@ from rowtide.keys import lane_name
 from rowtide.pacing import WRITE_RU
 
 POLL = timedelta(milliseconds=10)
-"""How often completions of the writer are looked for, and only while some are awaited."""
+"""Time between two looks for completions of the writer, while some are awaited."""
 
 NOT_APPLIED_S = 60.0
-"""A row of a sync that the applied definition no longer has waits this long; the next one may have it again."""
+"""Seconds that a row waits whose sync is not in the applied definition any more; the next one may have it again."""
 
 READ_AGAIN_S = 0.1
-"""A row that has to be read from the source after all is claimed again this soon."""
+"""Seconds until a row that has to be read from the source after all is claimed again."""
 
 
 class Planned(NamedTuple):
-    """A claimed row on its way to its lane's writer: a claim under way, or the outcome of a row that needs none."""
+    """A claimed row on its way to its lane's writer: a claim in flight, or an outcome that needs no request."""
 
     lane: str
     step: InFlight | Outcome
@@ -47,13 +47,13 @@ class Plan:
             sync, key = work.desired.sync, work.desired.key
             try:
                 graph, rules = self._decisions.graph_of(sync), self._decisions.rules_of(sync)
-            except KeyError:  # it went between the claim and now
+            except KeyError:  # the sync was removed since the claim
                 gone = Release(work, NOT_APPLIED_S, unknown=False, reason="sync is not applied any more")
                 lane = lane_name("", sync, key)
                 yield lane, Planned(lane, gone)
                 continue
             step = push.first(work, rules, self._decisions.now())
-            if isinstance(step, Complete):  # another mapping was applied between the claim and now
+            if isinstance(step, Complete):  # another mapping was applied since the claim
                 step = Release(work, READ_AGAIN_S, unknown=False)
             if not isinstance(step, InFlight):
                 self._decisions.refund(graph, WRITE_RU)
@@ -62,7 +62,7 @@ class Plan:
 
 
 class Deliver(StatefulBatchLogic[Planned, Outcome, None]):
-    """Hands commands to the process-wide writer and emits what came of them; never waits, snapshots nothing."""
+    """Hands claims in flight to the process-wide writer and emits their outcomes; never waits, snapshots nothing."""
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
@@ -70,7 +70,7 @@ class Deliver(StatefulBatchLogic[Planned, Outcome, None]):
         self._pending = 0
 
     def on_batch(self, values: list[Planned]) -> tuple[list[Outcome], bool]:
-        """Outcomes pass; what has begun is submitted."""
+        """Pass outcomes on, and submit claims in flight."""
         self._lane = values[0].lane
         done: list[Outcome] = []
         begun: list[InFlight] = []
@@ -94,7 +94,7 @@ class Deliver(StatefulBatchLogic[Planned, Outcome, None]):
         return done
 
     def notify_at(self) -> datetime | None:
-        """Soon while something is under way, else never; by this machine's clock, which is Bytewax's."""
+        """Soon while something is in flight, else never; by this machine's clock, which Bytewax uses."""
         return datetime.now(UTC) + POLL if self._pending else None
 
     def snapshot(self) -> None:
