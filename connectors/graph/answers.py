@@ -1,8 +1,8 @@
-"""What follows from Graph's answer to each row: its next command, or its outcome.
+"""Handles Graph's answer for each row: the row's next command follows, or its outcome.
 
-In: claims with what was read of their answers. Out: claims to be sent (again) in ``queue``, outcomes in ``outcomes``.
-Rules (docs/design.md section 6): it decides nothing, `rowtide.deciding.push.after` does; a row is under way once at
-most; a fault of our own sets one row aside and touches no other. Everything here happens on the writer's thread.
+In: claims with the readings of their answers. Out: claims to be sent (again) in ``queue``, outcomes in ``outcomes``.
+Rules (docs/design.md section 6): `rowtide.deciding.push.after` decides, nothing here does; a row is in flight at most
+once; a fault of our own parks one row and touches no other. Everything here happens on the writer's thread.
 """
 
 from collections import deque
@@ -28,7 +28,7 @@ _log = structlog.get_logger()
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """A row under way."""
+    """A row in flight."""
 
     in_flight: InFlight
     rules: Rules
@@ -68,7 +68,7 @@ class AnswerHandler:
         self.queue.append(claim)
 
     def apply(self, claims: Sequence[Claim], readings: Sequence[Reading], token: str, now: datetime) -> None:
-        """Handle one reading a claim; a refused token or quota concerns everybody, once."""
+        """Handle one reading for each claim; a refused token or quota is handled once for all."""
         throttled = [reading.after_s for reading in readings if isinstance(reading, Throttled)]
         gate_s = self._health.note_throttled(throttled) if throttled else 0.0
         if any(isinstance(reading, Unauthorized) for reading in readings):
@@ -85,7 +85,7 @@ class AnswerHandler:
                     self.answer(claim, reading, now)
 
     def _answer_unauthorized(self, claim: Claim, now: datetime) -> None:
-        """Once more with a fresh token; a fresh one refused is a problem of the app."""
+        """Send the command once more with a fresh token; if that is refused too, the app has a problem."""
         if not claim.asked_again and not self.stopping:
             claim.asked_again = True
             self.queue.append(claim)
@@ -100,12 +100,12 @@ class AnswerHandler:
         self.answer(claim, NotApplied(refused.after_s, problem), now)
 
     def answer_all(self, claims: Iterable[Claim], answer: Answer, now: datetime) -> None:
-        """The same answer for each of these."""
+        """Handle the same answer for each of these claims."""
         for claim in claims:
             self.answer(claim, answer, now)
 
     def answer(self, claim: Claim, answer: Answer, now: datetime) -> None:
-        """What follows: the next command of the row, or its end."""
+        """Queue the row's next command, or end its claim."""
         list_id = claim.in_flight.command.list_id
         if isinstance(answer, Written | Deleted):
             self.writes += 1
@@ -125,7 +125,7 @@ class AnswerHandler:
         self._finish(claim, following)
 
     def park(self, claim: Claim, error: BaseException) -> None:
-        """A fault of our own: the row stands aside, its neighbours go on."""
+        """Park the row after a fault of our own; its neighbours go on."""
         _log.error("row cannot be decided", sync=claim.work.desired.sync, error=type(error).__name__)
         why = row_errors.INTERNAL_ERROR(error=type(error).__name__)
         self._finish(claim, ParkRow(claim.work, why.code, why.sentence, unknown=True))

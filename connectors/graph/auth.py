@@ -1,8 +1,8 @@
 """Tokens for Graph, by azure-identity against the configured authority.
 
-In: `GraphSettings`. Out: a bearer token, cached until five minutes before its end. Rule: a refusal is `IdentityRefused`
-with Entra's own number, no answer is `IdentityUnavailable`; a token that Graph refused is forgotten together with
-azure-identity's own cache.
+In: `GraphSettings`. Out: a bearer token, cached until five minutes before its end. Rule: a refusal raises
+`IdentityRefused` with Entra's own number, a missing answer `IdentityUnavailable`; a token that Graph refused is
+forgotten together with azure-identity's own cache.
 """
 
 import re
@@ -46,7 +46,7 @@ class TokenSource:
 
     @property
     def current(self) -> str | None:
-        """The cached token while it is good; None: `fetch_token` has to be asked."""
+        """The cached token while it is valid; None: call `fetch_token`."""
         return self._token if self._token and time.time() < self._good_until else None
 
     def fetch_token(self) -> str:
@@ -64,7 +64,7 @@ class TokenSource:
             return self._token
 
     def forget(self, token: str) -> None:
-        """Graph refused ``token``: the next `fetch_token` asks the authority again."""
+        """Drop ``token``, which Graph refused; the next `fetch_token` asks the authority again."""
         with self._lock:
             if token == self._token:
                 self._token, self._credential = "", None
@@ -77,7 +77,7 @@ def make_credential(settings: GraphSettings) -> Any:
     options: dict[str, Any] = {"retry_total": 0, "connection_timeout": _TIMEOUT_S, "read_timeout": _TIMEOUT_S}
     if settings.authority:
         options["authority"] = settings.authority
-        # Only an authority of our own is taken on trust; Microsoft's are always validated.
+        # Only an authority of our own is trusted without validation; Microsoft's are always validated.
         options["disable_instance_discovery"] = "login.microsoftonline." not in settings.authority
     if settings.ca_file:
         options["connection_verify"] = settings.ca_file

@@ -1,9 +1,9 @@
-"""`$batch` without IO: commands to the body of a request, its answer to what came of each command.
+"""`$batch` without IO: makes the body of a request from commands, and reads from its answer what each one did.
 
-In: commands with the row they are for; status, headers and bytes of an answer. Out: bytes; one `Reading` a command.
-Rules (docs/facts.md sections 1.3 and 3): PATCH and DELETE carry If-Match; branches are taken on status and Graph's
-codes, never on messages; what blames the list, the app or the moment never blames the row; an answer that cannot be
-read leaves the outcome unknown.
+In: commands with their rows; status, headers and bytes of an answer. Out: bytes; one `Reading` for each command.
+Rules (docs/facts.md sections 1.3 and 3): PATCH and DELETE carry If-Match; decisions go by status and Graph's
+codes, never by messages; an answer that blames the list, the app or the moment never blames the row; an answer that
+cannot be read leaves the outcome unknown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ from rowtide.error_catalogue import row_errors
 from rowtide.keys import ROWTIDE_KEY, rowtide_key
 
 MEMBERS: Final = 20
-"""Requests a batch may hold."""
+"""The most requests that a batch may hold."""
 BODY_BYTES: Final = 3_500_000
 """A body above this is sent in halves (the limit is 4 MB)."""
 
@@ -55,7 +55,7 @@ class Unauthorized:
 
 @dataclass(frozen=True, slots=True)
 class ListRefused:
-    """Nothing happened, and the list is to blame: not there, not ours to write, full."""
+    """Nothing happened because of the list: it is not there, not ours to write, or full."""
 
     status: int
     code: str
@@ -183,7 +183,7 @@ def to_reading(command: Command, member: Member, mapping: FieldMapping, client_i
 
 
 def _to_look_refused(command: LookAtItem | LookForKey, status: int, code: str, sentence: str) -> Reading:
-    """A look never blames the row: it asks for nothing the row holds."""
+    """What a refused look says. It never blames the row, because it sends no value of the row."""
     if status == 404 and isinstance(command, LookAtItem):
         return Missing()
     return ListRefused(status, code, sentence)
@@ -195,14 +195,14 @@ def _to_write_refused(command: Command, status: int, code: str, sentence: str) -
     if status == 404:
         return ListRefused(status, code, sentence) if is_create else Missing()
     if modified:
-        # Without If-Match it only means that SharePoint itself is still busy with the item.
+        # Without If-Match this only means that SharePoint is still busy with the item.
         return NotApplied(1.0, f"Graph answered {status} {code}") if is_create else Changed()
     known = code or row_errors.GRAPH_REFUSED_ROW_PLAINLY(status=status, sentence=sentence).code
     return Rejected(status, known, sentence, duplicate=_names_duplicate(status, code, sentence))
 
 
 def _without_values(sentence: str, command: Command) -> str:
-    """Graph's sentence without the row's own words in it."""
+    """Graph's sentence without the row's own values."""
     if isinstance(command, CreateItem | MoveItem | UpdateItem):
         for value in command.fields.values():
             if isinstance(value, str) and len(value) > 1:
@@ -211,7 +211,7 @@ def _without_values(sentence: str, command: Command) -> str:
 
 
 def _names_duplicate(status: int, code: str, sentence: str) -> bool:
-    """Whether the answer speaks of a unique column. It only chooses words: a refused POST is always looked into."""
+    """Whether the answer names a unique column. That only chooses words: a search follows any refused POST."""
     text = sentence.lower()
     return (status == 409 and code == "nameAlreadyExists") or "unique" in text or "duplicate" in text
 
@@ -288,7 +288,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def remaining_ru(headers: Mapping[str, str]) -> float | None:
-    """What RateLimit-Remaining says; None when it is not there."""
+    """The value of RateLimit-Remaining; None without it."""
     return _to_seconds(headers.get("ratelimit-remaining"))
 
 

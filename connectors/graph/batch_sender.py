@@ -1,9 +1,9 @@
 """Sends claims to Graph in batches, a few at a time, and reads what comes back.
 
 In: claims from the queue of an `AnswerHandler`. Out: readings of their answers, given back to it; the quota that was
-spent. Rules: what is there is sent at once while fewer than `IN_FLIGHT` batches are under way, else rows gather up to
-twenty a batch; a row claimed too long ago is handed back unsent; a closed gate hands everything back as not applied;
-5xx, resets and time-outs leave it unknown. Everything here happens on the writer's thread.
+spent. Rules: waiting rows are sent at once while fewer than `IN_FLIGHT` batches are under way, else they gather, up to
+twenty in a batch; a row claimed too long ago is handed back unsent; while the gate is closed all rows are handed back
+as not applied; 5xx, resets and time-outs leave a row's outcome unknown. Everything here happens on the writer's thread.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ class BatchSender:
         self._tasks: dict[asyncio.Task[None], Sequence[Claim]] = {}
 
     def pump(self) -> None:
-        """Sends what is there while batches are free; hands everything back while the gate is closed."""
+        """Sends waiting rows while batches are free; hands all back while the gate is closed."""
         answers = self._answers
         gate_s = self._budget.gate_s()
         if answers.queue and (gate_s > 0 or answers.stopping):
@@ -89,7 +89,7 @@ class BatchSender:
         self.pump()
 
     async def _carry_out(self, claims: Sequence[Claim]) -> None:
-        """One batch: out, back, and what follows from each answer."""
+        """Sends one batch and handles each answer."""
         claims, members = self._to_members(claims)
         if not claims:
             return
@@ -144,7 +144,7 @@ class BatchSender:
         if isinstance(envelope, dict):
             self._read_members(claims, envelope, reply.token)
         elif isinstance(envelope, Rejected) and len(claims) > 1:
-            # One member spoils the batch: find it.
+            # One member makes the batch invalid: find it.
             await self._halve(claims)
         else:
             if isinstance(envelope, NotApplied):
@@ -181,7 +181,7 @@ class BatchSender:
         self._answers.apply(kept, readings, token, self._now())
 
     def _spend(self, claims: Sequence[Claim]) -> None:
-        """Charges what these requests cost beyond what was taken for their rows."""
+        """Charges what these requests cost beyond the units that were taken for their rows."""
         beyond = 0.0
         for claim in claims:
             cost = pacing.cost_of(claim.in_flight.command)
@@ -194,7 +194,7 @@ class BatchSender:
         self._budget.charge(beyond)
 
     def _not_sent(self, claims: Sequence[Claim], error: RowtideError) -> None:
-        """Nothing reached Graph: the quota is given back, everybody waits a moment."""
+        """Gives the quota back and makes all wait a moment, because nothing reached Graph."""
         for claim in claims:
             cost = pacing.cost_of(claim.in_flight.command)
             self.ru_used -= cost
@@ -207,7 +207,7 @@ class BatchSender:
             self._budget.note_remaining(remaining)
 
     async def shut_down(self, grace_s: float) -> None:
-        """Hands back what was not sent; what is under way gets ``grace_s``, then its end is unknown."""
+        """Hands back rows that were not sent; batches under way get ``grace_s``, then their outcome is unknown."""
         self._answers.stopping = True
         self.pump()
         tasks = dict(self._tasks)

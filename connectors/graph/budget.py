@@ -1,8 +1,8 @@
 """The app's quota in one tenant, shared by all threads of this process.
 
 In: what `due` wants to claim and what the writer spends. Out: resource units, and a gate. Rule
-(docs/facts.md section 4): a 429 closes the gate for everybody, until the later of Retry-After and the window's reset;
-refused requests count, so nobody tries meanwhile.
+(docs/facts.md section 4): a 429 closes the gate for all threads, until the later of Retry-After and the window's reset;
+refused requests count against the quota, so nothing is sent meanwhile.
 """
 
 import random
@@ -17,7 +17,7 @@ from rowtide.errors import THROTTLED
 from rowtide.pacing import WRITE_RU, Bucket, tier_of
 
 PREPAID_RU: Final = WRITE_RU
-"""What `due` takes for a row before it claims it; the writer charges what is beyond and gives back what is not used."""
+"""Units that `due` takes for a row before it claims it. The writer charges further units and gives back unused ones."""
 
 _MOST_GATE_S: Final = 300.0
 
@@ -40,7 +40,7 @@ class Budget:
     def take(
         self, wanted: int, least: int = PREPAID_RU, timeout_s: float = 1.0, stop: threading.Event | None = None
     ) -> int:
-        """Waits until ``least`` units are there and takes as many as are there, up to ``wanted``; 0: not in time."""
+        """Waits for ``least`` units, then takes as many as there are, up to ``wanted``; 0 if none came in time."""
         deadline = self._clock() + timeout_s
         with self._condition:
             while stop is None or not stop.is_set():
@@ -50,12 +50,12 @@ class Budget:
                     return self._take(wanted, now)
                 if now >= deadline:
                     return 0
-                # Woken by a refund or an opening gate; the stop event is looked at often enough for a quick end.
+                # A refund or an opening gate ends this wait; it is short enough that a stop is noticed soon.
                 self._condition.wait(min(wait_s, deadline - now, 0.1 if stop is not None else 1.0))
         return 0
 
     def charge(self, units: float) -> None:
-        """Accounts for units that are spent whether they were there or not."""
+        """Takes units that are spent already, even if the budget did not have them."""
         if units and not self._off:
             with self._condition:
                 now = self._clock()
@@ -71,7 +71,7 @@ class Budget:
                 self._condition.notify_all()
 
     def close_gate(self, seconds: float | None) -> float:
-        """Closes the gate for so long; None (no Retry-After): longer with each refusal in a row. The seconds chosen."""
+        """Closes the gate for ``seconds`` (None, no Retry-After: longer with each refusal in a row). The seconds."""
         with self._condition:
             if seconds is None:
                 seconds = backoff.wait_s(THROTTLED, self._refusals + 1, self._jitter.uniform)
@@ -79,22 +79,22 @@ class Budget:
             seconds = min(seconds, _MOST_GATE_S)
             now = self._clock()
             self._gate_until = max(self._gate_until, now + seconds)
-            # Somebody else spent what we believed was there.
+            # Another client of the app spent units that we counted on.
             self._minute.fill(now)
             self._minute.cap(0.0)
             return seconds
 
     def pause(self, seconds: float) -> None:
-        """Closes the gate for another reason than a refusal: Graph or its token endpoint does not answer."""
+        """Closes the gate because Graph or its token endpoint does not answer."""
         with self._condition:
             self._gate_until = max(self._gate_until, self._clock() + seconds)
 
     def note_success(self) -> None:
-        """An answer that was no refusal."""
+        """Notes an answer that was no refusal."""
         self._refusals = 0
 
     def note_remaining(self, remaining: float) -> None:
-        """What RateLimit-Remaining said: not more than that is there."""
+        """Lowers the units to what RateLimit-Remaining said."""
         if not self._off:
             with self._condition:
                 self._minute.cap(remaining)

@@ -1,7 +1,7 @@
-"""The raw HTTP client of the hot path: one authorised POST, and whether it can have arrived.
+"""The raw HTTP client of the hot path: sends one authorised POST, and says whether it can have arrived.
 
 In: a path below the base URL and bytes. Out: `Reply`, `NotSent` (it cannot have reached Graph) or `NoAnswer` (it may
-have). Rule: nothing is ever repeated here.
+have). Rule: no request is ever repeated here.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """No connection: Graph has not seen the request."""
+    """There was no connection: Graph has not seen the request."""
 
     error: GraphUnavailable
 
@@ -49,7 +49,7 @@ class NoAnswer:
 
 
 class Client:
-    """One session; made and closed on the loop it is used on."""
+    """One session, made and closed on the event loop that uses it."""
 
     def __init__(self, settings: GraphSettings, tokens: TokenSource) -> None:
         self._settings = settings
@@ -65,12 +65,12 @@ class Client:
             ),
             headers={"User-Agent": settings.user_agent, "Accept": "application/json"},
             trace_configs=[_traced()],
-            # Proxies of the environment are for the way out, not for a simulator on this machine.
+            # The environment's proxies are for the Internet, not for a simulator on this machine.
             trust_env=settings.base_url.startswith("https:"),
         )
 
     async def post(self, path: str, body: bytes) -> Reply | NotSent | NoAnswer:
-        """Sends ``body`` as JSON. IdentityRefused and IdentityUnavailable when there is no token to send it with."""
+        """Sends ``body`` as JSON. IdentityRefused or IdentityUnavailable when there is no token."""
         token = self._tokens.current
         if token is None:
             token = await self._fetch_token()
@@ -95,7 +95,7 @@ class Client:
             return NoAnswer(_caused(graph_errors.GRAPH_BROKEN(), error))
 
     async def _fetch_token(self) -> str:
-        """A token, fetched once for everybody who waits; by a daemon thread, so that no exit waits for it."""
+        """A token, fetched once for all who wait, by a daemon thread, so that no exit waits for it."""
         if self._fetching is None or self._fetching.done():
             self._fetching = asyncio.get_running_loop().create_future()
             threading.Thread(target=self._fetch, args=(self._fetching,), daemon=True).start()
@@ -117,7 +117,7 @@ class Client:
 
 
 def _traced() -> aiohttp.TraceConfig:
-    """Passes the failpoint after a request: a chunk is announced just before it is written, so one turn later it is."""
+    """Passes the failpoint after a request. aiohttp announces a chunk just before the write, so this waits a turn."""
 
     async def announced(*_: object) -> None:
         asyncio.get_running_loop().call_soon(failpoints.hit, failpoints.DELIVER_AFTER_SEND)
@@ -137,7 +137,7 @@ def _fulfil(waiting: "asyncio.Future[str]", token: str, error: RowtideError | No
         waiting.set_result(token)
     else:
         waiting.set_exception(error)
-        waiting.exception()  # nobody may be waiting any more
+        waiting.exception()  # perhaps nobody waits any more
 
 
 def _caused(error: GraphUnavailable, cause: Exception) -> GraphUnavailable:

@@ -24,7 +24,7 @@ _BATCH = 20
 def find_foreign_items(settings: GraphSettings, lists: Mapping[str, str]) -> dict[str, str]:
     """List id -> id of an item without RowtideKey, for those of ``lists`` (list id -> site id) that hold one.
 
-    A list that Graph refuses to show (403, 404) holds no stranger we know of: the writer says what is wrong with it.
+    A list that Graph refuses to show (403, 404) counts as holding none; the writer reports what is wrong with it.
     Raises GraphUnavailable, IdentityUnavailable, IdentityRefused.
     """
     return asyncio.run(_ask(settings, dict(lists)))

@@ -1,8 +1,8 @@
-"""What a site's lists have to look like, against what they look like.
+"""Compares a site's lists with what they have to look like.
 
 In: lists and columns as Graph shows them (`FoundSite`), as the applied syncs need them (`WantedList`). Out: steps, in
 the order they have to be taken, each with a sentence for `plan`; or a refusal. Rule: nothing is ever removed or
-narrowed; a list with a stranger's items is not touched.
+narrowed; a list with foreign items is not touched.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class WantedList:
 
 @dataclass(frozen=True, slots=True)
 class FoundColumn:
-    """A column as Graph describes it; ``kind`` None: one we cannot write."""
+    """A column as Graph describes it; ``kind`` is None if we cannot write it."""
 
     id: str
     name: str
@@ -53,7 +53,7 @@ class FoundList:
 
 @dataclass(frozen=True, slots=True)
 class FoundSite:
-    """A site and its lists by title in lower case (SharePoint's titles are the same in any case)."""
+    """A site and its lists by title in lower case (SharePoint ignores the case of titles)."""
 
     id: str
     lists: dict[str, FoundList]
@@ -112,7 +112,7 @@ class MakeColumn:
 
 @dataclass(frozen=True, slots=True)
 class AddChoices:
-    """Add choices a column lacks; those it has stay."""
+    """Add choices that a column lacks; the others stay."""
 
     title: str
     column_id: str
@@ -153,7 +153,7 @@ def _list_steps(found: FoundList | None, wanted: WantedList) -> list[Step]:
 
 
 def _column_steps(title: str, column: ListColumn, found: FoundColumn) -> list[Step]:
-    """A column that is there: fits, lacks choices, or cannot be used."""
+    """Steps for an existing column: none if it fits, choices if it lacks some; GraphRefused if it cannot be used."""
     if found.read_only:
         raise _misfit(title, column, "SharePoint does not let it be written")
     if found.kind != column.kind and not (column.kind == "text" and found.kind == "note"):

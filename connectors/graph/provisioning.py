@@ -1,8 +1,8 @@
-"""Sites, lists and columns by msgraph-sdk: what is there, and making what is not.
+"""Reads sites, lists and columns through msgraph-sdk, and makes what is missing.
 
 In: `GraphSettings`, sites as ``host:/path``, the lists wanted. Out: `FoundSite`s; lists with their ids. Rules: one
-change after another (parallel ones end in "Save Conflict"); the SDK repeats nothing, we repeat only what is known not
-to have happened; a list that holds items without RowtideKey is refused.
+change after another (parallel ones end in "Save Conflict"); the SDK repeats nothing, we repeat only requests that are
+known not to have been carried out; a list that holds items without RowtideKey is refused.
 """
 
 import asyncio
@@ -44,12 +44,12 @@ def discover(settings: GraphSettings, sites: Sequence[str]) -> dict[str, FoundSi
 
 
 def provision(settings: GraphSettings, site: str, wanted: Sequence[WantedList]) -> Provisioned:
-    """Makes what is missing, then says what is there. May be repeated: what is there already is left as it is."""
+    """Makes what is missing, then returns what there is. May be repeated: it leaves existing things as they are."""
     return _run(settings, lambda graph: _provision(graph, site, wanted))
 
 
 def examine(settings: GraphSettings, site: str, wanted: Sequence[WantedList]) -> list[Step]:
-    """What `provision` would do; GraphRefused as it would refuse. Nothing is changed."""
+    """What `provision` would do; GraphRefused where it would refuse. Nothing is changed."""
     return _run(settings, lambda graph: _examine(graph, site, wanted))
 
 
@@ -98,11 +98,11 @@ def _run(settings: GraphSettings, work: "Callable[[GraphServiceClient], Awaitabl
         )
         # The SDK wraps these and closes only its wrappers.
         transports = [http._transport, *(one for one in http._mounts.values() if one is not None)]
-        # The SDK would repeat a POST on 503 and 504, which may have happened.
+        # The SDK would repeat a POST after 503 and 504, although it may have been carried out.
         once = {**options, RetryHandlerOption.get_key(): RetryHandlerOption(should_retry=False)}
         client = GraphClientFactory.create_with_default_middleware(options=once, client=http)
         tokens: Any = _AsyncCredential(TokenSource(settings))
-        # The scope would be derived from the host, which may be a simulator's.
+        # The SDK would derive the scope from the host, which may be a simulator's.
         authentication = AzureIdentityAuthenticationProvider(tokens, scopes=[SCOPE])
         adapter = GraphRequestAdapter(authentication, client=client)
         adapter.base_url = settings.base_url
@@ -135,7 +135,7 @@ def _translated(error: Any, what: str) -> GraphRefused | GraphUnavailable:
 
 
 async def _patiently(what: str, call: Callable[[], Awaitable[_T]]) -> _T:
-    """The call's result; repeated while Graph throttles or another schema change is under way (nothing happened)."""
+    """The call's result. Repeats the call while Graph throttles or makes another schema change: then it did nothing."""
     from kiota_abstractions.api_error import APIError
 
     backoff = Backoff()
@@ -153,7 +153,7 @@ async def _patiently(what: str, call: Callable[[], Awaitable[_T]]) -> _T:
 
 
 def _retry_after_s(error: Any) -> float:
-    """What Retry-After says, within reason; 0 when it says nothing."""
+    """The seconds of Retry-After, within bounds; 0 without it."""
     headers = {str(k).lower(): v for k, v in (error.response_headers or {}).items()}
     given = str(headers.get("retry-after", "")).strip()
     return min(float(given), _MOST_WAIT_S) if given.isdigit() else 0.0
@@ -234,7 +234,7 @@ def to_found(column: Any) -> FoundColumn:
 
 
 async def _find_foreign_item(graph: "GraphServiceClient", site_id: str, list_id: str, has_key: bool) -> str | None:
-    """By an indexed query where there is a RowtideKey; without one every item is a stranger's."""
+    """Id of an item without RowtideKey, by an indexed query; in a list without that column every item is foreign."""
     from kiota_abstractions.base_request_configuration import RequestConfiguration
     from msgraph.generated.sites.item.lists.item.items.items_request_builder import ItemsRequestBuilder
 

@@ -1,8 +1,8 @@
-"""How the writer's conversation with Graph is going: throttled, failing, or well.
+"""Whether Graph answers the writer, throttles it or fails, and how long the writer then waits.
 
-In: what came of batches. Out: the gate of the budget, the size of the next batch, one sentence why nothing moves.
-Rules: a 429 closes the gate for the whole app; from the second failure in a row on everybody waits, longer each time;
-after a lost batch the next ones are half as large, since one member may have been enough to lose it.
+In: the results of batches. Out: the gate of the budget, the size of the next batch, one sentence why nothing moves.
+Rules: a 429 closes the gate for the whole app; from the second failure in a row on all rows wait, longer each time;
+after a lost batch the next ones are half as large, because a single member may have made it fail.
 """
 
 import random
@@ -19,7 +19,7 @@ _log = structlog.get_logger()
 
 
 class Health:
-    """Of one app in one tenant; ``lists``: why single lists do not move, by list id."""
+    """The health of one app in one tenant; ``lists``: why single lists do not move, by list id."""
 
     def __init__(self, name: str, budget: Budget) -> None:
         self._name = name
@@ -41,7 +41,7 @@ class Health:
         return gate_s
 
     def note_failure(self, error: RowtideError, sent: bool = True) -> float:
-        """Nothing of a batch was answered. Seconds to wait; one that was not ``sent`` makes everybody wait at once."""
+        """Notes a batch without an answer; seconds to wait. A batch that was not ``sent`` closes the gate at once."""
         pause_s = self._backoff.failed(error)
         self.failures += 1
         if self._backoff.is_news:
@@ -52,15 +52,15 @@ class Health:
         return pause_s
 
     def note_lost(self, members: int) -> None:
-        """A batch of so many was lost as a whole."""
+        """Notes that a batch of so many members was lost as a whole."""
         self.batch_size = max(1, min(self.batch_size, members) // 2)
 
     def note_answered(self) -> None:
-        """A batch was answered, whatever its members say."""
+        """Notes that a batch was answered, whatever its members say."""
         self.batch_size = min(MEMBERS, self.batch_size * 2)
 
     def note_success(self) -> None:
-        """A batch was answered, and not by refusals only."""
+        """Notes that a batch was answered, and not only by refusals."""
         if self._budget.gate_s() > 0:
             return  # an answer to what was sent before the gate closed
         if self.problem is not None:

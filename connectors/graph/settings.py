@@ -1,8 +1,8 @@
-"""What it takes to speak to one tenant's Graph.
+"""The settings for one tenant's Graph.
 
 In: plain values, or a definition and the name of one of its graphs. Out: `GraphSettings`, read by auth, budget,
 client, writer and lists. Rules: a secret is resolved when settings are made and kept nowhere else; ``base_url``,
-``authority`` and ``ca_file`` stand for a simulator, and left alone everything goes to Microsoft with default
+``authority`` and ``ca_file`` are for a simulator; without them everything goes to Microsoft with default
 verification.
 """
 
@@ -98,7 +98,7 @@ class GraphSettings:
 
     @property
     def patience(self) -> timedelta:
-        """How long after its claim an attempt may still arrive: sent late, timed out, and then on its way."""
+        """How long after its claim an attempt may still arrive: it may be sent late, time out, and still go on."""
         return timedelta(seconds=self.send_within_s + self.request_timeout_s + self.absent_after_s)
 
 

@@ -1,8 +1,8 @@
-"""The process-wide writer: carries the commands of claimed rows out and hands their outcomes back.
+"""The process-wide writer: carries out the commands of claimed rows and hands back their outcomes.
 
 In: `InFlight` claims of planned rows, from any thread. Out: outcomes for settle, fetched by `poll`. Rules: never two
-commands of one row at a time; a 429 closes the gate for the whole app and hands everything back as not applied. This
-file is the thread and what other threads may ask of it: `batch_sender` sends, `answers` says what follows.
+commands of one row at a time; a 429 closes the gate for the whole app and hands all rows back as not applied. This
+file holds the thread and what other threads may ask of it; `batch_sender` sends, `answers` handles the answers.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class Writer:
 
         ``now`` is the state database's clock: leases and attempts are dated by it.
         """
-        # Sent within this time of its claim; a full time-out is then left on the lease.
+        # A row is sent within this time of its claim, so that its lease still has room for a full time-out.
         self._before_lease_ends = timedelta(seconds=settings.lease_s - settings.send_within_s)
         self._rules_of = rules_of
         self._health = Health(settings.name, budget)
@@ -66,7 +66,7 @@ class Writer:
         self._thread.start()
 
     def submit(self, plans: Sequence[InFlight]) -> None:
-        """Takes rows over; each comes back once by `poll`. Never blocks."""
+        """Takes rows over; `poll` returns each of them once. Never blocks."""
         with self._lock:
             self._unpolled += len(plans)
         self._loop.call_soon_threadsafe(self._accept, plans)
@@ -82,12 +82,12 @@ class Writer:
         return outcomes
 
     def pending(self) -> int:
-        """Rows submitted whose outcome was not polled yet."""
+        """Number of submitted rows whose outcome was not polled yet."""
         return self._unpolled
 
     @property
     def problem(self) -> str | None:
-        """One sentence why nothing moves; None when it does."""
+        """One sentence why nothing moves; None when all is well."""
         return self._health.problem
 
     @property
@@ -102,7 +102,7 @@ class Writer:
         return WriterCounters(sender.ru_used, sender.requests, self._answers.writes, health.throttled, health.failures)
 
     def stop(self, grace_s: float = 1.0) -> list[Outcome]:
-        """Ends the writer: what is in flight gets ``grace_s``, then its outcome is unknown. The last outcomes."""
+        """Ends the writer; the last outcomes. Rows in flight get ``grace_s``, then their outcome is unknown."""
         if self._thread.is_alive():
             ended = asyncio.run_coroutine_threadsafe(self._sender.shut_down(grace_s), self._loop)
             ended.result(grace_s + 5.0)
@@ -116,7 +116,7 @@ class Writer:
         self._loop.close()
 
     def _accept(self, plans: Sequence[InFlight]) -> None:
-        """On the writer's thread: queue what is applied, then send."""
+        """On the writer's thread: queue the rows of applied syncs, then send."""
         for in_flight in plans:
             desired = in_flight.work.desired
             try:
