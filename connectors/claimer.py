@@ -1,8 +1,8 @@
 """Takes due rows out of the outbox: quota first, rows second.
 
 In: resource units from the budget of each graph, the syncs that may deliver, news on `state.channels.DUE`. Out: `Work`
-per lane, drained by the `due` input; what cannot be claimed stays in the outbox, absorbing changes. Rule: never a row
-in hand without the quota to send it (docs/design.md section 6), and no deletion before the mass-delete breaker has
+per lane, drained by the `due` input; a row that cannot be claimed stays in the outbox and absorbs changes. Rule: no row
+is claimed without the quota to send it (docs/design.md section 6), and no deletion before the mass-delete breaker has
 judged all that wait.
 """
 
@@ -39,11 +39,11 @@ class Quota(Protocol):
         """Up to ``wanted`` resource units, waiting at most ``timeout_s`` for the ``least``; 0 when there are none."""
 
     def refund(self, ru: float) -> None:
-        """Units that were taken and not spent."""
+        """Give back units that were taken and not spent."""
 
 
 class Claimer:
-    """One background thread a process; `own` a lane, then `take` its works; `finished` makes room again."""
+    """Claims in one background thread of the process. `own` a lane, then `take` its works; `finished` makes room."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Claimer:
         self._lanes: set[int] = set()
         self._queues: dict[int, deque[Work]] = {lane: deque() for lane in range(LANES)}
         self._in_flight = 0
-        self._failed: list[str] = []  # tokens of claims of which it is not known whether they were made
+        self._failed: list[str] = []  # tokens of claims that may or may not have been made
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -95,7 +95,7 @@ class Claimer:
         return works
 
     def finished(self, count: int) -> None:
-        """So many works have been settled, released or parked."""
+        """Count works that were settled, released or parked."""
         with self._lock:
             self._in_flight -= count
         self._wake.set()
@@ -110,7 +110,7 @@ class Claimer:
         return self._in_flight
 
     def stop(self) -> None:
-        """End the threads; what was claimed and never sent is handed back as known not applied."""
+        """End the threads; works that were claimed and never sent are handed back as known not applied."""
         self._stop.set()
         self._wake.set()
         self._thread.join(1.0)
@@ -194,7 +194,7 @@ class Claimer:
         return len(works)
 
     def _hand_back(self, works: Sequence[Work], quota: Quota, error: Exception) -> None:
-        """Nothing was sent: every row goes back as it was, for longer each time, so that others get their turn."""
+        """Hand every row back, because nothing was sent; for longer each time, so that others get their turn."""
         if not isinstance(error, RowtideError):
             error = process_errors.CLAIMING_FAILED(error=type(error).__name__)
         after_s = self._reading.failed(error)
@@ -206,7 +206,7 @@ class Claimer:
         quota.refund(WRITE_RU * len(works))
 
     def _listen(self) -> None:
-        """Wake the claiming thread whenever something was staged."""
+        """Wake the claiming thread whenever changes were staged."""
         backoff = Backoff()
         while not self._stop.is_set():
             try:

@@ -58,19 +58,19 @@ class PrometheusRecorder:
         )
 
     def count(self, sync: str, name: SyncCount, n: int) -> None:
-        """So many more of a sync."""
+        """Add ``n`` to a figure of a sync."""
         self._by_sync[name].labels(sync).inc(n)
 
     def count_process(self, name: ProcessCount, n: int) -> None:
-        """So many more of the process."""
+        """Add ``n`` to a figure of the process."""
         self._process[name].inc(n)
 
     def observe_latency(self, sync: str, seconds: float) -> None:
-        """A row was delivered so long after its commit; clocks that differ make it no less than 0."""
+        """Record the time from a row's commit to its delivery, at least 0 even if clocks differ."""
         self._latency.labels(sync).observe(max(0.0, seconds))
 
     def read(self, in_flight: int, graphs: Mapping[str, GraphReading]) -> None:
-        """How things are now."""
+        """Record the readings of the moment."""
         self._in_flight.set(in_flight)
         for name, reading in graphs.items():
             self._ru_used.labels(name).set(reading.ru_used)
@@ -78,13 +78,13 @@ class PrometheusRecorder:
 
 
 RECORDER: Final = PrometheusRecorder(REGISTRY)
-"""The process's own; runs of the flow that follow each other go on counting."""
+"""The process's own recorder; each further run of the flow counts on."""
 
 _served: set[str] = set()
 
 
 def serve(listen: str) -> None:
-    """Serve ``/metrics`` at ``address:port`` (once a process); a taken port is said and does no harm."""
+    """Serve ``/metrics`` at ``address:port``, once in a process; a taken port is logged and does no harm."""
     if listen in _served:
         return
     address, _, port = listen.rpartition(":")

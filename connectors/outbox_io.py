@@ -2,7 +2,7 @@
 
 In: change batches, outcomes. Out: claimed rows. Rule: `write_batch` returns only after its commit (that is what makes
 an epoch's end mean "staged"), so these two outputs are the only steps that may block; they are `FixedPartitionedSink`s
-with one partition of a constant name because the recovery probe does not follow others.
+with one partition of a constant name, because the engine's recovery probe follows no other kind.
 """
 
 import threading
@@ -39,7 +39,7 @@ class Stopped(Exception):
 
 
 def until_answered(stop: threading.Event, act: Callable[[], T], what: str) -> T:
-    """The result of ``act``, tried again while the state database gives none; `Stopped` when asked to end."""
+    """The result of ``act``, tried again until the state database answers; `Stopped` when asked to end."""
     backoff = Backoff()
     while True:
         try:
@@ -156,7 +156,7 @@ class SettleOutput(FixedPartitionedSink[Outcome, None]):
 
 
 class DuePartition(StatefulSourcePartition[Any, None]):
-    """One lane of the outbox; drains what the claiming thread has put there."""
+    """One lane of the outbox; drains the rows that the claiming thread has put there."""
 
     def __init__(self, claimer: Claimer, lane: int, stop: threading.Event) -> None:
         self._claimer = claimer
@@ -174,7 +174,7 @@ class DuePartition(StatefulSourcePartition[Any, None]):
         return works
 
     def next_awake(self) -> datetime | None:
-        """Soon again when the lane was empty."""
+        """The next look: a little later when the lane was empty."""
         return self._next
 
     def snapshot(self) -> None:
@@ -182,7 +182,7 @@ class DuePartition(StatefulSourcePartition[Any, None]):
 
 
 class DueInput(FixedPartitionedSource[Any, None]):
-    """The outbox as an input: a partition a lane."""
+    """The outbox as an input, one partition for each lane."""
 
     def __init__(self, claimer: Claimer, stop: threading.Event) -> None:
         self._claimer = claimer

@@ -1,4 +1,4 @@
-"""What a process counts, whoever keeps it: the one port for figures.
+"""The one port for a process's figures, whoever keeps them.
 
 In: counts that stage and settle return, readings of the moment. Out: calls of a `Recorder`. Rules: lower layers return
 counts and know no recorder; every figure is named here, and is recorded in this file or nowhere.
@@ -24,7 +24,7 @@ class SyncCount(Enum):
 
 
 class ProcessCount(Enum):
-    """Counted for the whole process: which sync it was is not known where it happens."""
+    """Counted for the whole process, where the sync is not known."""
 
     MERGED = auto()
     REPLAYED = auto()
@@ -40,19 +40,19 @@ class GraphReading:
 
 
 class Recorder(Protocol):
-    """Whoever keeps figures; any thread calls it, and no call waits."""
+    """Keeps figures; any thread calls it, and no call waits."""
 
     def count(self, sync: str, name: SyncCount, n: int) -> None:
-        """So many more of a sync."""
+        """Add ``n`` to a figure of a sync."""
 
     def count_process(self, name: ProcessCount, n: int) -> None:
-        """So many more of the process."""
+        """Add ``n`` to a figure of the process."""
 
     def observe_latency(self, sync: str, seconds: float) -> None:
-        """A row was delivered so long after its commit."""
+        """Record the time from a row's commit to its delivery."""
 
     def read(self, in_flight: int, graphs: Mapping[str, GraphReading]) -> None:
-        """How things are now: rows claimed and not settled, and each graph."""
+        """Record the readings of the moment: rows claimed and not settled, and each graph."""
 
 
 def record_stage(recorder: Recorder, counts: StageCounts) -> None:

@@ -1,4 +1,4 @@
-"""Reads ``rowtide.yaml`` and what it refers to.
+"""Reads ``rowtide.yaml`` and the secrets to which it refers.
 
 In: the path of a file; secret references. Out: `Loaded` (the definition with its source text), secrets as text. Rule:
 all problems of a file come together, each with ``file:line:``; no message ever shows a value, for it may be a secret.
@@ -93,7 +93,7 @@ def _parse(path: Path, text: str) -> Any:
 def _line_of_error(error: YAMLError) -> int:
     if not isinstance(error, MarkedYAMLError):
         return 1
-    # What was never closed is noticed at the end only; the operator wants to know where it began.
+    # The parser notices something unclosed only at the end; the operator wants to know where it began.
     unclosed = error.context_mark if "end of stream" in str(error.problem) else None
     mark = unclosed or error.problem_mark or error.context_mark
     return 1 if mark is None else int(mark.line) + 1

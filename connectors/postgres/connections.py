@@ -1,8 +1,8 @@
-"""Ordinary SQL connections to the source, all with the same pinned output settings, and its errors in our words.
+"""Ordinary SQL connections to the source with pinned output settings, and the source's errors as ours.
 
 In: a DSN. Out: psycopg connections in autocommit mode, or `SourceUnavailable` / `SourceRefused` with one sentence.
-Rules: a value reads the same on every session, walsender or not (docs/design.md section 4); neither a password nor a
-row's value ever gets into a sentence.
+Rules: a value reads the same on every session, walsender or not (docs/design.md section 4); no sentence ever holds a
+password or a row's value.
 """
 
 import re
@@ -25,7 +25,7 @@ PINNED: Final = {
 }
 """Session settings that decide how PostgreSQL prints values; a row key is canonical only under these."""
 
-# A dead peer is noticed by the kernel in about half a minute, whatever the application does.
+# The kernel notices a dead peer in about half a minute, whatever the application does.
 _LIVENESS: Final = {
     "connect_timeout": "5",
     "keepalives_idle": "15",
@@ -33,8 +33,8 @@ _LIVENESS: Final = {
     "keepalives_count": "3",
 }
 
-# What a failed connect says, in PostgreSQL's words. There is no SQLSTATE to go by: libpq gives only the text of a
-# connection that never came to be. An unknown sentence (another language) is passed on as it is and retried.
+# PostgreSQL's words after a failed connect. There is no SQLSTATE: libpq gives only a text for a connection that was
+# not made. An unknown sentence (another language) is passed on as it is, and the connect is retried.
 _CONNECT: Final[tuple[tuple[str, source_errors.SourceEntry], ...]] = (
     (r"password authentication failed|no password supplied", source_errors.WRONG_PASSWORD),
     (r"no pg_hba\.conf entry|pg_hba\.conf rejects", source_errors.PG_HBA),
@@ -64,11 +64,11 @@ _CONNECT: Final[tuple[tuple[str, source_errors.SourceEntry], ...]] = (
 
 
 def source_conninfo(dsn: str, application: str, **more: str) -> str:
-    """The DSN with pinned settings, UTF-8 and liveness added; what the DSN says itself about liveness stays."""
+    """The DSN with pinned settings, UTF-8 and liveness added; liveness settings of the DSN itself stay."""
     try:
         given = conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
-        # libpq's own sentence quotes the DSN, password and all: neither said nor chained.
+        # libpq's own sentence quotes the DSN with its password, so it is neither shown nor chained.
         raise source_errors.DSN_INVALID() from None
     pins = " ".join(f"-c {name}={value}" for name, value in PINNED.items())
     options = f"{given.pop('options', '') or ''} {pins}".strip()
@@ -87,7 +87,7 @@ def address(dsn: str) -> str:
 
 
 def open_source(dsn: str, application: str = "rowtide") -> psycopg.Connection:
-    """A new autocommit connection with the pinned settings; our errors when there is none."""
+    """A new autocommit connection with the pinned settings. SourceUnavailable, SourceRefused."""
     try:
         return psycopg.connect(source_conninfo(dsn, application), autocommit=True, prepare_threshold=None)
     except psycopg.Error as error:
@@ -116,7 +116,7 @@ def source_error(error: psycopg.Error, doing: str) -> RowtideError:
 
 
 def sqlstate_error(sqlstate: str | None, said: str, doing: str) -> RowtideError:
-    """Our error for a SQLSTATE and PostgreSQL's primary message (no code at all: the connection broke)."""
+    """Our error for a SQLSTATE and PostgreSQL's primary message (None: the connection broke)."""
     if sqlstate is None:
         return source_errors.SOURCE_FAILED(doing=doing, said=said)
     entry = next(entry for beginnings, entry in source_errors.SQLSTATES if sqlstate.startswith(beginnings))
@@ -124,7 +124,7 @@ def sqlstate_error(sqlstate: str | None, said: str, doing: str) -> RowtideError:
 
 
 def _first_sentence(text: str) -> str:
-    """The telling line of libpq's text, without the address it begins with."""
+    """The line of libpq's text that names the reason, without the address at its begin."""
     lines = [line.strip().removeprefix("- ") for line in text.splitlines() if line.strip()]
     if not lines:
         return "no reason given"

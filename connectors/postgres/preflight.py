@@ -1,8 +1,8 @@
-"""Whether a source is fit to be read: the checks of `doctor`, in the order in which they explain each other.
+"""Whether a source can be read: the checks of `doctor`; an earlier one may explain the failure of a later one.
 
 In: a DSN and what the definition says of slot, publication and tables. Out: `Check`s with one sentence and a remedy
 each; `read_columns` for `apply` and `plan`. Rules: nothing is changed (the probe's slot is temporary and goes with its
-session); every check is tried, one that PostgreSQL refuses becomes a failure of its own.
+session); every check is tried, and one that PostgreSQL refuses becomes a failure of its own.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from rowtide.mapping.columns import SourceColumn
 
 @dataclass(frozen=True, slots=True)
 class WantedSource:
-    """What a definition wants of a source."""
+    """What a definition needs of a source."""
 
     dsn: str
     slot: str
@@ -247,7 +247,7 @@ def _probe(at: _At) -> list[Check]:
         stream.identify()
     finally:
         stream.close()
-    # A slot is made only after all transactions open now have ended: say so rather than wait.
+    # PostgreSQL makes a slot only after all transactions open now have ended: say so rather than wait.
     name = f"rowtide_probe_{os.getpid()}"
     with contextlib.closing(open_source(at.wanted.dsn, "rowtide doctor")) as probe:
         try:

@@ -19,7 +19,7 @@ from rowtide.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """To be tried again shortly: the row's own transaction is not visible yet."""
+    """The row's own transaction is not visible yet; try again shortly."""
 
     work: Work
 
@@ -30,10 +30,10 @@ Refetched = Work | NotYet | ParkRow
 def refetch_works(
     connection: table_pages.Connection, catalog: Catalog, works: Sequence[Work], eras: Mapping[str, int]
 ) -> list[Refetched]:
-    """The works as their rows are now: op u with all fields, op d for a row that is gone or matches no more.
+    """The works as their rows are now: op u with all fields, op d for a row that is gone or does not match any more.
 
-    A row that cannot be carried is answered by `ParkRow`. ``eras``: the present one of each sync; an xid of
-    an older era counts as visible. Raises errors of the source and SyncError.
+    The answer for a row that cannot be carried is `ParkRow`. ``eras``: the present one of each sync; an xid of an
+    older era counts as visible. Raises errors of the source and SyncError.
     """
     answers: dict[int, Refetched] = {}
     for sync in dict.fromkeys(work.desired.sync for work in works):

@@ -1,8 +1,8 @@
-"""How many rows of a table go to each list: what a first load has before it.
+"""How many rows of a table go to each list, so that a person sees the size of a first load.
 
-In: an SQL connection to the source, a compiled sync. Out: rows by list title, exact or estimated. Rule: never a burden:
-an exact count is given up after `PATIENCE_S` and the planner's estimate stands in for it; the row filter and the lists
-are counted by PostgreSQL itself, in the words of the definition.
+In: an SQL connection to the source, a compiled sync. Out: rows by list title, exact or estimated. Rule: it
+burdens nobody: after `PATIENCE_S` the planner's estimate replaces an exact count; PostgreSQL itself judges the
+definition's row filter and lists.
 """
 
 import json
@@ -18,7 +18,7 @@ from rowtide.mapping.compiled_sync import CompiledSync
 
 PATIENCE_S = 5
 _CRC32_SINCE = 180000
-"""The server version from which on PostgreSQL itself can tell ``hash()``."""
+"""The first server version that can compute ``hash()`` itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _counted(connection: psycopg.Connection, sync: CompiledSync) -> Census:
 
 
 def _estimated(connection: psycopg.Connection, sync: CompiledSync) -> Census:
-    """The planner's estimate, spread evenly: better than making a large source read itself whole."""
+    """The planner's estimate, spread evenly, which spares a large source a read of the whole table."""
     with as_source_errors(f"estimating the rows of {sync.schema}.{sync.table}"):
         plan = connection.execute(sql.SQL("EXPLAIN (FORMAT JSON) SELECT 1 {}").format(_table(sync))).fetchone()
     found = plan[0] if plan else []

@@ -1,10 +1,10 @@
-"""Publications and logical slots: made, listed, measured, dropped.
+"""Makes, lists, measures and drops publications and logical slots.
 
 In: an SQL connection to the source. Out: `Slot` values; DDL carried out, or its text. Rules (docs/facts.md section 12):
 the publication exists before the slot (WAL from before its creation can never be decoded for it: an error up to
-PostgreSQL 17, silent loss from 18); nothing is taken out of a publication; a slot in use is not dropped unless forced.
-Columns of pg_replication_slots differ from 14 to 18, so a row is read as JSON and what a version lacks is simply
-absent.
+PostgreSQL 17, silent loss from 18); nothing is taken out of a publication; a slot in use is dropped only by force.
+Columns of pg_replication_slots differ from 14 to 18, so a row is read as JSON, in which a column that the version lacks
+is absent.
 """
 
 import time
@@ -62,7 +62,7 @@ class Slot:
 
     @property
     def why_lost(self) -> str:
-        """The server's word for it."""
+        """The server's word for why the slot is lost."""
         return self.invalidation_reason or ("conflicting" if self.conflicting else "wal_removed")
 
 
@@ -101,7 +101,7 @@ def list_slots(conn: psycopg.Connection) -> list[Slot]:
 def show_slot(conn: psycopg.Connection, name: str) -> Slot | None:
     """The slot, None when there is none of that name.
 
-    The name is put in as a literal, not as a parameter: on a walsender connection only simple queries are possible.
+    The statement holds the name as a literal: a walsender connection takes no parameters.
     """
     condition = sql.SQL("AND s.slot_name = {}").format(sql.Literal(name))
     with as_source_errors("reading pg_replication_slots"):
@@ -123,7 +123,7 @@ def publication_oid(conn: psycopg.Connection, name: str) -> int | None:
 
 
 def publication_statements(conn: psycopg.Connection, name: str, tables: Sequence[Table]) -> list[str]:
-    """The DDL that is missing for ``tables`` to be published as Rowtide needs it; empty when nothing is."""
+    """The DDL that is still needed for Rowtide's publication of ``tables``; empty when none is."""
     publication = sql.Identifier(name)
     listed = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
     with as_source_errors("reading pg_publication"):
@@ -152,7 +152,7 @@ def publication_statements(conn: psycopg.Connection, name: str, tables: Sequence
                 "SELECT schemaname::text, tablename::text FROM pg_publication_tables WHERE pubname = %s", [name]
             ).fetchall()
         )
-        # A partitioned table that is published by its leaves is not named itself.
+        # A publication that carries the leaves of a partitioned table does not name the table itself.
         roots = set(
             conn.execute(
                 "SELECT n.nspname::text, c.relname::text FROM pg_publication_rel r "
@@ -169,10 +169,10 @@ def publication_statements(conn: psycopg.Connection, name: str, tables: Sequence
 
 
 def ensure_publication(conn: psycopg.Connection, name: str, tables: Sequence[Table]) -> list[str]:
-    """Make the publication carry ``tables``; what was done, as SQL.
+    """Make the publication carry ``tables``; the SQL that was run.
 
-    Refuses a table without replica identity: published, PostgreSQL would refuse the application's own UPDATEs and
-    DELETEs on it.
+    Refuses a table without replica identity: once it is published, PostgreSQL would refuse the application's own
+    UPDATEs and DELETEs on it.
     """
     for table in tables:
         _require_identity(conn, table)
@@ -190,7 +190,7 @@ def slot_statement(name: str, failover: bool = False) -> str:
 
 
 def ensure_slot(conn: psycopg.Connection, name: str, publication: str, failover: bool = False) -> tuple[Slot, bool]:
-    """The slot and whether it was made now. Creating one waits for the transactions that are open at this moment."""
+    """The slot, and whether it was made now. That waits for the transactions that are open at this moment."""
     if publication_oid(conn, publication) is None:
         raise publication_missing(publication)
     slot = show_slot(conn, name)
@@ -210,7 +210,7 @@ def ensure_slot(conn: psycopg.Connection, name: str, publication: str, failover:
 
 
 def drop_slot(conn: psycopg.Connection, name: str, force: bool = False, wait_s: float = 5.0) -> bool:
-    """Drop the slot; whether there was one. One in use is refused, or with ``force`` its reader is ended first."""
+    """Drop the slot; True if there was one. A slot in use is refused, or with ``force`` its reader is ended first."""
     slot = show_slot(conn, name)
     if slot is None:
         return False

@@ -31,10 +31,10 @@ Cursor = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Keyset:
-    """How a table is walked: its key columns in the order of the index over them, with their types.
+    """The order in which a table is read: its key columns as the index over them has them, with their types.
 
     ``types`` are ``format_type`` with the modifier (``character`` alone would mean ``character(1)``); ``estimate`` is
-    about how many rows there are.
+    the approximate number of rows.
     """
 
     relation: sql.Identifier
@@ -58,7 +58,7 @@ SELECT a.attname, format_type(a.atttypid, a.atttypmod), GREATEST(c.reltuples, 0)
  WHERE c.oid = to_regclass(%s) AND a.attname = ANY (%s)
 """
 
-# The unique index over exactly the key columns tells the order in which walking is free.
+# The unique index over exactly the key columns gives the order in which pages can be read without sorting.
 _INDEX_ORDER = """
 SELECT array_agg(a.attname ORDER BY k.place)
   FROM pg_index i
@@ -73,7 +73,7 @@ HAVING array_agg(a.attname::text ORDER BY a.attname) = %s
 
 
 def read_keyset(connection: Connection, sync: CompiledSync) -> Keyset:
-    """How to walk the table of ``sync``; SyncError ``relation_mismatch`` when table or key columns are not there."""
+    """In which order to read the table of ``sync``; SyncError ``relation_mismatch`` without table or key columns."""
     relation = sql.Identifier(sync.schema, sync.table)
     with _translated(sync):
         name = relation.as_string(connection)
@@ -94,8 +94,8 @@ def read_snapshot(connection: Connection) -> Snapshot:
     return Snapshot.parse(row[0] if row else "")
 
 
-# What stands before the message was committed before the pass began. A standby writes no WAL: there it is what was
-# replayed.
+# Everything before the message was committed before the pass began. A standby writes no WAL, so there the replayed LSN
+# is taken.
 _MARK = """
 SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END - '0/0'::pg_lsn,
        CASE WHEN NOT pg_is_in_recovery() THEN pg_logical_emit_message(false, %s, %s) END
@@ -103,7 +103,7 @@ SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_curre
 
 
 def write_mark(connection: Connection, content: str) -> int:
-    """The LSN below which everything committed so far stands; a message right behind it says that somebody waits."""
+    """An LSN above everything committed so far; a message right behind it says that somebody waits for that LSN."""
     with connections.as_source_errors("writing the reconcile's mark"):
         row = connection.execute(_MARK, [MARK, content]).fetchone()
     return int(row[0]) if row else 0
@@ -117,9 +117,9 @@ def read_page(
     limit: int,
     until: Cursor | None = None,
 ) -> Page:
-    """The next ``limit`` rows, values as in `select_columns`, of those after the key ``after`` and not after ``until``.
+    """The next ``limit`` rows after the key ``after``, up to ``until``, with values as in `select_columns`.
 
-    None: from the table's first row, to its last.
+    ``after`` None: from the table's first row; ``until`` None: to its last.
     """
     bounds = [_bound(keyset, sign) for sign, key in ((">", after), ("<=", until)) if key is not None]
     query = sql.SQL("SELECT {} FROM {}{} ORDER BY {} LIMIT {}").format(
@@ -138,10 +138,10 @@ def read_page(
 
 
 def read_rows(connection: Connection, sync: CompiledSync, keys: Sequence[str]) -> tuple[Snapshot, dict[str, Values]]:
-    """The rows of these keys that are there, by row key, values as in `select_columns`.
+    """The rows of these keys, as far as they exist, by row key, with values as in `select_columns`.
 
-    A key is only found under its own text: where a collation or a type takes other texts for equal, the row answers
-    under the text it has now.
+    A row is found only under its key's exact text. If a collation or a type treats other texts as equal, the row comes
+    back under the text that it has now.
     """
     return _read_keyed(connection, sync, read_keyset(connection, sync), keys, sync.select_columns)
 
@@ -149,7 +149,7 @@ def read_rows(connection: Connection, sync: CompiledSync, keys: Sequence[str]) -
 def read_keys(
     connection: Connection, sync: CompiledSync, keyset: Keyset, keys: Sequence[str]
 ) -> tuple[Snapshot, set[str]]:
-    """Which of these keys are there, whatever their rows hold."""
+    """Which of these keys exist, whatever their rows hold."""
     snapshot, found = _read_keyed(connection, sync, keyset, keys, sync.key_columns)
     return snapshot, set(found)
 
@@ -177,7 +177,7 @@ def _by_column(sync: CompiledSync, keyset: Keyset, keys: Sequence[str]) -> list[
 
 
 def _array(texts: Sequence[str]) -> str:
-    """The literal of a text array; by hand, because a million keys pass here."""
+    """The literal of a text array, made by hand because a million keys pass here."""
     joined = '","'.join(texts)
     if "\\" in joined or joined.count('"') != 2 * (len(texts) - 1):
         joined = '","'.join(text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
@@ -214,8 +214,8 @@ def _names(columns: Sequence[str]) -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(column) for column in columns)
 
 
-# In one round trip. Row security off: a policy that would hide rows becomes an error. A table that is being altered is
-# tried again later rather than waited for.
+# All in one round trip. With row security off, a policy that would hide rows becomes an error. A table that is being
+# altered is tried again later; the read does not wait for it.
 _BEGIN = """
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL row_security = off;

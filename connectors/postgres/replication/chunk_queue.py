@@ -1,8 +1,8 @@
 """The queue between the thread that reads the WAL and the flow that drains it, bounded in bytes.
 
 In: chunks and idle positions in stream order, from one producer thread. Out: chunks, and the position up to which
-everything was handed on, to one consumer thread. Rules: a position travels behind the data that came before it; nobody
-waits for a lock (each side writes only its own counters); the bound is on Python's memory, not on the wire's bytes.
+everything was handed on, to one consumer thread. Rules: a position is handed on after the data before it; nobody waits
+for a lock (each side writes only its own counters); the bound is on Python's memory, not on the wire's bytes.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ from rowtide.transaction import Chunk
 
 
 class SlotPosition(NamedTuple):
-    """An incarnation and the LSN up to which every whole transaction is meant; compared as a tuple."""
+    """An incarnation and an LSN: every whole transaction up to there. Compared as a tuple."""
 
     incarnation: int
     lsn: int
@@ -39,7 +39,7 @@ class ChunkQueue:
 
     @property
     def waiting_bytes(self) -> int:
-        """Estimated memory of what waits."""
+        """Estimated memory of the chunks that wait."""
         return self._put_bytes - self._taken_bytes
 
     @property
@@ -49,7 +49,7 @@ class ChunkQueue:
 
     @property
     def roomy(self) -> bool:
-        """Whether a producer that paused should be woken: a quarter is free again."""
+        """Whether to wake a producer that paused, because a quarter is free again."""
         return (self._put_bytes - self._taken_bytes) * 4 < self._limit_bytes * 3
 
     def put(self, chunk: Chunk) -> None:
@@ -60,7 +60,7 @@ class ChunkQueue:
         self._put_chunks += 1
 
     def mark(self, incarnation: int, lsn: int, urgent: bool = False) -> None:
-        """Say that behind everything put so far the stream stands at ``lsn``; replaces an older mark.
+        """Note that the stream stands at ``lsn`` after everything put so far; replaces an older mark.
 
         ``urgent``: somebody waits until this place is confirmed, so it counts as one with data.
         """
@@ -72,7 +72,7 @@ class ChunkQueue:
     def drain(self, max_rows: int) -> list[Chunk]:
         """Chunks of about ``max_rows`` rows in all, oldest first; empty when nothing waits. Never blocks."""
         drained: list[Chunk] = []
-        # Read before the chunks: what a later mark stands behind might not have been seen by this drain.
+        # The mark is read before the chunks: this drain may not see all chunks before a later mark.
         mark = self._mark
         rows = 0
         while rows < max_rows:

@@ -1,4 +1,4 @@
-"""Whether a slot still continues what the cursor says: the decision taken on every connect.
+"""Decides, on every connect, whether a slot still continues where the cursor stands.
 
 In: the cursor (None before the first run), what IDENTIFY_SYSTEM says, the slot as it is. Out: `Continue` from the
 cursor's own LSN, or `NewIncarnation` with a reason. Rule (docs/design.md section 2): another system id, *any* new
@@ -53,7 +53,7 @@ class Continue:
 
 @dataclass(frozen=True, slots=True)
 class NewIncarnation:
-    """Continuity cannot be proven. ``recreate``: the slot as it is can never be read; it has to be made anew."""
+    """Continuity cannot be proven. ``recreate``: the slot can never be read again and has to be made anew."""
 
     incarnation: int
     code: str
@@ -88,7 +88,7 @@ def continuity(cursor: Cursor | None, system: System, slot: Slot | None) -> Cont
         # After a failover or a point-in-time restore rows that were delivered may no longer exist.
         return gap(sync_errors.NEW_TIMELINE(timeline=system.timeline, before=cursor.timeline))
     if system.publication_oid != cursor.publication_oid:
-        # What was committed while it was missing is skipped (PostgreSQL 18) or can never be decoded (older).
+        # Transactions from while it was missing are skipped (PostgreSQL 18) or can never be decoded (older).
         return gap(sync_errors.PUBLICATION_GAP(), recreate=True)
     if slot.confirmed_lsn > cursor.lsn:
         slot_lsn, cursor_lsn = lsn_to_text(slot.confirmed_lsn), lsn_to_text(cursor.lsn)

@@ -1,7 +1,7 @@
 """The reader's cursor kept in the state database.
 
 In: places from the reader's two threads. Out: rows of ``slot_cursor``; a call that begins the eras of its syncs when a
-new incarnation begins. Rule: incarnation and eras are one transaction; with either alone, a process that dies in
+new incarnation begins. Rule: incarnation and eras begin in one transaction; otherwise a process that dies in
 between would leave a gap that nothing fills.
 """
 
@@ -23,7 +23,7 @@ class StateCursorStore:
     def __init__(self, state_dsn: str, slot: str, open_eras: OpenEras) -> None:
         self._slot = slot
         self._open_eras = open_eras
-        # One link a thread: `advance` is called by the keeper, the rest by the reader.
+        # One link for each thread: the slot confirmer calls `advance`, the reader the rest.
         self._reading = Link(state_dsn, "rowtide cursor")
         self._advancing = Link(state_dsn, "rowtide confirm")
 
@@ -32,7 +32,7 @@ class StateCursorStore:
         return self._reading.run(lambda conn: cursors.read_slot(conn, self._slot))
 
     def open_incarnation(self, place: SlotPosition, system: System, reason: NewIncarnation) -> None:
-        """The incarnation, the eras of its syncs and the requests for their reconciles stand, or none of them."""
+        """Record, all or nothing: the incarnation, the eras of its syncs, and the requests for their reconciles."""
         cursor = SlotCursor(
             slot=self._slot,
             incarnation=place.incarnation,
@@ -54,7 +54,7 @@ class StateCursorStore:
         self._reading.run(both)
 
     def advance(self, incarnation: int, lsn: int) -> None:
-        """The cursor stands at ``lsn`` or beyond."""
+        """Move the cursor to ``lsn``, unless it is beyond."""
         self._advancing.run(lambda conn: cursors.advance_slot(conn, self._slot, incarnation, lsn))
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """When a reader reports its positions to PostgreSQL.
 
 In: keepalives that want an answer, positions that were confirmed, the server's ``wal_sender_timeout``. Out: status
-messages on the stream. Rules: a report goes out at least four times a ``wal_sender_timeout`` and at once when it is
-asked for; a walsender that asks again and again is shutting down, and is let go.
+messages on the stream. Rules: a report goes out at least four times in a ``wal_sender_timeout``, and at once when the
+server asks; a walsender that asks again and again is shutting down, so its stream is ended.
 """
 
 import time
@@ -36,7 +36,7 @@ class Feedback:
         self._asks.clear()
 
     def soon(self) -> None:
-        """Report at the next look."""
+        """Have `send_if_due` report at its next call."""
         self._soon = True
 
     def due_in_s(self) -> float:

@@ -147,7 +147,7 @@ class Reader:
                 break
             except RowtideError as error:
                 problem = error
-            except Exception as error:  # whatever it is, it must be seen and tried again, never end the thread
+            except Exception as error:  # any error must be shown and the session tried again; the thread never ends
                 log.exception("reader failed", slot=self.settings.slot, error=type(error).__name__)
                 problem = source_errors.READER_FAILED(error=type(error).__name__)
             if self.streaming:
@@ -157,7 +157,7 @@ class Reader:
             self._stop.wait(backoff.failed(problem))
 
     def _session(self) -> None:
-        """One connection, from connect to failure; ends only by an exception."""
+        """Run one connection, from connect to failure; it ends only by an exception."""
         settings = self.settings
         dsn = settings.read_dsn()
         stream = ReplicationConnection.connect(dsn, f"rowtide {settings.slot}"[:63])
@@ -189,7 +189,7 @@ class Reader:
         self._confirmer.begin(place)
         self._confirmer.beating.set()
         self._queue.mark(place.incarnation, place.lsn)
-        self.problem = None  # before anybody sees the stream: who does finds no problem any more
+        self.problem = None  # before anybody sees the stream, so that its users find no problem any more
         self.streaming = True
 
     def _pump(self, stream: ReplicationConnection, assembler: Assembler) -> None:
@@ -242,7 +242,7 @@ class Reader:
 
     def _hear(self, message: bytes | memoryview, assembler: Assembler) -> None:
         wal_end, wants_reply = read_keepalive(message)
-        # Inside a transaction it may tell of WAL beyond the rows that are still to come.
+        # Inside a transaction it may name WAL beyond the rows that are still to come.
         if not assembler.in_transaction:
             self._queue.mark(assembler.incarnation, wal_end)
             self.received_lsn = max(self.received_lsn, wal_end)

@@ -1,8 +1,8 @@
-"""Before streaming: is this server fit, does the slot continue what the cursor says, and where does reading start.
+"""Checks before streaming: can the server be decoded, does the slot continue where the cursor stands, where to start.
 
 In: a replication connection, the cursor's store. Out: the `SlotPosition` to start from, in the cursor's incarnation or
 in a new one that is durably open by then; or an error that says why not. Rules (docs/design.md section 2): a missing
-publication is refused, since PostgreSQL 18 skips without a word what it cannot publish; reconciles are asked for before
+publication is refused, because PostgreSQL 18 silently skips what it cannot publish; reconciles are requested before
 anything of a new incarnation is read; under ``on_gap: stop`` nothing is healed.
 """
 
@@ -109,7 +109,7 @@ class ResumePoint:
         self._stop = stop
 
     def find_place(self, stream: ReplicationConnection, dsn: str) -> SlotPosition:
-        """Where to start: the cursor's place, or a new incarnation's first. Waits while another reader has the slot."""
+        """Where to start: at the cursor or at a new incarnation's begin. Waits while another reader has the slot."""
         while True:
             oid = slots.publication_oid(stream.sql, self._publication)
             system, cursor = stream.identify(oid or 0), self._store.read()
@@ -136,7 +136,7 @@ class ResumePoint:
             return place
 
     def verify(self, stream: ReplicationConnection, dsn: str, place: SlotPosition) -> None:
-        """Return if nobody moved the slot between the check and the start; from here on nobody but us can."""
+        """Return if nobody moved the slot between the check and the start; from then on only we can."""
         with contextlib.closing(open_source(dsn, "rowtide check")) as conn:
             slot = slots.show_slot(conn, self._slot)
         if slot is not None and slot.active_pid == stream.backend_pid and slot.confirmed_lsn <= place.lsn:
@@ -148,7 +148,7 @@ class ResumePoint:
     def _judge(self, cursor: Cursor | None, system: System, slot: Slot | None) -> Continue | NewIncarnation:
         verdict = continuity(cursor, system, slot)
         if self.publication_gap and isinstance(verdict, Continue):
-            # Missed by this reader before the cursor could know of it.
+            # This reader missed it before the cursor could know.
             return new_incarnation(verdict.incarnation + 1, sync_errors.PUBLICATION_GAP(), recreate=True)
         return verdict
 

@@ -1,9 +1,9 @@
-"""The thread beside the reader that keeps a slot moving: writes the cursor, then lets it be confirmed; heartbeats.
+"""The thread that keeps a slot moving: it writes the cursor, lets it be confirmed, and sends heartbeats.
 
 In: places up to which everything is staged (`confirm`). Out: the cursor written by ``advance``; ``confirmed``, which
 the reader reports to PostgreSQL. Rules: first the cursor, then PostgreSQL; a heartbeat is a logical message, so a
-database in which nothing published changes still lets go of its WAL; a stream that only idles writes the cursor at the
-heartbeat's pace, because writing it makes WAL, too, where both share a server.
+database in which nothing published changes still lets go of its WAL; an idle stream writes the cursor only at the
+heartbeat's pace, because each write makes WAL, too, where both databases share a server.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from state import failpoints
 log = structlog.get_logger()
 
 
-# One round trip: the beat (it tells its own time, for whoever measures the way), and the publication's oid.
+# One round trip: the beat (with its own time, for measurements of the way), and the publication's oid.
 _BEAT = (
     "SELECT pg_logical_emit_message(false, %s, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text), "
     "(SELECT oid::text FROM pg_publication WHERE pubname = %s)"
@@ -81,7 +81,7 @@ class SlotConfirmer:
         return self._thread.is_alive()
 
     def begin(self, place: SlotPosition) -> None:
-        """A stream starts (again): what is below ``place`` is confirmed already."""
+        """Start of a stream: everything below ``place`` is confirmed already."""
         with self._lock:
             self.confirmed = place
             if self._wanted is not None and self._wanted.incarnation != place.incarnation:
@@ -134,7 +134,7 @@ class SlotConfirmer:
             self._advance(*wanted)
         except RowtideError:
             with self._lock:
-                # A later place may have come meanwhile; it stands for this one, too.
+                # A later place may have come meanwhile; it includes this one.
                 self._wanted = self._wanted or wanted
                 self._urgent = True
             raise
@@ -158,7 +158,7 @@ class SlotConfirmer:
             with as_source_errors("sending a heartbeat"):
                 row = self._conn.execute(_BEAT, [HEARTBEAT, self._publication]).fetchone()
         except RowtideError as error:
-            # The stream may well be up (no free connection, say): it goes on, only without heartbeats.
+            # The stream may be up all the same (no free connection, say); then it goes on without heartbeats.
             log.warning("heartbeat failed", code=error.code, problem=error.sentence)
             self._drop()
             return

@@ -1,4 +1,4 @@
-"""From single pgoutput messages to chunks of whole transactions.
+"""Assembles pgoutput messages into chunks of whole transactions.
 
 In: payloads in stream order. Out: `Chunk`s; the last chunk of a transaction carries its end LSN, and only then may that
 position be confirmed. Rules: the ordinal counts row messages before any filter, so a replayed transaction gets the same
@@ -159,7 +159,7 @@ class Assembler:
     def _feed_truncate(self, payload: bytes) -> Chunk | None:
         chunk = self._cut(payload, None) if len(self._rows) >= self._chunk_rows else None
         for oid in pgoutput.read_truncate(payload):
-            # Tables truncated by CASCADE are named too, published or not; only known ones concern us.
+            # The message also names tables truncated by CASCADE, published or not; only known tables concern us.
             if (relation := self.relations.get(oid.to_bytes(4))) is not None:
                 self._rows.append(Row(self._ordinal, relation, "T", None, None, None))
                 self._bytes += _ROW_BYTES

@@ -22,7 +22,7 @@ class Wakeup:
 
     def wake(self) -> None:
         """End the wait of the other side, now or its next one."""
-        # A full pipe wakes just as well.
+        # A full pipe wakes the thread, too.
         with contextlib.suppress(BlockingIOError, OSError):
             self._waker.send(b"\0")
 

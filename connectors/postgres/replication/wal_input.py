@@ -1,13 +1,14 @@
 """Bytewax's input over a slot: chunks of transactions out of the reader's queue.
 
 In: a `Reader`. Out: `Chunk`s, in stream order. Rules: `next_batch` only drains, it never blocks; `snapshot` is the end
-of the last *whole* transaction handed on; resuming is the cursor's business, what Bytewax stored is ignored.
+of the last *whole* transaction handed on; reading resumes from the cursor, and the position that Bytewax stored is
+ignored.
 
 The confirm rule (docs/design.md section 5): with recovery on, Bytewax calls `next_batch` only after all earlier epochs
 are durable on all workers (docs/facts.md section 14). So when it is called after `snapshot` returned X, everything up
 to X is staged, and only then is X given to the reader, which writes the cursor first and confirms to PostgreSQL second.
-Never in `close`: that runs before the last epoch is durable. Without recovery the rule does not hold; flows.run never
-runs without.
+`close` confirms nothing: it runs before the last epoch is durable. Without recovery the rule does not hold; flows.run
+never runs without it.
 """
 
 import threading
@@ -38,7 +39,7 @@ class WalPartition(StatefulSourcePartition[Chunk, SlotPosition | None]):
         reader.start()
 
     def next_batch(self) -> list[Chunk]:
-        """What waits; by being called it also says that the last snapshot is durable."""
+        """The chunks that wait. The call itself also means that the last snapshot is durable."""
         if self._snapshotted is not None:
             failpoints.hit(failpoints.EPOCH_CLOSED)
             self._reader.confirm(self._snapshotted)
