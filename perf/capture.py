@@ -1,4 +1,4 @@
-"""Capture: the WAL into the durable outbox, against pg_recvlogical and Debezium's engine, and its memory.
+"""Measures capture from the WAL into the durable outbox, against pg_recvlogical and Debezium's engine, and its memory.
 
 In: the same WAL for every reader, one after the other, each from a slot made before it. Out: ``capture.*``. Rule: ours
 is timed from the slot being taken to the last row's transaction being durable in the outbox; the peer from its start to
@@ -31,7 +31,7 @@ END $$
 
 
 def run(figures: Measurements, repetitions: int) -> None:
-    """All of ``capture.*`` (Debezium's only where its packages are installed)."""
+    """Measure ``capture.*`` (Debezium's only where its packages are installed)."""
     with stand("--tier", "off") as bench:
         one_tx, small_tx = [], []
         _load_once(bench)
@@ -55,14 +55,14 @@ def _small(bench: Stand) -> None:
 
 
 def _load_once(bench: Stand) -> None:
-    """Let the sync be loaded while its table is empty, so that later runs only stream."""
+    """Have the sync loaded while its table is empty, so that later runs only stream."""
     process = bench.stack.start("--roles", "capture")
     until(lambda: bench.stack.state("SELECT state FROM rowtide.reconcile") == [("done",)])
     bench.stack.stop(process)
 
 
 def _measure(bench: Stand, workload: object) -> tuple[float, float]:
-    """Seconds of ours and of the peer for the WAL that ``workload`` makes."""
+    """Seconds that ours and the peer take for the WAL that ``workload`` makes."""
     bench.stack.state("TRUNCATE rowtide.outbox")
     bench.stack.sql("SELECT pg_create_logical_replication_slot('peer', 'pgoutput')")
     assert callable(workload)
@@ -76,7 +76,7 @@ def _measure(bench: Stand, workload: object) -> tuple[float, float]:
     slot = "SELECT active FROM pg_replication_slots"
     until(lambda: bench.stack.sql(slot) == [(True,)], every_s=0.005)
     ours = until(lambda: bench.staged() >= end, every_s=0.01)
-    # Else the next measurement would begin with a replay of this one.
+    # Otherwise the next measurement would begin with a replay of this one.
     until(lambda: bench.confirmed() >= end)
     bench.stack.stop(process)
     return ours, peer
@@ -137,7 +137,7 @@ def _debezium(figures: Measurements, repetitions: int) -> None:
                 words += [peer if name == "debezium" else "ours", str(bench.stack.config)]
                 root = str(Path(__file__).parents[1])
                 environment = {**bench.stack.environment, "PYTHONWARNINGS": "ignore", "PYTHONPATH": root}
-                # The engine writes a log where it stands.
+                # The engine writes a log into its working directory.
                 done = subprocess.run(words, env=environment, cwd=scratch, capture_output=True, text=True, check=False)
                 if done.returncode:
                     raise RuntimeError(f"{name}: {done.stderr[-2000:]}")

@@ -1,4 +1,4 @@
-"""Deliver: throughput, latency, no-op suppression, coalescing, restart.
+"""Measures deliver: throughput, latency, no-op suppression, coalescing, restart.
 
 In: the whole product on real processes against the simulator. Out: ``deliver.* latency.* noop.* coalescing.*
 restart.*``. Rule: offered load "at 80 %" is 0.8 x quota_share x the tier's limit, Poisson arrivals.
@@ -29,7 +29,7 @@ def _start_loaded(bench: Stand) -> subprocess.Popen[bytes]:
 
 
 def deliver(figures: Measurements, repetitions: int) -> None:
-    """Items a second of one process, nothing throttled."""
+    """Measure items a second of one process without throttling."""
     rates = []
     with stand("--tier", "off", "--latency-ms", "0", graph_options="quota: off") as bench:
         _start_loaded(bench)
@@ -48,7 +48,7 @@ def deliver(figures: Measurements, repetitions: int) -> None:
 
 
 def latency(figures: Measurements, repetitions: int) -> None:
-    """Commit to acknowledged at 80 % of the quota, Graph answering in 100 ms."""
+    """Measure the time from commit to acknowledgement at 80 % of the quota, while Graph answers in 100 ms."""
     found: dict[str, list[float]] = {"p50": [], "p95": [], "p99": []}
     with stand("--tier", "max", "--latency-ms", "100", graph_options="licences: 100000") as bench:
         bench.fill(1, 200)
@@ -78,7 +78,7 @@ def _offer(bench: Stand, rng: random.Random, rate: float, seconds: float) -> Non
 
 
 def noop(figures: Measurements, _repetitions: int) -> None:
-    """Writes that ten thousand updates of unmapped columns cost."""
+    """Count the writes that ten thousand updates of unmapped columns cost."""
     with stand("--tier", "off", graph_options="quota: off") as bench:
         bench.fill(1, 1000)
         _start_loaded(bench)
@@ -92,7 +92,7 @@ def noop(figures: Measurements, _repetitions: int) -> None:
 
 
 def coalescing(figures: Measurements, repetitions: int) -> None:
-    """Changes a write when a hundred rows change fifty times each, over the quota."""
+    """Measure changes for each write when a hundred rows change fifty times each, above the quota."""
     ratios = []
     with stand("--tier", "1000", "--window-s", "6", graph_options="licences: 1000\n    rate_window: 6s") as bench:
         bench.fill(1, 100)
@@ -111,7 +111,7 @@ def coalescing(figures: Measurements, repetitions: int) -> None:
 
 
 def restart(figures: Measurements, repetitions: int) -> None:
-    """SIGKILL to the next settled write, a supervisor restarting at once."""
+    """Measure the time from SIGKILL to the next settled write, with a supervisor that restarts at once."""
     seconds = []
     with stand("--tier", "off", "--latency-ms", "50") as bench:
         bench.fill(1, 100)

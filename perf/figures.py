@@ -1,8 +1,8 @@
-"""Figures and where they are written.
+"""Collects the figures of a run and writes them to the results file.
 
-In: measured values, several a metric. Out: ``perf/results/latest.json``: commit, machine, time, and per metric the
-median, unit, spread and what it is held against. Rule: a metric that was not measured in this run keeps the value of
-the file with its own commit, so that a run of one family never loses the others.
+In: measured values, several for each metric. Out: ``perf/results/latest.json``: commit, machine, time, and per metric
+the median, unit, spread and what it is compared with. Rule: a metric that was not measured in this run keeps the value
+of the file with its own commit, so that a run of one family never loses the others.
 """
 
 import json
@@ -41,7 +41,7 @@ class Measurements:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, name: str, values: Sequence[float], unit: str, against: str) -> None:
-        """The median of ``values`` under ``name``."""
+        """Record the median of ``values`` as the metric ``name``."""
         value = median(values)
         self.metrics[name] = {
             "value": round(value, 3),

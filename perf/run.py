@@ -1,7 +1,7 @@
 """`make perf [ONLY=family]`: run the families one after the other and write perf/results/latest.json.
 
-In: ``--only``, ``--repetitions``. Out: a line a metric, the results file; exit code 1 when a family failed. Rule: a
-benchmark speaks to nothing but 127.0.0.1.
+In: ``--only``, ``--repetitions``. Out: a line for each metric, the results file; exit code 1 when a family failed.
+Rule: a benchmark speaks to nothing but 127.0.0.1.
 """
 
 import argparse

@@ -47,7 +47,7 @@ SYNC = """
 
 
 QUIET = {"max_wal_size": "8GB", "checkpoint_timeout": "30min", "autovacuum": "off"}
-"""What PostgreSQL does when it likes would fall on one side of a comparison."""
+"""Work that PostgreSQL does by itself would disturb only one side of a comparison."""
 
 
 class Stand:
@@ -108,7 +108,7 @@ def stand(*simulator_options: str, graph_options: str = "", syncs: str = SYNC) -
 
 
 def until(condition: Callable[[], Any], deadline_s: float = 600.0, every_s: float = 0.02) -> float:
-    """Wait until true; the seconds it took."""
+    """Wait until ``condition`` is true; the seconds that took."""
     started = time.monotonic()
     while not condition():
         if time.monotonic() - started > deadline_s:

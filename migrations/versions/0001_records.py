@@ -185,7 +185,7 @@ CREATE TABLE rowtide.process (
 
 def upgrade() -> None:
     """Create the records."""
-    # One statement at a time: each then fails by its own name.
+    # One statement at a time, so that a failure names its statement.
     for statement in _RECORDS.split(";"):
         if statement.strip():
             op.execute(statement)
