@@ -7,6 +7,7 @@ TYPE_CHECKING and inside functions as well.
 
 import ast
 import graphlib
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,18 @@ CORE_ATTRIBUTES: Final = frozenset(
 )
 """Clocks and randomness of modules that are otherwise pure: time, chance and ids come in as arguments."""
 
+CORE_CLASSES: Final = frozenset(of for of, _ in CORE_ATTRIBUTES)
+
+TERMINAL_NAMES: Final = frozenset({"print", "input", "exit", "quit", "SystemExit"})
+TERMINAL_ATTRIBUTES: Final = frozenset(
+    {("sys", name) for name in ("exit", "stdin", "stdout", "stderr")} | {("os", "_exit"), ("getpass", "getpass")}
+)
+"""Ways to talk to a terminal or to end the process."""
+
+STEP_IMPORTS: Final = frozenset({"bytewax", "flows.ports", "flows.steps", "rowtide"})
+PORT_IMPORTS: Final = frozenset({"rowtide"})
+"""What steps and ports may import of what is not in the standard library."""
+
 MOST_METHODS: Final = 20
 
 
@@ -79,7 +92,42 @@ def core_has_no_clock_and_no_io(sources: Sources) -> Iterator[str]:
                 yield f"{module}:{node.lineno} uses {_last_name(node.value)}.{node.attr}"
             if isinstance(node, ast.ImportFrom):
                 taken = {(node.module, alias.name) for alias in node.names} & CORE_ATTRIBUTES
+                # Under another name the clock would not be seen above.
+                taken |= {(node.module, one.name) for one in node.names if one.asname and one.name in CORE_CLASSES}
                 yield from (f"{module}:{node.lineno} imports {of}.{name}" for of, name in sorted(taken))
+
+
+def steps_know_ports_only(sources: Sources) -> Iterator[str]:
+    """The flow's steps know the core, Bytewax and the ports; the ports know the core."""
+    for package, allowed in (("flows.steps", STEP_IMPORTS), ("flows.ports", PORT_IMPORTS)):
+        for module, name, line in _imports_of(package, sources):
+            parts = name.split(".")
+            heads = {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+            if parts[0] not in sys.stdlib_module_names and not heads & allowed:
+                yield f"{module}:{line} imports {name}"
+
+
+def operations_return_documents(sources: Sources) -> Iterator[str]:
+    """An operation takes values and gives a document: it prints nothing, asks nobody and ends no process.
+
+    `control.operations.errors_page` is a program of its own: nothing imports it, a person runs it.
+    """
+    for module, tree in _within("control.operations", sources):
+        if module == "control.operations.errors_page":
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and node.id in TERMINAL_NAMES:
+                yield f"{module}:{node.lineno} uses {node.id}"
+            if isinstance(node, ast.Attribute) and (_last_name(node.value), node.attr) in TERMINAL_ATTRIBUTES:
+                yield f"{module}:{node.lineno} uses {_last_name(node.value)}.{node.attr}"
+
+
+def product_needs_no_tests(sources: Sources) -> Iterator[str]:
+    """What is delivered imports neither tests nor benchmarks."""
+    for package in PACKAGES:
+        for module, name, line in _imports_of(package, sources):
+            if name.partition(".")[0] in ("tests", "perf"):
+                yield f"{module}:{line} imports {name}"
 
 
 def no_import_circle(sources: Sources) -> Iterator[str]:
@@ -105,6 +153,9 @@ def no_class_knows_everything(sources: Sources) -> Iterator[str]:
 RULES: Final = (
     core_imports_only_pure_modules,
     core_has_no_clock_and_no_io,
+    steps_know_ports_only,
+    operations_return_documents,
+    product_needs_no_tests,
     no_import_circle,
     no_class_knows_everything,
 )
