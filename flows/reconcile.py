@@ -83,7 +83,7 @@ class Reconciler:
 
     def health(self) -> dict[str, Any]:
         """Per sync that is being reconciled: rows compared, rows expected, why it stands still (state.processes)."""
-        found = {}
+        health_by_sync = {}
         for sync, record in dict(self._records).items():
             trouble = self._troubles.get(sync)
             if record.state == "done" and trouble is None:
@@ -92,13 +92,13 @@ class Reconciler:
             if problem is None and record.waits:
                 waits = status_reasons.RECONCILE_WAITS(waits=record.waits)
                 problem = {"code": waits.code, "sentence": waits.sentence}
-            found[sync] = {
+            health_by_sync[sync] = {
                 "done": record.counts.get("rows", 0),
                 "total": record.estimate or None,
                 "phase": record.phase,
                 "problem": problem,
             }
-        return found
+        return health_by_sync
 
     def _run(self) -> None:
         backoff = Backoff()
@@ -205,7 +205,7 @@ class Reconciler:
 def wanted_syncs(state: Connection, view: View) -> list[str]:
     """The syncs to reconcile now; a reconcile is requested here for each that its last pass does not cover."""
     records = reconcile.read_all(state)
-    wanted = []
+    syncs = []
     for sync, compiled in view.catalog.syncs.items():
         standing = reconcile.read_standing(state, sync, view.catalog.definition.slot(compiled.postgres))
         if not standing.captured:
@@ -217,8 +217,8 @@ def wanted_syncs(state: Connection, view: View) -> list[str]:
             if why is None:
                 continue
             reconcile.request(state, sync, why)
-        wanted.append(sync)
-    return wanted
+        syncs.append(sync)
+    return syncs
 
 
 def tidy(

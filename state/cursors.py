@@ -45,7 +45,7 @@ def read_slots(conn: Connection) -> dict[str, SlotCursor]:
 
 def open_slot(conn: Connection, cursor: SlotCursor) -> bool:
     """Begin a new incarnation. False when there is one at or above it already: another process was faster."""
-    opened = conn.execute(
+    result = conn.execute(
         """
         INSERT INTO rowtide.slot_cursor AS c (slot, incarnation, lsn, system_id, timeline, staged_lsn, publication_oid)
         VALUES (%s, %s, %s, %s, %s, %s, %s)
@@ -65,7 +65,7 @@ def open_slot(conn: Connection, cursor: SlotCursor) -> bool:
             cursor.publication_oid,
         ],
     )
-    return opened.rowcount == 1
+    return result.rowcount == 1
 
 
 def accept_system(conn: Connection, slot: str) -> bool:

@@ -32,7 +32,7 @@ def find_foreign_items(settings: GraphSettings, lists: Mapping[str, str]) -> dic
 
 async def _ask(settings: GraphSettings, lists: dict[str, str]) -> dict[str, str]:
     client = Client(settings, TokenSource(settings))
-    found: dict[str, str] = {}
+    foreign_items: dict[str, str] = {}
     try:
         names = sorted(lists)
         for start in range(0, len(names), _BATCH):
@@ -40,10 +40,10 @@ async def _ask(settings: GraphSettings, lists: dict[str, str]) -> dict[str, str]
             reply = await client.post("/$batch", orjson.dumps({"requests": [_query(lists, one) for one in asked]}))
             if not isinstance(reply, Reply):
                 raise reply.error
-            found.update(_read(reply))
+            foreign_items.update(_read(reply))
     finally:
         await client.close()
-    return found
+    return foreign_items
 
 
 def _query(lists: Mapping[str, str], list_id: str) -> dict[str, str]:
@@ -56,12 +56,12 @@ def _read(reply: Reply) -> dict[str, str]:
         members: list[dict[str, Any]] = orjson.loads(reply.body)["responses"] if reply.status == 200 else []
     except (orjson.JSONDecodeError, KeyError, TypeError):
         members = []
-    if not members or any(one.get("status") in (429, 500, 502, 503, 504) for one in members):
+    if not members or any(member.get("status") in (429, 500, 502, 503, 504) for member in members):
         raise graph_errors.LISTS_UNSEEN(status=reply.status)
-    found = {}
-    for one in members:
-        items = (one.get("body") or {}).get("value") if one.get("status") == 200 else None
+    foreign_items = {}
+    for member in members:
+        items = (member.get("body") or {}).get("value") if member.get("status") == 200 else None
         for item in items or []:
             if not item.get("fields", {}).get(ROWTIDE_KEY):
-                found[one["id"]] = str(item["id"])
-    return found
+                foreign_items[member["id"]] = str(item["id"])
+    return foreign_items

@@ -48,15 +48,15 @@ def checks(wanted: WantedSource) -> list[Check]:
         conn = open_source(wanted.dsn, "rowtide doctor")
     except RowtideError as error:
         return [Check.of_error("connection", error)]
-    found = [findings.CONNECTION_OK(address=address(wanted.dsn))]
+    results = [findings.CONNECTION_OK(address=address(wanted.dsn))]
     with contextlib.closing(conn):
         for name, check in _CHECKS:
             try:
                 with as_source_errors(f"checking {name}"):
-                    found.extend(check(_At(conn, wanted)))
+                    results.extend(check(_At(conn, wanted)))
             except RowtideError as error:
-                found.append(Check.of_error(name, error))
-    return found
+                results.append(Check.of_error(name, error))
+    return results
 
 
 def read_columns(conn: psycopg.Connection[Any], schema: str, table: str) -> list[SourceColumn]:
@@ -162,7 +162,7 @@ def _publication(at: _At) -> list[Check]:
     name = at.wanted.publication
     if slots.publication_oid(at.conn, name) is None:
         return [Check.of_error("publication", slots.publication_missing(name))]
-    found = [
+    problems = [
         findings.PUBLICATION_LACKS(publication=name, statement=statement)
         for statement in slots.publication_statements(at.conn, name, at.wanted.tables)
     ]
@@ -176,8 +176,8 @@ def _publication(at: _At) -> list[Check]:
         ).fetchall()
         for table, filtered in cut:
             finding = findings.PUBLICATION_FILTER if filtered else findings.PUBLICATION_COLUMNS
-            found.append(finding(publication=name, table=table))
-    return found or [findings.PUBLICATION_OK(publication=name)]
+            problems.append(finding(publication=name, table=table))
+    return problems or [findings.PUBLICATION_OK(publication=name)]
 
 
 _IDENTITY = """

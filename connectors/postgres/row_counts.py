@@ -51,17 +51,17 @@ def _counted(connection: psycopg.Connection, sync: CompiledSync) -> Census:
     with connection.transaction():
         connection.execute(f"SET LOCAL statement_timeout = '{PATIENCE_S}s'")
         try:
-            found = connection.execute(query).fetchall()
+            counts_by_value = connection.execute(query).fetchall()
         except psycopg.errors.QueryCanceled:
             raise
         except psycopg.Error as error:
             with as_source_errors(f"counting the rows of {sync.schema}.{sync.table}"):
                 raise error
     if spread:
-        return _spread(sync, sum(int(count) for _, count in found), exact=True)
+        return _spread(sync, sum(int(count) for _, count in counts_by_value), exact=True)
     rows = dict.fromkeys(sync.titles, 0)
     unlisted = 0
-    for value, count in found:
+    for value, count in counts_by_value:
         title = sync.sharding.map.get(value, sync.sharding.default) if value is not None else sync.sharding.default
         if title is None:
             unlisted += count

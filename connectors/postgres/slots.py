@@ -147,7 +147,7 @@ def publication_statements(conn: psycopg.Connection, name: str, tables: Sequence
             statements.append(
                 sql.SQL("ALTER PUBLICATION {} SET (publish_via_partition_root = true)").format(publication)
             )
-        there = set(
+        published = set(
             conn.execute(
                 "SELECT schemaname::text, tablename::text FROM pg_publication_tables WHERE pubname = %s", [name]
             ).fetchall()
@@ -161,7 +161,7 @@ def publication_statements(conn: psycopg.Connection, name: str, tables: Sequence
                 [name],
             ).fetchall()
         )
-        missing = [table for table in tables if tuple(table) not in there | roots]
+        missing = [table for table in tables if tuple(table) not in published | roots]
     if missing:
         added = sql.SQL(", ").join(sql.Identifier(*table) for table in missing)
         statements.append(sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(publication, added))

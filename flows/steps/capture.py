@@ -55,7 +55,7 @@ class Normalize:
         # The loop of the hot path: one look-up a run of rows of one relation, one append a change.
         lsn, xid, committed_us = chunk.lsn, chunk.xid, chunk.committed_us
         priority = BULK if chunk.large else INTERACTIVE
-        found: dict[tuple[str, int], list[Change]] = defaultdict(list)
+        by_bucket: dict[tuple[str, int], list[Change]] = defaultdict(list)
         versions: dict[str, tuple[int, int]] = {}
         relation: Relation | None = None
         bound: list[tuple[CompiledSync, Binding, int]] = []
@@ -75,10 +75,10 @@ class Normalize:
                     bound = self._bound[relation] = [one for one in bound if one[0] is not compiled]
                     continue
                 for change in changes:
-                    found[compiled.sync, bucket_of(change.key, compiled.buckets)].append(change)
+                    by_bucket[compiled.sync, bucket_of(change.key, compiled.buckets)].append(change)
         return [
             (f"{sync}:{bucket}", ChangeBatch(sync, *versions[sync], changes))
-            for (sync, bucket), changes in found.items()
+            for (sync, bucket), changes in by_bucket.items()
         ]
 
     def _bind(self, relation: Relation) -> list[tuple[CompiledSync, Binding, int]]:

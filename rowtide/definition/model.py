@@ -288,22 +288,22 @@ def _sound_syncs(data: object) -> dict[str, SyncDefinition]:
 
 def _cross_problems(data: object, syncs: Mapping[str, SyncDefinition]) -> list[Problem]:
     """Problems between the parts of a definition, such as a name that nothing has."""
-    found: list[Problem] = []
+    problems: list[Problem] = []
     for name in _section(data, "syncs"):
         for section, path in (("postgres", ("syncs", name, "source")), ("graph", ("syncs", name, "target"))):
             word = _section(data, *path).get(section)
             known = [str(key) for key in _section(data, section)]
             if isinstance(word, str) and word not in known:
                 sentence = f"{'.'.join(path)}.{section}: there is no '{word}' in {section}"
-                found.append(Problem((*path, section), sentence + diagnostics.did_you_mean(word, known)))
+                problems.append(Problem((*path, section), sentence + diagnostics.did_you_mean(word, known)))
     owners: dict[tuple[str, str, str], str] = {}
     for name, sync in syncs.items():
         for title in sync.sharding().titles():
             list_of = (sync.target.graph, sync.target.site.lower(), title.lower())
             if owners.setdefault(list_of, name) != name:
                 sentence = f"syncs.{name}: the list '{title}' belongs to the sync {owners[list_of]}; one list, one sync"
-                found.append(Problem(("syncs", name), sentence))
-    return found
+                problems.append(Problem(("syncs", name), sentence))
+    return problems
 
 
 def _section(data: object, *path: str) -> Mapping[str, object]:

@@ -205,18 +205,18 @@ def _kind(definition: SyncDefinition, name: str) -> Kind:
 
 
 def _misfits(definition: SyncDefinition, columns: Mapping[str, SourceColumn]) -> list[tuple[tuple[str, ...], str]]:
-    found: list[tuple[tuple[str, ...], str]] = []
+    problems: list[tuple[tuple[str, ...], str]] = []
     for name in definition.fields:
         if name not in columns:
-            found.append((("fields", name), f"the table has no column '{name}'{did_you_mean(name, columns)}"))
+            problems.append((("fields", name), f"the table has no column '{name}'{did_you_mean(name, columns)}"))
         elif (why := misfit(columns[name], _kind(definition, name))) is not None:
-            found.append((("fields", name), why))
+            problems.append((("fields", name), why))
     for part, check in (("where", _check_where), ("lists", _check_lists)):
         try:
             check(definition, columns)
         except DefinitionError as error:
-            found.append(((part,), f"{part}: {error.sentence}"))
-    return found
+            problems.append(((part,), f"{part}: {error.sentence}"))
+    return problems
 
 
 def _check_where(definition: SyncDefinition, columns: Mapping[str, SourceColumn]) -> None:
