@@ -260,9 +260,9 @@ async def _find_lists(graph: "GraphServiceClient", site: str, wanted: Sequence[W
     found = await _with_columns(graph, await _find_site(graph, site), titles)
     for title in titles:
         there = found.by_title(title)
-        stranger = None if there is None else await _find_foreign_item(graph, found.id, there.id, there.has_key)
-        if stranger is not None:
-            raise refuse_foreign_items(title, stranger)
+        foreign = None if there is None else await _find_foreign_item(graph, found.id, there.id, there.has_key)
+        if foreign is not None:
+            raise refuse_foreign_items(title, foreign)
     return found
 
 

@@ -249,10 +249,10 @@ class Reader:
         if wants_reply:
             self._feedback.note_request()
 
-    # --- odds and ends -------------------------------------------------------------------------------------------
+    # --- news from other threads ---------------------------------------------------------------------------------
 
     def _see_publication(self, oid: int | None) -> None:
-        """The heartbeat saw the publication: with 18 a stream just goes silent when it is dropped."""
+        """Note the publication that the heartbeat saw: with 18 a stream only goes silent when it is dropped."""
         if oid is None:
             self._resume_point.publication_gap = True
             self._interrupt = slots.publication_missing(self.settings.publication)

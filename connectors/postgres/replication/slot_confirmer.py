@@ -62,7 +62,7 @@ class SlotConfirmer:
         self._next_beat = 0.0
         self._next_idle_write = 0.0
         self._not_before = 0.0
-        self._thread = threading.Thread(target=self._run, name="rowtide-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="rowtide-confirmer", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -111,7 +111,7 @@ class SlotConfirmer:
             except RowtideError as error:
                 self._fail(error)
             except Exception as error:  # a thread that dies silently would pin the slot for ever
-                log.exception("keeper failed", error=type(error).__name__)
+                log.exception("slot confirmer failed", error=type(error).__name__)
                 self._fail(process_errors.CONFIRMER_FAILED(error=type(error).__name__))
         self._drop()
 
