@@ -101,7 +101,7 @@ lock: $(STAMP)  ## Renew the locks in requirements/
 	@$(COMPILE) --upgrade --extra demo pyproject.toml -o requirements/run.txt
 	@$(COMPILE) --upgrade --extra demo --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) --upgrade --extra demo --extra perf -c requirements/dev.txt pyproject.toml -o requirements/perf.txt
-	@$(COMPILE) --upgrade graphsim/pyproject.toml -o requirements/sim.txt
+	@$(COMPILE) --upgrade -c requirements/run.txt graphsim/pyproject.toml -o requirements/sim.txt
 
 clean:  ## Remove what the recipes made
 	@rm -rf $(VENV) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -54,7 +54,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _run(UV, "pip", "install", "-q", "--python", python, "--require-hashes", "-r", requirements, cwd=place)
     [wheel] = place.glob("*.whl")
     _run(UV, "pip", "install", "-q", "--python", python, "--no-deps", wheel, cwd=place)
-    _run(UV, "pip", "install", "-q", "--python", python, "pytest>=9", cwd=place)
+    _run(UV, "pip", "install", "-q", "--python", python, "-c", ROOT / "requirements" / "dev.txt", "pytest", cwd=place)
     return place / "venv" / "bin"
 
 
