@@ -88,7 +88,7 @@ def test_cursor_is_written_before_postgresql_is_told(source: Any, tap: Any, unti
         assert go_on.wait(10)
         advance(incarnation, lsn)
 
-    tap.reader._keeper._advance = slowly
+    tap.reader._confirmer._advance = slowly
     start = source.show().confirmed_lsn
     source.run("INSERT INTO t VALUES (1, 'a')")
     tap.rows_until(1)
