@@ -214,7 +214,7 @@ class Environment:
     def compiled_syncs(self) -> list[CompiledSync]:
         """The syncs as the definition file and the tables say, not as the flow has them."""
         session = self.session()
-        return list(compile.compile_known(session.loaded, compile.read_all_columns(session)).syncs.values())
+        return list(compile.compile_known(session.loaded, compile.read_all_tables(session)).syncs.values())
 
     def check(self) -> None:
         """Raise ChildFailed when a part has ended by itself."""

@@ -34,6 +34,7 @@ from flows.process import Process, Workers
 from flows.process_lock import ProcessLock
 from flows.reconcile import Reconciler
 from flows.routing import EraRouter
+from flows.shape_watch import ShapeWatch
 from flows.state_clock import StateClock
 from flows.sync import CaptureParts, DeliverParts, Parts
 from flows.sync_acts import SyncActs
@@ -55,17 +56,20 @@ def compose(
     """The process, and the parts of its flow."""
     base = _Base(state_dsn, view.catalog.definition, lock.name, stop, CurrentView(view, stop), StateClock())
     acts = SyncActs(state_dsn, stop)
-    readers = {name: _reader(base, name) for name in base.definition.postgres} if CAPTURE in roles else {}
+    soon = {name: threading.Event() for name in base.definition.postgres}
+    readers = {name: _reader(base, name, soon[name]) for name in soon} if CAPTURE in roles else {}
+    watches = {name: _shape_watch(base, acts, name, reader, soon[name]) for name, reader in readers.items()}
     watcher = Watcher(state_dsn, view, EraRouter(base.applied, acts, readers).take_over)
     capture = _capture(base, acts, readers, watcher) if CAPTURE in roles else None
     deliver = _deliver(base, acts) if DELIVER in roles else None
     workers = Workers(
-        beside=[watcher] if capture is None else [watcher, capture.reconciler],
+        beside=[watcher] if capture is None else [watcher, *watches.values(), capture.reconciler],
         deliver=[] if deliver is None else deliver.workers,
         unsettled=list if deliver is None else deliver.unsettled,
         health=partial(
             to_health,
             readers,
+            watches,
             {} if deliver is None else deliver.writers,
             {} if deliver is None else deliver.budgets,
             None if deliver is None else deliver.parts.claimer,
@@ -121,7 +125,12 @@ def _capture(base: _Base, acts: SyncActs, readers: Mapping[str, Reader], watcher
     return _Capture(parts, Reconciler(base.state_dsn, base.owner, lambda: base.applied.view, base.source_dsn))
 
 
-def _reader(base: _Base, postgres: str) -> Reader:
+def _shape_watch(base: _Base, acts: SyncActs, postgres: str, reader: Reader, soon: threading.Event) -> ShapeWatch:
+    """The watch over what the syncs of a PostgreSQL read."""
+    return ShapeWatch(postgres, partial(base.source_dsn, postgres), lambda: base.applied.view, reader, acts, soon)
+
+
+def _reader(base: _Base, postgres: str, look_soon: threading.Event) -> Reader:
     """The reader of a PostgreSQL's slot; a new incarnation begins a new era of each of its syncs."""
     source = base.definition.postgres[postgres]
     settings = ReaderSettings(
@@ -137,7 +146,7 @@ def _reader(base: _Base, postgres: str) -> Reader:
         syncs = [name for name, sync in base.catalog().syncs.items() if sync.postgres == postgres]
         eras.open_eras(connection, syncs, settings.slot, place.incarnation, place.lsn, why.reason)
 
-    return Reader(settings, StateCursorStore(base.state_dsn, settings.slot, open_eras))
+    return Reader(settings, StateCursorStore(base.state_dsn, settings.slot, open_eras), look_soon.set)
 
 
 # --- deliver --------------------------------------------------------------------------------------------------------

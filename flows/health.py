@@ -13,34 +13,44 @@ from connectors.graph.budget import Budget
 from connectors.graph.writer import Writer
 from connectors.postgres.replication.reader import Reader
 from flows.reconcile import Reconciler
+from flows.shape_watch import ShapeWatch
 from rowtide.error_catalogue import status_reasons
 from rowtide.errors import RowtideError
 
 
 def to_health(
     readers: Mapping[str, Reader],
+    watches: Mapping[str, ShapeWatch],
     writers: Mapping[str, Writer],
     budgets: Mapping[str, Budget],
     claimer: Claimer | None,
     reconciler: Reconciler | None,
 ) -> dict[str, Any]:
-    """What `status` shows of this process; ``readers`` by PostgreSQL, ``writers`` and ``budgets`` by graph."""
+    """What `status` shows of this process; readers and watches by PostgreSQL, writers and budgets by graph."""
     return {
-        "source": {reader.settings.slot: _of_reader(reader) for reader in readers.values()},
+        "source": {reader.settings.slot: _of_reader(reader, watches[name]) for name, reader in readers.items()},
         "graph": {name: _of_graph(writer, budgets[name]) for name, writer in writers.items()},
         "reconcile": reconciler.health() if reconciler is not None else {},
         "due": _of_claimer(claimer) if claimer is not None else {},
     }
 
 
-def _of_reader(reader: Reader) -> dict[str, Any]:
+def _of_reader(reader: Reader, watch: ShapeWatch) -> dict[str, Any]:
     place = reader.place
     return {
         "problem": _problem(reader.trouble),
         "incarnation": reader.incarnation,
         "lsn": place.lsn if place is not None else 0,
         "connected": reader.streaming,
+        "unwatched": _of_watch(watch),
     }
+
+
+def _of_watch(watch: ShapeWatch) -> dict[str, Any] | None:
+    unwatched_s, problem = watch.unwatched_s, watch.problem
+    if unwatched_s is None:
+        return None
+    return {"seconds": round(unwatched_s), "sentence": problem.sentence if problem is not None else "no answer yet"}
 
 
 def _of_graph(writer: Writer, budget: Budget) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rowtide.deciding.in_flight import InFlight, Rules
 from rowtide.deciding.outcomes import Outcome
 from rowtide.errors import SyncError
 from rowtide.mapping.compiled_sync import CompiledSync
+from rowtide.shape import Prints
 
 RulesOf = Callable[[str], Rules]
 """How rows of a sync are decided; KeyError for one that is not applied (any more)."""
@@ -47,6 +48,19 @@ class CaptureActs(Protocol):
 
     def request_reconcile(self, sync: str, why: str) -> None:
         """Have the sync reconciled soon."""
+
+
+class ShapeActs(Protocol):
+    """What follows from a look at what a sync reads; each is durable when it returns."""
+
+    def stop_capture_of(self, sync: str, error: SyncError) -> None:
+        """The sync's changes pass by from here on, until its shape fits again."""
+
+    def end_stop_of(self, sync: str) -> None:
+        """Its shape fits again: the sync is captured in a new era."""
+
+    def note_shape(self, sync: str, shape: Prints) -> None:
+        """The shape is on record; another one than before asks for a reconcile."""
 
 
 class Decisions(Protocol):

@@ -22,7 +22,7 @@ from flows.applied_view import View
 from flows.reconcile_pass import ASKED_ROWS, Pass, Table
 from rowtide.backoff import Backoff
 from rowtide.catalog import Catalog
-from rowtide.error_catalogue import process_errors, status_reasons
+from rowtide.error_catalogue import process_errors, status_reasons, sync_errors
 from rowtide.errors import RowtideError, StateUnavailable, SyncError
 from rowtide.reconcile import Coverage, why_wanted
 from state import database, definitions, ledger, processes
@@ -180,7 +180,11 @@ class Reconciler:
             log.warning("reconcile stands still", sync=sync, code=error.code, problem=error.sentence)
         if isinstance(error, SyncError):
             with database.translated():
-                definitions.pause(state, [sync], error.code, error.sentence, "reconcile")
+                if error.code in sync_errors.STOPS_OF_SHAPE:
+                    # It ends by itself, as a stop by capture does: whoever watches the shape sees it fit again.
+                    definitions.stop_capture(state, sync, error.code, error.sentence)
+                else:
+                    definitions.pause(state, [sync], error.code, error.sentence, "reconcile")
 
     def _connect(self) -> Connection:
         if self._state is None or self._state.closed:

@@ -7,16 +7,20 @@ and is tried until it is, because the change that caused it must not pass before
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
 from connectors.outbox_io import until_answered
+from rowtide.error_catalogue import sync_errors
 from rowtide.errors import SyncError
-from state import definitions, eras
+from rowtide.shape import Prints
+from state import definitions, eras, shapes
 from state.database import Connection, Link
 from state.reconcile import record as reconciles
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 
 class SyncActs:
@@ -28,9 +32,20 @@ class SyncActs:
         self._links = threading.local()
 
     def stop_capture_of(self, sync: str, error: SyncError) -> None:
-        """Let the sync's changes pass by from here on; resuming it takes a reconcile."""
+        """Let the sync's changes pass by from here on; the end of the stop is a new era."""
         log.error("sync stopped at capture", sync=sync, code=error.code, problem=error.sentence)
         self._write("stop", lambda c: definitions.stop_capture(c, sync, error.code, error.sentence))
+
+    def end_stop_of(self, sync: str) -> None:
+        """Capture the sync again, in a new era: what stopped it is mended."""
+        log.info("sync captured again", sync=sync)
+        self._write("end stop", lambda c: definitions.end_stop(c, sync, sync_errors.STOPS_OF_SHAPE))
+
+    def note_shape(self, sync: str, shape: Prints) -> None:
+        """Put the shape of what the sync reads on record; another one than before asks for a reconcile."""
+        what = self._write("shape", lambda c: shapes.note(c, sync, shape))
+        if what:
+            log.warning("what the sync reads has changed, it is reconciled", sync=sync, changed=what)
 
     def request_reconcile(self, sync: str, why: str) -> None:
         """Have the sync reconciled soon."""
@@ -49,8 +64,8 @@ class SyncActs:
         """Note that from ``lsn`` on every transaction of the sync is in the stream of its era."""
         self._write("since", partial(eras.note_since, sync=sync, era=era, lsn=lsn))
 
-    def _write(self, what: str, act: Callable[[Connection], object]) -> None:
+    def _write(self, what: str, act: Callable[[Connection], T]) -> T:
         link = getattr(self._links, "link", None)
         if link is None:
             link = self._links.link = Link(self._state_dsn, "rowtide act")
-        until_answered(self._stop, lambda: link.run(act), what)
+        return until_answered(self._stop, lambda: link.run(act), what)

@@ -32,7 +32,8 @@ class AppliedDefinition:
 
 @dataclass(frozen=True, slots=True)
 class SyncState:
-    """A row of table ``sync``. ``capture_on`` false: its changes pass by, and resuming it begins a new era.
+    """A row of table ``sync``. ``capture_on`` false: its changes pass by for ``stop_reason``, and what ends it is a new
+    era. ``shape``: what the sync reads, as last looked at in this era (`state.shapes`).
 
     ``era`` is read from ``since_slot`` in ``since_incarnation``; both None: from no slot, until capture routes the sync
     (again). ``since_lsn``: from here on the era's stream is whole; None: not noted yet.
@@ -45,10 +46,13 @@ class SyncState:
     changed_by: str
     changed_at: datetime
     capture_on: bool
+    stop_code: str | None
+    stop_reason: str | None
     era: int
     since_slot: str | None
     since_incarnation: int | None
     since_lsn: int | None
+    shape: dict[str, str] | None
     deletes_approved_until: datetime | None
 
 
@@ -66,7 +70,8 @@ def apply(conn: Connection, source_text: str, compiled: Mapping[str, Any], by: s
             """
             UPDATE rowtide.sync SET state = 'retired', reason_code = 'retired', changed_by = %s, changed_at = now(),
                    reason = 'The applied definition does not name this sync any more.', since_slot = NULL,
-                   since_incarnation = NULL, since_lsn = NULL, capture_on = true
+                   since_incarnation = NULL, since_lsn = NULL, capture_on = true, stop_code = NULL,
+                   stop_reason = NULL, shape = NULL
              WHERE sync <> ALL (%s) AND state <> 'retired'
             """,
             [by, names],
@@ -105,14 +110,17 @@ def sync_states(conn: Connection) -> dict[str, SyncState]:
 
 
 def pause(conn: Connection, syncs: Sequence[str], code: str, reason: str, by: str) -> int:
-    """Stop delivering for these syncs; their changes are still staged. Returns how many were running."""
+    """Stop delivering for these syncs; their changes are still staged. Returns how many were running.
+
+    A sync that capture has stopped stays paused when that stop ends.
+    """
     paused = conn.execute(
         """
         INSERT INTO rowtide.sync AS s (sync, state, reason_code, reason, changed_by)
         SELECT unnest(%s::text[]), 'paused', %s, %s, %s
             ON CONFLICT (sync) DO UPDATE SET state = 'paused', reason_code = excluded.reason_code,
                reason = excluded.reason, changed_by = excluded.changed_by, changed_at = now()
-         WHERE s.state = 'running'
+         WHERE s.state = 'running' OR (s.state = 'paused' AND s.changed_by = 'capture')
         """,
         [list(syncs), code, reason, by],
     ).rowcount
@@ -121,19 +129,56 @@ def pause(conn: Connection, syncs: Sequence[str], code: str, reason: str, by: st
 
 
 def stop_capture(conn: Connection, sync: str, code: str, reason: str) -> None:
-    """Pause the sync and let its changes pass by from here on: its stream is broken until a reconcile."""
+    """Let the sync's changes pass by from here on, and pause it: its stream is broken until a new era.
+
+    A sync that is paused already stays paused for its own reason.
+    """
     with conn.transaction():
         conn.execute(
             """
-            INSERT INTO rowtide.sync AS s (sync, state, reason_code, reason, changed_by, capture_on)
-            VALUES (%s, 'paused', %s, %s, 'capture', false)
-                ON CONFLICT (sync) DO UPDATE SET state = 'paused', reason_code = excluded.reason_code,
-                   reason = excluded.reason, changed_by = 'capture', changed_at = now(), capture_on = false,
-                   since_slot = NULL, since_incarnation = NULL, since_lsn = NULL
+            INSERT INTO rowtide.sync AS s (sync, changed_by, capture_on, stop_code, stop_reason)
+            VALUES (%s, 'capture', false, %s, %s)
+                ON CONFLICT (sync) DO UPDATE
+               SET capture_on = false, stop_code = excluded.stop_code, stop_reason = excluded.stop_reason,
+                   since_slot = NULL, since_incarnation = NULL, since_lsn = NULL, shape = NULL
+             WHERE s.state <> 'retired'
             """,
             [sync, code, reason],
         )
+        conn.execute(
+            """
+            UPDATE rowtide.sync SET state = 'paused', reason_code = %s, reason = %s, changed_by = 'capture',
+                   changed_at = now()
+             WHERE sync = %s AND (state = 'running' OR (state = 'paused' AND changed_by = 'capture'))
+            """,
+            [code, reason, sync],
+        )
         channels.notify(conn, channels.CONTROL)
+
+
+def end_stop(conn: Connection, sync: str, codes: Sequence[str]) -> bool:
+    """Let capture take the sync's changes again where it was stopped for one of ``codes``; whether it was.
+
+    A person's pause stays. The sync has no era until capture routes it, with the reconcile that covers the gap.
+    """
+    with conn.transaction():
+        ended = conn.execute(
+            """
+            UPDATE rowtide.sync SET capture_on = true, stop_code = NULL, stop_reason = NULL
+             WHERE sync = %s AND NOT capture_on AND stop_code = ANY (%s)
+            """,
+            [sync, list(codes)],
+        ).rowcount
+        if ended:
+            conn.execute(
+                """
+                UPDATE rowtide.sync SET state = 'running', reason_code = NULL, reason = NULL, changed_at = now()
+                 WHERE sync = %s AND state = 'paused' AND changed_by = 'capture'
+                """,
+                [sync],
+            )
+            channels.notify(conn, channels.CONTROL)
+    return bool(ended)
 
 
 APPROVAL = timedelta(hours=1)
@@ -150,7 +195,7 @@ def resume(conn: Connection, syncs: Sequence[str], by: str, approve_deletes: boo
         conn.execute(
             """
             UPDATE rowtide.sync SET state = 'running', reason_code = NULL, reason = NULL, changed_by = %s,
-                   changed_at = now(), capture_on = true,
+                   changed_at = now(), capture_on = true, stop_code = NULL, stop_reason = NULL,
                    deletes_approved_until = CASE WHEN %s::interval IS NULL THEN deletes_approved_until
                                                  ELSE now() + %s::interval END
              WHERE sync = ANY (%s) AND state <> 'retired'

@@ -18,7 +18,7 @@ SELECT name, 'capture', extract(epoch FROM clock_timestamp())::bigint, %(slot)s,
   FROM unnest(%(syncs)s::text[]) AS name ORDER BY name COLLATE "C"
     ON CONFLICT (sync) DO UPDATE
    SET era = greatest(s.era + 1, excluded.era), since_slot = excluded.since_slot,
-       since_incarnation = excluded.since_incarnation, since_lsn = excluded.since_lsn
+       since_incarnation = excluded.since_incarnation, since_lsn = excluded.since_lsn, shape = NULL
  WHERE s.capture_on AND s.state <> 'retired'
 RETURNING sync, EXISTS (SELECT FROM rowtide.reconcile r WHERE r.sync = s.sync) AS loaded
 """
@@ -29,8 +29,9 @@ def open_eras(
 ) -> list[str]:
     """Begin a new era of each of these syncs and ask for its reconcile; the caller's transaction, the slot locked.
 
-    ``lsn``: the stream of the sync is whole from here on (None: `note_since` says so later). A sync that capture
-    passes by, or that is retired, gets no era. Returns the syncs whose era began.
+    Its shape has to be looked at anew (`state.shapes`). ``lsn``: the stream of the sync is whole from here on (None:
+    `note_since` says so later). A sync that capture passes by, or that is retired, gets no era. Returns the syncs whose
+    era began.
     """
     values = {"syncs": list(syncs), "slot": slot, "incarnation": incarnation, "lsn": lsn}
     opened = conn.execute(_OPEN, values).fetchall()

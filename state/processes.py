@@ -6,7 +6,8 @@ process is still there.
 
 ``health`` is JSON with these parts, each of which may be missing (``problem``: ``{"code", "sentence"}`` or null):
 
-- ``source``: slot -> ``{"problem", "incarnation": int, "lsn": int, "connected": bool}``
+- ``source``: slot -> ``{"problem", "incarnation": int, "lsn": int, "connected": bool,
+  "unwatched": {"seconds": int, "sentence"} | null}``
 - ``graph``: name -> ``{"problem", "lists": {list id: sentence}, "gate_until": ISO time | null, "quota_wait_s": number,
   "ru_used": number, "requests": int, "throttled": int}``; the counters since the process started
 - ``reconcile``: sync -> ``{"problem", "done": int, "total": int | null}``

@@ -161,11 +161,16 @@ sync = Table(
     Column("changed_by", Text, nullable=False),
     Column("changed_at", _TIME, nullable=False, server_default=_NOW),
     Column("capture_on", Boolean, nullable=False, server_default=text("true")),
+    # Why its changes pass by; a person's pause beside it stands in `state` and `reason`.
+    Column("stop_code", Text),
+    Column("stop_reason", Text),
     # One unbroken stream of the sync, and where it began (state.eras).
     Column("era", BigInteger, nullable=False, server_default=_ZERO),
     Column("since_slot", _NAME),
     Column("since_incarnation", BigInteger),
     Column("since_lsn", BigInteger),
+    # What the sync reads, as last looked at in this era (rowtide.shape.Prints); no pass begins before.
+    Column("shape", JSONB),
     Column("deletes_approved_until", _TIME),
     CheckConstraint("state IN ('running', 'paused', 'retired')", name="state"),
 )

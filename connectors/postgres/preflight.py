@@ -1,7 +1,7 @@
 """Whether a source can be read: the checks of `doctor`; an earlier one may explain the failure of a later one.
 
 In: a DSN and what the definition says of slot, publication and tables. Out: `Check`s with one sentence and a remedy
-each; `read_columns` for `apply` and `plan`. Rules: nothing is changed (the probe's slot is temporary and goes with its
+each; `read_table` for `apply` and `plan`. Rules: nothing is changed (the probe's slot is temporary and goes with its
 session); every check is tried, and one that PostgreSQL refuses becomes a failure of its own.
 """
 
@@ -23,6 +23,7 @@ from rowtide.error_catalogue import source_errors
 from rowtide.error_catalogue.entries import Check
 from rowtide.errors import RowtideError
 from rowtide.mapping.columns import SourceColumn
+from rowtide.mapping.source_table import SourceTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,26 @@ def read_columns(conn: psycopg.Connection[Any], schema: str, table: str) -> list
         for name, type_name, oid, not_null, key, deferrable, kind, labels, generated, deterministic in rows
     ]
 
+
+def read_table(conn: psycopg.Connection[Any], schema: str, table: str) -> SourceTable:
+    """The table's columns, unique keys and whether tables inherit from it; SourceRefused when it is not there."""
+    columns = read_columns(conn, schema, table)
+    with as_source_errors(f"reading the indexes of {schema}.{table}"):
+        unique, inherited = _one(conn, _KEYS, [schema, table])
+    return SourceTable(columns, [frozenset(names) for names in unique], inherited)
+
+
+_KEYS = """
+SELECT COALESCE((
+         SELECT json_agg(u.names) FROM (
+           SELECT array_agg(a.attname::text) AS names
+             FROM pg_index i CROSS JOIN unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS k (attnum)
+             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+            WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+            GROUP BY i.indexrelid) AS u), '[]'),
+       c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
+"""
 
 # A domain is followed down to the type it restricts.
 _COLUMNS = """

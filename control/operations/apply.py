@@ -44,7 +44,7 @@ def apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
     require_answers(plan)
     _require_unchanged(session.on_state(definitions.read_applied), plan)
     sources = {name: _apply_source(session, name, actor) for name in session.definition.postgres}
-    compiled = compile.compile_known(session.loaded, compile.read_all_columns(session))
+    compiled = compile.compile_known(session.loaded, compile.read_all_tables(session))
     made = {name: list_plan.make_lists(session.definition, name, compiled) for name in session.definition.graph}
     lists = {sync: refs for one in made.values() for sync, refs in one.lists.items()}
     version, changed = _store(session, plan, compiled, lists, actor)

@@ -19,16 +19,17 @@ from rowtide.error_catalogue import source_errors
 from rowtide.errors import DefinitionError, SourceRefused
 from rowtide.mapping.columns import SourceColumn
 from rowtide.mapping.compiled_sync import CompiledSync, buckets_for, compile_sync
+from rowtide.mapping.source_table import SourceTable
 
-Columns = dict[str, list[SourceColumn]]
-"""Per sync the columns of its table."""
+Tables = dict[str, SourceTable]
+"""Per sync its table; one without columns is not there."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledDefinition:
     """The syncs of a definition compiled, and the columns they were compiled from."""
 
-    columns: Columns
+    columns: Mapping[str, Sequence[SourceColumn]]
     syncs: Mapping[str, CompiledSync]
 
     @property
@@ -37,31 +38,31 @@ class CompiledDefinition:
         return [doubt for sync in self.syncs.values() for doubt in sync.doubts]
 
 
-def read_source_columns(definition: Definition, postgres: str, connection: psycopg.Connection) -> Columns:
-    """The columns of the tables of one source's syncs; an empty list for a table that is not there."""
+def read_source_tables(definition: Definition, postgres: str, connection: psycopg.Connection) -> Tables:
+    """The tables of one source's syncs."""
     return {
-        name: _columns_of(connection, *sync.source.schema_and_table)
+        name: _table_of(connection, *sync.source.schema_and_table)
         for name, sync in definition.syncs.items()
         if sync.source.postgres == postgres
     }
 
 
-def _columns_of(connection: psycopg.Connection, schema: str, table: str) -> list[SourceColumn]:
+def _table_of(connection: psycopg.Connection, schema: str, table: str) -> SourceTable:
     try:
-        return preflight.read_columns(connection, schema, table)
+        return preflight.read_table(connection, schema, table)
     except SourceRefused as error:
         if error.code == source_errors.TABLE_MISSING.code:
-            return []
+            return SourceTable(())
         raise
 
 
-def read_all_columns(session: Session) -> Columns:
-    """The columns of every sync's table."""
-    columns: Columns = {}
+def read_all_tables(session: Session) -> Tables:
+    """Every sync's table."""
+    tables: Tables = {}
     for name in used_sources(session.definition):
         with session.source(name) as connection:
-            columns |= read_source_columns(session.definition, name, connection)
-    return columns
+            tables |= read_source_tables(session.definition, name, connection)
+    return tables
 
 
 def used_sources(definition: Definition) -> list[str]:
@@ -69,21 +70,23 @@ def used_sources(definition: Definition) -> list[str]:
     return sorted({sync.source.postgres for sync in definition.syncs.values()})
 
 
-def compile_known(loaded: Loaded, columns: Mapping[str, Sequence[SourceColumn]]) -> CompiledDefinition:
-    """The syncs whose columns are known, compiled; DefinitionError with every problem of those that do not fit."""
+def compile_known(loaded: Loaded, tables: Mapping[str, SourceTable]) -> CompiledDefinition:
+    """The syncs whose tables are known, compiled; DefinitionError with every problem of those that do not fit."""
     definition = loaded.definition
     buckets = buckets_for(len(definition.syncs))
     syncs: dict[str, CompiledSync] = {}
     found: list[Problem] = []
-    for name, of_sync in columns.items():
-        if not of_sync:
+    for name, table in tables.items():
+        if not table.columns:
             sentence = f"there is no table {definition.syncs[name].source.table}, or this role may not see it"
             found.append(Problem(("syncs", name, "source", "table"), f"syncs.{name}: {sentence}"))
             continue
         try:
-            syncs[name] = compile_sync(name, definition.syncs[name], of_sync, buckets)
+            syncs[name] = compile_sync(name, definition.syncs[name], table.columns, buckets)
         except DefinitionError as error:
             found.extend(Problem(tuple(path), sentence) for path, sentence in error.problems)
+        for path, why in table.misfits(definition.syncs[name]):
+            found.append(Problem(("syncs", name, *path), f"syncs.{name}: {why}"))
     if found:
         raise loaded.located(diagnostics.as_error(found))
-    return CompiledDefinition({name: list(of_sync) for name, of_sync in columns.items()}, syncs)
+    return CompiledDefinition({name: table.columns for name, table in tables.items()}, syncs)

@@ -29,6 +29,7 @@ class SyncFacts:
     state_problem: str | None = None
     source: str = ""
     source_problem: str | None = None
+    unwatched: tuple[int, str] | None = None  # for how many seconds nobody has looked at the source's catalog, and why
     graph: str = ""
     graph_problem: str | None = None
     gate_until: datetime | None = None
@@ -90,6 +91,13 @@ def _source(facts: SyncFacts) -> Said | None:
     return status_reasons.SOURCE_PROBLEM(source=facts.source, problem=facts.source_problem)
 
 
+def _unwatched(facts: SyncFacts) -> Said | None:
+    if facts.unwatched is None:
+        return None
+    seconds, problem = facts.unwatched
+    return status_reasons.UNWATCHED(source=facts.source, seconds=f"{seconds:,}", problem=problem)
+
+
 def _graph(facts: SyncFacts) -> Said | None:
     if not facts.graph_problem:
         return None
@@ -144,6 +152,7 @@ _CAUSES: tuple[Callable[[SyncFacts], Said | None], ...] = (
     _throttled,
     _reconcile_problem,
     _quota,
+    _unwatched,
     _reconcile,
     _idle,
 )

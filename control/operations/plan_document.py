@@ -14,7 +14,7 @@ import psycopg
 
 from connectors.postgres import row_counts, slots
 from control.operations import compile, list_plan
-from control.operations.compile import Columns, CompiledDefinition
+from control.operations.compile import CompiledDefinition, Tables
 from control.operations.differences import differences, left_alone
 from control.operations.forecast import Allowance, Forecast, ListLoad, forecast
 from control.operations.session import Session, read_applied_definition
@@ -133,7 +133,7 @@ def plan(session: Session, now: datetime) -> ApplyPlan:
     definition = session.definition
     records = _read_records(session)
     answers = _ask_sources(session)
-    compiled = compile.compile_known(session.loaded, answers.columns)
+    compiled = compile.compile_known(session.loaded, answers.tables)
     old = None if records.catalog is None else records.catalog.definition.to_json()
     return ApplyPlan(
         records.version,
@@ -181,9 +181,9 @@ def _records_of(connection: Connection) -> _Records:
 
 @dataclass(slots=True)
 class _SourceAnswers:
-    """What the sources said: columns and row counts per sync, missing statements per source."""
+    """What the sources said: tables and row counts per sync, missing statements per source."""
 
-    columns: Columns = field(default_factory=dict)
+    tables: Tables = field(default_factory=dict)
     work: dict[str, PlannedWork] = field(default_factory=dict)
     counts: dict[str, row_counts.Census] = field(default_factory=dict)
 
@@ -203,10 +203,10 @@ def _ask_sources(session: Session) -> _SourceAnswers:
 
 def _ask_source(session: Session, name: str, answers: _SourceAnswers) -> None:
     with session.source(name) as connection:
-        columns = compile.read_source_columns(session.definition, name, connection)
-        answers.columns |= columns
+        tables = compile.read_source_tables(session.definition, name, connection)
+        answers.tables |= tables
         answers.work[name] = PlannedWork(missing_statements(session.definition, name, connection))
-        for sync in compile.compile_known(session.loaded, columns).syncs.values():
+        for sync in compile.compile_known(session.loaded, tables).syncs.values():
             answers.counts[sync.sync] = row_counts.take(connection, sync)
 
 

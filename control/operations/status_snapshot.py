@@ -101,6 +101,12 @@ def _list_problem(snapshot: StatusSnapshot, sync: str) -> str | None:
     return None
 
 
+def _unwatched(snapshot: StatusSnapshot, slot: str) -> tuple[int, str] | None:
+    """For how long the living process that reads the slot has not looked at the catalog, and why."""
+    found = [health["unwatched"] for health in health_of(snapshot, "source", slot) if health.get("unwatched")]
+    return (int(found[0]["seconds"]), str(found[0]["sentence"])) if found else None
+
+
 def gate_until(snapshot: StatusSnapshot, graph: str) -> datetime | None:
     """Until when a graph accepts no writes, as the processes know it."""
     times = [health["gate_until"] for health in health_of(snapshot, "graph", graph) if health.get("gate_until")]
@@ -136,6 +142,7 @@ def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
         state_problem=_due_problem(snapshot),
         source=sync.postgres,
         source_problem=problem_of(snapshot, "source", snapshot.catalog.definition.slot(sync.postgres)),
+        unwatched=_unwatched(snapshot, snapshot.catalog.definition.slot(sync.postgres)),
         graph=sync.graph,
         graph_problem=problem_of(snapshot, "graph", sync.graph) or _list_problem(snapshot, name),
         gate_until=gate_until(snapshot, sync.graph),

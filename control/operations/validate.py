@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from control.operations import compile
-from control.operations.compile import Columns
+from control.operations.compile import Tables
 from control.operations.session import Session
 from rowtide.errors import DefinitionError, RowtideError
 
@@ -39,9 +39,9 @@ class Validation:
 
 def validate(session: Session, offline: bool) -> Validation:
     """Check the definition against the tables it names, unless ``offline``; DefinitionError when it is not sound."""
-    columns, unreached = ({}, {}) if offline else _ask_sources(session)
-    compiled = compile.compile_known(session.loaded, columns)
-    return Validation(compiled.doubts, len(columns), unreached)
+    tables, unreached = ({}, {}) if offline else _ask_sources(session)
+    compiled = compile.compile_known(session.loaded, tables)
+    return Validation(compiled.doubts, len(tables), unreached)
 
 
 def invalid_document(error: DefinitionError) -> ValidationDocument:
@@ -49,14 +49,14 @@ def invalid_document(error: DefinitionError) -> ValidationDocument:
     return {"valid": False, "problems": error.sentence.splitlines(), "warnings": [], "unreached": {}}
 
 
-def _ask_sources(session: Session) -> tuple[Columns, dict[str, str]]:
-    """Columns of the tables that could be asked, and why others could not."""
-    columns: Columns = {}
+def _ask_sources(session: Session) -> tuple[Tables, dict[str, str]]:
+    """Tables of the tables that could be asked, and why others could not."""
+    tables: Tables = {}
     unreached: dict[str, str] = {}
     for name in compile.used_sources(session.definition):
         try:
             with session.source(name) as connection:
-                columns |= compile.read_source_columns(session.definition, name, connection)
+                tables |= compile.read_source_tables(session.definition, name, connection)
         except RowtideError as error:
             unreached[name] = error.sentence
-    return columns, unreached
+    return tables, unreached

@@ -101,10 +101,13 @@ CREATE TABLE rowtide.sync (
     changed_by TEXT NOT NULL,
     changed_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     capture_on BOOLEAN DEFAULT true NOT NULL,
+    stop_code TEXT,
+    stop_reason TEXT,
     era BIGINT DEFAULT 0 NOT NULL,
     since_slot TEXT COLLATE "C",
     since_incarnation BIGINT,
     since_lsn BIGINT,
+    shape JSONB,
     deletes_approved_until TIMESTAMP WITH TIME ZONE,
     CONSTRAINT sync_pkey PRIMARY KEY (sync),
     CONSTRAINT sync_state_check CHECK (state IN ('running', 'paused', 'retired'))

@@ -19,6 +19,11 @@ NOT_SEEN: Final = ReasonEntry(
 )
 STATE_PROBLEM: Final = ReasonEntry("state_problem", "{problem}", "see the sentence")
 SOURCE_PROBLEM: Final = ReasonEntry("source_problem", "PostgreSQL {source}: {problem}", "`rowtide doctor`")
+UNWATCHED: Final = ReasonEntry(
+    "catalog_unwatched",
+    "PostgreSQL {source}: what is done to tables and publication is not known since {seconds} s: {problem}",
+    "see the sentence; it is tried again by itself",
+)
 GRAPH_PROBLEM: Final = ReasonEntry("graph_problem", "Graph {graph}: {problem}", "`rowtide doctor`")
 OBSERVE: Final = ReasonEntry(
     "observe",

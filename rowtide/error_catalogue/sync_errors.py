@@ -12,7 +12,31 @@ RELATION_MISMATCH: Final = Entry(
     SyncError,
     "relation_mismatch",
     "table {table} {problem}",
-    "mend the table or the definition, then `rowtide apply` and `rowtide resume`",
+    "mend the table, or the definition and `rowtide apply`; the sync goes on by itself when they fit",
+)
+NOT_PUBLISHED: Final = Entry(
+    SyncError,
+    "not_published",
+    "table {table} is not published under its own name by {publication}",
+    "run what `rowtide doctor` prints; the sync goes on by itself",
+)
+PUBLICATION_ACTIONS: Final = Entry(
+    SyncError,
+    "publication_actions",
+    "publication {publication} leaves out {actions}",
+    "run what `rowtide doctor` prints; the sync goes on by itself",
+)
+PUBLICATION_FILTER: Final = Entry(
+    SyncError,
+    "publication_filter",
+    "publication {publication} has a row filter on table {table}, which hides rows from the sync",
+    "take the filter out of the publication (`where` of the sync does the same); the sync goes on by itself",
+)
+PUBLICATION_COLUMNS: Final = Entry(
+    SyncError,
+    "publication_columns",
+    "publication {publication} leaves out {columns} of table {table}, which the sync reads",
+    "add them to the publication's column list; the sync goes on by itself",
 )
 MASS_DELETE: Final = Entry(
     SyncError,
@@ -33,6 +57,12 @@ GAP: Final = Entry(
     "{reason}; capture waits because on_gap is stop.",
     "Set on_gap: heal to go on with a new era and a reconcile of every sync.",
 )
+
+STOPS_OF_SHAPE: Final = tuple(
+    entry.code
+    for entry in (RELATION_MISMATCH, NOT_PUBLISHED, PUBLICATION_ACTIONS, PUBLICATION_FILTER, PUBLICATION_COLUMNS)
+)
+"""Codes of stops at capture that end by themselves when table and publication fit the sync again."""
 
 PAUSED_BY_HAND: Final = ReasonEntry("paused", "{reason}", "`rowtide resume`")
 """The code of a sync that a person paused; the sentence is the person's own."""

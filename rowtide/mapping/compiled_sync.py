@@ -16,7 +16,7 @@ from rowtide.deciding.conflicts import Deletes
 from rowtide.definition import diagnostics
 from rowtide.definition.diagnostics import Problem, did_you_mean
 from rowtide.definition.model import BreakerDefinition, SyncDefinition
-from rowtide.error_catalogue import sync_errors
+from rowtide.error_catalogue import definition_errors, sync_errors
 from rowtide.errors import DefinitionError, SyncError
 from rowtide.expressions import predicates, syntax
 from rowtide.expressions.syntax import Expression
@@ -221,11 +221,20 @@ def _misfits(definition: SyncDefinition, columns: Mapping[str, SourceColumn]) ->
 
 def _check_where(definition: SyncDefinition, columns: Mapping[str, SourceColumn]) -> None:
     if definition.where is not None:
+        _refuse_generated(syntax.columns_of(syntax.parse(definition.where)), columns)
         predicates.check(syntax.parse(definition.where), columns, condition=True)
 
 
 def _check_lists(definition: SyncDefinition, columns: Mapping[str, SourceColumn]) -> None:
+    _refuse_generated(definition.sharding().columns(), columns)
     definition.sharding().check(columns)
+
+
+def _refuse_generated(names: Sequence[str], columns: Mapping[str, SourceColumn]) -> None:
+    for name in names:
+        if name in columns and columns[name].generated:
+            problem = f"{name} is a generated column, which PostgreSQL does not publish"
+            raise definition_errors.INVALID_EXPRESSION(problem=problem)
 
 
 def _key(definition: SyncDefinition, columns: Mapping[str, SourceColumn]) -> tuple[tuple[str, ...], str | None]:
@@ -239,6 +248,8 @@ def _key(definition: SyncDefinition, columns: Mapping[str, SourceColumn]) -> tup
     for name in key:
         if name not in columns:
             return (), f"source.key: the table has no column '{name}'{did_you_mean(name, columns)}"
+        if columns[name].generated:
+            return (), f"source.key: {name} is a generated column, which PostgreSQL does not publish"
         if not columns[name].not_null:
             return (), f"source.key: column {name} may be NULL; a key column may not"
     return key, None

@@ -91,12 +91,14 @@ class SyncStanding:
     """What decides whether a sync may be reconciled now.
 
     ``since_lsn`` None: capture has not noted yet from where the era's stream is whole. ``cursor_lsn``: up to where the
-    slot is staged; None: the slot is not read in the era's incarnation.
+    slot is staged; None: the slot is not read in the era's incarnation. ``looked_at``: the shape of what the sync
+    reads is on record, so that whatever is done to it from now on asks for another pass.
     """
 
     era: int
     since_lsn: int | None
     cursor_lsn: int | None
+    looked_at: bool
     state: str
     capture_on: bool
     deletes_approved_until: datetime | None
@@ -104,9 +106,9 @@ class SyncStanding:
 
     @property
     def captured(self) -> bool:
-        """Whether the sync runs and its stream is whole from a known place on."""
+        """Whether the sync runs, its stream is whole from a known place on, and its shape is watched."""
         stream = self.since_lsn is not None and self.cursor_lsn is not None
-        return self.state == "running" and self.capture_on and stream
+        return self.state == "running" and self.capture_on and stream and self.looked_at
 
 
 def request(conn: Connection, sync: str, why: str, *, deep: bool = False) -> None:
@@ -146,7 +148,8 @@ def read_standing(conn: Connection, sync: str, slot: str) -> SyncStanding:
 
 
 _STANDING = """
-SELECT coalesce(s.era, 0) AS era, s.since_lsn, c.lsn AS cursor_lsn, coalesce(s.state, 'running') AS state,
+SELECT coalesce(s.era, 0) AS era, s.since_lsn, c.lsn AS cursor_lsn,
+       s.shape IS NOT NULL AS looked_at, coalesce(s.state, 'running') AS state,
        coalesce(s.capture_on, true) AS capture_on, s.deletes_approved_until, clock_timestamp() AS now
   FROM (SELECT %(sync)s::text AS sync, %(slot)s::text AS slot) AS asked
   LEFT JOIN rowtide.sync AS s ON s.sync = asked.sync

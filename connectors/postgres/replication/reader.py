@@ -53,13 +53,17 @@ class ReaderSettings:
 class Reader:
     """Reads one slot. ``start`` once, ``stop`` once; everything in between survives any failure of the source."""
 
-    def __init__(self, settings: ReaderSettings, store: CursorStore) -> None:
+    def __init__(
+        self, settings: ReaderSettings, store: CursorStore, look_soon: Callable[[], None] = lambda: None
+    ) -> None:
+        """``look_soon`` is called when the tables are worth a look: a stream begins, one of them has another name."""
         self.settings = settings
         self.problem: RowtideError | None = None
         self.streaming = False
         self.incarnation = 0
         self.received_lsn = 0
         self._store = store
+        self._look_soon = look_soon
         self._queue = ChunkQueue(settings.queue_bytes)
         self._confirmer = SlotConfirmer(
             settings.read_dsn,
@@ -191,6 +195,7 @@ class Reader:
         self._queue.mark(place.incarnation, place.lsn)
         self.problem = None  # before anybody sees the stream, so that its users find no problem any more
         self.streaming = True
+        self._look_soon()
 
     def _pump(self, stream: ReplicationConnection, assembler: Assembler) -> None:
         """Read until something breaks. The inner loop runs once a message, a million times in a bulk statement:
@@ -200,6 +205,9 @@ class Reader:
         stream.watch(self._wakeup.fileno())
         while True:
             self._attend(stream)
+            if assembler.renamed:
+                assembler.renamed = False
+                self._look_soon()
             if not queue.room:
                 self._pause()
                 continue

@@ -57,7 +57,7 @@ class Assembler:
 
     ``relations`` is keyed by the oid's four bytes, as a row message has them. It may be handed from one connection's
     assembler to the next: a Relation message that says what is already known keeps the object, so that bindings made
-    for it stay good.
+    for it stay good. ``renamed`` is set when a known table comes under another name; who reads it takes it back.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Assembler:
         self.relations: dict[bytes, Relation] = {} if relations is None else relations
         self._heads = {head: read for relation in self.relations.values() for head, read in _heads(relation).items()}
         self.heartbeat: pgoutput.Message | None = None
+        self.renamed = False
         self._next_xid = next_xid
         self._chunk_rows = chunk_rows
         self._interactive_rows = interactive_rows
@@ -184,6 +185,8 @@ class Assembler:
         if known == relation:
             return
         if known is not None:
+            # Its changes come under a name that no sync may know.
+            self.renamed = self.renamed or (known.schema, known.table) != (relation.schema, relation.table)
             for head in _heads(known):
                 del self._heads[head]
         self.relations[oid] = relation

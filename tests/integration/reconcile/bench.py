@@ -96,8 +96,8 @@ class Bench:
         cursors.open_slot(self.state, cursor)
         self.state.execute(
             """
-            INSERT INTO rowtide.sync AS s (sync, changed_by, era, since_slot, since_incarnation, since_lsn)
-            VALUES (%(sync)s, 'test', %(era)s, %(slot)s, %(era)s, %(since)s)
+            INSERT INTO rowtide.sync AS s (sync, changed_by, era, since_slot, since_incarnation, since_lsn, shape)
+            VALUES (%(sync)s, 'test', %(era)s, %(slot)s, %(era)s, %(since)s, '{}')
                 ON CONFLICT (sync) DO UPDATE SET era = excluded.era, since_slot = excluded.since_slot,
                    since_incarnation = excluded.since_incarnation, since_lsn = excluded.since_lsn
             """,

@@ -50,8 +50,8 @@ class Records:
         cursors.open_slot(self.conn, cursors.SlotCursor(slot, era, 50, "7", 1, 0, 16400))
         self.conn.execute(
             """
-            INSERT INTO rowtide.sync AS s (sync, changed_by, era, since_slot, since_incarnation, since_lsn)
-            SELECT unnest(%(syncs)s::text[]), 'test', %(era)s, %(slot)s, %(era)s, 0
+            INSERT INTO rowtide.sync AS s (sync, changed_by, era, since_slot, since_incarnation, since_lsn, shape)
+            SELECT unnest(%(syncs)s::text[]), 'test', %(era)s, %(slot)s, %(era)s, 0, '{}'
                 ON CONFLICT (sync) DO UPDATE SET era = excluded.era, since_slot = excluded.since_slot,
                    since_incarnation = excluded.since_incarnation, since_lsn = excluded.since_lsn
             """,

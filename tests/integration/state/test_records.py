@@ -1,10 +1,12 @@
 """The cold records: slot cursors, definitions and sync states, runs, progress."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from rowtide.deciding.records import ItemId, LeftItem, ListId, NoItem
-from state import channels, cursors, database, definitions, eras, ledger, progress, runs
+from rowtide.shape import Prints
+from state import channels, cursors, database, definitions, eras, ledger, progress, runs, shapes
 from state.cursors import SlotCursor
 from state.progress import Counts
 from state.reconcile import record
@@ -116,6 +118,50 @@ def test_pause_and_resume_are_announced(records: Any) -> None:
         "orders": ("running", True),
         "customers": ("running", True),
     }
+
+
+def test_a_stop_that_ends_by_itself_leaves_a_pause_as_it_is(records: Any) -> None:
+    conn = records.conn
+    codes = ["not_published"]
+
+    def standing(sync: str) -> tuple[str, bool, str | None]:
+        state = definitions.sync_states(conn)[sync]
+        return state.state, state.capture_on, state.reason_code
+
+    definitions.apply(conn, "one", compiled("orders", "customers"), "me")
+    definitions.pause(conn, ["orders"], "paused", "Before the stop.", "me")
+    for sync in ("orders", "customers"):
+        definitions.stop_capture(conn, sync, "not_published", "It is not published.")
+    assert standing("orders") == ("paused", False, "paused")
+    assert standing("customers") == ("paused", False, "not_published")
+    assert definitions.pause(conn, ["customers"], "paused", "After it.", "me") == 1
+    assert standing("customers") == ("paused", False, "paused")
+    assert [definitions.end_stop(conn, sync, codes) for sync in ("orders", "customers")] == [True, True]
+    assert standing("orders") == standing("customers") == ("paused", True, "paused")
+    definitions.resume(conn, ["orders"], "me")
+    definitions.stop_capture(conn, "orders", "key_unknown", "A row came without its key.")
+    assert not definitions.end_stop(conn, "orders", codes)
+    definitions.stop_capture(conn, "orders", "not_published", "It is not published.")
+    assert definitions.end_stop(conn, "orders", codes)
+    assert standing("orders") == ("running", True, None)
+
+
+def test_another_shape_asks_for_a_reconcile_and_the_first_of_an_era_for_none(records: Any) -> None:
+    conn = records.conn
+    records.open_era()
+    assert eras.open_eras(conn, ["orders"], "slot", 2, 70, "the slot is gone") == ["orders"]
+
+    def requests() -> int:
+        [(count,)] = conn.execute("SELECT asked FROM rowtide.reconcile WHERE sync = 'orders'").fetchall()
+        return int(count)
+
+    before, first = requests(), Prints("p", "t", "x", "c", "y")
+    assert definitions.sync_states(conn)["orders"].shape is None
+    assert shapes.note(conn, "orders", first) == ""
+    assert shapes.note(conn, "orders", first) == ""
+    assert requests() == before
+    assert shapes.note(conn, "orders", replace(first, table="t2", types="y2")) == "table, types"
+    assert requests() == before + 1
 
 
 def test_runs_begin_and_end_once(records: Any) -> None:

@@ -63,6 +63,23 @@ def test_validate_names_every_problem_with_its_line(desk: Desk) -> None:
     assert "did you mean 'name'?" in problem
 
 
+def test_validate_refuses_tables_that_cannot_be_carried(desk: Desk) -> None:
+    desk.sql("CREATE TABLE child () INHERITS (parts)")
+    desk.write(SYNC.replace("table: public.parts}", "table: public.parts, key: [name]}"))
+    desk.sql("CREATE UNIQUE INDEX ON parts (name) WHERE id > 5")
+    problems = sorted(desk.type("validate", "--json").json["problems"])
+    assert [problem.startswith(f"{desk.config}:14: ") for problem in problems] == [True, True]
+    assert "no unique index of public.parts keeps (name) unique" in problems[0]
+    assert "tables inherit from public.parts" in problems[1]
+    for words in (["plan"], ["apply", "--yes", "--upgrade"]):
+        refused = desk.type(*words)
+        assert refused.code == 2
+        assert "tables inherit from public.parts" in refused.err
+    desk.sql("DROP TABLE child")
+    desk.sql("CREATE UNIQUE INDEX ON parts (name)")
+    assert desk.type("validate").code == 0
+
+
 def test_validate_without_the_source(desk: Desk) -> None:
     done = desk.type("validate", "--json", ROWTIDE_SOURCE_DSN="host=127.0.0.1 port=9 dbname=x user=x")
     assert done.code == 0

@@ -1,0 +1,34 @@
+"""A source table as the catalog describes it, and what of it no sync can carry.
+
+In: columns, unique keys, whether tables inherit from it. Out: `SourceTable`; `misfits`, a path and a sentence each.
+Rule: what only the stream would show (rows under another table's name, two rows with one key) is refused beforehand.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rowtide.definition.model import SyncDefinition
+from rowtide.mapping.columns import SourceColumn
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTable:
+    """``unique``: the columns of each unique index over all rows. ``inherited``: other tables inherit from it."""
+
+    columns: Sequence[SourceColumn]
+    unique: Sequence[frozenset[str]] = ()
+    inherited: bool = False
+
+    def misfits(self, definition: SyncDefinition) -> list[tuple[tuple[str, ...], str]]:
+        """What the sync cannot carry, beside its columns."""
+        found: list[tuple[tuple[str, ...], str]] = []
+        table, key = definition.source.table, definition.source.key
+        if self.inherited:
+            sentence = (
+                "tables inherit from {0}: their rows are read with it, and their changes are not; sync each of them"
+            )
+            found.append((("source", "table"), sentence.format(table)))
+        if key and not any(unique <= set(key) for unique in self.unique):
+            sentence = "source.key: no unique index of {0} keeps ({1}) unique; two rows would share an item"
+            found.append((("source", "key"), sentence.format(table, ", ".join(key))))
+        return found
