@@ -73,10 +73,9 @@ _LSN = itemgetter(Change._fields.index("lsn"))
 _PLACE = itemgetter(Change._fields.index("lsn"), Change._fields.index("ordinal"))
 
 
-def highest(batches: Sequence[ChangeBatch]) -> tuple[int, int]:
-    """The highest LSN and ordinal of the changes of ``batches``, none of which is empty."""
-    lsn, ordinal = max(max(map(_PLACE, batch.changes)) for batch in batches)
-    return lsn, ordinal
+def highest(batches: Sequence[ChangeBatch]) -> Change:
+    """The change with the highest LSN and ordinal of ``batches``, none of which is empty."""
+    return max((max(batch.changes, key=_PLACE) for batch in batches), key=_PLACE)
 
 
 def count_above(batches: Sequence[ChangeBatch], place: tuple[int, int]) -> dict[str, int]:

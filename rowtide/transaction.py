@@ -55,6 +55,14 @@ class Row(NamedTuple):
     old_kind: OldKind | None
 
 
+class CommittedTransaction(NamedTuple):
+    """What tells a transaction from every other of a server: the LSN of its commit record, its xid, its commit time."""
+
+    lsn: int
+    xid: int
+    committed_us: int
+
+
 @dataclass(slots=True)
 class Chunk:
     """Some rows of one transaction, in order.
@@ -72,3 +80,8 @@ class Chunk:
     rows: list[Row]
     end_lsn: int | None
     size_bytes: int
+
+    @property
+    def transaction(self) -> CommittedTransaction:
+        """The transaction it is a part of."""
+        return CommittedTransaction(self.lsn, self.xid, self.committed_us)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
+from rowtide.transaction import CommittedTransaction
 from state.database import Connection
 
 
@@ -15,7 +16,8 @@ from state.database import Connection
 class SlotCursor:
     """A row of ``slot_cursor``: where capture resumes, of which server and publication, and what is staged.
 
-    ``incarnation``: one unbroken stream of the slot. ``staged_lsn``: the highest commit LSN staged in it. ``system_id``
+    ``incarnation``: one unbroken stream of the slot. ``staged_lsn``: the highest commit LSN staged in it, of the
+    transaction ``staged_xid`` committed at ``staged_committed_us`` (None: nothing was staged in it yet). ``system_id``
     empty: a person accepts whichever server answers next.
     """
 
@@ -26,9 +28,18 @@ class SlotCursor:
     timeline: int
     staged_lsn: int
     publication_oid: int
+    staged_xid: int | None = None
+    staged_committed_us: int | None = None
+
+    @property
+    def staged(self) -> CommittedTransaction | None:
+        """The transaction staged last; None before the first of the incarnation."""
+        if self.staged_xid is None or self.staged_committed_us is None:
+            return None
+        return CommittedTransaction(self.staged_lsn, self.staged_xid, self.staged_committed_us)
 
 
-_COLUMNS = "slot, incarnation, lsn, system_id, timeline, staged_lsn, publication_oid"
+_COLUMNS = "slot, incarnation, lsn, system_id, timeline, staged_lsn, publication_oid, staged_xid, staged_committed_us"
 
 
 def read_slot(conn: Connection, slot: str) -> SlotCursor | None:
@@ -52,7 +63,8 @@ def open_slot(conn: Connection, cursor: SlotCursor) -> bool:
             ON CONFLICT (slot) DO UPDATE
            SET incarnation = excluded.incarnation, lsn = excluded.lsn, system_id = excluded.system_id,
                timeline = excluded.timeline, staged_lsn = excluded.staged_lsn, staged_ordinal = -1,
-               publication_oid = excluded.publication_oid, updated_at = now()
+               staged_xid = NULL, staged_committed_us = NULL, publication_oid = excluded.publication_oid,
+               updated_at = now()
          WHERE c.incarnation < excluded.incarnation
         """,
         [

@@ -136,6 +136,9 @@ slot_cursor = Table(
     Column("staged_lsn", BigInteger, nullable=False),
     # The row in that transaction up to which changes are staged and counted; -1: none of it.
     Column("staged_ordinal", Integer, nullable=False, server_default=text("-1")),
+    # The transaction that commits at staged_lsn, so that another one there is told from it; none before the first.
+    Column("staged_xid", BigInteger),
+    Column("staged_committed_us", BigInteger),
     Column("publication_oid", BigInteger, nullable=False),
     Column("updated_at", _TIME, nullable=False, server_default=_NOW),
 )

@@ -80,6 +80,8 @@ CREATE TABLE rowtide.slot_cursor (
     timeline INTEGER NOT NULL,
     staged_lsn BIGINT NOT NULL,
     staged_ordinal INTEGER DEFAULT -1 NOT NULL,
+    staged_xid BIGINT,
+    staged_committed_us BIGINT,
     publication_oid BIGINT NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT slot_cursor_pkey PRIMARY KEY (slot)

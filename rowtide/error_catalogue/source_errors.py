@@ -125,6 +125,12 @@ SLOT_MOVED: Final = Entry(
     "The slot {slot} was moved while it was taken over.",
     "Stop whatever else reads or advances the slot; Rowtide tries again by itself.",
 )
+HISTORY_REPLACED: Final = Entry(
+    SourceUnavailable,
+    "history_replaced",
+    "The server's WAL does not hold the transaction that was staged last (commit at {lsn}): it was restored.",
+    "Rowtide reads the slot anew by itself.",
+)
 FAILOVER_SLOTS: Final = Entry(
     SourceRefused, "failover_slots", "Failover slots need PostgreSQL 17 or newer.", "Set failover: false."
 )

@@ -86,6 +86,13 @@ SLOT_AHEAD: Final = ReasonEntry(
     "The slot stands at {slot_lsn}, beyond the cursor at {cursor_lsn} "
     "(recreated, advanced, or the state database was restored)",
 )
+XID_BEHIND: Final = ReasonEntry(
+    "xid_behind",
+    "The server's next transaction is {next_xid}, not above {staged} staged before (the source was restored)",
+)
+HISTORY_REPLACED: Final = ReasonEntry(
+    "history_replaced", "The server's WAL does not hold the transaction staged last (the source was restored)"
+)
 WAL_BEHIND: Final = ReasonEntry(
     "wal_behind", "The server's WAL ends at {wal_end}, below {staged} staged before (the source was restored)"
 )

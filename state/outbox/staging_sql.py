@@ -1,8 +1,9 @@
 """The transaction that merges changes into the outbox, at most one for each row.
 
-In: `ChangeBatch`es without two changes of a row. Out: rows of the outbox, the slot's staged position, the changes
-counted in `state.progress`, a NOTIFY. Rule: waiting rows are locked in key order, then the ledger is read; a change is
-dropped if either is at its position or above; the slot and then the counts come last.
+In: `ChangeBatch`es without two changes of a row. Out: rows of the outbox, the slot's staged position and the
+transaction it is in, the changes counted in `state.progress`, a NOTIFY. Rule: waiting rows are locked in key order,
+then the ledger is read; a change is dropped if either is at its position or above; the slot and then the counts come
+last.
 
 Hot. Most rows are new to the outbox and above the ledger: they are copied straight into the table (half the work of
 INSERT ... ON CONFLICT). The others go through a temporary table and `MERGE`, which decides everything again itself;
@@ -97,7 +98,9 @@ SELECT count(*), count(*) FILTER (WHERE revision > 1) FROM merged
 
 RISE = f"""
 WITH risen AS (
-UPDATE rowtide.slot_cursor SET staged_lsn = %(lsn)s, staged_ordinal = %(ordinal)s, updated_at = now()
+UPDATE rowtide.slot_cursor
+   SET staged_lsn = %(lsn)s, staged_ordinal = %(ordinal)s, staged_xid = %(xid)s,
+       staged_committed_us = %(committed_us)s, updated_at = now()
  WHERE slot = %(slot)s AND (staged_lsn, staged_ordinal) < (%(lsn)s, %(ordinal)s)
 ), counted AS ({progress.ADD_CHANGES})
 SELECT pg_notify('{channels.DUE}', '')
@@ -196,9 +199,9 @@ def _count(conn: Connection, slot: str, fence: Fence, batches: Sequence[ChangeBa
         channels.notify(conn, channels.DUE)
         return {}
     new = count_above(batches, fence.staged)
-    lsn, ordinal = highest(batches)
-    names = {"syncs": list(new), "changes": list(new.values())}
-    conn.execute(RISE, {"slot": slot, "lsn": lsn, "ordinal": ordinal, **names})
+    last = highest(batches)
+    place = {"lsn": last.lsn, "ordinal": last.ordinal, "xid": last.xid, "committed_us": last.committed_us}
+    conn.execute(RISE, {"slot": slot, **place, "syncs": list(new), "changes": list(new.values())})
     return new
 
 

@@ -1,8 +1,9 @@
 """The queue between the thread that reads the WAL and the flow that drains it, bounded in bytes.
 
 In: chunks and idle positions in stream order, from one producer thread. Out: chunks, and the position up to which
-everything was handed on, to one consumer thread. Rules: a position is handed on after the data before it; nobody waits
-for a lock (each side writes only its own counters); the bound is on Python's memory, not on the wire's bytes.
+everything was handed on, to one consumer thread. Rules: a position is handed on after the data before it; it falls only
+where another stream begins; nobody waits for a lock (each side writes only its own counters); the bound is on Python's
+memory, not on the wire's bytes.
 """
 
 from collections import deque
@@ -24,16 +25,21 @@ class _Mark(NamedTuple):
 
 
 class ChunkQueue:
-    """First in, first out. ``room`` and `put` are the producer's; `drain`, `place` and `data_place` the consumer's."""
+    """First in, first out. ``room``, `put`, `begin` are the producer's; `drain`, `place`, `data_place` the consumer's.
+
+    ``newest``: the chunk put last.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._chunks: deque[Chunk] = deque()
+        self._chunks: deque[Chunk | SlotPosition] = deque()
+        self._begun = self._reached = 0
         self._put_chunks = self._put_bytes = 0
         self._taken_chunks = self._taken_bytes = 0
         self._mark: _Mark | None = None
         self._awaited: SlotPosition | None = None
         self._answered: SlotPosition | None = None
+        self.newest: Chunk | None = None
         self.place: SlotPosition | None = None
         self.data_place: SlotPosition | None = None
 
@@ -52,12 +58,25 @@ class ChunkQueue:
         """Whether to wake a producer that paused, because a quarter is free again."""
         return (self._put_bytes - self._taken_bytes) * 4 < self._limit_bytes * 3
 
+    @property
+    def between_streams(self) -> bool:
+        """Whether a stream has begun that the consumer has not reached: `place` is one of the stream before it."""
+        return self._begun != self._reached
+
+    def begin(self, place: SlotPosition) -> None:
+        """Another stream begins at ``place``, which may lie below what the one before it had reached."""
+        self._begun += 1
+        self._chunks.append(place)
+        self._put_chunks += 1
+        self._mark = _Mark(place, self._put_chunks)
+
     def put(self, chunk: Chunk) -> None:
         """Append a chunk that has rows."""
         # Bytes first: a consumer that is faster than this line must not count below zero.
         self._put_bytes += chunk.size_bytes
         self._chunks.append(chunk)
         self._put_chunks += 1
+        self.newest = chunk
 
     def mark(self, incarnation: int, lsn: int, urgent: bool = False) -> None:
         """Note that the stream stands at ``lsn`` after everything put so far; replaces an older mark.
@@ -80,9 +99,13 @@ class ChunkQueue:
                 chunk = self._chunks.popleft()
             except IndexError:
                 break
+            self._taken_chunks += 1
+            if isinstance(chunk, SlotPosition):
+                self.place = self.data_place = chunk
+                self._reached += 1
+                continue
             drained.append(chunk)
             rows += len(chunk.rows)
-            self._taken_chunks += 1
             self._taken_bytes += chunk.size_bytes
             if chunk.end_lsn is not None:
                 self._reach(SlotPosition(chunk.incarnation, chunk.end_lsn))

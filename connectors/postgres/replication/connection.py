@@ -32,6 +32,9 @@ KEEPALIVE: Final = ord("k")
 DATA_OFFSET: Final = 25
 """Length of XLogData's header: kind, start, end, time."""
 
+# An xid of its own, as no snapshot says it: what was streamed already may not be visible yet (synchronous standbys).
+_NEXT_XID: Final = "SELECT CASE WHEN pg_is_in_recovery() THEN '0' ELSE pg_current_xact_id()::text END"
+
 _keepalive = struct.Struct(">xQqB").unpack
 _status = struct.Struct(">cQQQqB").pack
 
@@ -71,9 +74,11 @@ class ReplicationConnection:
             raise source_error(error, doing) from error
 
     def identify(self, publication_oid: int = 0) -> System:
-        """System identifier, timeline, end of WAL, beside what the caller knows of the publication."""
-        system_id, timeline, wal_end, *_ = self.query("IDENTIFY_SYSTEM", "identifying the server")[0]
-        return System(str(system_id), int(timeline), lsn_from_text(wal_end), publication_oid)
+        """System identifier, timeline, end of WAL, next xid, beside what the caller knows of the publication."""
+        doing = "identifying the server"
+        system_id, timeline, wal_end, *_ = self.query("IDENTIFY_SYSTEM", doing)[0]
+        [(next_xid,)] = self.query(_NEXT_XID, doing)
+        return System(str(system_id), int(timeline), lsn_from_text(wal_end), publication_oid, int(next_xid))
 
     def start(self, slot: str, publication: str, lsn: int) -> None:
         """Begin streaming transactions that commit at ``lsn`` or later.

@@ -1,9 +1,10 @@
 """Decides, on every connect, whether a slot still continues where the cursor stands.
 
-In: the cursor (None before the first run), what IDENTIFY_SYSTEM says, the slot as it is. Out: `Continue` from the
-cursor's own LSN, or `NewIncarnation` with a reason. Rule (docs/design.md section 2): another system id, *any* new
-timeline, a slot ahead of the cursor, or a WAL end below the highest position staged means a new incarnation at the
-slot's own position, and a reconcile. A slot that is gone or has lost its WAL means the same with a new slot.
+In: the cursor (None before the first run), what the server says of itself, the slot as it is. Out: `Continue` from the
+slot's own position, or `NewIncarnation` with a reason. Rule (docs/design.md section 2): *any* new timeline, a slot
+ahead of the cursor, a WAL end or a next xid below what was staged means a new incarnation at the slot's own position,
+and a reconcile. A slot that is gone or has lost its WAL means the same with a new slot. What the server's state cannot
+prove, its stream has to: `Continue.awaits`.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from connectors.postgres.slots import Slot
 from rowtide.error_catalogue import sync_errors
 from rowtide.error_catalogue.entries import Said
 from rowtide.position import lsn_to_text
+from rowtide.transaction import CommittedTransaction
 
 
 class Cursor(Protocol):
@@ -30,25 +32,32 @@ class Cursor(Protocol):
     @property
     def staged_lsn(self) -> int: ...
     @property
+    def staged(self) -> CommittedTransaction | None: ...
+    @property
     def publication_oid(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What IDENTIFY_SYSTEM says of the server, and which publication is there now."""
+    """What IDENTIFY_SYSTEM says of the server, which publication is there now, and the next xid (0: a standby)."""
 
     system_id: str
     timeline: int
     wal_end: int
     publication_oid: int
+    next_xid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Go on in the cursor's incarnation from its LSN."""
+    """Go on in the cursor's incarnation from the slot's position.
+
+    ``awaits``: the transaction that was staged last and that the slot sends again, if it is the slot it was.
+    """
 
     incarnation: int
     lsn: int
+    awaits: CommittedTransaction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +106,10 @@ def continuity(cursor: Cursor | None, system: System, slot: Slot | None) -> Cont
     if system.wal_end < staged:
         wal_end, highest = lsn_to_text(system.wal_end), lsn_to_text(staged)
         return gap(sync_errors.WAL_BEHIND(wal_end=wal_end, staged=highest))
-    return Continue(cursor.incarnation, cursor.lsn)
+    last = cursor.staged
+    if last is None:
+        return Continue(cursor.incarnation, slot.confirmed_lsn)
+    if 0 < system.next_xid <= last.xid:
+        return gap(sync_errors.XID_BEHIND(next_xid=system.next_xid, staged=last.xid))
+    # A transaction is sent again unless its commit record lies below the slot's position.
+    return Continue(cursor.incarnation, slot.confirmed_lsn, last if slot.confirmed_lsn <= last.lsn else None)

@@ -2,9 +2,9 @@
 
 In: `ReaderSettings`, a `CursorStore`. Out: `drain` (chunks), `place` (up to where they were handed on), `confirm`
 (everything up to there is staged), `problem` (one sentence why nothing moves, None when it does). Rules
-(docs/design.md sections 2 and 5): reading resumes only from the cursor; continuity is judged on every connect, before
-and again right after START_REPLICATION; first the cursor is written, then the position is confirmed; feedback goes on
-while the queue is full.
+(docs/design.md sections 2 and 5): reading resumes at the slot's position, in the cursor's incarnation; continuity is
+judged on every connect, before and again right after START_REPLICATION, and by what the stream brings first; first the
+cursor is written, then the position is confirmed; feedback goes on while the queue is full.
 """
 
 import threading
@@ -23,6 +23,7 @@ from connectors.postgres.replication.connection import (
     read_keepalive,
 )
 from connectors.postgres.replication.feedback import Feedback
+from connectors.postgres.replication.history import History, last_known
 from connectors.postgres.replication.pgoutput import malformed
 from connectors.postgres.replication.resume_point import CursorStore, ReaderStopped, ResumePoint, require_server
 from connectors.postgres.replication.slot_confirmer import SlotConfirmer
@@ -30,7 +31,7 @@ from connectors.postgres.replication.transactions import Assembler
 from connectors.postgres.replication.wakeup import Wakeup
 from rowtide.backoff import Backoff
 from rowtide.error_catalogue import source_errors
-from rowtide.errors import RowtideError, SourceRefused
+from rowtide.errors import RowtideError
 from rowtide.position import lsn_to_text
 from rowtide.transaction import Chunk, Relation
 
@@ -121,6 +122,8 @@ class Reader:
 
     def confirm(self, place: SlotPosition) -> None:
         """Say that everything up to ``place`` is staged; the cursor and PostgreSQL learn it in the background."""
+        if self._queue.between_streams:
+            return  # what the stream before it had reached says nothing of the one that begins
         data, confirmed = self._queue.data_place, self._confirmer.confirmed
         urgent = data is not None and confirmed is not None and data > confirmed
         self._confirmer.confirm(place, urgent)
@@ -169,18 +172,22 @@ class Reader:
         try:
             server = require_server(stream)
             self._feedback.begin(server.sender_timeout_s)
-            place = self._resume_point.find_place(stream, dsn)
+            start = self._resume_point.find_start(stream, dsn)
+            place = start.place
             stream.start(settings.slot, settings.publication, place.lsn)
             started = True
             self._resume_point.verify(stream, dsn, place)
             assembler = Assembler(place.incarnation, server.next_xid, self._relations)
+            history = History(last_known(start.awaits, self._queue.newest, place))
             self._begin(place)
             log.info("streaming", slot=settings.slot, incarnation=place.incarnation, lsn=lsn_to_text(place.lsn))
-            self._pump(stream, assembler)
-        except SourceRefused as error:
+            self._pump(stream, assembler, history)
+        except RowtideError as error:
             # Up to PostgreSQL 17 WAL from before the publication's creation ends the stream, for ever.
             if started and error.code == source_errors.STREAM_OBJECT_MISSING.code:
                 self._resume_point.publication_gap = True
+            if started and error.code == source_errors.HISTORY_REPLACED.code:
+                self._resume_point.history_gap = True
             raise
         finally:
             self._confirmer.beating.clear()
@@ -190,14 +197,14 @@ class Reader:
         self.incarnation = place.incarnation
         self.received_lsn = place.lsn
         self._interrupt = None
+        self._queue.begin(place)
         self._confirmer.begin(place)
         self._confirmer.beating.set()
-        self._queue.mark(place.incarnation, place.lsn)
         self.problem = None  # before anybody sees the stream, so that its users find no problem any more
         self.streaming = True
         self._look_soon()
 
-    def _pump(self, stream: ReplicationConnection, assembler: Assembler) -> None:
+    def _pump(self, stream: ReplicationConnection, assembler: Assembler, history: History) -> None:
         """Read until something breaks. The inner loop runs once a message, a million times in a bulk statement:
         names are local, and nothing but decoding and queueing happens in it."""
         queue, read, feed = self._queue, stream.read, assembler.feed
@@ -221,6 +228,8 @@ class Reader:
                 if message[0] == XLOG_DATA:
                     chunk = feed(bytes(message[DATA_OFFSET:]))
                     if chunk is not None:
+                        if history.awaits is not None:
+                            history.see(chunk)
                         if chunk.rows:
                             put(chunk)
                         else:
@@ -228,7 +237,7 @@ class Reader:
                         if chunk.end_lsn:
                             self.received_lsn = chunk.end_lsn
                 elif message[0] == KEEPALIVE:
-                    self._hear(message, assembler)
+                    self._hear(message, assembler, history)
                 else:
                     raise malformed(message, "its kind is unknown")
                 message = read()
@@ -248,10 +257,11 @@ class Reader:
             self._wakeup.wait(min(1.0, self._feedback.due_in_s()))
         self._paused = False
 
-    def _hear(self, message: bytes | memoryview, assembler: Assembler) -> None:
+    def _hear(self, message: bytes | memoryview, assembler: Assembler, history: History) -> None:
         wal_end, wants_reply = read_keepalive(message)
         # Inside a transaction it may name WAL beyond the rows that are still to come.
         if not assembler.in_transaction:
+            history.pass_by(wal_end)
             self._queue.mark(assembler.incarnation, wal_end)
             self.received_lsn = max(self.received_lsn, wal_end)
         if wants_reply:

@@ -1,8 +1,8 @@
 """Checks before streaming: can the server be decoded, does the slot continue where the cursor stands, where to start.
 
-In: a replication connection, the cursor's store. Out: the `SlotPosition` to start from, in the cursor's incarnation or
-in a new one that is durably open by then; or an error that says why not. Rules (docs/design.md section 2): a missing
-publication is refused, because PostgreSQL 18 silently skips what it cannot publish; reconciles are requested before
+In: a replication connection, the cursor's store. Out: the `StreamStart`, in the cursor's incarnation or in a new one
+that is durably open by then; or an error that says why not. Rules (docs/design.md section 2): a missing publication is
+refused, because PostgreSQL 18 silently skips what it cannot publish; reconciles are requested before
 anything of a new incarnation is read; under ``on_gap: stop`` nothing is healed.
 """
 
@@ -29,6 +29,7 @@ from connectors.postgres.replication.continuity import (
 from connectors.postgres.slots import Slot
 from rowtide.error_catalogue import source_errors, sync_errors
 from rowtide.errors import RowtideError
+from rowtide.transaction import CommittedTransaction
 from state import failpoints
 
 log = structlog.get_logger()
@@ -71,6 +72,14 @@ class Server:
     sender_timeout_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class StreamStart:
+    """Where reading starts, and the transaction that has to be met there before anything beyond it (None: none)."""
+
+    place: SlotPosition
+    awaits: CommittedTransaction | None = None
+
+
 def require_server(stream: ReplicationConnection) -> Server:
     """What streaming needs to know of the server; SourceRefused when it cannot be decoded at all."""
     version = stream.sql.info.server_version
@@ -85,7 +94,8 @@ def require_server(stream: ReplicationConnection) -> Server:
 class ResumePoint:
     """One for the life of a reader, as it remembers what it saw of the publication.
 
-    ``tell`` is given what is waited for; ``publication_gap`` is set by whoever learns that the publication was missing.
+    ``tell`` is given what is waited for; ``publication_gap`` is set by whoever learns that the publication was missing,
+    ``history_gap`` by whoever reads a stream that does not continue what was staged.
     """
 
     def __init__(
@@ -100,6 +110,7 @@ class ResumePoint:
     ) -> None:
         self.publication_oid: int | None = None
         self.publication_gap = False
+        self.history_gap = False
         self._slot = slot
         self._publication = publication
         self._heal = heal
@@ -108,8 +119,11 @@ class ResumePoint:
         self._tell = tell
         self._stop = stop
 
-    def find_place(self, stream: ReplicationConnection, dsn: str) -> SlotPosition:
-        """Where to start: at the cursor or at a new incarnation's begin. Waits while another reader has the slot."""
+    def find_start(self, stream: ReplicationConnection, dsn: str) -> StreamStart:
+        """Where to start: at the slot's position, in the cursor's incarnation or a new one.
+
+        Waits while another reader has the slot.
+        """
         while True:
             oid = slots.publication_oid(stream.sql, self._publication)
             system, cursor = stream.identify(oid or 0), self._store.read()
@@ -129,11 +143,11 @@ class ResumePoint:
                     continue
             verdict = self._judge(cursor, system, slot)
             if isinstance(verdict, NewIncarnation):
-                place = self._open_incarnation(verdict, system, slot, dsn)
+                start = StreamStart(self._open_incarnation(verdict, system, slot, dsn))
             else:
-                place = SlotPosition(verdict.incarnation, verdict.lsn)
-            self.publication_oid, self.publication_gap = oid, False
-            return place
+                start = StreamStart(SlotPosition(verdict.incarnation, verdict.lsn), verdict.awaits)
+            self.publication_oid, self.publication_gap, self.history_gap = oid, False, False
+            return start
 
     def verify(self, stream: ReplicationConnection, dsn: str, place: SlotPosition) -> None:
         """Return if nobody moved the slot between the check and the start; from then on only we can."""
@@ -150,6 +164,8 @@ class ResumePoint:
         if self.publication_gap and isinstance(verdict, Continue):
             # This reader missed it before the cursor could know.
             return new_incarnation(verdict.incarnation + 1, sync_errors.PUBLICATION_GAP(), recreate=True)
+        if self.history_gap and isinstance(verdict, Continue):
+            return new_incarnation(verdict.incarnation + 1, sync_errors.HISTORY_REPLACED())
         return verdict
 
     def _open_incarnation(self, verdict: NewIncarnation, system: System, slot: Slot | None, dsn: str) -> SlotPosition:

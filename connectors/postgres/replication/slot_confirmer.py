@@ -57,6 +57,7 @@ class SlotConfirmer:
         self._lock = threading.Condition()
         self._wanted: SlotPosition | None = None
         self._urgent = False
+        self._streams = 0
         self._stopped = False
         self._conn: psycopg.Connection | None = None
         self._next_beat = 0.0
@@ -81,11 +82,11 @@ class SlotConfirmer:
         return self._thread.is_alive()
 
     def begin(self, place: SlotPosition) -> None:
-        """Start of a stream: everything below ``place`` is confirmed already."""
+        """Start of a stream: below ``place`` everything is confirmed, and what the last stream reached is void."""
         with self._lock:
+            self._streams += 1
             self.confirmed = place
-            if self._wanted is not None and self._wanted.incarnation != place.incarnation:
-                self._wanted = None
+            self._wanted, self._urgent = None, False
 
     def confirm(self, place: SlotPosition, urgent: bool) -> None:
         """Everything up to ``place`` is staged. ``urgent``: there was data, not only an idle stream's progress."""
@@ -129,21 +130,23 @@ class SlotConfirmer:
             if wanted is None or now < self._not_before or not (self._urgent or now >= self._next_idle_write):
                 return
             self._wanted, self._urgent = None, False
+            stream = self._streams
         failpoints.hit(failpoints.CONFIRM_BEFORE_CURSOR)
         try:
             self._advance(*wanted)
         except RowtideError:
             with self._lock:
                 # A later place may have come meanwhile; it includes this one.
-                self._wanted = self._wanted or wanted
-                self._urgent = True
+                if stream == self._streams:
+                    self._wanted = self._wanted or wanted
+                    self._urgent = True
             raise
         self.problem = None
         self._backoff.succeeded()
         failpoints.hit(failpoints.CONFIRM_AFTER_CURSOR)
         with self._lock:
             self._next_idle_write = time.monotonic() + self._heartbeat_s
-            if self.confirmed is not None and self.confirmed.incarnation == wanted.incarnation:
+            if self.confirmed is not None and stream == self._streams:
                 self.confirmed = max(self.confirmed, wanted)
         self._on_confirmed()
 

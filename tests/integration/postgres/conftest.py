@@ -14,7 +14,7 @@ from connectors.postgres.connections import open_source
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.continuity import NewIncarnation, System
 from connectors.postgres.replication.reader import Reader, ReaderSettings
-from rowtide.transaction import Chunk, Row
+from rowtide.transaction import Chunk, CommittedTransaction, Row
 
 DEADLINE_S = 20.0
 
@@ -39,6 +39,7 @@ class MemoryCursor:
     timeline: int
     staged_lsn: int = 0
     publication_oid: int = 0
+    staged: CommittedTransaction | None = None
 
 
 @dataclass

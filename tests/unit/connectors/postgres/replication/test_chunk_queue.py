@@ -91,3 +91,22 @@ def test_a_chunk_larger_than_the_bound_passes() -> None:
     assert not queue.room
     queue.drain(1)
     assert queue.room
+
+
+def test_another_stream_begins_where_it_begins() -> None:
+    """A server that was restored sends other transactions below the place that was reached: it has to fall."""
+    queue = ChunkQueue(100)
+    queue.put(chunk(50))
+    queue.mark(1, 90)
+    queue.drain(10)
+    assert queue.place == SlotPosition(1, 90)
+    left = chunk(95)
+    queue.put(left)
+    queue.begin(SlotPosition(1, 40))
+    assert queue.between_streams
+    again = chunk(60)
+    queue.put(again)
+    assert queue.drain(10) == [left, again]
+    assert not queue.between_streams
+    assert queue.place == queue.data_place == SlotPosition(1, 60)
+    assert queue.newest is again

@@ -6,6 +6,7 @@ import pytest
 
 from connectors.postgres.replication.continuity import Continue, NewIncarnation, System, continuity
 from connectors.postgres.slots import Slot
+from rowtide.transaction import CommittedTransaction
 
 
 @dataclass(frozen=True)
@@ -15,10 +16,13 @@ class Cursor:
     system_id: str = "s"
     timeline: int = 1
     staged_lsn: int = 1200
+    staged: CommittedTransaction | None = None
     publication_oid: int = 16400
 
 
 CURSOR = Cursor()
+LAST = CommittedTransaction(950, 70, 1)
+STAGED = replace(CURSOR, staged_lsn=950, staged=LAST)
 SYSTEM = System("s", 1, 2000, 16400)
 SLOT = Slot(
     name="slot",
@@ -62,6 +66,9 @@ CASES = [
     ),
     ("slot ahead by one byte", CURSOR, SYSTEM, replace(SLOT, confirmed_lsn=1001), ("slot_ahead", 5, False)),
     ("WAL below what was staged", CURSOR, replace(SYSTEM, wal_end=1199), SLOT, ("wal_behind", 5, False)),
+    ("next xid just above what was staged", STAGED, replace(SYSTEM, next_xid=71), SLOT, None),
+    ("next xid not above what was staged", STAGED, replace(SYSTEM, next_xid=70), SLOT, ("xid_behind", 5, False)),
+    ("a standby says no next xid", STAGED, SYSTEM, SLOT, None),
     (
         "WAL below the cursor",
         replace(CURSOR, staged_lsn=0),
@@ -78,8 +85,20 @@ def test_continuity(
 ) -> None:
     verdict = continuity(cursor, system, slot)
     if expected is None:
-        assert verdict == Continue(4, 1000)
+        assert isinstance(verdict, Continue)
+        assert slot is not None
+        assert (verdict.incarnation, verdict.lsn) == (4, slot.confirmed_lsn)
     else:
         assert isinstance(verdict, NewIncarnation)
         assert (verdict.code, verdict.incarnation, verdict.recreate) == expected
         assert verdict.gap == (cursor is not None)
+
+
+@pytest.mark.parametrize(("confirmed_lsn", "awaits"), [(900, LAST), (950, LAST), (951, None)])
+def test_what_the_slot_sends_again_is_awaited(confirmed_lsn: int, awaits: CommittedTransaction | None) -> None:
+    verdict = continuity(STAGED, SYSTEM, replace(SLOT, confirmed_lsn=confirmed_lsn))
+    assert verdict == Continue(4, confirmed_lsn, awaits)
+
+
+def test_nothing_is_awaited_before_anything_was_staged() -> None:
+    assert continuity(CURSOR, SYSTEM, SLOT) == Continue(4, 900, None)
