@@ -126,8 +126,11 @@ class CurrentView:
         found = self._view.catalog.lists
         return {sync: {title: ref.id for title, ref in titles.items()} for sync, titles in found.items()}
 
-    def site_of(self, list_id: str) -> str:
-        """Id of the site a list is on; KeyError for a list that is not applied (any more)."""
+    def site_of(self, list_id: str) -> str | None:
+        """Id of the site a list is on, None when SharePoint has the list no more.
+
+        KeyError for a list that no sync has, nor leaves.
+        """
         return self._view.catalog.site_of(list_id)
 
 

@@ -5,14 +5,16 @@ running flow needs neither the file nor the catalogs of PostgreSQL and Graph; th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TypedDict, cast
+from zlib import crc32
 
 from pydantic import TypeAdapter
 
 from rowtide.deciding.records import ListId
 from rowtide.definition import model as definitions
 from rowtide.definition.model import Definition
+from rowtide.lists import LeftList
 from rowtide.mapping.columns import SourceColumn
 from rowtide.mapping.compiled_sync import CompiledSync, buckets_for, compile_sync
 
@@ -27,23 +29,28 @@ class ListRef:
 
 
 class _Applied(TypedDict):
-    """What is stored: the definition, per sync its table's columns and its lists by title."""
+    """What is stored: the definition, per sync its table's columns, its lists by title, the lists its rows leave."""
 
     definition: dict[str, object]
     columns: dict[str, list[dict[str, object]]]
     lists: dict[str, dict[str, dict[str, str]]]
+    left: dict[str, list[dict[str, object]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Catalog:
-    """A definition in force: ``version`` is the applied one's; ``lists``: sync -> title -> list."""
+    """A definition in force: ``version`` is the applied one's; ``lists``: sync -> title -> list.
+
+    ``left``: the lists no target of their sync names any more, while items of ours may be in them.
+    """
 
     version: int
     definition: Definition
     syncs: Mapping[str, CompiledSync]
     lists: Mapping[str, Mapping[str, ListRef]]
+    left: Mapping[str, Sequence[LeftList]] = field(default_factory=dict)
     _by_relation: dict[tuple[str, str], tuple[CompiledSync, ...]] = field(init=False, repr=False)
-    _sites: dict[str, str] = field(init=False, repr=False)
+    _sites: dict[str, str | None] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         relations: dict[tuple[str, str], tuple[CompiledSync, ...]] = {}
@@ -51,7 +58,8 @@ class Catalog:
             relation = (sync.schema, sync.table)
             relations[relation] = (*relations.get(relation, ()), sync)
         object.__setattr__(self, "_by_relation", relations)
-        sites = {ref.id: ref.site_id for titles in self.lists.values() for ref in titles.values()}
+        sites: dict[str, str | None] = {one.id: _site(one) for lists in self.left.values() for one in lists}
+        sites |= {ref.id: ref.site_id for titles in self.lists.values() for ref in titles.values()}
         object.__setattr__(self, "_sites", sites)
 
     @classmethod
@@ -60,14 +68,18 @@ class Catalog:
         applied = cast(_Applied, compiled)
         definition = definitions.parse(applied["definition"])
         buckets = buckets_for(len(definition.syncs))
-        syncs = {
-            name: compile_sync(name, sync, [_column(one) for one in applied["columns"][name]], buckets)
-            for name, sync in definition.syncs.items()
-        }
         lists = {
             name: {title: ListRef(**ref) for title, ref in titles.items()} for name, titles in applied["lists"].items()
         }
-        return cls(version, definition, syncs, lists)
+        syncs = {
+            name: _into_lists(
+                compile_sync(name, sync, [_column(one) for one in applied["columns"][name]], buckets),
+                lists.get(name, {}),
+            )
+            for name, sync in definition.syncs.items()
+        }
+        left = {name: [_LEFT.validate_python(one) for one in of_sync] for name, of_sync in applied["left"].items()}
+        return cls(version, definition, syncs, lists, left)
 
     def by_relation(self, schema: str, table: str) -> tuple[CompiledSync, ...]:
         """The syncs of a table (of any source: see `CompiledSync.postgres`)."""
@@ -82,17 +94,31 @@ class Catalog:
         """Every list of a sync."""
         return tuple(self.lists.get(sync, {}).values())
 
-    def site_of(self, list_id: str) -> str:
-        """The id of the site a list is in; KeyError for a list that is not of this catalog."""
+    def site_of(self, list_id: str) -> str | None:
+        """The id of the site a list is in, None when SharePoint has that list no more.
+
+        KeyError for a list that is not of this catalog.
+        """
         return self._sites[list_id]
+
+
+def _site(left: LeftList) -> str | None:
+    return None if left.gone else left.site_id
+
+
+def _into_lists(sync: CompiledSync, lists: Mapping[str, ListRef]) -> CompiledSync:
+    """The sync with these lists: where a target has another list, rows are read and compared anew."""
+    ids = sorted((title, ref.id) for title, ref in lists.items())
+    return replace(sync, version=crc32(f"{sync.version} {ids}".encode()) & 0x7FFFFFFF or 1)
 
 
 def to_compiled(
     definition: Definition,
     columns: Mapping[str, Sequence[SourceColumn]],
     lists: Mapping[str, Mapping[str, ListRef]],
+    left: Mapping[str, Sequence[LeftList]] | None = None,
 ) -> dict[str, object]:
-    """JSON of everything a running flow needs; ``columns`` and ``lists`` are per sync."""
+    """JSON of everything a running flow needs; ``columns``, ``lists`` and ``left`` are per sync."""
     return {
         "definition": definition.to_json(),
         "columns": {
@@ -100,10 +126,12 @@ def to_compiled(
             for sync, of_sync in columns.items()
         },
         "lists": {sync: {title: asdict(ref) for title, ref in titles.items()} for sync, titles in lists.items()},
+        "left": {sync: [asdict(one) for one in of_sync] for sync, of_sync in (left or {}).items()},
     }
 
 
 _COLUMN = TypeAdapter(SourceColumn)
+_LEFT = TypeAdapter(LeftList)
 
 
 def _column(stored: Mapping[str, object]) -> SourceColumn:

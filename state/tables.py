@@ -154,6 +154,19 @@ definition = Table(
     Column("applied_at", _TIME, nullable=False, server_default=_NOW),
 )
 
+# A list of a sync, also when no target names it any more; known by its id, whatever SharePoint calls it.
+list_ = Table(
+    "list",
+    metadata,
+    Column("id", _NAME, primary_key=True),
+    Column("site_id", Text, nullable=False),
+    Column("sync", _NAME, nullable=False),
+    Column("targets", ARRAY(Text), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    CheckConstraint("state IN ('applied', 'leaving', 'gone')", name="state"),
+)
+
 sync = Table(
     "sync",
     metadata,

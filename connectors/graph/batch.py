@@ -8,7 +8,7 @@ cannot be read leaves the outcome unknown.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, assert_never
 from urllib.parse import quote
 
 import orjson
@@ -109,6 +109,19 @@ def to_member(number: int, command: Command, address: Address, mapping: FieldMap
             value = quote(rowtide_key(address.sync, address.key).replace("'", "''"), safe="")
             url = f"{items}?$expand=fields&$filter=fields/{ROWTIDE_KEY}%20eq%20'{value}'"
             return {"id": str(number), "method": "GET", "url": url}
+
+
+def gone_with_list(command: Command) -> Answer:
+    """The answer for a command to a list that SharePoint has no more: whatever was in it is no more."""
+    match command:
+        case UpdateItem() | DeleteItem() | LookAtItem():
+            return Missing()
+        case LookForKey():
+            return Found(())
+        case CreateItem() | MoveItem():
+            return NotApplied(1.0, "the list is gone; the row is to go to another one")
+        case _:
+            assert_never(command)
 
 
 def to_body(members: Sequence[Mapping[str, Any]]) -> bytes:

@@ -45,7 +45,7 @@ class BatchSender:
         tokens: TokenSource,
         answers: AnswerHandler,
         *,
-        site_of: Callable[[str], str],
+        site_of: Callable[[str], str | None],
         now: Callable[[], datetime],
     ) -> None:
         self.ru_used = 0
@@ -129,6 +129,9 @@ class BatchSender:
             command, desired = claim.in_flight.command, claim.work.desired
             try:
                 site_id = self._site_of(command.list_id)
+                if site_id is None:
+                    self._answers.answer(claim, batch.gone_with_list(command), self._now())
+                    continue
                 address = batch.Address(site_id, desired.sync, desired.key)
                 members.append(batch.to_member(len(good), command, address, claim.rules.mapping))
                 good.append(claim)

@@ -5,7 +5,7 @@ the order they have to be taken, each with a sentence for `plan`; or a refusal. 
 narrowed; a list with foreign items is not touched.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rowtide.error_catalogue import graph_errors
@@ -16,10 +16,12 @@ from rowtide.mapping.columns import Kind, ListColumn
 
 @dataclass(frozen=True, slots=True)
 class WantedList:
-    """A list some sync writes to, with the columns it maps."""
+    """A list some sync writes to, with the columns it maps; ``targets``: those of the sync's rows that go there."""
 
     title: str
     columns: tuple[ListColumn, ...]
+    sync: str = ""
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,11 @@ class FoundSite:
     id: str
     lists: dict[str, FoundList]
 
+    @property
+    def by_id(self) -> dict[str, FoundList]:
+        """The lists by their ids."""
+        return {one.id: one for one in self.lists.values()}
+
     def by_title(self, title: str) -> FoundList | None:
         """The list of that title; None when the site has none."""
         return self.lists.get(title.casefold())
@@ -72,6 +79,30 @@ class MakeList:
     @property
     def sentence(self) -> str:
         return f"make list '{self.title}'"
+
+
+@dataclass(frozen=True, slots=True)
+class RenameList:
+    """Give a list that is there the definition's new title."""
+
+    title: str
+    old: str
+
+    @property
+    def sentence(self) -> str:
+        return f"list '{self.old}': rename it to '{self.title}'"
+
+
+@dataclass(frozen=True, slots=True)
+class KeepName:
+    """Leave a list the name it has: a person gave it, or another list has the definition's new title."""
+
+    title: str
+    shown: str
+
+    @property
+    def sentence(self) -> str:
+        return f"list '{self.title}': it stays '{self.shown}' in SharePoint, which is not the name it was given here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +155,15 @@ class AddChoices:
         return f"list '{self.title}': add the choices column {self.name} lacks"
 
 
-Step = MakeList | MakeKey | MendKey | MakeColumn | AddChoices
+Step = MakeList | RenameList | KeepName | MakeKey | MendKey | MakeColumn | AddChoices
 
 
-def steps_to(site: FoundSite, wanted: Sequence[WantedList]) -> list[Step]:
-    """What has to be done, list by list; GraphRefused for a column that is there and cannot be used."""
-    return [step for one in wanted for step in _list_steps(site.by_title(one.title), one)]
+def steps_to(lists: Mapping[str, FoundList], wanted: Sequence[WantedList]) -> list[Step]:
+    """What has to be done, list by list (``lists``: those that are there, by title as wanted).
+
+    GraphRefused for a column that is there and cannot be used.
+    """
+    return [step for one in wanted for step in _list_steps(lists.get(one.title), one)]
 
 
 def _list_steps(found: FoundList | None, wanted: WantedList) -> list[Step]:

@@ -7,11 +7,11 @@ known not to have been carried out; a list that holds items without RowtideKey i
 
 import asyncio
 import warnings
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from connectors.graph import list_schema
+from connectors.graph import list_schema, list_targets
 from connectors.graph.auth import TokenSource
 from connectors.graph.list_schema import FoundColumn, FoundList, FoundSite, Step, WantedList
 from connectors.graph.settings import SCOPE, GraphSettings
@@ -19,6 +19,7 @@ from rowtide.backoff import Backoff
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphRefused, GraphUnavailable
 from rowtide.keys import ROWTIDE_KEY
+from rowtide.lists import KnownList
 from rowtide.mapping.columns import Kind, ListColumn
 
 if TYPE_CHECKING:
@@ -43,14 +44,26 @@ def discover(settings: GraphSettings, sites: Sequence[str]) -> dict[str, FoundSi
     return _run(settings, lambda graph: _discover(graph, sites))
 
 
-def provision(settings: GraphSettings, site: str, wanted: Sequence[WantedList]) -> Provisioned:
-    """Makes what is missing, then returns what there is. May be repeated: it leaves existing things as they are."""
-    return _run(settings, lambda graph: _provision(graph, site, wanted))
+def provision(
+    settings: GraphSettings, site: str, wanted: Sequence[WantedList], known: Sequence[KnownList] = ()
+) -> Provisioned:
+    """Makes what is missing, then returns what there is. May be repeated: it leaves existing things as they are.
+
+    ``known``: the lists that syncs have or had.
+    """
+    return _run(settings, lambda graph: _provision(graph, site, wanted, known))
 
 
-def examine(settings: GraphSettings, site: str, wanted: Sequence[WantedList]) -> list[Step]:
+def examine(
+    settings: GraphSettings, site: str, wanted: Sequence[WantedList], known: Sequence[KnownList] = ()
+) -> list[Step]:
     """What `provision` would do; GraphRefused where it would refuse. Nothing is changed."""
-    return _run(settings, lambda graph: _examine(graph, site, wanted))
+    return _run(settings, lambda graph: _examine(graph, site, wanted, known))
+
+
+def find_gone(settings: GraphSettings, lists: Mapping[str, str]) -> frozenset[str]:
+    """Those of ``lists`` (list id -> site id) that SharePoint has no more; it is asked for each by its id."""
+    return _run(settings, lambda graph: _find_gone(graph, lists)) if lists else frozenset()
 
 
 def refuse_foreign_items(title: str, item_id: str) -> GraphRefused:
@@ -179,17 +192,6 @@ async def _find_site(graph: "GraphServiceClient", site: str) -> FoundSite:
     return FoundSite(site_id, lists)
 
 
-async def _with_columns(graph: "GraphServiceClient", site: FoundSite, titles: Sequence[str]) -> FoundSite:
-    """The site with the columns of these lists (the columns of all lists of a site would be many requests)."""
-    lists = dict(site.lists)
-    for title in titles:
-        found = site.by_title(title)
-        if found is not None:
-            columns = await _find_columns(graph, site.id, found)
-            lists[title.casefold()] = FoundList(found.id, found.title, columns)
-    return FoundSite(site.id, lists)
-
-
 async def _find_columns(graph: "GraphServiceClient", site_id: str, found: FoundList) -> dict[str, FoundColumn]:
     columns = graph.sites.by_site_id(site_id).lists.by_list_id(found.id).columns
     return {one.name: to_found(one) for one in await _all_pages(f"columns of '{found.title}'", columns)}
@@ -254,30 +256,62 @@ async def _find_foreign_item(graph: "GraphServiceClient", site_id: str, list_id:
 # --- making it so -------------------------------------------------------------------------------------------------
 
 
-async def _find_lists(graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList]) -> FoundSite:
-    """The site with the wanted lists' columns; refuses lists that hold somebody else's items."""
-    titles = [one.title for one in wanted]
-    found = await _with_columns(graph, await _find_site(graph, site), titles)
-    for title in titles:
-        there = found.by_title(title)
-        foreign = None if there is None else await _find_foreign_item(graph, found.id, there.id, there.has_key)
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """A site with what its targets have there: lists with their columns, by title as wanted; steps about names."""
+
+    id: str
+    lists: dict[str, FoundList]
+    naming: Sequence[Step]
+
+
+async def _find_lists(
+    graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList], known: Sequence[KnownList]
+) -> _Site:
+    """The wanted lists that are there; refuses lists that hold somebody else's items."""
+    found = await _find_site(graph, site)
+    resolved = list_targets.resolve(found, wanted, known)
+    lists: dict[str, FoundList] = {}
+    # Only of these the columns are asked for: those of all lists of a site would be many requests.
+    for title, one in resolved.lists.items():
+        there = FoundList(one.id, one.title, await _find_columns(graph, found.id, one))
+        foreign = await _find_foreign_item(graph, found.id, there.id, there.has_key)
         if foreign is not None:
             raise refuse_foreign_items(title, foreign)
-    return found
+        lists[title] = there
+    return _Site(found.id, lists, resolved.naming)
 
 
-async def _examine(graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList]) -> list[Step]:
-    return list_schema.steps_to(await _find_lists(graph, site, wanted), wanted)
+async def _examine(
+    graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList], known: Sequence[KnownList]
+) -> list[Step]:
+    found = await _find_lists(graph, site, wanted, known)
+    return [*found.naming, *list_schema.steps_to(found.lists, wanted)]
 
 
-async def _provision(graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList]) -> Provisioned:
-    found = await _find_lists(graph, site, wanted)
+async def _provision(
+    graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList], known: Sequence[KnownList]
+) -> Provisioned:
+    found = await _find_lists(graph, site, wanted, known)
     done = []
-    ids = {one.title: there.id for one in wanted if (there := found.by_title(one.title)) is not None}
-    for step in list_schema.steps_to(found, wanted):
+    ids = {title: there.id for title, there in found.lists.items()}
+    for step in [*found.naming, *list_schema.steps_to(found.lists, wanted)]:
         await _take(graph, found.id, ids, step)
         done.append(step.sentence)
     return Provisioned(found.id, ids, done)
+
+
+async def _find_gone(graph: "GraphServiceClient", lists: Mapping[str, str]) -> frozenset[str]:
+    gone = set()
+    for list_id, site_id in lists.items():
+        builder = graph.sites.by_site_id(site_id).lists.by_list_id(list_id)
+        try:
+            await _patiently("a list", builder.get)
+        except GraphRefused as error:
+            if error.code != "graph_404":
+                raise
+            gone.add(list_id)
+    return frozenset(gone)
 
 
 async def _take(graph: "GraphServiceClient", site_id: str, ids: dict[str, str], step: Step) -> None:
@@ -288,8 +322,13 @@ async def _take(graph: "GraphServiceClient", site_id: str, ids: dict[str, str], 
             raise graph_errors.GRAPH_UNREADABLE(what=step.sentence)
         ids[step.title] = made.id
         return
-    columns = lists.by_list_id(ids[step.title]).columns
+    there = lists.by_list_id(ids[step.title])
+    columns = there.columns
     match step:
+        case list_schema.RenameList(title):
+            await _patiently(step.sentence, lambda: there.patch(_renamed_body(title)))
+        case list_schema.KeepName():
+            pass
         case list_schema.MakeKey():
             await _patiently(step.sentence, lambda: columns.post(_key_body()))
         case list_schema.MakeColumn(_, column):
@@ -309,6 +348,12 @@ def _list_body(title: str) -> Any:
     from msgraph.generated.models.list_info import ListInfo
 
     return List_(display_name=title, list_=ListInfo(template="genericList"))
+
+
+def _renamed_body(title: str) -> Any:
+    from msgraph.generated.models.list_ import List_
+
+    return List_(display_name=title)
 
 
 def _key_body() -> Any:

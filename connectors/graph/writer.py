@@ -41,10 +41,12 @@ class Writer:
         budget: Budget,
         *,
         rules_of: Callable[[str], Rules],
-        site_of: Callable[[str], str],
+        site_of: Callable[[str], str | None],
         now: Callable[[], datetime],
     ) -> None:
         """``rules_of`` a sync and ``site_of`` a list raise KeyError for what is not applied (any more).
+
+        ``site_of`` is None for a list that SharePoint has no more: nothing is asked of it.
 
         ``now`` is the state database's clock: leases and attempts are dated by it.
         """

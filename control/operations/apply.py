@@ -12,13 +12,14 @@ from typing import TypedDict
 from connectors.postgres import slots
 from control.operations import compile, list_plan
 from control.operations.compile import CompiledDefinition
+from control.operations.list_plan import MadeLists
 from control.operations.plan_document import ApplyPlan
 from control.operations.session import Session, require_schema
 from rowtide import catalog
 from rowtide.actor import Actor
 from rowtide.catalog import ListRef
 from rowtide.error_catalogue import command_errors
-from state import definitions
+from state import definitions, lists
 from state.database import Connection
 from state.definitions import AppliedDefinition
 
@@ -45,9 +46,9 @@ def apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
     _require_unchanged(session.on_state(definitions.read_applied), plan)
     sources = {name: _apply_source(session, name, actor) for name in session.definition.postgres}
     compiled = compile.compile_known(session.loaded, compile.read_all_tables(session))
-    made = {name: list_plan.make_lists(session.definition, name, compiled) for name in session.definition.graph}
-    lists = {sync: refs for one in made.values() for sync, refs in one.lists.items()}
-    version, changed = _store(session, plan, compiled, lists, actor)
+    known = session.on_state(lists.read)
+    made = {name: list_plan.make_lists(session.definition, name, compiled, known) for name in session.definition.graph}
+    version, changed = _store(session, plan, compiled, made, actor)
     return {
         "version": version,
         "changed": changed,
@@ -88,18 +89,31 @@ def _store(
     session: Session,
     plan: ApplyPlan,
     compiled: CompiledDefinition,
-    lists: Mapping[str, Mapping[str, ListRef]],
+    made: Mapping[str, MadeLists],
     actor: Actor,
 ) -> tuple[int, bool]:
     """Store the definition unless it is in force already; the version in force, and whether it is a new one."""
     source_text = session.loaded.source_text
-    stored = catalog.to_compiled(session.definition, compiled.columns, lists)
+    known = [one for of_graph in made.values() for one in of_graph.lists]
+    gone = frozenset[str]().union(*(of_graph.gone for of_graph in made.values()))
 
     def work(connection: Connection) -> tuple[int, bool]:
-        applied = definitions.read_applied(connection)
-        _require_unchanged(applied, plan)
-        if applied is not None and applied.compiled == stored and applied.source_text == source_text:
-            return applied.version, False
-        return definitions.apply(connection, source_text, stored, actor.name), True
+        with connection.transaction():
+            applied = definitions.read_applied(connection)
+            _require_unchanged(applied, plan)
+            left = lists.take_over(connection, known, compiled.syncs.keys(), gone)
+            stored = catalog.to_compiled(session.definition, compiled.columns, _refs(compiled, made), left)
+            if applied is not None and applied.compiled == stored and applied.source_text == source_text:
+                return applied.version, False
+            return definitions.apply(connection, source_text, stored, actor.name), True
 
     return session.on_state(work, actor)
+
+
+def _refs(compiled: CompiledDefinition, made: Mapping[str, MadeLists]) -> dict[str, dict[str, ListRef]]:
+    """Sync -> title -> list."""
+    refs: dict[str, dict[str, ListRef]] = {sync: {} for sync in compiled.syncs}
+    for graph, of_graph in made.items():
+        for one in of_graph.lists:
+            refs[one.sync][one.title] = ListRef(one.id, one.site_id, graph)
+    return refs

@@ -10,6 +10,7 @@ from typing import Any
 
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
+from rowtide.mapping.compiled_sync import CompiledSync
 
 
 def differences(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
@@ -45,12 +46,25 @@ def left_alone(old: Catalog | None, new: Definition) -> list[str]:
         return []
     lines = []
     for name, sync in old.syncs.items():
-        titles = new.syncs[name].sharding().titles() if name in new.syncs else ()
-        gone = [title for title in old.lists.get(name, {}) if title not in titles]
-        lines += [f"list {title} ({sync.graph}, {sync.site}) with its items, of sync {name}" for title in gone]
+        where = f"({sync.graph}, {sync.site})"
+        if name not in new.syncs:
+            lines += [f"list {title} {where} with its items, of sync {name}" for title in old.lists.get(name, {})]
+        else:
+            lines += [f"list {title} {where}, whose items of sync {name} move" for title in _left_lists(sync, new)]
     for name in old.definition.postgres:
         lines += _left_in_source(name, old.definition, new)
     return lines
+
+
+def _left_lists(old: CompiledSync, new: Definition) -> list[str]:
+    """Titles of the lists that no target of the sync has any more."""
+    sync = new.syncs[old.sync]
+    if (sync.target.graph, sync.target.site) != (old.graph, old.site):
+        return list(old.titles)
+    now = sync.sharding().targets()
+    targets = {target for of_title in now.values() for target in of_title}
+    before = old.sharding.targets().items()
+    return [title for title, of_title in before if title not in now and not targets.intersection(of_title)]
 
 
 def _left_in_source(name: str, old: Definition, new: Definition) -> Iterator[str]:

@@ -17,7 +17,8 @@ from rowtide.definition.model import Definition
 from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue.entries import Check, Level
 from rowtide.errors import RowtideError
-from state import processes, schema
+from rowtide.lists import KnownList
+from state import lists, processes, schema
 
 BYTEWAX = "0.21.1"
 """The version of Bytewax that this release is made for."""
@@ -42,7 +43,7 @@ class DoctorDocument(TypedDict):
 def run_checks(session: Session) -> DoctorDocument:
     """Look at every part."""
     return {
-        "checks": [*_versions(), *_state(session), *_sources(session.definition), *_graphs(session.definition)],
+        "checks": [*_versions(), *_state(session), *_sources(session.definition), *_graphs(session)],
     }
 
 
@@ -115,6 +116,16 @@ def _sources(definition: Definition) -> Iterator[CheckDocument]:
         yield from (_finding(part, check) for check in preflight.checks(wanted))
 
 
-def _graphs(definition: Definition) -> Iterator[CheckDocument]:
-    for name in definition.graph:
-        yield from (_finding(f"graph {name}", check) for check in list_plan.check_graph(definition, name))
+def _graphs(session: Session) -> Iterator[CheckDocument]:
+    known = _known_lists(session)
+    for name in session.definition.graph:
+        checks = list_plan.check_graph(session.definition, name, known)
+        yield from (_finding(f"graph {name}", check) for check in checks)
+
+
+def _known_lists(session: Session) -> list[KnownList]:
+    """The lists that syncs have or had; none while the state database cannot be asked: that is a finding already."""
+    try:
+        return [] if schema.check_version(session.state_dsn()) else session.on_state(lists.read)
+    except RowtideError:
+        return []

@@ -4,7 +4,7 @@ In: a definition, its compiled syncs, the name of a graph. Out: what is missing,
 ids; the findings of `doctor`. Rule: msgraph, which is slow to import, is imported only when Graph is asked.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,72 +13,85 @@ from connectors.graph.auth import TokenSource
 from connectors.graph.list_schema import WantedList
 from connectors.graph.settings import GraphSettings
 from control.operations.compile import CompiledDefinition
-from rowtide.catalog import ListRef
 from rowtide.definition.model import Definition, FieldDefinition
 from rowtide.error_catalogue import definition_errors, doctor_findings
 from rowtide.error_catalogue.entries import Check
 from rowtide.errors import DefinitionError, RowtideError
+from rowtide.lists import KnownList, ListState
 from rowtide.mapping.columns import Kind, ListColumn
 from rowtide.mapping.compiled_sync import CompiledSync
 
 
 def wanted_lists(graph: str, compiled: CompiledDefinition) -> dict[str, list[WantedList]]:
     """Per site the lists that syncs of this graph write to; DefinitionError when two syncs want one list."""
-    sites: dict[str, dict[str, tuple[str, WantedList]]] = {}
+    sites: dict[str, dict[str, WantedList]] = {}
     for sync in compiled.syncs.values():
         if sync.graph != graph:
             continue
         here = sites.setdefault(sync.site, {})
-        for title in sync.titles:
+        for title, targets in sync.sharding.targets().items():
             taken = here.get(title.casefold())
             if taken is not None:
-                raise _shared(title, taken[0], sync)
-            here[title.casefold()] = (sync.sync, WantedList(title, sync.list_columns()))
-    return {site: [wanted for _, wanted in titles.values()] for site, titles in sites.items()}
+                raise _shared(title, taken.sync, sync)
+            here[title.casefold()] = WantedList(title, sync.list_columns(), sync.sync, targets)
+    return {site: list(titles.values()) for site, titles in sites.items()}
 
 
 def _shared(title: str, first: str, second: CompiledSync) -> DefinitionError:
     return definition_errors.LIST_SHARED(sync=second.sync, title=title, other=first)
 
 
-def missing_work(definition: Definition, graph: str, compiled: CompiledDefinition) -> list[str]:
-    """What `apply` would do in the tenant, a sentence each."""
+def missing_work(
+    definition: Definition, graph: str, compiled: CompiledDefinition, known: Sequence[KnownList]
+) -> list[str]:
+    """What `apply` would do in the tenant, a sentence each; ``known``: the lists that syncs have or had."""
     settings = GraphSettings.from_definition(definition, graph, provisioning=True)
     steps = [
         step
         for site, wanted in wanted_lists(graph, compiled).items()
-        for step in provisioning.examine(settings, site, wanted)
+        for step in provisioning.examine(settings, site, wanted, known)
     ]
     return [step.sentence for step in steps]
 
 
 @dataclass(frozen=True, slots=True)
 class MadeLists:
-    """The lists of every sync of a tenant, by sync and title, and what was done to have them, a sentence each."""
+    """The lists of every sync of a tenant, what was done to have them (a sentence each), and which are gone.
 
-    lists: Mapping[str, Mapping[str, ListRef]]
+    ``gone``: ids of lists that a sync had and SharePoint has no more.
+    """
+
+    lists: Sequence[KnownList]
     done: Sequence[str]
+    gone: frozenset[str]
 
 
-def make_lists(definition: Definition, graph: str, compiled: CompiledDefinition) -> MadeLists:
+def make_lists(
+    definition: Definition, graph: str, compiled: CompiledDefinition, known: Sequence[KnownList]
+) -> MadeLists:
     """Make what is missing in the tenant; nothing is ever deleted there."""
     settings = GraphSettings.from_definition(definition, graph, provisioning=True)
     done: list[str] = []
-    lists: dict[str, dict[str, ListRef]] = {}
+    lists: list[KnownList] = []
     for site, wanted in wanted_lists(graph, compiled).items():
-        made = provisioning.provision(settings, site, wanted)
+        made = provisioning.provision(settings, site, wanted, known)
         done += made.done
-        for sync in compiled.syncs.values():
-            if (sync.graph, sync.site) == (graph, site):
-                lists[sync.sync] = {title: ListRef(made.list_ids[title], made.site_id, graph) for title in sync.titles}
-    return MadeLists(lists, done)
+        for one in wanted:
+            list_id = made.list_ids[one.title]
+            lists.append(KnownList(list_id, made.site_id, one.sync, one.targets, one.title, ListState.APPLIED))
+    named, syncs = {one.id for one in lists}, {one.sync for one in lists}
+    unnamed = {one.id: one.site_id for one in known if one.sync in syncs and one.id not in named}
+    return MadeLists(lists, done, provisioning.find_gone(settings, unnamed))
 
 
 # --- doctor -------------------------------------------------------------------------------------------------------
 
 
-def check_graph(definition: Definition, graph: str) -> Iterator[Check]:
-    """Check token, sites, lists and columns in this order; each only when those before it are well."""
+def check_graph(definition: Definition, graph: str, known: Sequence[KnownList] = ()) -> Iterator[Check]:
+    """Check token, sites, lists and columns in this order; each only when those before it are well.
+
+    ``known``: the lists that syncs have or had, as far as the state database can be asked.
+    """
     try:
         settings = GraphSettings.from_definition(definition, graph)
         TokenSource(settings).fetch_token()
@@ -88,7 +101,7 @@ def check_graph(definition: Definition, graph: str) -> Iterator[Check]:
     yield doctor_findings.TOKEN_OK(client_id=settings.client_id)
     for site, wanted in _lists_of_file(definition, graph).items():
         try:
-            steps = provisioning.examine(settings, site, wanted)
+            steps = provisioning.examine(settings, site, wanted, known)
         except RowtideError as error:
             yield Check.of_error("lists", error)
             continue
@@ -101,10 +114,11 @@ def check_graph(definition: Definition, graph: str) -> Iterator[Check]:
 def _lists_of_file(definition: Definition, graph: str) -> dict[str, list[WantedList]]:
     """Lists per site as the file alone describes them: `doctor` checks Graph even while the source does not answer."""
     sites: dict[str, list[WantedList]] = {}
-    for sync in definition.syncs.values():
+    for name, sync in definition.syncs.items():
         if sync.target.graph == graph:
             columns = tuple(_list_column(one) for one in sync.fields.values() if one.kind != "choice" or one.choices)
-            wanted = [WantedList(title, columns) for title in sync.sharding().titles()]
+            places = sync.sharding().targets().items()
+            wanted = [WantedList(title, columns, name, targets) for title, targets in places]
             sites.setdefault(sync.target.site, []).extend(wanted)
     return sites
 

@@ -21,8 +21,9 @@ from control.operations.session import Session, read_applied_definition
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
 from rowtide.errors import DefinitionError, RowtideError, StateRefused, StateUnavailable
+from rowtide.lists import KnownList
 from rowtide.pacing import tier_of
-from state import ledger, schema
+from state import ledger, lists, schema
 from state.database import Connection
 
 
@@ -140,7 +141,7 @@ def plan(session: Session, now: datetime) -> ApplyPlan:
         differences(old, definition.to_json()),
         records.findings,
         answers.work,
-        {name: _ask_graph(definition, name, compiled) for name in definition.graph},
+        {name: _ask_graph(definition, name, compiled, records.lists) for name in definition.graph},
         _forecasts(definition, answers.counts, records.items, now),
         [*compiled.doubts, *_unlisted(answers.counts)],
         left_alone(records.catalog, definition),
@@ -152,12 +153,13 @@ def plan(session: Session, now: datetime) -> ApplyPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """What the state database knows: what is wrong with it, the definition in force, live items per sync."""
+    """What the state database knows: what is wrong with it, the definition in force, live items per sync, lists."""
 
     findings: Sequence[str]
     version: int | None = None
     catalog: Catalog | None = None
     items: Mapping[str, int] = field(default_factory=dict)
+    lists: Sequence[KnownList] = ()
 
 
 def _read_records(session: Session) -> _Records:
@@ -173,7 +175,7 @@ def _records_of(connection: Connection) -> _Records:
     if found is None:
         return _Records([])
     items = {sync: ledger.live_count(connection, sync) for sync in found.catalog.syncs}
-    return _Records([], found.record.version, found.catalog, items)
+    return _Records([], found.record.version, found.catalog, items, lists.read(connection))
 
 
 # --- sources --------------------------------------------------------------------------------------------------------
@@ -229,9 +231,11 @@ def _unlisted(counts: Mapping[str, row_counts.Census]) -> list[str]:
 # --- graphs ---------------------------------------------------------------------------------------------------------
 
 
-def _ask_graph(definition: Definition, name: str, compiled: CompiledDefinition) -> PlannedWork:
+def _ask_graph(
+    definition: Definition, name: str, compiled: CompiledDefinition, known: Sequence[KnownList]
+) -> PlannedWork:
     try:
-        return PlannedWork(list_plan.missing_work(definition, name, compiled))
+        return PlannedWork(list_plan.missing_work(definition, name, compiled, known))
     except RowtideError as error:
         return PlannedWork(error=error)
 

@@ -1,4 +1,4 @@
-"""The records: outbox, ledger, slot cursors, definitions, sync states, reconciles, runs, progress,
+"""The records: outbox, ledger, slot cursors, definitions, lists, sync states, reconciles, runs, progress,
 processes.
 
 In: an empty schema ``rowtide``. Out: the tables of `state.tables` as they were at the first release. Rule: a released
@@ -94,6 +94,16 @@ CREATE TABLE rowtide.definition (
     applied_by TEXT NOT NULL,
     applied_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT definition_pkey PRIMARY KEY (version)
+);
+CREATE TABLE rowtide.list (
+    id TEXT COLLATE "C" NOT NULL,
+    site_id TEXT NOT NULL,
+    sync TEXT COLLATE "C" NOT NULL,
+    targets TEXT[] NOT NULL,
+    title TEXT NOT NULL,
+    state TEXT NOT NULL,
+    CONSTRAINT list_pkey PRIMARY KEY (id),
+    CONSTRAINT list_state_check CHECK (state IN ('applied', 'leaving', 'gone'))
 );
 CREATE TABLE rowtide.sync (
     sync TEXT COLLATE "C" NOT NULL,

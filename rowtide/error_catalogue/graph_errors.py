@@ -99,3 +99,15 @@ LIST_HAS_FOREIGN_ITEMS: Final = Entry(
     "list '{title}' holds items that Rowtide did not make (one is item {item_id})",
     "sync to another list, or move these items away: Rowtide only writes lists of its own",
 )
+LIST_OF_OTHER_SYNC: Final = Entry(
+    GraphRefused,
+    "list_of_other_sync",
+    "list '{title}' belongs to the sync with the id {other}, not to {sync}",
+    "if the sync was renamed, give it `id: {other}`; else sync to another list",
+)
+LIST_TITLE_TAKEN: Final = Entry(
+    GraphRefused,
+    "list_title_taken",
+    "sync {sync} wants a list '{title}', and in SharePoint another list of the sync has that name",
+    "give that list its own name back in SharePoint, or name another one in the definition",
+)

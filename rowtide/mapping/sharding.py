@@ -35,6 +35,15 @@ class Sharding:
         every = [*self.map.values(), *([self.default] if self.default is not None else [])]
         return tuple(dict.fromkeys(every))
 
+    def targets(self) -> dict[str, tuple[str, ...]]:
+        """Title -> the targets whose rows go there: keys of the map, and the default."""
+        targets: dict[str, tuple[str, ...]] = {}
+        for value, title in self.map.items():
+            targets[title] = (*targets.get(title, ()), f"map:{value}")
+        if self.default is not None:
+            targets[self.default] = (*targets.get(self.default, ()), "default")
+        return targets
+
     def columns(self) -> tuple[str, ...]:
         """The columns that decide."""
         return () if self.by is None else syntax.columns_of(self.by)

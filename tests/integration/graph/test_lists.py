@@ -119,8 +119,8 @@ def test_a_wrong_secret_is_named(sim: Callable[..., Simulator]) -> None:
 
 
 def test_a_key_that_is_not_unique_is_mended() -> None:
-    from connectors.graph.list_schema import FoundList, FoundSite, steps_to
+    from connectors.graph.list_schema import FoundList, steps_to
 
     key = FoundColumn("c1", ROWTIDE_KEY, "text", indexed=True)
-    site = FoundSite("s", {"orders": FoundList("l", "Orders", {ROWTIDE_KEY: key})})
-    assert steps_to(site, [WantedList("Orders", ())]) == [MendKey("Orders", "c1")]
+    there = {"Orders": FoundList("l", "Orders", {ROWTIDE_KEY: key})}
+    assert steps_to(there, [WantedList("Orders", ())]) == [MendKey("Orders", "c1")]

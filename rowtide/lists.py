@@ -1,0 +1,43 @@
+"""The lists that syncs have or had: what is known of each, and what is still to be done in it.
+
+In: nothing. Out: values that state, provisioning and the catalog exchange. Rule (docs/design.md section 3): a list is
+known by its id, never by its title; it belongs to one sync, also when no target of the sync names it any more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class ListState(Enum):
+    """How a list stands to its sync; the value is the state database's word for it."""
+
+    APPLIED = "applied"  # rows belong here
+    LEAVING = "leaving"  # no target names it; its items move away
+    GONE = "gone"  # SharePoint has it no more; whatever was in it is no more
+
+
+@dataclass(frozen=True, slots=True)
+class KnownList:
+    """A list of a sync. ``title`` is the one last applied; SharePoint may show another."""
+
+    id: str
+    site_id: str
+    sync: str
+    targets: tuple[str, ...]
+    title: str
+    state: ListState
+
+
+@dataclass(frozen=True, slots=True)
+class LeftList:
+    """A list that no target of its sync names, while items of ours are or may be in it."""
+
+    id: str
+    site_id: str
+    gone: bool
+
+
+def known_by_id(known: Sequence[KnownList]) -> dict[str, KnownList]:
+    """The same by id."""
+    return {one.id: one for one in known}

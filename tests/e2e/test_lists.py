@@ -1,0 +1,240 @@
+"""What people do to lists and columns: rows are in the list they belong to afterwards, each once.
+
+In: one running stack; each test has a table, a sync and lists of its own. Rule: what is told by SharePoint's owner or
+by the definition is done while the flow runs.
+"""
+
+import json
+import os
+import shutil
+import ssl
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from connectors.graph.auth import TokenSource
+from demo.postgres import Cluster
+from state import schema
+from tests.conftest import reachable_directory
+from tests.e2e.conftest import Simulator
+from tests.e2e.stack import Stack, wait_until
+from tests.integration.graph.conftest import settings_for
+
+OPS, OTHER = "contoso.sharepoint.com:/sites/ops", "contoso.sharepoint.com:/sites/other"
+
+SYNC = """
+  {name}:
+    {more}
+    source: {{postgres: erp, table: public.{table}}}
+    target: {{graph: contoso, site: "{site}"}}
+    {lists}
+    breaker: {{share: 1.0, rows: 100000}}
+    fields: {{note: Title, region: Region, quantity: {{field: Quantity, as: number}}}}
+"""
+ROWS = 12
+Places = dict[str, list[tuple[str, str]]]
+"""RowtideKey -> (list, title) of its items."""
+
+
+class Line:
+    """A running stack whose definition grows by a sync for each test."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.syncs: dict[str, str] = {}
+
+    def table(self, name: str) -> None:
+        """A table with rows of two regions."""
+        columns = "id int PRIMARY KEY, note text, region text NOT NULL, quantity int"
+        self.stack.sql(f"CREATE TABLE {name} ({columns})")
+        values = "i, 'row ' || i, (ARRAY['EU', 'US'])[1 + i % 2], i"
+        self.stack.sql(f"INSERT INTO {name} SELECT {values} FROM generate_series(1, {ROWS}) i")
+
+    def define(self, name: str, lists: str, *, table: str = "", site: str = OPS, more: str = "") -> None:
+        """The sync is like this from now on; it is not applied yet."""
+        self.syncs[name] = SYNC.format(name=name, table=table or name, site=site, lists=lists, more=more)
+        self.stack.write("".join(self.syncs.values()))
+
+    def sync(self, name: str, lists: str, *, table: str = "", site: str = OPS, more: str = "") -> None:
+        """The sync is like this, and applied."""
+        self.define(name, lists, table=table, site=site, more=more)
+        self.stack.apply()
+
+    def places(self, name: str) -> Places:
+        """Where the items of a sync are."""
+        found: Places = {}
+        for item in self.stack.simulator.items():
+            if not item["deleted"] and item["fields"]["RowtideKey"].startswith(f"{name}:"):
+                found.setdefault(item["fields"]["RowtideKey"], []).append((item["list"], item["fields"].get("Title")))
+        return found
+
+    def wanted(self, name: str, lists: dict[str, str], table: str = "") -> Places:
+        """Where they belong; ``lists``: region -> list, ``""`` for every other region."""
+        rows = self.stack.sql(f"SELECT id, note, region FROM {table or name}")
+        return {f"{name}:{id_}": [(lists.get(region, lists.get("", "?")), note)] for id_, note, region in rows}
+
+    def wait(self, name: str, lists: dict[str, str], table: str = "") -> None:
+        """Until each row has its one item, where it belongs, and nothing is left to do."""
+
+        def equal() -> bool:
+            return self.places(name) == self.wanted(name, lists, table) and self.settled(name)
+
+        try:
+            wait_until(equal, "each row has its one item in its list", 60)
+        except AssertionError as error:
+            outbox = self.stack.state("SELECT key, op, state, due_at, reason, sent FROM rowtide.outbox LIMIT 5")
+            said = f"{error}\n{self.places(name)}\n{self.wanted(name, lists, table)}\n{outbox}\n"
+            raise AssertionError(said + self.stack.logged()[-5000:]) from None
+
+    def settled(self, name: str) -> bool:
+        """Whether nothing of the sync waits, and nothing is left behind."""
+        waiting = "SELECT count(*) FROM rowtide.outbox WHERE sync = %s"
+        left = "SELECT count(*) FROM rowtide.ledger WHERE sync = %s AND leftovers <> '[]'"
+        return self.stack.state(waiting, name) == self.stack.state(left, name) == [(0,)]
+
+    def write(self, table: str, note: str) -> None:
+        """Every row is another, one is new, one is gone."""
+        self.stack.sql(f"UPDATE {table} SET note = %s || id", note)
+        new = f"INSERT INTO {table} SELECT max(id) + 1, %s, 'EU', 0 FROM {table}"
+        self.stack.sql(new, note)
+        self.stack.sql(f"DELETE FROM {table} WHERE id = (SELECT min(id) FROM {table})")
+
+    def creates(self) -> int:
+        """Items made so far."""
+        return int(self.stack.simulator.stats()["creates"]["total"])
+
+    # --- what the owner of the lists does -------------------------------------------------------------------------
+
+    def list(self, title: str) -> dict[str, Any]:
+        """The one list of that title, as the simulator shows it."""
+        [found] = [one for one in self.stack.simulator.ask("lists")["lists"] if one["displayName"] == title]
+        return dict(found)
+
+    def own(self, method: str, title: str, path: str = "", body: Any = None) -> Any:
+        """A request to a list by its owner."""
+        there = self.list(title)
+        ready = self.stack.simulator.ready
+        url = f"{ready['base_url']}/sites/{there['site_id']}/lists/{there['id']}{path}"
+        token = TokenSource(settings_for(self.stack.simulator)).fetch_token()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, headers, method=method)
+        context = ssl.create_default_context(cafile=ready["ca_file"]) if url.startswith("https") else None
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+            return json.loads(answer.read() or b"null")
+
+
+@pytest.fixture(scope="module")
+def line(pg: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    """A running stack on the worker's server."""
+    databases = [f"lists_{role}_{os.getpid()}" for role in ("source", "state")]
+    source_dsn, state_dsn = (pg.create_database(name) for name in databases)
+    schema.upgrade(state_dsn)
+    simulator = Simulator(tmp_path_factory.mktemp("simulator"), "--tier", "off", "--site", OTHER)
+    directory = reachable_directory("rowtide-lists-")
+    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, "", "quota: off")
+    stack.simulator = simulator
+    line = Line(stack)
+    line.table("first")
+    line.sync("first", "list: First")
+    stack.start()
+    line.wait("first", {"": "First"})
+    yield line
+    stack.close()
+    simulator.close()
+    with psycopg.connect(pg.dsn("postgres"), autocommit=True) as connection:
+        slots = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s"
+        connection.execute(slots, databases[:1])
+        for name in databases:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_a_list_renamed_in_the_definition_is_renamed(line: Line) -> None:
+    line.table("titled")
+    line.sync("titled", "list: Old title")
+    line.wait("titled", {"": "Old title"})
+    before, made = line.list("Old title")["id"], line.creates()
+    line.sync("titled", "list: New title")
+    line.wait("titled", {"": "New title"})
+    assert (line.list("New title")["id"], line.creates()) == (before, made)
+    line.write("titled", "after the rename ")
+    line.wait("titled", {"": "New title"})
+
+
+def test_a_list_renamed_by_a_person_is_found_by_its_id(line: Line) -> None:
+    line.table("known")
+    line.sync("known", "list: Known")
+    line.wait("known", {"": "Known"})
+    made = line.creates()
+    line.own("PATCH", "Known", body={"displayName": "Somebody's name"})
+    line.sync("known", "list: Known", more="deletes: propagate")
+    assert "Known" not in [one["displayName"] for one in line.stack.simulator.ask("lists")["lists"]]
+    assert "make list" not in line.stack.command("plan", check=False).stdout
+    line.write("known", "by its id ")
+    line.wait("known", {"": "Somebody's name"})
+    # Where the definition's title changes too, the person's stays, and it is said.
+    line.define("known", "list: Known otherwise")
+    assert "it stays 'Somebody's name'" in line.stack.command("plan", check=False).stdout
+    line.stack.apply()
+    line.wait("known", {"": "Somebody's name"})
+    assert line.creates() == made + 1
+
+
+def test_rows_move_when_the_site_changes(line: Line) -> None:
+    line.table("moving")
+    line.sync("moving", "list: Moving")
+    line.wait("moving", {"": "Moving"})
+    old = line.list("Moving")["id"]
+    line.sync("moving", "list: Moving", site=OTHER)
+    line.wait("moving", {"": "Moving"})
+    items = {one["id"]: one["items"] for one in line.stack.simulator.ask("lists")["lists"]}
+    assert items[old] == 0
+    line.write("moving", "elsewhere ")
+    line.wait("moving", {"": "Moving"})
+
+
+def test_rows_move_when_a_list_is_taken_out_of_the_map(line: Line) -> None:
+    line.table("mapped")
+    line.sync("mapped", "lists: {by: region, map: {EU: Mapped EU, US: Mapped US}, default: Mapped}")
+    line.wait("mapped", {"EU": "Mapped EU", "US": "Mapped US"})
+    line.sync("mapped", "lists: {by: region, map: {EU: Mapped EU}, default: Mapped}")
+    line.wait("mapped", {"EU": "Mapped EU", "": "Mapped"})
+    # A list that was left is the target's again.
+    line.sync("mapped", "lists: {by: region, map: {EU: Mapped EU, US: Mapped US}, default: Mapped}")
+    line.wait("mapped", {"EU": "Mapped EU", "US": "Mapped US"})
+
+
+def test_a_list_deleted_by_a_person_is_made_anew_and_filled(line: Line) -> None:
+    line.table("gone")
+    line.sync("gone", "list: Gone")
+    line.wait("gone", {"": "Gone"})
+    line.own("DELETE", "Gone")
+    line.stack.sql("UPDATE gone SET note = 'while the list was gone' WHERE id < 4")
+    line.stack.apply()
+    line.wait("gone", {"": "Gone"})
+    line.write("gone", "again ")
+    line.wait("gone", {"": "Gone"})
+
+
+def test_a_list_of_another_sync_is_refused(line: Line) -> None:
+    """Also that of a sync which is no longer applied: a sync renamed in the file would double every item."""
+    line.table("named")
+    line.sync("named", "list: Named")
+    line.wait("named", {"": "Named"})
+    made = line.creates()
+    before = line.syncs.pop("named")
+    line.define("renamed", "list: Named", table="named")
+    for command in (["plan"], ["apply", "--yes"]):
+        said = line.stack.command(*command, check=False)
+        assert "id: named" in said.stdout + said.stderr
+        assert said.returncode != 0
+    del line.syncs["renamed"]
+    line.syncs["named"] = before
+    line.stack.write("".join(line.syncs.values()))
+    line.stack.apply()
+    line.wait("named", {"": "Named"})
+    assert line.creates() == made
