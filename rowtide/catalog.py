@@ -41,6 +41,7 @@ class _Applied(TypedDict):
 class Catalog:
     """A definition in force: ``version`` is the applied one's; ``lists``: sync -> title -> list.
 
+    ``syncs`` and all that is per sync go by the id of the sync (`Definition.id_of`).
     ``left``: the lists no target of their sync names any more, while items of ours may be in them.
     """
 
@@ -71,13 +72,10 @@ class Catalog:
         lists = {
             name: {title: ListRef(**ref) for title, ref in titles.items()} for name, titles in applied["lists"].items()
         }
-        syncs = {
-            name: _into_lists(
-                compile_sync(name, sync, [_column(one) for one in applied["columns"][name]], buckets),
-                lists.get(name, {}),
-            )
-            for name, sync in definition.syncs.items()
-        }
+        syncs = {}
+        for name, sync in definition.syncs.items():
+            compiled_sync = compile_sync(name, sync, [_column(one) for one in applied["columns"][name]], buckets)
+            syncs[compiled_sync.sync] = _into_lists(compiled_sync, lists.get(compiled_sync.sync, {}))
         left = {name: [_LEFT.validate_python(one) for one in of_sync] for name, of_sync in applied["left"].items()}
         return cls(version, definition, syncs, lists, left)
 
@@ -118,7 +116,7 @@ def to_compiled(
     lists: Mapping[str, Mapping[str, ListRef]],
     left: Mapping[str, Sequence[LeftList]] | None = None,
 ) -> dict[str, object]:
-    """JSON of everything a running flow needs; ``columns``, ``lists`` and ``left`` are per sync."""
+    """JSON of everything a running flow needs; ``columns`` by the name of a sync, ``lists`` and ``left`` by its id."""
     return {
         "definition": definition.to_json(),
         "columns": {

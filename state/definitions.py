@@ -59,7 +59,7 @@ class SyncState:
 def apply(conn: Connection, source_text: str, compiled: Mapping[str, Any], by: str) -> int:
     """Store the definition and return its version; retire, in the same transaction, syncs it no longer names."""
     digest = hashlib.sha256(source_text.encode()).hexdigest()
-    names = list(compiled["definition"]["syncs"])
+    names = [sync.get("id", name) for name, sync in compiled["definition"]["syncs"].items()]
     with conn.transaction():
         insert = (
             "INSERT INTO rowtide.definition (hash, source_text, compiled, applied_by) VALUES (%s, %s, %s, %s)"

@@ -308,7 +308,7 @@ async def _find_gone(graph: "GraphServiceClient", lists: Mapping[str, str]) -> f
         try:
             await _patiently("a list", builder.get)
         except GraphRefused as error:
-            if error.code != "graph_404":
+            if error.code != graph_errors.GRAPH_404.code:
                 raise
             gone.add(list_id)
     return frozenset(gone)

@@ -101,7 +101,7 @@ def _store(
         with connection.transaction():
             applied = definitions.read_applied(connection)
             _require_unchanged(applied, plan)
-            left = lists.take_over(connection, known, compiled.syncs.keys(), gone)
+            left = lists.take_over(connection, known, {one.sync for one in compiled.syncs.values()}, gone)
             stored = catalog.to_compiled(session.definition, compiled.columns, _refs(compiled, made), left)
             if applied is not None and applied.compiled == stored and applied.source_text == source_text:
                 return applied.version, False
@@ -111,8 +111,8 @@ def _store(
 
 
 def _refs(compiled: CompiledDefinition, made: Mapping[str, MadeLists]) -> dict[str, dict[str, ListRef]]:
-    """Sync -> title -> list."""
-    refs: dict[str, dict[str, ListRef]] = {sync: {} for sync in compiled.syncs}
+    """Id of the sync -> title -> list."""
+    refs: dict[str, dict[str, ListRef]] = {one.sync: {} for one in compiled.syncs.values()}
     for graph, of_graph in made.items():
         for one in of_graph.lists:
             refs[one.sync][one.title] = ListRef(one.id, one.site_id, graph)

@@ -31,6 +31,7 @@ class CompiledDefinition:
 
     columns: Mapping[str, Sequence[SourceColumn]]
     syncs: Mapping[str, CompiledSync]
+    """By name."""
 
     @property
     def doubts(self) -> list[str]:

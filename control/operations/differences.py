@@ -47,7 +47,7 @@ def left_alone(old: Catalog | None, new: Definition) -> list[str]:
     lines = []
     for name, sync in old.syncs.items():
         where = f"({sync.graph}, {sync.site})"
-        if name not in new.syncs:
+        if new.sync_of_id(name) is None:
             lines += [f"list {title} {where} with its items, of sync {name}" for title in old.lists.get(name, {})]
         else:
             lines += [f"list {title} {where}, whose items of sync {name} move" for title in _left_lists(sync, new)]
@@ -58,7 +58,8 @@ def left_alone(old: Catalog | None, new: Definition) -> list[str]:
 
 def _left_lists(old: CompiledSync, new: Definition) -> list[str]:
     """Titles of the lists that no target of the sync has any more."""
-    sync = new.syncs[old.sync]
+    sync = new.sync_of_id(old.sync)
+    assert sync is not None
     if (sync.target.graph, sync.target.site) != (old.graph, old.site):
         return list(old.titles)
     now = sync.sharding().targets()

@@ -38,7 +38,7 @@ def wanted_lists(graph: str, compiled: CompiledDefinition) -> dict[str, list[Wan
 
 
 def _shared(title: str, first: str, second: CompiledSync) -> DefinitionError:
-    return definition_errors.LIST_SHARED(sync=second.sync, title=title, other=first)
+    return definition_errors.LIST_SHARED(sync=second.name, title=title, other=first)
 
 
 def missing_work(
@@ -118,7 +118,7 @@ def _lists_of_file(definition: Definition, graph: str) -> dict[str, list[WantedL
         if sync.target.graph == graph:
             columns = tuple(_list_column(one) for one in sync.fields.values() if one.kind != "choice" or one.choices)
             places = sync.sharding().targets().items()
-            wanted = [WantedList(title, columns, name, targets) for title, targets in places]
+            wanted = [WantedList(title, columns, definition.id_of(name), targets) for title, targets in places]
             sites.setdefault(sync.target.site, []).extend(wanted)
     return sites
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
 
-from control.operations.session import Session, require_applied_definition, require_sync
+from control.operations.session import Session, read_applied_definition, require_applied_definition, require_sync
 from rowtide.actor import Actor
 from rowtide.error_catalogue import command_errors
 from rowtide.position import lsn_to_text
@@ -75,7 +75,11 @@ class DiscardedDocument(TypedDict):
 
 def list_rows(session: Session, sync: str | None, limit: int) -> ParkedDocument:
     """At most ``limit`` parked rows of a sync, or of every sync."""
-    found = session.on_state(lambda connection: outbox.parked(connection, sync, limit))
+
+    def work(connection: Connection) -> list[outbox.Parked]:
+        return outbox.parked(connection, None if sync is None else _id_of(connection, sync), limit)
+
+    found = session.on_state(work)
     return {"parked": [_to_document(row) for row in found]}
 
 
@@ -83,8 +87,9 @@ def show(session: Session, sync: str, key: str) -> ParkedRowWithValues:
     """One parked row with its values; UserError when that row is not parked."""
 
     def work(connection: Connection) -> ParkedRowWithValues:
-        fields = outbox.parked_fields(connection, sync, key)
-        row = next((one for one in outbox.parked(connection, sync, _ALL_ROWS) if one.key == key), None)
+        sync_id = _id_of(connection, sync)
+        fields = outbox.parked_fields(connection, sync_id, key)
+        row = next((one for one in outbox.parked(connection, sync_id, _ALL_ROWS) if one.key == key), None)
         if row is None or fields is None:
             raise command_errors.NOT_PARKED(key=key, sync=sync)
         return {**_to_document(row), "list": fields[0], "fields": fields[1]}
@@ -97,8 +102,8 @@ def retry(session: Session, sync: str, rows: RowSelection, actor: Actor) -> Retr
     keys = rows.keys if isinstance(rows, RowKeys) else None
 
     def work(connection: Connection) -> int:
-        require_sync(require_applied_definition(connection).catalog.definition, sync)
-        return outbox.retry_parked(connection, sync, keys)
+        sync_id = require_sync(require_applied_definition(connection).catalog.definition, sync)
+        return outbox.retry_parked(connection, sync_id, keys)
 
     return {"retried": session.on_state(work, actor)}
 
@@ -107,10 +112,16 @@ def discard(session: Session, sync: str, rows: RowSelection, actor: Actor) -> Di
     """Forget parked rows; their items stay as they are until the rows change again or a reconcile finds them."""
 
     def work(connection: Connection) -> int:
-        require_sync(require_applied_definition(connection).catalog.definition, sync)
-        return outbox.discard_parked(connection, sync, _keys(connection, sync, rows))
+        sync_id = require_sync(require_applied_definition(connection).catalog.definition, sync)
+        return outbox.discard_parked(connection, sync_id, _keys(connection, sync_id, rows))
 
     return {"discarded": session.on_state(work, actor)}
+
+
+def _id_of(connection: Connection, sync: str) -> str:
+    """The id of a sync that is applied; else the word itself: rows of a retired sync are parked under its id."""
+    applied = read_applied_definition(connection)
+    return (applied.catalog.definition.find_sync(sync) if applied else None) or sync
 
 
 def _keys(connection: Connection, sync: str, rows: RowSelection) -> tuple[str, ...]:

@@ -62,17 +62,16 @@ class ResumedDocument(TypedDict):
 
 
 def select(definition: Definition, selection: SyncSelection) -> list[str]:
-    """The names of the selected syncs; UserError when the definition has no such sync or graph."""
+    """The ids of the selected syncs; UserError when the definition has no such sync or graph."""
     match selection:
         case OneSync(name):
-            require_sync(definition, name)
-            return [name]
+            return [require_sync(definition, name)]
         case SyncsOfGraph(graph):
             if graph not in definition.graph:
                 raise command_errors.UNKNOWN_GRAPH(graph=graph, known=", ".join(definition.graph))
-            return [name for name, one in definition.syncs.items() if one.target.graph == graph]
+            return [definition.id_of(name) for name, one in definition.syncs.items() if one.target.graph == graph]
         case EverySync():
-            return list(definition.syncs)
+            return [definition.id_of(name) for name in definition.syncs]
         case _:
             assert_never(selection)
 

@@ -153,7 +153,7 @@ def plan(session: Session, now: datetime) -> ApplyPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """What the state database knows: what is wrong with it, the definition in force, live items per sync, lists."""
+    """What the state database knows: what is wrong with it, the definition in force, live items by sync id, lists."""
 
     findings: Sequence[str]
     version: int | None = None
@@ -209,7 +209,7 @@ def _ask_source(session: Session, name: str, answers: _SourceAnswers) -> None:
         answers.tables |= tables
         answers.work[name] = PlannedWork(missing_statements(session.definition, name, connection))
         for sync in compile.compile_known(session.loaded, tables).syncs.values():
-            answers.counts[sync.sync] = row_counts.take(connection, sync)
+            answers.counts[sync.name] = row_counts.take(connection, sync)
 
 
 def missing_statements(definition: Definition, name: str, connection: psycopg.Connection) -> list[str]:
@@ -256,7 +256,7 @@ def _forecasts(
         loads: list[ListLoad] = []
         for name, count in counts.items():
             if definition.syncs[name].target.graph == graph:
-                loads += _loads(name, count, items.get(name, 0))
+                loads += _loads(name, count, items.get(definition.id_of(name), 0))
         answers += forecast(loads, allowance_of(definition, graph), now)
     return answers
 

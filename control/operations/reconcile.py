@@ -42,11 +42,11 @@ def reconcile(session: Session, sync: str, actor: Actor, stop: threading.Event, 
     """Ask for a pass over ``sync`` and see it done, paused, waiting, or stopped by ``stop``."""
     from flows import reconcile as passes
 
-    catalog, source_dsn = _open(session, sync)
+    catalog, sync_id, source_dsn = _open(session, sync)
     record = passes.reconcile_here(
         session.state_dsn(),
         catalog,
-        sync,
+        sync_id,
         source_dsn,
         f"rowtide reconcile by {actor.name}",
         stop,
@@ -65,14 +65,15 @@ def dry_run(session: Session, sync: str, report: Report) -> DryRunDocument:
     """Compare every row of ``sync`` and count what a pass would stage."""
     from flows import reconcile as passes
 
-    catalog, source_dsn = _open(session, sync)
-    rows, found = passes.dry_run(session.state_dsn(), catalog, sync, source_dsn, report)
+    catalog, sync_id, source_dsn = _open(session, sync)
+    rows, found = passes.dry_run(session.state_dsn(), catalog, sync_id, source_dsn, report)
     return {"sync": sync, "dry_run": True, "rows": rows, "differences": asdict(found)}
 
 
-def _open(session: Session, sync: str) -> tuple[Catalog, str]:
-    """The catalog in force, and the DSN of the sync's source."""
+def _open(session: Session, sync: str) -> tuple[Catalog, str, str]:
+    """The catalog in force, the sync's id, and the DSN of its source."""
     require_schema(session)
     catalog = session.on_state(require_applied_definition).catalog
-    require_sync(catalog.definition, sync)
-    return catalog, settings.resolve_secret(catalog.definition.postgres[catalog.syncs[sync].postgres].dsn)
+    sync_id = require_sync(catalog.definition, sync)
+    dsn = catalog.definition.postgres[catalog.syncs[sync_id].postgres].dsn
+    return catalog, sync_id, settings.resolve_secret(dsn)

@@ -124,7 +124,9 @@ def choose_source(definition: Definition, name: str | None) -> str:
     return name
 
 
-def require_sync(definition: Definition, sync: str) -> None:
-    """Raise UserError unless the definition has a sync of that name."""
-    if sync not in definition.syncs:
+def require_sync(definition: Definition, sync: str) -> str:
+    """The id of the sync that is meant by its name or id; UserError unless the definition has it."""
+    found = definition.find_sync(sync)
+    if found is None:
         raise command_errors.UNKNOWN_SYNC(sync=sync, known=", ".join(sorted(definition.syncs)))
+    return found

@@ -195,7 +195,7 @@ def _sync(snapshot: StatusSnapshot, name: str) -> SyncDocument:
     reason = reason_of(status_snapshot.facts_of(snapshot, name))
     oldest = None if waits is None else waits.oldest
     return {
-        "sync": name,
+        "sync": sync.name,
         "state": "running" if state is None else state.state,
         "position": None if cursor is None or state is None else {"era": state.era, "lsn": lsn_to_text(cursor.lsn)},
         "lag_bytes": None if slot is None else slot.lag_bytes,

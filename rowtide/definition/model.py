@@ -194,8 +194,9 @@ def _field(value: object) -> object:
 
 
 class SyncDefinition(Section):
-    """One table and its lists."""
+    """One table and its lists. ``id`` None: the sync's name; records and items carry it (`Definition.id_of`)."""
 
+    id: Name | None = None
     source: SourceDefinition
     target: TargetDefinition
     direction: Literal["push", "pull", "both"] = "push"
@@ -240,6 +241,19 @@ class Definition(Section):
     postgres: dict[Name, PostgresDefinition] = Field(min_length=1)
     graph: dict[Name, GraphDefinition] = Field(min_length=1)
     syncs: dict[Name, SyncDefinition] = Field(min_length=1)
+
+    def id_of(self, sync: str) -> str:
+        """The id of the sync of that name: what records and items of it carry, whatever it is called."""
+        return self.syncs[sync].id or sync
+
+    def find_sync(self, word: str) -> str | None:
+        """The id of the sync that ``word`` means, its name or its id; None when there is none."""
+        ids = {self.id_of(name): name for name in self.syncs}
+        return self.id_of(word) if word in self.syncs else word if word in ids else None
+
+    def sync_of_id(self, sync_id: str) -> SyncDefinition | None:
+        """The sync with that id; None when there is none."""
+        return next((sync for name, sync in self.syncs.items() if self.id_of(name) == sync_id), None)
 
     def has_connections_of(self, other: "Definition") -> bool:
         """Whether both name the same sources, slots and tenants."""
@@ -296,6 +310,14 @@ def _cross_problems(data: object, syncs: Mapping[str, SyncDefinition]) -> list[P
             if isinstance(word, str) and word not in known:
                 sentence = f"{'.'.join(path)}.{section}: there is no '{word}' in {section}"
                 problems.append(Problem((*path, section), sentence + diagnostics.did_you_mean(word, known)))
+    known_as: dict[str, str] = {}
+    for name, sync in syncs.items():
+        for word in {name, sync.id or name}:
+            if (holder := known_as.setdefault(word, name)) != name:
+                sentence = (
+                    f"syncs.{name}: '{word}' is the name or the id of the sync {holder} too; both have to be its own"
+                )
+                problems.append(Problem(("syncs", name), sentence))
     owners: dict[tuple[str, str, str], str] = {}
     for name, sync in syncs.items():
         for title in sync.sharding().titles():

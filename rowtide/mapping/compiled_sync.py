@@ -32,9 +32,13 @@ BUCKETS, FEW_BUCKETS, MANY_SYNCS = 64, 16, 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledSync:
-    """One sync, ready to run. ``version`` tells mappings apart: under another version, waiting rows are read anew."""
+    """One sync, ready to run. ``version`` tells mappings apart: under another version, waiting rows are read anew.
+
+    ``sync`` is its id, which records and items carry; ``name`` is what the definition calls it.
+    """
 
     sync: str
+    name: str
     version: int
     postgres: str
     graph: str
@@ -150,7 +154,8 @@ def compile_sync(
     select = tuple(dict.fromkeys((*key, *(one.column for one in mapped), *deciding, *sharding.columns())))
     schema, table = definition.source.schema_and_table
     return CompiledSync(
-        sync=sync,
+        sync=definition.id or sync,
+        name=sync,
         version=_version(definition, [by_name[name] for name in select], key),
         postgres=definition.source.postgres,
         graph=definition.target.graph,

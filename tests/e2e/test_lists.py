@@ -220,21 +220,24 @@ def test_a_list_deleted_by_a_person_is_made_anew_and_filled(line: Line) -> None:
     line.wait("gone", {"": "Gone"})
 
 
-def test_a_list_of_another_sync_is_refused(line: Line) -> None:
-    """Also that of a sync which is no longer applied: a sync renamed in the file would double every item."""
+def test_a_sync_renamed_in_the_file_keeps_its_items_by_its_id(line: Line) -> None:
+    """Without the id it is refused, also once the old name is retired: it would make every item a second time."""
     line.table("named")
     line.sync("named", "list: Named")
     line.wait("named", {"": "Named"})
     made = line.creates()
-    before = line.syncs.pop("named")
+    del line.syncs["named"]
     line.define("renamed", "list: Named", table="named")
-    for command in (["plan"], ["apply", "--yes"]):
-        said = line.stack.command(*command, check=False)
-        assert "id: named" in said.stdout + said.stderr
-        assert said.returncode != 0
-    del line.syncs["renamed"]
-    line.syncs["named"] = before
-    line.stack.write("".join(line.syncs.values()))
-    line.stack.apply()
+    assert "belongs to the sync with the id named" in line.stack.command("plan", check=False).stdout
+    refused = line.stack.command("apply", "--yes", check=False)
+    assert refused.returncode != 0
+    assert "id: named" in refused.stdout + refused.stderr
+    line.sync("renamed", "list: Named", table="named", more="id: named")
+    line.stack.sql("UPDATE named SET note = 'by another name' || id")
     line.wait("named", {"": "Named"})
     assert line.creates() == made
+    assert "renamed" in [one["sync"] for one in line.stack.status()["syncs"]]
+    for word in ("renamed", "named"):
+        line.stack.command("pause", word)
+        assert line.stack.state("SELECT state FROM rowtide.sync WHERE sync = 'named'") == [("paused",)]
+        line.stack.command("resume", word)

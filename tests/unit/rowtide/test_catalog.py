@@ -7,6 +7,7 @@ import pytest
 from rowtide import catalog as catalogs
 from rowtide.catalog import Catalog, ListRef
 from rowtide.definition import model as definitions
+from rowtide.lists import LeftList
 from rowtide.mapping.columns import SourceColumn
 
 COLUMNS = (
@@ -14,9 +15,11 @@ COLUMNS = (
     SourceColumn("mood", "mood", 4711, False, type_kind="e", enum_labels=("sad", "ok")),
 )
 
+LEFT = {"orders": [LeftList("l3", "s2", gone=False), LeftList("l4", "s2", gone=True)]}
 
-def applied() -> Catalog:
-    """A catalog that went through JSON, as the database keeps it."""
+
+def applied(first: str = "l1") -> Catalog:
+    """A catalog that went through JSON, as the database keeps it; ``first``: the id of its first list."""
     target = {"graph": "contoso", "site": "contoso.sharepoint.com"}
     definition = definitions.parse(
         {
@@ -35,8 +38,8 @@ def applied() -> Catalog:
             },
         }
     )
-    lists = {"orders": {"orders ok": ListRef("l1", "s1", "contoso"), "orders sad": ListRef("l2", "s1", "contoso")}}
-    compiled = catalogs.to_compiled(definition, {"orders": COLUMNS, "again": COLUMNS}, lists)
+    lists = {"orders": {"orders ok": ListRef(first, "s1", "contoso"), "orders sad": ListRef("l2", "s1", "contoso")}}
+    compiled = catalogs.to_compiled(definition, {"orders": COLUMNS, "again": COLUMNS}, lists, LEFT)
     return Catalog.from_applied(3, json.loads(json.dumps(compiled)))
 
 
@@ -63,3 +66,16 @@ def test_lists_are_found_by_title_and_sites_by_list() -> None:
     assert catalog.site_of("l1") == "s1"
     with pytest.raises(KeyError):
         catalog.site_of("l9")
+
+
+def test_lists_that_rows_leave_are_found_until_they_are_gone() -> None:
+    catalog = applied()
+    assert (catalog.site_of("l3"), catalog.site_of("l4")) == ("s2", None)
+    assert [ref.id for ref in catalog.lists_of("orders")] == ["l1", "l2"]
+
+
+def test_another_list_is_another_mapping() -> None:
+    """Rows are then read and compared anew, and those of the sync whose lists are the same are not."""
+    before, after = applied("l1").syncs, applied("l9").syncs
+    assert before["orders"].version != after["orders"].version
+    assert before["again"].version == after["again"].version

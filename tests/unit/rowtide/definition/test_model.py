@@ -149,6 +149,27 @@ def test_a_list_belongs_to_one_sync() -> None:
         definitions.parse(data)
 
 
+def test_a_sync_keeps_its_id_under_another_name() -> None:
+    data: dict[str, Any] = copy.deepcopy(WHOLE)
+    data["syncs"] = {"sales": {**WHOLE["syncs"]["orders"], "id": "orders"}}
+    definition = definitions.parse(data)
+    assert definition.id_of("sales") == "orders"
+    assert (definition.find_sync("sales"), definition.find_sync("orders")) == ("orders", "orders")
+    assert definition.find_sync("others") is None
+    assert definition.sync_of_id("orders") is definition.syncs["sales"]
+
+
+@pytest.mark.parametrize("taken", ["orders", "old"])
+def test_an_id_belongs_to_one_sync(taken: str) -> None:
+    """Neither the name nor the id of another sync: commands take both."""
+    data: dict[str, Any] = copy.deepcopy(WHOLE)
+    data["syncs"]["orders"]["id"] = "old"
+    data["syncs"]["second"] = {**copy.deepcopy(WHOLE["syncs"]["orders"]), "id": taken, "list": "Second"}
+    del data["syncs"]["second"]["lists"]
+    with pytest.raises(DefinitionError, match=f"'{taken}' is the name or the id of the sync orders too"):
+        definitions.parse(data)
+
+
 def test_nothing_but_a_mapping_is_a_definition() -> None:
     nothings: tuple[object, ...] = (None, [], "x", 5)
     for nothing in nothings:
