@@ -21,11 +21,12 @@ from rowtide.mapping.compiled_sync import CompiledSync, buckets_for, compile_syn
 
 @dataclass(frozen=True, slots=True)
 class ListRef:
-    """A list in a tenant; ``graph`` is the tenant's name in the definition."""
+    """A list in a tenant; ``graph`` is the tenant's name in the definition, ``columns``: name -> id of those mapped."""
 
     id: str
     site_id: str
     graph: str
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Applied(TypedDict):
@@ -33,7 +34,7 @@ class _Applied(TypedDict):
 
     definition: dict[str, object]
     columns: dict[str, list[dict[str, object]]]
-    lists: dict[str, dict[str, dict[str, str]]]
+    lists: dict[str, dict[str, dict[str, object]]]
     left: dict[str, list[dict[str, object]]]
 
 
@@ -70,7 +71,8 @@ class Catalog:
         definition = definitions.parse(applied["definition"])
         buckets = buckets_for(len(definition.syncs))
         lists = {
-            name: {title: ListRef(**ref) for title, ref in titles.items()} for name, titles in applied["lists"].items()
+            name: {title: _LIST.validate_python(ref) for title, ref in titles.items()}
+            for name, titles in applied["lists"].items()
         }
         syncs = {}
         for name, sync in definition.syncs.items():
@@ -105,8 +107,8 @@ def _site(left: LeftList) -> str | None:
 
 
 def _into_lists(sync: CompiledSync, lists: Mapping[str, ListRef]) -> CompiledSync:
-    """The sync with these lists: where a target has another list, rows are read and compared anew."""
-    ids = sorted((title, ref.id) for title, ref in lists.items())
+    """The sync with these lists: where a target has another list or column, rows are read and compared anew."""
+    ids = sorted((title, ref.id, sorted(ref.columns.items())) for title, ref in lists.items())
     return replace(sync, version=crc32(f"{sync.version} {ids}".encode()) & 0x7FFFFFFF or 1)
 
 
@@ -129,6 +131,7 @@ def to_compiled(
 
 
 _COLUMN = TypeAdapter(SourceColumn)
+_LIST = TypeAdapter(ListRef)
 _LEFT = TypeAdapter(LeftList)
 
 

@@ -4,8 +4,8 @@ In: nothing. Out: values that state, provisioning and the catalog exchange. Rule
 known by its id, never by its title; it belongs to one sync, also when no target of the sync names it any more.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -19,7 +19,10 @@ class ListState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class KnownList:
-    """A list of a sync. ``title`` is the one last applied; SharePoint may show another."""
+    """A list of a sync. ``title`` is the one last applied; SharePoint may show another.
+
+    ``columns``: name -> id of the mapped columns. One of the same name with another id is another column, and empty.
+    """
 
     id: str
     site_id: str
@@ -27,6 +30,12 @@ class KnownList:
     targets: tuple[str, ...]
     title: str
     state: ListState
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def emptied_since(self, before: "KnownList") -> list[str]:
+        """Names of the columns that were made anew since ``before``."""
+        known = before.columns
+        return sorted(name for name, column in self.columns.items() if known.get(name, column) != column)
 
 
 @dataclass(frozen=True, slots=True)

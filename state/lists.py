@@ -9,18 +9,30 @@ from collections.abc import Collection, Mapping, Sequence
 
 from psycopg.types.json import Jsonb
 
-from rowtide.lists import KnownList, LeftList, ListState
+from rowtide.lists import KnownList, LeftList, ListState, known_by_id
 from state.database import Connection
 
-_READ = 'SELECT id, site_id, sync, targets, title, state FROM rowtide.list ORDER BY id COLLATE "C"'
+_READ = 'SELECT id, site_id, sync, targets, title, state, columns FROM rowtide.list ORDER BY id COLLATE "C"'
 
 _SAVE = """
-INSERT INTO rowtide.list (id, site_id, sync, targets, title, state)
-SELECT id, site_id, sync, ARRAY(SELECT jsonb_array_elements_text(targets)), title, state
-  FROM jsonb_to_recordset(%s) AS n (id text, site_id text, sync text, targets jsonb, title text, state text)
+INSERT INTO rowtide.list (id, site_id, sync, targets, title, state, columns)
+SELECT id, site_id, sync, ARRAY(SELECT jsonb_array_elements_text(targets)), title, state, columns
+  FROM jsonb_to_recordset(%s) AS n (id text, site_id text, sync text, targets jsonb, title text, state text,
+       columns jsonb)
     ON CONFLICT (id) DO UPDATE
    SET site_id = excluded.site_id, sync = excluded.sync, targets = excluded.targets, title = excluded.title,
-       state = excluded.state
+       state = excluded.state, columns = excluded.columns
+"""
+
+# Nobody settles meanwhile, and what is under way settles nothing any more: its base was read before.
+_NO_LEASES = (
+    "LOCK TABLE rowtide.outbox IN EXCLUSIVE MODE",
+    "UPDATE rowtide.outbox SET lease_token = NULL, lease_owner = NULL, lease_until = NULL"
+    " WHERE sync = %(sync)s AND lease_token IS NOT NULL",
+)
+_EMPTIED = """
+UPDATE rowtide.ledger SET base = base || %(nulls)s, kept = kept - %(names)s::text[]
+ WHERE sync = %(sync)s AND list_id = %(id)s AND state <> 'tombstone'
 """
 
 # What may still be in a list: items of pairs, items left behind, items that an attempt of unknown end may have made.
@@ -34,8 +46,8 @@ SELECT EXISTS (SELECT FROM rowtide.ledger WHERE sync = %(sync)s AND list_id = %(
 def read(conn: Connection) -> list[KnownList]:
     """Every list that is known, those of retired syncs too."""
     return [
-        KnownList(list_id, site_id, sync, tuple(targets), title, ListState(state))
-        for list_id, site_id, sync, targets, title, state in conn.execute(_READ).fetchall()
+        KnownList(list_id, site_id, sync, tuple(targets), title, ListState(state), columns)
+        for list_id, site_id, sync, targets, title, state, columns in conn.execute(_READ).fetchall()
     ]
 
 
@@ -46,8 +58,9 @@ def take_over(
 
     ``gone``: ids of lists that SharePoint has no more. A list that holds nothing of ours any more is forgotten.
     """
-    named = {one.id for one in lists}
-    left = [one for one in read(conn) if one.sync in syncs and one.id not in named]
+    named, before = {one.id for one in lists}, read(conn)
+    _empty_columns(conn, lists, known_by_id(before))
+    left = [one for one in before if one.sync in syncs and one.id not in named]
     empty = [one.id for one in left if not _holds(conn, one)]
     conn.execute("DELETE FROM rowtide.list WHERE id = ANY (%s)", [empty])
     leaving = [one for one in left if one.id not in empty]
@@ -61,6 +74,17 @@ def take_over(
     return found
 
 
+def _empty_columns(conn: Connection, lists: Sequence[KnownList], before: Mapping[str, KnownList]) -> None:
+    """Where a column was made anew, the pairs of its list agree on nothing in it."""
+    for one in lists:
+        names = one.emptied_since(before[one.id]) if one.id in before else []
+        if not names:
+            continue
+        values = {"sync": one.sync, "id": one.id, "names": names, "nulls": Jsonb(dict.fromkeys(names))}
+        for statement in (*_NO_LEASES, _EMPTIED):
+            conn.execute(statement, values)
+
+
 def _holds(conn: Connection, one: KnownList) -> bool:
     values = {"sync": one.sync, "id": one.id, "named": Jsonb([{"list_id": one.id}])}
     [(holds,)] = conn.execute(_HOLDS, values).fetchall()
@@ -70,5 +94,5 @@ def _holds(conn: Connection, one: KnownList) -> bool:
 def _row(one: KnownList, state: ListState) -> dict[str, object]:
     return {
         "id": one.id, "site_id": one.site_id, "sync": one.sync, "targets": list(one.targets), "title": one.title,
-        "state": state.value,
+        "state": state.value, "columns": dict(one.columns),
     }  # fmt: skip

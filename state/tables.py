@@ -164,6 +164,7 @@ list_ = Table(
     Column("targets", ARRAY(Text), nullable=False),
     Column("title", Text, nullable=False),
     Column("state", Text, nullable=False),
+    Column("columns", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     CheckConstraint("state IN ('applied', 'leaving', 'gone')", name="state"),
 )
 

@@ -32,11 +32,15 @@ _MOST_WAIT_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Provisioned:
-    """The lists of a site as they are now: ``list_ids`` by title as wanted, and what was done, a sentence each."""
+    """The lists of a site as they are now: ``list_ids`` by title as wanted, and what was done, a sentence each.
+
+    ``columns``: by title as wanted the ids of the mapped columns, by name.
+    """
 
     site_id: str
     list_ids: dict[str, str]
     done: list[str]
+    columns: dict[str, dict[str, str]]
 
 
 def discover(settings: GraphSettings, sites: Sequence[str]) -> dict[str, FoundSite]:
@@ -295,10 +299,21 @@ async def _provision(
     found = await _find_lists(graph, site, wanted, known)
     done = []
     ids = {title: there.id for title, there in found.lists.items()}
+    made = dict(found.lists)
     for step in [*found.naming, *list_schema.steps_to(found.lists, wanted)]:
         await _take(graph, found.id, ids, step)
         done.append(step.sentence)
-    return Provisioned(found.id, ids, done)
+        if isinstance(step, list_schema.MakeColumn):
+            made.pop(step.title, None)
+    columns: dict[str, dict[str, str]] = {}
+    for one in wanted:
+        there = made.get(one.title)
+        if there is None:  # some columns are new
+            there = FoundList(ids[one.title], one.title, {})
+            there = FoundList(there.id, there.title, await _find_columns(graph, found.id, there))
+        mapped = {column.name for column in one.columns}
+        columns[one.title] = {name: column.id for name, column in there.columns.items() if name in mapped}
+    return Provisioned(found.id, ids, done, columns)
 
 
 async def _find_gone(graph: "GraphServiceClient", lists: Mapping[str, str]) -> frozenset[str]:

@@ -115,5 +115,5 @@ def _refs(compiled: CompiledDefinition, made: Mapping[str, MadeLists]) -> dict[s
     refs: dict[str, dict[str, ListRef]] = {one.sync: {} for one in compiled.syncs.values()}
     for graph, of_graph in made.items():
         for one in of_graph.lists:
-            refs[one.sync][one.title] = ListRef(one.id, one.site_id, graph)
+            refs[one.sync][one.title] = ListRef(one.id, one.site_id, graph, one.columns)
     return refs

@@ -77,8 +77,8 @@ def make_lists(
         made = provisioning.provision(settings, site, wanted, known)
         done += made.done
         for one in wanted:
-            list_id = made.list_ids[one.title]
-            lists.append(KnownList(list_id, made.site_id, one.sync, one.targets, one.title, ListState.APPLIED))
+            list_id, columns = made.list_ids[one.title], made.columns[one.title]
+            lists.append(KnownList(list_id, made.site_id, one.sync, one.targets, one.title, ListState.APPLIED, columns))
     named, syncs = {one.id for one in lists}, {one.sync for one in lists}
     unnamed = {one.id: one.site_id for one in known if one.sync in syncs and one.id not in named}
     return MadeLists(lists, done, provisioning.find_gone(settings, unnamed))

@@ -102,6 +102,7 @@ CREATE TABLE rowtide.list (
     targets TEXT[] NOT NULL,
     title TEXT NOT NULL,
     state TEXT NOT NULL,
+    columns JSONB DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT list_pkey PRIMARY KEY (id),
     CONSTRAINT list_state_check CHECK (state IN ('applied', 'leaving', 'gone'))
 );

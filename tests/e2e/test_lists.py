@@ -220,6 +220,22 @@ def test_a_list_deleted_by_a_person_is_made_anew_and_filled(line: Line) -> None:
     line.wait("gone", {"": "Gone"})
 
 
+def test_a_column_made_anew_is_filled(line: Line) -> None:
+    line.table("columns")
+    line.sync("columns", "list: Columns")
+    line.wait("columns", {"": "Columns"})
+    line.own("DELETE", "Columns", "/columns/Quantity")
+    line.stack.apply()
+
+    def filled() -> bool:
+        shown = {item["fields"]["RowtideKey"]: item["fields"].get("Quantity") for item in line.stack.simulator.items()}
+        rows = line.stack.sql("SELECT id, quantity FROM columns")
+        return all(shown[f"columns:{id_}"] == quantity for id_, quantity in rows)
+
+    wait_until(filled, "the column made anew holds every row's value")
+    line.wait("columns", {"": "Columns"})
+
+
 def test_a_sync_renamed_in_the_file_keeps_its_items_by_its_id(line: Line) -> None:
     """Without the id it is refused, also once the old name is retired: it would make every item a second time."""
     line.table("named")

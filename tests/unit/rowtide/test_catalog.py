@@ -1,13 +1,14 @@
 """What apply stored is what a running flow works with."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from rowtide import catalog as catalogs
 from rowtide.catalog import Catalog, ListRef
 from rowtide.definition import model as definitions
-from rowtide.lists import LeftList
+from rowtide.lists import KnownList, LeftList, ListState
 from rowtide.mapping.columns import SourceColumn
 
 COLUMNS = (
@@ -79,3 +80,11 @@ def test_another_list_is_another_mapping() -> None:
     before, after = applied("l1").syncs, applied("l9").syncs
     assert before["orders"].version != after["orders"].version
     assert before["again"].version == after["again"].version
+
+
+def test_a_column_made_anew_is_another_one() -> None:
+    """One that was not known before is not: its values were never agreed on."""
+    before = KnownList("l1", "s1", "orders", (), "Orders", ListState.APPLIED, {"Title": "c1", "Mood": "c2"})
+    after = replace(before, columns={"Title": "c1", "Mood": "c9", "Size": "c3"})
+    assert after.emptied_since(before) == ["Mood"]
+    assert after.emptied_since(after) == []
