@@ -247,7 +247,7 @@ kinds = pytest.mark.parametrize("kind", MESSAGES)
 
 @kinds
 @given(data=st.data())
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_a_whole_message_is_read_and_no_part_of_it(kind: str, data: st.DataObject) -> None:
     message = data.draw(MESSAGES[kind])
     assert agree(message)
@@ -259,7 +259,7 @@ def test_a_whole_message_is_read_and_no_part_of_it(kind: str, data: st.DataObjec
 
 @kinds
 @given(data=st.data())
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_an_altered_message_is_malformed_or_means_what_it_says(kind: str, data: st.DataObject) -> None:
     message = bytearray(data.draw(MESSAGES[kind]))
     for _ in range(data.draw(st.integers(1, 3))):

@@ -14,6 +14,7 @@ from rowtide.error_catalogue import source_errors
 from rowtide.keys import LANES
 from state import database, failpoints, outbox
 from state.failpoints import Failpoints
+from tests.integration.streams import open_era
 
 
 class Plenty:
@@ -37,6 +38,7 @@ def claim_until_there(
 ) -> Work:
     """The work of the one row that is staged here, once a claimer has it."""
     change = Change("1", "u", "Orders", {"Title": "one"}, False, 100, 0, 7, 0, INTERACTIVE, None)
+    open_era(connection, ["orders"])
     outbox.stage(connection, "slot", [ChangeBatch("orders", 1, 1, [change])])
     lists = {"orders": {"Orders": "list"}}
     syncs = {"contoso": ["orders"]}

@@ -12,9 +12,10 @@ from rowtide.change import BULK, Change, ChangeBatch, Fields, Operation
 from rowtide.deciding.records import AsOf, ETag, Held, ItemId, Leftover, ListId, Pair, PairedItem, Work
 from rowtide.keys import LANES
 from rowtide.position import Position
-from state import cursors, database, ledger, outbox
+from state import database, ledger, outbox
 from state.database import Connection
 from state.outbox import settling
+from tests.integration.streams import open_era
 
 LISTS = {"orders": {"Orders EU": "list-eu", "Orders US": "list-us"}, "customers": {"Customers": "list-c"}}
 COMMITTED_US = 1_763_843_494_123_456
@@ -47,16 +48,7 @@ class Records:
 
     def open_era(self, era: int = 1, slot: str = "slot", syncs: Sequence[str] = tuple(LISTS)) -> None:
         """The syncs are read from the slot, which is in its incarnation of that number, in this era."""
-        cursors.open_slot(self.conn, cursors.SlotCursor(slot, era, 50, "7", 1, 0, 16400))
-        self.conn.execute(
-            """
-            INSERT INTO rowtide.sync AS s (sync, changed_by, era, since_slot, since_incarnation, since_lsn, shape)
-            SELECT unnest(%(syncs)s::text[]), 'test', %(era)s, %(slot)s, %(era)s, 0, '{}'
-                ON CONFLICT (sync) DO UPDATE SET era = excluded.era, since_slot = excluded.since_slot,
-                   since_incarnation = excluded.since_incarnation, since_lsn = excluded.since_lsn
-            """,
-            {"syncs": sorted(syncs), "era": era, "slot": slot},
-        )
+        open_era(self.conn, syncs, era, slot)
 
     def stage(self, *changes: Change, era: int = 1, version: int = 1, sync: str = "orders") -> outbox.StageCounts:
         """Stage as one batch."""

@@ -11,6 +11,7 @@ from rowtide.position import Position
 from state import database, outbox
 from state.outbox.claims import ClaimRequest
 from tests.integration.control.desk import Desk
+from tests.integration.streams import open_era
 
 ROUNDS = 30
 
@@ -18,6 +19,7 @@ ROUNDS = 30
 def deliver_rows(dsn: str, ended: threading.Event) -> None:
     """Stage new rows and settle them, a few at a time: each counts as a change, and waits or was delivered."""
     with database.connect(dsn) as connection:
+        open_era(connection, ["parts"])
         number = 0
         while not ended.is_set():
             number += 1
@@ -44,6 +46,7 @@ def test_waiting_and_delivered_add_up_to_the_changes_at_every_look(applied: Desk
     try:
         with database.connect(applied.state_dsn) as connection:
             while len(looks) < ROUNDS:
+                assert thread.is_alive()
                 snapshot = status_snapshot.read(connection, {})
                 did, waits = snapshot.progress.get("parts"), snapshot.waiting.get("parts")
                 changes, delivered = (did.changes, did.delivered) if did else (0, 0)
