@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,17 @@ def new_cluster() -> Iterator[Callable[..., Cluster]]:
         shutil.rmtree(cluster.directory, ignore_errors=True)
 
 
+def drop_databases(pg: Cluster, names: Sequence[str]) -> None:
+    """Drop these databases and their slots, whoever reads them: a killed process is followed by its walsender."""
+    slots = "FROM pg_replication_slots WHERE database = %s"
+    with psycopg.connect(pg.dsn("postgres"), autocommit=True) as connection:
+        for name in names:
+            # With a time it returns when the walsender has gone; until then its slot cannot be dropped.
+            connection.execute(f"SELECT pg_terminate_backend(active_pid, 30000) {slots} AND active", [name])
+            connection.execute(f"SELECT pg_drop_replication_slot(slot_name) {slots}", [name])
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
 @pytest.fixture
 def new_database(pg: Cluster) -> Iterator[Callable[[str], str]]:
     """Makes fresh databases on the worker's server: name prefix in, DSN out; slots and databases go afterwards."""
@@ -84,12 +95,7 @@ def new_database(pg: Cluster) -> Iterator[Callable[[str], str]]:
         return pg.create_database(name)
 
     yield make
-    with psycopg.connect(pg.dsn("postgres"), autocommit=True) as connection:
-        for name in names:
-            slots = "FROM pg_replication_slots WHERE database = %s"
-            connection.execute(f"SELECT pg_terminate_backend(active_pid) {slots} AND active", [name])
-            connection.execute(f"SELECT pg_drop_replication_slot(slot_name) {slots} AND NOT active", [name])
-            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    drop_databases(pg, names)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import pytest
 from demo.postgres import Cluster
 from rowtide.keys import lane_of, rowtide_key
 from state import schema
-from tests.conftest import reachable_directory
+from tests.conftest import drop_databases, reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import SYNC, TABLE, Stack, wait_until
 
@@ -168,11 +168,7 @@ def new_line(
     yield stack
     stack.close()
     simulator.close()
-    with psycopg.connect(pg.dsn("postgres"), autocommit=True) as connection:
-        slots = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s"
-        connection.execute(slots, databases[:1])
-        for database in databases:
-            connection.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+    drop_databases(pg, databases)
     shutil.rmtree(directory, ignore_errors=True)
 
 

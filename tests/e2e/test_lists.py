@@ -12,13 +12,12 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 
 from connectors.graph.auth import TokenSource
 from demo.postgres import Cluster
 from state import schema
-from tests.conftest import reachable_directory
+from tests.conftest import drop_databases, reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack, wait_until
 from tests.integration.graph.conftest import settings_for
@@ -145,11 +144,7 @@ def line(pg: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line
     yield line
     stack.close()
     simulator.close()
-    with psycopg.connect(pg.dsn("postgres"), autocommit=True) as connection:
-        slots = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s"
-        connection.execute(slots, databases[:1])
-        for name in databases:
-            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    drop_databases(pg, databases)
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -146,8 +146,8 @@ def test_a_paused_sync_does_not_hold_the_slot_back(new_simulator: NewSimulator, 
     for i in range(20):
         stack.sql("UPDATE parts SET quantity = %s WHERE id = 1", 100 + i)
     [(end,)] = stack.sql("SELECT pg_current_wal_lsn() - '0/0'")
-    confirmed = "SELECT confirmed_flush_lsn - '0/0' >= %s FROM pg_replication_slots"
-    wait_until(lambda: stack.sql(confirmed, end) == [(True,)], "the slot moves on", 60)
+    confirmed = "SELECT confirmed_flush_lsn - '0/0' >= %s FROM pg_replication_slots WHERE slot_name = %s"
+    wait_until(lambda: stack.sql(confirmed, end, stack.slot) == [(True,)], "the slot moves on", 60)
     assert stack.simulator.writes() == before
     stack.command("resume", "parts")
     wait_equal(stack)

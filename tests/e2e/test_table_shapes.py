@@ -16,7 +16,7 @@ import pytest
 from demo.postgres import Cluster
 from rowtide.keys import rowtide_key
 from state import schema
-from tests.conftest import reachable_directory
+from tests.conftest import drop_databases, reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack, wait_until
 
@@ -193,11 +193,7 @@ def stack(pg: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
     yield stack
     stack.close()
     simulator.close()
-    with psycopg.connect(pg.dsn("postgres"), autocommit=True) as connection:
-        slots = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s"
-        connection.execute(slots, databases[:1])
-        for name in databases:
-            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    drop_databases(pg, databases)
     shutil.rmtree(directory, ignore_errors=True)
 
 
