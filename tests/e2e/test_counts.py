@@ -65,7 +65,7 @@ def test_after_kills_each_row_was_counted_once(
     with psycopg.connect(stack.source_dsn, autocommit=True) as source:
         for trap in KILLS:
             process = stack.start(failpoints=trap)
-            while not has_ended(process, within_s=0.05):
+            while not has_ended(process, within_s=0.2):
                 id_ = next(ids)
                 assert id_ < MOST_ROWS, f"nobody came to {trap}"
                 source.execute("INSERT INTO parts (id, name) VALUES (%s, 'part')", [id_])
