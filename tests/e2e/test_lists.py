@@ -185,9 +185,13 @@ def test_rows_move_when_the_site_changes(line: Line) -> None:
     line.wait("moving", {"": "Moving"})
     old = line.list("Moving")["id"]
     line.sync("moving", "list: Moving", site=OTHER)
+
+    def moved() -> bool:
+        items = {one["id"]: one["items"] for one in line.stack.simulator.ask("lists")["lists"]}
+        return bool(items[old] == 0)
+
+    wait_until(moved, "every item has left the old site")  # both lists have one title
     line.wait("moving", {"": "Moving"})
-    items = {one["id"]: one["items"] for one in line.stack.simulator.ask("lists")["lists"]}
-    assert items[old] == 0
     line.write("moving", "elsewhere ")
     line.wait("moving", {"": "Moving"})
 
