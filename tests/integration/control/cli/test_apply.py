@@ -57,16 +57,22 @@ def test_apply_then_again_then_a_change(desk: Desk, simulator: Simulator) -> Non
     desk.write(SYNC.replace("US: Parts US", "US: Parts America"))
     planned = desk.type("plan", "--json").json
     assert planned["definition"]["changes"] == ['~ syncs.parts.lists.map.US: "Parts US" -> "Parts America"']
-    assert any("Parts US" in line for line in planned["left_alone"])
+    assert planned["graphs"]["contoso"]["work"] == ["list 'Parts US': rename it to 'Parts America'"]
+    assert planned["left_alone"] == []
     third = desk.type("apply", "--yes", "--json").json
     assert (third["version"], third["changed"]) == (2, True)
-    assert LISTS | {"Parts America"} <= {one["displayName"] for one in simulator.ask("lists")["lists"]}
+    renamed = {one["displayName"]: one for one in simulator.ask("lists")["lists"]}
+    assert renamed["Parts America"]["id"] == lists["Parts US"]["id"]
+    assert LISTS - {"Parts US"} <= renamed.keys()
+
+    desk.write(SYNC.replace(", US: Parts US", ""))
+    assert any("Parts America" in line for line in desk.type("plan", "--json").json["left_alone"])
 
 
 def test_apply_refuses_a_list_with_a_strangers_items(desk: Desk, simulator: Simulator) -> None:
     desk.type("apply", "--yes", "--upgrade")
     simulator.edit(list="Parts EU", fields={"Title": "mine"}, user="Ann Person")
-    desk.write(SYNC.replace("  parts:", "  pieces:"))
+    desk.write(SYNC.replace("  parts:", "  pieces:\n    id: parts"))
     done = desk.type("apply", "--yes")
     assert done.code == 1
     assert done.err.startswith("error list_has_foreign_items: ")
