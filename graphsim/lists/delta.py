@@ -9,14 +9,15 @@ answered with 410 or 400.
 import base64
 import re
 from dataclasses import dataclass
-from typing import Any
+
+import orjson
 
 from graphsim.http import errors
 from graphsim.http.odata import QueryOptions, read_options, to_query
 from graphsim.http.request import ApiCall, ApiReply, JsonObject
 from graphsim.lists.entity_types import LIST_ITEM
 from graphsim.lists.list_store import LIVE, ListItem, SimList
-from graphsim.lists.representations import check_selected, deleted_json, full_item, items_context
+from graphsim.lists.representations import check_selected, deleted_json, full_item, items_context, to_fragment
 from graphsim.tenant import Tenant
 
 CALL_FORM = re.compile(r"(?:microsoft\.graph\.)?delta(?:\((?:token='([^']*)')?\))?")
@@ -101,11 +102,11 @@ def resync(tenant: Tenant, call: ApiCall, lst: SimList) -> errors.GraphError:
 
 def _entries(
     tenant: Tenant, call: ApiCall, lst: SimList, ids: list[int], options: QueryOptions, *, skip_deleted: bool
-) -> list[JsonObject]:
+) -> list[orjson.Fragment]:
     ids = list(ids)
     if tenant.switches.delta_order == "shuffled":
         tenant.order.shuffle(ids)
-    out: list[JsonObject] = []
+    out: list[orjson.Fragment] = []
     for item_id in ids:
         item = lst.rows[item_id - 1]
         if item is None or (skip_deleted and item.state != LIVE):
@@ -128,14 +129,14 @@ def _older(item: ListItem) -> ListItem:
     return copy
 
 
-def _entry(tenant: Tenant, call: ApiCall, lst: SimList, item: ListItem, options: QueryOptions) -> JsonObject:
+def _entry(tenant: Tenant, call: ApiCall, lst: SimList, item: ListItem, options: QueryOptions) -> orjson.Fragment:
     if item.state != LIVE:
-        return deleted_json(lst, item, as_int=tenant.switches.deleted_id == "int")
-    out: dict[str, Any] = full_item(call.base, lst, item, options.fields, tenant.references.label)
-    return {**options.selected(out), "id": out["id"]}
+        return to_fragment(deleted_json(lst, item, as_int=tenant.switches.deleted_id == "int"))
+    out = full_item(call.base, lst, item, options.fields, tenant.references.label)
+    return to_fragment({**options.selected(out), "id": out["id"]})
 
 
-def _with_link(call: ApiCall, lst: SimList, value: list[JsonObject], token: DeltaToken) -> JsonObject:
+def _with_link(call: ApiCall, lst: SimList, value: list[orjson.Fragment], token: DeltaToken) -> JsonObject:
     name = "@odata.deltaLink" if token.until is None else "@odata.nextLink"
     # The pages of a first enumeration are queries without a token: they cost 2 RU, those of a later round 1.
     option = "_skiptoken" if token.until is not None and token.is_first else "token"

@@ -20,7 +20,7 @@ from graphsim.http.request import ApiCall, JsonObject
 from graphsim.lists.entity_types import LIST_ITEM
 from graphsim.lists.filters import Condition, Filter, bad_filter, parse_filter
 from graphsim.lists.list_store import ListItem, SimList
-from graphsim.lists.representations import check_selected, full_item, items_context, system_fields
+from graphsim.lists.representations import check_selected, full_item, items_context, system_fields, to_fragment
 from graphsim.lists.value_index import to_index_key
 from graphsim.tenant import Tenant
 
@@ -39,7 +39,7 @@ def collection_page(tenant: Tenant, call: ApiCall, lst: SimList, query: Mapping[
     size = options.page_size(tenant.switches.page_size, tenant.switches.page_cap)
     found, token = _Search(tenant, call, lst, options).page(size, _Place.read(query.get("skiptoken")))
     label = tenant.references.label
-    value = [options.selected(full_item(call.base, lst, item, options.fields, label)) for item in found]
+    value = [to_fragment(options.selected(full_item(call.base, lst, item, options.fields, label))) for item in found]
     suffix = "" if options.fields is None else "(fields())"
     page: JsonObject = {"@odata.context": items_context(call.base, lst) + suffix, "value": value}
     if token is not None:

@@ -1,14 +1,16 @@
 """The JSON of Graph's answers: sites, lists, items and their fields (docs/facts.md section 1, one recorded item).
 
-In: `SimList`, `ListItem`, the link base of the call. Out: dictionaries for the answer. Rules: empty columns are absent;
-lookups and persons show their id, their text only when selected; collections carry their `@odata.type`; everything
-holds against the JSON Schema of the published CSDL.
+In: `SimList`, `ListItem`, the link base of the call. Out: dictionaries for the answer, JSON for the items of a page.
+Rules: empty columns are absent; lookups and persons show their id, their text only when selected; collections carry
+their `@odata.type`; everything holds against the JSON Schema of the published CSDL.
 """
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
+
+import orjson
 
 from graphsim.clock import to_text
 from graphsim.http.errors import invalid, unknown_field
@@ -103,6 +105,14 @@ def full_item(
         out["fields@odata.context"] = f"{root}('{item.id}')/fields/$entity"
         out["fields"] = fields_json(lst, item, fields, label, out["eTag"])
     return out
+
+
+def to_fragment(entity: dict[str, Any]) -> orjson.Fragment:
+    """An entity as JSON, for a page: 5,000 items with their fields are 8 MB of it, and 80 MB of dictionaries.
+
+    Copied, because the serializer's own result holds on to its kilobytes of buffer.
+    """
+    return orjson.Fragment(bytes(memoryview(orjson.dumps(entity))))
 
 
 def fields_json(

@@ -43,6 +43,12 @@ def check_shape(method: str, url: str, status: int, body: Any) -> None:
     assert not problems, (method, url, problems)
 
 
+def _receive(reply: ApiReply) -> None:
+    """Makes the body what a client reads from the answer: pages hold their items as JSON."""
+    if not isinstance(reply.body, str):
+        reply.body = orjson.loads(orjson.dumps(reply.body))
+
+
 class Desk:
     """A tenant with one app and one site; `call` goes the way of every request."""
 
@@ -62,6 +68,7 @@ class Desk:
         call = ApiCall(method, path, segments, query, named, body, BASE, app or self.app)
         served = asyncio.run(pipeline.serve_with_faults(self.tenant, call))
         self.tenant.schema_busy.discard(served.reply.unlock or "")
+        _receive(served.reply)
         check_shape(method, url.removeprefix(BASE), served.reply.status, served.reply.body)
         return served.reply
 
@@ -72,7 +79,9 @@ class Desk:
 
     def batch(self, requests: list[dict[str, Any]]) -> pipeline.Served:
         call = ApiCall("POST", "/$batch", ["$batch"], {}, {}, {"requests": requests}, BASE, self.app)
-        return asyncio.run(batch.run(self.tenant, call))
+        served = asyncio.run(batch.run(self.tenant, call))
+        _receive(served.reply)
+        return served
 
     def batch_answers(self, requests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         served = self.batch(requests)
