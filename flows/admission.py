@@ -29,16 +29,13 @@ class Admission:
         self,
         compiled_of: Callable[[str], CompiledSync],
         states: Callable[[], Mapping[str, SyncState]],
-        examined: Callable[[str], bool],
     ) -> None:
         self._compiled_of = compiled_of
-        self._examined = examined
         self._states = states
         self._pairs: dict[str, tuple[float, int]] = {}
 
     def admit(self, link: Link, syncs: Sequence[str]) -> list[str]:
-        """The syncs whose lists are ours alone and whose waiting deletions are few, or approved; others are paused."""
-        syncs = [sync for sync in syncs if self._examined(sync)]
+        """The syncs whose waiting deletions are few, or approved; others are paused."""
         judged = [sync for sync in syncs if not self._approved(sync)]
         waiting = link.run(lambda connection: outbox.waiting_deletes(connection, judged)) if judged else {}
         return [sync for sync in syncs if not waiting.get(sync) or self._may(link, sync, waiting[sync])]

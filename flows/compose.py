@@ -28,7 +28,6 @@ from flows.applied_view import CurrentView, View, Watcher
 from flows.completion import Completer
 from flows.health import to_health
 from flows.lanes import WriterLanes
-from flows.list_guard import ListGuard
 from flows.ports import Worker
 from flows.process import Process, Workers
 from flows.process_lock import ProcessLock
@@ -61,7 +60,7 @@ def compose(
     watches = {name: _shape_watch(base, acts, name, reader, soon[name]) for name, reader in readers.items()}
     watcher = Watcher(state_dsn, view, EraRouter(base.applied, acts, readers).take_over)
     capture = _capture(base, acts, readers, watcher) if CAPTURE in roles else None
-    deliver = _deliver(base, acts) if DELIVER in roles else None
+    deliver = _deliver(base) if DELIVER in roles else None
     workers = Workers(
         beside=[watcher] if capture is None else [watcher, *watches.values(), capture.reconciler],
         deliver=[] if deliver is None else deliver.workers,
@@ -186,7 +185,7 @@ class _Deliver:
     unsettled: Callable[[], list[Outcome]]
 
 
-def _deliver(base: _Base, acts: SyncActs) -> _Deliver:
+def _deliver(base: _Base) -> _Deliver:
     settings = {name: GraphSettings.from_definition(base.definition, name) for name in base.definition.graph}
     budgets = {name: Budget(one) for name, one in settings.items()}
     decisions = _Decisions(base, settings, budgets)
@@ -195,17 +194,14 @@ def _deliver(base: _Base, acts: SyncActs) -> _Deliver:
         for name, one in settings.items()
     }
     lanes = WriterLanes(writers)
-    guard = ListGuard(
-        lambda: base.applied.view, settings, lambda graph, units: budgets[graph].charge(units), acts.pause
-    )
-    claimer = _claimer(base, budgets, decisions, guard)
+    claimer = _claimer(base, budgets, decisions)
     parts = DeliverParts(claimer, decisions, lanes, partial(_settled, claimer))
-    return _Deliver(parts, budgets, writers, [lanes, guard, claimer], lambda: [*lanes.left(), *claimer.unsent()])
+    return _Deliver(parts, budgets, writers, [lanes, claimer], lambda: [*lanes.left(), *claimer.unsent()])
 
 
-def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, guard: ListGuard) -> Claimer:
+def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions) -> Claimer:
     complete = Completer(base.state_dsn, base.catalog, decisions.rules_of, base.source_dsn)
-    admission = Admission(base.applied.compiled, lambda: base.applied.view.states, guard.known)
+    admission = Admission(base.applied.compiled, lambda: base.applied.view.states)
     return Claimer(
         base.state_dsn,
         base.owner,

@@ -51,11 +51,6 @@ class SyncActs:
         """Have the sync reconciled soon."""
         self._write("request", lambda c: reconciles.request(c, sync, why))
 
-    def pause(self, sync: str, code: str, sentence: str) -> None:
-        """Stop delivering for the sync until a person resumes it."""
-        log.warning("sync paused", sync=sync, code=code, problem=sentence)
-        self._write("pause", lambda c: definitions.pause(c, [sync], code, sentence, "run"))
-
     def route(self, syncs: Sequence[str], slot: str, incarnation: int, why: str) -> None:
         """Read these syncs from this slot from now on, each in a new era with a reconcile."""
         self._write("route", lambda c: eras.route(c, syncs, slot, incarnation, why))

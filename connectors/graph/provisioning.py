@@ -70,11 +70,6 @@ def find_gone(settings: GraphSettings, lists: Mapping[str, str]) -> frozenset[st
     return _run(settings, lambda graph: _find_gone(graph, lists)) if lists else frozenset()
 
 
-def refuse_foreign_items(title: str, item_id: str) -> GraphRefused:
-    """The refusal for a list that holds somebody else's items."""
-    return graph_errors.LIST_HAS_FOREIGN_ITEMS(title=title, item_id=item_id)
-
-
 # --- the client ---------------------------------------------------------------------------------------------------
 
 
@@ -272,16 +267,18 @@ class _Site:
 async def _find_lists(
     graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList], known: Sequence[KnownList]
 ) -> _Site:
-    """The wanted lists that are there; refuses lists that hold somebody else's items."""
+    """The wanted lists that are there; refuses to take over a list that holds somebody else's items."""
     found = await _find_site(graph, site)
     resolved = list_targets.resolve(found, wanted, known)
+    ours = {one.id for one in known}  # `resolve` has refused those of other syncs
     lists: dict[str, FoundList] = {}
     # Only of these the columns are asked for: those of all lists of a site would be many requests.
     for title, one in resolved.lists.items():
         there = FoundList(one.id, one.title, await _find_columns(graph, found.id, one))
-        foreign = await _find_foreign_item(graph, found.id, there.id, there.has_key)
+        # A person who adds an item to a list that is ours already stops nobody.
+        foreign = None if one.id in ours else await _find_foreign_item(graph, found.id, there.id, there.has_key)
         if foreign is not None:
-            raise refuse_foreign_items(title, foreign)
+            raise graph_errors.LIST_HAS_FOREIGN_ITEMS(title=title, item_id=foreign)
         lists[title] = there
     return _Site(found.id, lists, resolved.naming)
 

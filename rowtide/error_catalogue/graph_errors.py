@@ -65,9 +65,6 @@ GRAPH_UNANSWERED: Final = Entry(
     "{base_url} does not answer ({error})",
     "check the network, and `base_url` if it is set",
 )
-LISTS_UNSEEN: Final = Entry(
-    GraphUnavailable, "graph_unavailable", "Graph does not show the lists yet ({status})", "it is tried again by itself"
-)
 BATCH_LOST: Final = Entry(GraphUnavailable, "graph_unavailable", "{reason}", "it is tried again by itself")
 GRAPH_UNREADABLE: Final = Entry(
     GraphUnavailable, "graph_unavailable", "{what}: Graph's answer names no list", "it is tried again by itself"

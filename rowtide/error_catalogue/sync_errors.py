@@ -67,12 +67,6 @@ STOPS_OF_SHAPE: Final = tuple(
 PAUSED_BY_HAND: Final = ReasonEntry("paused", "{reason}", "`rowtide resume`")
 """The code of a sync that a person paused; the sentence is the person's own."""
 
-FOREIGN_ITEMS: Final = ReasonEntry(
-    "list_has_foreign_items",
-    "List '{title}' holds items that Rowtide did not make (one is item {item_id}). Move them away, then resume.",
-    "move these items away, then `rowtide resume`",
-)
-
 FIRST_START: Final = ReasonEntry("first_start", "The slot is read for the first time")
 SLOT_GONE: Final = ReasonEntry("slot_missing", "The replication slot is gone")
 SLOT_LOST: Final = ReasonEntry("slot_lost", "The server invalidated the slot ({why})", "raise max_slot_wal_keep_size")

@@ -23,7 +23,7 @@ SELECT 'lines', n::text, %s, CASE %s WHEN 'u' THEN 'Lines' END, CASE %s WHEN 'u'
 def admission() -> Admission:
     """Of a sync that asks before a fifth of its items goes."""
     compiled = cast(Any, SimpleNamespace(deletes="propagate", breaker=BreakerDefinition(share=0.2, rows=500)))
-    return Admission(lambda _: compiled, dict, lambda _: True)
+    return Admission(lambda _: compiled, dict)
 
 
 def know(connection: Connection, first: int, last: int) -> None:

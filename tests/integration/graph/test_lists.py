@@ -71,7 +71,7 @@ def test_refuses_a_column_of_another_kind(sim: Callable[..., Simulator]) -> None
         provisioning.examine(settings, SITE, [WantedList("Orders", (ListColumn("Amount", "boolean"),))])
 
 
-def test_refuses_a_list_with_items_of_others(sim: Callable[..., Simulator]) -> None:
+def test_refuses_to_take_over_a_list_with_items_of_others(sim: Callable[..., Simulator]) -> None:
     simulator = sim()
     settings = settings_for(simulator)
     make_lists(settings, "Orders")

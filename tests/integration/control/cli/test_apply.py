@@ -2,6 +2,7 @@
 
 from tests.e2e.conftest import Simulator
 from tests.integration.control.desk import SYNC, Desk
+from tests.integration.graph.conftest import make_lists, settings_for
 
 LISTS = {"Parts EU", "Parts US", "Parts Other"}
 
@@ -69,10 +70,13 @@ def test_apply_then_again_then_a_change(desk: Desk, simulator: Simulator) -> Non
     assert any("Parts America" in line for line in desk.type("plan", "--json").json["left_alone"])
 
 
-def test_apply_refuses_a_list_with_a_strangers_items(desk: Desk, simulator: Simulator) -> None:
+def test_apply_takes_over_no_list_with_a_strangers_items(desk: Desk, simulator: Simulator) -> None:
     desk.type("apply", "--yes", "--upgrade")
     simulator.edit(list="Parts EU", fields={"Title": "mine"}, user="Ann Person")
-    desk.write(SYNC.replace("  parts:", "  pieces:\n    id: parts"))
+    assert desk.type("apply", "--yes").code == 0, "the list is ours, and an item of a person stops nobody"
+    make_lists(settings_for(simulator), "Of others")
+    simulator.edit(list="Of others", fields={"Title": "mine"}, user="Ann Person")
+    desk.write(SYNC.replace("EU: Parts EU", "EU: Parts EU, APAC: Of others"))
     done = desk.type("apply", "--yes")
     assert done.code == 1
     assert done.err.startswith("error list_has_foreign_items: ")
