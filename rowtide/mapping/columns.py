@@ -29,6 +29,8 @@ TEXT_LENGTH, NOTE_LENGTH = 255, 63_999
 """What a single-line and a multi-line column hold, in UTF-16 units."""
 NUMBER_DIGITS = 15
 """Significant digits that survive in SharePoint's double."""
+LEAST_NUMBER = 2.0**-1022
+"""Nearer to 0 a double loses digits, and at last the value."""
 
 _FAMILIES: dict[str, Family] = {
     "smallint": "integer", "integer": "integer", "bigint": "integer",
@@ -198,17 +200,24 @@ def misfit(column: SourceColumn, kind: Kind) -> str | None:
 
 def doubt(column: SourceColumn, kind: Kind) -> str | None:
     """What may go wrong with some values of a column that fits, and what to do; None when nothing may."""
-    if kind != "number" or column.family != "numeric":
-        too_wide = kind == "number" and column.type_name in ("bigint", "int8") and not column.key
-        digits = "bigint" if too_wide else None
-    else:
-        digits = None if (column.precision or 99) <= NUMBER_DIGITS else column.type_name
-    if digits is None:
+    if kind != "number":
         return None
-    return (
-        f"{column.name} is {digits}: a value with more than {NUMBER_DIGITS} significant digits does not survive in "
-        "SharePoint and parks its row; map it as text if there are such"
+    exact = (
+        f"{column.name} is {column.type_name}: a value with more than {NUMBER_DIGITS} significant digits does not "
+        "survive in SharePoint and parks its row; map it as text if there are such"
     )
+    match column.family:
+        case "numeric":
+            return None if (column.precision or 99) <= NUMBER_DIGITS else exact
+        case "integer":
+            return exact if column.type_name in ("bigint", "int8") and not column.key else None
+        case "float8":
+            return (
+                f"{column.name} is {column.type_name}: SharePoint keeps {NUMBER_DIGITS} significant digits of a value "
+                "and drops the others; map it as text if they matter"
+            )
+        case _:
+            return None
 
 
 # --- values ----------------------------------------------------------------------------------------------------
@@ -260,6 +269,7 @@ def _text(mapped: MappedColumn) -> Convert:
 
 def _number(mapped: MappedColumn) -> Convert:
     too_long = f"a number with more than {NUMBER_DIGITS} significant digits does not survive in SharePoint"
+    too_small = "a number this close to 0 does not survive in SharePoint"
 
     def approximate(text: str) -> JsonValue:
         value = float(text)
@@ -275,7 +285,10 @@ def _number(mapped: MappedColumn) -> Convert:
                 return approximate(text)
         if len(text.lstrip("-").replace(".", "").strip("0")) > NUMBER_DIGITS:
             raise _unrepresentable(mapped, too_long)
-        return approximate(text)
+        value = approximate(text)
+        if isinstance(value, float) and abs(value) < LEAST_NUMBER and text.strip("-0."):
+            raise _unrepresentable(mapped, too_small)
+        return value
 
     return approximate if mapped.family in ("float4", "float8") else exact
 

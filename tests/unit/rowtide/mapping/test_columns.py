@@ -43,6 +43,8 @@ def test_family_of_a_type(type_name: str, family: str) -> None:
         (mapped("number", "integer"), "1000000000000000000", 1e18),
         (mapped("number", "numeric"), "12.50", 12.5),
         (mapped("number", "numeric"), "0.000000000000000000125", 1.25e-19),
+        (mapped("number", "numeric"), f"0.{'0' * 300}125", 1.25e-301),
+        (mapped("number", "numeric"), f"-0.{'0' * 400}", 0.0),
         (mapped("number", "float8"), "0.30000000000000004", 0.30000000000000004),
         (mapped("boolean", "boolean"), "t", True),
         (mapped("boolean", "boolean"), "false", False),
@@ -74,6 +76,8 @@ def test_canonical_value(column: MappedColumn, text: str, value: object) -> None
         (mapped("number", "numeric"), "NaN", "type_unrepresentable"),
         (mapped("number", "float8"), "-Infinity", "type_unrepresentable"),
         (mapped("number", "numeric"), "1" + "0" * 400, "type_unrepresentable"),
+        (mapped("number", "numeric"), f"0.{'0' * 399}1", "type_unrepresentable"),
+        (mapped("number", "numeric"), f"-0.{'0' * 309}123456789", "type_unrepresentable"),
         (mapped("text"), "secret" * 50, "value_too_long"),
         (mapped("text"), "\U0001f600" * 128, "value_too_long"),
         (mapped("note"), "x" * 64000, "value_too_long"),
@@ -176,7 +180,15 @@ def test_a_generated_column_is_not_published() -> None:
 
 @pytest.mark.parametrize(
     ("type_name", "doubtful"),
-    [("bigint", True), ("integer", False), ("numeric", True), ("numeric(20,2)", True), ("numeric(12,2)", False)],
+    [
+        ("bigint", True),
+        ("integer", False),
+        ("numeric", True),
+        ("numeric(20,2)", True),
+        ("numeric(12,2)", False),
+        ("double precision", True),
+        ("real", False),
+    ],
 )
 def test_numbers_that_may_not_survive_are_named(type_name: str, doubtful: bool) -> None:
     assert (doubt(SourceColumn("c", type_name, 0, False), "number") is not None) is doubtful
