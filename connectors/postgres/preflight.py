@@ -16,10 +16,11 @@ import psycopg
 from connectors.postgres import slots
 from connectors.postgres.connections import address, as_source_errors, open_source
 from connectors.postgres.replication.connection import ReplicationConnection
+from connectors.postgres.replication.continuity import Continue, Cursor, continuity
 from connectors.postgres.replication.resume_point import MIN_SERVER_VERSION
 from connectors.postgres.slots import Slot, Table
 from rowtide.error_catalogue import doctor_findings as findings
-from rowtide.error_catalogue import source_errors
+from rowtide.error_catalogue import source_errors, sync_errors
 from rowtide.error_catalogue.entries import Check
 from rowtide.errors import RowtideError
 from rowtide.mapping.columns import SourceColumn
@@ -28,13 +29,15 @@ from rowtide.mapping.source_table import SourceTable
 
 @dataclass(frozen=True, slots=True)
 class WantedSource:
-    """What a definition needs of a source."""
+    """What a definition needs of a source; ``cursor`` reads where capture stands (None: nothing was captured yet)."""
 
     dsn: str
     slot: str
     publication: str
     tables: Sequence[Table]
     failover: bool = False
+    heal: bool = True
+    cursor: Callable[[], Cursor | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +265,24 @@ def _retention(slot: Slot) -> Check:
     return findings.SLOT_OK(slot=slot.name, reader=reader, mebibytes=kept)
 
 
+def _continuity(at: _At) -> list[Check]:
+    """Whether the slot goes on where capture stands, as a running process would judge it."""
+    # In this order, because all three rise: the slot is confirmed after the cursor, and that follows the WAL.
+    slot = slots.show_slot(at.conn, at.wanted.slot)
+    cursor = at.wanted.cursor()
+    oid = slots.publication_oid(at.conn, at.wanted.publication)
+    if cursor is None or oid is None:
+        return []  # the first start misses nothing; a missing publication is said already
+    with contextlib.closing(ReplicationConnection.connect(at.wanted.dsn, "rowtide doctor")) as stream:
+        system = stream.identify(oid)
+    if cursor.system_id and cursor.system_id != system.system_id:
+        return [Check.of_error("continuity", sync_errors.OTHER_SYSTEM(now=system.system_id, before=cursor.system_id))]
+    verdict = continuity(cursor, system, slot)
+    if isinstance(verdict, Continue):
+        return [findings.CONTINUITY_OK(slot=at.wanted.slot)]
+    return [(findings.CONTINUITY_HEALS if at.wanted.heal else findings.CONTINUITY)(reason=verdict.reason)]
+
+
 def _probe(at: _At) -> list[Check]:
     stream = ReplicationConnection.connect(at.wanted.dsn, "rowtide doctor")
     try:
@@ -313,6 +334,7 @@ _CHECKS: tuple[tuple[str, Callable[[_At], list[Check]]], ...] = (
     ("publication", _publication),
     ("table", _tables),
     ("slot", _slot),
+    ("continuity", _continuity),
     ("probe", _probe),
     ("wal_limit", _retention_limit),
     ("standby", _standby),

@@ -6,6 +6,7 @@ changed; every part is looked at, whatever the others say.
 
 import platform
 from collections.abc import Iterator
+from functools import partial
 from importlib import metadata
 from typing import TypedDict
 
@@ -13,12 +14,11 @@ from connectors import settings
 from connectors.postgres import preflight
 from control.operations import list_plan
 from control.operations.session import AppliedCatalog, Session, read_applied_definition
-from rowtide.definition.model import Definition
 from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue.entries import Check, Level
 from rowtide.errors import RowtideError
 from rowtide.lists import KnownList
-from state import lists, processes, schema
+from state import cursors, lists, processes, schema
 
 BYTEWAX = "0.21.1"
 """The version of Bytewax that this release is made for."""
@@ -43,7 +43,7 @@ class DoctorDocument(TypedDict):
 def run_checks(session: Session) -> DoctorDocument:
     """Look at every part."""
     return {
-        "checks": [*_versions(), *_state(session), *_sources(session.definition), *_graphs(session)],
+        "checks": [*_versions(), *_state(session), *_sources(session), *_graphs(session)],
     }
 
 
@@ -103,7 +103,16 @@ def _running(session: Session) -> Check:
     return findings.PROCESS_OK(roles=", ".join(sorted({role for one in alive for role in one.roles})))
 
 
-def _sources(definition: Definition) -> Iterator[CheckDocument]:
+def _cursor(session: Session, slot: str) -> cursors.SlotCursor | None:
+    """Where capture stands; None too while the state database cannot be asked: that is a finding already."""
+    try:
+        return session.on_state(lambda connection: cursors.read_slot(connection, slot))
+    except RowtideError:
+        return None
+
+
+def _sources(session: Session) -> Iterator[CheckDocument]:
+    definition = session.definition
     for name, section in definition.postgres.items():
         part = f"source {name}"
         try:
@@ -112,7 +121,15 @@ def _sources(definition: Definition) -> Iterator[CheckDocument]:
             yield _finding(part, Check.of_error("secret", error))
             continue
         slot, publication = definition.slot(name), definition.publication(name)
-        wanted = preflight.WantedSource(dsn, slot, publication, definition.tables(name), section.failover)
+        wanted = preflight.WantedSource(
+            dsn,
+            slot,
+            publication,
+            definition.tables(name),
+            section.failover,
+            section.on_gap == "heal",
+            partial(_cursor, session, slot),
+        )
         yield from (_finding(part, check) for check in preflight.checks(wanted))
 
 

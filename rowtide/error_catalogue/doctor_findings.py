@@ -42,6 +42,20 @@ ROLE: Final = FindingEntry(
     'ALTER ROLE "{role}" REPLICATION (RDS: GRANT rds_replication).',
 )
 
+CONTINUITY_OK: Final = FindingEntry("continuity", "ok", "The slot {slot} goes on where capture stands.")
+CONTINUITY_HEALS: Final = FindingEntry(
+    "continuity",
+    "warning",
+    "{reason}: what was committed meanwhile may not be in the stream.",
+    "Nothing: `rowtide run` begins a new stream and reconciles every sync of the source (on_gap: heal).",
+)
+CONTINUITY: Final = FindingEntry(
+    "continuity",
+    "failure",
+    "{reason}; capture waits because on_gap is stop.",
+    "Set on_gap: heal and run `rowtide apply`: a new stream begins, and every sync of the source is reconciled.",
+)
+
 PUBLICATION_OK: Final = FindingEntry("publication", "ok", "The publication {publication} carries every table.")
 PUBLICATION_LACKS: Final = FindingEntry(
     "publication", "failure", "The publication {publication} lacks something: {statement}.", "Run `rowtide apply`."
