@@ -53,7 +53,7 @@ class Admission:
         fresh = time.monotonic() - at > COUNT_AGAIN_S
         while True:
             if fresh:
-                pairs = link.run(lambda connection: outbox.count_pairs(connection, sync))
+                deletes, pairs = link.run(lambda connection: outbox.count_deletes_and_pairs(connection, sync))
                 self._pairs[sync] = (time.monotonic(), pairs)
             tripped = mass_delete.judge_deletes(sync, deletes, pairs, compiled.breaker, None, datetime.now(UTC))
             if tripped is None:

@@ -20,7 +20,7 @@ from rowtide.keys import lane_of
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.reconcile import Coverage, Phase, next_phase, why_wanted
 from rowtide.snapshot import Snapshot
-from state import definitions, failpoints, outbox
+from state import definitions, failpoints
 from state.database import Connection
 from state.reconcile import backfill
 from state.reconcile import record as reconcile
@@ -283,8 +283,7 @@ class Pass:
     def _tripped(self, standing: SyncStanding) -> bool:
         """Whether the breaker paused the sync; when it runs again, the source is asked anew."""
         sync, limits = self.record.sync, self._compiled.breaker
-        deletes = reconcile.count_absent(self._state, sync)
-        pairs = outbox.count_pairs(self._state, sync)
+        deletes, pairs = reconcile.count_absent(self._state, sync)
         error = mass_delete.judge_deletes(sync, deletes, pairs, limits, standing.deletes_approved_until, standing.now)
         if error is None:
             return False

@@ -44,6 +44,20 @@ def key_values(key: str, columns: int) -> tuple[str, ...]:
     return tuple(values)
 
 
+_SHOWN, _DIGEST = 200, 64
+
+
+def shortened(key: str) -> str:
+    """A key that the state database can hold, of one that it cannot: how it begins, and a digest."""
+    digest = hashlib.sha256(key.encode(errors="replace")).hexdigest()
+    return f"{key[:_SHOWN].encode('ascii', 'replace').decode().replace(chr(0), '?')}#{digest}"
+
+
+def is_shortened(key: str) -> bool:
+    """Whether `shortened` made this key."""
+    return key[-_DIGEST - 1 :][:1] == "#"
+
+
 def bucket_of(key: str, buckets: int) -> int:
     """The bucket a row key falls into, 0 to ``buckets`` - 1."""
     return crc32(key.encode()) % buckets

@@ -12,6 +12,15 @@ NULL: Final = "\\N"
 _SPECIAL: Final = re.compile(r"[\\\t\n\r]")
 
 
+_ESCAPE: Final = re.compile(r"\\(.)")
+_CHARACTERS: Final = {"t": "\t", "n": "\n", "r": "\r"}
+
+
+def unescaped(field: str) -> str:
+    """The text of a field that `escaped` wrote."""
+    return _ESCAPE.sub(lambda found: _CHARACTERS.get(found[1], found[1]), field)
+
+
 def escaped(text: str) -> str:
     """A text as a field of a line."""
     if _SPECIAL.search(text) is None:

@@ -77,18 +77,25 @@ def waiting_deletes(conn: Connection, syncs: Sequence[str]) -> dict[str, int]:
     return dict(conn.execute(WAITING_DELETES, [list(syncs)]).fetchall())
 
 
-_PAIRS = """
-SELECT (SELECT count(*) FROM rowtide.ledger WHERE sync = %(sync)s AND state = 'live')
+PAIRS = """(SELECT count(*) FROM rowtide.ledger WHERE sync = %(sync)s AND state = 'live')
      + (SELECT count(*) FROM rowtide.outbox o
          WHERE o.sync = %(sync)s AND o.op <> 'd'
            AND NOT EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live'))
 """
+"""How many rows of the sync have an item or wait for one: the breaker judges deletions as a share of these."""
+
+_DELETES_AND_PAIRS = f"""
+SELECT (SELECT count(*) FROM rowtide.outbox o
+         WHERE o.op = 'd' AND o.state = 'waiting' AND o.sync = %(sync)s
+           AND EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live')),
+       {PAIRS}
+"""
 
 
-def count_pairs(conn: Connection, sync: str) -> int:
-    """How many rows of the sync have an item or wait for one: the breaker judges deletions as a share of these."""
-    [(count,)] = conn.execute(_PAIRS, {"sync": sync}).fetchall()
-    return int(count)
+def count_deletes_and_pairs(conn: Connection, sync: str) -> tuple[int, int]:
+    """Deletions of existing items that wait, and the rows they are a share of, at one moment: never more than these."""
+    [(deletes, pairs)] = conn.execute(_DELETES_AND_PAIRS, {"sync": sync}).fetchall()
+    return int(deletes), int(pairs)
 
 
 _PARKED = "sync, key, op, reason_code, reason, attempts, lsn, committed_at, staged_at"

@@ -7,7 +7,6 @@ batch that the database refuses is halved until the bad row stands alone; that r
 slot's staged position was counted when it was first staged.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +16,7 @@ from psycopg import errors
 
 from rowtide.change import Change, ChangeBatch, fold
 from rowtide.error_catalogue import row_errors, state_errors
+from rowtide.keys import is_shortened, shortened
 from state import failpoints
 from state.database import Connection
 from state.outbox import staging_sql
@@ -108,9 +108,6 @@ def _halves(batches: list[ChangeBatch]) -> tuple[list[ChangeBatch], list[ChangeB
     return [batch._replace(changes=batch.changes[:middle])], [batch._replace(changes=batch.changes[middle:])]
 
 
-_DIGEST_LENGTH = 64
-
-
 def _refused(batch: ChangeBatch, refusal: str) -> ChangeBatch:
     """The single change of ``batch``, parked; under a shortened key if that was refused too; at last StateRefused."""
     change = batch.changes[0]
@@ -118,11 +115,9 @@ def _refused(batch: ChangeBatch, refusal: str) -> ChangeBatch:
     if change.park is None or change.park[0] != parked.code:
         log.warning("row refused by state database", sync=batch.sync, refusal=refusal)
         change = change._replace(op="r", target=None, fields=None, partial=False, park=(parked.code, parked.sentence))
-    elif change.key[-_DIGEST_LENGTH - 1 :][:1] != "#":
-        digest = hashlib.sha256(change.key.encode(errors="replace")).hexdigest()
-        start = change.key[:200].encode("ascii", "replace").decode().replace("\0", "?")
+    elif not is_shortened(change.key):
         parked = row_errors.STATE_REFUSES_KEY(refusal=refusal)
-        change = change._replace(key=f"{start}#{digest}", park=(parked.code, parked.sentence))
+        change = change._replace(key=shortened(change.key), park=(parked.code, parked.sentence))
     else:
         raise state_errors.STATE_REFUSES_PARKED(refusal=refusal)
     return batch._replace(changes=[change])

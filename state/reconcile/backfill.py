@@ -18,7 +18,7 @@ from psycopg.rows import class_row
 from rowtide.change import BACKFILL, Fields
 from rowtide.keys import lane_of
 from rowtide.snapshot import Snapshot
-from state.copy_text import NULL, escaped
+from state.copy_text import NULL, escaped, unescaped
 from state.database import Connection
 
 Line = str
@@ -38,6 +38,11 @@ def chunk_line(key: str, lane: int, target: str | None, list_id: str | None, fie
 def park_line(key: str, lane: int, code: str, sentence: str) -> Line:
     """The line of a row that cannot be carried; like one of the stream, it is read again when a person retries it."""
     return f"{escaped(key)}\t{lane}\t{NULL}\t{NULL}\t{NULL}\t{escaped(code)}\t{escaped(sentence)}\n"
+
+
+def key_of(line: Line) -> str:
+    """The row key of a line."""
+    return unescaped(line.partition("\t")[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,12 @@ from psycopg import errors
 from psycopg.rows import class_row
 
 from rowtide.change import BACKFILL
-from rowtide.error_catalogue import state_errors
+from rowtide.error_catalogue import row_errors, state_errors
+from rowtide.keys import lane_of, shortened
 from rowtide.reconcile import Coverage
 from state import channels, failpoints, runs
 from state.database import Connection
+from state.outbox import PAIRS
 from state.reconcile import backfill
 from state.reconcile.backfill import Differences, Ground, Line
 
@@ -101,6 +103,7 @@ class SyncStanding:
     looked_at: bool
     state: str
     capture_on: bool
+    reason: str | None
     deletes_approved_until: datetime | None
     now: datetime
 
@@ -150,7 +153,8 @@ def read_standing(conn: Connection, sync: str, slot: str) -> SyncStanding:
 _STANDING = """
 SELECT coalesce(s.era, 0) AS era, s.since_lsn, c.lsn AS cursor_lsn,
        s.shape IS NOT NULL AS looked_at, coalesce(s.state, 'running') AS state,
-       coalesce(s.capture_on, true) AS capture_on, s.deletes_approved_until, clock_timestamp() AS now
+       coalesce(s.capture_on, true) AS capture_on, coalesce(s.reason, s.stop_reason) AS reason,
+       s.deletes_approved_until, clock_timestamp() AS now
   FROM (SELECT %(sync)s::text AS sync, %(slot)s::text AS slot) AS asked
   LEFT JOIN rowtide.sync AS s ON s.sync = asked.sync
   LEFT JOIN rowtide.slot_cursor AS c
@@ -249,17 +253,35 @@ def stage_chunk(conn: Connection, record: Reconcile, ground: Ground, lines: Sequ
     return saved
 
 
+_REFUSALS = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded)
+
+
 def _merged(conn: Connection, ground: Ground, lines: Sequence[Line]) -> Differences:
-    """Merge the rows; a row that the database refuses is singled out, left out and logged."""
+    """Merge the rows; a row that the database refuses is singled out and parked."""
     try:
         with conn.transaction():
             return backfill.merge(conn, ground, lines)
-    except (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded) as error:
-        if len(lines) == 1:
-            log.error("row left out of reconcile: state database refuses it", sync=ground.sync, sqlstate=error.sqlstate)
-            return Differences()
+    except _REFUSALS as error:
+        refusal = error.sqlstate or type(error).__name__
+    if len(lines) == 1:
+        return _parked(conn, ground, backfill.key_of(lines[0]), refusal)
     middle = len(lines) // 2
     return _merged(conn, ground, lines[:middle]).plus(_merged(conn, ground, lines[middle:]))
+
+
+def _parked(conn: Connection, ground: Ground, key: str, refusal: str) -> Differences:
+    """Park a row that the database refuses; under a shortened key where the key is what it cannot hold."""
+    log.warning("row refused by state database", sync=ground.sync, refusal=refusal)
+    tries = ((key, row_errors.STATE_REFUSES_ROW), (shortened(key), row_errors.STATE_REFUSES_KEY))
+    for name, entry in tries:
+        said = entry(refusal=refusal)
+        line = backfill.park_line(name, lane_of(ground.sync, name), said.code, said.sentence)
+        try:
+            with conn.transaction():
+                return backfill.merge(conn, ground, [line])
+        except _REFUSALS as error:
+            refusal = error.sqlstate or type(error).__name__
+    raise state_errors.STATE_REFUSES_PARKED(refusal=refusal)
 
 
 def keys_to_ask(conn: Connection, sync: str, before: datetime | None, after: str | None, limit: int) -> list[str]:
@@ -269,11 +291,15 @@ def keys_to_ask(conn: Connection, sync: str, before: datetime | None, after: str
     """
     # The first of all keys is the empty one; the first behind any other goes on with the lowest character there is.
     first = "" if after is None else f"{after}\x01"
-    values = {"sync": sync, "before": before, "first": first, "limit": limit, "backfill": BACKFILL}
+    refused = row_errors.STATE_REFUSES_KEY.code
+    values = {
+        "sync": sync, "before": before, "first": first, "limit": limit, "backfill": BACKFILL, "refused": refused,
+    }  # fmt: skip
     return [key for (key,) in conn.execute(_KEYS_TO_ASK, values)]
 
 
-# The waiting rows are looked for no farther than the page of live pairs goes: a million of them may wait.
+# The waiting rows are looked for no farther than the page of live pairs goes: a million of them may wait. A shortened
+# key is none of the source's.
 _KEYS_TO_ASK = """
 WITH live AS MATERIALIZED (
      SELECT key FROM rowtide.ledger
@@ -284,6 +310,7 @@ SELECT key FROM live
 (SELECT key FROM rowtide.outbox
   WHERE sync = %(sync)s AND key >= %(first)s AND key <= (SELECT last FROM page) AND op <> 'd'
     AND (%(before)s::timestamptz IS NULL OR priority <> %(backfill)s OR staged_at < %(before)s)
+    AND NOT (state = 'parked' AND reason_code = %(refused)s AND key ~ '#[0-9a-f]{64}$')
   ORDER BY key LIMIT %(limit)s)
  ORDER BY key LIMIT %(limit)s
 """
@@ -299,10 +326,19 @@ def note_absent(conn: Connection, record: Reconcile, ground: Ground, keys: Seque
     return saved
 
 
-def count_absent(conn: Connection, sync: str) -> int:
-    """How many items the recorded deletions would delete."""
-    [(count,)] = conn.execute("SELECT count(*) FROM rowtide.reconcile_absent WHERE sync = %s AND live", [sync])
-    return int(count)
+def count_absent(conn: Connection, sync: str) -> tuple[int, int]:
+    """How many items the recorded deletions would delete, and how many rows have an item or wait for one."""
+    [(deletes, pairs)] = conn.execute(_COUNT_ABSENT, {"sync": sync})
+    return int(deletes), int(pairs)
+
+
+# One statement, so that deletions are never more than what they are a share of: items come and go meanwhile.
+_COUNT_ABSENT = f"""
+SELECT (SELECT count(*) FROM rowtide.reconcile_absent AS a
+         WHERE a.sync = %(sync)s
+           AND EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = a.sync AND l.key = a.key AND l.state = 'live')),
+       {PAIRS}
+"""
 
 
 def absent_keys(conn: Connection, sync: str, limit: int) -> list[str]:

@@ -65,12 +65,16 @@ class Bench:
     sync: str = "orders"
     reports: list[Reconcile] = field(default_factory=list)
 
-    def run(self) -> Reconcile:
-        """Ask for a reconcile and go on until it is done or stands still."""
+    def run(self, until: str = "") -> Reconcile:
+        """Ask for a reconcile and go on until it is done, stands still, or has come to the phase ``until``."""
         stop = threading.Event()
-        return flow.reconcile_here(
-            self.state_dsn, self.catalog, self.sync, self.source_dsn, "test", stop, self.reports.append
-        )
+
+        def report(record: Reconcile) -> None:
+            self.reports.append(record)
+            if record.phase == until:
+                stop.set()
+
+        return flow.reconcile_here(self.state_dsn, self.catalog, self.sync, self.source_dsn, "test", stop, report)
 
     def wanted(self) -> list[str]:
         """What would be reconciled now."""

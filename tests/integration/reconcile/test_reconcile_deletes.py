@@ -1,5 +1,6 @@
 """Deletions: asked of the source key by key, judged by its snapshot, stopped by the breaker."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -175,6 +176,18 @@ def test_few_deletions_pass(bench: Any) -> None:
     loaded(bench).source.execute("DELETE FROM orders WHERE id > 1")
     assert bench.run().state == "done"
     assert len(bench.outbox()) == 4
+
+
+def test_deletions_are_never_more_than_what_they_are_a_share_of(bench: Any) -> None:
+    """Some of the items that were found to be too many go before the breaker has judged them."""
+    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
+    loaded(bench).source.execute("DELETE FROM orders")
+    bench.run(until="delete")
+    bench.state.execute("UPDATE rowtide.ledger SET state = 'tombstone' WHERE key < '15'")
+    bench.run()
+    found = re.search(r"(\d+)%", state_of(bench).reason)
+    assert found is not None
+    assert int(found.group(1)) <= 100
 
 
 # --- TRUNCATE --------------------------------------------------------------------------------------------------------

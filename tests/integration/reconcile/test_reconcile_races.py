@@ -1,5 +1,6 @@
 """Two at once: capture stages while a chunk is judged; another process takes a pass up."""
 
+import hashlib
 import os
 import threading
 from dataclasses import replace
@@ -96,8 +97,23 @@ def test_a_row_the_state_database_refuses_stands_alone(bench: Any) -> None:
     record = reconcile.take_up(bench.state, "orders", "one")
     assert record is not None
     ground = Ground("orders", 1, bench.version, Snapshot(100, 100))
-    keys = ["a", "b", os.urandom(9000).hex(), "c"]
+    long = os.urandom(9000).hex()
+    keys = ["a", "b", long, "c"]
     lines = [chunk_line(key, 0, "Orders", "list-Orders", bench.fields(key[:9])) for key in keys]
     saved = reconcile.stage_chunk(bench.state, record, ground, lines)
-    assert list(bench.outbox()) == ["a", "b", "c"]
-    assert saved.counts["creates"] == 3
+    shortened = f"{long[:200]}#{hashlib.sha256(long.encode()).hexdigest()}"
+    assert list(bench.outbox()) == sorted(["a", "b", "c", shortened])
+    assert bench.waiting(shortened, "state, reason_code") == ("parked", "state_refuses_row")
+    assert (saved.counts["creates"], saved.counts["parked"]) == (3, 1)
+
+
+def test_a_value_that_the_state_database_refuses_parks_its_row_under_its_key(bench: Any) -> None:
+    reconcile.request(bench.state, "orders", "asked for")
+    record = reconcile.take_up(bench.state, "orders", "one")
+    assert record is not None
+    ground = Ground("orders", 1, bench.version, Snapshot(100, 100))
+    lines = [chunk_line(key, 0, "Orders", "list-Orders", bench.fields(key[:1])) for key in ("a", "tab\tkey", "c")]
+    lines[1] = lines[1].replace("{", "[")
+    saved = reconcile.stage_chunk(bench.state, record, ground, lines)
+    assert bench.waiting("tab\tkey", "state, reason_code, op") == ("parked", "state_refuses_row", "r")
+    assert (saved.counts["creates"], saved.counts["parked"]) == (2, 1)
