@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -30,7 +30,7 @@ from state.database import Connection
 from state.reconcile import backfill
 from state.reconcile import record as reconcile
 from state.reconcile.backfill import Differences, Ground
-from state.reconcile.record import Reconcile
+from state.reconcile.record import Reconcile, SyncStanding
 
 log = structlog.get_logger()
 
@@ -295,7 +295,8 @@ def reconcile_here(
     """Ask for a reconcile of ``sync`` and see it done, by a running process if one has it, else here.
 
     ``report`` is called with the record now and then. Returns the record when the pass is done, when the sync is
-    paused (the mass-delete breaker), while it waits for the opening (``waits`` says so), or when ``stop`` was set.
+    paused (the mass-delete breaker) or not captured, while the pass waits for the opening, or when ``stop`` was set;
+    ``waits`` says why it is not done.
     Raises errors of source and state database.
     """
     with (
@@ -304,20 +305,31 @@ def reconcile_here(
         open_source(source_dsn, SOURCE) as source,
     ):
         reconcile.request(state, sync, "asked for")
+        slot = catalog.definition.slot(catalog.syncs[sync].postgres)
         asked = _must_read(state, sync).asked
         while True:
             worked = _go_on(state, catalog, sync, owner, lambda: source, stop.is_set, 1.0, report)
             record = _must_read(state, sync)
-            report(record)
-            standing = reconcile.read_standing(state, sync, catalog.definition.slot(catalog.syncs[sync].postgres))
+            standing = reconcile.read_standing(state, sync, slot)
+            if not standing.captured:
+                record = replace(record, waits=record.waits or _why_not_captured(state, standing, slot))
             finished = record.state == "done" and record.serves >= asked
             still = not standing.captured or record.phase == "opening"
             if record.phase == "mark":
                 still = still or not processes.role_alive(state, "capture")
             if finished or stop.is_set() or (not worked and still):
                 return record
+            report(record)
             if not worked:
                 stop.wait(IDLE_S)
+
+
+def _why_not_captured(state: Connection, standing: SyncStanding, slot: str) -> str:
+    if standing.state != "running" or not standing.capture_on:
+        return status_reasons.RECONCILE_PAUSED(why=standing.reason or "see `rowtide status`.").sentence
+    if standing.cursor_lsn is None and not processes.role_alive(state, "capture"):
+        return status_reasons.RECONCILE_UNCAPTURED(slot=slot).sentence
+    return status_reasons.RECONCILE_UNOPENED(slot=slot).sentence
 
 
 def _must_read(state: Connection, sync: str) -> Reconcile:

@@ -50,7 +50,7 @@ def _count(opened: Session, sync: str, as_json: bool) -> None:
 
 def _mend(opened: Session, sync: str, as_json: bool) -> None:
     with _stop_on_signals() as stop, output.progress("rows compared") as report:
-        found = operations.reconcile(opened, sync, session.actor(), stop, report)
+        found = operations.reconcile(opened, sync, session.actor(), stop, report, output.warn)
     if as_json:
         output.document(found)
     else:
@@ -67,8 +67,7 @@ def _sentence(found: ReconciledDocument) -> str:
         counts = found["counts"]
         staged = _words({name: counts.get(name, 0) for name in _STAGED})
         return f"{found['sync']}: {counts.get('rows', 0):,} rows compared, {staged} staged"
-    waits = found["waits"] or "the sync is paused or no process has opened its stream yet: see `rowtide status`"
-    return f"{found['sync']}: asked for, and not done yet: {waits}"
+    return f"{found['sync']}: asked for, and not done yet. {found['waits'] or 'See `rowtide status`.'}"
 
 
 def _words(counts: Mapping[str, int]) -> str:

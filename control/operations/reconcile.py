@@ -14,6 +14,7 @@ from connectors import settings
 from control.operations.session import Session, require_applied_definition, require_schema, require_sync
 from rowtide.actor import Actor
 from rowtide.catalog import Catalog
+from state.reconcile.record import Reconcile
 
 Report = Callable[[int, int], None]
 """Called now and then with the rows compared so far and an estimate of all rows (0: not known)."""
@@ -38,11 +39,25 @@ class DryRunDocument(TypedDict):
     differences: Mapping[str, int]
 
 
-def reconcile(session: Session, sync: str, actor: Actor, stop: threading.Event, report: Report) -> ReconciledDocument:
-    """Ask for a pass over ``sync`` and see it done, paused, waiting, or stopped by ``stop``."""
+def reconcile(
+    session: Session, sync: str, actor: Actor, stop: threading.Event, report: Report, tell: Callable[[str], None]
+) -> ReconciledDocument:
+    """Ask for a pass over ``sync`` and see it done, paused, waiting, or stopped by ``stop``.
+
+    ``tell`` is given one sentence whenever the pass waits for something else than before.
+    """
     from flows import reconcile as passes
 
     catalog, sync_id, source_dsn = _open(session, sync)
+    said: str | None = None
+
+    def follow(record: Reconcile) -> None:
+        nonlocal said
+        report(int(record.counts.get("rows", 0)), record.estimate)
+        if record.waits is not None and record.waits != said:
+            tell(record.waits)
+        said = record.waits
+
     record = passes.reconcile_here(
         session.state_dsn(),
         catalog,
@@ -50,7 +65,7 @@ def reconcile(session: Session, sync: str, actor: Actor, stop: threading.Event, 
         source_dsn,
         f"rowtide reconcile by {actor.name}",
         stop,
-        lambda one: report(int(one.counts.get("rows", 0)), one.estimate),
+        follow,
     )
     return {
         "sync": sync,

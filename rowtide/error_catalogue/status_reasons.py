@@ -37,6 +37,21 @@ RECONCILE_PROBLEM: Final = ReasonEntry(
     "reconcile_problem", "The reconcile cannot go on: {problem}", "see the sentence; it is tried again by itself"
 )
 RECONCILE_WAITS: Final = ReasonEntry("waits", "{waits}", "nothing: it goes on by itself")
+RECONCILE_PAUSED: Final = ReasonEntry(
+    "reconcile_paused", "The sync is paused, so no pass begins: {why}", "see `rowtide status`, then `rowtide resume`"
+)
+RECONCILE_UNCAPTURED: Final = ReasonEntry(
+    "reconcile_uncaptured",
+    "Nothing has captured the sync yet (slot {slot} is read by no process): start one with `rowtide run`; the pass "
+    "then begins by itself.",
+    "`rowtide run`",
+)
+RECONCILE_UNOPENED: Final = ReasonEntry(
+    "reconcile_unopened",
+    "The running process does not read slot {slot} for the sync yet: `rowtide status` says what it waits for; the pass "
+    "then begins by itself.",
+    "see `rowtide status`; when the stream is open the pass begins by itself",
+)
 QUOTA: Final = ReasonEntry(
     "quota", "{rows} waiting for quota{limit}.", "raise `licences` or `share` of the graph if they are too low"
 )

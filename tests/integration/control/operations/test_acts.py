@@ -82,8 +82,9 @@ def test_a_dry_run_reports_how_far_it_is(applied: Desk, session: Session) -> Non
 def test_a_reconcile_that_was_stopped_at_once_is_asked_for(applied: Desk, session: Session) -> None:
     stop = threading.Event()
     stop.set()
-    found = reconcile.reconcile(session, "parts", ANN, stop, lambda _rows, _estimate: None)
+    found = reconcile.reconcile(session, "parts", ANN, stop, lambda _rows, _estimate: None, pytest.fail)
     assert (found["sync"], found["done"]) == ("parts", False)
+    assert "rowtide run" in str(found["waits"])
     assert applied.state("SELECT state FROM rowtide.reconcile WHERE sync = 'parts'") == [("wanted",)]
 
 
