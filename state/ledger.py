@@ -25,6 +25,7 @@ from rowtide.deciding.records import (
     Pair,
     PairedItem,
     Standing,
+    WrongKey,
     version_of,
 )
 from rowtide.position import Position
@@ -109,6 +110,8 @@ def _state_of(pair: Pair) -> str:
 
 def _to_leftover(stored: Mapping[str, Any]) -> Leftover:
     list_id, item_id, until = ListId(stored["list_id"]), stored["item_id"], stored.get("until")
+    if stored.get("wrong_key"):
+        return WrongKey(list_id, ItemId(item_id), ETag(stored["etag"]))
     moment = None if until is None else datetime.fromisoformat(until)
     if item_id is not None:
         return LeftItem(list_id, ItemId(item_id), stored.get("etag"), moment)
@@ -123,6 +126,8 @@ def _from_leftover(leftover: Leftover) -> dict[str, Any]:
             return {"list_id": list_id, "item_id": item_id, "until": moment, "etag": etag}
         case LostPost(list_id, until):
             return {"list_id": list_id, "item_id": None, "until": until.isoformat(), "etag": None}
+        case WrongKey(list_id, item_id, etag):
+            return {"list_id": list_id, "item_id": item_id, "until": None, "etag": etag, "wrong_key": True}
         case _:
             assert_never(leftover)
 

@@ -93,6 +93,8 @@ def to_member(number: int, command: Command, address: Address, mapping: FieldMap
         case UpdateItem(_, item_id, version, fields):
             headers = {"Content-Type": "application/json", "If-Match": version}
             body = dict(mapping.wire_fields(fields))
+            if ROWTIDE_KEY in fields:
+                body[ROWTIDE_KEY] = fields[ROWTIDE_KEY]
             url = f"{items}/{item_id}/fields"
             return {"id": str(number), "method": "PATCH", "url": url, "headers": headers, "body": body}
         case CreateItem(_, fields) | MoveItem(_, fields, _):
@@ -244,7 +246,7 @@ def _to_success(command: Command, member: Member, mapping: FieldMapping, client_
                 return Unknown("Graph's answer names no item")
             return Written(ItemId(str(made)), _etag_of(body))
         case LookAtItem():
-            item = _to_item(body, mapping, client_id)
+            item = to_item(body, mapping, client_id)
             return Unknown("Graph's answer cannot be read") if item is None else Found((item,))
         case LookForKey():
             return _to_found(body, mapping, client_id)
@@ -254,14 +256,21 @@ def _to_found(body: Mapping[str, Any], mapping: FieldMapping, client_id: str) ->
     value = body.get("value")
     if not isinstance(value, list):
         return Unknown("Graph's answer cannot be read")
-    items = [_to_item(entry, mapping, client_id) for entry in value]
+    items = [to_item(entry, mapping, client_id) for entry in value]
     seen = tuple(item for item in items if item is not None)
     # A page that is empty but goes on says nothing about absence.
     unsure = len(seen) < len(items) or ("@odata.nextLink" in body and not seen)
     return Unknown("Graph's answer cannot be read") if unsure else Found(seen)
 
 
-def _to_item(body: Any, mapping: FieldMapping, client_id: str) -> Item | None:
+def is_by_app(identities: Any, client_id: str) -> bool:
+    """Whether an ``identitySet`` (``createdBy``, ``lastModifiedBy``) names our own application."""
+    app = identities.get("application") if isinstance(identities, dict) else None
+    return isinstance(app, dict) and str(app.get("id", "")).lower() == client_id.lower()
+
+
+def to_item(body: Any, mapping: FieldMapping, client_id: str) -> Item | None:
+    """The item of an answer's body; None when the body holds none."""
     if not isinstance(body, dict) or not isinstance(body.get("fields"), dict):
         return None
     fields, item_id = body["fields"], body.get("id")
@@ -270,9 +279,7 @@ def _to_item(body: Any, mapping: FieldMapping, client_id: str) -> Item | None:
         etag = _etag_of(fields)
     if not isinstance(item_id, str | int) or etag is None:
         return None
-    editor = body.get("lastModifiedBy")
-    app = editor.get("application") if isinstance(editor, dict) else None
-    by_app = isinstance(app, dict) and str(app.get("id", "")).lower() == client_id.lower()
+    by_app = is_by_app(body.get("lastModifiedBy"), client_id)
     key = fields.get(ROWTIDE_KEY)
     return Item(ItemId(str(item_id)), etag, mapping.item_fields(fields), by_app, key if isinstance(key, str) else None)
 

@@ -14,7 +14,7 @@ from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtIte
 from rowtide.deciding.conflicts import Deletes, Policy
 from rowtide.deciding.observation import FieldMapping, Observation
 from rowtide.deciding.outcomes import ParkRow, Release, Settle
-from rowtide.deciding.records import Held, LeftItem, Leftover, ListId, NoItem, Work
+from rowtide.deciding.records import Held, LeftItem, Leftover, ListId, NoItem, Work, WrongKey
 from rowtide.errors import RowError
 from rowtide.keys import rowtide_key
 
@@ -102,7 +102,23 @@ class SearchLost:
     command: LookForKey
 
 
-Step = Post | Patch | Remove | Look | Search | Verify | RemoveLeft | LookAtLeft | SearchLost
+@dataclass(frozen=True, slots=True)
+class FreeKey:
+    """Empty our RowtideKey in an item that is not ours."""
+
+    command: UpdateItem
+    wrong: WrongKey
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtKey:
+    """Does that item still carry our RowtideKey, and in which version?"""
+
+    command: LookAtItem
+    wrong: WrongKey
+
+
+Step = Post | Patch | Remove | Look | Search | Verify | RemoveLeft | LookAtLeft | SearchLost | FreeKey | LookAtKey
 
 
 # --- a claim ------------------------------------------------------------------------------------------------------

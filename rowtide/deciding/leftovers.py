@@ -1,7 +1,8 @@
 """Items of a row that are still to be removed, and lists where a lost POST may have made one.
 
-In: a claim whose own item is as it should be. Out: its next command, or its outcome. Rules
-(docs/design.md sections 7 and 8): a leftover stays in the ledger until it is known to be gone; its DELETE is
+In: a claim whose own item is as it should be; other items that carry its key. Out: its next command, or its outcome.
+Rules (docs/design.md sections 7 and 8): an item that is not ours loses our key before anything else is done, because
+the key is unique; a leftover stays in the ledger until it is known to be gone; its DELETE is
 conditional like every other; a lost POST counts as having made nothing only when it is too late for it to arrive.
 """
 
@@ -11,11 +12,13 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from rowtide.deciding.answers import Changed, Deleted, Fact, Found, Missing, Written
-from rowtide.deciding.commands import DeleteItem, LookAtItem, LookForKey
+from rowtide.deciding.commands import DeleteItem, LookAtItem, LookForKey, UpdateItem
 from rowtide.deciding.in_flight import (
     Ended,
+    FreeKey,
     InFlight,
     Known,
+    LookAtKey,
     LookAtLeft,
     RemoveLeft,
     Rules,
@@ -29,7 +32,8 @@ from rowtide.deciding.in_flight import (
 )
 from rowtide.deciding.observation import is_item
 from rowtide.deciding.outcomes import Settle
-from rowtide.deciding.records import ETag, Held, LeftItem, Leftover, ListId, LostPost, NoItem, Sent
+from rowtide.deciding.records import ETag, Held, LeftItem, Leftover, ListId, LostPost, NoItem, Sent, WrongKey
+from rowtide.keys import ROWTIDE_KEY
 
 
 def with_attempts(pair: NoItem | Held, sent: Sequence[Sent], patience: timedelta) -> tuple[Leftover, ...]:
@@ -69,11 +73,24 @@ def next_leftover(known: Known, rules: Rules, now: datetime) -> InFlight | Ended
                 return ask(known, RemoveLeft(DeleteItem(list_id, item_id, etag), one))
             case LeftItem(list_id, item_id):
                 return ask(known, LookAtLeft(LookAtItem(list_id, item_id), one))
+            case WrongKey():
+                return free_key(known, one)
             case _:
                 assert_never(one)
     if waits:
         return release(known, min(waits), "an earlier POST may still arrive")
     return Settle(known.work, known.pair, known.writes, False, known.foreign_edit)
+
+
+def wrong_key_in(leftovers: tuple[Leftover, ...]) -> WrongKey | None:
+    """The first item that carries the row's key and is not its own."""
+    return next((one for one in leftovers if isinstance(one, WrongKey)), None)
+
+
+def free_key(known: Known, wrong: WrongKey) -> InFlight:
+    """The command that empties the key of such an item; whatever else it holds stays."""
+    command = UpdateItem(wrong.list_id, wrong.item_id, wrong.etag, {ROWTIDE_KEY: None})
+    return ask(known, FreeKey(command, wrong))
 
 
 # --- answers ------------------------------------------------------------------------------------------------------
@@ -126,6 +143,48 @@ def after_search_lost(known: Known, step: SearchLost, fact: Fact, rules: Rules, 
             return release_misfit(known, step)
         case _:
             assert_never(fact)
+
+
+def after_free_key(known: Known, step: FreeKey, fact: Fact) -> Known | InFlight | Ended:
+    """What is known once the key is free; the next command or a release while it is not."""
+    match fact:
+        case Written():
+            freed = _without_wrong(known, step.wrong)
+            return replace(freed, writes=freed.writes + 1)
+        case Missing():
+            return _without_wrong(known, step.wrong)
+        case Changed():
+            return ask(known, LookAtKey(LookAtItem(step.wrong.list_id, step.wrong.item_id), step.wrong))
+        case Deleted() | Found():
+            return release_misfit(known, step)
+        case _:
+            assert_never(fact)
+
+
+def after_look_at_key(known: Known, step: LookAtKey, fact: Fact) -> Known | InFlight | Ended:
+    """What is known of an item that was changed meanwhile: it may have another key by now, or be gone."""
+    match fact:
+        case Found(items):
+            freed = _without_wrong(known, step.wrong)
+            if not own_items(known.work, items):
+                return freed
+            newer = replace(step.wrong, etag=items[0].etag)
+            return free_key(with_leftovers(freed, (newer, *freed.pair.leftovers)), newer)
+        case Missing():
+            return _without_wrong(known, step.wrong)
+        case Written() | Deleted() | Changed():
+            return release_misfit(known, step)
+        case _:
+            assert_never(fact)
+
+
+def _without_wrong(known: Known, wrong: WrongKey) -> Known:
+    rest = tuple(
+        one
+        for one in known.pair.leftovers
+        if not (isinstance(one, WrongKey) and (one.list_id, one.item_id) == (wrong.list_id, wrong.item_id))
+    )
+    return with_leftovers(known, rest)
 
 
 def _without(known: Known, left: LeftItem) -> Known:

@@ -99,7 +99,7 @@ def adopt_found(
     # The item may have been a leftover, whose removal an earlier claim asked for.
     pending = [
         _pending_until(list_id, sent, item, mapping, patience),
-        *(one.until for one in pair.leftovers if is_item(one, list_id, item.item_id)),
+        *(one.until for one in pair.leftovers if isinstance(one, LeftItem) and is_item(one, list_id, item.item_id)),
     ]
     until = max((one for one in pending if one is not None), default=None)
     return Observation(Held(pair.as_of, adopted, leftovers=leftovers), not ours, until)

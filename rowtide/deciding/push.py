@@ -15,11 +15,13 @@ Each answer has one meaning for each step. ``Found`` are items with our key, ``N
     Patch       Verify Settle  unsure   Search   Look        unsure      unsure   wait        unsure   Park
     Remove      unsure         Settle   Settle   Look        unsure      unsure   wait        unsure   Park
     Look        wait           wait     gone     wait        seen        gone     wait        wait     Park
-    Search      wait           wait     wait     wait        ours        nothing  wait        wait     Park
+    Search      wait           wait     wait     wait        either      nothing  wait        wait     Park
     Verify      Settle         Settle   Settle   Settle      Settle      Settle   Settle      Settle   Settle
     RemoveLeft  unsure         left     left     LookAtLeft  unsure      unsure   wait        unsure   Park
     LookAtLeft  wait           wait     left     wait        RemoveLeft  left     wait        wait     Park
-    SearchLost  wait           wait     wait     wait        RemoveLeft  left     wait        wait     Park
+    SearchLost  wait           wait     wait     wait        left        left     wait        wait     Park
+    FreeKey     freed          unsure   freed    LookAtKey   unsure      unsure   wait        unsure   Park
+    LookAtKey   wait           wait     freed    wait        again       freed    wait        wait     Park
     ==========  =============  =======  =======  ==========  ==========  =======  ==========  =======  ============
 
     wait     Release: the command is known not to have changed anything
@@ -28,7 +30,10 @@ Each answer has one meaning for each step. ``Found`` are items with our key, ``N
     gone     Post Search Settle wait
     ours     Patch Settle wait
     nothing  Post wait Park
+    either   ours nothing
     left     RemoveLeft LookAtLeft SearchLost Settle wait
+    freed    Post Patch Remove Look Search FreeKey Settle wait
+    again    freed
 
 A claim is released when a look or a 412 would bring about more than `MOST_COMMANDS` commands.
 """
@@ -58,9 +63,11 @@ from rowtide.deciding.commands import LookAtItem, LookForKey, MoveItem
 from rowtide.deciding.conflicts import Conflict, Winner
 from rowtide.deciding.in_flight import (
     Ended,
+    FreeKey,
     InFlight,
     Known,
     Look,
+    LookAtKey,
     LookAtLeft,
     Patch,
     Post,
@@ -83,6 +90,8 @@ from rowtide.deciding.in_flight import (
     wrote,
 )
 from rowtide.deciding.leftovers import (
+    after_free_key,
+    after_look_at_key,
     after_look_at_left,
     after_remove_left,
     after_search_lost,
@@ -201,8 +210,16 @@ def _after_fact(known: Known, step: Step, fact: Fact, rules: Rules, now: datetim
             return after_look_at_left(known, step, fact, rules, now)
         case SearchLost():
             return after_search_lost(known, step, fact, rules, now)
+        case FreeKey():
+            return _with_key_free(after_free_key(known, step, fact), rules, now)
+        case LookAtKey():
+            return _with_key_free(after_look_at_key(known, step, fact), rules, now)
         case _:
             assert_never(step)
+
+
+def _with_key_free(found: Known | InFlight | Ended, rules: Rules, now: datetime) -> InFlight | Ended:
+    return next_command(found, rules, now) if isinstance(found, Known) else found
 
 
 # --- the row's own item is written --------------------------------------------------------------------------------

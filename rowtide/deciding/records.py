@@ -70,7 +70,16 @@ class LostPost:
     until: datetime
 
 
-Leftover = LeftItem | LostPost
+@dataclass(frozen=True, slots=True)
+class WrongKey:
+    """An item that carries this row's RowtideKey and is not ours: it stays, and its key is emptied."""
+
+    list_id: ListId
+    item_id: ItemId
+    etag: ETag
+
+
+Leftover = LeftItem | LostPost | WrongKey
 
 
 # --- what the ledger knows ----------------------------------------------------------------------------------------

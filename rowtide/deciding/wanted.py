@@ -26,10 +26,11 @@ from rowtide.deciding.in_flight import (
     patience_s,
     release,
 )
-from rowtide.deciding.leftovers import lost_post_in, next_leftover
+from rowtide.deciding.leftovers import free_key, lost_post_in, next_leftover, wrong_key_in
 from rowtide.deciding.observation import left_behind, without_item
 from rowtide.deciding.outcomes import Settle
 from rowtide.deciding.records import AsOf, Held, ListId, NoItem, Standing, Work
+from rowtide.keys import ROWTIDE_KEY, rowtide_key
 
 LIST_AFTER_S = 30.0
 """Seconds that a row waits whose list is not in the applied definition."""
@@ -67,6 +68,9 @@ def leaves_item(held: Held, rules: Rules) -> bool:
 def next_command(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
     """The next command by what is known now."""
     pair, want = known.pair, wanted(known.work)
+    wrong = wrong_key_in(pair.leftovers) if pair.leftovers else None
+    if wrong is not None:
+        return free_key(known, wrong)
     if isinstance(pair, NoItem):
         return finish(known, rules, now) if want is None else _post(known, want, rules, now)
     item = pair.item
@@ -79,9 +83,17 @@ def next_command(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
     if want.list_id != item.list_id:
         return _post(known, want, rules, now)
     differing = rules.mapping.differing(want.fields, item.base, item.kept)
+    if ROWTIDE_KEY in item.base:
+        differing = {**differing, **_lost_key(known.work, item.base)}
     if not differing:
         return finish(known, rules, now)
     return ask(known, Patch(UpdateItem(item.list_id, item.item_id, item.etag, differing), pair))
+
+
+def _lost_key(work: Work, base: Fields) -> Fields:
+    """The RowtideKey, where the item was seen with another one: a field of the base like any other."""
+    mine = rowtide_key(work.desired.sync, work.desired.key)
+    return {} if base[ROWTIDE_KEY] == mine else {ROWTIDE_KEY: mine}
 
 
 def _post(known: Known, want: Wanted, rules: Rules, now: datetime) -> InFlight | Ended:
@@ -140,6 +152,7 @@ def _as_settled(known: Known) -> NoItem | Held:
     elif not outdated:
         standing = Standing.LIVE
         base = {**item.base, **want.fields} if desired.partial else dict(want.fields)
+        base.pop(ROWTIDE_KEY, None)  # absent in a base: as posted
         kept = {name: value for name, value in item.kept.items() if name in base and base[name] == item.base.get(name)}
         item = replace(item, base=base, kept=kept)
     return Held(as_of, item, standing, leftovers)

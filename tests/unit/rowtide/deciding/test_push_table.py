@@ -18,7 +18,19 @@ from rowtide.deciding import in_flight, push
 from rowtide.deciding.answers import Answer, Changed, Deleted, Found, Missing, NotApplied, Rejected, Unknown, Written
 from rowtide.deciding.in_flight import InFlight
 from rowtide.deciding.outcomes import ParkRow, Release, Settle
-from rowtide.deciding.records import Desired, Held, LeftItem, Leftover, ListId, LostPost, NoItem, Sent, Standing, Work
+from rowtide.deciding.records import (
+    Desired,
+    Held,
+    LeftItem,
+    Leftover,
+    ListId,
+    LostPost,
+    NoItem,
+    Sent,
+    Standing,
+    Work,
+    WrongKey,
+)
 from tests.unit.rowtide.deciding.rows import ITEM, KNOWN, NEW, NOW, RULES, A, B, C, desired, g, h, held, item, sent
 
 DEPTH = 3
@@ -75,6 +87,10 @@ def works() -> Iterator[Work]:
         (LostPost(B, PAST), LeftItem(A, ITEM)),
         (LostPost(A, SOON), LostPost(C, PAST), LeftItem(C, ITEM, g(1))),
         (LeftItem(A, ITEM, g(3)), LostPost(C, SOON)),
+        (WrongKey(A, NEW, g(1)),),
+        (WrongKey(A, NEW, g(1)), WrongKey(C, ITEM, g(1))),
+        (WrongKey(A, NEW, g(1)), LeftItem(C, ITEM, g(3))),
+        (WrongKey(A, NEW, g(1)), LostPost(C, SOON)),
     ]
     known += [held(leftovers=left) for left in leftovers]
     known += [held(list_id=B, item_id=NEW, etag=h(1), leftovers=left) for left in leftovers]
@@ -117,6 +133,7 @@ def answers() -> dict[str, list[Answer]]:
             Found((item(8, b="theirs"),)),
             Found((item(1),)),
             Found((mine, item(1, NEW))),
+            Found((replace(mine, row_key=None),)),
         ],
         "None": [Found(())],
         "NotApplied": [NotApplied(1.0, "throttled")],
