@@ -26,6 +26,7 @@ from connectors.settings import resolve_secret
 from flows.admission import Admission
 from flows.applied_view import CurrentView, View, Watcher
 from flows.completion import Completer
+from flows.enumerator import Enumerator, PacedGraph
 from flows.health import to_health
 from flows.lanes import WriterLanes
 from flows.ports import Worker
@@ -194,9 +195,12 @@ def _deliver(base: _Base) -> _Deliver:
         for name, one in settings.items()
     }
     lanes = WriterLanes(writers)
+    tenants = {name: PacedGraph(one, budgets[name]) for name, one in settings.items()}
+    enumerator = Enumerator(base.state_dsn, lambda: base.applied.view, tenants)
     claimer = _claimer(base, budgets, decisions)
     parts = DeliverParts(claimer, decisions, lanes, partial(_settled, claimer))
-    return _Deliver(parts, budgets, writers, [lanes, claimer], lambda: [*lanes.left(), *claimer.unsent()])
+    workers: list[Worker] = [lanes, enumerator, claimer]
+    return _Deliver(parts, budgets, writers, workers, lambda: [*lanes.left(), *claimer.unsent()])
 
 
 def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions) -> Claimer:

@@ -19,7 +19,9 @@ import structlog
 from connectors.postgres import table_pages
 from connectors.postgres.connections import open_source
 from flows.applied_view import View
-from flows.reconcile_pass import ASKED_ROWS, Pass, Table
+from flows.deep_pass import Lists
+from flows.reconcile_pass import Pass
+from flows.source_table import ASKED_ROWS, Table
 from rowtide.backoff import Backoff
 from rowtide.catalog import Catalog
 from rowtide.error_catalogue import process_errors, status_reasons, sync_errors
@@ -41,6 +43,8 @@ TIDY_S = 3600.0
 """Seconds between two removals of tombstones that nothing needs any more."""
 TOMBSTONES_KEPT = timedelta(days=7)
 SOURCE = "rowtide reconcile"
+_NEEDS = {"mark": "capture", "enumerate": "deliver", "round": "deliver"}
+"""Phases that end only while a process with this role runs."""
 
 
 @dataclass(slots=True)
@@ -254,8 +258,9 @@ def _go_on(
         return False
     worked = False
     try:
-        with _table(source(), catalog, sync) as table:
-            going = Pass(state, table, catalog.definition.slot(table.compiled.postgres), record)
+        with open_table(source(), catalog, sync) as table:
+            slot = catalog.definition.slot(table.compiled.postgres)
+            going = Pass(state, table, slot, lists_of(catalog, sync), record)
             until = time.monotonic() + slice_s
             while not stopped() and time.monotonic() < until and going.step():
                 worked = True
@@ -267,8 +272,14 @@ def _go_on(
     return worked
 
 
+def lists_of(catalog: Catalog, sync: str) -> Lists:
+    """The lists of a sync that an enumeration reads."""
+    graph = catalog.definition.graph[catalog.syncs[sync].graph]
+    return Lists(tuple(sorted(ref.id for ref in catalog.lists_of(sync))), graph.absent_after)
+
+
 @contextmanager
-def _table(source: table_pages.Connection, catalog: Catalog, sync: str) -> Iterator[Table]:
+def open_table(source: table_pages.Connection, catalog: Catalog, sync: str) -> Iterator[Table]:
     """The sync's table. After an error its connection is closed, because the next pass could not use it."""
     table = None
     try:
@@ -291,8 +302,11 @@ def reconcile_here(
     owner: str,
     stop: threading.Event,
     report: Callable[[Reconcile], None],
+    deep: bool = False,
 ) -> Reconcile:
     """Ask for a reconcile of ``sync`` and see it done, by a running process if one has it, else here.
+
+    ``deep``: the lists are read too, by a process with the role deliver.
 
     ``report`` is called with the record now and then. Returns the record when the pass is done, when the sync is
     paused (the mass-delete breaker) or not captured, while the pass waits for the opening, or when ``stop`` was set;
@@ -304,7 +318,7 @@ def reconcile_here(
         database.translated(),
         open_source(source_dsn, SOURCE) as source,
     ):
-        reconcile.request(state, sync, "asked for")
+        reconcile.request(state, sync, "asked for", deep=deep)
         slot = catalog.definition.slot(catalog.syncs[sync].postgres)
         asked = _must_read(state, sync).asked
         while True:
@@ -315,8 +329,8 @@ def reconcile_here(
                 record = replace(record, waits=record.waits or _why_not_captured(state, standing, slot))
             finished = record.state == "done" and record.serves >= asked
             still = not standing.captured or record.phase == "opening"
-            if record.phase == "mark":
-                still = still or not processes.role_alive(state, "capture")
+            if record.phase in _NEEDS:
+                still = still or not processes.role_alive(state, _NEEDS[record.phase])
             if finished or stop.is_set() or (not worked and still):
                 return record
             report(record)
@@ -350,7 +364,7 @@ def dry_run(
     with database.connect(state_dsn, SOURCE) as state, database.translated(), open_source(source_dsn, SOURCE) as source:
         standing = reconcile.read_standing(state, sync, catalog.definition.slot(compiled.postgres))
         era = standing.era
-        with _table(source, catalog, sync) as table:
+        with open_table(source, catalog, sync) as table:
             rows, found = _count_differences(state, table, era, report)
             if compiled.deletes == "propagate":
                 found = found.plus(_count_deletes(state, table, era))

@@ -17,6 +17,9 @@ CONTROL: Final = "rowtide_control"
 RECONCILE: Final = "rowtide_reconcile"
 """A reconcile is asked for."""
 
+ENUMERATION: Final = "rowtide_enumeration"
+"""The items of a list are to be read."""
+
 
 def notify(conn: Connection, channel: str) -> None:
     """Notify the listeners once the transaction is committed."""

@@ -41,6 +41,7 @@ RECONCILE_BEFORE_COMMIT = "reconcile.before_commit"
 RECONCILE_AFTER_COMMIT = "reconcile.after_commit"
 RECONCILE_BEFORE_FINISH = "reconcile.before_finish"
 RECONCILE_FINISHED = "reconcile.finished"
+ENUMERATION_AFTER_PAGE = "enumeration.after_page"
 
 NAMES = frozenset(
     {
@@ -66,6 +67,7 @@ NAMES = frozenset(
         RECONCILE_AFTER_COMMIT,
         RECONCILE_BEFORE_FINISH,
         RECONCILE_FINISHED,
+        ENUMERATION_AFTER_PAGE,
     }
 )
 

@@ -198,7 +198,9 @@ reconcile = Table(
     Column("sync", _NAME, primary_key=True),
     Column("state", Text, nullable=False, server_default=text("'wanted'")),
     Column("why", Text, nullable=False),
+    # Whether the next pass is to read the lists too; `enumerates`: whether the present or last one does.
     Column("deep", Boolean, nullable=False, server_default=_FALSE),
+    Column("enumerates", Boolean, nullable=False, server_default=_FALSE),
     # Requests are counted: one that comes while a pass runs leads to another pass.
     Column("asked", BigInteger, nullable=False, server_default=text("1")),
     Column("serves", BigInteger, nullable=False, server_default=_ZERO),
@@ -234,6 +236,45 @@ reconcile_absent = Table(
     Column("sync", _NAME, primary_key=True),
     Column("key", _NAME, primary_key=True),
     Column("live", Boolean, nullable=False),
+)
+
+# How far the items of a list are read, for whom: a deep reconcile or a diff of its sync (state.enumeration).
+enumeration = Table(
+    "enumeration",
+    metadata,
+    Column("sync", _NAME, primary_key=True),
+    Column("purpose", _NAME, primary_key=True),
+    Column("list_id", _NAME, primary_key=True),
+    Column("mapping_version", Integer, nullable=False),
+    # Rounds that have ended and rounds that are asked for; the first one reads every item.
+    Column("ended", Integer, nullable=False, server_default=_ZERO),
+    Column("wanted", Integer, nullable=False, server_default=text("1")),
+    # When the present or last round began; `midway`: it has not ended, and goes on at `link`.
+    Column("began_at", _TIME),
+    Column("midway", Boolean, nullable=False, server_default=_FALSE),
+    Column("link", Text),
+    Column("pages", BigInteger, nullable=False, server_default=_ZERO),
+    Column("ru", BigInteger, nullable=False, server_default=_ZERO),
+    Column("problem", Text),
+    Column("updated_at", _TIME, nullable=False, server_default=_NOW),
+    CheckConstraint("purpose IN ('deep', 'diff')", name="purpose"),
+)
+
+# The items of an enumeration, as they were last seen.
+seen = Table(
+    "seen",
+    metadata,
+    Column("sync", _NAME, primary_key=True),
+    Column("purpose", _NAME, primary_key=True),
+    Column("list_id", _NAME, primary_key=True),
+    Column("item_id", _NAME, primary_key=True),
+    Column("item_key", _NAME),
+    Column("etag", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("fields", JSONB, nullable=False),
+    # Made by our own application, and last changed by it.
+    Column("made_by_app", Boolean, nullable=False),
+    Column("by_app", Boolean, nullable=False),
 )
 
 runs = Table(

@@ -20,6 +20,7 @@ PREPAID_RU: Final = WRITE_RU
 """Units that `due` takes for a row before it claims it. The writer charges further units and gives back unused ones."""
 
 _MOST_GATE_S: Final = 300.0
+_SPARE_PART: Final = 10
 
 
 class Budget:
@@ -34,6 +35,7 @@ class Budget:
         self._refusals = 0
         tier, share, now = tier_of(settings.licences), settings.quota_share, clock()
         scale = settings.window_s / 60.0
+        self._spare_at = 0.0
         self._minute = Bucket.of(tier.ru_per_minute * scale, settings.window_s, share, now)
         self._day = Bucket.of(tier.ru_per_day * scale, 1440 * settings.window_s, share, now)
 
@@ -53,6 +55,22 @@ class Budget:
                 # A refund or an opening gate ends this wait; it is short enough that a stop is noticed soon.
                 self._condition.wait(min(wait_s, deadline - now, 0.1 if stop is not None else 1.0))
         return 0
+
+    def take_spare(self, units: int) -> float:
+        """Takes ``units`` for work that may wait; 0, or the seconds after which to ask again.
+
+        It gets what rows leave: while they use the quota up, a tenth of it, so that such work ends.
+        """
+        with self._condition:
+            now = self._clock()
+            wait_s = self._wait_s(units, now)
+            if wait_s <= 0 and not self._off and self._minute.tokens < self._minute.burst / 2:
+                wait_s = max(0.0, self._spare_at - now)
+            if wait_s > 0:
+                return wait_s
+            self._spare_at = now + _SPARE_PART * units / self._minute.rate
+            self._take(units, now)
+            return 0.0
 
     def charge(self, units: float) -> None:
         """Takes units that are spent already, even if the budget did not have them."""

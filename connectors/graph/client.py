@@ -1,7 +1,7 @@
-"""The raw HTTP client of the hot path: sends one authorised POST, and says whether it can have arrived.
+"""The raw HTTP client of the hot path: sends one authorised request, and says whether it can have arrived.
 
-In: a path below the base URL and bytes. Out: `Reply`, `NotSent` (it cannot have reached Graph) or `NoAnswer` (it may
-have). Rule: no request is ever repeated here.
+In: a path below the base URL and bytes, or a link that Graph gave. Out: `Reply`, `NotSent` (it cannot have reached
+Graph) or `NoAnswer` (it may have). Rule: no request is ever repeated here.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
+from yarl import URL
 
 from connectors.graph.auth import TokenSource
 from connectors.graph.settings import GraphSettings
@@ -71,24 +72,35 @@ class Client:
 
     async def post(self, path: str, body: bytes) -> Reply | NotSent | NoAnswer:
         """Sends ``body`` as JSON. IdentityRefused or IdentityUnavailable when there is no token."""
+        headers = {"Content-Type": "application/json"}
+        return await self._send("POST", f"{self._settings.base_url}{path}", headers, _to_data(body))
+
+    async def get(self, link: str) -> Reply | NotSent | NoAnswer:
+        """Reads a path below the base URL, or a link as Graph gave it; a link to elsewhere never gets our token."""
+        base_url = self._settings.base_url
+        url = f"{base_url}{link}" if link.startswith("/") else link
+        if not url.startswith(f"{base_url}/"):
+            return NotSent(graph_errors.GRAPH_LINK_ELSEWHERE(base_url=base_url))
+        return await self._send("GET", url, {}, None)
+
+    async def _send(
+        self, method: str, url: str, more: Mapping[str, str], data: bytes | io.BytesIO | None
+    ) -> Reply | NotSent | NoAnswer:
         token = self._tokens.current
         if token is None:
             token = await self._fetch_token()
-        headers = {
-            "Authorization": f"Bearer {token}",
-            "Content-Type": "application/json",
-            "client-request-id": str(uuid.uuid4()),
-        }
-        base_url = self._settings.base_url
+        headers = {"Authorization": f"Bearer {token}", "client-request-id": str(uuid.uuid4()), **more}
         try:
-            async with self._session.post(
-                f"{base_url}{path}", data=_to_data(body), headers=headers, allow_redirects=False
+            # Links are followed as they are: another spelling of their token may be another token.
+            address = URL(url, encoded=True)
+            async with self._session.request(
+                method, address, data=data, headers=headers, allow_redirects=False
             ) as response:
                 content = await response.read()
                 lower = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status, lower, content, token)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            return NotSent(_caused(graph_errors.GRAPH_UNREACHABLE(base_url=base_url), error))
+            return NotSent(_caused(graph_errors.GRAPH_UNREACHABLE(base_url=self._settings.base_url), error))
         except TimeoutError as error:
             return NoAnswer(_caused(graph_errors.GRAPH_TIMEOUT(seconds=f"{self._settings.request_timeout_s:g}"), error))
         except (aiohttp.ClientError, OSError) as error:

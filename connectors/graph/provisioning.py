@@ -34,13 +34,15 @@ _MOST_WAIT_S: Final = 60.0
 class Provisioned:
     """The lists of a site as they are now: ``list_ids`` by title as wanted, and what was done, a sentence each.
 
-    ``columns``: by title as wanted the ids of the mapped columns, by name.
+    ``columns``: by title as wanted the ids of the mapped columns, by name. ``filled``: titles of lists that were taken
+    over and hold items already.
     """
 
     site_id: str
     list_ids: dict[str, str]
     done: list[str]
     columns: dict[str, dict[str, str]]
+    filled: frozenset[str] = frozenset()
 
 
 def discover(settings: GraphSettings, sites: Sequence[str]) -> dict[str, FoundSite]:
@@ -234,20 +236,20 @@ def to_found(column: Any) -> FoundColumn:
     )
 
 
-async def _find_foreign_item(graph: "GraphServiceClient", site_id: str, list_id: str, has_key: bool) -> str | None:
-    """Id of an item without RowtideKey, by an indexed query; in a list without that column every item is foreign."""
+async def _find_item(graph: "GraphServiceClient", site_id: str, list_id: str, foreign: bool) -> str | None:
+    """Id of an item of a list; ``foreign``: of one without RowtideKey, by an indexed query."""
     from kiota_abstractions.base_request_configuration import RequestConfiguration
     from msgraph.generated.sites.item.lists.item.items.items_request_builder import ItemsRequestBuilder
 
     items = graph.sites.by_site_id(site_id).lists.by_list_id(list_id).items
     parameters = ItemsRequestBuilder.ItemsRequestBuilderGetQueryParameters(
-        top=1, expand=["fields"], filter=f"fields/{ROWTIDE_KEY} eq null" if has_key else None
+        top=1, expand=["fields"], filter=f"fields/{ROWTIDE_KEY} eq null" if foreign else None
     )
     configuration = RequestConfiguration(query_parameters=parameters)
     page = await _patiently("items", lambda: items.get(request_configuration=configuration))
     for item in (page.value if page is not None else None) or []:
         values = item.fields.additional_data if item.fields is not None else {}
-        if not values.get(ROWTIDE_KEY):
+        if not foreign or not values.get(ROWTIDE_KEY):
             return str(item.id)
     return None
 
@@ -262,6 +264,7 @@ class _Site:
     id: str
     lists: dict[str, FoundList]
     naming: Sequence[Step]
+    filled: frozenset[str]
 
 
 async def _find_lists(
@@ -272,15 +275,27 @@ async def _find_lists(
     resolved = list_targets.resolve(found, wanted, known)
     ours = {one.id for one in known}  # `resolve` has refused those of other syncs
     lists: dict[str, FoundList] = {}
+    filled: set[str] = set()
     # Only of these the columns are asked for: those of all lists of a site would be many requests.
     for title, one in resolved.lists.items():
         there = FoundList(one.id, one.title, await _find_columns(graph, found.id, one))
         # A person who adds an item to a list that is ours already stops nobody.
-        foreign = None if one.id in ours else await _find_foreign_item(graph, found.id, there.id, there.has_key)
-        if foreign is not None:
-            raise graph_errors.LIST_HAS_FOREIGN_ITEMS(title=title, item_id=foreign)
+        if one.id not in ours and await _take_over(graph, found.id, there, title):
+            filled.add(title)
         lists[title] = there
-    return _Site(found.id, lists, resolved.naming)
+    return _Site(found.id, lists, resolved.naming, frozenset(filled))
+
+
+async def _take_over(graph: "GraphServiceClient", site_id: str, one: FoundList, title: str) -> bool:
+    """Whether a list that is not ours yet holds items; refuses one with somebody else's.
+
+    In a list without RowtideKey every item is somebody else's.
+    """
+    some = await _find_item(graph, site_id, one.id, foreign=False)
+    foreign = some if some is None or not one.has_key else await _find_item(graph, site_id, one.id, foreign=True)
+    if foreign is not None:
+        raise graph_errors.LIST_HAS_FOREIGN_ITEMS(title=title, item_id=foreign)
+    return some is not None
 
 
 async def _examine(
@@ -310,7 +325,7 @@ async def _provision(
             there = FoundList(there.id, there.title, await _find_columns(graph, found.id, there))
         mapped = {column.name for column in one.columns}
         columns[one.title] = {name: column.id for name, column in there.columns.items() if name in mapped}
-    return Provisioned(found.id, ids, done, columns)
+    return Provisioned(found.id, ids, done, columns, found.filled)
 
 
 async def _find_gone(graph: "GraphServiceClient", lists: Mapping[str, str]) -> frozenset[str]:

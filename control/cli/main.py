@@ -14,6 +14,7 @@ from control.cli import (
     apply,
     db,
     demo,
+    diff,
     doctor,
     init,
     logs,
@@ -83,6 +84,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(slot.app, name="slot", help="The replication slots on the source.")
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
+app.command("diff")(diff.diff)
 app.command("reconcile")(reconcile.reconcile)
 app.add_typer(parked.app, name="parked", help="Rows that cannot be carried as they are.")
 app.add_typer(db.app, name="db", help="The schema of the state database.")

@@ -1,12 +1,18 @@
-"""What every command starts with: the definition file, the style of the log, and who types.
+"""What every command starts with: the definition file, the style of the log, who types, and how it is stopped.
 
-In: the path given with ``-c``. Out: a `Session` for the operations, the `Actor` for those that act. Rule: the log takes
+In: the path given with ``-c``. Out: a `Session` for the operations, the `Actor` for those that act, an event for those
+that take long. Rule: the log takes
 the style that the file asks for before the command does anything else.
 """
 
 import getpass
+import signal
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from control.cli import logs
 from control.operations.session import Session, open_session
@@ -27,3 +33,19 @@ def actor() -> Actor:
     except (KeyError, OSError):  # a container's user without a name
         user = "somebody"
     return claimed_actor(user, socket.gethostname())
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that the first SIGTERM or Ctrl-C sets."""
+    stop = threading.Event()
+
+    def ask(_signum: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {signum: signal.signal(signum, ask) for signum in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

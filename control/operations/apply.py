@@ -22,6 +22,7 @@ from rowtide.error_catalogue import command_errors
 from state import definitions, lists
 from state.database import Connection
 from state.definitions import AppliedDefinition
+from state.reconcile import record as reconciles
 
 
 class AppliedDocument(TypedDict):
@@ -96,12 +97,15 @@ def _store(
     source_text = session.loaded.source_text
     known = [one for of_graph in made.values() for one in of_graph.lists]
     gone = frozenset[str]().union(*(of_graph.gone for of_graph in made.values()))
+    filled = frozenset[str]().union(*(of_graph.filled for of_graph in made.values()))
 
     def work(connection: Connection) -> tuple[int, bool]:
         with connection.transaction():
             applied = definitions.read_applied(connection)
             _require_unchanged(applied, plan)
             left = lists.take_over(connection, known, {one.sync for one in compiled.syncs.values()}, gone)
+            for sync in sorted(filled):
+                reconciles.request(connection, sync, "its list holds items already", deep=True)
             stored = catalog.to_compiled(session.definition, compiled.columns, _refs(compiled, made), left)
             if applied is not None and applied.compiled == stored and applied.source_text == source_text:
                 return applied.version, False

@@ -58,12 +58,14 @@ def missing_work(
 class MadeLists:
     """The lists of every sync of a tenant, what was done to have them (a sentence each), and which are gone.
 
-    ``gone``: ids of lists that a sync had and SharePoint has no more.
+    ``gone``: ids of lists that a sync had and SharePoint has no more. ``filled``: ids of syncs that took over a list
+    with items in it.
     """
 
     lists: Sequence[KnownList]
     done: Sequence[str]
     gone: frozenset[str]
+    filled: frozenset[str]
 
 
 def make_lists(
@@ -73,15 +75,17 @@ def make_lists(
     settings = GraphSettings.from_definition(definition, graph, provisioning=True)
     done: list[str] = []
     lists: list[KnownList] = []
+    filled: set[str] = set()
     for site, wanted in wanted_lists(graph, compiled).items():
         made = provisioning.provision(settings, site, wanted, known)
         done += made.done
         for one in wanted:
             list_id, columns = made.list_ids[one.title], made.columns[one.title]
+            filled |= {one.sync} if one.title in made.filled else set()
             lists.append(KnownList(list_id, made.site_id, one.sync, one.targets, one.title, ListState.APPLIED, columns))
     named, syncs = {one.id for one in lists}, {one.sync for one in lists}
     unnamed = {one.id: one.site_id for one in known if one.sync in syncs and one.id not in named}
-    return MadeLists(lists, done, provisioning.find_gone(settings, unnamed))
+    return MadeLists(lists, done, provisioning.find_gone(settings, unnamed), frozenset(filled))
 
 
 # --- doctor -------------------------------------------------------------------------------------------------------

@@ -10,10 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TypedDict
 
-from connectors import settings
-from control.operations.session import Session, require_applied_definition, require_schema, require_sync
+from control.operations.session import Session, open_sync
 from rowtide.actor import Actor
-from rowtide.catalog import Catalog
 from state.reconcile.record import Reconcile
 
 Report = Callable[[int, int], None]
@@ -40,15 +38,22 @@ class DryRunDocument(TypedDict):
 
 
 def reconcile(
-    session: Session, sync: str, actor: Actor, stop: threading.Event, report: Report, tell: Callable[[str], None]
+    session: Session,
+    sync: str,
+    actor: Actor,
+    stop: threading.Event,
+    report: Report,
+    tell: Callable[[str], None],
+    deep: bool = False,
 ) -> ReconciledDocument:
     """Ask for a pass over ``sync`` and see it done, paused, waiting, or stopped by ``stop``.
 
-    ``tell`` is given one sentence whenever the pass waits for something else than before.
+    ``tell`` is given one sentence whenever the pass waits for something else than before. ``deep``: what its lists hold
+    is compared too, item by item.
     """
     from flows import reconcile as passes
 
-    catalog, sync_id, source_dsn = _open(session, sync)
+    catalog, sync_id, source_dsn = open_sync(session, sync)
     said: str | None = None
 
     def follow(record: Reconcile) -> None:
@@ -66,6 +71,7 @@ def reconcile(
         f"rowtide reconcile by {actor.name}",
         stop,
         follow,
+        deep,
     )
     return {
         "sync": sync,
@@ -80,15 +86,6 @@ def dry_run(session: Session, sync: str, report: Report) -> DryRunDocument:
     """Compare every row of ``sync`` and count what a pass would stage."""
     from flows import reconcile as passes
 
-    catalog, sync_id, source_dsn = _open(session, sync)
+    catalog, sync_id, source_dsn = open_sync(session, sync)
     rows, found = passes.dry_run(session.state_dsn(), catalog, sync_id, source_dsn, report)
     return {"sync": sync, "dry_run": True, "rows": rows, "differences": asdict(found)}
-
-
-def _open(session: Session, sync: str) -> tuple[Catalog, str, str]:
-    """The catalog in force, the sync's id, and the DSN of its source."""
-    require_schema(session)
-    catalog = session.on_state(require_applied_definition).catalog
-    sync_id = require_sync(catalog.definition, sync)
-    dsn = catalog.definition.postgres[catalog.syncs[sync_id].postgres].dsn
-    return catalog, sync_id, settings.resolve_secret(dsn)

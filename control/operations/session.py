@@ -130,3 +130,12 @@ def require_sync(definition: Definition, sync: str) -> str:
     if found is None:
         raise command_errors.UNKNOWN_SYNC(sync=sync, known=", ".join(sorted(definition.syncs)))
     return found
+
+
+def open_sync(session: Session, sync: str) -> tuple[Catalog, str, str]:
+    """The catalog in force, the id of the sync that is meant, and the DSN of its source."""
+    require_schema(session)
+    catalog = session.on_state(require_applied_definition).catalog
+    sync_id = require_sync(catalog.definition, sync)
+    dsn = catalog.definition.postgres[catalog.syncs[sync_id].postgres].dsn
+    return catalog, sync_id, settings.resolve_secret(dsn)

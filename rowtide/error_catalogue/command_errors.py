@@ -27,6 +27,21 @@ PLAN_OUTDATED: Final = Entry(
     "Version {version} of the definition came into force after this plan was made.",
     "Look at `rowtide plan` again, then run `rowtide apply`.",
 )
+RECONCILE_OPTIONS: Final = Entry(
+    UserError, "reconcile_options", "--dry-run does not read the lists.", "Use `rowtide diff` to see what --deep mends."
+)
+DIFF_UNDER_WAY: Final = Entry(
+    UserError, "diff_under_way", "Another `rowtide diff` of sync {sync} is under way.", "Wait until it has ended."
+)
+DIFF_NEEDS_PROCESS: Final = Entry(
+    UserError,
+    "diff_needs_process",
+    "The comparison waits for a process with the role {role}, and none runs.",
+    "Start one with `rowtide run`, then run the same again: it goes on with what was read of the lists.",
+)
+DIFF_STOPPED: Final = Entry(
+    UserError, "diff_stopped", "The comparison was stopped.", "Run the same again: it goes on with what was read."
+)
 INIT_OPTIONS: Final = Entry(
     UserError, "init_options", "--dsn and --table go together: tables are looked up in that database."
 )

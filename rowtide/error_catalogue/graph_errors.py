@@ -66,6 +66,24 @@ GRAPH_UNANSWERED: Final = Entry(
     "check the network, and `base_url` if it is set",
 )
 BATCH_LOST: Final = Entry(GraphUnavailable, "graph_unavailable", "{reason}", "it is tried again by itself")
+GRAPH_LINK_ELSEWHERE: Final = Entry(
+    GraphUnavailable,
+    "graph_unavailable",
+    "Graph's link leads away from {base_url}; it is not followed",
+    "check `base_url` if it is set; it is tried again by itself",
+)
+ITEMS_UNREADABLE: Final = Entry(
+    GraphUnavailable,
+    "graph_unavailable",
+    "the items of a list cannot be read from Graph's answer ({status} {code})",
+    "it is tried again by itself",
+)
+ITEMS_REFUSED: Final = Entry(
+    GraphRefused,
+    "graph_{status}",
+    "the items of list {list_id} cannot be read: Graph answered {status} {code}: {message}",
+    "check that the list is there and that the app may read it; `rowtide apply` makes a missing list anew",
+)
 GRAPH_UNREADABLE: Final = Entry(
     GraphUnavailable, "graph_unavailable", "{what}: Graph's answer names no list", "it is tried again by itself"
 )

@@ -10,6 +10,9 @@ _REPORT: Final = "please report it; see the log"
 CLAIMING_FAILED: Final = Entry(RowtideError, "claiming_failed", "Claiming rows failed ({error}).", _REPORT)
 CONFIRMER_FAILED: Final = Entry(RowtideError, "confirmer_failed", "Confirming the slot failed ({error}).", _REPORT)
 RECONCILE_FAILED: Final = Entry(RowtideError, "reconcile_failed", "the reconcile met an unexpected {error}", _REPORT)
+ENUMERATION_FAILED: Final = Entry(
+    RowtideError, "enumeration_failed", "Reading the items of lists failed ({error}).", _REPORT
+)
 SHAPE_WATCH_FAILED: Final = Entry(
     RowtideError, "shape_watch_failed", "Looking at the source's catalog failed ({error}).", _REPORT
 )

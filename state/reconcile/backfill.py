@@ -10,12 +10,14 @@ Nothing is locked for a row that does not differ.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import orjson
 from psycopg.rows import class_row
 
 from rowtide.change import BACKFILL, Fields
+from rowtide.enumeration import Kind
 from rowtide.keys import lane_of
 from rowtide.snapshot import Snapshot
 from state.copy_text import NULL, escaped, unescaped
@@ -241,12 +243,69 @@ def compare(connection: Connection, ground: Ground, lines: Sequence[Line]) -> Di
     return _judged(connection, ground, lines, f"{_COUNTS} FROM ({_DIFFERENT}) AS differing")
 
 
-def _judged(connection: Connection, ground: Ground, lines: Sequence[Line], statement: str) -> Differences:
+def _copy(connection: Connection, lines: Sequence[Line]) -> None:
     connection.execute(_TEMPORARY)
     with connection.cursor() as cursor, cursor.copy("COPY pg_temp.reconcile_chunk FROM STDIN") as copy:
         for start in range(0, len(lines), _LINES_A_WRITE):
             copy.write("".join(lines[start : start + _LINES_A_WRITE]))
+
+
+def _judged(connection: Connection, ground: Ground, lines: Sequence[Line], statement: str) -> Differences:
+    _copy(connection, lines)
     return _counted(connection, statement, ground.parameters)
+
+
+class Candidate(NamedTuple):
+    """A row that differs from the ledger while nothing waits for it; ``updated_at``: of its pair, None without one."""
+
+    key: str
+    kind: Kind
+    updated_at: datetime | None
+
+
+_STANDS_OUT = """
+SELECT d.key, d.kind, l.updated_at
+  FROM {differing} AS d
+  LEFT JOIN rowtide.ledger AS l ON l.sync = %(sync)s AND l.key = d.key
+ WHERE NOT EXISTS (SELECT FROM rowtide.outbox WHERE sync = %(sync)s AND key = d.key)
+"""
+_KINDS = {"create": Kind.UNSENT, "update": Kind.STALE, "move": Kind.STALE, "park": Kind.STALE, "delete": Kind.LEFT}
+
+OF_ROWS = frozenset(_KINDS.values())
+"""Kinds of what is found by comparing rows with the ledger."""
+
+_STILL = """
+SELECT n.key, EXISTS (SELECT FROM rowtide.outbox WHERE sync = %(sync)s AND key = n.key) AS waits,
+       (SELECT l.updated_at FROM rowtide.ledger AS l WHERE l.sync = %(sync)s AND l.key = n.key)
+       IS NOT DISTINCT FROM n.updated_at AS stands
+  FROM unnest(%(keys)s::text[], %(moments)s::timestamptz[]) AS n (key, updated_at)
+"""
+
+
+def find_candidates(connection: Connection, ground: Ground, lines: Sequence[Line]) -> list[Candidate]:
+    """The rows of a page that differ while nothing waits for them; nothing is written."""
+    with connection.transaction(force_rollback=True):
+        _copy(connection, lines)
+        statement = _STANDS_OUT.format(differing=f"({_DIFFERENT})")
+        return _candidates(connection, statement, ground.parameters)
+
+
+def find_absent_candidates(connection: Connection, ground: Ground, keys: Sequence[str]) -> list[Candidate]:
+    """Those of these keys, which have no row, whose items are there while nothing waits; nothing is written."""
+    statement = _STANDS_OUT.format(differing=f"({_ABSENT})")
+    return _candidates(connection, statement, _with_keys(ground, keys))
+
+
+def _candidates(connection: Connection, statement: str, parameters: dict[str, Any]) -> list[Candidate]:
+    return [Candidate(key, _KINDS[kind], at) for key, kind, at in connection.execute(statement.encode(), parameters)]
+
+
+def look_again(connection: Connection, sync: str, found: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:
+    """Those of ``found`` whose pairs stand as they stood, and the keys of those that moved; what waits is neither."""
+    values = {"sync": sync, "keys": [one.key for one in found], "moments": [one.updated_at for one in found]}
+    rows = {key: (waits, stands) for key, waits, stands in connection.execute(_STILL, values)}
+    standing = [one for one in found if rows[one.key] == (False, True)]
+    return standing, [one.key for one in found if rows[one.key] == (False, False)]
 
 
 def merge_absent(connection: Connection, ground: Ground, keys: Sequence[str]) -> Differences:

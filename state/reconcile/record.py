@@ -6,6 +6,7 @@ transaction, so that a pass goes on exactly where it was killed; each save is fe
 process which lost the pass can no longer stage what it read.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -21,11 +22,12 @@ from rowtide.change import BACKFILL
 from rowtide.error_catalogue import row_errors, state_errors
 from rowtide.keys import lane_of, shortened
 from rowtide.reconcile import Coverage
-from state import channels, failpoints, runs
+from state import channels, failpoints, progress, runs
 from state.database import Connection
 from state.outbox import PAIRS
-from state.reconcile import backfill
+from state.reconcile import backfill, items
 from state.reconcile.backfill import Differences, Ground, Line
+from state.reconcile.items import Loose, Mend
 
 log = structlog.get_logger()
 
@@ -37,13 +39,15 @@ class Reconcile:
     ``after_key``: the last key of the present phase (columns of the source's key, or one row key). ``opening_xid``:
     what was read while a transaction below it was under way is read again (``unread``, up to ``unread_until``; None:
     to the end); ``read_again``: that has been done. ``mark_lsn``: where the source's WAL stood when the
-    pass began; nothing is read until the cursor is there. ``waits``: one sentence why the pass stands still.
+    pass began; nothing is read until the cursor is there. ``enumerates``: this pass reads the lists too; ``deep``: the
+    next one is to. ``waits``: one sentence why the pass stands still.
     """
 
     sync: str
     state: str
     why: str
     deep: bool
+    enumerates: bool
     asked: int
     serves: int
     requested_at: datetime
@@ -186,7 +190,9 @@ def begin(conn: Connection, record: Reconcile, coverage: Coverage, estimate: int
     """A new pass of ``record`` from its first phase on; its run is written down. `Reconcile.opening_xid` is not set."""
     with conn.transaction():
         conn.execute("DELETE FROM rowtide.reconcile_absent WHERE sync = %s", [record.sync])
-        run_id = runs.start(conn, "reconcile", record.sync, {"why": record.why})
+        [(asked, deep)] = conn.execute(_TAKE_REQUEST, {"sync": record.sync}).fetchall()
+        enumerates = deep or (record.state == "running" and record.enumerates)
+        run_id = runs.start(conn, "reconcile", record.sync, {"why": record.why, "deep": enumerates})
         if record.run_id is not None:
             _end_run(conn, record, "abandoned")
         return save(
@@ -194,7 +200,8 @@ def begin(conn: Connection, record: Reconcile, coverage: Coverage, estimate: int
             replace(
                 record,
                 state="running",
-                serves=record.asked,
+                enumerates=enumerates,
+                serves=asked,
                 started_at=_now(conn),
                 ended_at=None,
                 run_id=run_id,
@@ -214,6 +221,14 @@ def begin(conn: Connection, record: Reconcile, coverage: Coverage, estimate: int
             ),
         )
 
+
+# What was asked for until now is what this pass serves; who asks later asks for another one.
+_TAKE_REQUEST = """
+UPDATE rowtide.reconcile AS r SET deep = false
+  FROM (SELECT sync, asked, deep FROM rowtide.reconcile WHERE sync = %(sync)s FOR UPDATE) AS before
+ WHERE r.sync = before.sync
+RETURNING before.asked, before.deep
+"""
 
 # Requests and claims write these columns; the pass writes all others.
 _ASKED = {"sync", "why", "deep", "asked", "requested_at", "claim", "owner", "updated_at"}
@@ -380,6 +395,35 @@ def finish(conn: Connection, record: Reconcile) -> Reconcile:
         failpoints.hit(failpoints.RECONCILE_BEFORE_FINISH)
         ended = replace(record, state=state, phase="done", ended_at=_now(conn), run_id=None, waits=None, unread=False)
         return save(conn, ended)
+
+
+def adopt(conn: Connection, record: Reconcile, found: Mapping[str, Loose]) -> tuple[Reconcile, set[str]]:
+    """Make pairs of keys that have none and the items that carry them; the keys that were taken up."""
+    assert record.era is not None
+    assert record.mapping_version is not None
+    with _step(conn):
+        taken = items.adopt(conn, record.sync, record.era, record.mapping_version, found)
+        saved = save(conn, record.counting(adopted=len(taken)))
+    failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
+    return saved, taken
+
+
+def mend(conn: Connection, record: Reconcile, mends: Sequence[Mend], counts: Mapping[str, str]) -> Reconcile:
+    """Record what was seen, stage the rows that mend it and save ``record``, in one transaction.
+
+    ``counts``: by key the name under which it is counted.
+    """
+    assert record.era is not None
+    assert record.mapping_version is not None
+    with _step(conn):
+        done = items.mend(conn, record.sync, record.era, record.mapping_version, mends)
+        staged = Counter(counts[key] for key in done if key in counts)
+        if staged:
+            channels.notify(conn, channels.DUE)
+            progress.add(conn, {record.sync: progress.Counts(foreign_edits=staged.total())})
+        saved = save(conn, record.counting(**staged))
+    failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
+    return saved
 
 
 @contextmanager

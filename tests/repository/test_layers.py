@@ -16,7 +16,7 @@ from tests.repository.rules import PACKAGES, ROOT
 
 DOWN = "Imports go down only"
 CIRCLE = "Packages never import each other in a circle"
-CONTROL = "control sees only flows.run and flows.reconcile"
+CONTROL = "control sees only flows.run, flows.reconcile and flows.diff"
 OPERATIONS = "Operations never parse a command line or draw on a terminal"
 CONNECTORS = "PostgreSQL and Graph connectors never see each other"
 BYTEWAX = "Bytewax only in flows and in the connectors' inputs and outputs"

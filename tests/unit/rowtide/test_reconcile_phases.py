@@ -26,6 +26,16 @@ def test_what_follows_a_phase(phase: Phase, unread: bool, passed: bool, expected
     assert next_phase(phase, unread, passed) == expected
 
 
+def test_a_deep_pass_sees_every_item_before_it_compares_and_judges_them_before_its_end() -> None:
+    phase: Phase = "mark"
+    way: list[Phase] = []
+    while phase != "done":
+        phase = next_phase(phase, False, True, deep=True)
+        way.append(phase)
+        assert len(way) < 10
+    assert way == ["enumerate", "compare", "ask", "delete", "round", "judge", "done"]
+
+
 @pytest.mark.parametrize("passed", [True, False])
 def test_what_was_read_too_early_is_read_again_before_the_end(passed: bool) -> None:
     phase: Phase = "compare"

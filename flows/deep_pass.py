@@ -1,0 +1,254 @@
+"""The phases by which a deep pass reads the lists: enumerate before the table is compared, round and judge after it.
+
+In: a pass's record, the items as a delivering process reads them (`flows.enumerator`). Out: the record moved on; ledger
+rows that say what was seen, with the rows that mend it. Rules (docs/design.md section 9): what an edit is, is told by
+the base; an item with the key of a row that has none is taken up, not made again; what belongs to nobody is counted and
+never touched; whatever moves is judged again, and then left to the next pass.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import assert_never
+
+from flows.source_table import Table
+from rowtide.deciding.observation import is_item
+from rowtide.deciding.records import ETag, Held, ItemId, LeftItem, Leftover, ListId, Pair, WrongKey
+from rowtide.enumeration import Differs, Equal, Moving, judge
+from rowtide.keys import rowtide_key
+from rowtide.reconcile import MOST_TURNS, next_phase
+from state import enumeration, ledger
+from state.database import Connection
+from state.enumeration import Enumeration, Purpose
+from state.reconcile import items
+from state.reconcile import record as reconcile
+from state.reconcile.items import Doubtful, Loose, Mend
+from state.reconcile.record import Reconcile
+
+PAIRS_A_STEP = 5000
+_ASKED = ["asked"]
+_OF_A_TURN = ("moving", "waiting", "parked", "orphans", "strangers")
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """The lists of a sync that an enumeration reads; ``lag``: for how long Graph may show an item as it was before."""
+
+    ids: tuple[str, ...]
+    lag: timedelta
+
+
+class DeepSteps:
+    """The phases of one pass; each call is one step, and returns the record and whether something was done."""
+
+    def __init__(self, state: Connection, table: Table, lists: Lists) -> None:
+        self._state = state
+        self._table = table
+        self._lists = lists
+        self._compiled = table.compiled
+        self._unresolved: dict[str, Loose] | None = None
+        self._copies: dict[str, list[Loose]] | None = None
+
+    # --- before the table is compared ---------------------------------------------------------------------------------
+
+    def enumerate(self, record: Reconcile) -> tuple[Reconcile, bool]:
+        """Wait until every item was seen, then take up those whose rows have none."""
+        read = enumeration.read(self._state, record.sync, "deep")
+        if {(one.list_id, one.mapping_version) for one in read} != {
+            (list_id, self._compiled.version) for list_id in self._lists.ids
+        }:
+            enumeration.ask(self._state, record.sync, "deep", self._compiled.version, self._lists.ids)
+            return record, True
+        if not all(one.complete for one in read):
+            return self._wait(record, read), False
+        record = self._take_up(record)
+        return self._enter(record, seen=enumeration.count_seen(self._state, record.sync, "deep")), True
+
+    def _take_up(self, record: Reconcile) -> Reconcile:
+        """Make pairs of rows without an item and the items that carry their keys.
+
+        Items that our own application made are taken up also when their rows are gone, so that they are deleted as
+        such, after the breaker.
+        """
+        found = first_of_key(read_unpaired(self._state, record.sync, "deep", waiting=False).rest)
+        keys = sorted(found)
+        for start in range(0, len(keys), PAIRS_A_STEP):
+            some = keys[start : start + PAIRS_A_STEP]
+            absent = set(self._table.absent(some)[1])
+            deletes = self._compiled.deletes == "propagate"
+            wanted = {key: found[key] for key in some if key not in absent or (deletes and found[key].made_by_app)}
+            record, _ = reconcile.adopt(self._state, record, wanted)
+        return record
+
+    def take_up_of(self, record: Reconcile, keys: Sequence[str]) -> Reconcile:
+        """Take up the items of rows that nobody knew: only their table tells which digest is whose."""
+        if self._unresolved is None:
+            loose = items.read_loose(self._state, record.sync, "deep")
+            self._unresolved = {str(one.item_key): one for one in reversed(loose) if one.ours and one.key is None}
+        if not self._unresolved:
+            return record
+        found = {}
+        for key in keys:
+            one = self._unresolved.get(rowtide_key(record.sync, key))
+            if one is not None:
+                found[key] = one
+        if found:
+            record, _ = reconcile.adopt(self._state, record, found)
+        return record
+
+    # --- after it -----------------------------------------------------------------------------------------------------
+
+    def round(self, record: Reconcile) -> tuple[Reconcile, bool]:
+        """Wait for what changed in the lists until now."""
+        if record.after_key != _ASKED:
+            enumeration.ask_round(self._state, record.sync, "deep")
+            return reconcile.save(self._state, replace(record, after_key=_ASKED)), True
+        read = enumeration.read(self._state, record.sync, "deep")
+        if not all(one.complete for one in read):
+            return self._wait(record, read), False
+        turned = replace(record, counts={**record.counts, **dict.fromkeys(_OF_A_TURN, 0)})
+        self._copies = None
+        return self._enter(turned, turns=1), True
+
+    def judge(self, record: Reconcile) -> tuple[Reconcile, bool]:
+        """Compare the next pairs with their items, and mend what differs."""
+        if self._copies is None:
+            self._copies = by_key(read_unpaired(self._state, record.sync, "deep", waiting=False).copies)
+        after = record.after_key[0] if record.after_key else ""
+        page = items.read_doubtful(
+            self._state, record.sync, "deep", after, PAIRS_A_STEP, self._lists.lag, self._copies.keys()
+        )
+        apart, mends, names = self._judge(page.pairs)
+        if page.last is not None:
+            record = replace(record, after_key=[page.last])
+            return reconcile.mend(self._state, record.counting(**apart), mends, names), True
+        record = reconcile.mend(self._state, record.counting(**apart), mends, names)
+        return self._end_of_turn(record), True
+
+    def _judge(self, pairs: Sequence[Doubtful]) -> tuple[dict[str, int], list[Mend], dict[str, str]]:
+        """Counts of what is left alone, what the ledger is to say, and by key as what it is counted."""
+        apart = {"moving": 0, "waiting": 0, "parked": 0}
+        mends: list[Mend] = []
+        names: dict[str, str] = {}
+        for one in pairs:
+            if one.waits is not None:
+                apart[one.waits] += 1
+                continue
+            key, copies = one.compared.key, (self._copies or {}).get(one.compared.key, [])
+            verdict = judge(one.compared, self._compiled)
+            match verdict:
+                case Moving():
+                    apart["moving"] += 1
+                case Equal(pair) if not copies:
+                    if pair is not None:
+                        mends.append(Mend(key, one.updated_at, pair, stage=False))
+                case Equal(pair):
+                    names[key] = "copies"
+                    mends.append(self._with_copies(one, pair or one.compared.pair, copies))
+                case Differs(finding, pair):
+                    names[key] = finding.kind.value
+                    made = replace(pair, leftovers=(*pair.leftovers, *_left(copies, one)))
+                    mends.append(Mend(key, one.updated_at, made, stage=True))
+                case _:
+                    assert_never(verdict)
+        return apart, mends, names
+
+    def _with_copies(self, one: Doubtful, pair: Held, copies: Sequence[Loose]) -> Mend:
+        made = replace(pair, leftovers=(*pair.leftovers, *_left(copies, one)))
+        return Mend(one.compared.key, one.updated_at, made, stage=True)
+
+    def _end_of_turn(self, record: Reconcile) -> Reconcile:
+        """One more turn while something moved or waited for another reason than that it is being mended."""
+        loose = read_unpaired(self._state, record.sync, "deep").rest
+        orphans = sum(one.ours for one in loose)
+        record = record.counting(orphans=orphans, strangers=len(loose) - orphans)
+        counts = record.counts
+        unjudged = counts.get("moving", 0) + counts.get("waiting", 0)
+        if unjudged and counts.get("turns", 0) < MOST_TURNS:
+            return reconcile.save(self._state, replace(record, phase="round", after_key=None, waits=None))
+        return self._enter(record)
+
+    def _enter(self, record: Reconcile, **counts: int) -> Reconcile:
+        assert record.phase is not None
+        phase = next_phase(record.phase, record.unread, False, deep=True)  # type: ignore[arg-type]
+        following = replace(record.counting(**counts), phase=phase, after_key=None, waits=None)
+        return reconcile.save(self._state, following)
+
+    def _wait(self, record: Reconcile, read: Sequence[Enumeration]) -> Reconcile:
+        problem = next((one.problem for one in read if one.problem is not None), None)
+        waits = problem or "The items of its lists are being read, which needs a process with the role deliver."
+        return record if waits == record.waits else reconcile.save(self._state, replace(record, waits=waits))
+
+
+# --- items that no live pair has ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Unpaired:
+    """Items that no live pair has, unless something of ours explains them.
+
+    ``copies``: their key has another item; ``rest``: all others; ``unsettled``: keys of whose items nothing can be
+    said.
+    """
+
+    copies: Sequence[Loose]
+    rest: Sequence[Loose]
+    unsettled: Collection[str]
+
+
+def read_unpaired(conn: Connection, sync: str, purpose: Purpose, waiting: bool = True) -> Unpaired:
+    """Those of an enumeration; ``waiting``: nothing is said of keys for which something waits."""
+    loose = items.read_loose(conn, sync, purpose)
+    keys = {one.key for one in loose if one.ours and one.key is not None}
+    pairs = ledger.read(conn, sync, sorted(keys)) if keys else {}
+    unsettled = items.read_unsettled(conn, sync, purpose, keys, waiting)
+    copies: list[Loose] = []
+    rest: list[Loose] = []
+    for one in loose:
+        pair = pairs.get(one.key) if one.ours and one.key is not None else None
+        if one.ours and (one.key in unsettled or _is_explained(pair, one)):
+            continue
+        (copies if isinstance(pair, Held) else rest).append(one)
+    return Unpaired(copies, rest, unsettled)
+
+
+def _is_explained(pair: Pair | None, one: Loose) -> bool:
+    """Whether the row knows the item: left behind and still to be removed, or left there on purpose."""
+    list_id, item_id = ListId(one.list_id), ItemId(one.item_id)
+    if pair is None:
+        return False
+    own = isinstance(pair, Held) and (pair.item.list_id, pair.item.item_id) == (list_id, item_id)
+    return own or any(is_item(left, list_id, item_id) for left in pair.leftovers)
+
+
+def first_of_key(loose: Collection[Loose]) -> dict[str, Loose]:
+    """Per row key the oldest item that carries it."""
+    found: dict[str, Loose] = {}
+    for one in loose:
+        if one.ours and one.key is not None:
+            found.setdefault(one.key, one)
+    return found
+
+
+def by_key(loose: Collection[Loose]) -> dict[str, list[Loose]]:
+    """Per row key the items that carry it."""
+    found: dict[str, list[Loose]] = {}
+    for one in loose:
+        if one.ours and one.key is not None:
+            found.setdefault(one.key, []).append(one)
+    return found
+
+
+def _left(copies: Sequence[Loose], one: Doubtful) -> list[Leftover]:
+    """What is to become of the other items with a row's key: ours goes, a person's only loses the key.
+
+    While the row's own item lacks it, every other one has to lose it first: it is unique.
+    """
+    own = one.compared.item
+    lacks = own is None or own.row_key != one.compared.row_key
+    return [
+        LeftItem(ListId(copy.list_id), ItemId(copy.item_id), ETag(copy.etag))
+        if copy.made_by_app and not lacks
+        else WrongKey(ListId(copy.list_id), ItemId(copy.item_id), ETag(copy.etag))
+        for copy in copies
+    ]

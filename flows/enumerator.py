@@ -1,0 +1,166 @@
+"""Reads the items of lists for deep reconciles and diffs, in a thread of the process that delivers to their tenant.
+
+In: enumerations that are asked for (`state.enumeration`), the view in force. Out: their pages in the state database.
+Rules (docs/decisions/0018-deliver-reads-the-lists.md): the process that delivers reads, because the tenant's quota is
+its own; what is read gets the units that rows leave; one page at a time and list by list, so that no list waits for
+another one.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar, assert_never
+
+import structlog
+
+from connectors.graph import list_items
+from connectors.graph.auth import TokenSource
+from connectors.graph.batch import Throttled, Unauthorized
+from connectors.graph.budget import Budget
+from connectors.graph.client import Client, NoAnswer, NotSent, Reply
+from connectors.graph.list_items import TooOld
+from connectors.graph.settings import GraphSettings
+from flows.applied_view import View
+from rowtide.backoff import Backoff
+from rowtide.enumeration import ItemsPage
+from rowtide.error_catalogue import graph_errors, process_errors
+from rowtide.errors import GraphRefused, GraphUnavailable, RowtideError
+from rowtide.mapping.compiled_sync import CompiledSync
+from state import enumeration, failpoints
+from state.database import Link
+from state.enumeration import Enumeration
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+IDLE_S = 0.2
+"""Seconds between two looks whether something is to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class PacedGraph:
+    """One app in one tenant, and the quota that it shares with the writer."""
+
+    settings: GraphSettings
+    budget: Budget
+
+
+class Enumerator:
+    """One thread a process; each tenant has one client, which lives as long as the thread."""
+
+    def __init__(self, state_dsn: str, view: Callable[[], View], tenants: Mapping[str, PacedGraph]) -> None:
+        self._view = view
+        self._tenants = tenants
+        self._tokens = {name: TokenSource(one.settings) for name, one in tenants.items()}
+        self._clients: dict[str, Client] = {}
+        self._backoffs: dict[str, Backoff] = {}
+        self._not_before: dict[str, float] = {}
+        self._link = Link(state_dsn, "rowtide enumerate")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rowtide-enumerate", daemon=True)
+        self.ru_used = 0
+
+    def start(self) -> None:
+        """Begin to read what is asked for."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End soon; a page under way is read again by the next process."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        backoff = Backoff()
+        with asyncio.Runner() as loop:
+            while not self._stop.is_set():
+                wait_s = IDLE_S
+                try:
+                    wait_s = self._round(loop.run)
+                    backoff.succeeded()
+                except Exception as error:
+                    if not isinstance(error, RowtideError):
+                        log.exception("reading lists met an unexpected error")
+                        error = process_errors.ENUMERATION_FAILED(error=type(error).__name__)
+                    wait_s = backoff.failed(error)
+                    if backoff.is_news:
+                        log.warning("lists are not read", code=error.code, problem=error.sentence)
+                self._stop.wait(wait_s)
+            for client in self._clients.values():
+                loop.run(client.close())
+        self._link.close()
+
+    def _round(self, run: Callable[[Coroutine[Any, Any, T]], T]) -> float:
+        """Read a page of each list that is asked for; the seconds until the next round."""
+        view = self._view()
+        waits = [IDLE_S]
+        for one in self._link.run(enumeration.read_wanted):
+            compiled = view.catalog.syncs.get(one.sync)
+            # Whoever asked under another mapping asks again.
+            if compiled is not None and compiled.graph in self._tenants and compiled.version == one.mapping_version:
+                waits.append(self._read(run, view, compiled, one))
+        return min(waits)
+
+    def _read(
+        self, run: Callable[[Coroutine[Any, Any, Any]], Any], view: View, compiled: CompiledSync, one: Enumeration
+    ) -> float:
+        """Read the next page of a list; the seconds until the one after it may be read."""
+        if time.monotonic() < self._not_before.get(one.list_id, 0.0):
+            return IDLE_S
+        tenant = self._tenants[compiled.graph]
+        units = list_items.units_of(one.link, one.ended)
+        wait_s = tenant.budget.take_spare(units)
+        if wait_s > 0:
+            return wait_s
+        begun = one if one.midway else self._link.run(lambda conn: enumeration.begin_round(conn, one))
+        site_id = view.catalog.site_of(one.list_id)
+        if begun is None or site_id is None:
+            tenant.budget.refund(units)
+            return IDLE_S
+        names = [column.field for column in compiled.mapped]
+        link = begun.link or list_items.first_link(site_id, one.list_id, names)
+        answer = run(self._get(compiled.graph, link))
+        self.ru_used += units
+        reading = list_items.to_page(answer, one.list_id, compiled, tenant.settings.client_id)
+        if isinstance(answer, Reply) and isinstance(reading, Unauthorized):
+            self._tokens[compiled.graph].forget(answer.token)
+        return self._take(tenant, begun, reading, units)
+
+    def _take(self, tenant: PacedGraph, one: Enumeration, reading: list_items.PageReading, units: int) -> float:
+        match reading:
+            case ItemsPage():
+                self._link.run(partial(enumeration.save_page, one=one, page=reading, units=units))
+                failpoints.hit(failpoints.ENUMERATION_AFTER_PAGE)
+                self._backoff(one).succeeded()
+                tenant.budget.note_success()
+                return 0.0
+            case TooOld():
+                log.info("list is read from its beginning", sync=one.sync, list_id=one.list_id)
+                self._link.run(partial(enumeration.restart, one=one))
+                return 0.0
+            case Throttled(after_s):
+                return tenant.budget.close_gate(after_s)
+            case Unauthorized():
+                return self._failed(one, graph_errors.TOKEN_REFUSED(graph=tenant.settings.name))
+            case GraphUnavailable() | GraphRefused():
+                return self._failed(one, reading)
+            case _:
+                assert_never(reading)
+
+    def _failed(self, one: Enumeration, error: RowtideError) -> float:
+        backoff = self._backoff(one)
+        wait_s = backoff.failed(error)
+        if backoff.is_news:
+            log.warning("list is not read", sync=one.sync, list_id=one.list_id, problem=error.sentence)
+        self._link.run(partial(enumeration.note_problem, one=one, sentence=error.sentence))
+        self._not_before[one.list_id] = time.monotonic() + wait_s
+        return IDLE_S
+
+    def _backoff(self, one: Enumeration) -> Backoff:
+        return self._backoffs.setdefault(one.list_id, Backoff())
+
+    async def _get(self, graph: str, link: str) -> Reply | NotSent | NoAnswer:
+        if graph not in self._clients:  # it is made on the loop that uses it
+            self._clients[graph] = Client(self._tenants[graph].settings, self._tokens[graph])
+        return await self._clients[graph].get(link)

@@ -1,0 +1,159 @@
+"""The source table of a sync, read page by page and key by key, and mapped.
+
+In: a source connection, a compiled sync. Out: pages of mapped rows, each with its snapshot; which keys are gone. Rule:
+the next page is read in the background while the caller judges one; a read that hangs is nobody else's wait.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from connectors.postgres import table_pages
+from rowtide.keys import lane_of
+from rowtide.mapping.compiled_sync import CompiledSync
+from rowtide.snapshot import Snapshot
+from state.reconcile import backfill
+from state.reconcile.backfill import Line
+
+T = TypeVar("T")
+
+LEAST_ROWS, MOST_ROWS = 1000, 5000
+_QUICK_S, _SLOW_S = 0.15, 0.6
+ASKED_ROWS = 5000
+
+
+class Ahead(Generic[T]):
+    """One call that runs ahead on a thread of its own; a daemon, so that nobody waits for a source that hangs."""
+
+    def __init__(self, act: Callable[[], T]) -> None:
+        self._act = act
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="rowtide-reconcile-read", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result = self._act()
+        except BaseException as error:
+            self._error = error
+
+    def ended(self, timeout_s: float) -> bool:
+        """Whether the call is over, waiting so long for it."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def result(self) -> T:
+        """What the call returned or raised, once it has."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A page of the table, mapped."""
+
+    snapshot: Snapshot
+    keys: list[str]
+    lines: list[Line]
+    rows: int
+    last: table_pages.Cursor | None
+    took_s: float
+
+
+class Table:
+    """The source table of a sync; the next page is read in the background while the caller judges one."""
+
+    def __init__(
+        self, connection: table_pages.Connection, compiled: CompiledSync, list_id: Callable[[str], str | None]
+    ) -> None:
+        self.compiled = compiled
+        self.keyset = table_pages.read_keyset(connection, compiled)
+        self._connection = connection
+        self._list_id = list_id
+        self._binding = compiled.bind(compiled.select_columns)
+        self._size = LEAST_ROWS
+        self._ahead: tuple[tuple[table_pages.Cursor | None, table_pages.Cursor | None], Ahead[Read]] | None = None
+
+    def read(self, after: table_pages.Cursor | None, until: table_pages.Cursor | None = None) -> Read:
+        """The page after ``after``; reading of the page behind it begins meanwhile."""
+        if self._ahead is not None and self._ahead[0] != (after, until):
+            self.rest()
+        found = self._ahead[1].result() if self._ahead is not None else self._page(after, until)
+        self._ahead = None
+        if found.last is not None:
+            behind = found.last
+            self._ahead = (behind, until), Ahead(lambda: self._page(behind, until))
+        return found
+
+    def rest(self) -> None:
+        """Wait for what is being read ahead and forget it; the connection is free then."""
+        if self._ahead is not None:
+            self._ahead[1].result()
+            self._ahead = None
+
+    def abandon(self) -> None:
+        """Close the connection, unless a read on it hangs: then nobody may touch it, and it ends with its thread."""
+        if self._ahead is not None and not self._connection.closed:
+            self._connection.cancel_safe(timeout=1.0)
+        if self._ahead is None or self._ahead[1].ended(1.0):
+            self._connection.close()
+        self._ahead = None
+
+    def _page(self, after: table_pages.Cursor | None, until: table_pages.Cursor | None) -> Read:
+        began = time.monotonic()
+        page = table_pages.read_page(self._connection, self.compiled, self.keyset, after, self._size, until)
+        took_s = time.monotonic() - began
+        if page.last is not None:
+            # Wide rows make small pages: a page is judged while the next is read, both in memory.
+            factor = 2.0 if took_s < _QUICK_S else 0.5 if took_s > _SLOW_S else 1.0
+            self._size = int(min(MOST_ROWS, max(LEAST_ROWS, self._size * factor)))
+        keys, lines = self.to_lines(page.rows)
+        return Read(page.snapshot, keys, lines, len(page.rows), page.last, took_s)
+
+    def to_lines(self, rows: Iterable[table_pages.Values]) -> tuple[list[str], list[Line]]:
+        """Keys and lines of those rows that belong to a list."""
+        # A measured hot loop: every row of a reconcile passes here.
+        sync, change_of = self.compiled.sync, self._binding.change_of
+        chunk_line, lists = backfill.chunk_line, {title: self._list_id(title) for title in self.compiled.titles}
+        keys, lines = [], []
+        for row in rows:
+            key, op, target, fields, park = change_of(row)
+            if park is not None:
+                keys.append(key)
+                lines.append(backfill.park_line(key, lane_of(sync, key), *park))
+            elif op == "u" and target is not None and fields is not None:
+                keys.append(key)
+                lines.append(chunk_line(key, lane_of(sync, key), target, lists.get(target), fields))
+        return keys, lines
+
+    def read_rows(self, keys: Sequence[str]) -> Read:
+        """The rows of these keys, as far as they are there."""
+        self.rest()
+        snapshot, found = table_pages.read_rows(self._connection, self.compiled, keys)
+        there, lines = self.to_lines(found.values())
+        return Read(snapshot, there, lines, len(found), None, 0.0)
+
+    def absent(self, keys: Sequence[str]) -> tuple[Snapshot, list[str]]:
+        """Which of these keys have no row any more, or one that belongs to no list. Call it with nothing read ahead."""
+        self.rest()
+        if self.compiled.where is None:
+            snapshot, there = table_pages.read_keys(self._connection, self.compiled, self.keyset, keys)
+        else:
+            snapshot, found = table_pages.read_rows(self._connection, self.compiled, keys)
+            there = {key for key, values in found.items() if self._binding.change_of(values).op != "d"}
+        return snapshot, [key for key in keys if key not in there]
+
+    def mark(self) -> int:
+        """Where the source's WAL stands; a message behind that LSN tells capture that somebody waits for it."""
+        self.rest()
+        return table_pages.write_mark(self._connection, self.compiled.sync)
+
+    def snapshot(self) -> Snapshot:
+        """What the source shows now."""
+        self.rest()
+        return table_pages.read_snapshot(self._connection)

@@ -1,0 +1,274 @@
+"""What people do to items: `rowtide diff` names it, `rowtide reconcile --deep` mends it, and nobody else is touched.
+
+In: one running stack with a state database on a server of its own; each test has a table, a sync and a list of its own.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from demo.postgres import Cluster
+from state import schema
+from tests.conftest import drop_databases, reachable_directory
+from tests.e2e.conftest import Simulator
+from tests.e2e.stack import Stack, wait_until
+
+SYNC = """
+  {name}:
+    source: {{postgres: erp, table: public.{name}}}
+    target: {{graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}}
+    list: {name}
+    breaker: {{share: 1.0, rows: 100000}}
+    fields: {{note: Title, quantity: {{field: Quantity, as: number}}, at: {{field: At, as: dateTime}}}}
+"""
+ROWS = 40
+
+
+class Line:
+    """A running stack whose definition grows by a sync for each test."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.syncs: list[str] = []
+        self.process: subprocess.Popen[bytes] = stack.start()
+        self.pages_before = 0
+
+    def sync(self, name: str, key: str = "int", rows: int = ROWS) -> None:
+        """A table with rows, its sync, and its items."""
+        self.stack.sql(f"CREATE TABLE {name} (id {key} PRIMARY KEY, note text, quantity int, at timestamptz)")
+        value = "i" if key == "int" else "'Key ' || i"
+        self.stack.sql(f"INSERT INTO {name} SELECT {value}, 'row ' || i, i, now() FROM generate_series(1, {rows}) i")
+        self.syncs.append(SYNC.format(name=name))
+        self.stack.write("".join(self.syncs))
+        self.stack.apply()
+        self.wait(name)
+
+    def items(self, name: str) -> list[dict[str, Any]]:
+        """The living items of the sync's list."""
+        return [one for one in self.stack.simulator.items() if one["list"] == name and not one["deleted"]]
+
+    def item(self, name: str, key: object) -> dict[str, Any]:
+        """The item of a row."""
+        [found] = [one for one in self.items(name) if one["fields"].get("RowtideKey") == f"{name}:{key}"]
+        return found
+
+    def edit(self, name: str, **what: Any) -> dict[str, Any]:
+        """A person's edit in the sync's list."""
+        found: dict[str, Any] = self.stack.simulator.edit(list=name, **what)
+        return found
+
+    def is_equal(self, name: str) -> bool:
+        """Whether every row has its one item, and nothing waits."""
+        rows = sorted((note, quantity) for note, quantity in self.stack.sql(f"SELECT note, quantity FROM {name}"))
+        shown = [
+            (one["fields"].get("Title"), one["fields"].get("Quantity"))
+            for one in self.items(name)
+            if one["fields"].get("RowtideKey")
+        ]
+        waiting = self.stack.state("SELECT count(*) FROM rowtide.outbox WHERE sync = %s", name)
+        return rows == sorted(shown) and waiting == [(0,)]
+
+    def wait(self, name: str) -> None:
+        """Until they are equal."""
+        try:
+            wait_until(lambda: self.is_equal(name), f"{name} and its list are equal", 90)
+        except AssertionError as error:
+            outbox = self.stack.state("SELECT key, op, state, reason, sent FROM rowtide.outbox LIMIT 5")
+            raise AssertionError(f"{error}\n{outbox}\n{self.stack.logged()[-3000:]}") from None
+
+    def settled(self, name: str) -> bool:
+        """Whether nothing of the sync waits."""
+        return self.stack.state("SELECT count(*) FROM rowtide.outbox WHERE sync = %s", name) == [(0,)]
+
+    def done(self, name: str) -> bool:
+        """Whether no pass of the sync is wanted or under way."""
+        return self.stack.state("SELECT state FROM rowtide.reconcile WHERE sync = %s", name) == [("done",)]
+
+    def restart(self, failpoints: str = "") -> None:
+        """Kill the process and start it again."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+        self.process = self.stack.start(failpoints=failpoints)
+        self.pages_before = self.stack.simulator.stats()["delta_pages"]
+
+    def ask(self, name: str) -> "subprocess.Popen[bytes]":
+        """`rowtide reconcile --deep`, under way."""
+        command = [sys.executable, "-m", "control.cli", "reconcile", "-c", str(self.stack.config), name, "--deep"]
+        asked = subprocess.Popen(
+            command, env=self.stack.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.stack.processes.append(asked)
+        return asked
+
+    def diff(self, name: str) -> dict[str, Any]:
+        """What `rowtide diff` says."""
+        done = self.stack.command("diff", name, "--json", check=False)
+        assert done.stdout, done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
+        assert "error" not in document, document
+        assert done.returncode == (0 if document["equal"] else 1)
+        return document
+
+    def deep(self, name: str) -> dict[str, Any]:
+        """What `rowtide reconcile --deep` says."""
+        document: dict[str, Any] = json.loads(self.stack.command("reconcile", name, "--deep", "--json").stdout)
+        return document
+
+
+@pytest.fixture(scope="module")
+def line(pg: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    """A running stack; the records are on another server than the source."""
+    name = f"deep_{os.getpid()}"
+    other = Cluster(reachable_directory("rowtide-deep-pg-"), {"fsync": "off"})
+    other.start()
+    source_dsn, state_dsn = pg.create_database(name), other.create_database(name)
+    schema.upgrade(state_dsn)
+    simulator = Simulator(tmp_path_factory.mktemp("simulator"), "--tier", "off")
+    directory = reachable_directory("rowtide-deep-")
+    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, "", "quota: off")
+    stack.simulator = simulator
+    stack.sql("CREATE TABLE first (id int PRIMARY KEY, note text, quantity int, at timestamptz)")
+    stack.write(SYNC.format(name="first"))
+    stack.apply()
+    line = Line(stack)
+    line.syncs.append(SYNC.format(name="first"))
+    yield line
+    stack.close()
+    simulator.close()
+    drop_databases(pg, [name])
+    other.kill()
+    for path in (directory, other.directory):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def kinds(document: dict[str, Any]) -> list[tuple[str, str | None]]:
+    """What was found, by kind and key."""
+    return sorted((one["kind"], one["key"] or "") for one in document["findings"])
+
+
+def test_what_people_do_to_items_is_named_and_mended(line: Line) -> None:
+    name = "acts"
+    line.sync(name)
+    assert line.diff(name)["findings"] == []
+    edited, touched = line.item(name, 1), line.item(name, 2)
+    line.edit(name, item_id=edited["id"], fields={"Title": "a person's words"})
+    line.edit(name, item_id=touched["id"], touch=True)
+    for key in (3, 4, 5):
+        line.edit(name, item_id=line.item(name, key)["id"], delete=True)
+    added = line.edit(name, fields={"Title": "by hand"})
+    copied = line.edit(name, fields={"Title": "a copy", "RowtideKey": f"{name}:999"})
+    found = line.diff(name)
+    assert not found["equal"]
+    assert kinds(found) == [
+        ("edited", "1"), ("missing", "3"), ("missing", "4"), ("missing", "5"), ("orphan", "999"), ("stranger", ""),
+    ]  # fmt: skip
+    assert next(one for one in found["findings"] if one["kind"] == "edited")["fields"] == ["Title"]
+    assert line.stack.state("SELECT count(*) FROM rowtide.outbox") == [(0,)]
+    assert line.stack.state("SELECT count(*) FROM rowtide.seen") == [(0,)]
+    document = line.deep(name)
+    assert document["done"], document
+    assert {one: document["counts"].get(one) for one in ("edited", "missing", "orphans", "strangers")} == {
+        "edited": 1, "missing": 3, "orphans": 1, "strangers": 1,
+    }  # fmt: skip
+    wait_until(lambda: line.item(name, 1)["fields"]["Title"] == "row 1", "the edit is mended")
+    wait_until(lambda: len([one for one in line.items(name) if one["fields"].get("RowtideKey")]) == ROWS + 1, "made")
+    assert line.item(name, 2)["version"] == touched["version"] + 1
+    for stranger in (added, copied):
+        [shown] = [one for one in line.items(name) if one["id"] == stranger["id"]]
+        assert (shown["version"], shown["fields"]["Title"]) == (stranger["version"], stranger["fields"]["Title"])
+    again = line.diff(name)
+    assert kinds(again) == [("orphan", "999"), ("stranger", "")]
+
+
+def test_lost_edited_and_copied_keys_are_mended(line: Line) -> None:
+    """A key is a field of the base; a person's item that has it loses it first, because keys are unique."""
+    name = "keys"
+    line.sync(name)
+    own = {key: line.item(name, key) for key in (1, 2, 3)}
+    line.edit(name, item_id=own[1]["id"], fields={"RowtideKey": None})
+    line.edit(name, item_id=own[2]["id"], fields={"RowtideKey": f"{name}:1000"})
+    line.edit(name, item_id=own[3]["id"], fields={"RowtideKey": None})
+    taken = line.edit(name, fields={"Title": "a person's", "RowtideKey": f"{name}:3"})
+    found = line.diff(name)
+    assert kinds(found) == [("copy", "3"), ("edited", "1"), ("edited", "2"), ("edited", "3")]
+    assert {tuple(one["fields"]) for one in found["findings"] if one["kind"] == "edited"} == {("RowtideKey",)}
+    made = int(line.stack.simulator.stats()["creates"]["total"])
+    assert line.deep(name)["done"]
+    line.wait(name)
+    for key, before in own.items():
+        assert line.item(name, key)["id"] == before["id"]
+    [left] = [one for one in line.items(name) if one["id"] == taken["id"]]
+    assert (left["fields"]["Title"], left["fields"].get("RowtideKey")) == ("a person's", None)
+    assert int(line.stack.simulator.stats()["creates"]["total"]) == made
+    assert kinds(line.diff(name)) == [("stranger", "")]
+
+
+@pytest.mark.long
+def test_items_that_the_records_do_not_know_are_taken_up(line: Line) -> None:
+    """A lost ledger costs no item and no write; items of rows that are gone go. Digests are found by their table."""
+    for name, key in (("lost", "int"), ("digests", "text")):
+        line.sync(name, key)
+        line.stack.state("DELETE FROM rowtide.ledger WHERE sync = %s", name)
+    found = line.diff("lost")
+    assert found["counts"] == {"unknown": ROWS}
+    assert line.diff("digests")["counts"] in ({"unknown": ROWS}, {"orphan": ROWS, "unsent": ROWS})
+    line.stack.sql("DELETE FROM lost WHERE id = 7")
+    before = line.stack.simulator.writes()
+    for name in ("lost", "digests"):
+        assert line.deep(name)["counts"]["adopted"] >= ROWS - 1
+        line.wait(name)
+        assert line.diff(name)["findings"] == []
+    assert line.stack.simulator.writes() - before <= 1
+
+
+def test_a_killed_process_goes_on_from_the_page(line: Line) -> None:
+    """SIGKILL in the middle of an enumeration: no page is read twice, and its cost is 2 units for 200 items."""
+    name = "pages"
+    rows = 900
+    line.sync(name, rows=rows)
+    for key in (1, 500, 900):
+        line.edit(name, item_id=line.item(name, key)["id"], fields={"Title": "a person's"})
+    line.restart("enumeration.after_page=kill@3")
+    asked = line.ask(name)
+    wait_until(lambda: line.process.poll() is not None, "the process is killed behind a page", 60)
+    [(pages, ended)] = line.stack.state("SELECT pages, ended FROM rowtide.enumeration WHERE sync = %s", name)
+    assert (pages, ended) == (3, 0)
+    line.restart()
+    wait_until(lambda: asked.poll() is not None, "the command has ended", 90)
+    wait_until(lambda: line.done(name), "the pass has ended", 90)
+    line.wait(name)
+    [(counts,)] = line.stack.state("SELECT counts FROM rowtide.reconcile WHERE sync = %s", name)
+    assert (counts["edited"], counts["seen"]) == (3, rows)
+    read = line.stack.simulator.stats()["delta_pages"]
+    assert read - line.pages_before <= 5 + 3 * 2
+
+
+@pytest.mark.long
+def test_edits_and_changes_while_it_runs_end_equal(line: Line) -> None:
+    name = "busy"
+    line.sync(name, rows=300)
+    asked = line.ask(name)
+    for turn in range(30):
+        key = 1 + turn * 7
+        line.stack.sql(
+            f"UPDATE {name} SET quantity = quantity + 1000, note = 'turn {turn}' WHERE id % 10 = {turn % 10}"
+        )
+        shown = [one for one in line.items(name) if one["fields"].get("RowtideKey") == f"{name}:{key}"]
+        if shown and turn % 3 == 0:
+            line.edit(name, item_id=shown[0]["id"], delete=True)
+        elif shown:
+            line.edit(name, item_id=shown[0]["id"], fields={"Title": "a person's"})
+    wait_until(lambda: asked.poll() is not None, "the command has ended", 90)
+    wait_until(lambda: line.settled(name), "nothing waits", 90)
+    assert line.deep(name)["done"]
+    line.wait(name)
+    assert line.diff(name)["findings"] == []
+    keys = [one["fields"]["RowtideKey"] for one in line.items(name)]
+    assert sorted(keys) == sorted(set(keys))
