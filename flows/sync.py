@@ -7,29 +7,34 @@ and partition names are constants; the two halves meet only in the outbox.
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import bytewax.operators as op
-from bytewax.dataflow import Dataflow
+from bytewax.dataflow import Dataflow, Stream
+from bytewax.inputs import FixedPartitionedSource
 
 from connectors.claimer import Claimer
 from connectors.outbox_io import DueInput, Settled, SettleOutput, Staged, StageOutput
 from connectors.postgres.replication.reader import Reader
 from connectors.postgres.replication.wal_input import WalInput
+from flows.inputs import Arrived, Inputs, of_step
 from flows.ports import CaptureActs, Decisions, InForce, Lanes
 from flows.steps.capture import Merge, Normalize
 from flows.steps.deliver import Deliver, Plan
-from rowtide.keys import LANES
 
 FLOW = "rowtide"
 """The dataflow's id: part of every step's id in a recovery store."""
 
+INPUT = "input"
+"""The one input of a process: what it hands on goes to the steps `WAL` and `DUE`."""
+
 WAL, NORMALIZE_SHARD, MERGE, STAGE = "wal", "normalize-shard", "merge", "stage"
-"""Steps of capture, once for each PostgreSQL, whose name follows: read the WAL; in one pass over the rows, map each
+"""Steps of capture, once for each PostgreSQL, whose name follows: take its WAL; in one pass over the rows, map each
 row's columns to fields (normalise) and find its list (shard); fold the changes of each row, by sync and bucket; write
 them to the outbox."""
 
 DUE, PLAN_RESOLVE, DELIVER, SETTLE = "due", "plan-resolve", "deliver", "settle"
-"""Steps of deliver: claim rows that are due; in one decision, say what each needs, a move between lists included
+"""Steps of deliver: take the claimed rows; in one decision, say what each needs, a move between lists included
 (plan), and who wins when somebody else changed its item (resolve; PostgreSQL does); carry that out, by graph and lane;
 record what came of it."""
 
@@ -69,17 +74,28 @@ class Parts:
 def build(parts: Parts) -> Dataflow:
     """The dataflow of a process's roles."""
     flow = Dataflow(FLOW)
+    arrived = op.input(INPUT, flow, inputs(parts))
     if parts.capture is not None:
         for name, reader in parts.capture.readers.items():
-            capture(flow, parts, parts.capture, name, reader)
+            capture(arrived, parts, parts.capture, name, reader)
     if parts.deliver is not None:
-        deliver(flow, parts, parts.deliver)
+        deliver(arrived, parts, parts.deliver)
     return flow
 
 
-def capture(flow: Dataflow, parts: Parts, of: CaptureParts, name: str, reader: Reader) -> None:
+def inputs(parts: Parts) -> Inputs:
+    """What a process takes in: the log of each PostgreSQL, the rows that are due."""
+    found: dict[str, FixedPartitionedSource[Any, Any]] = {}
+    if parts.capture is not None:
+        found |= {f"{WAL}-{name}": WalInput(reader, parts.stop) for name, reader in parts.capture.readers.items()}
+    if parts.deliver is not None:
+        found[DUE] = DueInput(parts.deliver.claimer, parts.stop)
+    return Inputs(found)
+
+
+def capture(arrived: Stream[Arrived], parts: Parts, of: CaptureParts, name: str, reader: Reader) -> None:
     """WAL -> outbox, for one PostgreSQL."""
-    wal = op.input(f"{WAL}-{name}", flow, WalInput(reader, parts.stop))
+    wal = op.flat_map_batch(f"{WAL}-{name}", arrived, of_step(f"{WAL}-{name}"))
     normalize = Normalize(name, reader.slot, of.in_force, of.refresh, of.acts)
     changes = op.flat_map_batch(f"{NORMALIZE_SHARD}-{name}", wal, normalize)
     merged = op.stateful_batch(f"{MERGE}-{name}", changes, lambda resume: Merge(of.run_id, resume))
@@ -87,9 +103,9 @@ def capture(flow: Dataflow, parts: Parts, of: CaptureParts, name: str, reader: R
     op.output(f"{STAGE}-{name}", merged, stage)
 
 
-def deliver(flow: Dataflow, parts: Parts, of: DeliverParts) -> None:
+def deliver(arrived: Stream[Arrived], parts: Parts, of: DeliverParts) -> None:
     """Outbox -> Graph."""
-    due = op.input(DUE, flow, DueInput(of.claimer, parts.stop))
+    due = op.flat_map_batch(DUE, arrived, of_step(DUE))
     planned = op.flat_map_batch(PLAN_RESOLVE, due, Plan(of.decisions))
     outcomes = op.stateful_batch(DELIVER, planned, lambda _resume: Deliver(of.lanes))
     op.output(SETTLE, outcomes, SettleOutput(parts.state_dsn, parts.stop, of.settled))
@@ -97,11 +113,9 @@ def deliver(flow: Dataflow, parts: Parts, of: DeliverParts) -> None:
 
 def names(parts: Parts) -> list[str]:
     """Step ids and partition names as one list; a store made under other names is of no use."""
-    found = [FLOW]
+    found = [FLOW, INPUT, *inputs(parts).list_parts()]
     if parts.capture is not None:
-        readers = parts.capture.readers.items()
-        found += [f"{step}-{name}" for name, _ in readers for step in (WAL, NORMALIZE_SHARD, MERGE, STAGE)]
-        found += [reader.settings.slot for _, reader in readers]
+        found += [f"{step}-{name}" for name in parts.capture.readers for step in (WAL, NORMALIZE_SHARD, MERGE, STAGE)]
     if parts.deliver is not None:
-        found += [DUE, PLAN_RESOLVE, DELIVER, SETTLE, *(f"lane-{lane}" for lane in range(LANES))]
+        found += [DUE, PLAN_RESOLVE, DELIVER, SETTLE]
     return found

@@ -1,0 +1,66 @@
+"""All inputs of a process as one input of the engine, so that their epochs end together.
+
+In: the inputs, by the step that takes what they hand on. Out: `Arrived`s, which `of_step` sorts to those steps. Rule: a
+process has one input. Two inputs would end their epochs at moments of their own, and the one that is ahead may hand on
+nothing, and spins, until the other has ended its epoch too (docs/facts.md section 14).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+
+
+class Arrived(NamedTuple):
+    """What one partition handed on at once, for the step of that name."""
+
+    step: str
+    items: Sequence[Any]
+
+
+class Part(StatefulSourcePartition[Arrived, Any]):
+    """A partition of one of the inputs."""
+
+    def __init__(self, step: str, part: StatefulSourcePartition[Any, Any]) -> None:
+        self._step = step
+        self._part = part
+
+    def next_batch(self) -> list[Arrived]:
+        """What the partition hands on, as one item: a call for each would cost more than this step."""
+        items = self._part.next_batch()
+        return [Arrived(self._step, items)] if items else []  # type: ignore[arg-type]
+
+    def next_awake(self) -> datetime | None:
+        """The partition's own next look."""
+        return self._part.next_awake()
+
+    def snapshot(self) -> Any:
+        """The partition's own state."""
+        return self._part.snapshot()
+
+    def close(self) -> None:
+        """Close the partition."""
+        self._part.close()
+
+
+class Inputs(FixedPartitionedSource[Arrived, Any]):
+    """Several inputs as one; a partition is named by its step and its own name."""
+
+    def __init__(self, inputs: Mapping[str, FixedPartitionedSource[Any, Any]]) -> None:
+        """``inputs`` by the name of the step that takes what they hand on."""
+        self._inputs = inputs
+
+    def list_parts(self) -> list[str]:
+        """Every partition of every input."""
+        return [f"{step}/{part}" for step, one in self._inputs.items() for part in one.list_parts()]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: Any) -> Part:
+        """The partition, made by its own input."""
+        step, _, part = for_part.partition("/")
+        return Part(step, self._inputs[step].build_part(step_id, part, resume_state))
+
+
+def of_step(step: str) -> Callable[[Sequence[Arrived]], Iterable[Any]]:
+    """Picks what arrived for the step."""
+    return lambda arrived: [item for one in arrived if one.step == step for item in one.items]

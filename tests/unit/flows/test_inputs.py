@@ -1,0 +1,121 @@
+"""One input of the engine for all inputs of a process: what arrives finds its step, and no partition waits for another.
+
+In: the real engine with a recovery store; partitions that count their looks. Rule: what is counted are looks and ends
+of epochs, never seconds.
+"""
+
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.testing import TestingSink, run_main
+
+from connectors.claimer import Claimer
+from connectors.postgres.replication.cursor_store import StateCursorStore
+from connectors.postgres.replication.reader import Reader, ReaderSettings
+from flows import sync
+from flows.inputs import Inputs, of_step
+from tests.unit.flows.test_capture_steps import Process
+from tests.unit.flows.test_deliver_steps import Decisions, Lanes
+
+EPOCH = timedelta(milliseconds=10)
+
+
+class Watched(StatefulSourcePartition[str, int]):
+    """Hands on what it was given, then nothing; all end when one of them has been looked at ``most`` times."""
+
+    def __init__(self, waits: timedelta, gives: list[str], most: int, end: threading.Event) -> None:
+        self.looks = 0
+        self.epochs_at_looks: list[int] = []
+        self._epochs = 0
+        self._waits, self._gives, self._most, self._end = waits, gives, most, end
+
+    def next_batch(self) -> list[str]:
+        self.looks += 1
+        self.epochs_at_looks.append(self._epochs)
+        if self.looks == self._most:
+            self._end.set()
+        if self._end.is_set():
+            raise StopIteration
+        given, self._gives = self._gives, []
+        return given
+
+    def next_awake(self) -> datetime | None:
+        return datetime.now(UTC) + self._waits
+
+    def snapshot(self) -> int:
+        self._epochs += 1
+        return self._epochs
+
+
+class Source(FixedPartitionedSource[str, int]):
+    """An input with these partitions."""
+
+    def __init__(self, **parts: Watched) -> None:
+        self._parts = parts
+
+    def list_parts(self) -> list[str]:
+        return list(self._parts)
+
+    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> Watched:
+        return self._parts[for_part]
+
+
+def run(directory: Path, sources: Mapping[str, Source]) -> dict[str, list[str]]:
+    """What each step was handed, by step."""
+    flow = Dataflow("inputs")
+    arrived = op.input("input", flow, Inputs(sources))
+    taken: dict[str, list[str]] = {step: [] for step in sources}
+    for step, items in taken.items():
+        op.output(f"{step}-out", op.flat_map_batch(step, arrived, of_step(step)), TestingSink(items))
+    init_db_dir(directory, 1)  # type: ignore[no-untyped-call]
+    config = RecoveryConfig(str(directory))  # type: ignore[no-untyped-call]
+    run_main(flow, epoch_interval=EPOCH, recovery_config=config)  # type: ignore[no-untyped-call]
+    return taken
+
+
+def test_a_partition_that_is_looked_at_rarely_holds_no_other_back(tmp_path: Path) -> None:
+    """Its epochs end all the same: with an input of its own, one could end only when it is looked at."""
+    end = threading.Event()
+    often = Watched(timedelta(milliseconds=1), [], 10_000, end)
+    rarely = Watched(timedelta(milliseconds=500), [], 3, end)
+    run(tmp_path, {"often": Source(one=often), "rarely": Source(one=rarely)})
+    first, second, third = rarely.epochs_at_looks
+    assert second - first > 3
+    assert third - second > 3
+    assert often.looks > 30
+
+
+def test_what_arrives_goes_to_its_step_in_order(tmp_path: Path) -> None:
+    end = threading.Event()
+    a = Watched(timedelta(milliseconds=1), ["a1", "a2"], 5, end)
+    b = Watched(timedelta(milliseconds=1), ["b1"], 5, end)
+    c = Watched(timedelta(milliseconds=1), ["c1", "c2"], 5, end)
+    taken = run(tmp_path, {"first": Source(a=a, b=b), "second": Source(a=c)})
+    assert sorted(taken["first"]) == ["a1", "a2", "b1"]
+    assert [item for item in taken["first"] if item != "b1"] == ["a1", "a2"]
+    assert taken["second"] == ["c1", "c2"]
+
+
+def test_a_process_has_one_input_whatever_it_reads() -> None:
+    stop = threading.Event()
+    slots = {name: ReaderSettings(lambda: "", f"slot_{name}", "") for name in ("erp", "crm")}
+    readers = {name: Reader(one, StateCursorStore("", one.slot, lambda *_: None)) for name, one in slots.items()}
+    claimer = Claimer("", "", {}, dict, dict, lambda works: (works, []), lambda _, syncs: syncs)
+    process = Process()
+    capture = sync.CaptureParts(readers, "run", process, process.refresh, process, lambda _: None)
+    deliver = sync.DeliverParts(claimer, Decisions(), Lanes(), lambda *_: None)
+    parts = sync.Parts("", stop, capture, deliver)
+    steps: list[Any] = sync.build(parts).substeps
+    assert [step.step_name for step in steps if type(step).__name__ == "input"] == [sync.INPUT]
+    for reader in readers.values():
+        reader.stop()
+    lanes = [f"due/lane-{lane}" for lane in range(4)]
+    assert sync.inputs(parts).list_parts() == ["wal-erp/slot_erp", "wal-crm/slot_crm", *lanes]
+    assert set(sync.names(parts)) > {step.step_name for step in steps} | set(lanes)
