@@ -1,7 +1,8 @@
 """No loop decides by itself how long to wait after a failure: `rowtide.backoff` does.
 
-What a syntax tree shows: a literal or constant wait in an ``except`` clause, and a wait that is doubled or raised to a
-power by hand. A pause between two looks (a poll) is none of these and stays where it is.
+What a syntax tree shows: a literal or constant wait in an ``except`` clause, and a wait that is doubled, raised to a
+power, or grown with the number of attempts by hand. A pause between two looks (a poll) is none of these and stays where
+it is.
 """
 
 import ast
@@ -16,6 +17,9 @@ LAYERS = ("rowtide", "state", "connectors", "flows", "control", "demo")
 WAITS = re.compile(r"(?<!process)\.wait$|\bsleep$")
 """A child process is waited for within a limit, which is no pause between attempts."""
 SECONDS = re.compile(r"wait|pause|_s\b|attempts|failures")
+COUNTS = re.compile(r"(^|_)(attempts?|failures|tries|tried|retries)$")
+"""Names that count attempts; a name of seconds that grows in place is `DURATIONS`."""
+DURATIONS = re.compile(r"(^|_)(wait|pause|delay|sleep)(_s|_seconds)?$")
 
 
 def is_fixed(node: ast.expr) -> bool:
@@ -47,8 +51,35 @@ def is_grown(node: ast.AST) -> bool:
     )
 
 
+def is_counted(node: ast.expr) -> bool:
+    """Whether an expression grows with a count of attempts, as ``0.5 * attempts`` does; the backoff takes a count."""
+    if isinstance(node, ast.Call) and last_name(node.func) == "wait_s":
+        return False
+    return any(COUNTS.search(last_name(part)) for part in ast.walk(node) if isinstance(part, ast.Name | ast.Attribute))
+
+
+def last_name(node: ast.AST) -> str:
+    """The name that an expression ends with."""
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def linear_waits(tree: ast.AST) -> Iterator[int]:
+    """Lines where a wait grows with each attempt: in the call itself, in what is kept for it, or in place."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=func, args=[seconds, *_]) if WAITS.search(ast.unparse(func)) and is_counted(seconds):
+                yield node.lineno
+            case ast.Assign(targets=[target], value=ast.BinOp() | ast.Call() as value) if DURATIONS.search(
+                last_name(target)
+            ) and is_counted(value):
+                yield node.lineno
+            case ast.AugAssign(target=target, op=ast.Add() | ast.Mult()) if DURATIONS.search(last_name(target)):
+                yield node.lineno
+
+
 def own_waits(tree: ast.AST) -> Iterator[int]:
     """Lines where a loop decides a wait itself."""
+    yield from linear_waits(tree)
     for node in ast.walk(tree):
         if is_grown(node):
             yield node.lineno  # type: ignore[attr-defined]
@@ -78,6 +109,12 @@ def test_no_loop_has_waits_of_its_own() -> None:
         "wait_s = min(wait_s * 2, 5.0)\n",
         "wait_s = min(most_s, first_s * 2**failures)\n",
         "wait_s = min(2.0**attempts, 60.0)\n",
+        "for attempt in range(5):\n    time.sleep(attempt)\n",
+        "while not ask():\n    attempts += 1\n    stop.wait(0.5 * attempts)\n",
+        "await asyncio.sleep(min(float(self._failures), MOST_S))\n",
+        "wait_s = FIRST_S * tries\nstop.wait(wait_s)\n",
+        "while not ask():\n    stop.wait(pause_s)\n    pause_s += 1.0\n",
+        "while not ask():\n    stop.wait(self._delay_s)\n    self._delay_s *= 2\n",
     ],
 )
 def test_a_wait_decided_by_hand_is_found(planted: str) -> None:
@@ -90,6 +127,8 @@ def test_a_wait_decided_by_hand_is_found(planted: str) -> None:
         "while not there():\n    stop.wait(POLL_S)\n",
         "try:\n    ask()\nexcept OSError as error:\n    stop.wait(backoff.failed(error))\n",
         "half = min(count, most)\n",
+        "attempts += 1\nstop.wait(wait_s(bounds, attempts))\n",
+        "self.waiting_bytes += size\n",
     ],
 )
 def test_a_poll_and_the_backoff_are_not(kept: str) -> None:
