@@ -3,7 +3,7 @@
 import ast
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,54 @@ SOURCES = sources()
 
 def called(node: ast.Call) -> str:
     """The last part of what is called."""
-    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return called_name(node.func)
+
+
+def bindings(node: ast.AST) -> list[tuple[str, ast.expr]]:
+    """The names that a statement gives to something that has a name: imported as, assigned, derived from."""
+    match node:
+        case ast.ImportFrom(names=names):
+            return [(one.asname, ast.Name(one.name)) for one in names if one.asname]
+        case ast.Assign(targets=targets, value=value):
+            return [(called_name(one), value) for one in targets]
+        case ast.AnnAssign(target=target, value=ast.expr() as value) | ast.NamedExpr(target=target, value=value):
+            return [(called_name(target), value)]
+        case ast.ClassDef(name=name, bases=bases):
+            return [(name, base) for base in bases]
+        case _:
+            return []
+
+
+def other_names(tree: ast.Module, wanted: Collection[str]) -> dict[str, str]:
+    """The other names under which a file knows what is wanted, each with the name that it stands for."""
+    pairs = [pair for node in ast.walk(tree) for pair in bindings(node)]
+    found: dict[str, str] = {}
+    before = -1
+    while len(found) > before:
+        before = len(found)
+        for name, value in pairs:
+            known = found.get(called_name(value), called_name(value))
+            if known in wanted and name != known:
+                found[name] = known
+    return found
+
+
+def made_by_hand(tree: ast.Module, wanted: Collection[str]) -> list[tuple[ast.Call, str]]:
+    """Calls of what is wanted, by whatever name, also by way of ``partial``."""
+    others = other_names(tree, wanted)
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            maker = node.args[0] if called(node) == "partial" and node.args else node.func
+            name = called_name(maker)
+            if name in wanted or name in others:
+                found.append((node, others.get(name, name)))
+    return found
+
+
+def called_name(node: ast.expr) -> str:
+    """The last part of a name."""
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
 def aliases(tree: ast.Module) -> dict[str, str]:
@@ -97,26 +144,65 @@ def uses() -> Iterator[tuple[str, tuple[str, str], ast.Call | None]]:
 
 
 def test_no_error_is_made_but_from_the_catalogue() -> None:
-    made = [
-        f"{path}:{node.lineno}: {called(node)}"
-        for path, tree in SOURCES
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and called(node) in ERRORS
-    ]
+    made = [f"{path}:{node.lineno}: {kind}" for path, tree in SOURCES for node, kind in made_by_hand(tree, ERRORS)]
     assert made == []
 
 
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "raise UserError('code', 'sentence')",
+        "raise errors.UserError('code', 'sentence')",
+        "E = UserError\nraise E('code', 'sentence')",
+        "from rowtide.errors import UserError as E\nraise E('code', 'sentence')",
+        "E: type = errors.UserError\nF = E\nraise F('code', 'sentence')",
+        "class Mine(SyncError):\n    pass\nraise Mine('code', 'sentence')",
+        "make = partial(RowError, 'code')",
+        "raise (E := UserError)('code', 'sentence')\nraise E('code', 'sentence')",
+    ],
+)
+def test_an_error_made_by_hand_is_found_under_any_name(planted: str) -> None:
+    assert made_by_hand(ast.parse(planted), ERRORS)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "try:\n    ask()\nexcept UserError as error:\n    print(error)",
+        "ok = isinstance(error, UserError)",
+        "E = Exception",
+    ],
+)
+def test_an_error_that_is_caught_is_not_made(kept: str) -> None:
+    assert made_by_hand(ast.parse(kept), ERRORS) == []
+
+
 def test_no_code_stands_as_a_literal_in_a_parked_row_a_pause_or_a_finding() -> None:
-    literal = [
-        f"{path}:{node.lineno}: {called(node)}"
-        for path, tree in SOURCES
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and (place := CODED.get(called(node))) is not None
-        and len(node.args) > place
-        and isinstance(node.args[place], ast.Constant | ast.JoinedStr)
-    ]
+    literal = [f"{path}:{line}" for path, tree in SOURCES for line in literal_codes(tree)]
     assert literal == []
+
+
+def literal_codes(tree: ast.Module) -> list[int]:
+    """Lines where a code that an operator meets is a literal, by position or by name."""
+    found = []
+    for node, kind in made_by_hand(tree, CODED):
+        by_place = node.args[CODED[kind] : CODED[kind] + 1]
+        by_name = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
+        found += [node.lineno for one in by_place + by_name if isinstance(one, ast.Constant | ast.JoinedStr)]
+    return found
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "ParkRow(claim, 'code', 'sentence')",
+        "ParkRow(claim, code='code', sentence='sentence')",
+        "from rowtide.deciding.push import ParkRow as P\nP(claim, 'code', 'sentence')",
+        "hold = outbox.pause\nhold(conn, syncs, f'{code}')",
+    ],
+)
+def test_a_literal_code_is_found_under_any_name(planted: str) -> None:
+    assert literal_codes(ast.parse(planted))
 
 
 def test_no_code_stands_as_a_literal_in_a_document() -> None:
