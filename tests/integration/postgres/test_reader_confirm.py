@@ -161,7 +161,7 @@ def test_an_idle_stream_advances_by_heartbeats_alone(source: Any, tap: Any, unti
 def test_a_full_queue_pauses_the_stream_and_feedback_goes_on(
     new_cluster: Callable[..., Any], new_source: Any, new_tap: Any, until: Any
 ) -> None:
-    cluster = new_cluster(wal_sender_timeout="3s")
+    cluster = new_cluster(wal_sender_timeout="8s")
     source = new_source(cluster.create_database("x"))
     tap = new_tap(source, queue_bytes=1 << 20)
     tap.streaming()
@@ -170,7 +170,8 @@ def test_a_full_queue_pauses_the_stream_and_feedback_goes_on(
     until(lambda: tap.reader._paused, "paused")
     most = tap.reader.waiting_bytes
     began = source.one("SELECT clock_timestamp()")
-    until(lambda: source.one(f"SELECT clock_timestamp() > '{began}'::timestamptz + interval '7 s'"), "two timeouts")
+    heard = f"SELECT reply_time > '{began}'::timestamptz + interval '8 s' FROM pg_stat_replication WHERE pid = {pid}"
+    until(lambda: source.one(heard), "feedback a whole timeout later", 60.0)
     assert source.show().active_pid == pid
     assert tap.reader.waiting_bytes == most < 4 << 20
     rows = tap.rows_until(60000)
