@@ -1,20 +1,20 @@
-"""The mass-delete breaker, asked before each claim: which syncs may claim, and which are paused.
+"""The mass-delete breaker, asked before each claim: which syncs may claim, and which are held.
 
-In: the syncs about to claim. Out: those that may. Rule: all *waiting* deletions are judged together, before the first
-of them is carried out (docs/design.md section 10); a tripped breaker pauses the sync and asks a person.
+In: the syncs about to claim. Out: those that may. Rule: all *waiting* deletions that nobody has approved are judged
+together, before the first of them is carried out (docs/design.md section 10); a tripped breaker holds the sync, names
+these deletions and asks a person.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from rowtide import mass_delete
+from rowtide.holds import DELETES, HeldDeletes
 from rowtide.mapping.compiled_sync import CompiledSync
-from state import definitions, outbox
+from state import holds, outbox
 from state.database import Link
-from state.definitions import SyncState
 
 log = structlog.get_logger()
 
@@ -25,42 +25,33 @@ COUNT_AGAIN_S = 30.0
 class Admission:
     """Filters the syncs of each claim (`admit`)."""
 
-    def __init__(
-        self,
-        compiled_of: Callable[[str], CompiledSync],
-        states: Callable[[], Mapping[str, SyncState]],
-    ) -> None:
+    def __init__(self, compiled_of: Callable[[str], CompiledSync]) -> None:
         self._compiled_of = compiled_of
-        self._states = states
         self._pairs: dict[str, tuple[float, int]] = {}
 
     def admit(self, link: Link, syncs: Sequence[str]) -> list[str]:
-        """The syncs whose waiting deletions are few, or approved; others are paused."""
-        judged = [sync for sync in syncs if not self._approved(sync)]
-        waiting = link.run(lambda connection: outbox.waiting_deletes(connection, judged)) if judged else {}
+        """The syncs whose waiting deletions are few, or approved; others are held."""
+        waiting = link.run(lambda connection: outbox.waiting_deletes(connection, syncs))
         return [sync for sync in syncs if not waiting.get(sync) or self._may(link, sync, waiting[sync])]
-
-    def _approved(self, sync: str) -> bool:
-        state = self._states().get(sync)
-        until = None if state is None else state.deletes_approved_until
-        return until is not None and datetime.now(UTC) < until
 
     def _may(self, link: Link, sync: str, deletes: int) -> bool:
         compiled = self._compiled_of(sync)
         if compiled.deletes != "propagate" or deletes < mass_delete.FEW:
             return True
         at, pairs = self._pairs.get(sync, (-COUNT_AGAIN_S, 0))
-        fresh = time.monotonic() - at > COUNT_AGAIN_S
-        while True:
-            if fresh:
-                deletes, pairs = link.run(lambda connection: outbox.count_deletes_and_pairs(connection, sync))
-                self._pairs[sync] = (time.monotonic(), pairs)
-            tripped = mass_delete.judge_deletes(sync, deletes, pairs, compiled.breaker, None, datetime.now(UTC))
-            if tripped is None:
-                return True
-            if fresh:
-                break
-            fresh = True  # no sync is stopped because of an old count: a first load brings thousands in a minute
-        log.warning("sync paused", sync=sync, code=tripped.code, problem=tripped.sentence)
-        link.run(lambda c: definitions.pause(c, [sync], tripped.code, tripped.sentence, "breaker"))
+        known = time.monotonic() - at <= COUNT_AGAIN_S
+        if known and mass_delete.judge_deletes(sync, deletes, pairs, compiled.breaker) is None:
+            return True
+        # No sync is stopped because of an old count: a first load brings thousands in a minute.
+        held, pairs = link.run(lambda connection: outbox.count_deletes_and_pairs(connection, sync))
+        self._pairs[sync] = (time.monotonic(), pairs)
+        tripped = mass_delete.judge_deletes(sync, held.count, pairs, compiled.breaker)
+        if tripped is None or link.run(lambda connection: outbox.go_on_with_approved(connection, sync)):
+            return True
+        log.warning("sync held", sync=sync, code=tripped.code, problem=tripped.sentence)
+        self._hold(link, sync, tripped.code, tripped.sentence, held)
         return False
+
+    @staticmethod
+    def _hold(link: Link, sync: str, code: str, sentence: str, held: HeldDeletes) -> None:
+        link.run(lambda c: holds.place(c, "sync", sync, DELETES, code, sentence, "breaker", held))

@@ -15,8 +15,9 @@ from rowtide.backoff import Backoff
 from rowtide.catalog import Catalog
 from rowtide.error_catalogue import state_errors
 from rowtide.errors import RowtideError
+from rowtide.holds import Hold, capture_hold, covering
 from rowtide.mapping.compiled_sync import CompiledSync
-from state import channels, database, definitions
+from state import channels, database, definitions, holds
 from state.database import Link
 
 log = structlog.get_logger()
@@ -26,26 +27,25 @@ POLL_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is in force now: the catalog of the applied definition and the state of each sync."""
+    """What is in force now: the catalog of the applied definition, the state of each sync, what holds rows back."""
 
     catalog: Catalog
     states: dict[str, definitions.SyncState]
+    holds: tuple[Hold, ...] = ()
 
     @property
     def running(self) -> frozenset[str]:
-        """Syncs that may deliver."""
-        return frozenset(
-            sync for sync in self.catalog.syncs if sync not in self.states or self.states[sync].state == "running"
-        )
+        """Syncs that may deliver: nothing holds them."""
+        return frozenset(sync for sync in self._named if not covering(self.holds, self.catalog.syncs[sync]))
 
     @property
     def routed(self) -> frozenset[str]:
-        """Syncs whose changes capture stages; a paused sync is one of them."""
-        return frozenset(
-            sync
-            for sync in self.catalog.syncs
-            if sync not in self.states or (self.states[sync].capture_on and self.states[sync].state != "retired")
-        )
+        """Syncs whose changes capture stages; one that a person has paused is one of them."""
+        return frozenset(sync for sync in self._named if capture_hold(self.holds, sync) is None)
+
+    @property
+    def _named(self) -> list[str]:
+        return [sync for sync in self.catalog.syncs if sync not in self.states or not self.states[sync].retired]
 
     @property
     def routes(self) -> tuple[int, frozenset[tuple[str, int, str | None, int | None]]]:
@@ -65,7 +65,7 @@ def read_view(connection: database.Connection, known: Catalog | None) -> View:
         applied = definitions.read_applied(connection)
         assert applied is not None
         known = Catalog.from_applied(applied.version, applied.compiled)
-    return View(known, definitions.sync_states(connection))
+    return View(known, definitions.sync_states(connection), holds.read(connection))
 
 
 class CurrentView:

@@ -205,7 +205,7 @@ def _deliver(base: _Base) -> _Deliver:
 
 def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions) -> Claimer:
     complete = Completer(base.state_dsn, base.catalog, decisions.rules_of, base.source_dsn)
-    admission = Admission(base.applied.compiled, lambda: base.applied.view.states)
+    admission = Admission(base.applied.compiled)
     return Claimer(
         base.state_dsn,
         base.owner,

@@ -136,7 +136,7 @@ class _Comparison:
     # --- rows and records ---------------------------------------------------------------------------------------------
 
     def _ground(self, snapshot: Snapshot) -> Ground:
-        standing = reconcile.read_standing(self._state, self._sync, self._slot)
+        standing = reconcile.read_standing(self._state, self._table.compiled, self._slot)
         return Ground(self._sync, standing.era, self._table.compiled.version, snapshot)
 
     def _read_source(self) -> Iterator[Candidate]:
@@ -189,7 +189,7 @@ class _Comparison:
         return found
 
     def _cursor(self) -> int | None:
-        return reconcile.read_standing(self._state, self._sync, self._slot).cursor_lsn
+        return reconcile.read_standing(self._state, self._table.compiled, self._slot).cursor_lsn
 
     def _judge_pairs(self, found: _Found) -> None:
         after = ""

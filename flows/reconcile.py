@@ -24,8 +24,9 @@ from flows.reconcile_pass import Pass
 from flows.source_table import ASKED_ROWS, Table
 from rowtide.backoff import Backoff
 from rowtide.catalog import Catalog
-from rowtide.error_catalogue import process_errors, status_reasons, sync_errors
+from rowtide.error_catalogue import process_errors, status_reasons
 from rowtide.errors import RowtideError, StateUnavailable, SyncError
+from rowtide.holds import Place
 from rowtide.reconcile import Coverage, why_wanted
 from state import database, definitions, ledger, processes
 from state.database import Connection
@@ -171,7 +172,7 @@ class Reconciler:
         try:
             source = self._source(postgres)
             with database.translated():
-                tidy(self._connect(), source, sync, view.catalog.definition.slot(postgres))
+                tidy(self._connect(), source, view.catalog.syncs[sync], view.catalog.definition.slot(postgres))
         except RowtideError as error:
             log.warning("tombstones stay", sync=sync, code=error.code, problem=error.sentence)
             self._close()
@@ -184,11 +185,8 @@ class Reconciler:
             log.warning("reconcile stands still", sync=sync, code=error.code, problem=error.sentence)
         if isinstance(error, SyncError):
             with database.translated():
-                if error.code in sync_errors.STOPS_OF_SHAPE:
-                    # It ends by itself, as a stop by capture does: whoever watches the shape sees it fit again.
-                    definitions.stop_capture(state, sync, error.code, error.sentence)
-                else:
-                    definitions.pause(state, [sync], error.code, error.sentence, "reconcile")
+                # As a stop by capture does, it ends when whoever watches the shape sees it fit again.
+                definitions.stop_capture(state, sync, error.code, error.sentence)
 
     def _connect(self) -> Connection:
         if self._state is None or self._state.closed:
@@ -215,7 +213,7 @@ def wanted_syncs(state: Connection, view: View) -> list[str]:
     records = reconcile.read_all(state)
     syncs = []
     for sync, compiled in view.catalog.syncs.items():
-        standing = reconcile.read_standing(state, sync, view.catalog.definition.slot(compiled.postgres))
+        standing = reconcile.read_standing(state, compiled, view.catalog.definition.slot(compiled.postgres))
         if not standing.captured:
             continue
         record = records.get(sync)
@@ -230,16 +228,16 @@ def wanted_syncs(state: Connection, view: View) -> list[str]:
 
 
 def tidy(
-    state: Connection, source: table_pages.Connection, sync: str, slot: str, older_than: timedelta = TOMBSTONES_KEPT
+    state: Connection, source: table_pages.Connection, place: Place, slot: str, older_than: timedelta = TOMBSTONES_KEPT
 ) -> int:
     """Forget tombstones of a sync whose reconcile is done (docs/design.md section 3); the number of them."""
     # In this order: a pass that begins later reads under a snapshot that sees what this one sees.
     xmin = table_pages.read_snapshot(source).xmin
-    record = reconcile.read(state, sync)
-    standing = reconcile.read_standing(state, sync, slot)
+    record = reconcile.read(state, place.sync)
+    standing = reconcile.read_standing(state, place, slot)
     if standing.cursor_lsn is None or record is None or record.state != "done":
         return 0
-    return ledger.prune_tombstones(state, sync, standing.era, standing.cursor_lsn, xmin, older_than)
+    return ledger.prune_tombstones(state, place.sync, standing.era, standing.cursor_lsn, xmin, older_than)
 
 
 def _go_on(
@@ -319,12 +317,13 @@ def reconcile_here(
         open_source(source_dsn, SOURCE) as source,
     ):
         reconcile.request(state, sync, "asked for", deep=deep)
-        slot = catalog.definition.slot(catalog.syncs[sync].postgres)
+        place = catalog.syncs[sync]
+        slot = catalog.definition.slot(place.postgres)
         asked = _must_read(state, sync).asked
         while True:
             worked = _go_on(state, catalog, sync, owner, lambda: source, stop.is_set, 1.0, report)
             record = _must_read(state, sync)
-            standing = reconcile.read_standing(state, sync, slot)
+            standing = reconcile.read_standing(state, place, slot)
             if not standing.captured:
                 record = replace(record, waits=record.waits or _why_not_captured(state, standing, slot))
             finished = record.state == "done" and record.serves >= asked
@@ -339,8 +338,8 @@ def reconcile_here(
 
 
 def _why_not_captured(state: Connection, standing: SyncStanding, slot: str) -> str:
-    if standing.state != "running" or not standing.capture_on:
-        return status_reasons.RECONCILE_PAUSED(why=standing.reason or "see `rowtide status`.").sentence
+    if standing.held is not None:
+        return status_reasons.RECONCILE_HELD(why=standing.held).sentence
     if standing.cursor_lsn is None and not processes.role_alive(state, "capture"):
         return status_reasons.RECONCILE_UNCAPTURED(slot=slot).sentence
     return status_reasons.RECONCILE_UNOPENED(slot=slot).sentence
@@ -362,7 +361,7 @@ def dry_run(
     """Rows read, and what a reconcile would stage; nothing is written. ``report``: rows so far, estimated rows."""
     compiled = catalog.syncs[sync]
     with database.connect(state_dsn, SOURCE) as state, database.translated(), open_source(source_dsn, SOURCE) as source:
-        standing = reconcile.read_standing(state, sync, catalog.definition.slot(compiled.postgres))
+        standing = reconcile.read_standing(state, compiled, catalog.definition.slot(compiled.postgres))
         era = standing.era
         with open_table(source, catalog, sync) as table:
             rows, found = _count_differences(state, table, era, report)

@@ -15,9 +15,11 @@ from connectors.postgres import table_pages
 from flows.deep_pass import DeepSteps, Lists
 from flows.source_table import ASKED_ROWS, Read, Table
 from rowtide import mass_delete
+from rowtide.errors import SyncError
+from rowtide.holds import HeldDeletes
 from rowtide.reconcile import Coverage, Phase, next_phase, why_wanted
 from rowtide.snapshot import Snapshot
-from state import definitions, enumeration, failpoints
+from state import enumeration, failpoints
 from state.database import Connection
 from state.reconcile import record as reconcile
 from state.reconcile.backfill import Ground
@@ -50,7 +52,7 @@ class Pass:
 
     def step(self) -> bool:
         """Do one step; False when nothing can be done now: done, paused, not captured yet, waiting for the opening."""
-        standing = reconcile.read_standing(self._state, self.record.sync, self._slot)
+        standing = reconcile.read_standing(self._state, self._compiled, self._slot)
         if self.record.state == "done" or not standing.captured:
             return False
         coverage = Coverage(standing.era, self._compiled.version)
@@ -143,30 +145,30 @@ class Pass:
         self.record = reconcile.note_absent(self._state, record, self._ground(snapshot), absent)
         return True
 
-    def _delete(self, standing: SyncStanding) -> bool:
+    def _delete(self, _standing: SyncStanding) -> bool:
         keys = reconcile.absent_keys(self._state, self.record.sync, ASKED_ROWS)
         if not keys:
             return self._end_of_deletes()
-        if self._tripped(standing):
-            return False
+        held, pairs = reconcile.count_absent(self._state, self.record.sync)
+        tripped = mass_delete.judge_deletes(self.record.sync, held.count, pairs, self._compiled.breaker)
+        if tripped is not None:
+            return self._hold(tripped, held)
         snapshot, absent = self._table.absent(keys)
         failpoints.hit(failpoints.RECONCILE_AFTER_READ)
         ground = self._ground(snapshot)
         self.record = reconcile.stage_deletes(self._state, self.record, ground, keys, absent)
         return True
 
-    def _tripped(self, standing: SyncStanding) -> bool:
-        """Whether the breaker paused the sync; when it runs again, the source is asked anew."""
-        sync, limits = self.record.sync, self._compiled.breaker
-        deletes, pairs = reconcile.count_absent(self._state, sync)
-        error = mass_delete.judge_deletes(sync, deletes, pairs, limits, standing.deletes_approved_until, standing.now)
-        if error is None:
-            return False
-        log.warning("sync paused", sync=sync, code=error.code, problem=error.sentence)
-        asking = replace(_enter(self.record, "ask"), waits=error.sentence)
-        self.record = reconcile.forget_absent(self._state, asking)
-        definitions.pause(self._state, [sync], error.code, error.sentence, "breaker")
-        return True
+    def _hold(self, error: SyncError, held: HeldDeletes) -> bool:
+        """Hold the sync until a person approves what was found; held before, the source is asked anew at first."""
+        if self.record.waits is not None:
+            self.record = reconcile.forget_absent(self._state, _enter(self.record, "ask"))
+            return True
+        log.warning("sync held", sync=self.record.sync, code=error.code, problem=error.sentence)
+        self.record = reconcile.hold_deletes(
+            self._state, replace(self.record, waits=error.sentence), error.code, error.sentence, held
+        )
+        return False
 
     def _end_of_deletes(self) -> bool:
         phase = next_phase("delete", self.record.unread, False, self.record.enumerates)

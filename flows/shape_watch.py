@@ -21,9 +21,9 @@ from flows.applied_view import View
 from flows.ports import ShapeActs
 from rowtide.error_catalogue import process_errors, sync_errors
 from rowtide.errors import RowtideError, SyncError
+from rowtide.holds import Hold, capture_hold
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.shape import SourceShape, why_not_carried
-from state.definitions import SyncState
 
 log = structlog.get_logger()
 
@@ -140,24 +140,24 @@ class ShapeWatch:
     ) -> None:
         for name, shape in shapes.items():
             state = view.states.get(name)
-            if state is None or state.state == "retired":
+            if state is None or state.retired:
                 continue
+            stop = capture_hold(view.holds, name)
             why = why_not_carried(syncs[name], publication, shape)
             if why is not None:
-                self._stop_for(state, why)
-            elif not state.capture_on:
-                if state.stop_code in sync_errors.STOPS_OF_SHAPE:
+                self._stop_for(name, stop, why)
+            elif stop is not None:
+                if stop.code in sync_errors.STOPS_OF_SHAPE:
                     self._acts.end_stop_of(name)
             elif shape is not None:
                 self._acts.note_shape(name, shape.prints)
 
-    def _stop_for(self, state: SyncState, why: SyncError) -> None:
+    def _stop_for(self, sync: str, stop: Hold | None, why: SyncError) -> None:
         """Stop the sync, or say why it is stopped by now; a stop for another kind of reason stays."""
-        if state.capture_on or (
-            state.stop_code in sync_errors.STOPS_OF_SHAPE
-            and (state.stop_code, state.stop_reason) != (why.code, why.sentence)
+        if stop is None or (
+            stop.code in sync_errors.STOPS_OF_SHAPE and (stop.code, stop.reason) != (why.code, why.sentence)
         ):
-            self._acts.stop_capture_of(state.sync, why)
+            self._acts.stop_capture_of(sync, why)
 
     def _fail(self, error: RowtideError) -> None:
         if self.problem is None or self.problem.code != error.code:

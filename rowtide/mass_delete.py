@@ -1,11 +1,10 @@
 """The mass-delete breaker: when deletions are so many that a person is asked before the first one.
 
-In: how many deletions wait (or a reconcile found), how many pairs the sync has, its limits, whether a person has
-approved. Out: None, or the `SyncError` that pauses the sync. Rule (docs/design.md section 10): it judges all deletions
+In: how many deletions wait (or a reconcile found) that nobody has approved, how many pairs the sync has, its limits.
+Out: None, or the `SyncError` that holds the sync. Rule (docs/design.md section 10): it judges all deletions
 that wait, never a batch; a deletion that is held back costs nothing, a deletion that was carried out cannot be undone.
 """
 
-from datetime import datetime
 from typing import Protocol
 
 from rowtide.error_catalogue import sync_errors
@@ -27,17 +26,12 @@ class Limits(Protocol):
         """Deletions above this number trip it."""
 
 
-def judge_deletes(
-    sync: str, deletes: int, pairs: int, limits: Limits, approved_until: datetime | None, now: datetime
-) -> SyncError | None:
-    """The reason to pause, or None when the deletions may pass.
+def judge_deletes(sync: str, deletes: int, pairs: int, limits: Limits) -> SyncError | None:
+    """The reason to hold the sync, or None when the deletions may pass.
 
-    ``pairs``: rows of the sync that have an item, those to be deleted among them, or wait for one. ``approved_until``:
-    up to when a person lets deletions pass (`resume --approve-deletes`), by the clock ``now`` is read from.
+    ``pairs``: rows of the sync that have an item, those to be deleted among them, or wait for one.
     """
     if deletes < FEW and deletes <= limits.rows:
-        return None
-    if approved_until is not None and now < approved_until:
         return None
     if deletes <= limits.rows and deletes <= limits.share * pairs:
         return None

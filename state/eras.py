@@ -19,7 +19,8 @@ SELECT name, 'capture', extract(epoch FROM clock_timestamp())::bigint, %(slot)s,
     ON CONFLICT (sync) DO UPDATE
    SET era = greatest(s.era + 1, excluded.era), since_slot = excluded.since_slot,
        since_incarnation = excluded.since_incarnation, since_lsn = excluded.since_lsn, shape = NULL
- WHERE s.capture_on AND s.state <> 'retired'
+ WHERE NOT s.retired
+   AND NOT EXISTS (SELECT FROM rowtide.hold h WHERE (h.scope, h.object, h.kind) = ('sync', s.sync, 'capture'))
 RETURNING sync, EXISTS (SELECT FROM rowtide.reconcile r WHERE r.sync = s.sync) AS loaded
 """
 
@@ -34,6 +35,8 @@ def open_eras(
     era began.
     """
     values = {"syncs": list(syncs), "slot": slot, "incarnation": incarnation, "lsn": lsn}
+    # Locked by a statement of its own, so that the next one sees the hold of a stop that had the row.
+    conn.execute('SELECT FROM rowtide.sync WHERE sync = ANY (%(syncs)s) ORDER BY sync COLLATE "C" FOR UPDATE', values)
     opened = conn.execute(_OPEN, values).fetchall()
     for sync, loaded in opened:
         record.request(conn, sync, why if loaded else "first load")

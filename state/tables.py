@@ -65,6 +65,8 @@ outbox = Table(
     Column("reason_code", Text),
     Column("reason", Text),
     Column("hold", Boolean, nullable=False, server_default=_FALSE),
+    # A deletion that a person has let through; a newer change of the row is judged anew.
+    Column("approved", Boolean, nullable=False, server_default=_FALSE),
     Column("attempts", Integer, nullable=False, server_default=_ZERO),
     Column("lease_token", Text),
     Column("lease_owner", Text),
@@ -172,15 +174,10 @@ sync = Table(
     "sync",
     metadata,
     Column("sync", _NAME, primary_key=True),
-    Column("state", Text, nullable=False, server_default=text("'running'")),
-    Column("reason_code", Text),
-    Column("reason", Text),
+    # The applied definition does not name it any more; its records are kept.
+    Column("retired", Boolean, nullable=False, server_default=_FALSE),
     Column("changed_by", Text, nullable=False),
     Column("changed_at", _TIME, nullable=False, server_default=_NOW),
-    Column("capture_on", Boolean, nullable=False, server_default=text("true")),
-    # Why its changes pass by; a person's pause beside it stands in `state` and `reason`.
-    Column("stop_code", Text),
-    Column("stop_reason", Text),
     # One unbroken stream of the sync, and where it began (state.eras).
     Column("era", BigInteger, nullable=False, server_default=_ZERO),
     Column("since_slot", _NAME),
@@ -188,8 +185,21 @@ sync = Table(
     Column("since_lsn", BigInteger),
     # What the sync reads, as last looked at in this era (rowtide.shape.Prints); no pass begins before.
     Column("shape", JSONB),
-    Column("deletes_approved_until", _TIME),
-    CheckConstraint("state IN ('running', 'paused', 'retired')", name="state"),
+)
+
+# What holds rows back (rowtide.holds): a sync runs when no hold covers it. Kinds of a newer release hold, too.
+hold = Table(
+    "hold",
+    metadata,
+    Column("scope", _NAME, primary_key=True),
+    Column("object", _NAME, primary_key=True),
+    Column("kind", _NAME, primary_key=True),
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", _TIME, nullable=False, server_default=_NOW),
+    # Of kind deletes: count, sample of keys, position up to which they are meant (rowtide.holds.HeldDeletes).
+    Column("deletes", JSONB),
 )
 
 reconcile = Table(
@@ -235,7 +245,7 @@ reconcile_absent = Table(
     metadata,
     Column("sync", _NAME, primary_key=True),
     Column("key", _NAME, primary_key=True),
-    Column("live", Boolean, nullable=False),
+    Column("approved", Boolean, nullable=False, server_default=_FALSE),
 )
 
 # How far the items of a list are read, for whom: a deep reconcile or a diff of its sync (state.enumeration).

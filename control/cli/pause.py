@@ -1,33 +1,37 @@
 """`rowtide pause` and `rowtide resume`: hold syncs back and let them go on.
 
-In: a sync, a graph (``--target``) or ``--all``. Out: the names of the syncs. Rule: exactly one of the three ways to
-select syncs is given; what happens is control.operations.pause's.
+In: a sync, a source (``--source``), a graph (``--target``) or ``--all``. Out: what is held or goes on, and what still
+holds it (exit 3). Rule: exactly one of the four ways to say which is given; what happens is control.operations.pause's.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
 from control.cli import options, output, session
 from control.operations import pause as operations
-from control.operations.pause import EverySync, OneSync, SyncSelection, SyncsOfGraph
+from control.operations.pause import Everything, Held, HoldDocument, OneGraph, OneSource, OneSync
 from rowtide.error_catalogue import command_errors
 
 Sync = Annotated[str | None, typer.Argument(metavar="[SYNC]", help="A sync of the definition.")]
+Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Every sync of this PostgreSQL.")]
 Target = Annotated[str | None, typer.Option("--target", metavar="NAME", help="Every sync that writes to this graph.")]
-All = Annotated[bool, typer.Option("--all", help="Every sync.")]
+All = Annotated[bool, typer.Option("--all", help="Every sync, also those applied later.")]
 Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; shown by `rowtide status`.")]
 
 
-def selection_of(sync: str | None, target: str | None, every: bool) -> SyncSelection:
-    """The selection that the arguments make; UserError unless exactly one of them is given."""
-    given: list[SyncSelection] = []
+def named_by(sync: str | None, source: str | None, target: str | None, every: bool) -> Held:
+    """What the arguments name; UserError unless exactly one of them is given."""
+    given: list[Held] = []
     if sync is not None:
         given.append(OneSync(sync))
+    if source is not None:
+        given.append(OneSource(source))
     if target is not None:
-        given.append(SyncsOfGraph(target))
+        given.append(OneGraph(target))
     if every:
-        given.append(EverySync())
+        given.append(Everything())
     if len(given) != 1:
         raise command_errors.WHICH_SYNC()
     return given[0]
@@ -35,6 +39,7 @@ def selection_of(sync: str | None, target: str | None, every: bool) -> SyncSelec
 
 def pause(
     sync: Sync = None,
+    source: Source = None,
     target: Target = None,
     every: All = False,
     reason: Why = "",
@@ -45,21 +50,22 @@ def pause(
 
     Changes go on being collected and the slot goes on moving; nothing is written to the lists.
     """
-    opened = session.start_session(config)
-    found = operations.pause(opened, selection_of(sync, target, every), reason, session.actor())
+    held = named_by(sync, source, target, every)
+    found = operations.pause(session.start_session(config), held, reason, session.actor())
     if as_json:
         output.document(found)
     else:
-        output.say(f"paused {', '.join(found['paused'])}")
+        output.say(f"paused{'' if found['placed'] else ' already'}: {', '.join(found['syncs']) or 'no sync yet'}")
 
 
 def resume(
     sync: Sync = None,
+    source: Source = None,
     target: Target = None,
     every: All = False,
     approve_deletes: Annotated[
         bool,
-        typer.Option("--approve-deletes", help="Let the deletions go that the mass-delete breaker held back."),
+        typer.Option("--approve-deletes", help="Let the deletions go that the mass-delete breaker holds back now."),
     ] = False,
     accept_source: Annotated[
         str | None,
@@ -70,9 +76,9 @@ def resume(
     config: options.Config = options.CONFIG,
     as_json: options.Json = False,
 ) -> None:
-    """Let syncs go on.
+    """Let go on what was paused.
 
-    Only the last state of each row is delivered. A sync that was stopped at capture is reconciled.
+    Only the last state of each row is delivered. Whatever else holds a sync back is named, with what lifts it.
     """
     opened = session.start_session(config)
     if accept_source is not None:
@@ -82,11 +88,22 @@ def resume(
         else:
             output.say(f"whichever server answers for {accept_source} is taken for it; every sync of it is reconciled")
         return
-    found = operations.resume(opened, selection_of(sync, target, every), approve_deletes, session.actor())
+    held = named_by(sync, source, target, every)
+    found = operations.resume(opened, held, approve_deletes, session.actor())
     if as_json:
         output.document(found)
-        return
-    output.say(f"resumed {', '.join(found['resumed'])}")
-    if found["reconcile"]:
-        names = ", ".join(found["reconcile"])
-        output.say(f"a reconcile of {names} was asked for: their changes passed by while stopped")
+    else:
+        object_ = found["object"] or "everything"
+        output.say(f"{'resumed' if found['resumed'] else 'was not paused by a person:'} {object_}")
+        if found["approved"] is not None:
+            output.say(f"{found['approved']['count']:,} deletions go: {', '.join(found['approved']['sample'])}, ...")
+        _tell(found["remaining"])
+    if found["remaining"]:
+        raise typer.Exit(output.FINDINGS)
+
+
+def _tell(remaining: Mapping[str, Sequence[HoldDocument]]) -> None:
+    for sync, holds in remaining.items():
+        for hold in holds:
+            output.say(f"{sync} is still held by {hold['by']}: {hold['reason']}")
+            output.say(f"  {hold['lifts']}")

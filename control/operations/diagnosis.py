@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from rowtide.error_catalogue import status_reasons, sync_errors
+from rowtide.error_catalogue import status_reasons
 from rowtide.error_catalogue.entries import Said
+from rowtide.holds import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,8 @@ class SyncFacts:
     """What is known of one sync at ``now``; problems are sentences from the last beat of a process."""
 
     now: datetime
-    state: str = "running"
-    paused_code: str | None = None
-    paused_reason: str | None = None
-    changed_by: str | None = None
-    changed_at: datetime | None = None
+    retired: bool = False
+    holds: tuple[Hold, ...] = ()
     capture_seen_s: float | None = None  # age of the youngest beat of a process with that role; None: never seen
     deliver_seen_s: float | None = None
     stale_after_s: float = 5.0
@@ -56,14 +54,16 @@ def reason_of(facts: SyncFacts) -> Said:
 
 
 def _state(facts: SyncFacts) -> Said | None:
-    if facts.state == "retired":
+    if facts.retired:
         return status_reasons.RETIRED()
-    if facts.state != "paused":
+    if not facts.holds:
         return None
-    since = f" since {_clock(facts.changed_at)}" if facts.changed_at else ""
-    why = f": {facts.paused_reason}" if facts.paused_reason else "."
-    code = facts.paused_code or sync_errors.PAUSED_BY_HAND.code
-    return status_reasons.PAUSED(code=code, by=facts.changed_by or "Rowtide", since=since, why=why)
+    first, *others = facts.holds
+    also = (status_reasons.HELD_TOO(code=one.code, by=one.actor, why=one.reason).sentence for one in others)
+    scope = "" if first.scope == "sync" else f" with {first.scope} {first.object}".rstrip()
+    return status_reasons.HELD(
+        code=first.code, scope=scope, by=first.actor, since=_clock(first.at), why=first.reason, also="".join(also)
+    )
 
 
 def _process(facts: SyncFacts) -> Said | None:

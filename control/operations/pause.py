@@ -1,21 +1,24 @@
 """Hold syncs back, and let them go on.
 
-In: a selection of syncs of the definition in force, a reason, an actor. Out: what was paused or resumed; the records
-in the state database that a running flow obeys within two seconds. Rules: a paused sync never holds the slot back: its
-changes are still staged, and only the last state of each row is delivered afterwards. A sync that stopped at capture
-has a gap, so resuming it asks for a reconcile.
+In: a sync, a source, a tenant or everything, a reason, an actor. Out: the hold that was placed or lifted, and those
+that remain; a running flow obeys within two seconds. Rules: a paused sync never holds the slot back: its changes are
+still staged, and only the last state of each row is delivered afterwards. A resume lifts a person's hold of exactly the
+object named, and says which others remain and what lifts them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypedDict, assert_never
 
 from control.operations.session import Session, choose_source, require_applied_definition, require_sync
 from rowtide.actor import Actor
+from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
-from rowtide.error_catalogue import command_errors, sync_errors
-from state import cursors, definitions
+from rowtide.error_catalogue import command_errors, status_reasons, sync_errors
+from rowtide.holds import DELETES, PERSON, HeldDeletes, Hold, Scope, covering, places
+from state import cursors, definitions, holds
 from state.database import Connection
-from state.reconcile import record as reconciles
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +29,65 @@ class OneSync:
 
 
 @dataclass(frozen=True, slots=True)
-class SyncsOfGraph:
-    """Every sync that writes to the graph of that name."""
+class OneSource:
+    """Every sync of that source, one that is applied later too."""
 
-    graph: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
-class EverySync:
-    """Every sync of the definition in force."""
+class OneGraph:
+    """Every sync that writes to that graph, one that is applied later too."""
+
+    name: str
 
 
-SyncSelection = OneSync | SyncsOfGraph | EverySync
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """Every sync, one that is applied later too."""
+
+
+Held = OneSync | OneSource | OneGraph | Everything
+"""What a person holds back or lets go on."""
+
+
+class HoldDocument(TypedDict):
+    """A hold; ``lifts``: what takes it away."""
+
+    scope: str
+    object: str
+    kind: str
+    code: str
+    reason: str
+    by: str
+    since: datetime
+    lifts: str
 
 
 class PausedDocument(TypedDict):
-    """What was paused; ``reconcile`` is always empty and stands for symmetry with `ResumedDocument`."""
+    """What was held back, whether it was not already, and the syncs that this covers now."""
 
-    paused: list[str]
-    reconcile: list[str]
+    scope: Scope
+    object: str
+    placed: bool
+    syncs: list[str]
+
+
+class ApprovedDocument(TypedDict):
+    """Deletions that were let through: how many, and the keys of some."""
+
+    count: int
+    sample: list[str]
+
+
+class ResumedDocument(TypedDict):
+    """What was let go on, whether a person had held it, and by sync what still holds it."""
+
+    scope: Scope
+    object: str
+    resumed: bool
+    approved: ApprovedDocument | None
+    remaining: dict[str, list[HoldDocument]]
 
 
 class AcceptedDocument(TypedDict):
@@ -54,53 +97,113 @@ class AcceptedDocument(TypedDict):
     slot: str
 
 
-class ResumedDocument(TypedDict):
-    """What was resumed, and of which syncs a reconcile was asked for."""
-
-    resumed: list[str]
-    reconcile: list[str]
-
-
-def select(definition: Definition, selection: SyncSelection) -> list[str]:
-    """The ids of the selected syncs; UserError when the definition has no such sync or graph."""
-    match selection:
+def named(definition: Definition, held: Held) -> tuple[Scope, str]:
+    """Scope and object of the hold; UserError when the definition has nothing of that name."""
+    match held:
         case OneSync(name):
-            return [require_sync(definition, name)]
-        case SyncsOfGraph(graph):
-            if graph not in definition.graph:
-                raise command_errors.UNKNOWN_GRAPH(graph=graph, known=", ".join(definition.graph))
-            return [definition.id_of(name) for name, one in definition.syncs.items() if one.target.graph == graph]
-        case EverySync():
-            return [definition.id_of(name) for name in definition.syncs]
+            return "sync", require_sync(definition, name)
+        case OneSource(name):
+            return "source", choose_source(definition, name)
+        case OneGraph(name):
+            if name not in definition.graph:
+                raise command_errors.UNKNOWN_GRAPH(graph=name, known=", ".join(definition.graph))
+            return "tenant", name
+        case Everything():
+            return "all", ""
         case _:
-            assert_never(selection)
+            assert_never(held)
 
 
-def pause(session: Session, selection: SyncSelection, reason: str, actor: Actor) -> PausedDocument:
-    """Stop delivering for the selected syncs; ``reason`` is what `status` shows. A paused sync stays as it is."""
-
+def pause(session: Session, held: Held, reason: str, actor: Actor) -> PausedDocument:
+    """Stop delivering for what is named; ``reason`` is what `status` shows. What a person has paused stays as it is."""
     why = sync_errors.PAUSED_BY_HAND(reason=reason or "Paused by hand.")
 
-    def work(connection: Connection) -> list[str]:
-        syncs = select(require_applied_definition(connection).catalog.definition, selection)
-        definitions.pause(connection, syncs, why.code, why.sentence, actor.name)
-        return syncs
-
-    return {"paused": session.on_state(work, actor), "reconcile": []}
-
-
-def resume(session: Session, selection: SyncSelection, approve_deletes: bool, actor: Actor) -> ResumedDocument:
-    """Let the selected syncs deliver again; with ``approve_deletes`` also the deletions that the breaker held back."""
-
-    def work(connection: Connection) -> ResumedDocument:
-        syncs = select(require_applied_definition(connection).catalog.definition, selection)
-        with connection.transaction():
-            gaps = definitions.resume(connection, syncs, actor.name, approve_deletes)
-            for name in gaps:
-                reconciles.request(connection, name, "resumed after it was stopped at capture")
-        return {"resumed": syncs, "reconcile": gaps}
+    def work(connection: Connection) -> PausedDocument:
+        catalog = require_applied_definition(connection).catalog
+        scope, object_ = named(catalog.definition, held)
+        placed = holds.place(connection, scope, object_, PERSON, why.code, why.sentence, actor.name)
+        return {"scope": scope, "object": object_, "placed": placed, "syncs": _covered(catalog, scope, object_)}
 
     return session.on_state(work, actor)
+
+
+def resume(session: Session, held: Held, approve_deletes: bool, actor: Actor) -> ResumedDocument:
+    """Lift the person's hold of what is named; with ``approve_deletes`` let the deletions go that a sync's hold names.
+
+    Deletions beyond these are judged anew.
+    """
+    if approve_deletes and not isinstance(held, OneSync):
+        raise command_errors.APPROVE_ONE_SYNC()
+
+    def work(connection: Connection) -> ResumedDocument:
+        catalog = require_applied_definition(connection).catalog
+        scope, object_ = named(catalog.definition, held)
+        with connection.transaction():
+            lifted = holds.lift(connection, scope, object_, PERSON)
+            approved = holds.approve_deletes(connection, object_) if approve_deletes else None
+            left = holds.read(connection)
+        return {
+            "scope": scope,
+            "object": object_,
+            "resumed": lifted is not None,
+            "approved": _approved(approved),
+            "remaining": _remaining(catalog, _covered(catalog, scope, object_), left),
+        }
+
+    return session.on_state(work, actor)
+
+
+def judge_anew(connection: Connection, sync: str) -> None:
+    """Lift what a reconcile that a person asks for lifts: its deletions are judged anew, its capture begins again.
+
+    A stop because of the table's shape is no such hold: it ends by itself when the shape fits.
+    """
+    holds.lift(connection, "sync", sync, DELETES)
+    definitions.end_stop(connection, sync, sync_errors.STOPS_OF_CHANGES)
+
+
+def to_document(hold: Hold) -> HoldDocument:
+    """The hold as JSON."""
+    return {
+        "scope": hold.scope,
+        "object": hold.object,
+        "kind": hold.kind,
+        "code": hold.code,
+        "reason": hold.reason,
+        "by": hold.actor,
+        "since": hold.at,
+        "lifts": _what_lifts(hold),
+    }
+
+
+def _what_lifts(hold: Hold) -> str:
+    word = {"all": "--all", "source": f"--source {hold.object}", "tenant": f"--target {hold.object}"}
+    object_ = word.get(hold.scope, hold.object)
+    match hold.kind:
+        case "person":
+            return status_reasons.LIFTED_BY_RESUME(object=object_).sentence
+        case "capture" if hold.code in sync_errors.STOPS_OF_SHAPE:
+            return status_reasons.LIFTED_BY_ITSELF().sentence
+        case "capture":
+            return status_reasons.LIFTED_BY_RECONCILE(object=object_).sentence
+        case "deletes":
+            return status_reasons.LIFTED_BY_APPROVAL(object=object_).sentence
+        case _:
+            return status_reasons.LIFTED_BY_ITSELF().sentence
+
+
+def _covered(catalog: Catalog, scope: str, object_: str) -> list[str]:
+    """The syncs that a hold on the object covers."""
+    return [sync.sync for sync in catalog.syncs.values() if (scope, object_) in places(sync)]
+
+
+def _remaining(catalog: Catalog, syncs: Sequence[str], left: Sequence[Hold]) -> dict[str, list[HoldDocument]]:
+    found = {sync: [to_document(hold) for hold in covering(left, catalog.syncs[sync])] for sync in syncs}
+    return {sync: documents for sync, documents in found.items() if documents}
+
+
+def _approved(deletes: HeldDeletes | None) -> ApprovedDocument | None:
+    return None if deletes is None else {"count": deletes.count, "sample": list(deletes.sample)}
 
 
 def accept_source(session: Session, source: str, actor: Actor) -> AcceptedDocument:

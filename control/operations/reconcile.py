@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TypedDict
 
+from control.operations.pause import judge_anew
 from control.operations.session import Session, open_sync
 from rowtide.actor import Actor
 from state.reconcile.record import Reconcile
@@ -63,6 +64,7 @@ def reconcile(
             tell(record.waits)
         said = record.waits
 
+    session.on_state(lambda connection: judge_anew(connection, sync_id), actor)
     record = passes.reconcile_here(
         session.state_dsn(),
         catalog,

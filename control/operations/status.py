@@ -11,6 +11,8 @@ from typing import TypedDict
 
 from control.operations import status_snapshot
 from control.operations.diagnosis import reason_of
+from control.operations.pause import HoldDocument
+from control.operations.pause import to_document as to_hold_document
 from control.operations.session import Session
 from control.operations.status_snapshot import StatusSnapshot
 from rowtide.position import lsn_to_text
@@ -95,10 +97,11 @@ class ReasonDocument(TypedDict):
 
 
 class SyncDocument(TypedDict):
-    """One sync."""
+    """One sync; ``holds``: everything that holds it back, with what lifts each."""
 
     sync: str
     state: str
+    holds: list[HoldDocument]
     position: PositionDocument | None
     lag_bytes: int | None
     lag_s: float
@@ -192,11 +195,13 @@ def _sync(snapshot: StatusSnapshot, name: str) -> SyncDocument:
         snapshot.cursors.get(snapshot.catalog.definition.slot(sync.postgres)),
         snapshot.slots.get(sync.postgres),
     )
-    reason = reason_of(status_snapshot.facts_of(snapshot, name))
+    facts = status_snapshot.facts_of(snapshot, name)
+    reason = reason_of(facts)
     oldest = None if waits is None else waits.oldest
     return {
         "sync": sync.name,
-        "state": "running" if state is None else state.state,
+        "state": "retired" if facts.retired else "paused" if facts.holds else "running",
+        "holds": [to_hold_document(hold) for hold in facts.holds],
         "position": None if cursor is None or state is None else {"era": state.era, "lsn": lsn_to_text(cursor.lsn)},
         "lag_bytes": None if slot is None else slot.lag_bytes,
         "lag_s": 0.0 if oldest is None else round(max((snapshot.now - oldest).total_seconds(), 0.0), 1),

@@ -15,8 +15,9 @@ from control.operations.diagnosis import SyncFacts
 from control.operations.session import Session, require_applied_definition
 from rowtide.catalog import Catalog
 from rowtide.errors import RowtideError
+from rowtide.holds import Hold, covering
 from rowtide.pacing import tier_of
-from state import cursors, definitions, outbox, processes, progress
+from state import cursors, definitions, holds, outbox, processes, progress
 from state.database import Connection
 from state.reconcile import record as reconciles
 
@@ -29,6 +30,7 @@ class StatusSnapshot:
     applied: definitions.AppliedDefinition
     catalog: Catalog
     states: Mapping[str, definitions.SyncState]
+    holds: Sequence[Hold]
     waiting: Mapping[str, outbox.Waiting]
     progress: Mapping[str, progress.Progress]
     reconciles: Mapping[str, reconciles.Reconcile]
@@ -52,6 +54,7 @@ def _read(connection: Connection, answers: Mapping[str, slots.Slot | None]) -> S
         found.record,
         found.catalog,
         definitions.sync_states(connection),
+        holds.read(connection),
         outbox.waiting(connection),
         progress.read(connection),
         reconciles.read_all(connection),
@@ -131,11 +134,8 @@ def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
     graphs = health_of(snapshot, "graph", sync.graph)
     return SyncFacts(
         now=snapshot.now,
-        state="running" if state is None else state.state,
-        paused_code=None if state is None else state.reason_code,
-        paused_reason=None if state is None else state.reason,
-        changed_by=None if state is None else state.changed_by,
-        changed_at=None if state is None else state.changed_at,
+        retired=state is not None and state.retired,
+        holds=covering(snapshot.holds, sync),
         capture_seen_s=_role_seen_s(snapshot, "capture"),
         deliver_seen_s=_role_seen_s(snapshot, "deliver"),
         stale_after_s=processes.ALIVE_S,

@@ -1,5 +1,5 @@
-"""The records: outbox, ledger, slot cursors, definitions, lists, sync states, reconciles, runs, progress,
-processes.
+"""The records: outbox, ledger, slot cursors, definitions, lists, syncs, holds, reconciles, runs,
+progress, processes.
 
 In: an empty schema ``rowtide``. Out: the tables of `state.tables` as they were at the first release. Rule: a released
 migration is never edited; a test holds the newest one equal to the metadata.
@@ -33,6 +33,7 @@ CREATE TABLE rowtide.outbox (
     reason_code TEXT,
     reason TEXT,
     hold BOOLEAN DEFAULT false NOT NULL,
+    approved BOOLEAN DEFAULT false NOT NULL,
     attempts INTEGER DEFAULT 0 NOT NULL,
     lease_token TEXT,
     lease_owner TEXT,
@@ -108,22 +109,26 @@ CREATE TABLE rowtide.list (
 );
 CREATE TABLE rowtide.sync (
     sync TEXT COLLATE "C" NOT NULL,
-    state TEXT DEFAULT 'running' NOT NULL,
-    reason_code TEXT,
-    reason TEXT,
+    retired BOOLEAN DEFAULT false NOT NULL,
     changed_by TEXT NOT NULL,
     changed_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
-    capture_on BOOLEAN DEFAULT true NOT NULL,
-    stop_code TEXT,
-    stop_reason TEXT,
     era BIGINT DEFAULT 0 NOT NULL,
     since_slot TEXT COLLATE "C",
     since_incarnation BIGINT,
     since_lsn BIGINT,
     shape JSONB,
-    deletes_approved_until TIMESTAMP WITH TIME ZONE,
-    CONSTRAINT sync_pkey PRIMARY KEY (sync),
-    CONSTRAINT sync_state_check CHECK (state IN ('running', 'paused', 'retired'))
+    CONSTRAINT sync_pkey PRIMARY KEY (sync)
+);
+CREATE TABLE rowtide.hold (
+    scope TEXT COLLATE "C" NOT NULL,
+    object TEXT COLLATE "C" NOT NULL,
+    kind TEXT COLLATE "C" NOT NULL,
+    code TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    deletes JSONB,
+    CONSTRAINT hold_pkey PRIMARY KEY (scope, object, kind)
 );
 CREATE TABLE rowtide.reconcile (
     sync TEXT COLLATE "C" NOT NULL,
@@ -159,7 +164,7 @@ CREATE TABLE rowtide.reconcile (
 CREATE TABLE rowtide.reconcile_absent (
     sync TEXT COLLATE "C" NOT NULL,
     key TEXT COLLATE "C" NOT NULL,
-    live BOOLEAN NOT NULL,
+    approved BOOLEAN DEFAULT false NOT NULL,
     CONSTRAINT reconcile_absent_pkey PRIMARY KEY (sync, key)
 );
 CREATE TABLE rowtide.enumeration (

@@ -5,7 +5,10 @@ from typing import Final
 from rowtide.error_catalogue.entries import Entry
 from rowtide.errors import ChildFailed, GraphUnavailable, UserError
 
-WHICH_SYNC: Final = Entry(UserError, "which_sync", "Say which: a sync, --target NAME or --all.")
+WHICH_SYNC: Final = Entry(UserError, "which_sync", "Say which: a sync, --source NAME, --target NAME or --all.")
+APPROVE_ONE_SYNC: Final = Entry(
+    UserError, "approve_one_sync", "--approve-deletes names the held deletions of one sync.", "Name the sync."
+)
 UNKNOWN_SYNC: Final = Entry(UserError, "unknown_sync", "There is no sync {sync}: there are {known}.")
 UNKNOWN_GRAPH: Final = Entry(UserError, "unknown_graph", "There is no graph {graph}: there are {known}.")
 UNKNOWN_SOURCE: Final = Entry(UserError, "unknown_source", "Say which source with --source: {known}.")

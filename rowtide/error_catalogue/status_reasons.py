@@ -5,10 +5,21 @@ from typing import Final
 from rowtide.error_catalogue.entries import ReasonEntry
 
 RETIRED: Final = ReasonEntry("retired", "The sync is no longer in the applied definition; its records are kept.")
-PAUSED: Final = ReasonEntry(
-    "{code}", "Paused by {by}{since}{why}", "see what the code says above, then `rowtide resume`"
+HELD: Final = ReasonEntry(
+    "{code}", "Paused{scope} by {by} since {since}: {why}{also}", "`rowtide status --json` says what lifts each hold"
 )
-"""A paused sync shows the code it was paused with."""
+"""A sync that is held shows the code of its first hold."""
+HELD_TOO: Final = ReasonEntry("{code}", " Held too by {by}: {why}", "`rowtide status --json` says what lifts each hold")
+LIFTED_BY_RESUME: Final = ReasonEntry("lifted_by_resume", "`rowtide resume {object}`")
+LIFTED_BY_APPROVAL: Final = ReasonEntry(
+    "lifted_by_approval",
+    "`rowtide resume {object} --approve-deletes` lets these deletions through; `rowtide reconcile {object}` has them "
+    "judged anew, when the rows are there again",
+)
+LIFTED_BY_RECONCILE: Final = ReasonEntry(
+    "lifted_by_reconcile", "mend what the sentence says, then `rowtide reconcile {object}`"
+)
+LIFTED_BY_ITSELF: Final = ReasonEntry("lifted_by_itself", "nothing: it goes by itself when what it says is mended")
 NOT_RUNNING: Final = ReasonEntry(
     "not_running", "No process with the role {role} runs; start one with `rowtide run`.", "`rowtide run`"
 )
@@ -37,8 +48,8 @@ RECONCILE_PROBLEM: Final = ReasonEntry(
     "reconcile_problem", "The reconcile cannot go on: {problem}", "see the sentence; it is tried again by itself"
 )
 RECONCILE_WAITS: Final = ReasonEntry("waits", "{waits}", "nothing: it goes on by itself")
-RECONCILE_PAUSED: Final = ReasonEntry(
-    "reconcile_paused", "The sync is paused, so no pass begins: {why}", "see `rowtide status`, then `rowtide resume`"
+RECONCILE_HELD: Final = ReasonEntry(
+    "reconcile_held", "The sync is held, so no pass goes on: {why}", "see `rowtide status`: it says what lifts the hold"
 )
 RECONCILE_UNCAPTURED: Final = ReasonEntry(
     "reconcile_uncaptured",

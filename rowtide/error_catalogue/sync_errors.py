@@ -6,7 +6,10 @@ from rowtide.error_catalogue.entries import Entry, ReasonEntry
 from rowtide.errors import GapError, SyncError
 
 KEY_UNKNOWN: Final = Entry(
-    SyncError, "key_unknown", "the source sent a change without its row's key", "set REPLICA IDENTITY FULL"
+    SyncError,
+    "key_unknown",
+    "the source sent a change without its row's key",
+    "set REPLICA IDENTITY FULL, then `rowtide reconcile` the sync",
 )
 RELATION_MISMATCH: Final = Entry(
     SyncError,
@@ -63,6 +66,9 @@ STOPS_OF_SHAPE: Final = tuple(
     for entry in (RELATION_MISMATCH, NOT_PUBLISHED, PUBLICATION_ACTIONS, PUBLICATION_FILTER, PUBLICATION_COLUMNS)
 )
 """Codes of stops at capture that end by themselves when table and publication fit the sync again."""
+
+STOPS_OF_CHANGES: Final = (KEY_UNKNOWN.code,)
+"""Codes of stops at capture that a change of the source caused: a person says by a reconcile that it is mended."""
 
 PAUSED_BY_HAND: Final = ReasonEntry("paused", "{reason}", "`rowtide resume`")
 """The code of a sync that a person paused; the sentence is the person's own."""

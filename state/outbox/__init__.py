@@ -12,6 +12,8 @@ from datetime import datetime
 from psycopg.rows import class_row
 
 from rowtide.change import Fields
+from rowtide.holds import HeldDeletes
+from rowtide.position import Position
 from state import channels
 from state.database import Connection
 from state.outbox.claims import ClaimRequest as ClaimRequest
@@ -66,14 +68,14 @@ def waiting(conn: Connection) -> dict[str, Waiting]:
 
 WAITING_DELETES = """
 SELECT o.sync, count(*) FROM rowtide.outbox o
- WHERE o.op = 'd' AND o.state = 'waiting' AND o.sync = ANY (%s)
+ WHERE o.op = 'd' AND o.state = 'waiting' AND NOT o.approved AND o.sync = ANY (%s)
    AND EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live')
  GROUP BY o.sync
 """
 
 
 def waiting_deletes(conn: Connection, syncs: Sequence[str]) -> dict[str, int]:
-    """Per sync, how many deletions of existing items wait; without the syncs that have none."""
+    """Per sync, how many deletions of existing items wait without approval; without the syncs that have none."""
     return dict(conn.execute(WAITING_DELETES, [list(syncs)]).fetchall())
 
 
@@ -84,18 +86,44 @@ PAIRS = """(SELECT count(*) FROM rowtide.ledger WHERE sync = %(sync)s AND state 
 """
 """How many rows of the sync have an item or wait for one: the breaker judges deletions as a share of these."""
 
+SAMPLE = 5
+"""Of so many held deletions the keys are shown."""
+
 _DELETES_AND_PAIRS = f"""
-SELECT (SELECT count(*) FROM rowtide.outbox o
-         WHERE o.op = 'd' AND o.state = 'waiting' AND o.sync = %(sync)s
-           AND EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live')),
-       {PAIRS}
+WITH deletes AS MATERIALIZED (
+     SELECT o.key, o.era, o.lsn, o.ordinal FROM rowtide.outbox o
+      WHERE o.op = 'd' AND o.state = 'waiting' AND NOT o.approved AND o.sync = %(sync)s
+        AND EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live')),
+     last AS (SELECT era, lsn, ordinal FROM deletes ORDER BY era DESC, lsn DESC, ordinal DESC LIMIT 1)
+SELECT (SELECT count(*) FROM deletes), ARRAY(SELECT key FROM deletes ORDER BY key LIMIT %(sample)s),
+       (SELECT ARRAY[era, lsn, ordinal] FROM last), {PAIRS}
 """
 
 
-def count_deletes_and_pairs(conn: Connection, sync: str) -> tuple[int, int]:
-    """Deletions of existing items that wait, and the rows they are a share of, at one moment: never more than these."""
-    [(deletes, pairs)] = conn.execute(_DELETES_AND_PAIRS, {"sync": sync}).fetchall()
-    return int(deletes), int(pairs)
+def count_deletes_and_pairs(conn: Connection, sync: str) -> tuple[HeldDeletes, int]:
+    """Deletions of existing items that wait without approval, and the rows they are a share of, at one moment."""
+    values = {"sync": sync, "sample": SAMPLE}
+    [(count, sample, upto, pairs)] = conn.execute(_DELETES_AND_PAIRS, values).fetchall()
+    return HeldDeletes(int(count), tuple(sample), None if upto is None else Position(*upto)), int(pairs)
+
+
+_POSTPONE = """
+WITH later AS MATERIALIZED (
+     SELECT key FROM rowtide.outbox
+      WHERE sync = %(sync)s AND op = 'd' AND state = 'waiting' AND NOT approved AND due_at <= now()
+        AND EXISTS (SELECT FROM rowtide.outbox WHERE sync = %(sync)s AND op = 'd' AND state = 'waiting' AND approved)
+      ORDER BY key FOR UPDATE)
+UPDATE rowtide.outbox AS o SET due_at = now() + interval '1 minute' FROM later
+ WHERE o.sync = %(sync)s AND o.key = later.key
+"""
+
+
+def go_on_with_approved(conn: Connection, sync: str) -> bool:
+    """Whether approved deletions wait; if so, the others are not due for a minute, so that these go first."""
+    with conn.transaction():
+        conn.execute(_POSTPONE, {"sync": sync})
+        query = "SELECT FROM rowtide.outbox WHERE sync = %s AND op = 'd' AND state = 'waiting' AND approved LIMIT 1"
+        return conn.execute(query, [sync]).fetchone() is not None
 
 
 _PARKED = "sync, key, op, reason_code, reason, attempts, lsn, committed_at, staged_at"

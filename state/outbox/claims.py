@@ -2,7 +2,7 @@
 
 In: the syncs and lanes a process may claim for, how many rows its quota pays. Out: `Work`s. Rules
 (docs/design.md section 6): highest priority first, a tenth for the lowest class so that nothing starves; no row of a
-paused sync is claimed, even by a process that has not heard of the pause yet; the claim itself writes down what it may
+held sync is claimed, even by a process that has not heard of the hold yet; the claim itself writes down what it may
 send (`sent`); ledger rows are read in a *second* statement, because a join that waited for a row could show an older
 ledger.
 """
@@ -48,7 +48,9 @@ WITH candidate AS MATERIALIZED (
     SELECT c.*, dense_rank() OVER (ORDER BY c.priority DESC) = 1 AS lowest,
            row_number() OVER (PARTITION BY c.priority ORDER BY c.due_at, c.sync, c.key) AS place
       FROM (SELECT sync FROM unnest(%(syncs)s::text[]) AS s (sync)
-             WHERE NOT EXISTS (SELECT FROM rowtide.sync x WHERE x.sync = s.sync AND x.state <> 'running') OFFSET 0) s,
+             WHERE NOT EXISTS (SELECT FROM rowtide.sync x WHERE x.sync = s.sync AND x.retired)
+               AND NOT EXISTS (SELECT FROM rowtide.hold h
+                                WHERE (h.scope, h.object) IN (('all', ''), ('sync', s.sync))) OFFSET 0) s,
            unnest(%(lanes)s::smallint[]) AS n (lane),
            unnest('{0,1,2,3}'::smallint[]) AS p (priority)
      CROSS JOIN LATERAL (

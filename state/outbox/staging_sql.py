@@ -90,7 +90,7 @@ SELECT {_COLUMNS}, CASE WHEN n.reason_code IS NULL THEN 'waiting' ELSE 'parked' 
        reason_code = CASE WHEN o.hold THEN o.reason_code ELSE excluded.reason_code END,
        reason = CASE WHEN o.hold THEN o.reason ELSE excluded.reason END,
        attempts = CASE WHEN o.state = 'parked' AND NOT o.hold THEN 0 ELSE o.attempts END,
-       revision = o.revision + 1
+       approved = false, revision = o.revision + 1
  WHERE (o.era, o.lsn, o.ordinal) < (excluded.era, excluded.lsn, excluded.ordinal)
 RETURNING o.revision)
 SELECT count(*), count(*) FILTER (WHERE revision > 1) FROM merged

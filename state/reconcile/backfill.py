@@ -189,7 +189,7 @@ _REPLACE = f"""
        reason_code = CASE WHEN o.hold THEN o.reason_code ELSE excluded.reason_code END,
        reason = CASE WHEN o.hold THEN o.reason ELSE excluded.reason END,
        attempts = CASE WHEN o.state = 'parked' AND NOT o.hold THEN 0 ELSE o.attempts END,
-       revision = o.revision + 1
+       approved = excluded.approved, revision = o.revision + 1
 """
 
 _MERGE = f"""
@@ -206,7 +206,7 @@ SELECT %(sync)s, key, CASE WHEN park_code IS NULL THEN 'u' ELSE 'r' END, target,
 """
 
 _ABSENT = f"""
-SELECT c.key, c.lane, l.state IS NOT DISTINCT FROM 'live' AS live,
+SELECT c.key, c.lane,
        {_POSITIONS},
        'delete' AS kind
   FROM unnest(%(keys)s::text[], %(lanes)s::smallint[]) AS c (key, lane) {_JUDGED_AGAINST}
@@ -216,9 +216,10 @@ SELECT c.key, c.lane, l.state IS NOT DISTINCT FROM 'live' AS live,
 
 _DELETE = f"""
 WITH differing AS MATERIALIZED ({_ABSENT}), merged AS (
-INSERT INTO rowtide.outbox AS o ({_COLUMNS})
+INSERT INTO rowtide.outbox AS o ({_COLUMNS}, approved)
 SELECT %(sync)s, key, 'd', NULL, NULL, false, %(mapping_version)s, %(era)s, lsn, ordinal, xid, now(), %(priority)s,
-       lane, 'waiting', NULL, NULL
+       lane, 'waiting', NULL, NULL,
+       EXISTS (SELECT FROM rowtide.reconcile_absent a WHERE a.sync = %(sync)s AND a.key = differing.key AND a.approved)
   FROM differing ORDER BY key
 {_REPLACE}
  WHERE {_seen("o")} AND {_UPSERT}
@@ -227,9 +228,9 @@ SELECT %(sync)s, key, 'd', NULL, NULL, false, %(mapping_version)s, %(era)s, lsn,
 """
 
 _NOTE = f"""
-INSERT INTO rowtide.reconcile_absent (sync, key, live)
-SELECT %(sync)s, key, live FROM ({_ABSENT}) AS absent ORDER BY key
-    ON CONFLICT (sync, key) DO UPDATE SET live = excluded.live
+INSERT INTO rowtide.reconcile_absent (sync, key)
+SELECT %(sync)s, key FROM ({_ABSENT}) AS absent ORDER BY key
+    ON CONFLICT (sync, key) DO NOTHING
 """
 
 

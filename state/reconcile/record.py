@@ -20,11 +20,12 @@ from psycopg.rows import class_row
 
 from rowtide.change import BACKFILL
 from rowtide.error_catalogue import row_errors, state_errors
+from rowtide.holds import DELETES, HeldDeletes, Place
 from rowtide.keys import lane_of, shortened
 from rowtide.reconcile import Coverage
-from state import channels, failpoints, progress, runs
+from state import channels, failpoints, holds, progress, runs
 from state.database import Connection
-from state.outbox import PAIRS
+from state.outbox import PAIRS, SAMPLE
 from state.reconcile import backfill, items
 from state.reconcile.backfill import Differences, Ground, Line
 from state.reconcile.items import Loose, Mend
@@ -98,24 +99,20 @@ class SyncStanding:
 
     ``since_lsn`` None: capture has not noted yet from where the era's stream is whole. ``cursor_lsn``: up to where the
     slot is staged; None: the slot is not read in the era's incarnation. ``looked_at``: the shape of what the sync
-    reads is on record, so that whatever is done to it from now on asks for another pass.
+    reads is on record, so that whatever is done to it from now on asks for another pass. ``held``: why it is held back.
     """
 
     era: int
     since_lsn: int | None
     cursor_lsn: int | None
     looked_at: bool
-    state: str
-    capture_on: bool
-    reason: str | None
-    deletes_approved_until: datetime | None
-    now: datetime
+    held: str | None
 
     @property
     def captured(self) -> bool:
-        """Whether the sync runs, its stream is whole from a known place on, and its shape is watched."""
+        """Whether nothing holds the sync, its stream is whole from a known place on, and its shape is watched."""
         stream = self.since_lsn is not None and self.cursor_lsn is not None
-        return self.state == "running" and self.capture_on and stream and self.looked_at
+        return self.held is None and stream and self.looked_at
 
 
 def request(conn: Connection, sync: str, why: str, *, deep: bool = False) -> None:
@@ -146,19 +143,19 @@ def read(conn: Connection, sync: str) -> Reconcile | None:
         return cursor.execute("SELECT * FROM rowtide.reconcile WHERE sync = %s", [sync]).fetchone()
 
 
-def read_standing(conn: Connection, sync: str, slot: str) -> SyncStanding:
-    """The sync's standing now, by the database's clock."""
+def read_standing(conn: Connection, place: Place, slot: str) -> SyncStanding:
+    """The standing of a sync now."""
+    values = {"sync": place.sync, "source": place.postgres, "tenant": place.graph, "slot": slot}
     with conn.cursor(row_factory=class_row(SyncStanding)) as cursor:
-        found = cursor.execute(_STANDING, {"sync": sync, "slot": slot}).fetchone()
+        found = cursor.execute(_STANDING, values).fetchone()
     assert found is not None
     return found
 
 
-_STANDING = """
-SELECT coalesce(s.era, 0) AS era, s.since_lsn, c.lsn AS cursor_lsn,
-       s.shape IS NOT NULL AS looked_at, coalesce(s.state, 'running') AS state,
-       coalesce(s.capture_on, true) AS capture_on, coalesce(s.reason, s.stop_reason) AS reason,
-       s.deletes_approved_until, clock_timestamp() AS now
+_STANDING = f"""
+SELECT coalesce(s.era, 0) AS era, s.since_lsn, c.lsn AS cursor_lsn, s.shape IS NOT NULL AS looked_at,
+       CASE WHEN s.retired THEN 'The applied definition does not name it any more.'
+            ELSE (SELECT h.reason FROM rowtide.hold AS h WHERE {holds.COVERS} ORDER BY h.at LIMIT 1) END AS held
   FROM (SELECT %(sync)s::text AS sync, %(slot)s::text AS slot) AS asked
   LEFT JOIN rowtide.sync AS s ON s.sync = asked.sync
   LEFT JOIN rowtide.slot_cursor AS c
@@ -341,18 +338,19 @@ def note_absent(conn: Connection, record: Reconcile, ground: Ground, keys: Seque
     return saved
 
 
-def count_absent(conn: Connection, sync: str) -> tuple[int, int]:
-    """How many items the recorded deletions would delete, and how many rows have an item or wait for one."""
-    [(deletes, pairs)] = conn.execute(_COUNT_ABSENT, {"sync": sync})
-    return int(deletes), int(pairs)
+def count_absent(conn: Connection, sync: str) -> tuple[HeldDeletes, int]:
+    """The recorded deletions of items that nobody has approved, and how many rows have an item or wait for one."""
+    [(deletes, sample, pairs)] = conn.execute(_COUNT_ABSENT, {"sync": sync, "sample": SAMPLE})
+    return HeldDeletes(int(deletes), tuple(sample), None), int(pairs)
 
 
 # One statement, so that deletions are never more than what they are a share of: items come and go meanwhile.
 _COUNT_ABSENT = f"""
-SELECT (SELECT count(*) FROM rowtide.reconcile_absent AS a
-         WHERE a.sync = %(sync)s
-           AND EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = a.sync AND l.key = a.key AND l.state = 'live')),
-       {PAIRS}
+WITH absent AS MATERIALIZED (
+     SELECT key FROM rowtide.reconcile_absent AS a
+      WHERE a.sync = %(sync)s AND NOT a.approved
+        AND EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = a.sync AND l.key = a.key AND l.state = 'live'))
+SELECT (SELECT count(*) FROM absent), ARRAY(SELECT key FROM absent ORDER BY key LIMIT %(sample)s), {PAIRS}
 """
 
 
@@ -375,6 +373,13 @@ def stage_deletes(
         saved = save(conn, record.counting(deletes=found.deletes))
     failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
     return saved
+
+
+def hold_deletes(conn: Connection, record: Reconcile, code: str, reason: str, held: HeldDeletes) -> Reconcile:
+    """Hold the sync because of what the pass has found, and save ``record``: an approval lets exactly that through."""
+    with _step(conn):
+        holds.place(conn, "sync", record.sync, DELETES, code, reason, "breaker", held)
+        return save(conn, record)
 
 
 def forget_absent(conn: Connection, record: Reconcile) -> Reconcile:

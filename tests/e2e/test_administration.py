@@ -41,10 +41,10 @@ def test_a_sync_resumed_after_a_stop_at_capture_takes_changes_again(
     before = eras(stack)
     stack.sql("ALTER TABLE parts DROP COLUMN quantity")
     stack.sql("UPDATE parts SET name = 'while it does not fit' WHERE id = 1")
-    wait_until(lambda: stack.state("SELECT 1 FROM rowtide.sync WHERE NOT capture_on"), "stopped at capture")
+    wait_until(lambda: stack.state("SELECT 1 FROM rowtide.hold WHERE kind = 'capture'"), "stopped at capture")
     stack.sql("ALTER TABLE parts ADD COLUMN quantity int")
     stack.sql("UPDATE parts SET quantity = id WHERE id < 5")
-    stack.command("resume", "parts")
+    stack.command("resume", "parts", check=False)  # not needed; it may say that the stop is about to end by itself
     wait_equal(stack)
     assert eras(stack) > before
     for quantity in range(3):

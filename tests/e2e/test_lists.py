@@ -254,5 +254,5 @@ def test_a_sync_renamed_in_the_file_keeps_its_items_by_its_id(line: Line) -> Non
     assert "renamed" in [one["sync"] for one in line.stack.status()["syncs"]]
     for word in ("renamed", "named"):
         line.stack.command("pause", word)
-        assert line.stack.state("SELECT state FROM rowtide.sync WHERE sync = 'named'") == [("paused",)]
+        assert line.stack.state("SELECT kind FROM rowtide.hold WHERE object = 'named'") == [("person",)]
         line.stack.command("resume", word)

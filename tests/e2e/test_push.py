@@ -140,7 +140,7 @@ def test_a_paused_sync_does_not_hold_the_slot_back(new_simulator: NewSimulator, 
     stack.start()
     wait_equal(stack)
     stack.command("pause", "parts")
-    wait_until(lambda: stack.state("SELECT state FROM rowtide.sync") == [("paused",)], "paused")
+    wait_until(lambda: stack.state("SELECT kind FROM rowtide.hold") == [("person",)], "paused")
     wait_until(lambda: settled(stack), "everything settled")
     before = stack.simulator.writes()
     for i in range(20):
@@ -178,7 +178,7 @@ def test_many_deletions_ask_first(new_simulator: NewSimulator, new_stack: NewSta
     wait_equal(stack)
     wait_until(lambda: settled(stack), "everything settled")
     stack.sql("DELETE FROM parts WHERE id <= 20")
-    wait_until(lambda: stack.state("SELECT state FROM rowtide.sync") == [("paused",)], "the breaker pauses the sync")
+    wait_until(lambda: stack.state("SELECT kind FROM rowtide.hold") == [("deletes",)], "the breaker holds the sync")
     assert len(in_lists(stack)) == 40
     [parts] = stack.status()["syncs"]
     assert "20" in parts["reason"]["sentence"]

@@ -312,7 +312,7 @@ def test_a_pause_by_a_person_outlives_a_stop_that_ends_by_itself(stack: Stack) -
     stack.command("pause", names[0], "--reason", "a person's")  # before the stop
     for kind in kinds:
         run(stack, kind, kind.act, 3)
-    stopped = "SELECT count(*) FROM rowtide.sync WHERE NOT capture_on"
+    stopped = "SELECT count(*) FROM rowtide.hold WHERE kind = 'capture'"
     wait_until(lambda: stack.state(stopped) == [(2,)], "both are stopped")
     stack.command("pause", names[1], "--reason", "a person's")  # after it
     for kind in kinds:

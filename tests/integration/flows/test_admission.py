@@ -5,7 +5,9 @@ from typing import Any, cast
 
 from flows.admission import Admission
 from rowtide.definition.model import BreakerDefinition
-from state import database, definitions
+from rowtide.holds import HeldDeletes
+from rowtide.position import Position
+from state import database, holds
 from state.database import Connection, Link
 
 LEDGER = """
@@ -23,7 +25,7 @@ SELECT 'lines', n::text, %s, CASE %s WHEN 'u' THEN 'Lines' END, CASE %s WHEN 'u'
 def admission() -> Admission:
     """Of a sync that asks before a fifth of its items goes."""
     compiled = cast(Any, SimpleNamespace(deletes="propagate", breaker=BreakerDefinition(share=0.2, rows=500)))
-    return Admission(lambda _: compiled, dict)
+    return Admission(lambda _: compiled)
 
 
 def know(connection: Connection, first: int, last: int) -> None:
@@ -44,7 +46,9 @@ def test_deletions_are_a_share_of_what_the_lists_will_hold(state_dsn: str) -> No
         assert admission().admit(link, ["lines"]) == ["lines"]
         connection.execute("DELETE FROM rowtide.outbox WHERE op = 'u'")
         assert admission().admit(link, ["lines"]) == []
-        assert definitions.sync_states(connection)["lines"].state == "paused"
+        [hold] = holds.read(connection)
+        assert (hold.object, hold.kind, hold.code) == ("lines", "deletes", "mass_delete")
+        assert hold.deletes == HeldDeletes(38, ("1", "10", "11", "12", "13"), Position(1, 2, 0))
     link.close()
 
 
@@ -58,4 +62,24 @@ def test_nobody_is_stopped_for_an_old_count(state_dsn: str) -> None:
         know(connection, 101, 1000)
         wait(connection, "d", 11, 100)
         assert judge.admit(link, ["lines"]) == ["lines"]
+    link.close()
+
+
+def test_deletions_beyond_an_approval_wait_while_the_approved_ones_go(state_dsn: str) -> None:
+    """Both wait at once; then the others are held in turn."""
+    link, judge = Link(state_dsn, "test"), admission()
+    with database.connect(state_dsn) as connection:
+        know(connection, 1, 40)
+        wait(connection, "d", 1, 20)
+        assert judge.admit(link, ["lines"]) == []
+        wait(connection, "d", 21, 35)
+        connection.execute("UPDATE rowtide.outbox SET lsn = 3 WHERE key::int > 20")
+        holds.approve_deletes(connection, "lines")
+        assert judge.admit(link, ["lines"]) == ["lines"]
+        due = connection.execute("DELETE FROM rowtide.outbox WHERE due_at <= now() RETURNING key").fetchall()
+        assert sorted(int(key) for (key,) in due) == list(range(1, 21))
+        assert judge.admit(link, ["lines"]) == []
+        [hold] = holds.read(connection)
+        assert hold.deletes is not None
+        assert hold.deletes.count == 15
     link.close()

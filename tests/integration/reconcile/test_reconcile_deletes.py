@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from rowtide.holds import HeldDeletes
 from rowtide.position import Position
-from state import definitions
+from state import holds, outbox
 from state.reconcile import record as reconcile
 
 
@@ -131,18 +132,21 @@ def test_each_key_is_asked_once_whatever_the_page(
 # --- the mass-delete breaker -----------------------------------------------------------------------------------------
 
 
-def state_of(bench: Any) -> Any:
-    return definitions.sync_states(bench.state)["orders"]
+def held(bench: Any) -> Any:
+    """What holds the sync."""
+    [hold] = holds.read(bench.state)
+    return hold
 
 
-def test_more_deletions_than_the_breaker_lets_pass_pause_the_sync_before_the_first(bench: Any) -> None:
+def test_more_deletions_than_the_breaker_lets_pass_hold_the_sync_before_the_first(bench: Any) -> None:
     bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
     loaded(bench).source.execute("DELETE FROM orders WHERE id > 8")
     record = bench.run()
     assert bench.outbox() == {}
     assert record.state == "running"
-    found = state_of(bench)
-    assert (found.state, found.reason_code) == ("paused", "mass_delete")
+    found = held(bench)
+    assert (found.kind, found.code) == ("deletes", "mass_delete")
+    assert found.deletes == HeldDeletes(12, ("10", "11", "12", "13", "14"), None)
     assert "12" in found.reason
     assert "20" in found.reason
     assert record.waits == found.reason
@@ -152,22 +156,37 @@ def test_approved_deletions_pass_and_the_pass_goes_on(bench: Any) -> None:
     bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
     loaded(bench).source.execute("DELETE FROM orders WHERE id > 8")
     bench.run()
-    definitions.resume(bench.state, ["orders"], "someone", approve_deletes=True)
+    holds.approve_deletes(bench.state, "orders")
     record = bench.run()
     assert record.state == "done"
     assert {row[0] for row in bench.outbox().values()} == {"d"}
     assert len(bench.outbox()) == 12
 
 
-def test_resumed_without_approval_the_source_is_asked_anew(bench: Any) -> None:
+def test_an_approval_lets_through_what_the_pass_had_found_and_no_more(bench: Any) -> None:
+    """Nor does the breaker of the claims ask again for what was approved."""
+    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 30) n")
+    loaded(bench).source.execute("DELETE FROM orders WHERE id > 20")
+    bench.run()
+    bench.source.execute("DELETE FROM orders WHERE id BETWEEN 9 AND 18")
+    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(29, 30) n")
+    holds.approve_deletes(bench.state, "orders")
+    bench.run()
+    assert sorted(bench.outbox(), key=int) == [str(n) for n in range(21, 29)]
+    assert outbox.waiting_deletes(bench.state, ["orders"]) == {}
+    bench.run()
+    assert held(bench).deletes.count == 10
+
+
+def test_lifted_without_approval_the_source_is_asked_anew(bench: Any) -> None:
     bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
     loaded(bench).source.execute("DELETE FROM orders WHERE id > 8")
     bench.run()
-    definitions.resume(bench.state, ["orders"], "someone")
+    holds.lift(bench.state, "sync", "orders", "deletes")
     bench.run()
-    assert state_of(bench).reason_code == "mass_delete"
+    assert held(bench).code == "mass_delete"
     bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(9, 20) n")
-    definitions.resume(bench.state, ["orders"], "someone")
+    holds.lift(bench.state, "sync", "orders", "deletes")
     assert bench.run().state == "done"
     assert bench.outbox() == {}
 
@@ -185,7 +204,7 @@ def test_deletions_are_never_more_than_what_they_are_a_share_of(bench: Any) -> N
     bench.run(until="delete")
     bench.state.execute("UPDATE rowtide.ledger SET state = 'tombstone' WHERE key < '15'")
     bench.run()
-    found = re.search(r"(\d+)%", state_of(bench).reason)
+    found = re.search(r"(\d+)%", held(bench).reason)
     assert found is not None
     assert int(found.group(1)) <= 100
 

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 
 from rowtide.position import Position
-from state import cursors
+from state import cursors, holds
 from state.reconcile import record as reconcile
 from tests.integration.reconcile.bench import CAUGHT_UP, SLOT
 
@@ -233,7 +233,7 @@ def test_a_new_era_and_another_mapping_are_reason_enough(bench: Any) -> None:
 
 
 def test_a_paused_sync_is_not_reconciled(bench: Any) -> None:
-    bench.state.execute("UPDATE rowtide.sync SET state = 'paused'")
+    holds.place(bench.state, "tenant", "contoso", "person", "paused", "By hand.", "someone")
     assert bench.wanted() == []
     assert bench.run().state == "wanted"
     assert bench.outbox() == {}

@@ -16,7 +16,7 @@ import psycopg
 from flows import reconcile as flow
 from flows.reconcile import Reconciler
 from rowtide.position import Position
-from state import definitions, failpoints
+from state import failpoints, holds
 from state.reconcile import record
 from tests.integration.reconcile.bench import SLOT, eventually
 
@@ -129,9 +129,8 @@ def test_a_broken_connection_to_the_state_database_is_made_again(bench: Any) -> 
 def test_a_table_that_no_longer_fits_pauses_its_sync(bench: Any) -> None:
     bench.source.execute("ALTER TABLE orders RENAME TO orders_before")
     with running(bench):
-        eventually(lambda: "orders" in definitions.sync_states(bench.state), "a state")
-        eventually(lambda: definitions.sync_states(bench.state)["orders"].state == "paused", "paused")
-    assert definitions.sync_states(bench.state)["orders"].reason_code == "relation_mismatch"
+        [hold] = eventually(lambda: holds.read(bench.state), "held")
+    assert (hold.object, hold.kind, hold.code) == ("orders", "capture", "relation_mismatch")
 
 
 def test_it_stops_at_once_though_the_source_hangs(bench: Any) -> None:
@@ -160,11 +159,11 @@ def test_a_pause_is_honoured_between_chunks(bench: Any) -> None:
     bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 60000) n")
     with running(bench):
         eventually(bench.outbox, "something staged")
-        definitions.pause(bench.state, ["orders"], "by_hand", "paused", "someone")
+        holds.place(bench.state, "sync", "orders", "person", "paused", "By hand.", "someone")
         eventually(lambda: bench.record.owner == "test", "taken up")
         staged = eventually(lambda: settled_count(bench), "no more is staged")
         assert staged < 60000
-        definitions.resume(bench.state, ["orders"], "someone")
+        holds.lift(bench.state, "sync", "orders", "person")
         eventually(lambda: is_done(bench), "done")
     assert len(bench.outbox()) == 60000
 
@@ -190,7 +189,7 @@ def test_tombstones_go_when_the_pass_is_done_and_the_stream_has_passed_them(benc
     bench.state.execute("UPDATE rowtide.slot_cursor SET lsn = 600")
 
     def left(age: timedelta) -> set[str]:
-        flow.tidy(bench.state, bench.source, "orders", SLOT, age)
+        flow.tidy(bench.state, bench.source, bench.catalog.syncs["orders"], SLOT, age)
         return {key for (key,) in bench.state.execute("SELECT key FROM rowtide.ledger WHERE state = 'tombstone'")}
 
     assert left(timedelta(days=7)) == {"1", "2", "3"}

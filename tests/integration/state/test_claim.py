@@ -10,7 +10,7 @@ import pytest
 from rowtide.change import BACKFILL, BULK, INTERACTIVE, MOVE
 from rowtide.keys import lane_of
 from rowtide.position import Position
-from state import database, definitions, failpoints, outbox
+from state import database, failpoints, holds, outbox
 from state.outbox import claims
 
 
@@ -153,14 +153,18 @@ def test_the_ledger_is_read_after_the_lease_is_had(
     assert works[0].pair.item.item_id == "9"
 
 
-@pytest.mark.parametrize("state", ["paused", "retired"])
-def test_once_a_sync_is_paused_nothing_of_it_is_claimed(state: str, records: Any, make_change: Any) -> None:
-    """A process may not have heard of the pause yet, and claim for the sync still."""
+@pytest.mark.parametrize(("scope", "object_"), [("sync", "orders"), ("all", "")])
+def test_once_a_sync_is_held_nothing_of_it_is_claimed(scope: str, object_: str, records: Any, make_change: Any) -> None:
+    """A process may not have heard of the hold yet, and claim for the sync still."""
     records.stage(make_change("1"))
     records.stage(make_change("2"), sync="customers")
-    definitions.pause(records.conn, ["orders"], "paused", "By hand.", "me")
-    records.conn.execute("UPDATE rowtide.sync SET state = %s WHERE sync = 'orders'", [state])
-    assert keys(records.claim(syncs=["orders", "customers"])) == ["2"]
-    definitions.resume(records.conn, ["orders"], "me")
-    records.conn.execute("UPDATE rowtide.sync SET state = 'running' WHERE sync = 'orders'")
-    assert keys(records.claim(syncs=["orders", "customers"])) == ["1"]
+    holds.place(records.conn, scope, object_, "person", "paused", "By hand.", "me")
+    assert keys(records.claim(syncs=["orders", "customers"])) == ([] if scope == "all" else ["2"])
+    holds.lift(records.conn, scope, object_, "person")
+    assert "1" in keys(records.claim(syncs=["orders", "customers"]))
+
+
+def test_nothing_of_a_retired_sync_is_claimed(records: Any, make_change: Any) -> None:
+    records.stage(make_change("1"))
+    records.conn.execute("UPDATE rowtide.sync SET retired = true")
+    assert records.claim(syncs=["orders"]) == []

@@ -5,8 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 from rowtide.deciding.records import ItemId, LeftItem, ListId, NoItem
+from rowtide.position import Position
 from rowtide.shape import Prints
-from state import channels, cursors, database, definitions, eras, ledger, progress, runs, shapes
+from state import channels, cursors, database, definitions, eras, holds, ledger, outbox, progress, runs, shapes
 from state.cursors import SlotCursor
 from state.progress import Counts
 from state.reconcile import record
@@ -70,7 +71,7 @@ def test_a_sync_that_capture_passes_by_has_no_new_era_until_it_is_resumed(record
     definitions.stop_capture(conn, "orders", "relation_mismatch", "It does not fit.")
     assert era_of(records) == (1, None, None, None)
     assert eras.route(conn, ["orders"], "slot", 1, "why") == []
-    definitions.resume(conn, ["orders"], "me")
+    assert definitions.end_stop(conn, "orders")
     assert eras.route(conn, ["orders"], "slot", 1, "changes passed by") == ["orders"]
     assert era_of(records)[0] > 1
     definitions.apply(conn, "text", compiled("customers"), "me")
@@ -92,58 +93,66 @@ def test_apply_stores_versions_and_retires_what_is_gone(records: Any) -> None:
     applied = definitions.read_applied(conn)
     assert applied is not None
     assert (applied.source_text, applied.compiled, applied.applied_by) == ("two", compiled("orders"), "you")
-    states = {name: state.state for name, state in definitions.sync_states(conn).items()}
-    assert states == {"orders": "running", "customers": "retired"}
+    states = {name: state.retired for name, state in definitions.sync_states(conn).items()}
+    assert states == {"orders": False, "customers": True}
 
 
-def test_pause_and_resume_are_announced(records: Any) -> None:
-    definitions.apply(records.conn, "one", compiled("orders", "customers"), "me")
+def kinds(conn: Any, sync: str = "orders") -> dict[str, str]:
+    """Kind -> code of what holds a sync."""
+    return {hold.kind: hold.code for hold in holds.read(conn) if hold.object == sync}
+
+
+def test_a_hold_and_its_end_are_announced(records: Any) -> None:
     with database.connect(records.dsn) as listener:
         channels.listen(listener, channels.CONTROL)
-        assert definitions.pause(records.conn, ["orders"], "mass_delete", "Too many.", "breaker") == 1
+        assert holds.place(records.conn, "sync", "orders", "person", "paused", "By hand.", "me")
         assert list(listener.notifies(timeout=10, stop_after=1))
-        assert definitions.pause(records.conn, ["orders"], "paused", "By hand.", "me") == 0
-    state = definitions.sync_states(records.conn)["orders"]
-    assert (state.state, state.reason_code, state.reason, state.changed_by) == (
-        "paused",
-        "mass_delete",
-        "Too many.",
-        "breaker",
-    )
-    definitions.stop_capture(records.conn, "customers", "relation_mismatch", "A column is gone.")
-    assert definitions.sync_states(records.conn)["customers"].capture_on is False
-    assert definitions.resume(records.conn, ["orders", "customers"], "me") == ["customers"]
-    states = definitions.sync_states(records.conn)
-    assert {name: (state.state, state.capture_on) for name, state in states.items()} == {
-        "orders": ("running", True),
-        "customers": ("running", True),
-    }
+        assert not holds.place(records.conn, "sync", "orders", "person", "paused", "By another.", "you")
+        [hold] = holds.read(records.conn)
+        assert (hold.reason, hold.actor) == ("By hand.", "me")
+        assert holds.lift(records.conn, "sync", "orders", "person") == hold
+        assert list(listener.notifies(timeout=10, stop_after=1))
+    assert holds.lift(records.conn, "sync", "orders", "person") is None
 
 
-def test_a_stop_that_ends_by_itself_leaves_a_pause_as_it_is(records: Any) -> None:
+def test_holds_of_different_kinds_stand_beside_each_other(records: Any) -> None:
     conn = records.conn
-    codes = ["not_published"]
-
-    def standing(sync: str) -> tuple[str, bool, str | None]:
-        state = definitions.sync_states(conn)[sync]
-        return state.state, state.capture_on, state.reason_code
-
     definitions.apply(conn, "one", compiled("orders", "customers"), "me")
-    definitions.pause(conn, ["orders"], "paused", "Before the stop.", "me")
-    for sync in ("orders", "customers"):
-        definitions.stop_capture(conn, sync, "not_published", "It is not published.")
-    assert standing("orders") == ("paused", False, "paused")
-    assert standing("customers") == ("paused", False, "not_published")
-    assert definitions.pause(conn, ["customers"], "paused", "After it.", "me") == 1
-    assert standing("customers") == ("paused", False, "paused")
-    assert [definitions.end_stop(conn, sync, codes) for sync in ("orders", "customers")] == [True, True]
-    assert standing("orders") == standing("customers") == ("paused", True, "paused")
-    definitions.resume(conn, ["orders"], "me")
-    definitions.stop_capture(conn, "orders", "key_unknown", "A row came without its key.")
-    assert not definitions.end_stop(conn, "orders", codes)
+    holds.place(conn, "sync", "orders", "person", "paused", "By hand.", "me")
     definitions.stop_capture(conn, "orders", "not_published", "It is not published.")
-    assert definitions.end_stop(conn, "orders", codes)
-    assert standing("orders") == ("running", True, None)
+    definitions.stop_capture(conn, "customers", "key_unknown", "A row came without its key.")
+    assert kinds(conn) == {"person": "paused", "capture": "not_published"}
+    codes = ["not_published"]
+    assert [definitions.end_stop(conn, sync, codes) for sync in ("orders", "customers")] == [True, False]
+    assert (kinds(conn), kinds(conn, "customers")) == ({"person": "paused"}, {"capture": "key_unknown"})
+    definitions.stop_capture(conn, "customers", "not_published", "It is not published.")
+    assert definitions.end_stop(conn, "customers", codes)
+    definitions.apply(conn, "two", compiled("customers"), "me")
+    assert kinds(conn) == {}  # retired
+
+
+def test_an_approval_lets_through_what_the_hold_names_and_nothing_else(records: Any, make_change: Any) -> None:
+    """What was deleted since waits for another approval; so does a row that was held, came back and went again."""
+    conn = records.conn
+    for key in "123456":
+        records.stage(make_change(key, lsn=10))
+    conn.execute(
+        "INSERT INTO rowtide.ledger (sync, key, list_id, item_id, etag, mapping_version, era, lsn, ordinal, xid, state)"
+        " SELECT sync, key, 'l', key, 'e,1', 1, era, lsn, ordinal, xid, 'live' FROM rowtide.outbox"
+    )
+    conn.execute("DELETE FROM rowtide.outbox")
+    for key in "1234":
+        records.stage(make_change(key, op="d", lsn=20))
+    held, pairs = outbox.count_deletes_and_pairs(conn, "orders")
+    assert (held.count, held.sample, held.upto, pairs) == (4, ("1", "2", "3", "4"), Position(1, 20, 0), 6)
+    holds.place(conn, "sync", "orders", "deletes", "mass_delete", "Too many.", "breaker", held)
+    records.stage(make_change("5", op="d", lsn=30))
+    assert holds.approve_deletes(conn, "orders") == held
+    assert outbox.count_deletes_and_pairs(conn, "orders")[0].sample == ("5",)
+    records.stage(make_change("1", lsn=40))
+    records.stage(make_change("1", op="d", lsn=50))
+    assert outbox.waiting_deletes(conn, ["orders"]) == {"orders": 2}
+    assert holds.approve_deletes(conn, "orders") is None
 
 
 def test_another_shape_asks_for_a_reconcile_and_the_first_of_an_era_for_none(records: Any) -> None:

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from state import database, definitions, processes
+from rowtide.holds import HeldDeletes
+from state import database, definitions, holds, processes
 from tests.integration.control.desk import Desk
 
 NOBODY = "host=127.0.0.1 port=9 dbname=x user=x"
@@ -59,7 +60,8 @@ def test_status_names_the_first_reason(applied: Desk) -> None:
     code, sentence = reason(applied)
     assert code == "paused"
     assert sentence.endswith("stock taking")
-    assert applied.type("resume", "--all").code == 0
+    assert applied.type("resume", "--all").code == 3  # it is not what was paused
+    assert applied.type("resume", "parts").code == 0
     beat(applied)
     assert reason(applied)[0] == "idle"
 
@@ -85,20 +87,35 @@ def test_pause_wants_exactly_one_way_to_say_which(applied: Desk) -> None:
     for words in (["pause"], ["pause", "parts", "--all"], ["pause", "nothing"], ["pause", "--target", "nobody"]):
         done = applied.type(*words)
         assert (done.code, done.out) == (2, "")
-    assert applied.type("pause", "--target", "contoso", "--json").json == {"paused": ["parts"], "reconcile": []}
+    done = applied.type("pause", "--target", "contoso", "--json").json
+    assert done == {"scope": "tenant", "object": "contoso", "placed": True, "syncs": ["parts"]}
 
 
-def test_resuming_what_stopped_at_capture_asks_for_a_reconcile(applied: Desk) -> None:
+def test_a_resume_lifts_no_stop_at_capture_and_says_what_does(applied: Desk) -> None:
+    applied.type("pause", "parts", "--reason", "stock taking")
     with database.connect(applied.state_dsn) as connection:
         definitions.stop_capture(connection, "parts", "relation_mismatch", "The table lacks a column.")
-    assert reason(applied)[0] == "relation_mismatch"
-    assert applied.type("resume", "parts", "--json").json == {"resumed": ["parts"], "reconcile": ["parts"]}
-    assert applied.state("SELECT state FROM rowtide.reconcile WHERE sync = 'parts'") == [("wanted",)]
+        assert reason(applied)[0] == "paused"
+        done = applied.type("resume", "parts")
+        assert done.code == 3
+        assert "The table lacks a column." in done.out
+        assert "by itself" in done.out
+        assert reason(applied)[0] == "relation_mismatch"
+        definitions.stop_capture(connection, "parts", "key_unknown", "A row came without its key.")
+    assert "rowtide reconcile parts" in applied.type("resume", "parts").out
+    assert applied.type("reconcile", "parts", "--json").code == 3
+    assert applied.type("resume", "parts", "--json").json["remaining"] == {}
 
 
-def test_deletes_are_approved_for_a_while(applied: Desk) -> None:
-    assert applied.type("resume", "parts", "--approve-deletes").code == 0
-    assert applied.state("SELECT deletes_approved_until > now() FROM rowtide.sync") == [(True,)]
+def test_an_approval_names_the_held_deletions_of_one_sync(applied: Desk) -> None:
+    assert applied.type("resume", "--all", "--approve-deletes").code == 2
+    assert applied.type("resume", "parts", "--approve-deletes", "--json").json["approved"] is None
+    with database.connect(applied.state_dsn) as connection:
+        held = HeldDeletes(12, ("1", "2"), None)
+        holds.place(connection, "sync", "parts", "deletes", "mass_delete", "Too many.", "breaker", held)
+    assert "--approve-deletes" in applied.type("resume", "parts").out
+    done = applied.type("resume", "parts", "--approve-deletes", "--json")
+    assert (done.code, done.json["approved"]) == (0, {"count": 12, "sample": ["1", "2"]})
 
 
 def test_parked_rows_are_listed_shown_retried_and_discarded(applied: Desk) -> None:

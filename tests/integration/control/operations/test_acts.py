@@ -9,7 +9,7 @@ import pytest
 from connectors.postgres import slots
 from control.operations import apply, db, doctor, parked, pause, plan_document, reconcile, requirements, slot, status
 from control.operations.parked import EveryRow, RowKeys
-from control.operations.pause import EverySync, OneSync
+from control.operations.pause import Everything, OneSync
 from control.operations.session import Session
 from rowtide.actor import claimed_actor
 from rowtide.errors import UserError
@@ -21,11 +21,19 @@ ANN, BO = claimed_actor("ann", "host"), claimed_actor("bo", "host")
 
 
 def test_pausing_and_resuming_are_recorded_with_the_actor(applied: Desk, session: Session) -> None:
-    assert pause.pause(session, OneSync("parts"), "stock taking", ANN) == {"paused": ["parts"], "reconcile": []}
-    recorded = "SELECT state, reason, changed_by FROM rowtide.sync"
-    assert applied.state(recorded) == [("paused", "stock taking", "ann@host")]
-    assert pause.resume(session, EverySync(), False, BO) == {"resumed": ["parts"], "reconcile": []}
-    assert applied.state(recorded) == [("running", None, "bo@host")]
+    paused = pause.pause(session, OneSync("parts"), "stock taking", ANN)
+    assert (paused["scope"], paused["placed"], paused["syncs"]) == ("sync", True, ["parts"])
+    pause.pause(session, Everything(), "the audit", BO)
+    recorded = "SELECT scope, object, kind, reason, actor FROM rowtide.hold ORDER BY scope DESC"
+    one, all_ = ("sync", "parts", "person", "stock taking", "ann@host"), ("all", "", "person", "the audit", "bo@host")
+    assert applied.state(recorded) == [one, all_]
+    found = pause.resume(session, OneSync("parts"), False, BO)
+    assert (found["resumed"], found["approved"]) == (True, None)
+    [left] = found["remaining"]["parts"]
+    assert (left["reason"], left["by"], left["lifts"]) == ("the audit", "bo@host", "`rowtide resume --all`")
+    assert applied.state(recorded) == [all_]
+    assert pause.resume(session, Everything(), False, BO)["remaining"] == {}
+    assert applied.state(recorded) == []
 
 
 def test_parked_rows_are_tried_again_and_forgotten(applied: Desk, session: Session) -> None:

@@ -1,19 +1,22 @@
-"""What the arguments of `pause` and `resume` select."""
+"""What the arguments of `pause` and `resume` name."""
 
 import pytest
 
-from control.cli.pause import selection_of
-from control.operations.pause import EverySync, OneSync, SyncsOfGraph
+from control.cli.pause import named_by
+from control.operations.pause import Everything, OneGraph, OneSource, OneSync
 from rowtide.errors import UserError
 
 
-def test_each_way_to_select_syncs() -> None:
-    assert selection_of("orders", None, False) == OneSync("orders")
-    assert selection_of(None, "contoso", False) == SyncsOfGraph("contoso")
-    assert selection_of(None, None, True) == EverySync()
+def test_each_way_to_say_which() -> None:
+    assert named_by("orders", None, None, False) == OneSync("orders")
+    assert named_by(None, "erp", None, False) == OneSource("erp")
+    assert named_by(None, None, "contoso", False) == OneGraph("contoso")
+    assert named_by(None, None, None, True) == Everything()
 
 
-@pytest.mark.parametrize("given", [(None, None, False), ("orders", None, True), ("orders", "contoso", False)])
-def test_exactly_one_way_is_taken(given: tuple[str | None, str | None, bool]) -> None:
+@pytest.mark.parametrize(
+    "given", [(None, None, None, False), ("orders", None, None, True), (None, "erp", "contoso", False)]
+)
+def test_exactly_one_way_is_taken(given: tuple[str | None, str | None, str | None, bool]) -> None:
     with pytest.raises(UserError, match="Say which"):
-        selection_of(*given)
+        named_by(*given)

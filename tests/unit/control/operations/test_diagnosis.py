@@ -7,19 +7,29 @@ from typing import Any
 import pytest
 
 from control.operations.diagnosis import SyncFacts, reason_of
+from rowtide.holds import Hold
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 WELL = SyncFacts(NOW, capture_seen_s=0.5, deliver_seen_s=0.5, source="erp", graph="contoso", ru_per_minute=1200)
+
+PAUSED = Hold("sync", "parts", "person", "paused", "stock taking", "ann", NOW)
+STOPPED = Hold("sync", "parts", "capture", "relation_mismatch", "a column is gone", "capture", NOW)
 
 CASES = [
     (WELL, "idle", "Nothing is waiting."),
     (replace(WELL, waiting=3, in_flight=2), "moving", "3 rows waiting, 2 in flight."),
     (replace(WELL, parked=1), "idle", "Nothing is waiting. 1 row parked: see `rowtide parked list`."),
     (
-        replace(WELL, state="paused", changed_by="ann", changed_at=NOW, paused_reason="stock taking"),
+        replace(WELL, holds=(PAUSED,)),
         "paused",
         "Paused by ann since 2026-11-22 12:00:00 UTC: stock taking",
     ),
+    (
+        replace(WELL, holds=(Hold("source", "erp", "person", "paused", "migration", "bo", NOW), STOPPED)),
+        "paused",
+        "Paused with source erp by bo since 2026-11-22 12:00:00 UTC: migration Held too by capture: a column is gone",
+    ),
+    (replace(WELL, holds=(STOPPED,)), "relation_mismatch", "a column is gone"),
     (replace(WELL, capture_seen_s=None), "not_running", "No process with the role capture runs"),
     (replace(WELL, deliver_seen_s=61.0), "not_running", "was last seen 61 s ago"),
     (replace(WELL, source_problem="no route"), "source_problem", "PostgreSQL erp: no route"),
@@ -46,7 +56,7 @@ def test_reason(facts: SyncFacts, code: str, words: str) -> None:
 def test_first_cause_wins() -> None:
     everything = replace(
         WELL,
-        state="paused",
+        holds=(PAUSED,),
         capture_seen_s=None,
         source_problem="s",
         graph_problem="g",
@@ -56,7 +66,7 @@ def test_first_cause_wins() -> None:
         reconcile_state="running",
     )
     cures: list[dict[str, Any]] = [
-        {"state": "running"},
+        {"holds": ()},
         {"capture_seen_s": 1.0},
         {"source_problem": None},
         {"graph_problem": None},

@@ -1,8 +1,8 @@
-"""Which syncs a selection names."""
+"""What a hold is on."""
 
 import pytest
 
-from control.operations.pause import EverySync, OneSync, SyncSelection, SyncsOfGraph, select
+from control.operations.pause import Everything, Held, OneGraph, OneSource, OneSync, named
 from rowtide.definition import model
 from rowtide.errors import UserError
 
@@ -33,22 +33,27 @@ DEFINITION = model.parse(
 
 
 @pytest.mark.parametrize(
-    ("selection", "names"),
+    ("held", "scope", "object_"),
     [
-        (OneSync("returns"), ["returns"]),
-        (SyncsOfGraph("contoso"), ["orders", "returns"]),
-        (SyncsOfGraph("fabrikam"), ["parts"]),
-        (EverySync(), ["orders", "returns", "parts"]),
+        (OneSync("returns"), "sync", "returns"),
+        (OneSource("erp"), "source", "erp"),
+        (OneGraph("fabrikam"), "tenant", "fabrikam"),
+        (Everything(), "all", ""),
     ],
 )
-def test_a_selection_names_syncs(selection: SyncSelection, names: list[str]) -> None:
-    assert select(DEFINITION, selection) == names
+def test_what_is_held_has_a_scope_and_an_object(held: Held, scope: str, object_: str) -> None:
+    assert named(DEFINITION, held) == (scope, object_)
 
 
 @pytest.mark.parametrize(
-    ("selection", "code"), [(OneSync("nothing"), "unknown_sync"), (SyncsOfGraph("nobody"), "unknown_graph")]
+    ("held", "code"),
+    [
+        (OneSync("nothing"), "unknown_sync"),
+        (OneSource("nowhere"), "unknown_source"),
+        (OneGraph("nobody"), "unknown_graph"),
+    ],
 )
-def test_what_is_not_there_is_refused(selection: SyncSelection, code: str) -> None:
+def test_what_is_not_there_is_refused(held: Held, code: str) -> None:
     with pytest.raises(UserError) as refused:
-        select(DEFINITION, selection)
+        named(DEFINITION, held)
     assert refused.value.code == code

@@ -1,0 +1,89 @@
+"""What holds rows back: a hold on everything, a source, a tenant or a sync, each with who made it and why.
+
+In: the holds on record, where a sync belongs. Out: those that cover it. Rules (docs/design.md section 11): a sync runs
+when no hold covers it, whenever it was applied; holds of different kinds stand beside each other, and each goes by what
+it waits for; an unknown kind, of a newer release, holds too.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, Protocol
+
+from rowtide.position import Position
+
+Scope = Literal["all", "source", "tenant", "sync"]
+"""What a hold is on. Its object is the name of the source or tenant, the id of the sync; empty for everything."""
+
+PERSON: Final = "person"
+"""A person paused it: until that person, or another, resumes the very same object."""
+CAPTURE: Final = "capture"
+"""Its changes pass by, because it cannot be carried: until it is captured again, in a new era with a reconcile."""
+REFUSED: Final = "refused"
+"""Something is there that delivering must not go on with: until a look finds it gone."""
+DELETES: Final = "deletes"
+"""More deletions wait than the breaker lets pass: until a person approves these, or has them judged anew."""
+
+_ORDER: Final = (PERSON, CAPTURE, REFUSED, DELETES)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDeletes:
+    """The deletions that a hold names: an approval lets exactly these through.
+
+    ``upto``: those that wait in the outbox at this position or below; None: those that a reconcile has found.
+    """
+
+    count: int
+    sample: tuple[str, ...]
+    upto: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A row of table ``hold``."""
+
+    scope: str
+    object: str
+    kind: str
+    code: str
+    reason: str
+    actor: str
+    at: datetime
+    deletes: HeldDeletes | None = None
+
+
+class Place(Protocol):
+    """Where a sync belongs (`rowtide.mapping.compiled_sync.CompiledSync`)."""
+
+    @property
+    def sync(self) -> str:
+        """Its id."""
+
+    @property
+    def postgres(self) -> str:
+        """Its source."""
+
+    @property
+    def graph(self) -> str:
+        """Its tenant."""
+
+
+def covering(holds: Iterable[Hold], place: Place) -> tuple[Hold, ...]:
+    """The holds on a sync and on what it belongs to, in the order in which `status` names them."""
+    over = places(place)
+    return tuple(sorted((hold for hold in holds if (hold.scope, hold.object) in over), key=_rank))
+
+
+def places(place: Place) -> frozenset[tuple[Scope, str]]:
+    """Scope and object of all that a sync is covered by."""
+    return frozenset({("all", ""), ("source", place.postgres), ("tenant", place.graph), ("sync", place.sync)})
+
+
+def capture_hold(holds: Iterable[Hold], sync: str) -> Hold | None:
+    """Why the changes of a sync pass by; None while they are staged."""
+    return next((hold for hold in holds if (hold.scope, hold.object, hold.kind) == ("sync", sync, CAPTURE)), None)
+
+
+def _rank(hold: Hold) -> tuple[int, str]:
+    return (_ORDER.index(hold.kind) if hold.kind in _ORDER else len(_ORDER), hold.scope)
