@@ -141,6 +141,11 @@ syncs:{syncs}"""
         self.processes.append(process)
         return process
 
+    def wait_ready(self, process: subprocess.Popen[bytes]) -> None:
+        """Until the process is at work: before that SIGTERM ends it as it ends any program."""
+        known = "SELECT 1 FROM rowtide.process WHERE pid = %s"
+        wait_until(lambda: process.poll() is not None or self.state(known, process.pid), "the process is at work")
+
     def stop(self, process: subprocess.Popen[bytes]) -> int:
         """SIGTERM and the exit code."""
         process.send_signal(signal.SIGTERM)

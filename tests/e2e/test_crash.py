@@ -15,7 +15,8 @@ from demo.postgres import Cluster
 from tests.conftest import reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.crash import history
-from tests.e2e.crash.history import ROLES, History, Plan, pairwise
+from tests.e2e.crash.history import History
+from tests.e2e.crash.plan import ROLES, Plan, pairwise
 
 ROUNDS_A_HISTORY = 12
 

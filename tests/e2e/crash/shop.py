@@ -26,37 +26,11 @@ CREATE TABLE lines (
 CREATE SEQUENCE tick;
 """
 
-SYNCS = """
-  things:
-    source: {postgres: erp, table: public.things}
-    target: {graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}
-    lists: {by: shard, map: {a: Things A, b: Things B}, default: Things Other}
-    where: "seq >= 0"
-    breaker: {share: 1.0, rows: 1000000}
-    fields:
-      body: Title
-      seq: {field: Seq, as: number}
-      big: {field: Big, as: note}
-      flag: {field: Flag, as: boolean}
-  swaps:
-    source: {postgres: erp, table: public.swaps}
-    target: {graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}
-    list: Swaps
-    breaker: {share: 1.0, rows: 1000000}
-    fields: {body: Title, seq: {field: Seq, as: number}}
-  names:
-    source: {postgres: erp, table: public.names}
-    target: {graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}
-    list: Names
-    breaker: {share: 1.0, rows: 1000000}
-    fields: {body: Title, seq: {field: Seq, as: number}}
-  lines:
-    source: {postgres: erp, table: public.lines}
-    target: {graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}
-    list: Lines
-    breaker: {share: 1.0, rows: 1000000}
-    fields: {body: Title, seq: {field: Seq, as: number}}
-"""
+SHARDED = "things"
+"""The sync whose rows are divided among lists."""
+
+KEYS = {"swaps": "id", "names": "code", "lines": "order_id || '|' || line_no"}
+"""The key of a row, as the ledger has it."""
 
 CODES = ["a", "A", "ä", "Ä", "a ", "a|b", "a\\b", "é" * 40, "x" * 300, "X" * 300, "ß", "ss", "1", "01", "ﬁ", "fi"]
 HOT = 5
@@ -106,7 +80,8 @@ class Workload:
                 connection.execute("INSERT INTO names VALUES (%s, nextval('tick'), %s)", [code, f"name {len(code)}"])
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, or go on."""
+        self._stop.clear()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -117,7 +92,7 @@ class Workload:
             self._thread.join(30)
 
     def _run(self) -> None:
-        rng = random.Random(self.seed)
+        rng = random.Random(self.seed + self.transactions)
         while not self._stop.is_set():
             try:
                 with psycopg.connect(self.dsn(), autocommit=True, connect_timeout=5) as connection:
@@ -320,19 +295,20 @@ def renumber(connection: Connection, rng: random.Random, rows: int) -> Changed:
 
 
 Expected = dict[tuple[str, str], tuple[str, dict[str, Any]]]
+ListOf = Callable[[str, str], str]
+"""Sync and shard -> title of the list."""
 
 
-def expected(connection: Connection) -> Expected:
-    """(sync, key) -> (list, fields) of everything the lists must hold."""
-    wanted: Expected = {}
-    for id_, seq, shard, body, big, flag in connection.execute("SELECT id, seq, shard, body, big, flag FROM things"):
-        if seq >= 0:
-            title = {"a": "Things A", "b": "Things B"}.get(shard, "Things Other")
-            fields = {"Title": body, "Seq": seq, "Big": big.strip() if big else None, "Flag": flag}
-            wanted["things", str(id_)] = (title, fields)
-    for sync, title, column in (("swaps", "Swaps", "id"), ("names", "Names", "code")):
-        for key, seq, body in connection.execute(f"SELECT {column}, seq, body FROM {sync}"):
-            wanted[sync, str(key)] = (title, {"Title": body, "Seq": seq})
-    for number, line, seq, body in connection.execute("SELECT order_id, line_no, seq, body FROM lines"):
-        wanted["lines", f"{number}|{line}"] = ("Lines", {"Title": body, "Seq": seq})
-    return wanted
+def expected(connection: Connection, sync: str, list_of: ListOf) -> Expected:
+    """(sync, key) -> (list, fields) of everything the lists of a sync must hold."""
+    if sync == SHARDED:
+        rows = connection.execute("SELECT id, seq, shard, body, big, flag FROM things WHERE seq >= 0")
+        return {
+            (sync, str(id_)): (
+                list_of(sync, shard),
+                {"Title": body, "Seq": seq, "Big": big.strip() if big else None, "Flag": flag},
+            )
+            for id_, seq, shard, body, big, flag in rows
+        }
+    rows = connection.execute(f"SELECT {KEYS[sync]}, seq, body FROM {sync}")
+    return {(sync, str(key)): (list_of(sync, ""), {"Title": body, "Seq": seq}) for key, seq, body in rows}

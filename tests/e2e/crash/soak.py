@@ -24,7 +24,10 @@ from state import failpoints
 from tests.conftest import reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.crash import history
-from tests.e2e.crash.history import ROLES, History, Plan, Round, pairwise, with_random_kills
+from tests.e2e.crash.acts import ACTS
+from tests.e2e.crash.history import History
+from tests.e2e.crash.plan import ROLES, Plan, Round, pairwise, with_acts, with_random_kills
+from tests.e2e.crash.world import OWN, SHARED
 
 FAILPOINTS_A_HISTORY = 12
 """Rounds that are aimed at a failpoint; each is followed by one at a random moment."""
@@ -79,15 +82,27 @@ def aimed(seed: int, number: int) -> list[Round]:
     return [next(one for one in drawn if one.point == name) for name in turn]
 
 
+def draw(seed: int, number: int) -> Plan:
+    """History ``number`` of a soak: roles, place of the state database and acts take turns."""
+    rounds = with_random_kills(seed + number, aimed(seed + number, number))
+    if (number + number // 2 + number // 4) % 2:
+        rounds = with_acts(seed + number, rounds, sorted(ACTS))
+    state = (OWN, SHARED)[number // 2 % 2]
+    return Plan(seed + number, tuple(rounds), roles=ROLES[number % 2], state=state)
+
+
 def table(figures: Counter[str], findings: list[str], seed: int, seconds: float) -> str:
     """The figures as Markdown."""
     lost = sum("not equal" in one or "was confirmed" in one for one in findings)
     doubled = sum("items with key" in one or "created" in one for one in findings)
     rows = [
         ("histories", figures["histories"]),
-        ("kills (SIGKILL)", figures["kills"]),
+        ("kills (SIGKILL) of a process that had staged or settled", figures["working kills"]),
         ("- at a failpoint", figures["kills at a failpoint"]),
-        ("- at a random moment", figures["kills at random"]),
+        ("- at a random moment", figures["kills at a random moment"]),
+        ("writes of the lives that ended so", figures["writes of these lives"]),
+        ("kills during start, before any work", figures["kills during start"]),
+        ("acts of administration", figures["acts of administration"]),
         ("recovery stores wiped", figures["recovery stores wiped"]),
         ("state database killed", figures["state killed"]),
         ("source killed", figures["source killed"]),
@@ -107,8 +122,29 @@ def table(figures: Counter[str], findings: list[str], seed: int, seconds: float)
     return "\n".join([*lines, "", f"seed {seed}, {seconds / 60:.0f} minutes, {machine}"])
 
 
+def run(kills: int, seed: int, budget_s: float) -> tuple[str, list[str]]:
+    """Histories until the kills are done or the budget is spent: the table, and every finding."""
+    seed = seed or random.SystemRandom().randrange(1 << 30)
+    print(f"seed {seed}", flush=True)
+    figures: Counter[str] = Counter()
+    findings: list[str] = []
+    started = time.monotonic()
+    for number in range(10_000):
+        left = budget_s - (time.monotonic() - started)
+        if figures["working kills"] >= kills or left < 30:
+            break
+        verdict = live(draw(seed, number), left - 20)
+        figures.update(verdict.figures)
+        findings += [f"seed {seed + number}: {said}" for said in verdict.findings]
+        said = f"working kills {figures['working kills']}, findings {verdict.findings}"
+        print(f"history {number}: seed {seed + number}, {said}", flush=True)
+    if not figures["working kills"]:
+        findings.append("no process was killed while it worked")
+    return table(figures, findings, seed, time.monotonic() - started), findings
+
+
 def main(arguments: list[str]) -> int:
-    """Run until the kills are done or the budget is spent."""
+    """`make soak` and `make replay`."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
@@ -120,27 +156,12 @@ def main(arguments: list[str]) -> int:
         verdict = live(Plan.from_json(options.replay.read_text()), float("inf"))
         print("\n".join([str(dict(verdict.figures)), *verdict.findings]))
         return 1 if verdict.findings else 0
-    seed = options.seed or random.SystemRandom().randrange(1 << 30)
-    print(f"seed {seed}", flush=True)
-    figures: Counter[str] = Counter()
-    findings: list[str] = []
-    started = time.monotonic()
-    for number in range(10_000):
-        left = options.budget_s - (time.monotonic() - started)
-        if figures["kills"] >= options.kills or left < 30:
-            break
-        rounds = with_random_kills(seed + number, aimed(seed + number, number))
-        verdict = live(Plan(seed + number, tuple(rounds), roles=ROLES[number % 2]), left - 20)
-        figures.update(verdict.figures)
-        findings.extend(verdict.findings)
-        print(
-            f"history {number}: seed {seed + number}, kills {figures['kills']}, findings {verdict.findings}", flush=True
-        )
-    text = table(figures, findings, seed, time.monotonic() - started)
+    text, findings = run(options.kills, options.seed, options.budget_s)
     print(text)
+    print("\n".join(findings))
     if options.out is not None:
         options.out.write_text(text + "\n")
-    return 1 if findings or not figures["kills"] else 0
+    return 1 if findings else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,145 @@
+"""The world of a history: two servers, a simulator, a stack, the workload, and what an act has left open.
+
+In: makers of servers. Out: `World`, on which rounds kill and acts change. Rule: `calm` undoes whatever an act has left
+open, so that afterwards source and lists have to become equal by themselves.
+"""
+
+import json
+import ssl
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from connectors.graph.auth import TokenSource
+from demo.postgres import Cluster
+from rowtide.errors import UserError
+from tests.e2e.conftest import Simulator
+from tests.e2e.crash import shop
+from tests.e2e.crash.definition import Definition
+from tests.e2e.stack import Stack, wait_until
+from tests.integration.graph.conftest import settings_for
+
+GRAPH_OPTIONS = "rate_window: 2s\n    licences: 100000"
+OWN, SHARED = "own", "shared"
+"""The state database has a server of its own, or is another database of the source's."""
+
+
+class World:
+    """Everything a history acts on."""
+
+    def __init__(
+        self,
+        directory: Path,
+        simulator: Simulator,
+        new_cluster: Callable[..., Cluster],
+        place: str,
+        seed: int,
+        rows: int,
+    ) -> None:
+        self.directory = directory
+        self.simulator = simulator
+        self.source = new_cluster()
+        self.state = new_cluster() if place == OWN else self.source
+        self.definition = Definition()
+        source_dsn, state_dsn = self.source.create_database("source"), self.state.create_database("state")
+        self.stack = Stack(
+            directory, source_dsn, state_dsn, simulator.ready, self.definition.syncs(), GRAPH_OPTIONS, slot="rowtide_0"
+        )
+        self.stack.simulator = simulator
+        self.workload = shop.Workload(lambda: source_dsn, seed, rows)
+        self.strangers: dict[tuple[str, str], dict[str, Any]] = {}
+        self.open: dict[str, Callable[[], None]] = {}
+        self.edited: set[str] = set()
+        self.acted = False
+
+    def begin(self) -> None:
+        """Fill the tables and apply the definition."""
+        self.workload.prepare()
+        self.stack.apply()
+
+    def close(self) -> None:
+        """End what still runs."""
+        self.workload.stop()
+        self.stack.close()
+
+    # --- what acts do -------------------------------------------------------------------------------------------------
+
+    def later(self, what: str, undo: Callable[[], None]) -> None:
+        """Something is as it should not stay: `calm` does ``undo``, and no other act touches ``what`` until then."""
+        self.open[what] = undo
+
+    def free(self, *names: str) -> list[str]:
+        """Those of ``names`` that no act has left open."""
+        return [name for name in names if name not in self.open]
+
+    def calm(self) -> None:
+        """Undo what is open, the newest first."""
+        while self.open:
+            what, undo = next(reversed(self.open.items()))
+            undo()
+            del self.open[what]
+
+    def read_the_lists(self) -> None:
+        """A deep reconcile of each sync whose items people have edited: only it sees them."""
+        for id_ in sorted(self.edited):
+            self.stack.command("reconcile", self.definition.names[id_], "--deep")
+        self.edited.clear()
+
+    def sql(self, *statements: str) -> None:
+        """One transaction on the source."""
+        with psycopg.connect(self.stack.source_dsn) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def apply(self) -> None:
+        """Write the definition and apply it."""
+        self.stack.write(self.definition.syncs())
+        self.stack.apply()
+
+    def lists(self) -> list[dict[str, Any]]:
+        """Every list that is there."""
+        found: list[dict[str, Any]] = self.simulator.ask("lists")["lists"]
+        return found
+
+    def own(self, method: str, title: str, path: str = "", body: Any = None) -> Any:
+        """A request to the list of that title by its owner."""
+        [there] = [one for one in self.lists() if one["displayName"] == title]
+        ready = self.simulator.ready
+        url = f"{ready['base_url']}/sites/{there['site_id']}/lists/{there['id']}{path}"
+        token = TokenSource(settings_for(self.simulator)).fetch_token()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, headers, method=method)
+        context = ssl.create_default_context(cafile=ready["ca_file"]) if url.startswith("https") else None
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+            return json.loads(answer.read() or b"null")
+
+    # --- outages ------------------------------------------------------------------------------------------------------
+
+    def kill_server(self, cluster: Cluster) -> None:
+        """SIGKILL a server and start it again."""
+        cluster.kill()
+
+        def back() -> bool:
+            try:
+                cluster.start()
+            except UserError:  # the killed server's children have not all gone yet
+                return False
+            return True
+
+        wait_until(back, "the server comes back")
+
+    def drop_slots(self) -> None:
+        """What was committed and not read yet is in no stream any more: only a reconcile can find it."""
+
+        def dropped() -> bool:
+            try:
+                self.stack.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+            except psycopg.errors.ObjectInUse:  # the walsender of a killed process has not noticed yet
+                return False
+            return True
+
+        wait_until(dropped, "the slot can be dropped")
