@@ -1,27 +1,21 @@
 """Connections to the state database: pinned settings, translated errors, retries in place.
 
-In: a DSN. Out: `connect` (psycopg, autocommit), `Link` (one thread's connection, which comes back by itself); `execute`
-runs a SQLAlchemy Core statement on a psycopg connection. Rule: a `Link` raises only errors of `rowtide.errors`; a
-deadlock or a serialization failure is retried here, never by a caller.
+In: a DSN. Out: `connect` (psycopg, autocommit), `Link` (one thread's connection, which comes back by itself). Rule: a
+`Link` raises only errors of `rowtide.errors`; a deadlock or a serialization failure is retried here, never by a caller.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 
 from rowtide.error_catalogue import row_errors, state_errors
 from rowtide.errors import RowtideError
-
-if TYPE_CHECKING:
-    # SQLAlchemy and Alembic take a second to import; a running flow, which has to be back quickly, needs neither.
-    import sqlalchemy
 
 SCHEMA = "rowtide"
 
@@ -155,13 +149,3 @@ class Link:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             connection.close()
-
-
-def execute(connection: Connection, statement: "sqlalchemy.ClauseElement") -> list[DictRow]:
-    """Run a Core statement on a psycopg connection; its rows as dictionaries, none if it returns no rows."""
-    from sqlalchemy.dialects.postgresql.psycopg import dialect
-
-    compiled = statement.compile(dialect=dialect())  # type: ignore[no-untyped-call]
-    with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(str(compiled).encode(), compiled.params)
-        return cursor.fetchall() if cursor.description is not None else []

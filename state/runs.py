@@ -8,19 +8,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import func, insert, update
 
-from state.database import Connection, execute
-from state.tables import runs
+from state.database import Connection
 
 
 def start(conn: Connection, kind: str, sync: str | None = None, detail: Mapping[str, Any] | None = None) -> int:
     """Record that a run begins; its id."""
-    values = {"kind": kind, "sync": sync, "detail": Jsonb(dict(detail or {}))}
-    return int(execute(conn, insert(runs).values(values).returning(runs.c.id))[0]["id"])
+    query = "INSERT INTO rowtide.runs (kind, sync, detail) VALUES (%s, %s, %s) RETURNING id"
+    row = conn.execute(query, [kind, sync, Jsonb(dict(detail or {}))]).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def finish(conn: Connection, run_id: int, verdict: str, detail: Mapping[str, Any]) -> None:
     """Record how a run ended; a run that has ended keeps its first verdict."""
-    values = {"ended_at": func.now(), "verdict": verdict, "detail": runs.c.detail.op("||")(Jsonb(dict(detail)))}
-    execute(conn, update(runs).where(runs.c.id == run_id, runs.c.ended_at.is_(None)).values(values))
+    query = """
+        UPDATE rowtide.runs SET ended_at = now(), verdict = %s, detail = detail || %s
+         WHERE id = %s AND ended_at IS NULL
+    """
+    conn.execute(query, [verdict, Jsonb(dict(detail)), run_id])

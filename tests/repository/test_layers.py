@@ -22,6 +22,7 @@ CONNECTORS = "PostgreSQL and Graph connectors never see each other"
 BYTEWAX = "Bytewax only in flows and in the connectors' inputs and outputs"
 SDK = "Graph's SDK only where lists are provisioned"
 RUNNING = "A running flow never imports msgraph"
+MIGRATIONS = "SQLAlchemy and Alembic only for migrations"
 STRANGER = "Nothing of ours imports the simulator"
 ALONE = "The simulator imports nothing of ours"
 
@@ -49,6 +50,9 @@ PLANTED = [
     (SDK, "demo", PLAIN, "msgraph"),
     (RUNNING, "flows", PLAIN, "msgraph"),
     (RUNNING, "flows", LAZY, "connectors.graph.provisioning"),
+    (MIGRATIONS, "state", PLAIN, "sqlalchemy"),
+    (MIGRATIONS, "control.operations", LAZY, "alembic"),
+    (MIGRATIONS, "state.reconcile", PLAIN, "state.tables"),
     (STRANGER, "control", PLAIN, "graphsim"),
     (STRANGER, "demo", LAZY, "graphsim.server"),
     (STRANGER, "connectors.graph", TYPES_ONLY, "graphsim"),

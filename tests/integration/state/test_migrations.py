@@ -1,11 +1,13 @@
 """The migrations from an empty database give exactly what the metadata says."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from rowtide.errors import StateRefused
 from state import database, schema
@@ -61,6 +63,11 @@ def test_upgrade_twice_changes_nothing(state_dsn: str) -> None:
     before = shape_of(state_dsn)
     assert schema.upgrade(state_dsn) == schema.newest_version()
     assert shape_of(state_dsn) == before
+    # The version is read off the files' names; Alembic reads the files.
+    assert (
+        schema.newest_version()
+        == ScriptDirectory(str(Path(schema.__file__).parents[1] / "migrations")).get_current_head()
+    )
 
 
 def test_check_names_what_is_missing(new_database: Callable[[str], str]) -> None:
