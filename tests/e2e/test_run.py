@@ -1,5 +1,6 @@
 """`rowtide run` and its recovery store: whatever is in the directory, the flow runs, or says in a sentence why not."""
 
+import itertools
 import pickle
 import resource
 import shutil
@@ -12,13 +13,11 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
+from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack, wait_until
 
 NewStack = Callable[..., Stack]
-NewSimulator = Callable[..., object]
-Damage = Callable[[Path, Path], None]
+NewSimulator = Callable[..., Simulator]
 
 
 def delivered(stack: Stack) -> int:
@@ -27,10 +26,10 @@ def delivered(stack: Stack) -> int:
     return int(count)
 
 
-def run_once(stack: Stack, first: int, last: int) -> None:
-    """A run that delivers these rows and is ended."""
+def run_to(stack: Stack, last: int) -> None:
+    """A run that delivers five more rows, up to this one, and is ended."""
     process = stack.start()
-    stack.sql("INSERT INTO parts (id, name) SELECT i, 'part' FROM generate_series(%s::int, %s::int) i", first, last)
+    stack.sql("INSERT INTO parts (id, name) SELECT i, 'part' FROM generate_series(%s - 4, %s::int) i", last, last)
     wait_until(lambda: delivered(stack) == last or process.poll() is not None, "every row delivered")
     assert stack.stop(process) == 0, stack.logged()[-4000:]
     assert delivered(stack) == last
@@ -78,20 +77,22 @@ def remember_oddly(recovery: Path, _earlier: Path) -> None:
     assert edit_parts(recovery, "UPDATE snaps SET ser_change = ? WHERE step_id LIKE '%merge%'", odd) > 0
 
 
-@pytest.mark.parametrize("damage", [put_one_back, refuse, forget_a_class, remember_oddly])
-def test_a_store_of_no_use_is_wiped_and_the_flow_runs(
-    damage: Damage, new_simulator: NewSimulator, new_stack: NewStack
-) -> None:
+def test_a_store_of_no_use_is_wiped_and_the_flow_runs(new_simulator: NewSimulator, new_stack: NewStack) -> None:
+    """Four kinds of damage on one stack: what runs after a wipe is the first run of the next store."""
     stack = new_stack(new_simulator("--tier", "off"))
     recovery, earlier = stack.directory / "recovery", stack.directory / "earlier"
-    run_once(stack, 1, 5)
-    shutil.copytree(recovery, earlier)
-    run_once(stack, 6, 10)
-    damage(recovery, earlier)
-    run_once(stack, 11, 15)
-    assert stack.logged().count("recovery store wiped") == 1, stack.logged()
-    run_once(stack, 16, 20)
-    assert stack.logged().count("recovery store wiped") == 1, stack.logged()
+    rows = itertools.count(5, 5)
+    run_to(stack, next(rows))
+    for number, damage in enumerate((put_one_back, refuse, forget_a_class, remember_oddly), 1):
+        shutil.rmtree(earlier, ignore_errors=True)
+        shutil.copytree(recovery, earlier)
+        run_to(stack, next(rows))
+        assert stack.logged().count("recovery store wiped") == number - 1, stack.logged()
+        damage(recovery, earlier)
+        run_to(stack, next(rows))
+        assert stack.logged().count("recovery store wiped") == number, (damage, stack.logged())
+    run_to(stack, next(rows))
+    assert stack.logged().count("recovery store wiped") == number, stack.logged()
 
 
 def run_to_the_end(stack: Stack, most_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
@@ -163,10 +164,12 @@ def scraped(port: int) -> dict[str, float]:
 
 
 def test_metrics_of_a_running_process_move(new_simulator: NewSimulator, new_stack: NewStack) -> None:
-    stack = new_stack(new_simulator("--tier", "off", "--latency-ms", "1500"))
+    simulator = new_simulator("--tier", "off")
+    stack = new_stack(simulator)
     port = free_port()
     stack.config.write_text(stack.config.read_text().replace('listen: "127.0.0.1:0"', f'listen: "127.0.0.1:{port}"'))
     stack.apply()
+    simulator.ask("latency", {"latency_ms": 1500})  # so that rows are seen in flight
     process = stack.start()
     wait_until(lambda: scraped(port), "metrics served")
     stack.sql("INSERT INTO parts (id, name) SELECT i, 'part' FROM generate_series(1, 60) i")
