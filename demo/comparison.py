@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from psycopg import sql
 
-from connectors.postgres.connections import as_source_errors, open_source
+from connectors.postgres.connections import as_source_errors, open_unproven
 from demo.simulator import SimulatorControl
 from rowtide.change import Fields
 from rowtide.keys import ROWTIDE_KEY, rowtide_key
@@ -116,7 +116,7 @@ def compare_until_equal(
 def read_source(syncs: Sequence[CompiledSync], dsn: str) -> dict[str, list[Mapped]]:
     """Every row of every sync's table, mapped, all of one snapshot."""
     answer: dict[str, list[Mapped]] = {}
-    with open_source(dsn, "rowtide verdict") as connection, as_source_errors("comparing"):
+    with open_unproven(dsn, "rowtide verdict") as connection, as_source_errors("comparing"):
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         for sync in syncs:
             binding = sync.bind(sync.select_columns)

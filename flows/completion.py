@@ -1,43 +1,66 @@
 """Reads rows anew from the source when outbox and ledger do not suffice to decide them.
 
-In: works that were just claimed. Out: works that can be decided, and the rest as outcomes. Rule: what was read is
-written back and waits for the row's next claim, because a claim only sends what its own ``sent`` says.
+In: works that were just claimed. Out: works that can be decided, and the rest as outcomes. Rules: what was read is
+written back and waits for the row's next claim, because a claim only sends what its own ``sent`` says; a source that
+cannot be read holds back its own rows only.
 """
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+
+import structlog
 
 from connectors.postgres import refetch
-from connectors.postgres.connections import open_source
+from connectors.postgres.source_sessions import SourceSessions
 from flows.ports import RulesOf
+from rowtide.backoff import Backoff
 from rowtide.catalog import Catalog
 from rowtide.deciding import push
 from rowtide.deciding.outcomes import Outcome, ParkRow, Release
 from rowtide.deciding.records import Work
-from rowtide.errors import RowtideError
+from rowtide.errors import RowtideError, SourceRefused, SourceUnavailable, UserError
 from state import eras, outbox
 from state.database import Link
+
+log = structlog.get_logger()
 
 NOT_YET_S = 0.1
 """Seconds until a row is read again whose transaction is streamed but not visible yet."""
 
 
+@dataclass(slots=True)
+class _Pause:
+    """Until when a source is not asked again: the claiming thread has others' rows to claim meanwhile."""
+
+    backoff: Backoff = field(default_factory=Backoff)
+    until: float = 0.0
+
+    def failed(self, postgres: str, error: RowtideError) -> float:
+        """Seconds for which its rows wait after this failure."""
+        after_s = self.backoff.failed(error)
+        self.until = time.monotonic() + after_s
+        if self.backoff.is_news:
+            log.warning("rows wait to be read", source=postgres, code=error.code, problem=error.sentence)
+        return after_s
+
+
 class Completer:
-    """Used by the claiming thread; ``source_dsn`` is asked by the name of the PostgreSQL."""
+    """Used by the claiming thread, which alone uses ``sessions``."""
 
     def __init__(
         self,
         state_dsn: str,
         catalog: Callable[[], Catalog],
         rules_of: RulesOf,
-        source_dsn: Callable[[str], str],
+        sessions: SourceSessions,
     ) -> None:
         self._catalog = catalog
         self._rules_of = rules_of
-        self._source_dsn = source_dsn
+        self._sessions = sessions
         self._state = Link(state_dsn, "rowtide complete")
-        self._sources: dict[str, Any] = {}
+        self._pauses: dict[str, _Pause] = {}
 
     def __call__(self, works: list[Work]) -> tuple[list[Work], list[Outcome]]:
         """Works that can be decided, and what becomes of those that were read or cannot be read yet."""
@@ -63,9 +86,21 @@ class Completer:
 
     def _complete(self, catalog: Catalog, postgres: str, works: Sequence[Work]) -> list[Outcome]:
         """Write back what the source says now; outcomes of the rows of which it shows nothing yet."""
+        pause = self._pauses.setdefault(postgres, _Pause())
+        if (left_s := pause.until - time.monotonic()) > 0:
+            return [Release(work, left_s, unknown=False) for work in works]
+        try:
+            answers = self._read(catalog, postgres, works)
+        except (SourceUnavailable, SourceRefused, UserError) as error:
+            after_s = pause.failed(postgres, error)
+            return [Release(work, after_s, unknown=False) for work in works]
+        pause.backoff.succeeded()
+        return self._take(answers)
+
+    def _take(self, answers: Sequence[refetch.Refetched]) -> list[Outcome]:
         back: list[Outcome] = []
         completed: list[Work] = []
-        for answer in self._read(catalog, postgres, works):
+        for answer in answers:
             if isinstance(answer, refetch.NotYet):
                 back.append(Release(answer.work, NOT_YET_S, unknown=False))
             elif isinstance(answer, ParkRow):
@@ -76,14 +111,12 @@ class Completer:
         return back
 
     def _read(self, catalog: Catalog, postgres: str, works: Sequence[Work]) -> Sequence[refetch.Refetched]:
-        connection = self._sources.get(postgres)
-        if connection is None or connection.closed:
-            connection = self._sources[postgres] = open_source(self._source_dsn(postgres), "rowtide complete")
+        connection = self._sessions.get(postgres)
+        # The eras of the records, not of a reader: this process may read no slot, or not yet.
+        syncs = {work.desired.sync for work in works}
+        present = self._state.run(lambda state: eras.read(state, syncs))
         try:
-            # The eras of the records, not of a reader: this process may read no slot, or not yet.
-            syncs = {work.desired.sync for work in works}
-            present = self._state.run(lambda state: eras.read(state, syncs))
             return refetch.refetch_works(connection, catalog, works, present)
-        except RowtideError:
-            connection.close()
+        except (SourceUnavailable, SourceRefused) as error:
+            self._sessions.failed(postgres, error)
             raise

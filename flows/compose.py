@@ -22,6 +22,7 @@ from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.continuity import NewIncarnation
 from connectors.postgres.replication.cursor_store import StateCursorStore
 from connectors.postgres.replication.reader import Reader, ReaderSettings
+from connectors.postgres.source_sessions import Source, SourceSessions, StateRecords
 from connectors.settings import resolve_secret
 from flows.admission import Admission
 from flows.applied_view import CurrentView, View, Watcher
@@ -32,7 +33,7 @@ from flows.lanes import WriterLanes
 from flows.ports import Worker
 from flows.process import Process, Workers
 from flows.process_lock import ProcessLock
-from flows.reconcile import Reconciler
+from flows.reconcile import SOURCE, Reconciler
 from flows.routing import EraRouter
 from flows.shape_watch import ShapeWatch
 from flows.state_clock import StateClock
@@ -74,6 +75,7 @@ def compose(
             {} if deliver is None else deliver.budgets,
             None if deliver is None else deliver.parts.claimer,
             None if capture is None else capture.reconciler,
+            [part.sessions for part in (capture, deliver) if part is not None],
         ),
         record=_nothing if deliver is None else partial(_record, deliver),
     )
@@ -102,9 +104,14 @@ class _Base:
         """The catalog in force."""
         return self.applied.view.catalog
 
-    def source_dsn(self, postgres: str) -> str:
-        """The DSN of a source of the catalog in force, its secret resolved now."""
-        return resolve_secret(self.catalog().definition.postgres[postgres].dsn)
+    def source(self, postgres: str) -> Source:
+        """A source of the catalog in force, the secret of its DSN resolved now."""
+        definition = self.catalog().definition
+        return Source(resolve_secret(definition.postgres[postgres].dsn), definition.slot(postgres))
+
+    def sessions(self, application: str) -> SourceSessions:
+        """Sessions on the sources, for one thread."""
+        return SourceSessions(application, self.source, StateRecords(self.state_dsn, application))
 
 
 # --- capture --------------------------------------------------------------------------------------------------------
@@ -116,18 +123,21 @@ class _Capture:
 
     parts: CaptureParts
     reconciler: Reconciler
+    sessions: SourceSessions
 
 
 def _capture(base: _Base, acts: SyncActs, readers: Mapping[str, Reader], watcher: Watcher) -> _Capture:
     refresh = partial(until_answered, base.stop, watcher.refresh, "reading what is in force")
     staged = partial(recorder.record_stage, metrics.RECORDER)
     parts = CaptureParts(readers, uuid.uuid4().hex, base.applied, refresh, acts, staged)
-    return _Capture(parts, Reconciler(base.state_dsn, base.owner, lambda: base.applied.view, base.source_dsn))
+    sessions = base.sessions(SOURCE)
+    reconciler = Reconciler(base.state_dsn, base.owner, lambda: base.applied.view, sessions)
+    return _Capture(parts, reconciler, sessions)
 
 
 def _shape_watch(base: _Base, acts: SyncActs, postgres: str, reader: Reader, soon: threading.Event) -> ShapeWatch:
     """The watch over what the syncs of a PostgreSQL read."""
-    return ShapeWatch(postgres, partial(base.source_dsn, postgres), lambda: base.applied.view, reader, acts, soon)
+    return ShapeWatch(postgres, base.sessions("rowtide shape"), lambda: base.applied.view, reader, acts, soon)
 
 
 def _reader(base: _Base, postgres: str, look_soon: threading.Event) -> Reader:
@@ -184,6 +194,7 @@ class _Deliver:
     writers: Mapping[str, Writer]
     workers: Sequence[Worker]
     unsettled: Callable[[], list[Outcome]]
+    sessions: SourceSessions
 
 
 def _deliver(base: _Base) -> _Deliver:
@@ -197,14 +208,15 @@ def _deliver(base: _Base) -> _Deliver:
     lanes = WriterLanes(writers)
     tenants = {name: PacedGraph(one, budgets[name]) for name, one in settings.items()}
     enumerator = Enumerator(base.state_dsn, lambda: base.applied.view, tenants)
-    claimer = _claimer(base, budgets, decisions)
+    sessions = base.sessions("rowtide complete")
+    claimer = _claimer(base, budgets, decisions, sessions)
     parts = DeliverParts(claimer, decisions, lanes, partial(_settled, claimer))
     workers: list[Worker] = [lanes, enumerator, claimer]
-    return _Deliver(parts, budgets, writers, workers, lambda: [*lanes.left(), *claimer.unsent()])
+    return _Deliver(parts, budgets, writers, workers, lambda: [*lanes.left(), *claimer.unsent()], sessions)
 
 
-def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions) -> Claimer:
-    complete = Completer(base.state_dsn, base.catalog, decisions.rules_of, base.source_dsn)
+def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, sessions: SourceSessions) -> Claimer:
+    complete = Completer(base.state_dsn, base.catalog, decisions.rules_of, sessions)
     admission = Admission(base.applied.compiled)
     return Claimer(
         base.state_dsn,

@@ -9,10 +9,10 @@ A comparison that was killed goes on from the page of the lists that was read la
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
-from connectors.postgres.connections import open_source
+from connectors.postgres.source_sessions import SourceSessions
 from flows.deep_pass import PAIRS_A_STEP, Lists, read_unpaired
 from flows.reconcile import lists_of, open_table
 from flows.source_table import ASKED_ROWS, Table
@@ -67,15 +67,15 @@ class _Found:
 
 
 def diff(
-    state_dsn: str, catalog: Catalog, sync: str, source_dsn: str, stop: threading.Event, report: Report
+    state_dsn: str, catalog: Catalog, sync: str, sessions: SourceSessions, stop: threading.Event, report: Report
 ) -> SyncDiff:
     """The difference; UserError while no process captures or delivers, or when ``stop`` is set."""
     with (
         database.connect(state_dsn, SOURCE) as state,
         database.translated(),
-        open_source(source_dsn, SOURCE) as source,
+        closing(sessions),
         _alone(state, sync),
-        open_table(source, catalog, sync) as table,
+        open_table(sessions.get(catalog.syncs[sync].postgres), catalog, sync) as table,
     ):
         slot = catalog.definition.slot(table.compiled.postgres)
         return _Comparison(state, table, lists_of(catalog, sync), slot, stop, report).run()

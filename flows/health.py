@@ -1,10 +1,10 @@
 """What one process says of itself: the document of its beat.
 
-In: readers, writers, budgets, the claimer, the reconciler. Out: a JSON document of the shape of state.processes. Rule:
-it only reads what the parts know already, and waits for nothing.
+In: readers, writers, budgets, the claimer, the reconciler, sessions on sources. Out: a JSON document of the shape of
+state.processes. Rule: it only reads what the parts know already, and waits for nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,9 +12,10 @@ from connectors.claimer import Claimer
 from connectors.graph.budget import Budget
 from connectors.graph.writer import Writer
 from connectors.postgres.replication.reader import Reader
+from connectors.postgres.source_sessions import SourceSessions
 from flows.reconcile import Reconciler
 from flows.shape_watch import ShapeWatch
-from rowtide.error_catalogue import status_reasons
+from rowtide.error_catalogue import source_errors, status_reasons
 from rowtide.errors import RowtideError
 
 
@@ -25,6 +26,7 @@ def to_health(
     budgets: Mapping[str, Budget],
     claimer: Claimer | None,
     reconciler: Reconciler | None,
+    sessions: Iterable[SourceSessions],
 ) -> dict[str, Any]:
     """What `status` shows of this process; readers and watches by PostgreSQL, writers and budgets by graph."""
     return {
@@ -32,6 +34,7 @@ def to_health(
         "graph": {name: _of_graph(writer, budgets[name]) for name, writer in writers.items()},
         "reconcile": reconciler.health() if reconciler is not None else {},
         "due": _of_claimer(claimer) if claimer is not None else {},
+        "sessions": _of_sessions(watches, sessions),
     }
 
 
@@ -42,8 +45,18 @@ def _of_reader(reader: Reader, watch: ShapeWatch) -> dict[str, Any]:
         "incarnation": reader.incarnation,
         "lsn": place.lsn if place is not None else 0,
         "connected": reader.streaming,
+        "walsender_pid": reader.walsender_pid,
         "unwatched": _of_watch(watch),
     }
+
+
+def _of_sessions(watches: Mapping[str, ShapeWatch], sessions: Iterable[SourceSessions]) -> dict[str, Any]:
+    """Why sessions beside the streams cannot be had; a watch that cannot look has a sentence of its own in `status`."""
+    problems = {name: watch.problem for name, watch in watches.items() if watch.problem is not None}
+    problems = {name: one for name, one in problems.items() if one.code == source_errors.SOURCE_DIFFERS.code}
+    for of_thread in sessions:
+        problems |= of_thread.problems()
+    return {name: {"problem": _problem(error)} for name, error in problems.items()}
 
 
 def _of_watch(watch: ShapeWatch) -> dict[str, Any] | None:

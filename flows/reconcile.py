@@ -1,6 +1,6 @@
 """Reconciles syncs: first load, re-sync and repair by one mechanism, in a thread beside the flow or from a command.
 
-In: the applied definition and sync states (`View`), the records of state.reconcile.record, DSNs of the sources. Out:
+In: the applied definition and sync states (`View`), the records of state.reconcile.record, sessions on sources. Out:
 rows in the outbox, records moved on, runs. Rules: a sync that its last pass does not cover (never loaded, a new era,
 changes that passed by, another mapping) is reconciled without being asked; a source that fails or hangs, or a pass that
 waits, delays no other sync.
@@ -9,7 +9,7 @@ waits, delays no other sync.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from connectors.postgres import table_pages
-from connectors.postgres.connections import open_source
+from connectors.postgres.source_sessions import SourceSessions
 from flows.applied_view import View
 from flows.deep_pass import Lists
 from flows.reconcile_pass import Pass
@@ -44,6 +44,7 @@ TIDY_S = 3600.0
 """Seconds between two removals of tombstones that nothing needs any more."""
 TOMBSTONES_KEPT = timedelta(days=7)
 SOURCE = "rowtide reconcile"
+"""The name of its sessions, on sources and state database."""
 _NEEDS = {"mark": "capture", "enumerate": "deliver", "round": "deliver"}
 """Phases that end only while a process with this role runs."""
 
@@ -60,13 +61,12 @@ class _Trouble:
 class Reconciler:
     """Reconciles in one background thread of the process."""
 
-    def __init__(self, state_dsn: str, owner: str, view: Callable[[], View], source_dsn: Callable[[str], str]) -> None:
+    def __init__(self, state_dsn: str, owner: str, view: Callable[[], View], sessions: SourceSessions) -> None:
         self._state_dsn = state_dsn
         self._owner = owner
         self._view = view
-        self._source_dsn = source_dsn
+        self._sessions = sessions
         self._state: Connection | None = None
-        self._sources: dict[str, table_pages.Connection] = {}
         self._records: dict[str, Reconcile] = {}
         self._troubles: dict[str, _Trouble] = {}
         self._next_tidy = time.monotonic() + 60.0
@@ -81,9 +81,7 @@ class Reconciler:
     def stop(self) -> None:
         """End soon; the next process reads again what was read and not staged."""
         self._stop.set()
-        for connection in list(self._sources.values()):
-            if not connection.closed:
-                connection.cancel_safe(timeout=0.5)
+        self._sessions.cancel()
         self._thread.join(1.0)
 
     def health(self) -> dict[str, Any]:
@@ -152,7 +150,7 @@ class Reconciler:
                     view.catalog,
                     sync,
                     self._owner,
-                    lambda: self._source(postgres),
+                    lambda: self._sessions.get(postgres),
                     self._stop.is_set,
                     SLICE_S,
                     lambda record: self._records.update({sync: record}),
@@ -170,7 +168,7 @@ class Reconciler:
     def _tidy(self, view: View, sync: str) -> None:
         postgres = view.catalog.syncs[sync].postgres
         try:
-            source = self._source(postgres)
+            source = self._sessions.get(postgres)
             with database.translated():
                 tidy(self._connect(), source, view.catalog.syncs[sync], view.catalog.definition.slot(postgres))
         except RowtideError as error:
@@ -190,22 +188,15 @@ class Reconciler:
 
     def _connect(self) -> Connection:
         if self._state is None or self._state.closed:
-            self._state = database.connect(self._state_dsn, "rowtide reconcile")
+            self._state = database.connect(self._state_dsn, SOURCE)
         return self._state
-
-    def _source(self, postgres: str) -> table_pages.Connection:
-        connection = self._sources.get(postgres)
-        if connection is None or connection.closed:
-            connection = self._sources[postgres] = open_source(self._source_dsn(postgres), SOURCE)
-        return connection
 
     def _close(self) -> None:
         # Advisory locks live with their connection: once it is closed, the passes are free.
         if self._state is not None:
             self._state.close()
             self._state = None
-        while self._sources:
-            self._sources.popitem()[1].close()
+        self._sessions.close()
 
 
 def wanted_syncs(state: Connection, view: View) -> list[str]:
@@ -296,7 +287,7 @@ def reconcile_here(
     state_dsn: str,
     catalog: Catalog,
     sync: str,
-    source_dsn: str,
+    sessions: SourceSessions,
     owner: str,
     stop: threading.Event,
     report: Callable[[Reconcile], None],
@@ -311,17 +302,14 @@ def reconcile_here(
     ``waits`` says why it is not done.
     Raises errors of source and state database.
     """
-    with (
-        database.connect(state_dsn, "rowtide reconcile") as state,
-        database.translated(),
-        open_source(source_dsn, SOURCE) as source,
-    ):
+    place = catalog.syncs[sync]
+    with database.connect(state_dsn, SOURCE) as state, database.translated(), closing(sessions):
+        sessions.get(place.postgres)
         reconcile.request(state, sync, "asked for", deep=deep)
-        place = catalog.syncs[sync]
         slot = catalog.definition.slot(place.postgres)
         asked = _must_read(state, sync).asked
         while True:
-            worked = _go_on(state, catalog, sync, owner, lambda: source, stop.is_set, 1.0, report)
+            worked = _go_on(state, catalog, sync, owner, lambda: sessions.get(place.postgres), stop.is_set, 1.0, report)
             record = _must_read(state, sync)
             standing = reconcile.read_standing(state, place, slot)
             if not standing.captured:
@@ -355,15 +343,15 @@ def dry_run(
     state_dsn: str,
     catalog: Catalog,
     sync: str,
-    source_dsn: str,
+    sessions: SourceSessions,
     report: Callable[[int, int], None] = lambda _rows, _estimate: None,
 ) -> tuple[int, Differences]:
     """Rows read, and what a reconcile would stage; nothing is written. ``report``: rows so far, estimated rows."""
     compiled = catalog.syncs[sync]
-    with database.connect(state_dsn, SOURCE) as state, database.translated(), open_source(source_dsn, SOURCE) as source:
+    with database.connect(state_dsn, SOURCE) as state, database.translated(), closing(sessions):
         standing = reconcile.read_standing(state, compiled, catalog.definition.slot(compiled.postgres))
         era = standing.era
-        with open_table(source, catalog, sync) as table:
+        with open_table(sessions.get(compiled.postgres), catalog, sync) as table:
             rows, found = _count_differences(state, table, era, report)
             if compiled.deletes == "propagate":
                 found = found.plus(_count_deletes(state, table, era))

@@ -8,15 +8,13 @@ believed; a look waits for nothing that confirming waits for, as it has thread a
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Protocol
 
-import psycopg
 import structlog
 
 from connectors.outbox_io import Stopped
-from connectors.postgres.connections import open_source
 from connectors.postgres.shape import read_shapes
+from connectors.postgres.source_sessions import SourceSessions
 from flows.applied_view import View
 from flows.ports import ShapeActs
 from rowtide.error_catalogue import process_errors, sync_errors
@@ -44,7 +42,7 @@ class ShapeWatch:
     def __init__(
         self,
         postgres: str,
-        read_dsn: Callable[[], str],
+        sessions: SourceSessions,
         view: Callable[[], View],
         stream: SlotStream,
         acts: ShapeActs,
@@ -52,13 +50,12 @@ class ShapeWatch:
     ) -> None:
         self.problem: RowtideError | None = None
         self._postgres = postgres
-        self._read_dsn = read_dsn
+        self._sessions = sessions
         self._view = view
         self._stream = stream
         self._acts = acts
         self._soon = soon
         self._stop = threading.Event()
-        self._conn: psycopg.Connection | None = None
         self._looked_at = 0.0
         self._watched_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="rowtide-shape", daemon=True)
@@ -70,9 +67,7 @@ class ShapeWatch:
     def stop(self) -> None:
         """End soon; a look under way is given up."""
         self._stop.set()
-        conn = self._conn
-        if conn is not None and not conn.closed:
-            conn.cancel_safe(timeout=0.5)
+        self._sessions.cancel()
         self._thread.join(1.0)
 
     @property
@@ -102,7 +97,7 @@ class ShapeWatch:
             except Exception as error:  # a thread that dies silently would leave the catalog unwatched
                 log.exception("look at the catalog failed", error=type(error).__name__)
                 self._fail(process_errors.SHAPE_WATCH_FAILED(error=type(error).__name__))
-        self._drop()
+        self._sessions.close()
 
     def _is_due(self) -> bool:
         if not self._stream.streaming:
@@ -123,10 +118,7 @@ class ShapeWatch:
         view = self._view()
         syncs = [one for one in view.catalog.syncs.values() if one.postgres == self._postgres]
         publication = view.catalog.definition.publication(self._postgres)
-        if self._conn is None or self._conn.closed:
-            self._conn = open_source(self._read_dsn(), "rowtide shape")
-            self._conn.execute("SET statement_timeout = '10s'")
-        shapes = read_shapes(self._conn, publication, syncs) if syncs else {}
+        shapes = read_shapes(self._sessions.get(self._postgres), publication, syncs) if syncs else {}
         if self._stream.streaming:
             self._follow(view, publication, {one.sync: one for one in syncs}, shapes)
             self._watched_at = time.monotonic()
@@ -163,10 +155,4 @@ class ShapeWatch:
         if self.problem is None or self.problem.code != error.code:
             log.warning("catalog not looked at", source=self._postgres, code=error.code, problem=error.sentence)
         self.problem = error
-        self._drop()
-
-    def _drop(self) -> None:
-        conn, self._conn = self._conn, None
-        if conn is not None:
-            with suppress(psycopg.Error):
-                conn.close()
+        self._sessions.close()

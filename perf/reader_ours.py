@@ -24,6 +24,9 @@ class Forgetful:
     def open_incarnation(self, place: SlotPosition, system: object, reason: object) -> None:
         """Forgotten."""
 
+    def note_address(self, address: str) -> None:
+        """Forgotten."""
+
     def advance(self, incarnation: int, lsn: int) -> None:
         """Forgotten."""
 

@@ -18,7 +18,7 @@ class SlotCursor:
 
     ``incarnation``: one unbroken stream of the slot. ``staged_lsn``: the highest commit LSN staged in it, of the
     transaction ``staged_xid`` committed at ``staged_committed_us`` (None: nothing was staged in it yet). ``system_id``
-    empty: a person accepts whichever server answers next.
+    empty: a person accepts whichever server answers next. ``address``: where the server was reached last.
     """
 
     slot: str
@@ -30,6 +30,7 @@ class SlotCursor:
     publication_oid: int
     staged_xid: int | None = None
     staged_committed_us: int | None = None
+    address: str = ""
 
     @property
     def staged(self) -> CommittedTransaction | None:
@@ -39,7 +40,9 @@ class SlotCursor:
         return CommittedTransaction(self.staged_lsn, self.staged_xid, self.staged_committed_us)
 
 
-_COLUMNS = "slot, incarnation, lsn, system_id, timeline, staged_lsn, publication_oid, staged_xid, staged_committed_us"
+_COLUMNS = (
+    "slot, incarnation, lsn, system_id, timeline, staged_lsn, publication_oid, staged_xid, staged_committed_us, address"
+)
 
 
 def read_slot(conn: Connection, slot: str) -> SlotCursor | None:
@@ -58,13 +61,14 @@ def open_slot(conn: Connection, cursor: SlotCursor) -> bool:
     """Begin a new incarnation. False when there is one at or above it already: another process was faster."""
     result = conn.execute(
         """
-        INSERT INTO rowtide.slot_cursor AS c (slot, incarnation, lsn, system_id, timeline, staged_lsn, publication_oid)
-        VALUES (%s, %s, %s, %s, %s, %s, %s)
+        INSERT INTO rowtide.slot_cursor AS c (slot, incarnation, lsn, system_id, timeline, staged_lsn, publication_oid,
+               address)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (slot) DO UPDATE
            SET incarnation = excluded.incarnation, lsn = excluded.lsn, system_id = excluded.system_id,
                timeline = excluded.timeline, staged_lsn = excluded.staged_lsn, staged_ordinal = -1,
                staged_xid = NULL, staged_committed_us = NULL, publication_oid = excluded.publication_oid,
-               updated_at = now()
+               address = excluded.address, updated_at = now()
          WHERE c.incarnation < excluded.incarnation
         """,
         [
@@ -75,6 +79,7 @@ def open_slot(conn: Connection, cursor: SlotCursor) -> bool:
             cursor.timeline,
             cursor.staged_lsn,
             cursor.publication_oid,
+            cursor.address,
         ],
     )
     return result.rowcount == 1
@@ -84,6 +89,12 @@ def accept_system(conn: Connection, slot: str) -> bool:
     """Accept the next server that answers as the slot's, in a new incarnation. False: the slot is unknown."""
     query = "UPDATE rowtide.slot_cursor SET system_id = '', updated_at = now() WHERE slot = %s"
     return conn.execute(query, [slot]).rowcount == 1
+
+
+def note_address(conn: Connection, slot: str, address: str) -> None:
+    """Record where the slot's server is reached."""
+    query = "UPDATE rowtide.slot_cursor SET address = %s, updated_at = now() WHERE slot = %s"
+    conn.execute(query, [address, slot])
 
 
 def advance_slot(conn: Connection, slot: str, incarnation: int, lsn: int) -> None:

@@ -6,8 +6,9 @@ process is still there.
 
 ``health`` is JSON with these parts, each of which may be missing (``problem``: ``{"code", "sentence"}`` or null):
 
-- ``source``: slot -> ``{"problem", "incarnation": int, "lsn": int, "connected": bool,
+- ``source``: slot -> ``{"problem", "incarnation": int, "lsn": int, "connected": bool, "walsender_pid": int | null,
   "unwatched": {"seconds": int, "sentence"} | null}``
+- ``sessions``: source -> ``{"problem"}``: why a session beside the stream cannot be had
 - ``graph``: name -> ``{"problem", "lists": {list id: sentence}, "gate_until": ISO time | null, "quota_wait_s": number,
   "ru_used": number, "requests": int, "throttled": int}``; the counters since the process started
 - ``reconcile``: sync -> ``{"problem", "done": int, "total": int | null}``

@@ -142,6 +142,8 @@ slot_cursor = Table(
     Column("staged_xid", BigInteger),
     Column("staged_committed_us", BigInteger),
     Column("publication_oid", BigInteger, nullable=False),
+    # Where the server was reached last, for whoever is told that another one answers.
+    Column("address", Text, nullable=False, server_default=text("''")),
     Column("updated_at", _TIME, nullable=False, server_default=_NOW),
 )
 

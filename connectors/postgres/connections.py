@@ -86,8 +86,11 @@ def address(dsn: str) -> str:
     return f"{host}:{given.get('port') or 5432}/{given.get('dbname') or given.get('user') or ''}"
 
 
-def open_source(dsn: str, application: str = "rowtide") -> psycopg.Connection:
-    """A new autocommit connection with the pinned settings. SourceUnavailable, SourceRefused."""
+def open_unproven(dsn: str, application: str = "rowtide") -> psycopg.Connection:
+    """A new autocommit connection with the pinned settings, to whichever server answers (`source_sessions` proves it).
+
+    Raises SourceUnavailable and SourceRefused.
+    """
     try:
         return psycopg.connect(source_conninfo(dsn, application), autocommit=True, prepare_threshold=None)
     except psycopg.Error as error:

@@ -14,11 +14,13 @@ from typing import Any
 import psycopg
 
 from connectors.postgres import slots
-from connectors.postgres.connections import address, as_source_errors, open_source
+from connectors.postgres.connections import address, as_source_errors
 from connectors.postgres.replication.connection import ReplicationConnection
 from connectors.postgres.replication.continuity import Continue, Cursor, continuity
 from connectors.postgres.replication.resume_point import MIN_SERVER_VERSION
+from connectors.postgres.server_proof import ExpectedServer
 from connectors.postgres.slots import Slot, Table
+from connectors.postgres.source_sessions import open_proven
 from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue import source_errors, sync_errors
 from rowtide.error_catalogue.entries import Check
@@ -29,7 +31,10 @@ from rowtide.mapping.source_table import SourceTable
 
 @dataclass(frozen=True, slots=True)
 class WantedSource:
-    """What a definition needs of a source; ``cursor`` reads where capture stands (None: nothing was captured yet)."""
+    """What a definition needs of a source; ``cursor`` reads where capture stands (None: nothing was captured yet).
+
+    ``expected``: the server it has to be (None: whichever answers).
+    """
 
     dsn: str
     slot: str
@@ -38,6 +43,11 @@ class WantedSource:
     failover: bool = False
     heal: bool = True
     cursor: Callable[[], Cursor | None] = lambda: None
+    expected: ExpectedServer | None = None
+
+    def open(self) -> psycopg.Connection:
+        """A session on it."""
+        return open_proven(self.dsn, "rowtide doctor", lambda: self.expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,7 @@ class _At:
 def checks(wanted: WantedSource) -> list[Check]:
     """All findings on the source; only the first one when it cannot be reached at all."""
     try:
-        conn = open_source(wanted.dsn, "rowtide doctor")
+        conn = wanted.open()
     except RowtideError as error:
         return [Check.of_error("connection", error)]
     results = [findings.CONNECTION_OK(address=address(wanted.dsn))]
@@ -291,7 +301,7 @@ def _probe(at: _At) -> list[Check]:
         stream.close()
     # PostgreSQL makes a slot only after all transactions open now have ended: say so rather than wait.
     name = f"rowtide_probe_{os.getpid()}"
-    with contextlib.closing(open_source(at.wanted.dsn, "rowtide doctor")) as probe:
+    with contextlib.closing(at.wanted.open()) as probe:
         try:
             probe.execute("SET statement_timeout = '3s'")
             probe.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput', true)", [name])

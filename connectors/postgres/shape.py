@@ -28,6 +28,7 @@ def read_shapes(
     query = _SHAPES.format(**_PARTS_15 if conn.info.server_version >= 150000 else _PARTS_14)
     values = {"wanted": json.dumps(wanted), "publication": publication}
     with as_source_errors("looking at the tables' shape"), conn.cursor(row_factory=dict_row) as cursor:
+        cursor.execute("SET statement_timeout = '10s'")
         rows = cursor.execute(query, values).fetchall()
     return {row.pop("sync"): _shape(row) if row["oid"] is not None else None for row in rows}
 

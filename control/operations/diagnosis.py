@@ -27,6 +27,7 @@ class SyncFacts:
     state_problem: str | None = None
     source: str = ""
     source_problem: str | None = None
+    source_differs: str | None = None  # a process has a connection to another server than the source
     unwatched: tuple[int, str] | None = None  # for how many seconds nobody has looked at the source's catalog, and why
     graph: str = ""
     graph_problem: str | None = None
@@ -91,6 +92,12 @@ def _source(facts: SyncFacts) -> Said | None:
     return status_reasons.SOURCE_PROBLEM(source=facts.source, problem=facts.source_problem)
 
 
+def _source_differs(facts: SyncFacts) -> Said | None:
+    if not facts.source_differs:
+        return None
+    return status_reasons.SOURCE_DIFFERS(source=facts.source, problem=facts.source_differs)
+
+
 def _unwatched(facts: SyncFacts) -> Said | None:
     if facts.unwatched is None:
         return None
@@ -147,6 +154,7 @@ _CAUSES: tuple[Callable[[SyncFacts], Said | None], ...] = (
     _process,
     _state_database,
     _source,
+    _source_differs,
     _graph,
     _observing,
     _throttled,

@@ -48,8 +48,8 @@ def diff(session: Session, sync: str, stop: threading.Event, report: Report) -> 
     """The document; UserError when no process captures or delivers, or when ``stop`` is set meanwhile."""
     from flows import diff as comparisons
 
-    catalog, sync_id, source_dsn = open_sync(session, sync)
-    found = comparisons.diff(session.state_dsn(), catalog, sync_id, source_dsn, stop, report)
+    catalog, sync_id, sessions = open_sync(session, sync, comparisons.SOURCE)
+    found = comparisons.diff(session.state_dsn(), catalog, sync_id, sessions, stop, report)
     return {
         "sync": sync,
         "equal": found.equal,

@@ -129,6 +129,7 @@ def _sources(session: Session) -> Iterator[CheckDocument]:
             section.failover,
             section.on_gap == "heal",
             partial(_cursor, session, slot),
+            session.expected_server(name),
         )
         yield from (_finding(part, check) for check in preflight.checks(wanted))
 

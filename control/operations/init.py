@@ -36,7 +36,7 @@ def draft(source: str) -> template.Draft:
 def draft_of_tables(source: str, dsn: str, tables: Sequence[str]) -> template.Draft:
     """A definition whose syncs are proposed from tables (``schema.table``) of the source at the reference ``dsn``."""
     example = draft(source)
-    with connections.open_source(settings.resolve_secret(dsn), "rowtide init") as connection:
+    with connections.open_unproven(settings.resolve_secret(dsn), "rowtide init") as connection:
         syncs = []
         for table in tables:
             schema, _, name = table.rpartition(".")

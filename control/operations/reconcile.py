@@ -54,7 +54,7 @@ def reconcile(
     """
     from flows import reconcile as passes
 
-    catalog, sync_id, source_dsn = open_sync(session, sync)
+    catalog, sync_id, sessions = open_sync(session, sync, passes.SOURCE)
     said: str | None = None
 
     def follow(record: Reconcile) -> None:
@@ -69,7 +69,7 @@ def reconcile(
         session.state_dsn(),
         catalog,
         sync_id,
-        source_dsn,
+        sessions,
         f"rowtide reconcile by {actor.name}",
         stop,
         follow,
@@ -88,6 +88,6 @@ def dry_run(session: Session, sync: str, report: Report) -> DryRunDocument:
     """Compare every row of ``sync`` and count what a pass would stage."""
     from flows import reconcile as passes
 
-    catalog, sync_id, source_dsn = open_sync(session, sync)
-    rows, found = passes.dry_run(session.state_dsn(), catalog, sync_id, source_dsn, report)
+    catalog, sync_id, sessions = open_sync(session, sync, passes.SOURCE)
+    rows, found = passes.dry_run(session.state_dsn(), catalog, sync_id, sessions, report)
     return {"sync": sync, "dry_run": True, "rows": rows, "differences": asdict(found)}

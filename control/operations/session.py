@@ -15,19 +15,25 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from connectors import settings
-from connectors.postgres import connections
+from connectors.postgres import source_sessions
+from connectors.postgres.server_proof import ExpectedServer
+from connectors.postgres.source_sessions import Source, SourceSessions, StateRecords
 from connectors.settings import Loaded
 from rowtide.actor import Actor
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue import command_errors, state_errors
-from state import definitions, schema
+from rowtide.errors import StateRefused, StateUnavailable
+from state import definitions, schema, slot_server
 from state.database import Connection, Link
+from state.slot_server import SlotServer
 
 T = TypeVar("T")
 
 APPLICATION = "rowtide control"
 """The ``application_name`` of connections that only read."""
+
+_NO_RECORDS = (state_errors.STATE_DATABASE_MISSING.code, state_errors.STATE_SCHEMA_MISSING.code)
 
 _APPLICATION_LENGTH = 63  # PostgreSQL cuts longer names off
 
@@ -66,14 +72,34 @@ class Session:
 
     @contextmanager
     def source(self, name: str, admin: bool = False, actor: Actor | None = None) -> Iterator[psycopg.Connection]:
-        """A connection to a source; with ``admin`` as the role that may change it (``admin_dsn``)."""
+        """A connection to a source; with ``admin`` as the role that may change it (``admin_dsn``).
+
+        It talks to the server of the slot's cursor, if there is one (SourceUnavailable ``source_differs``).
+        """
         section = self.definition.postgres[name]
-        reference = (section.admin_dsn or section.dsn) if admin else section.dsn
-        connection = connections.open_source(settings.resolve_secret(reference), _application(actor))
+        dsn = settings.resolve_secret((section.admin_dsn or section.dsn) if admin else section.dsn)
+        expected = self.expected_server(name, actor)
+        connection = source_sessions.open_proven(dsn, _application(actor), lambda: expected)
         try:
             yield connection
         finally:
             connection.close()
+
+    def expected_server(self, name: str, actor: Actor | None = None) -> ExpectedServer | None:
+        """Which server a source has to be by the records, which an act has to ask; a look does without their answer."""
+        return source_sessions.server_to_set_up(self._read_server(name, actor))
+
+    def _read_server(self, name: str, actor: Actor | None) -> SlotServer | None:
+        slot = self.definition.slot(name)
+        try:
+            return self.on_state(lambda connection: slot_server.read(connection, slot), actor)
+        except StateUnavailable:
+            if actor is not None:
+                raise
+        except StateRefused as error:
+            if actor is not None and error.code not in _NO_RECORDS:
+                raise
+        return None
 
 
 def open_session(config: Path) -> Session:
@@ -132,10 +158,13 @@ def require_sync(definition: Definition, sync: str) -> str:
     return found
 
 
-def open_sync(session: Session, sync: str) -> tuple[Catalog, str, str]:
-    """The catalog in force, the id of the sync that is meant, and the DSN of its source."""
+def open_sync(session: Session, sync: str, application: str) -> tuple[Catalog, str, SourceSessions]:
+    """The catalog in force, the id of the sync that is meant, and sessions that read the rows of its sources."""
     require_schema(session)
     catalog = session.on_state(require_applied_definition).catalog
     sync_id = require_sync(catalog.definition, sync)
-    dsn = catalog.definition.postgres[catalog.syncs[sync_id].postgres].dsn
-    return catalog, sync_id, settings.resolve_secret(dsn)
+
+    def find(name: str) -> Source:
+        return Source(settings.resolve_secret(catalog.definition.postgres[name].dsn), catalog.definition.slot(name))
+
+    return catalog, sync_id, SourceSessions(application, find, StateRecords(session.state_dsn(), application))

@@ -165,7 +165,8 @@ def _process(process: processes.ProcessBeat) -> ProcessDocument:
 
 
 def _source(snapshot: StatusSnapshot, name: str) -> SourceDocument:
-    slot, cursor = snapshot.slots.get(name), snapshot.cursors.get(snapshot.catalog.definition.slot(name))
+    slot, cursor = snapshot.slot(name), snapshot.cursors.get(snapshot.catalog.definition.slot(name))
+    of_processes = status_snapshot.source_problem(snapshot, name) or status_snapshot.source_differs(snapshot, name)
     return {
         "slot": snapshot.catalog.definition.slot(name),
         "incarnation": None if cursor is None else cursor.incarnation,
@@ -173,7 +174,7 @@ def _source(snapshot: StatusSnapshot, name: str) -> SourceDocument:
         "lag_bytes": None if slot is None else slot.lag_bytes,
         "retained_bytes": None if slot is None else slot.retained_bytes,
         "wal_status": None if slot is None else slot.wal_status,
-        "problem": status_snapshot.problem_of(snapshot, "source", snapshot.catalog.definition.slot(name)),
+        "problem": of_processes or status_snapshot.asked_elsewhere(snapshot, name),
     }
 
 
@@ -193,7 +194,7 @@ def _sync(snapshot: StatusSnapshot, name: str) -> SyncDocument:
     sync, state, record = snapshot.catalog.syncs[name], snapshot.states.get(name), snapshot.reconciles.get(name)
     cursor, slot = (
         snapshot.cursors.get(snapshot.catalog.definition.slot(sync.postgres)),
-        snapshot.slots.get(sync.postgres),
+        snapshot.slot(sync.postgres),
     )
     facts = status_snapshot.facts_of(snapshot, name)
     reason = reason_of(facts)

@@ -14,6 +14,7 @@ from connectors.postgres import slots
 from control.operations.diagnosis import SyncFacts
 from control.operations.session import Session, require_applied_definition
 from rowtide.catalog import Catalog
+from rowtide.error_catalogue import source_errors
 from rowtide.errors import RowtideError
 from rowtide.holds import Hold, covering
 from rowtide.pacing import tier_of
@@ -21,10 +22,13 @@ from state import cursors, definitions, holds, outbox, processes, progress
 from state.database import Connection
 from state.reconcile import record as reconciles
 
+Answer = slots.Slot | RowtideError | None
+"""What a source said of its slot (None: there is none), or why it could not be asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class StatusSnapshot:
-    """What the state database says, read at one moment, and the slots as the sources see them (None: no answer)."""
+    """What the state database says, read at one moment, and what the sources answered about their slots."""
 
     now: datetime
     applied: definitions.AppliedDefinition
@@ -36,17 +40,22 @@ class StatusSnapshot:
     reconciles: Mapping[str, reconciles.Reconcile]
     processes: Sequence[processes.ProcessBeat]
     cursors: Mapping[str, cursors.SlotCursor]
-    slots: Mapping[str, slots.Slot | None]
+    answers: Mapping[str, Answer]
+
+    def slot(self, source: str) -> slots.Slot | None:
+        """The slot of a source as its server sees it; None where there is none, or no answer."""
+        answer = self.answers.get(source)
+        return answer if isinstance(answer, slots.Slot) else None
 
 
-def read(connection: Connection, answers: Mapping[str, slots.Slot | None]) -> StatusSnapshot:
+def read(connection: Connection, answers: Mapping[str, Answer]) -> StatusSnapshot:
     """The snapshot, from one snapshot of the database; ``answers``: what the sources said of their slots."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return _read(connection, answers)
 
 
-def _read(connection: Connection, answers: Mapping[str, slots.Slot | None]) -> StatusSnapshot:
+def _read(connection: Connection, answers: Mapping[str, Answer]) -> StatusSnapshot:
     found = require_applied_definition(connection)
     [(now,)] = connection.execute("SELECT clock_timestamp()").fetchall()
     return StatusSnapshot(
@@ -64,16 +73,16 @@ def _read(connection: Connection, answers: Mapping[str, slots.Slot | None]) -> S
     )
 
 
-def ask_sources(session: Session) -> dict[str, slots.Slot | None]:
-    """Each source's slot as its server sees it; None where nobody answers."""
+def ask_sources(session: Session) -> dict[str, Answer]:
+    """What each source says of its slot."""
     definition = session.definition
-    found: dict[str, slots.Slot | None] = {}
+    found: dict[str, Answer] = {}
     for name in definition.postgres:
         try:
             with session.source(name) as connection:
                 found[name] = slots.slot_lag(connection, definition.slot(name))
-        except RowtideError:
-            found[name] = None
+        except RowtideError as error:
+            found[name] = error
     return found
 
 
@@ -87,6 +96,32 @@ def problem_of(snapshot: StatusSnapshot, part: str, name: str) -> str | None:
     """The sentence of the first living process that has a problem with that source or graph."""
     found = [health.get("problem") for health in health_of(snapshot, part, name)]
     return next((problem["sentence"] for problem in found if problem), None)
+
+
+def _problems_of_source(snapshot: StatusSnapshot, name: str) -> list[Mapping[str, str]]:
+    """What the living processes met at a source: the reader of its slot first, then every other session."""
+    met = health_of(snapshot, "source", snapshot.catalog.definition.slot(name)) + health_of(snapshot, "sessions", name)
+    return [health["problem"] for health in met if health.get("problem")]
+
+
+def source_problem(snapshot: StatusSnapshot, name: str) -> str | None:
+    """Why a source cannot be read, by the first living process that says so."""
+    problems = _problems_of_source(snapshot, name)
+    return next((one["sentence"] for one in problems if one["code"] != source_errors.SOURCE_DIFFERS.code), None)
+
+
+def source_differs(snapshot: StatusSnapshot, name: str) -> str | None:
+    """What a living process says whose connection leads to another server than the source."""
+    problems = _problems_of_source(snapshot, name)
+    return next((one["sentence"] for one in problems if one["code"] == source_errors.SOURCE_DIFFERS.code), None)
+
+
+def asked_elsewhere(snapshot: StatusSnapshot, name: str) -> str | None:
+    """The sentence where this very command was led to another server than the source."""
+    answer = snapshot.answers.get(name)
+    if isinstance(answer, RowtideError) and answer.code == source_errors.SOURCE_DIFFERS.code:
+        return answer.sentence
+    return None
 
 
 def _due_problem(snapshot: StatusSnapshot) -> str | None:
@@ -130,7 +165,7 @@ def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
     """What decides the sentence of one sync."""
     sync, state, waits = snapshot.catalog.syncs[name], snapshot.states.get(name), snapshot.waiting.get(name)
     record = snapshot.reconciles.get(name)
-    slot = snapshot.slots.get(sync.postgres)
+    slot = snapshot.slot(sync.postgres)
     graphs = health_of(snapshot, "graph", sync.graph)
     return SyncFacts(
         now=snapshot.now,
@@ -141,7 +176,8 @@ def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
         stale_after_s=processes.ALIVE_S,
         state_problem=_due_problem(snapshot),
         source=sync.postgres,
-        source_problem=problem_of(snapshot, "source", snapshot.catalog.definition.slot(sync.postgres)),
+        source_problem=source_problem(snapshot, sync.postgres),
+        source_differs=source_differs(snapshot, sync.postgres),
         unwatched=_unwatched(snapshot, snapshot.catalog.definition.slot(sync.postgres)),
         graph=sync.graph,
         graph_problem=problem_of(snapshot, "graph", sync.graph) or _list_problem(snapshot, name),

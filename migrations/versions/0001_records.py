@@ -84,6 +84,7 @@ CREATE TABLE rowtide.slot_cursor (
     staged_xid BIGINT,
     staged_committed_us BIGINT,
     publication_oid BIGINT NOT NULL,
+    address TEXT DEFAULT '' NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT slot_cursor_pkey PRIMARY KEY (slot)
 );

@@ -85,6 +85,15 @@ PUBLICATION_RECREATED: Final = Entry(
     "Rowtide reads the slot anew by itself.",
 )
 
+SOURCE_DIFFERS: Final = Entry(
+    SourceUnavailable,
+    "source_differs",
+    "PostgreSQL at {here} is not the server whose changes are captured (at {there}): {problem}. Nothing is read or "
+    "written there.",
+    "Correct the DSN that this process uses; after a migration, run `rowtide resume --accept-source NAME`. It goes on "
+    "by itself.",
+)
+
 # --- the slot ---------------------------------------------------------------------------------------------------
 
 SLOT_MISSING: Final = Entry(SourceRefused, "slot_missing", "There is no slot {slot}.", "Run `rowtide slot create`.")

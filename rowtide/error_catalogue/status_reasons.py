@@ -30,6 +30,11 @@ NOT_SEEN: Final = ReasonEntry(
 )
 STATE_PROBLEM: Final = ReasonEntry("state_problem", "{problem}", "see the sentence")
 SOURCE_PROBLEM: Final = ReasonEntry("source_problem", "PostgreSQL {source}: {problem}", "`rowtide doctor`")
+SOURCE_DIFFERS: Final = ReasonEntry(
+    "source_differs",
+    "PostgreSQL {source}: {problem}",
+    "correct the DSN of the process whose address the sentence names first; it goes on by itself",
+)
 UNWATCHED: Final = ReasonEntry(
     "catalog_unwatched",
     "PostgreSQL {source}: what is done to tables and publication is not known since {seconds} s: {problem}",

@@ -67,6 +67,7 @@ class Stack:
         syncs: str = SYNC,
         graph_options: str = "",
         slot: str = "",
+        source_secret: str = "env:ROWTIDE_SOURCE_DSN",
     ) -> None:
         self.directory = directory
         self.slot = slot or f"rowtide_{directory.name.lower().replace('-', '_')[-40:]}"
@@ -82,6 +83,7 @@ class Stack:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.log = directory / "run.log"
         self._graph = graph
+        self._source_secret = source_secret
         self._graph_options = graph_options
         self.simulator: Any = None
         self.write(syncs)
@@ -93,7 +95,7 @@ class Stack:
 state: {{dsn: "env:ROWTIDE_STATE_DSN"}}
 run: {{recovery_dir: {self.directory}/recovery, listen: "127.0.0.1:0"}}
 postgres:
-  erp: {{dsn: "env:ROWTIDE_SOURCE_DSN", slot: {self.slot}, heartbeat: 1s}}
+  erp: {{dsn: "{self._source_secret}", slot: {self.slot}, heartbeat: 1s}}
 graph:
   contoso:
     tenant_id: 72f988bf-86f1-41af-91ab-2d7cd011db47

@@ -59,6 +59,25 @@ PORT_IMPORTS: Final = frozenset({"rowtide"})
 
 MOST_METHODS: Final = 20
 
+CONNECTION_OPENERS: Final = {
+    # A proof needs a session; the first definition of a source names no slot yet.
+    "open_unproven": frozenset({"connectors.postgres.source_sessions", "control.operations.init"}),
+    # Continuity is judged on the stream's connection; doctor only identifies the server by one.
+    "ReplicationConnection.connect": frozenset(
+        {"connectors.postgres.replication.reader", "connectors.postgres.preflight"}
+    ),
+    "psycopg.connect": frozenset(
+        {"connectors.postgres.connections", "connectors.postgres.replication.connection"}
+        | {"state.database", "state.schema"}
+    ),
+}
+"""What opens a connection to PostgreSQL, and who may; all others reach a source through `source_sessions` only."""
+_MAY_OPEN: Final = frozenset().union(*CONNECTION_OPENERS.values())
+_OPENING_MODULES: Final = frozenset(
+    {"psycopg", "connectors.postgres.connections", "connectors.postgres.replication.connection"}
+)
+_OPENERS: Final = frozenset({"open_unproven", "ReplicationConnection", "connect", "Connection", "AsyncConnection"})
+
 
 def read_sources(root: Path = ROOT) -> dict[str, ast.Module]:
     """The product's files, parsed."""
@@ -150,6 +169,34 @@ def no_class_knows_everything(sources: Sources) -> Iterator[str]:
                     yield f"{module}:{node.lineno} {node.name} has {methods} methods"
 
 
+def sessions_on_a_source_are_proven(sources: Sources) -> Iterator[str]:
+    """Whoever opens a session on a source proves its server: connections are opened in the listed modules only."""
+    for module, tree in sources.items():
+        if module.partition(".")[0] == "demo":  # its databases are its own
+            continue
+        for node in ast.walk(tree):
+            used = _opener_of(node)
+            if used is not None and module not in CONNECTION_OPENERS[used]:
+                yield f"{module}:{node.lineno} uses {used}"  # type: ignore[attr-defined]
+            if isinstance(node, ast.ImportFrom) and node.module in _OPENING_MODULES and module not in _MAY_OPEN:
+                # Under another name, or as a bare `connect`, its use would not be seen above.
+                hidden = {one.name for one in node.names if one.asname or node.module == "psycopg"} & _OPENERS
+                yield from (f"{module}:{node.lineno} imports {name}" for name in sorted(hidden))
+
+
+def _opener_of(node: ast.AST) -> str | None:
+    """The entry of `CONNECTION_OPENERS` that an expression names."""
+    if isinstance(node, ast.Name):
+        return node.id if node.id in CONNECTION_OPENERS else None
+    if not isinstance(node, ast.Attribute):
+        return None
+    if node.attr in CONNECTION_OPENERS:
+        return node.attr
+    of = _last_name(node.value)
+    of = "psycopg" if of in ("Connection", "AsyncConnection") else of
+    return f"{of}.{node.attr}" if f"{of}.{node.attr}" in CONNECTION_OPENERS else None
+
+
 RULES: Final = (
     core_imports_only_pure_modules,
     core_has_no_clock_and_no_io,
@@ -158,6 +205,7 @@ RULES: Final = (
     product_needs_no_tests,
     no_import_circle,
     no_class_knows_everything,
+    sessions_on_a_source_are_proven,
 )
 
 

@@ -11,6 +11,7 @@ from tests.repository.rules import Sources
 Rule = Callable[[Sources], Iterator[str]]
 
 TYPES_ONLY = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import {}\n"
+UNPROVEN = "from connectors.postgres.connections import open_unproven\n"
 PLANTED: list[tuple[Rule, dict[str, str]]] = [
     (rules.core_imports_only_pure_modules, {"rowtide.planted": "import os\n"}),
     (rules.core_imports_only_pure_modules, {"rowtide.planted": "import nobody_knows_it\n"}),
@@ -48,6 +49,12 @@ PLANTED: list[tuple[Rule, dict[str, str]]] = [
         rules.no_class_knows_everything,
         {"flows.planted": "class All:\n" + "".join(f"    def m{n}(self) -> None: ...\n" for n in range(21))},
     ),
+    (rules.sessions_on_a_source_are_proven, {"flows.planted": UNPROVEN + "x = open_unproven('')\n"}),
+    (rules.sessions_on_a_source_are_proven, {"flows.planted": UNPROVEN.replace("\n", " as o\n")}),
+    (rules.sessions_on_a_source_are_proven, {"control.planted": "def f(c: object) -> None:\n c.open_unproven('')\n"}),
+    (rules.sessions_on_a_source_are_proven, {"connectors.planted": "import psycopg\nx = psycopg.connect('')\n"}),
+    (rules.sessions_on_a_source_are_proven, {"connectors.planted": "from psycopg import connect\n"}),
+    (rules.sessions_on_a_source_are_proven, {"flows.planted": "import psycopg\nx = psycopg.Connection.connect('')\n"}),
 ]  # fmt: skip
 
 

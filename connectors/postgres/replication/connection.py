@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
-from connectors.postgres.connections import connect_error, source_conninfo, source_error, sqlstate_error
+from connectors.postgres.connections import address, connect_error, source_conninfo, source_error, sqlstate_error
 from connectors.postgres.replication.continuity import System
 from connectors.postgres.replication.pgoutput import POSTGRES_EPOCH_US, malformed
 from rowtide.error_catalogue import source_errors
@@ -42,8 +42,9 @@ _status = struct.Struct(">cQQQqB").pack
 class ReplicationConnection:
     """One connection to a walsender of the slot's database."""
 
-    def __init__(self, conn: psycopg.Connection) -> None:
+    def __init__(self, conn: psycopg.Connection, address: str = "") -> None:
         self.sql = conn
+        self._address = address
         self._pgconn = conn.pgconn
         self._get = conn.pgconn.get_copy_data
         self._poll = select.poll()
@@ -53,7 +54,7 @@ class ReplicationConnection:
         """A new connection with the pinned settings; SourceUnavailable or SourceRefused when there is none."""
         conninfo = source_conninfo(dsn, application, replication="database")
         try:
-            return cls(psycopg.connect(conninfo, autocommit=True, prepare_threshold=None))
+            return cls(psycopg.connect(conninfo, autocommit=True, prepare_threshold=None), address(dsn))
         except psycopg.Error as error:
             raise connect_error(error, dsn) from error
 
@@ -78,7 +79,8 @@ class ReplicationConnection:
         doing = "identifying the server"
         system_id, timeline, wal_end, *_ = self.query("IDENTIFY_SYSTEM", doing)[0]
         [(next_xid,)] = self.query(_NEXT_XID, doing)
-        return System(str(system_id), int(timeline), lsn_from_text(wal_end), publication_oid, int(next_xid))
+        end = lsn_from_text(wal_end)
+        return System(str(system_id), int(timeline), end, publication_oid, int(next_xid), self._address)
 
     def start(self, slot: str, publication: str, lsn: int) -> None:
         """Begin streaming transactions that commit at ``lsn`` or later.

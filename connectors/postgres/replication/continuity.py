@@ -35,17 +35,23 @@ class Cursor(Protocol):
     def staged(self) -> CommittedTransaction | None: ...
     @property
     def publication_oid(self) -> int: ...
+    @property
+    def address(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What IDENTIFY_SYSTEM says of the server, which publication is there now, and the next xid (0: a standby)."""
+    """What IDENTIFY_SYSTEM says of the server, which publication is there now, and the next xid (0: a standby).
+
+    ``address``: where it was reached.
+    """
 
     system_id: str
     timeline: int
     wal_end: int
     publication_oid: int
     next_xid: int = 0
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

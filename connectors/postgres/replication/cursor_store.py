@@ -41,6 +41,7 @@ class StateCursorStore:
             timeline=system.timeline,
             staged_lsn=place.lsn,
             publication_oid=system.publication_oid,
+            address=system.address,
         )
 
         def both(conn: Connection) -> None:
@@ -52,6 +53,10 @@ class StateCursorStore:
             failpoints.hit(failpoints.OPEN_AFTER_COMMIT)
 
         self._reading.run(both)
+
+    def note_address(self, address: str) -> None:
+        """The slot's server is reached at ``address`` now."""
+        self._reading.run(lambda conn: cursors.note_address(conn, self._slot, address))
 
     def advance(self, incarnation: int, lsn: int) -> None:
         """Move the cursor to ``lsn``, unless it is beyond."""

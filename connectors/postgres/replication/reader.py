@@ -63,11 +63,12 @@ class Reader:
         self.streaming = False
         self.incarnation = 0
         self.received_lsn = 0
+        self.walsender_pid: int | None = None
         self._store = store
         self._look_soon = look_soon
         self._queue = ChunkQueue(settings.queue_bytes)
         self._confirmer = SlotConfirmer(
-            settings.read_dsn,
+            lambda: self._resume_point.open_beside(settings.read_dsn(), "rowtide heartbeat"),
             settings.publication,
             settings.heartbeat_s,
             advance=store.advance,
@@ -159,7 +160,7 @@ class Reader:
                 problem = source_errors.READER_FAILED(error=type(error).__name__)
             if self.streaming:
                 backoff.succeeded()
-            self.streaming = False
+            self.streaming, self.walsender_pid = False, None
             self._tell(problem)
             self._stop.wait(backoff.failed(problem))
 
@@ -179,7 +180,7 @@ class Reader:
             self._resume_point.verify(stream, dsn, place)
             assembler = Assembler(place.incarnation, server.next_xid, self._relations)
             history = History(last_known(start.awaits, self._queue.newest, place))
-            self._begin(place)
+            self._begin(place, stream.backend_pid)
             log.info("streaming", slot=settings.slot, incarnation=place.incarnation, lsn=lsn_to_text(place.lsn))
             self._pump(stream, assembler, history)
         except RowtideError as error:
@@ -193,7 +194,8 @@ class Reader:
             self._confirmer.beating.clear()
             stream.close()
 
-    def _begin(self, place: SlotPosition) -> None:
+    def _begin(self, place: SlotPosition, walsender_pid: int) -> None:
+        self.walsender_pid = walsender_pid
         self.incarnation = place.incarnation
         self.received_lsn = place.lsn
         self._interrupt = None

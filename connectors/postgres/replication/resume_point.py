@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import psycopg
 import structlog
 
 from connectors.postgres import slots
-from connectors.postgres.connections import open_source
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.connection import ReplicationConnection
 from connectors.postgres.replication.continuity import (
@@ -26,7 +26,9 @@ from connectors.postgres.replication.continuity import (
     continuity,
     new_incarnation,
 )
+from connectors.postgres.server_proof import ExpectedServer
 from connectors.postgres.slots import Slot
+from connectors.postgres.source_sessions import open_proven
 from rowtide.error_catalogue import source_errors, sync_errors
 from rowtide.errors import RowtideError
 from rowtide.transaction import CommittedTransaction
@@ -52,6 +54,9 @@ class CursorStore(Protocol):
 
     def open_incarnation(self, place: SlotPosition, system: System, reason: NewIncarnation) -> None:
         """Durably, in one transaction: ask for reconciles and begin a new incarnation at ``place``."""
+
+    def note_address(self, address: str) -> None:
+        """Durably: where the server is reached now."""
 
     def advance(self, incarnation: int, lsn: int) -> None:
         """Durably: everything up to ``lsn`` is staged."""
@@ -111,6 +116,7 @@ class ResumePoint:
         self.publication_oid: int | None = None
         self.publication_gap = False
         self.history_gap = False
+        self._system: System | None = None
         self._slot = slot
         self._publication = publication
         self._heal = heal
@@ -126,7 +132,8 @@ class ResumePoint:
         """
         while True:
             oid = slots.publication_oid(stream.sql, self._publication)
-            system, cursor = stream.identify(oid or 0), self._store.read()
+            self._system = system = stream.identify(oid or 0)
+            cursor = self._store.read()
             # Of another server nothing else is worth saying.
             if cursor is not None and cursor.system_id and cursor.system_id != system.system_id:
                 raise sync_errors.OTHER_SYSTEM(now=system.system_id, before=cursor.system_id)
@@ -146,12 +153,21 @@ class ResumePoint:
                 start = StreamStart(self._open_incarnation(verdict, system, slot, dsn))
             else:
                 start = StreamStart(SlotPosition(verdict.incarnation, verdict.lsn), verdict.awaits)
+                if cursor is not None and cursor.address != system.address:
+                    self._store.note_address(system.address)
             self.publication_oid, self.publication_gap, self.history_gap = oid, False, False
             return start
 
+    def open_beside(self, dsn: str, application: str) -> psycopg.Connection:
+        """An ordinary session on the very server that the stream was found on."""
+        system = self._system
+        assert system is not None, "find_start comes first"
+        expected = ExpectedServer(system.address, system.system_id, system.timeline, system.wal_end)
+        return open_proven(dsn, application, lambda: expected)
+
     def verify(self, stream: ReplicationConnection, dsn: str, place: SlotPosition) -> None:
         """Return if nobody moved the slot between the check and the start; from then on only we can."""
-        with contextlib.closing(open_source(dsn, "rowtide check")) as conn:
+        with contextlib.closing(self.open_beside(dsn, "rowtide check")) as conn:
             slot = slots.show_slot(conn, self._slot)
         if slot is not None and slot.active_pid == stream.backend_pid and slot.confirmed_lsn <= place.lsn:
             return
@@ -181,7 +197,7 @@ class ResumePoint:
 
     def _recreate(self, slot: Slot | None, dsn: str) -> Slot:
         self._tell(source_errors.SLOT_CREATION(slot=self._slot))
-        with contextlib.closing(open_source(dsn, "rowtide slot")) as conn:
+        with contextlib.closing(self.open_beside(dsn, "rowtide slot")) as conn:
             if slot is not None:
                 slots.drop_slot(conn, self._slot)
             made = slots.ensure_slot(conn, self._slot, self._publication, self._failover)[0]

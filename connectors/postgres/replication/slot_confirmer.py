@@ -14,7 +14,7 @@ from collections.abc import Callable
 import psycopg
 import structlog
 
-from connectors.postgres.connections import as_source_errors, open_source
+from connectors.postgres.connections import as_source_errors
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.transactions import HEARTBEAT
 from rowtide.backoff import Backoff
@@ -37,7 +37,7 @@ class SlotConfirmer:
 
     def __init__(
         self,
-        read_dsn: Callable[[], str],
+        open_session: Callable[[], psycopg.Connection],
         publication: str,
         heartbeat_s: float,
         advance: Callable[[int, int], None],
@@ -48,7 +48,7 @@ class SlotConfirmer:
         self.problem: RowtideError | None = None
         self._backoff = Backoff()
         self.beating = threading.Event()
-        self._read_dsn = read_dsn
+        self._open_session = open_session
         self._publication = publication
         self._heartbeat_s = heartbeat_s
         self._advance = advance
@@ -60,6 +60,7 @@ class SlotConfirmer:
         self._streams = 0
         self._stopped = False
         self._conn: psycopg.Connection | None = None
+        self._conn_of = 0  # the stream beside which it was opened
         self._next_beat = 0.0
         self._next_idle_write = 0.0
         self._not_before = 0.0
@@ -156,8 +157,10 @@ class SlotConfirmer:
             return
         self._next_beat = now + self._heartbeat_s
         try:
-            if self._conn is None:
-                self._conn = open_source(self._read_dsn(), "rowtide heartbeat")
+            if self._conn is None or self._conn_of != self._streams:
+                self._drop()  # another stream may be another server's
+                self._conn_of = self._streams
+                self._conn = self._open_session()
             with as_source_errors("sending a heartbeat"):
                 row = self._conn.execute(_BEAT, [HEARTBEAT, self._publication]).fetchone()
         except RowtideError as error:

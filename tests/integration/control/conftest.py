@@ -42,7 +42,7 @@ def applied(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
         monkeypatch.setenv(name, value)
     assert desk.type("db", "upgrade").code == 0
     loaded = settings.load(desk.config)
-    with connections.open_source(desk.source_dsn) as connection:
+    with connections.open_unproven(desk.source_dsn) as connection:
         columns = {"parts": preflight.read_columns(connection, "public", "parts")}
     lists = {"parts": {title: ListRef(title, "site", "contoso") for title in ("Parts EU", "Parts US", "Parts Other")}}
     with database.connect(desk.state_dsn) as connection:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from connectors.postgres import slots
-from connectors.postgres.connections import open_source
+from connectors.postgres.connections import open_unproven
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.continuity import NewIncarnation, System
 from connectors.postgres.replication.reader import Reader, ReaderSettings
@@ -40,6 +40,7 @@ class MemoryCursor:
     staged_lsn: int = 0
     publication_oid: int = 0
     staged: CommittedTransaction | None = None
+    address: str = ""
 
 
 @dataclass
@@ -57,8 +58,17 @@ class MemoryStore:
     def open_incarnation(self, place: SlotPosition, system: System, reason: NewIncarnation) -> None:
         self.incarnations.append(reason)
         self.cursor = MemoryCursor(
-            place.incarnation, place.lsn, system.system_id, system.timeline, publication_oid=system.publication_oid
+            place.incarnation,
+            place.lsn,
+            system.system_id,
+            system.timeline,
+            publication_oid=system.publication_oid,
+            address=system.address,
         )
+
+    def note_address(self, address: str) -> None:
+        assert self.cursor is not None
+        self.cursor = replace(self.cursor, address=address)
 
     def advance(self, incarnation: int, lsn: int) -> None:
         if self.fail_with is not None:
@@ -149,7 +159,7 @@ def new_source() -> Iterator[Callable[[str], Source]]:
     made: list[Source] = []
 
     def make(dsn: str) -> Source:
-        conn = open_source(dsn, "test")
+        conn = open_unproven(dsn, "test")
         database = conn.info.dbname
         source = Source(dsn, f"s_{database}", f"p_{database}", conn)
         made.append(source)

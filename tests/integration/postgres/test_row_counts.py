@@ -30,7 +30,7 @@ def compiled(**more: object) -> CompiledSync:
 
 @pytest.fixture
 def source(database: str) -> Iterator[psycopg.Connection]:
-    connection = connections.open_source(database)
+    connection = connections.open_unproven(database)
     connection.execute("CREATE TABLE orders (id bigint PRIMARY KEY, region text, status text)")
     connection.execute(
         "INSERT INTO orders SELECT i, (ARRAY['EU', 'US', 'JP', NULL])[1 + i % 4], (ARRAY['draft', 'new'])[1 + i % 2] "

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from connectors.postgres.preflight import read_columns
+from connectors.postgres.source_sessions import Source, SourceSessions
 from flows import reconcile as flow
 from flows.applied_view import View
 from rowtide.catalog import Catalog, to_compiled
@@ -53,6 +54,21 @@ def write_definition(syncs: dict[str, Any]) -> definitions.Definition:
     )
 
 
+class NoRecords:
+    """Nothing is on record of any server."""
+
+    def read(self, _slot: str) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def sessions_on(source_dsn: Callable[[], str]) -> SourceSessions:
+    """Sessions on a source of whose server nothing is on record: which one it is, is not what these tests are about."""
+    return SourceSessions("rowtide reconcile", lambda _name: Source(source_dsn(), SLOT), NoRecords())
+
+
 @dataclass
 class Bench:
     """``orders`` of the source on its way to list Orders; `streamed` plays capture, `deliver` plays Graph."""
@@ -74,7 +90,11 @@ class Bench:
             if record.phase == until:
                 stop.set()
 
-        return flow.reconcile_here(self.state_dsn, self.catalog, self.sync, self.source_dsn, "test", stop, report)
+        return flow.reconcile_here(self.state_dsn, self.catalog, self.sync, self.sessions(), "test", stop, report)
+
+    def sessions(self) -> SourceSessions:
+        """Sessions on the source."""
+        return sessions_on(lambda: self.source_dsn)
 
     def wanted(self) -> list[str]:
         """What would be reconciled now."""
@@ -92,7 +112,7 @@ class Bench:
 
     def dry_run(self) -> tuple[int, Any]:
         """Rows and differences."""
-        return flow.dry_run(self.state_dsn, self.catalog, self.sync, self.source_dsn)
+        return flow.dry_run(self.state_dsn, self.catalog, self.sync, self.sessions())
 
     def open_era(self, era: int, since: int = 100, cursor_lsn: int = CAUGHT_UP) -> None:
         """The slot is read in a new incarnation, which begins this era of the sync; capture has caught up."""

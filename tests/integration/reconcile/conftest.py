@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from connectors.postgres.connections import open_source
+from connectors.postgres.connections import open_unproven
 from connectors.postgres.preflight import read_columns
 from demo.postgres import Cluster
 from rowtide.catalog import Catalog, ListRef
@@ -37,7 +37,7 @@ def empty(source: psycopg.Connection[Any], state: psycopg.Connection[Any]) -> No
 def new_bench(databases: tuple[str, str]) -> Iterator[Callable[..., Bench]]:
     """Makes the bench for a table and a sync's definition; the stream is open in era 1."""
     database, state_dsn = databases
-    source, state = open_source(database, "test"), db.connect(state_dsn, "test")
+    source, state = open_unproven(database, "test"), db.connect(state_dsn, "test")
 
     def make(table: str = ORDERS, **sync: Any) -> Bench:
         empty(source, state)

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from connectors.postgres import table_pages
-from connectors.postgres.connections import open_source
+from connectors.postgres.connections import open_unproven
 from rowtide.errors import SourceRefused, SourceUnavailable, SyncError
 
 TYPES = {
@@ -151,7 +151,7 @@ def test_row_security_that_would_hide_rows_is_an_error(bench: Any) -> None:
     )
     compiled = bench.catalog.syncs["orders"]
     parts = {**psycopg.conninfo.conninfo_to_dict(bench.source_dsn), "user": "rowtide_reader", "password": "x"}
-    with open_source(psycopg.conninfo.make_conninfo("", **parts)) as reader:
+    with open_unproven(psycopg.conninfo.make_conninfo("", **parts)) as reader:
         keyset = table_pages.read_keyset(reader, compiled)
         with pytest.raises(SourceRefused) as refused:
             table_pages.read_page(reader, compiled, keyset, None, 10)

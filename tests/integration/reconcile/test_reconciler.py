@@ -18,7 +18,7 @@ from flows.reconcile import Reconciler
 from rowtide.position import Position
 from state import failpoints, holds
 from state.reconcile import record
-from tests.integration.reconcile.bench import SLOT, eventually
+from tests.integration.reconcile.bench import SLOT, eventually, sessions_on
 
 ROOT = Path(__file__).parents[3]
 
@@ -29,11 +29,12 @@ from flows.reconcile import Reconciler
 from flows.applied_view import read_view
 from state import database
 from state.reconcile import record
+from tests.integration.reconcile.bench import sessions_on
 
 state_dsn, source_dsn = sys.argv[1:]
 with database.connect(state_dsn) as connection:
     view = read_view(connection, None)
-    reconciler = Reconciler(state_dsn, "a process", lambda: view, lambda name: source_dsn)
+    reconciler = Reconciler(state_dsn, "a process", lambda: view, sessions_on(lambda: source_dsn))
     reconciler.start()
     while (found := record.read(connection, "orders")) is None or found.state != "done":
         threading.Event().wait(0.02)
@@ -49,9 +50,9 @@ def run_process(bench: Any, failpoint: str = "") -> int:
 
 
 @contextmanager
-def running(bench: Any, source_dsn: Callable[[str], str] | None = None) -> Iterator[Reconciler]:
+def running(bench: Any, source_dsn: Callable[[], str] | None = None) -> Iterator[Reconciler]:
     """A reconciler in this process."""
-    reconciler = Reconciler(bench.state_dsn, "test", bench.view, source_dsn or (lambda _name: bench.source_dsn))
+    reconciler = Reconciler(bench.state_dsn, "test", bench.view, sessions_on(source_dsn or (lambda: bench.source_dsn)))
     reconciler.start()
     try:
         yield reconciler
@@ -108,7 +109,7 @@ def test_killed_at_each_step_a_pass_goes_on_rightly(bench: Any) -> None:
 def test_a_source_that_does_not_answer_is_tried_again(bench: Any) -> None:
     parts = psycopg.conninfo.conninfo_to_dict(bench.source_dsn)
     dsns = {"erp": psycopg.conninfo.make_conninfo("", **{**parts, "port": 1})}
-    with running(bench, lambda name: dsns[name]) as reconciler:
+    with running(bench, lambda: dsns["erp"]) as reconciler:
         problem = eventually(lambda: reconciler.health().get("orders", {}).get("problem"), "a problem is shown")
         assert problem["code"] == "connection_refused"
         dsns["erp"] = bench.source_dsn

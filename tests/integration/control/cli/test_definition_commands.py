@@ -154,7 +154,7 @@ def test_the_dbas_script_is_enough_and_least(desk: Desk, shop_owner: str) -> Non
     reader = make_conninfo("", **{**base, "user": "rowtide_reader", "password": "r"})
     assert desk.type("slot", "show", "--json", ROWTIDE_SOURCE_DSN=reader).json["lost"] is None
     assert desk.type("slot", "create", ROWTIDE_SOURCE_DSN=reader).code == 0
-    with connections.open_source(reader) as as_reader:
+    with connections.open_unproven(reader) as as_reader:
         assert as_reader.execute("SELECT count(*) FROM parts").fetchone() == (30,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             as_reader.execute("DELETE FROM parts")

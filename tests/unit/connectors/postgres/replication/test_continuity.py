@@ -18,6 +18,7 @@ class Cursor:
     staged_lsn: int = 1200
     staged: CommittedTransaction | None = None
     publication_oid: int = 16400
+    address: str = ""
 
 
 CURSOR = Cursor()
