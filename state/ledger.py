@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, assert_never
 
-from psycopg.rows import class_row
+from psycopg.rows import args_row
 
 from rowtide.change import Fields
 from rowtide.deciding.records import (
@@ -36,7 +36,7 @@ COLUMNS = """l.sync, l.key, l.state, l.list_id, l.item_id, l.etag, l.base, l.kep
 
 
 class Stored(NamedTuple):
-    """A row of `COLUMNS`. A named tuple, because a claim reads one for each of its rows."""
+    """A row of `COLUMNS`, in their order. A named tuple, because a claim reads one for each of its rows."""
 
     sync: str
     key: str
@@ -57,7 +57,7 @@ class Stored(NamedTuple):
 def to_pair(stored: Stored) -> Pair:
     """The pair of a ledger row. A row that names no item is a pair without one, whatever its state."""
     as_of = AsOf(Position(stored.era, stored.lsn, stored.ordinal), stored.xid, stored.mapping_version)
-    leftovers = tuple(_to_leftover(one) for one in stored.leftovers)
+    leftovers = tuple(map(_to_leftover, stored.leftovers))
     item = _to_item(stored)
     match stored.state:
         case "live" | "ignored" | "kept" if item is not None:
@@ -135,7 +135,7 @@ def _from_leftover(leftover: Leftover) -> dict[str, Any]:
 def read(conn: Connection, sync: str, keys: Sequence[str]) -> dict[str, Pair]:
     """The known pairs of these keys."""
     query = f"SELECT {COLUMNS} FROM rowtide.ledger l WHERE l.sync = %s AND l.key = ANY (%s)"
-    with conn.cursor(row_factory=class_row(Stored)) as cursor:
+    with conn.cursor(row_factory=args_row(Stored)) as cursor:
         return {row.key: to_pair(row) for row in cursor.execute(query, [sync, list(keys)])}
 
 

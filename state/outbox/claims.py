@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from psycopg.rows import class_row
+from psycopg.rows import args_row
 from psycopg.types.json import Jsonb
 
 from rowtide.change import Fields, Operation
@@ -100,13 +100,14 @@ def claim(conn: Connection, request: ClaimRequest) -> list[Work]:
         "low": share_of_lowest(request.limit, request.token), "owner": request.owner, "token": request.token,
         "lease_s": request.lease_s, "lists": Jsonb({sync: dict(titles) for sync, titles in request.lists.items()}),
     }  # fmt: skip
-    with conn.cursor(row_factory=class_row(_Leased)) as cursor:
+    # By position: naming each column of each row costs more than reading it.
+    with conn.cursor(row_factory=args_row(_Leased)) as cursor:
         rows = cursor.execute(CLAIM, parameters).fetchall()
     failpoints.hit(failpoints.CLAIM_AFTER_LEASE)
     if not rows:
         return []
     names = [text_array([row.sync for row in rows]), text_array([row.key for row in rows])]
-    with conn.cursor(row_factory=class_row(ledger.Stored)) as cursor:
+    with conn.cursor(row_factory=args_row(ledger.Stored)) as cursor:
         pairs = {(one.sync, one.key): ledger.to_pair(one) for one in cursor.execute(LEDGER, names)}
     works = [Work(_desired(row, request.token), pairs.get((row.sync, row.key))) for row in rows]
     return sorted(works, key=lambda work: (work.desired.priority, work.desired.committed_at))
@@ -121,7 +122,7 @@ def share_of_lowest(limit: int, token: str) -> int:
 
 
 class _Leased(NamedTuple):
-    """A row that `CLAIM` returns."""
+    """A row that `CLAIM` returns, in its order."""
 
     sync: str
     key: str
