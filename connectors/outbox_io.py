@@ -22,7 +22,7 @@ from rowtide.error_catalogue import row_errors
 from rowtide.errors import Refused, RowError, Unavailable
 from rowtide.keys import LANES
 from state import outbox
-from state.database import Connection, Link
+from state.database import ONE_PLAN, Connection, Link
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class StagePartition(StatefulSinkPartition[ChangeBatch, None]):
     """Commits each activation's changes to the outbox."""
 
     def __init__(self, state_dsn: str, slot: str, stop: threading.Event, staged: Staged) -> None:
-        self._link = Link(state_dsn, "rowtide stage")
+        self._link = Link(state_dsn, "rowtide stage", ONE_PLAN)
         self._slot = slot
         self._stop = stop
         self._staged = staged
@@ -102,7 +102,7 @@ class SettlePartition(StatefulSinkPartition[Outcome, None]):
     """Commits each activation's outcomes to ledger and outbox."""
 
     def __init__(self, state_dsn: str, stop: threading.Event, settled: Settled) -> None:
-        self._link = Link(state_dsn, "rowtide settle")
+        self._link = Link(state_dsn, "rowtide settle", ONE_PLAN)
         self._stop = stop
         self._settled = settled
 

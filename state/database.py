@@ -4,7 +4,7 @@ In: a DSN. Out: `connect` (psycopg, autocommit), `Link` (one thread's connection
 `Link` raises only errors of `rowtide.errors`; a deadlock or a serialization failure is retried here, never by a caller.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -51,16 +51,22 @@ _SETTINGS = {
     "tcp_keepalives_count": "3",
 }
 
+ONE_PLAN = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+"""Settings of a connection whose statements have no plan but the one by the index, whatever the sizes.
 
-def connect(dsn: str, application: str = "rowtide") -> Connection:
-    """An autocommit connection in UTC with our settings; raises StateUnavailable or StateRefused."""
+Each is planned once. Planning costs more than running it, for a transaction of a few rows twice as much.
+"""
+
+
+def connect(dsn: str, application: str = "rowtide", settings: Mapping[str, str] | None = None) -> Connection:
+    """An autocommit connection in UTC with our settings and ``settings``; raises StateUnavailable or StateRefused."""
     with translated():
-        return _connect(dsn, application)
+        return _connect(dsn, application, settings or {})
 
 
-def _connect(dsn: str, application: str) -> Connection:
+def _connect(dsn: str, application: str, own: Mapping[str, str]) -> Connection:
     given = conninfo_to_dict(dsn)
-    settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+    settings = " ".join(f"-c {name}={value}" for name, value in {**_SETTINGS, **own}.items())
     options = f"{settings} {given.pop('options', '')}".strip()
     given.setdefault("application_name", application)
     connection = psycopg.connect(make_conninfo(**{**NETWORK, **given, "options": options}), autocommit=True)
@@ -113,9 +119,11 @@ def _connection_error(line: str) -> RowtideError:
 class Link:
     """One thread's connection to the state database, made when first needed and made again after a break."""
 
-    def __init__(self, dsn: str, application: str = "rowtide") -> None:
+    def __init__(self, dsn: str, application: str = "rowtide", settings: Mapping[str, str] | None = None) -> None:
+        """``settings`` beside those that every connection has."""
         self._dsn = dsn
         self._application = application
+        self._settings = settings or {}
         self._connection: Connection | None = None
 
     def run(self, work: Callable[[Connection], T]) -> T:
@@ -134,7 +142,7 @@ class Link:
 
     def _once(self, work: Callable[[Connection], T]) -> T:
         if self._connection is None or self._connection.closed:
-            self._connection = _connect(self._dsn, self._application)
+            self._connection = _connect(self._dsn, self._application, self._settings)
         try:
             return work(self._connection)
         except BaseException:

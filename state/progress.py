@@ -103,7 +103,7 @@ SELECT * FROM unnest(%(syncs)s::text[], %(changes)s::bigint[]) AS n (sync, chang
 """
 """For the transaction that stages: it names the changes of each sync."""
 
-_ADD = """
+ADD = """
 INSERT INTO rowtide.progress AS p
        (sync, delivered, writes, suppressed, foreign_edits, ru_used, latency_buckets)
 SELECT sync, delivered, writes, suppressed, foreign_edits, ru_used, latency
@@ -121,13 +121,18 @@ SELECT sync, delivered, writes, suppressed, foreign_edits, ru_used, latency
        window_at = CASE WHEN p.window_at < now() - %(window)s THEN now() ELSE p.window_at END,
        updated_at = now()
 """
+"""For a transaction's last statement, with `to_parameters` of what it did."""
+
+
+def to_parameters(counts: Mapping[str, Counts]) -> dict[str, Any]:
+    """What `ADD` adds for each sync."""
+    rows = [_row(sync, one) for sync, one in counts.items() if one.delivered or one.writes or one.foreign_edits]
+    return {"counts": orjson.dumps(rows).decode(), "window": WINDOW}
 
 
 def add(conn: Connection, counts: Mapping[str, Counts]) -> None:
-    """Add what a settle did for each sync; part of the caller's transaction, its last statement."""
-    rows = [_row(sync, one) for sync, one in counts.items() if one.delivered or one.writes or one.foreign_edits]
-    if rows:
-        conn.execute(_ADD, {"counts": orjson.dumps(rows).decode(), "window": WINDOW})
+    """Add what was done for each sync; part of the caller's transaction, its last statement."""
+    conn.execute(ADD, to_parameters(counts))
 
 
 def _row(sync: str, counts: Counts) -> dict[str, Any]:

@@ -9,7 +9,7 @@ now finds out by itself); a row is deleted only at the revision that was claimed
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 import orjson
 
@@ -20,10 +20,10 @@ from state.database import Connection
 from state.pg_array import text_array
 
 LOCK = """
-SELECT n.i - 1, o.revision, extract(epoch FROM now())::float8
+SELECT n.i - 1, o.revision, o.ctid, extract(epoch FROM now())::float8
   FROM (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS u (sync, key, token, i)
          ORDER BY sync, key OFFSET 0) n
- CROSS JOIN LATERAL (SELECT o.revision FROM rowtide.outbox o
+ CROSS JOIN LATERAL (SELECT o.revision, o.ctid FROM rowtide.outbox o
                       WHERE o.sync = n.sync AND o.key = n.key AND o.lease_token = n.token FOR UPDATE) o
 """
 
@@ -50,9 +50,10 @@ SELECT sync, key, list_id, item_id, etag, version, base, kept, mapping_version, 
     above="(l.era, l.lsn, l.ordinal) > (excluded.era, excluded.lsn, excluded.ordinal)",
 )
 
-DELETE = """
-DELETE FROM rowtide.outbox o USING unnest(%s::text[], %s::text[]) AS n (sync, key)
- WHERE o.sync = n.sync AND o.key = n.key
+# `LOCK` has the rows, so nobody moves them: their places are the shortest way back to them.
+LEAVE = f"""
+WITH gone AS (DELETE FROM rowtide.outbox WHERE ctid = ANY (%(gone)s::tid[]))
+{progress.ADD}
 """
 
 # `emptied`: everything sent is explained. Otherwise only this claim's own entry goes (`own`), or nothing; of attempts
@@ -77,9 +78,9 @@ UPDATE rowtide.outbox o
                                    FROM jsonb_array_elements(o.sent) WITH ORDINALITY AS t (e, i)
                                   ORDER BY e - 'token' - 'at', i DESC) AS newest)
                    ELSE o.sent END
-  FROM jsonb_to_recordset(%s::jsonb) AS n (sync text, key text, after_s float8, blame int, state text, hold boolean,
+  FROM jsonb_to_recordset(%s::jsonb) AS n (place tid, after_s float8, blame int, state text, hold boolean,
        reason_code text, reason text, emptied boolean, own boolean, newer boolean)
- WHERE o.sync = n.sync AND o.key = n.key
+ WHERE o.ctid = n.place
 """
 
 HELD = frozenset({"ping_pong", "manual_conflict"})
@@ -104,20 +105,17 @@ def settle(conn: Connection, outcomes: Sequence[Outcome]) -> SettleCounts:
         if pairs:
             conn.execute(LEDGER, [_json(pairs)])
         gone, kept = [], []
-        for i, revision in owned.items():
-            row = _kept_row(outcomes[i], revision)
-            if row is None:
-                gone.append(outcomes[i].work.desired)
+        for i, row in owned.items():
+            columns = _kept_columns(outcomes[i], row)
+            if columns is None:
+                gone.append(row.place)
             else:
-                kept.append(row)
-        if gone:
-            names = ([one.sync for one in gone], [one.key for one in gone])
-            conn.execute(DELETE, [text_array(one) for one in names])
+                kept.append(columns)
         if kept:
             conn.execute(KEEP, [_json(kept)])
             channels.notify(conn, channels.DUE)
         counts = _count((outcomes[i] for i in owned), now_s)
-        progress.add(conn, counts)
+        conn.execute(LEAVE, {"gone": text_array(gone), **progress.to_parameters(counts)})
         failpoints.hit(failpoints.SETTLE_BEFORE_COMMIT)
     failpoints.hit(failpoints.SETTLE_AFTER_COMMIT)
     if any(row["leftovers"] for row in pairs):
@@ -125,22 +123,28 @@ def settle(conn: Connection, outcomes: Sequence[Outcome]) -> SettleCounts:
     return SettleCounts(counts, len(outcomes) - len(owned))
 
 
-def _lock(conn: Connection, works: Sequence[Work]) -> tuple[dict[int, int], float]:
-    """Index -> revision of those works whose lease is still theirs, now locked; and the database's time since 1970."""
+class _Owned(NamedTuple):
+    """A locked row of the outbox; its place is its ctid."""
+
+    revision: int
+    place: str
+
+
+def _lock(conn: Connection, works: Sequence[Work]) -> tuple[dict[int, _Owned], float]:
+    """Index -> row of those works whose lease is still theirs, now locked; and the database's time since 1970."""
     desired = [work.desired for work in works]
     texts = ([one.sync for one in desired], [one.key for one in desired], [one.token for one in desired])
     names = [text_array(one) for one in texts]
     rows = conn.execute(LOCK, names).fetchall()
-    return {i: revision for i, revision, _ in rows}, rows[0][2] if rows else 0.0
+    return {i: _Owned(revision, place) for i, revision, place, _ in rows}, rows[0][3] if rows else 0.0
 
 
-def _kept_row(outcome: Outcome, revision: int) -> dict[str, Any] | None:
+def _kept_columns(outcome: Outcome, owned: _Owned) -> dict[str, Any] | None:
     """The row's new columns while it waits on; None when it leaves the outbox."""
-    desired = outcome.work.desired
-    newer = revision != desired.revision
+    newer = owned.revision != outcome.work.desired.revision
     row: dict[str, Any] = {
-        "sync": desired.sync, "key": desired.key, "after_s": 0.0, "blame": 0, "state": "waiting",
-        "reason_code": None, "reason": None, "hold": False, "emptied": False, "own": True, "newer": newer,
+        "place": owned.place, "after_s": 0.0, "blame": 0, "state": "waiting", "reason_code": None, "reason": None,
+        "hold": False, "emptied": False, "own": True, "newer": newer,
     }  # fmt: skip
     match outcome:
         case Settle(pair=pair, again=again):
@@ -207,9 +211,10 @@ def complete(conn: Connection, works: Sequence[Work]) -> None:
             }
             for one in desired
         ]  # fmt: skip
-        conn.execute(_COMPLETE, [_json(rows)])
-        released = (_kept_row(Release(works[i], 0.0, unknown=False), revision) for i, revision in owned.items())
+        # First of all: a row that was written is in another place.
+        released = (_kept_columns(Release(works[i], 0.0, unknown=False), row) for i, row in owned.items())
         conn.execute(KEEP, [_json(list(released))])
+        conn.execute(_COMPLETE, [_json(rows)])
         channels.notify(conn, channels.DUE)
 
 

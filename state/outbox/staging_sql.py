@@ -114,7 +114,7 @@ SELECT s.sync, s.era, s.since_lsn, c.staged_lsn, c.staged_ordinal
           FROM rowtide.slot_cursor WHERE slot = %(slot)s FOR NO KEY UPDATE) AS c
  CROSS JOIN LATERAL (
        SELECT sync, era, coalesce(since_lsn, 0) AS since_lsn FROM rowtide.sync
-        WHERE sync = ANY (%(syncs)s) AND since_slot = c.slot AND since_incarnation = c.incarnation
+        WHERE sync = ANY (%(syncs)s::text[]) AND since_slot = c.slot AND since_incarnation = c.incarnation
         ORDER BY sync FOR SHARE) AS s
 """
 
@@ -140,7 +140,7 @@ class Fence:
 
 
 def _fence(cursor: Cursor, slot: str, batches: Sequence[ChangeBatch]) -> Fence:
-    syncs = sorted({batch.sync for batch in batches})
+    syncs = text_array(sorted({batch.sync for batch in batches}))
     rows: list[Any] = cursor.execute(FENCE, {"syncs": syncs, "slot": slot}, prepare=True).fetchall()
     staged = (rows[0][3], rows[0][4]) if rows else (0, -1)
     return Fence({(sync, era): lsn for sync, era, lsn, _, _ in rows}, staged)
@@ -187,21 +187,22 @@ def _transaction(
             if others:
                 counts = _merge(cursor, batch._replace(changes=others))
                 merged, dropped = merged + counts[0], dropped + counts[1]
-        new = _count(conn, slot, fence, counted)
+        new = _count(cursor, slot, fence, counted)
         failpoints.hit(failpoints.STAGE_BEFORE_COMMIT)
     return Staged(merged, dropped, new)
 
 
-def _count(conn: Connection, slot: str, fence: Fence, batches: Sequence[ChangeBatch]) -> dict[str, int]:
+def _count(cursor: Cursor, slot: str, fence: Fence, batches: Sequence[ChangeBatch]) -> dict[str, int]:
     """Count the changes above the slot's staged position, raise it to the highest of them, and wake deliver."""
     batches = fence.keep(batches)
     if not batches:
-        channels.notify(conn, channels.DUE)
+        channels.notify(cursor.connection, channels.DUE)
         return {}
     new = count_above(batches, fence.staged)
     last = highest(batches)
     place = {"lsn": last.lsn, "ordinal": last.ordinal, "xid": last.xid, "committed_us": last.committed_us}
-    conn.execute(RISE, {"slot": slot, **place, "syncs": list(new), "changes": list(new.values())})
+    changes = text_array([str(count) for count in new.values()])
+    cursor.execute(RISE, {"slot": slot, **place, "syncs": text_array(list(new)), "changes": changes}, prepare=True)
     return new
 
 

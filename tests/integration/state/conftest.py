@@ -91,7 +91,7 @@ class Records:
         """Change the outbox row by hand."""
         self.conn.execute(f"UPDATE rowtide.outbox SET {assignment} WHERE key = %s".encode(), [key])
 
-    def fill(self, count: int) -> None:
+    def fill(self, count: int, analyzed: bool = True) -> None:
         """That many waiting rows of five syncs, all classes and lanes, each with a live pair; most of s4 due later."""
         columns = "sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, committed_at, priority, lane"
         later = "CASE WHEN mod(i, 5) = 4 AND mod(i, 4) < 3 THEN interval '1 hour' ELSE interval '0' END"
@@ -110,7 +110,8 @@ class Records:
             SELECT sync, key, sync, key, 1, 1, 0, 0, 0, 'live' FROM rowtide.outbox
             """
         )
-        self.conn.execute("ANALYZE rowtide.outbox, rowtide.ledger")
+        if analyzed:
+            self.conn.execute("ANALYZE rowtide.outbox, rowtide.ledger")
 
     def explain(self, statement: str, parameters: Any = None) -> str:
         """The plan that a run of the statement took, with what it read."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rowtide.deciding.outcomes import Settle
+from rowtide.deciding.outcomes import Release, Settle
 from rowtide.deciding.records import Work
 from state import database, failpoints, outbox
 from state.outbox import StageCounts
@@ -34,6 +34,35 @@ def test_a_settle_meets_a_newer_revision_of_the_same_transaction(
     outbox.settle(records.conn, [settled(again, make_pair)])
     assert (records.ledger("1")["ordinal"], records.row("1")) == (9, None)
     assert records.stage(make_change("1", fields={"A": 1}, ordinal=3)).dropped == 1
+
+
+@pytest.mark.parametrize("applied", [True, False], ids=["settled", "released"])
+def test_a_settle_waits_for_a_row_that_is_being_merged(
+    applied: bool, records: Any, make_change: Any, make_pair: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The row stands elsewhere in the table when the settle gets it."""
+    records.stage(make_change("1", fields={"A": 1}), make_change("2"))
+    works = {work.desired.key: work for work in records.claim()}
+    ends = {key: settled(work, make_pair) if applied else Release(work, 0.0, False) for key, work in works.items()}
+    held = tmp_path / "held"
+    held.touch()
+    monkeypatch.setattr(failpoints, "_of_process", failpoints.Failpoints(f"stage.before_commit=pause:{held}"))
+    with database.connect(records.dsn) as other, database.connect(records.dsn) as watcher:
+        staging = threading.Thread(target=lambda: records.stage(make_change("1", fields={"A": 2}, lsn=200)))
+        settling = threading.Thread(target=lambda: outbox.settle(other, list(ends.values())))
+        state = "SELECT state, wait_event_type FROM pg_stat_activity WHERE pid = %s"
+        staging.start()
+        while watcher.execute(state, [records.conn.info.backend_pid]).fetchone() != ("idle in transaction", "Client"):
+            assert staging.is_alive()
+        settling.start()
+        while watcher.execute(state, [other.info.backend_pid]).fetchone() != ("active", "Lock"):
+            assert settling.is_alive()
+        held.unlink()
+        staging.join(20)
+        settling.join(20)
+    row = records.waiting("1")
+    assert (row["fields"], row["revision"], row["lease_token"], row["sent"]) == ({"A": 2}, 2, None, [])
+    assert (records.row("2") is None) == applied
 
 
 @pytest.mark.parametrize("replayed", [100, 50], ids=["the same state", "an older state"])

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from demo.postgres import Cluster
+from rowtide.deciding.outcomes import Release, Settle
+from rowtide.deciding.records import AsOf, ETag, Held, ItemId, ListId, PairedItem, Work
 from rowtide.keys import LANES
-from state import database, outbox, schema
+from state import database, outbox, progress, schema
 from state.outbox import claims, settling, staging_sql
+from tests.integration.state.conftest import change
 
 COUNT = 100_000
 
@@ -104,13 +107,61 @@ def test_settle(filled: Any) -> None:
     assert rows_of(plan, "outbox_pkey")
     assert "Seq Scan on outbox" not in plan
     kept = {"after_s": 0, "blame": 0, "state": "waiting", "hold": False, "own": True, "newer": False, "emptied": False}
-    rows = [{"sync": "s0", "key": key, **kept} for key in keys]
+    rows = [{"place": place, **kept} for place in places(filled, keys)]
     plan = filled.explain(settling.KEEP, [settling._json(rows)])
-    assert rows_of(plan, "outbox_pkey")
+    assert "Tid Scan on outbox" in plan
     assert "Seq Scan on outbox" not in plan
-    plan = filled.explain(settling.DELETE, [["s0"] * 200, keys])
-    assert rows_of(plan, "outbox_pkey")
+    gone = "{" + ",".join(f'"{place}"' for place in places(filled, keys)) + "}"
+    plan = filled.explain(settling.LEAVE, {"gone": gone, **progress.to_parameters({})})
+    assert "Tid Scan on outbox" in plan
     assert "Seq Scan on outbox" not in plan
+
+
+def places(records: Any, keys: list[str]) -> list[str]:
+    """Where the rows of s0 are."""
+    found = records.conn.execute("SELECT ctid FROM rowtide.outbox WHERE sync = 's0' AND key = ANY (%s)", [keys])
+    return [place for (place,) in found]
+
+
+def test_what_was_planned_on_empty_tables_serves_full_ones(state_dsn: str, records_class: Any) -> None:
+    """Stage and settle plan once for a connection's life, and an outbox grows within seconds."""
+    with database.connect(state_dsn, settings=database.ONE_PLAN) as connection:
+        records = records_class(state_dsn, connection)
+        records.open_era()
+        connection.execute("VACUUM ANALYZE rowtide.outbox, rowtide.ledger")
+        for number in range(10):  # psycopg prepares what it has sent five times
+            records.stage(change(f"few {number}"))
+            works = records.claim()
+            ends = [Release(work, 0.0, unknown=False) if number % 2 else Settle(work, held(work)) for work in works]
+            outbox.settle(connection, ends)
+        connection.execute("DELETE FROM rowtide.outbox")
+        records.fill(COUNT // 5, analyzed=False)  # analyzing would have it planned anew
+        records.stage(*(change(f"later {number}", lsn=200) for number in range(20)))
+        works = records.claim()
+        read = rows_read(connection)
+        records.stage(*(change(f"later {number}", lsn=300) for number in range(30)))
+        back = [Release(work, 0.0, unknown=False) for work in works[:10]]
+        outbox.settle(connection, [*back, *(Settle(work, held(work)) for work in works[10:])])
+        assert len(works) == 20
+        assert records.waiting("later 25")
+        assert rows_read(connection) - read < 500
+
+
+def held(work: Work) -> Held:
+    """An item that is as the row wants it."""
+    desired = work.desired
+    item = PairedItem(ListId("list-eu"), ItemId(desired.key), ETag('"g,1"'), desired.fields, {})
+    return Held(AsOf(desired.position, desired.xid, 1), item)
+
+
+def rows_read(connection: database.Connection) -> int:
+    """Rows of outbox and ledger, or entries of their indexes, that statements have read so far."""
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    connection.execute("SELECT 1")
+    entries = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname IN ('outbox', 'ledger')"
+    rows = "SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname IN ('outbox', 'ledger')"
+    [(read,)] = connection.execute(f"SELECT ({entries}) + ({rows})".encode()).fetchall()
+    return int(read)
 
 
 def test_leases_of_an_owner(filled: Any) -> None:
