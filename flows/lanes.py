@@ -7,6 +7,7 @@ lane empties it. Rule: a lane is ``graph:number``, so that one writer sends ever
 import threading
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from connectors.graph.writer import Writer
 from rowtide.deciding.in_flight import InFlight
@@ -31,9 +32,11 @@ class WriterLanes:
             writer.start()
 
     def stop(self) -> None:
-        """End every writer; `left` then has the outcomes."""
-        for graph, writer in self._writers.items():
-            self._sort(graph, writer.stop(GRACE_S))
+        """End every writer, all at once, so that they share the grace; `left` then has the outcomes."""
+        with ThreadPoolExecutor(max_workers=max(1, len(self._writers))) as pool:
+            last = pool.map(lambda writer: writer.stop(GRACE_S), self._writers.values())
+            for graph, outcomes in zip(self._writers, last, strict=True):
+                self._sort(graph, outcomes)
 
     def submit(self, lane: str, begun: Sequence[InFlight]) -> None:
         """Hand claims under way to the writer of the lane's graph."""
