@@ -90,6 +90,7 @@ class Meter:
             phase=phase,
             share=share,
             committed=tally.rows,
+            changes=changes,
             delivered=delivered,
             waiting=reading.waiting,
             in_flight=sum(one.in_flight for one in waits),

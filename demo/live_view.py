@@ -33,13 +33,16 @@ class SyncFigures:
 class Figures:
     """Where the demo stands.
 
-    ``committed`` are row changes in PostgreSQL; ``delivered`` are rows that Graph acknowledged; ``coalesced`` are
-    changes overtaken by a newer one of the same row while they waited; ``suppressed`` are changes of no mapped column.
+    ``committed`` are row changes that the workload made; ``changes`` are what the stream brought of them (a new key is
+    two). Each change is ``coalesced`` (a newer one of its row overtook it), ``suppressed`` (no mapped column differs),
+    written, or still waits; ``delivered`` are the suppressed and the written ones. ``writes`` are requests: a row that
+    moves to another list takes two.
     """
 
     phase: str
     share: float = 0.0  # of the phase, 0 to 1
     committed: int = 0
+    changes: int = 0
     delivered: int = 0
     waiting: int = 0
     in_flight: int = 0
@@ -57,9 +60,9 @@ class Figures:
     syncs: Mapping[str, SyncFigures] = field(default_factory=dict)
 
     @property
-    def saved(self) -> int:
-        """Writes that were never made."""
-        return self.coalesced + self.suppressed
+    def written(self) -> int:
+        """Rows that were delivered by at least one write."""
+        return self.delivered - self.suppressed
 
 
 def milliseconds(value: float | None) -> str:

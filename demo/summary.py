@@ -49,6 +49,7 @@ class SummaryDocument(TypedDict):
     differences: int | None
     duplicates: int | None
     committed: int
+    changes: int
     delivered: int
     writes: int
     coalesced: int
@@ -95,6 +96,7 @@ class Summary:
             "differences": None if verdict is None else verdict.others,
             "duplicates": None if verdict is None else verdict.duplicates,
             "committed": figures.committed,
+            "changes": figures.changes,
             "delivered": figures.delivered,
             "writes": figures.writes,
             "coalesced": figures.coalesced,
@@ -119,14 +121,15 @@ class Summary:
     def lines(self) -> list[str]:
         """The summary for people."""
         figures, verdict = self.figures, self.verdict
-        per_change = f" for {figures.committed:,} row changes" if figures.committed else ""
+        rest = figures.waiting + figures.parked
         said = [
             "",
             f"committed   {figures.committed:,} row changes in {self.tally.transactions:,} business transactions",
             f"delivered   {figures.delivered:,} rows, commit to Graph's answer: p50 {milliseconds(figures.p50_ms)}, "
             f"p95 {milliseconds(figures.p95_ms)}, p99 {milliseconds(figures.p99_ms)}",
-            f"written     {figures.writes:,} times{per_change}: {figures.coalesced:,} changes coalesced, "
-            f"{figures.suppressed:,} were nothing to the lists",
+            f"changes     {figures.changes:,} in the stream = {figures.coalesced:,} coalesced + {figures.suppressed:,} "
+            f"nothing to the lists + {figures.written:,} written" + (f" + {rest:,} not delivered yet" if rest else ""),
+            f"writes      {figures.writes:,} requests that changed a list (a row that moves takes two)",
             f"quota       {figures.ru_used:,.0f} resource units, {figures.throttled:,} refusals (429)",
         ]
         if verdict is None:

@@ -31,7 +31,8 @@ def demo(
 ) -> None:
     """See it work on this machine.
 
-    PostgreSQL, a simulator of Graph and the sync between them, live, then thrown away.
+    PostgreSQL, a simulator of Graph and the sync between them, live, then thrown away. At its end each change of the
+    stream was coalesced (a newer one of its row overtook it), nothing to the lists, or written; these add up.
     """
     from demo import command
 

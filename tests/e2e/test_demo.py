@@ -107,6 +107,9 @@ def test_a_demo_finds_no_difference_and_no_duplicate(start: Callable[..., Demo],
     assert (document["verdict"], document["differences"], document["duplicates"]) == ("equal", 0, 0)
     assert document["committed"] > 0
     assert document["delivered"] > 0
+    became = document["coalesced"] + document["delivered"] + document["waiting"] + document["parked"]
+    assert document["changes"] == became, document
+    assert document["suppressed"] <= document["delivered"]
     assert document["first_load"]["writes"] > 2500
     assert document["items"] == document["rows"]
     assert list(parent.iterdir()) == []

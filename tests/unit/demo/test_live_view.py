@@ -8,7 +8,7 @@ from rich.console import Console
 from demo.live_view import Figures, LiveView, SyncFigures, line, milliseconds, picture
 
 FIGURES = Figures(
-    "live workload", 0.4, 1234, 900, 55, 20, 0, 800, 300, 120, 340.5, 812.2, 1999.0, 1640.0, 5000.0, 3,
+    "live workload", 0.4, 1234, 1255, 900, 55, 20, 0, 800, 300, 120, 340.5, 812.2, 1999.0, 1640.0, 5000.0, 3,
     {"place_order": 33}, {"orders": SyncFigures(30, 320, "30 rows waiting for [quota].")},
 )  # fmt: skip
 

@@ -10,7 +10,10 @@ from demo.options import DemoOptions
 from demo.shop.workload import WorkloadTally
 from demo.summary import FirstLoad, Summary, slow_load
 
-FIGURES = Figures("compared", 1.0, 500, 200, writes=180, coalesced=250, suppressed=20, p50_ms=150.26, ru_used=400)
+FIGURES = Figures(
+    "compared", 1.0, committed=500, changes=455, delivered=200, parked=5, writes=183, coalesced=250, suppressed=20,
+    p50_ms=150.26, ru_used=400,
+)  # fmt: skip
 TALLY = WorkloadTally(transactions=90, rows=500, acts=Counter(place_order=90))
 DIFFERENT = Verdict(10, 10, (Difference("orders", "1", "missing"), Difference("orders", "2", "duplicate")))
 
@@ -37,6 +40,14 @@ def test_duplicates_are_counted_apart(
 ) -> None:
     document = summary(verdict).document()
     assert (document["verdict"], document["differences"], document["duplicates"]) == (word, differences, duplicates)
+
+
+def test_the_page_says_what_became_of_each_change() -> None:
+    lines = summary(Verdict(10, 10, ())).lines()
+    changes = "455 in the stream = 250 coalesced + 20 nothing to the lists + 180 written + 5 not delivered yet"
+    assert f"changes     {changes}" in lines
+    assert 250 + 20 + 180 + 5 == 455
+    assert "writes      183 requests that changed a list (a row that moves takes two)" in lines
 
 
 def test_the_page_names_the_first_differences() -> None:
