@@ -135,6 +135,7 @@ def test_two_processes_begin_at_once_on_a_fresh_directory(new_simulator: NewSimu
     processes = [stack.start("--process-id", "0"), stack.start("--process-id", "1")]
     wait_until(lambda: delivered(stack) == 5 or any(one.poll() is not None for one in processes), "every row delivered")
     wait_until(lambda: stack.logged().count("running") == 2, "both run")
+    assert stack.logged().count('event="process begins" by="claimed ') == 2, stack.logged()
     for process in processes:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(20) for process in processes] == [0, 0], stack.logged()[-4000:]
