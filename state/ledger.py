@@ -41,9 +41,9 @@ class Stored(NamedTuple):
     sync: str
     key: str
     state: str
-    list_id: str | None
-    item_id: str | None
-    etag: str | None
+    list_id: ListId | None
+    item_id: ItemId | None
+    etag: ETag | None
     base: Fields
     kept: Fields
     era: int
@@ -71,8 +71,7 @@ def to_pair(stored: Stored) -> Pair:
 def _to_item(stored: Stored) -> PairedItem | None:
     if stored.list_id is None or stored.item_id is None:
         return None
-    etag = None if stored.etag is None else ETag(stored.etag)
-    return PairedItem(ListId(stored.list_id), ItemId(stored.item_id), etag, stored.base, stored.kept)
+    return PairedItem(stored.list_id, stored.item_id, stored.etag, stored.base, stored.kept)
 
 
 def to_stored(sync: str, key: str, pair: Pair) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class _Leased(NamedTuple):
     key: str
     op: Operation
     target: str | None
-    list_id: str | None
+    list_id: ListId | None
     fields: Fields | None
     partial: bool
     era: int
@@ -150,7 +150,7 @@ def _desired(row: _Leased, token: str) -> Desired:
         key=row.key,
         op=row.op,
         target=row.target,
-        list_id=_list_id(row.list_id),
+        list_id=row.list_id,
         fields=row.fields or {},
         partial=row.partial,
         position=Position(row.era, row.lsn, row.ordinal),
@@ -168,11 +168,8 @@ def _desired(row: _Leased, token: str) -> Desired:
 
 def _sent(stored: Mapping[str, Any]) -> Sent:
     at = datetime.fromisoformat(stored["at"])
-    return Sent(stored["token"], stored["op"], _list_id(stored["list_id"]), stored["fields"] or {}, at)
-
-
-def _list_id(stored: str | None) -> ListId | None:
-    return None if stored is None else ListId(stored)
+    list_id = None if stored["list_id"] is None else ListId(stored["list_id"])
+    return Sent(stored["token"], stored["op"], list_id, stored["fields"] or {}, at)
 
 
 VOID = """
