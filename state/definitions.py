@@ -24,7 +24,6 @@ class AppliedDefinition:
     """An applied definition: its compiled JSON and the text it came from."""
 
     version: int
-    hash: str
     compiled: dict[str, Any]
     source_text: str
     applied_at: datetime
@@ -90,7 +89,7 @@ def latest_version(conn: Connection) -> int | None:
 
 def read_applied(conn: Connection) -> AppliedDefinition | None:
     """The definition in force; None before the first `apply`."""
-    columns = "version, hash, compiled, source_text, applied_at, applied_by"
+    columns = "version, compiled, source_text, applied_at, applied_by"
     with conn.cursor(row_factory=class_row(AppliedDefinition)) as cursor:
         query = f"SELECT {columns} FROM rowtide.definition ORDER BY version DESC LIMIT 1"
         return cursor.execute(query).fetchone()

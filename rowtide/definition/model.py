@@ -157,7 +157,7 @@ class FieldDefinition(Section):
     format: Literal["dateTime", "dateOnly"] | None = None
     choices: tuple[Plain, ...] | None = Field(default=None, strict=False, min_length=1)
     overflow: Literal["park", "truncate"] | None = None
-    to: Annotated[None, to_come("lookups; leave it out")] = None
+    lookup_list: Annotated[None, to_come("lookups; leave it out")] = Field(default=None, alias="to")
 
     @model_validator(mode="after")
     def _fits_kind(self) -> "FieldDefinition":
@@ -227,7 +227,10 @@ class SyncDefinition(Section):
 
     def sharding(self) -> sharding.Sharding:
         """Which list a row belongs to, as a value of the core."""
-        return self.lists.sharding() if self.lists is not None else sharding.single(self.list or "")
+        if self.lists is not None:
+            return self.lists.sharding()
+        assert self.list is not None, "refused before: exactly one of the two is there"
+        return sharding.single(self.list)
 
 
 class Definition(Section):

@@ -18,6 +18,7 @@ DOWN = "Imports go down only"
 CIRCLE = "Packages never import each other in a circle"
 CONTROL = "control sees only flows.run, flows.reconcile and flows.diff"
 OPERATIONS = "Operations never parse a command line or draw on a terminal"
+BY_OPERATIONS = "Commands and the demo reach the product by operations"
 CONNECTORS = "PostgreSQL and Graph connectors never see each other"
 BYTEWAX = "Bytewax only in flows and in the connectors' inputs and outputs"
 SDK = "Graph's SDK only where lists are provisioned"
@@ -43,6 +44,9 @@ PLANTED = [
     (CONTROL, "control", PLAIN, "flows.steps.another"),
     (CONTROL, "demo", TYPES_ONLY, "flows.run"),
     (OPERATIONS, "control.operations", PLAIN, "typer"),
+    (BY_OPERATIONS, "control.cli", PLAIN, "state.ledger"),
+    (BY_OPERATIONS, "control.cli", LAZY, "connectors.settings"),
+    (BY_OPERATIONS, "demo", TYPES_ONLY, "state.database"),
     (CONNECTORS, "connectors.graph", PLAIN, "connectors.postgres.slots"),
     (BYTEWAX, "state", PLAIN, "bytewax"),
     (BYTEWAX, "connectors", PLAIN, "bytewax.inputs"),

@@ -213,7 +213,10 @@ def test_a_key_that_is_accepted_does_something() -> None:
 
 def test_a_key_that_is_to_come_takes_nothing() -> None:
     to_come = {
-        name for section in sections() for name, field in section.model_fields.items() if field.annotation is type(None)
+        field.alias or name
+        for section in sections()
+        for name, field in section.model_fields.items()
+        if field.annotation is type(None)
     }
     assert to_come == {
         "apply_dsn", "managed_identity", "poll", "redis", "retention", "schedule", "to", "workload_identity"
