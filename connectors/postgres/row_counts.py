@@ -22,7 +22,7 @@ _CRC32_SINCE = 180000
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
+class RowCounts:
     """Rows by list title; ``unlisted`` rows have a value that no list is for."""
 
     rows: dict[str, int]
@@ -30,7 +30,7 @@ class Census:
     exact: bool
 
 
-def take(connection: psycopg.Connection, sync: CompiledSync) -> Census:
+def read(connection: psycopg.Connection, sync: CompiledSync) -> RowCounts:
     """The count, exact where it takes no longer than `PATIENCE_S`."""
     try:
         return _counted(connection, sync)
@@ -43,7 +43,7 @@ def _table(sync: CompiledSync) -> sql.Composed:
     return sql.SQL("FROM {} WHERE {}").format(sql.Identifier(sync.schema, sync.table), where)
 
 
-def _counted(connection: psycopg.Connection, sync: CompiledSync) -> Census:
+def _counted(connection: psycopg.Connection, sync: CompiledSync) -> RowCounts:
     by = sync.sharding.by
     spread = isinstance(by, Call) and by.function == "hash" and connection.info.server_version < _CRC32_SINCE
     shown = "NULL" if by is None or spread else syntax.to_sql(by)
@@ -67,10 +67,10 @@ def _counted(connection: psycopg.Connection, sync: CompiledSync) -> Census:
             unlisted += count
         else:
             rows[title] += count
-    return Census(rows, unlisted, exact=True)
+    return RowCounts(rows, unlisted, exact=True)
 
 
-def _estimated(connection: psycopg.Connection, sync: CompiledSync) -> Census:
+def _estimated(connection: psycopg.Connection, sync: CompiledSync) -> RowCounts:
     """The planner's estimate, spread evenly, which spares a large source a read of the whole table."""
     with as_source_errors(f"estimating the rows of {sync.schema}.{sync.table}"):
         plan = connection.execute(sql.SQL("EXPLAIN (FORMAT JSON) SELECT 1 {}").format(_table(sync))).fetchone()
@@ -79,6 +79,6 @@ def _estimated(connection: psycopg.Connection, sync: CompiledSync) -> Census:
     return _spread(sync, int(tree[0]["Plan"]["Plan Rows"]), exact=False)
 
 
-def _spread(sync: CompiledSync, count: int, exact: bool) -> Census:
+def _spread(sync: CompiledSync, count: int, exact: bool) -> RowCounts:
     share, rest = divmod(count, len(sync.titles))
-    return Census({title: share + (place < rest) for place, title in enumerate(sync.titles)}, 0, exact)
+    return RowCounts({title: share + (place < rest) for place, title in enumerate(sync.titles)}, 0, exact)

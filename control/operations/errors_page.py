@@ -1,12 +1,10 @@
-"""Prints docs/errors.md: the whole catalogue, code by code.
+"""docs/errors.md: the whole catalogue, code by code.
 
-In: `rowtide.error_catalogue`. Out: the page as text. A person runs ``python -m control.operations.errors_page`` when a
-test says that the page is old. Rule: nothing stands on the page that is not in the catalogue, and nothing is left out.
+In: `rowtide.error_catalogue`. Out: the page as text, which ``python -m control.cli.errors_page`` writes. Rule: nothing
+stands on the page that is not in the catalogue, and nothing is left out.
 """
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -25,9 +23,6 @@ from rowtide.error_catalogue import (
 from rowtide.error_catalogue.entries import Entry, FindingEntry, ReasonEntry
 from rowtide.errors import UNEXPECTED, Park, Pause, Retry, RowtideError, Stop, reaction_to
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "errors.md"
-
 SECTIONS: tuple[tuple[str, ModuleType], ...] = (
     ("Definition and secrets", definition_errors),
     ("Command line, environment, demo", command_errors),
@@ -41,7 +36,7 @@ SECTIONS: tuple[tuple[str, ModuleType], ...] = (
 
 _INTRO = """# Error codes
 
-Printed by `python -m control.operations.errors_page` from `rowtide/error_catalogue/`; do not edit.
+Printed by `python -m control.cli.errors_page` from `rowtide/error_catalogue/`; do not edit.
 
 Every error is one line on stderr, `error CODE: sentence`, and below it what to do. A command ends with exit code 2 for
 a UserError or DefinitionError and 1 for any other; the column "while running" says what a running process does.
@@ -130,8 +125,3 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    sys.stderr.write(f"wrote {PAGE.relative_to(ROOT)}\n")

@@ -187,7 +187,7 @@ class _SourceAnswers:
 
     tables: Tables = field(default_factory=dict)
     work: dict[str, PlannedWork] = field(default_factory=dict)
-    counts: dict[str, row_counts.Census] = field(default_factory=dict)
+    counts: dict[str, row_counts.RowCounts] = field(default_factory=dict)
 
 
 def _ask_sources(session: Session) -> _SourceAnswers:
@@ -209,7 +209,7 @@ def _ask_source(session: Session, name: str, answers: _SourceAnswers) -> None:
         answers.tables |= tables
         answers.work[name] = PlannedWork(missing_statements(session.definition, name, connection))
         for sync in compile.compile_known(session.loaded, tables).syncs.values():
-            answers.counts[sync.name] = row_counts.take(connection, sync)
+            answers.counts[sync.name] = row_counts.read(connection, sync)
 
 
 def missing_statements(definition: Definition, name: str, connection: psycopg.Connection) -> list[str]:
@@ -220,7 +220,7 @@ def missing_statements(definition: Definition, name: str, connection: psycopg.Co
     return statements
 
 
-def _unlisted(counts: Mapping[str, row_counts.Census]) -> list[str]:
+def _unlisted(counts: Mapping[str, row_counts.RowCounts]) -> list[str]:
     return [
         f"syncs.{sync}: {count.unlisted:,} rows belong to no list and would be parked; give lists a default"
         for sync, count in counts.items()
@@ -248,7 +248,7 @@ def allowance_of(definition: Definition, graph: str) -> Allowance:
 
 
 def _forecasts(
-    definition: Definition, counts: Mapping[str, row_counts.Census], items: Mapping[str, int], now: datetime
+    definition: Definition, counts: Mapping[str, row_counts.RowCounts], items: Mapping[str, int], now: datetime
 ) -> list[Forecast]:
     """Forecasts per graph, since its lists share one allowance; a sync's live items are taken off list by list."""
     answers: list[Forecast] = []
@@ -261,7 +261,7 @@ def _forecasts(
     return answers
 
 
-def _loads(sync: str, count: row_counts.Census, live: int) -> list[ListLoad]:
+def _loads(sync: str, count: row_counts.RowCounts, live: int) -> list[ListLoad]:
     loads = []
     for title, rows in count.rows.items():
         items = min(live, rows)

@@ -127,13 +127,8 @@ def steps_know_ports_only(sources: Sources) -> Iterator[str]:
 
 
 def operations_return_documents(sources: Sources) -> Iterator[str]:
-    """An operation takes values and gives a document: it prints nothing, asks nobody and ends no process.
-
-    `control.operations.errors_page` is a program of its own: nothing imports it, a person runs it.
-    """
+    """An operation takes values and gives a document: it prints nothing, asks nobody and ends no process."""
     for module, tree in _within("control.operations", sources):
-        if module == "control.operations.errors_page":
-            continue
         for node in ast.walk(tree):
             if isinstance(node, ast.Name) and node.id in TERMINAL_NAMES:
                 yield f"{module}:{node.lineno} uses {node.id}"

@@ -43,17 +43,17 @@ def source(database: str) -> Iterator[psycopg.Connection]:
 
 def test_lists_by_map_and_default(source: psycopg.Connection) -> None:
     lists = {"by": "region", "map": {"EU": "Europe", "US": "States"}, "default": "Other"}
-    found = row_counts.take(source, compiled(lists=lists, where="status <> 'draft'"))
+    found = row_counts.read(source, compiled(lists=lists, where="status <> 'draft'"))
     assert (found.rows, found.unlisted, found.exact) == ({"Europe": 0, "States": 100, "Other": 100}, 0, True)
 
 
 def test_rows_without_a_list_are_told(source: psycopg.Connection) -> None:
-    found = row_counts.take(source, compiled(lists={"by": "region", "map": {"EU": "Europe"}}))
+    found = row_counts.read(source, compiled(lists={"by": "region", "map": {"EU": "Europe"}}))
     assert (found.rows, found.unlisted) == ({"Europe": 100}, 300)
 
 
 def test_a_hash_spreads_every_row(source: psycopg.Connection) -> None:
-    found = row_counts.take(source, compiled(lists={"by": "hash(id, 8)", "name": "Orders {}"}))
+    found = row_counts.read(source, compiled(lists={"by": "hash(id, 8)", "name": "Orders {}"}))
     assert (len(found.rows), sum(found.rows.values())) == (8, 400)
     assert min(found.rows.values()) > 20
 
@@ -62,7 +62,7 @@ def test_a_long_count_becomes_an_estimate(source: psycopg.Connection, monkeypatc
     monkeypatch.setattr(row_counts, "PATIENCE_S", 1)
     source.execute("ALTER TABLE orders RENAME TO rows")
     source.execute("CREATE VIEW orders AS SELECT * FROM rows WHERE pg_sleep(0.01)::text = ''")
-    found = row_counts.take(source, compiled(list="Orders"))
+    found = row_counts.read(source, compiled(list="Orders"))
     assert found.exact is False
     assert found.rows["Orders"] > 0
 
@@ -70,4 +70,4 @@ def test_a_long_count_becomes_an_estimate(source: psycopg.Connection, monkeypatc
 def test_a_table_that_may_not_be_read(source: psycopg.Connection) -> None:
     source.execute("DROP TABLE orders")
     with pytest.raises(SourceRefused):
-        row_counts.take(source, compiled(list="Orders"))
+        row_counts.read(source, compiled(list="Orders"))
