@@ -1,14 +1,16 @@
 """Measures deliver: throughput, latency, no-op suppression, coalescing, restart.
 
-In: the whole product on real processes against the simulator. Out: ``deliver.* latency.* noop.* coalescing.*
+In: the whole product on real processes against the simulator. Out: ``deliver.* deep.* latency.* noop.* coalescing.*
 restart.*``. Rule: offered load "at 80 %" is 0.8 x quota_share x the tier's limit, Poisson arrivals.
 """
 
+import os
 import random
 import signal
 import subprocess
 import time
 from functools import partial
+from pathlib import Path
 
 import psycopg
 
@@ -16,6 +18,7 @@ from perf.figures import Measurements
 from perf.stand import Stand, stand, until
 
 ITEMS = 10_000
+DEEP_ITEMS = 100_000
 NOOPS = 10_000
 LATENCY_S = 60.0
 LIMIT_RU_PER_MINUTE = 6_250  # the largest tier
@@ -45,6 +48,31 @@ def deliver(figures: Measurements, repetitions: int) -> None:
             if repetition:
                 rates.append(ITEMS / seconds)
     figures.add("deliver.items_per_s", rates, "items/s", "one process, simulator on the same cores, no latency")
+
+
+def deep(figures: Measurements, repetitions: int) -> None:
+    """Measure items a second of a deep pass over a list of a hundred thousand that agree."""
+    rates, cpu_rates = [], []
+    with stand("--tier", "off", "--latency-ms", "0", graph_options="quota: off") as bench:
+        bench.fill(1, DEEP_ITEMS)
+        process = _start_loaded(bench)
+        for repetition in range(repetitions + 1):
+            before = _cpu_s(process.pid)
+            bench.stack.state("UPDATE rowtide.reconcile SET state = 'wanted', asked = asked + 1, deep = true")
+            seconds = until(lambda: bench.stack.state("SELECT state FROM rowtide.reconcile") == [("done",)])
+            [(counts,)] = bench.stack.state("SELECT counts FROM rowtide.reconcile")
+            assert counts["seen"] == DEEP_ITEMS, counts
+            if repetition:
+                rates.append(DEEP_ITEMS / seconds)
+                cpu_rates.append(DEEP_ITEMS / (_cpu_s(process.pid) - before))
+    figures.add("deep.items_per_s", rates, "items/s", "one process, simulator on the same cores, no latency")
+    figures.add("deep.items_per_cpu_s", cpu_rates, "items/s", "the process's own CPU time")
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def latency(figures: Measurements, repetitions: int) -> None:

@@ -24,6 +24,7 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "capture.vs_debezium": (2.0, ">="),
     "capture.rss_mib": (250, "<"),
     "deliver.items_per_s": (1000, ">="),
+    "deep.items_per_s": (2000, ">="),
     "latency.p50_ms": (400, "<="),
     "latency.p95_ms": (800, "<="),
     "latency.p99_ms": (2000, "<="),

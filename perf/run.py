@@ -15,6 +15,7 @@ from perf.figures import Measurements
 FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
     "capture": capture.run,
     "deliver": delivery.deliver,
+    "deep": delivery.deep,
     "latency": delivery.latency,
     "noop": delivery.noop,
     "coalescing": delivery.coalescing,
