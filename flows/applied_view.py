@@ -5,8 +5,8 @@ in force. Rule: a running flow obeys the applied version and never an unapplied 
 """
 
 import threading
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -16,8 +16,9 @@ from rowtide.catalog import Catalog
 from rowtide.error_catalogue import state_errors
 from rowtide.errors import RowtideError
 from rowtide.holds import Hold, capture_hold, covering
+from rowtide.lists import HeldColumns
 from rowtide.mapping.compiled_sync import CompiledSync
-from state import channels, database, definitions, holds
+from state import channels, database, definitions, holds, lists
 from state.database import Link
 
 log = structlog.get_logger()
@@ -27,11 +28,15 @@ POLL_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is in force now: the catalog of the applied definition, the state of each sync, what holds rows back."""
+    """What is in force now: the catalog of the applied definition, the state of each sync, what holds rows back.
+
+    ``held``: by list id what of it cannot be written.
+    """
 
     catalog: Catalog
     states: dict[str, definitions.SyncState]
     holds: tuple[Hold, ...] = ()
+    held: Mapping[str, HeldColumns] = field(default_factory=dict)
 
     @property
     def running(self) -> frozenset[str]:
@@ -65,7 +70,7 @@ def read_view(connection: database.Connection, known: Catalog | None) -> View:
         applied = definitions.read_applied(connection)
         assert applied is not None
         known = Catalog.from_applied(applied.version, applied.compiled)
-    return View(known, definitions.sync_states(connection), holds.read(connection))
+    return View(known, definitions.sync_states(connection), holds.read(connection), lists.read_held(connection))
 
 
 class CurrentView:

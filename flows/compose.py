@@ -26,8 +26,10 @@ from connectors.postgres.source_sessions import Source, SourceSessions, StateRec
 from connectors.settings import resolve_secret
 from flows.admission import Admission
 from flows.applied_view import CurrentView, View, Watcher
+from flows.column_watch import ColumnWatch
 from flows.completion import Completer
-from flows.enumerator import Enumerator, PacedGraph
+from flows.enumerator import Enumerator
+from flows.graph_reads import PacedGraph
 from flows.health import to_health
 from flows.lanes import WriterLanes
 from flows.ports import Worker
@@ -174,7 +176,8 @@ class _Decisions:
     def rules_of(self, sync: str) -> Rules:
         """How a sync's rows are decided."""
         compiled = self._applied.compiled(sync)
-        return Rules(compiled, compiled.version, self._settings[compiled.graph].patience, compiled.deletes)
+        patience, held = self._settings[compiled.graph].patience, self._applied.view.held
+        return Rules(compiled, compiled.version, patience, compiled.deletes, held=held)
 
     def graph_of(self, sync: str) -> str:
         """The graph a sync delivers to."""
@@ -211,7 +214,13 @@ def _deliver(base: _Base) -> _Deliver:
     sessions = base.sessions("rowtide complete")
     claimer = _claimer(base, budgets, decisions, sessions)
     parts = DeliverParts(claimer, decisions, lanes, partial(_settled, claimer))
-    workers: list[Worker] = [lanes, enumerator, claimer]
+    columns = ColumnWatch(
+        base.state_dsn,
+        lambda: base.applied.view,
+        tenants,
+        lambda list_id: any(list_id in writer.list_problems for writer in writers.values()),
+    )
+    workers: list[Worker] = [lanes, enumerator, columns, claimer]
     return _Deliver(parts, budgets, writers, workers, lambda: [*lanes.left(), *claimer.unsent()], sessions)
 
 

@@ -6,24 +6,19 @@ its own; what is read gets the units that rows leave; one page at a time and lis
 another one.
 """
 
-import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar, assert_never
+from typing import assert_never
 
 import structlog
 
 from connectors.graph import list_items
-from connectors.graph.auth import TokenSource
 from connectors.graph.batch import Throttled, Unauthorized
-from connectors.graph.budget import Budget
-from connectors.graph.client import Client, NoAnswer, NotSent, Reply
 from connectors.graph.list_items import TooOld
-from connectors.graph.settings import GraphSettings
 from flows.applied_view import View
+from flows.graph_reads import GraphReads, PacedGraph
 from rowtide.backoff import Backoff
 from rowtide.enumeration import ItemsPage
 from rowtide.error_catalogue import graph_errors, process_errors
@@ -34,18 +29,9 @@ from state.database import Link
 from state.enumeration import Enumeration
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 IDLE_S = 0.2
 """Seconds between two looks whether something is to be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class PacedGraph:
-    """One app in one tenant, and the quota that it shares with the writer."""
-
-    settings: GraphSettings
-    budget: Budget
 
 
 class Enumerator:
@@ -54,8 +40,6 @@ class Enumerator:
     def __init__(self, state_dsn: str, view: Callable[[], View], tenants: Mapping[str, PacedGraph]) -> None:
         self._view = view
         self._tenants = tenants
-        self._tokens = {name: TokenSource(one.settings) for name, one in tenants.items()}
-        self._clients: dict[str, Client] = {}
         self._backoffs: dict[str, Backoff] = {}
         self._not_before: dict[str, float] = {}
         self._link = Link(state_dsn, "rowtide enumerate")
@@ -73,25 +57,24 @@ class Enumerator:
 
     def _run(self) -> None:
         backoff = Backoff()
-        with asyncio.Runner() as loop:
-            while not self._stop.is_set():
-                wait_s = IDLE_S
-                try:
-                    wait_s = self._round(loop.run)
-                    backoff.succeeded()
-                except Exception as error:
-                    if not isinstance(error, RowtideError):
-                        log.exception("reading lists met an unexpected error")
-                        error = process_errors.ENUMERATION_FAILED(error=type(error).__name__)
-                    wait_s = backoff.failed(error)
-                    if backoff.is_news:
-                        log.warning("lists are not read", code=error.code, problem=error.sentence)
-                self._stop.wait(wait_s)
-            for client in self._clients.values():
-                loop.run(client.close())
+        reads = GraphReads(self._tenants)
+        while not self._stop.is_set():
+            wait_s = IDLE_S
+            try:
+                wait_s = self._round(reads)
+                backoff.succeeded()
+            except Exception as error:
+                if not isinstance(error, RowtideError):
+                    log.exception("reading lists met an unexpected error")
+                    error = process_errors.ENUMERATION_FAILED(error=type(error).__name__)
+                wait_s = backoff.failed(error)
+                if backoff.is_news:
+                    log.warning("lists are not read", code=error.code, problem=error.sentence)
+            self._stop.wait(wait_s)
+        reads.close()
         self._link.close()
 
-    def _round(self, run: Callable[[Coroutine[Any, Any, T]], T]) -> float:
+    def _round(self, reads: GraphReads) -> float:
         """Read a page of each list that is asked for; the seconds until the next round."""
         view = self._view()
         waits = [IDLE_S]
@@ -99,12 +82,10 @@ class Enumerator:
             compiled = view.catalog.syncs.get(one.sync)
             # Whoever asked under another mapping asks again.
             if compiled is not None and compiled.graph in self._tenants and compiled.version == one.mapping_version:
-                waits.append(self._read(run, view, compiled, one))
+                waits.append(self._read(reads, view, compiled, one))
         return min(waits)
 
-    def _read(
-        self, run: Callable[[Coroutine[Any, Any, Any]], Any], view: View, compiled: CompiledSync, one: Enumeration
-    ) -> float:
+    def _read(self, reads: GraphReads, view: View, compiled: CompiledSync, one: Enumeration) -> float:
         """Read the next page of a list; the seconds until the one after it may be read."""
         if time.monotonic() < self._not_before.get(one.list_id, 0.0):
             return IDLE_S
@@ -118,13 +99,9 @@ class Enumerator:
         if begun is None or site_id is None:
             tenant.budget.refund(units)
             return IDLE_S
-        names = [column.field for column in compiled.mapped]
-        link = begun.link or list_items.first_link(site_id, one.list_id, names)
-        answer = run(self._get(compiled.graph, link))
+        answer = reads.get(compiled.graph, begun.link or list_items.first_link(site_id, one.list_id))
         self.ru_used += units
         reading = list_items.to_page(answer, one.list_id, compiled, tenant.settings.client_id)
-        if isinstance(answer, Reply) and isinstance(reading, Unauthorized):
-            self._tokens[compiled.graph].forget(answer.token)
         return self._take(tenant, begun, reading, units)
 
     def _take(self, tenant: PacedGraph, one: Enumeration, reading: list_items.PageReading, units: int) -> float:
@@ -159,8 +136,3 @@ class Enumerator:
 
     def _backoff(self, one: Enumeration) -> Backoff:
         return self._backoffs.setdefault(one.list_id, Backoff())
-
-    async def _get(self, graph: str, link: str) -> Reply | NotSent | NoAnswer:
-        if graph not in self._clients:  # it is made on the loop that uses it
-            self._clients[graph] = Client(self._tenants[graph].settings, self._tokens[graph])
-        return await self._clients[graph].get(link)

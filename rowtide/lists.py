@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from rowtide.keys import ROWTIDE_KEY
+
 
 class ListState(Enum):
     """How a list stands to its sync; the value is the state database's word for it."""
@@ -15,6 +17,33 @@ class ListState(Enum):
     APPLIED = "applied"  # rows belong here
     LEAVING = "leaving"  # no target names it; its items move away
     GONE = "gone"  # SharePoint has it no more; whatever was in it is no more
+
+
+@dataclass(frozen=True, slots=True)
+class HeldColumns:
+    """What of a list cannot be written, and why; it is left out of writes and of the base.
+
+    ``fields``: name -> why, RowtideKey among them if it cannot be written. ``key``: why RowtideKey proves nothing: it
+    is gone, or its values are not looked up and unique; then the list takes no new items.
+    """
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.fields) or self.key is not None
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, in one sentence."""
+        parts = [f"column {name} {why}" for name, why in sorted(self.fields.items())]
+        if self.key is not None and not parts:
+            parts.append(f"column {ROWTIDE_KEY} {self.key}")
+        effect = "it takes changes and deletions and no new items" if self.key else "rows arrive without it"
+        return f"{' and '.join(parts)}; {effect}"
+
+
+NOTHING_HELD = HeldColumns()
 
 
 @dataclass(frozen=True, slots=True)

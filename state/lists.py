@@ -6,11 +6,16 @@ its own; what is recorded here is one transaction with the definition.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
-from rowtide.lists import KnownList, LeftList, ListState, known_by_id
+from rowtide.lists import HeldColumns, KnownList, LeftList, ListState, known_by_id
+from state import channels, outbox
 from state.database import Connection
+
+REFUSED_FIELD: Final = "invalidRequest"
+"""Graph's code for a field that the list does not have or take."""
 
 _READ = 'SELECT id, site_id, sync, targets, title, state, columns FROM rowtide.list ORDER BY id COLLATE "C"'
 
@@ -21,7 +26,19 @@ SELECT id, site_id, sync, ARRAY(SELECT jsonb_array_elements_text(targets)), titl
        columns jsonb)
     ON CONFLICT (id) DO UPDATE
    SET site_id = excluded.site_id, sync = excluded.sync, targets = excluded.targets, title = excluded.title,
-       state = excluded.state, columns = excluded.columns
+       state = excluded.state, columns = excluded.columns, held = '{}'
+"""
+
+_NOTE_HELD = """
+UPDATE rowtide.list AS l SET held = %(held)s
+  FROM (SELECT id, held FROM rowtide.list WHERE id = %(id)s FOR UPDATE) AS before
+ WHERE l.id = before.id AND before.held <> %(held)s
+RETURNING before.held
+"""
+
+# Rows that a refused column has parked, while nobody knew of it.
+_RETRY = """
+SELECT key FROM rowtide.outbox WHERE sync = %s AND state = 'parked' AND NOT hold AND reason_code = %s
 """
 
 # Nobody settles meanwhile, and what is under way settles nothing any more: its base was read before.
@@ -49,6 +66,39 @@ def read(conn: Connection) -> list[KnownList]:
         KnownList(list_id, site_id, sync, tuple(targets), title, ListState(state), columns)
         for list_id, site_id, sync, targets, title, state, columns in conn.execute(_READ).fetchall()
     ]
+
+
+def read_held(conn: Connection) -> dict[str, HeldColumns]:
+    """By list id what of it cannot be written, for those where anything is."""
+    rows = conn.execute("SELECT id, held FROM rowtide.list WHERE held <> '{}' AND state = 'applied'").fetchall()
+    return {list_id: _to_held(stored) for list_id, stored in rows}
+
+
+def note_held(conn: Connection, sync: str, list_id: str, held: HeldColumns) -> HeldColumns | None:
+    """Record what of a list cannot be written; what was on record before, None when that was the same.
+
+    Rows that such a column has parked are tried again without it.
+    """
+    stored = {"fields": dict(held.fields), "key": held.key} if held else {}
+    with conn.transaction():
+        before = conn.execute(_NOTE_HELD, {"id": list_id, "held": Jsonb(stored)}).fetchone()
+        if before is None:
+            return None
+        keys = [key for (key,) in conn.execute(_RETRY, [sync, REFUSED_FIELD])] if held else []
+        if keys:
+            outbox.retry_parked(conn, sync, keys)
+        channels.notify(conn, channels.CONTROL)
+    return _to_held(before[0])
+
+
+def count_refused(conn: Connection) -> dict[str, int]:
+    """By sync how many rows are parked because Graph refused a field."""
+    query = "SELECT sync, count(*) FROM rowtide.outbox WHERE state = 'parked' AND reason_code = %s GROUP BY sync"
+    return dict(conn.execute(query, [REFUSED_FIELD]).fetchall())
+
+
+def _to_held(stored: Mapping[str, Any]) -> HeldColumns:
+    return HeldColumns(stored.get("fields", {}), stored.get("key"))
 
 
 def take_over(

@@ -169,6 +169,8 @@ list_ = Table(
     Column("title", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("columns", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # What of it cannot be written, and why (rowtide.lists.HeldColumns).
+    Column("held", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     CheckConstraint("state IN ('applied', 'leaving', 'gone')", name="state"),
 )
 

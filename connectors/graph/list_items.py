@@ -5,10 +5,9 @@ more. Rules (docs/facts.md section 2): links are followed as they are; an item m
 its last state counts; every request is paid for before it is sent, and none is repeated here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
-from urllib.parse import quote
 
 import orjson
 
@@ -19,7 +18,6 @@ from rowtide.deciding.observation import FieldMapping
 from rowtide.enumeration import ItemsPage, SeenItem
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphRefused, GraphUnavailable
-from rowtide.keys import ROWTIDE_KEY
 from rowtide.pacing import ITEM_RU, QUERY_RU
 
 PAGE: Final = 200
@@ -34,10 +32,9 @@ class TooOld:
 PageReading = ItemsPage | TooOld | Throttled | Unauthorized | GraphUnavailable | GraphRefused
 
 
-def first_link(site_id: str, list_id: str, fields: Sequence[str]) -> str:
-    """Where the enumeration of a list begins; ``fields`` are those that its items are read with."""
-    select = quote(",".join((*fields, ROWTIDE_KEY)), safe=",")
-    return f"/sites/{site_id}/lists/{list_id}/items/delta?$top={PAGE}&$expand=fields($select={select})"
+def first_link(site_id: str, list_id: str) -> str:
+    """Where the enumeration of a list begins. Every field is read, since Graph refuses to select one that is gone."""
+    return f"/sites/{site_id}/lists/{list_id}/items/delta?$top={PAGE}&$expand=fields"
 
 
 def units_of(link: str | None, ended: int) -> int:

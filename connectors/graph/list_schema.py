@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphRefused
 from rowtide.keys import ROWTIDE_KEY
+from rowtide.lists import HeldColumns
 from rowtide.mapping.columns import Kind, ListColumn
 
 
@@ -188,19 +189,52 @@ def _list_steps(found: FoundList | None, wanted: WantedList) -> list[Step]:
 
 def _column_steps(title: str, column: ListColumn, found: FoundColumn) -> list[Step]:
     """Steps for an existing column: none if it fits, choices if it lacks some; GraphRefused if it cannot be used."""
-    if found.read_only:
-        raise _misfit(title, column, "SharePoint does not let it be written")
-    if found.kind != column.kind and not (column.kind == "text" and found.kind == "note"):
-        kind = "of a kind Rowtide does not write" if found.kind is None else f"a {found.kind} column"
-        raise _misfit(title, column, f"it is {kind}, and the definition says {column.kind}")
-    if column.kind == "dateTime" and (found.format or "dateTime") != (column.format or "dateTime"):
-        raise _misfit(title, column, f"it shows {found.format}, and the definition says {column.format or 'dateTime'}")
+    why = _why_unusable(column, found)
+    if why is not None:
+        raise _misfit(title, column, f"it {why}")
     lacking = [choice for choice in column.choices if choice not in found.choices]
     if column.kind != "choice" or found.allows_text or not (lacking or not column.choices):
         return []
     if not column.choices:
         raise _misfit(title, column, "it takes only its own choices, and the source column has no fixed values")
     return [AddChoices(title, found.id, column.name, (*found.choices, *lacking))]
+
+
+def _why_unusable(column: ListColumn, found: FoundColumn) -> str | None:
+    """Why a column cannot hold what the definition says; None when it can."""
+    if found.read_only:
+        return "cannot be written: SharePoint does not let it"
+    if found.kind != column.kind and not (column.kind == "text" and found.kind == "note"):
+        kind = "of a kind Rowtide does not write" if found.kind is None else f"a {found.kind} column"
+        return f"is {kind}, and the definition says {column.kind}"
+    if column.kind == "dateTime" and (found.format or "dateTime") != (column.format or "dateTime"):
+        return f"shows {found.format}, and the definition says {column.format or 'dateTime'}"
+    return None
+
+
+def held_columns(
+    found: Mapping[str, FoundColumn], wanted: Sequence[ListColumn], known: Mapping[str, str]
+) -> HeldColumns:
+    """What of a list that is ours cannot be written; ``known``: the ids of its columns when it was applied."""
+    fields: dict[str, str] = {}
+    for column in wanted:
+        there = found.get(column.name)
+        why = _why_held(column, there, known.get(column.name))
+        if why is not None:
+            fields[column.name] = why
+    key = found.get(ROWTIDE_KEY)
+    if key is None or key.read_only:
+        fields[ROWTIDE_KEY] = "is gone" if key is None else "cannot be written: SharePoint does not let it"
+        return HeldColumns(fields, fields[ROWTIDE_KEY])
+    return HeldColumns(fields, None if key.indexed and key.unique else "is not indexed with unique values")
+
+
+def _why_held(column: ListColumn, there: FoundColumn | None, known: str | None) -> str | None:
+    if there is None:
+        return "is gone"
+    # One of another kind is said to be that; `apply` takes one of the right kind for the new column that it is.
+    another = "is another one than was applied" if known is not None and known != there.id else None
+    return _why_unusable(column, there) or another
 
 
 def _misfit(title: str, column: ListColumn, why: str) -> GraphRefused:

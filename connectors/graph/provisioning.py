@@ -34,8 +34,8 @@ _MOST_WAIT_S: Final = 60.0
 class Provisioned:
     """The lists of a site as they are now: ``list_ids`` by title as wanted, and what was done, a sentence each.
 
-    ``columns``: by title as wanted the ids of the mapped columns, by name. ``filled``: titles of lists that were taken
-    over and hold items already.
+    ``columns``: by title as wanted the ids of the mapped columns, by name. ``filled``: titles of lists whose items
+    have to be read: they were taken over with items in them, or their RowtideKey was mended.
     """
 
     site_id: str
@@ -312,11 +312,13 @@ async def _provision(
     done = []
     ids = {title: there.id for title, there in found.lists.items()}
     made = dict(found.lists)
-    for step in [*found.naming, *list_schema.steps_to(found.lists, wanted)]:
+    steps = [*found.naming, *list_schema.steps_to(found.lists, wanted)]
+    for step in steps:
         await _take(graph, found.id, ids, step)
         done.append(step.sentence)
         if isinstance(step, list_schema.MakeColumn):
             made.pop(step.title, None)
+    keyed = {step.title for step in steps if isinstance(step, list_schema.MakeKey | list_schema.MendKey)}
     columns: dict[str, dict[str, str]] = {}
     for one in wanted:
         there = made.get(one.title)
@@ -325,7 +327,7 @@ async def _provision(
             there = FoundList(there.id, there.title, await _find_columns(graph, found.id, there))
         mapped = {column.name for column in one.columns}
         columns[one.title] = {name: column.id for name, column in there.columns.items() if name in mapped}
-    return Provisioned(found.id, ids, done, columns, found.filled)
+    return Provisioned(found.id, ids, done, columns, found.filled | (keyed & found.lists.keys()))
 
 
 async def _find_gone(graph: "GraphServiceClient", lists: Mapping[str, str]) -> frozenset[str]:

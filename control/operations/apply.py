@@ -103,9 +103,13 @@ def _store(
         with connection.transaction():
             applied = definitions.read_applied(connection)
             _require_unchanged(applied, plan)
+            held = lists.read_held(connection)
             left = lists.take_over(connection, known, {one.sync for one in compiled.syncs.values()}, gone)
             for sync in sorted(filled):
-                reconciles.request(connection, sync, "its list holds items already", deep=True)
+                reconciles.request(connection, sync, "its list may hold items that are not known", deep=True)
+            for one in known:
+                if one.id in held:
+                    reconciles.request(connection, one.sync, "columns of its list were mended")
             stored = catalog.to_compiled(session.definition, compiled.columns, _refs(compiled, made), left)
             if applied is not None and applied.compiled == stored and applied.source_text == source_text:
                 return applied.version, False

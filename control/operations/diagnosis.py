@@ -43,6 +43,7 @@ class SyncFacts:
     reconcile_total: int | None = None
     reconcile_problem: str | None = None
     lag_bytes: int | None = None
+    held_columns: tuple[str, str] | None = None  # title of a list, and what of it cannot be written
 
 
 def reason_of(facts: SyncFacts) -> Said:
@@ -142,6 +143,13 @@ def _reconcile(facts: SyncFacts) -> Said | None:
     return status_reasons.RECONCILE(done=done, total=total, waiting=f"{facts.waiting:,}")
 
 
+def _held_columns(facts: SyncFacts) -> Said | None:
+    if facts.held_columns is None:
+        return None
+    title, problem = facts.held_columns
+    return status_reasons.COLUMNS_HELD(title=title, problem=problem)
+
+
 def _idle(facts: SyncFacts) -> Said | None:
     if facts.waiting or facts.in_flight:
         return None
@@ -161,6 +169,7 @@ _CAUSES: tuple[Callable[[SyncFacts], Said | None], ...] = (
     _reconcile_problem,
     _quota,
     _unwatched,
+    _held_columns,
     _reconcile,
     _idle,
 )

@@ -58,8 +58,8 @@ def missing_work(
 class MadeLists:
     """The lists of every sync of a tenant, what was done to have them (a sentence each), and which are gone.
 
-    ``gone``: ids of lists that a sync had and SharePoint has no more. ``filled``: ids of syncs that took over a list
-    with items in it.
+    ``gone``: ids of lists that a sync had and SharePoint has no more. ``filled``: ids of syncs whose lists have to be
+    read: one was taken over with items in it, or its RowtideKey was mended.
     """
 
     lists: Sequence[KnownList]

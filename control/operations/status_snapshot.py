@@ -17,8 +17,9 @@ from rowtide.catalog import Catalog
 from rowtide.error_catalogue import source_errors
 from rowtide.errors import RowtideError
 from rowtide.holds import Hold, covering
+from rowtide.lists import HeldColumns
 from rowtide.pacing import tier_of
-from state import cursors, definitions, holds, outbox, processes, progress
+from state import cursors, definitions, holds, lists, outbox, processes, progress
 from state.database import Connection
 from state.reconcile import record as reconciles
 
@@ -40,6 +41,7 @@ class StatusSnapshot:
     reconciles: Mapping[str, reconciles.Reconcile]
     processes: Sequence[processes.ProcessBeat]
     cursors: Mapping[str, cursors.SlotCursor]
+    held: Mapping[str, HeldColumns]
     answers: Mapping[str, Answer]
 
     def slot(self, source: str) -> slots.Slot | None:
@@ -69,6 +71,7 @@ def _read(connection: Connection, answers: Mapping[str, Answer]) -> StatusSnapsh
         reconciles.read_all(connection),
         processes.read(connection),
         cursors.read_slots(connection),
+        lists.read_held(connection),
         answers,
     )
 
@@ -131,7 +134,8 @@ def _due_problem(snapshot: StatusSnapshot) -> str | None:
 
 def _list_problem(snapshot: StatusSnapshot, sync: str) -> str | None:
     """What a list of this sync refuses, where its graph is otherwise well."""
-    ids = {ref.id for ref in snapshot.catalog.lists_of(sync)}
+    # Of a list with held columns that is said which `apply` mends.
+    ids = {ref.id for ref in snapshot.catalog.lists_of(sync)} - snapshot.held.keys()
     for health in health_of(snapshot, "graph", snapshot.catalog.syncs[sync].graph):
         for list_id, sentence in (health.get("lists") or {}).items():
             if list_id in ids:
@@ -143,6 +147,13 @@ def _unwatched(snapshot: StatusSnapshot, slot: str) -> tuple[int, str] | None:
     """For how long the living process that reads the slot has not looked at the catalog, and why."""
     found = [health["unwatched"] for health in health_of(snapshot, "source", slot) if health.get("unwatched")]
     return (int(found[0]["seconds"]), str(found[0]["sentence"])) if found else None
+
+
+def _held_columns(snapshot: StatusSnapshot, sync: str) -> tuple[str, str] | None:
+    """The first list of the sync of which something cannot be written, and what."""
+    found = snapshot.catalog.lists.get(sync, {}).items()
+    held = [(title, snapshot.held[ref.id].sentence) for title, ref in found if ref.id in snapshot.held]
+    return held[0] if held else None
 
 
 def gate_until(snapshot: StatusSnapshot, graph: str) -> datetime | None:
@@ -193,4 +204,5 @@ def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
         reconcile_total=None if record is None else record.estimate or None,
         reconcile_problem=None if record is None or record.state == "done" else record.waits,
         lag_bytes=None if slot is None else slot.lag_bytes,
+        held_columns=_held_columns(snapshot, name),
     )

@@ -5,8 +5,8 @@ releases and parked rows. Rule: a record never changes; a step carries what it w
 no assumption.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rowtide.deciding.answers import Item, Rejected
@@ -16,18 +16,31 @@ from rowtide.deciding.observation import FieldMapping, Observation
 from rowtide.deciding.outcomes import ParkRow, Release, Settle
 from rowtide.deciding.records import Held, LeftItem, Leftover, ListId, NoItem, Work, WrongKey
 from rowtide.errors import RowError
-from rowtide.keys import rowtide_key
+from rowtide.keys import ROWTIDE_KEY, rowtide_key
+from rowtide.lists import NOTHING_HELD, HeldColumns
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """By what rows of one sync are decided. ``patience``: how long after its claim an attempt may still arrive."""
+    """By what rows of one sync are decided.
+
+    ``patience``: how long after its claim an attempt may still arrive. ``held``: by list what of it cannot be written.
+    """
 
     mapping: FieldMapping
     mapping_version: int
     patience: timedelta
     deletes: Deletes = "propagate"
     policy: Policy = "postgres_wins"
+    held: Mapping[str, HeldColumns] = field(default_factory=dict)
+
+    def takes_items(self, list_id: ListId) -> bool:
+        """Whether the list takes new items: its RowtideKey is looked up and unique."""
+        return not self.held or self.held.get(list_id, NOTHING_HELD).key is None
+
+    def writes_key(self, list_id: ListId) -> bool:
+        """Whether the list's RowtideKey can be written."""
+        return not self.held or ROWTIDE_KEY not in self.held.get(list_id, NOTHING_HELD).fields
 
 
 # --- steps: a command and what it is for --------------------------------------------------------------------------

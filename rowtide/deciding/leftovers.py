@@ -35,6 +35,9 @@ from rowtide.deciding.outcomes import Settle
 from rowtide.deciding.records import ETag, Held, LeftItem, Leftover, ListId, LostPost, NoItem, Sent, WrongKey
 from rowtide.keys import ROWTIDE_KEY
 
+WRONG_KEY_AFTER_S = 30.0
+"""Seconds until an item that is not ours is tried again whose key cannot be emptied."""
+
 
 def with_attempts(pair: NoItem | Held, sent: Sequence[Sent], patience: timedelta) -> tuple[Leftover, ...]:
     """The pair's leftovers, and the lists where an attempt may have left an item nobody knows of."""
@@ -65,7 +68,7 @@ def next_leftover(known: Known, rules: Rules, now: datetime) -> InFlight | Ended
     waits = []
     for one in known.pair.leftovers:
         match one:
-            case LostPost(list_id, until) if list_id in known.searched:
+            case LostPost(list_id, until) if list_id in known.searched or not rules.takes_items(list_id):
                 waits.append(patience_s(until, rules.patience, now))
             case LostPost(list_id):
                 return ask(known, SearchLost(LookForKey(list_id)))
@@ -74,7 +77,7 @@ def next_leftover(known: Known, rules: Rules, now: datetime) -> InFlight | Ended
             case LeftItem(list_id, item_id):
                 return ask(known, LookAtLeft(LookAtItem(list_id, item_id), one))
             case WrongKey():
-                return free_key(known, one)
+                waits.append(WRONG_KEY_AFTER_S)  # it would have been freed before, could its key be written
             case _:
                 assert_never(one)
     if waits:

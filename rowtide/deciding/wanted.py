@@ -57,6 +57,15 @@ def wanted(work: Work) -> Wanted | None:
     return None if desired.op == "d" else Wanted(desired.list_id, desired.fields)
 
 
+def without_held(work: Work, rules: Rules) -> Work:
+    """The work without the fields that its list cannot take now: they are written once it can."""
+    held = rules.held.get(work.desired.list_id or "")
+    if held is None or not held.fields:
+        return work
+    fields = {name: value for name, value in work.desired.fields.items() if name not in held.fields}
+    return replace(work, desired=replace(work.desired, fields=fields))
+
+
 def leaves_item(held: Held, rules: Rules) -> bool:
     """Whether the item stays where it is although its row is gone."""
     return rules.deletes == "ignore" or held.standing is not Standing.LIVE
@@ -69,7 +78,7 @@ def next_command(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
     """The next command by what is known now."""
     pair, want = known.pair, wanted(known.work)
     wrong = wrong_key_in(pair.leftovers) if pair.leftovers else None
-    if wrong is not None:
+    if wrong is not None and rules.writes_key(wrong.list_id):
         return free_key(known, wrong)
     if isinstance(pair, NoItem):
         return finish(known, rules, now) if want is None else _post(known, want, rules, now)
@@ -83,7 +92,7 @@ def next_command(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
     if want.list_id != item.list_id:
         return _post(known, want, rules, now)
     differing = rules.mapping.differing(want.fields, item.base, item.kept)
-    if ROWTIDE_KEY in item.base:
+    if ROWTIDE_KEY in item.base and rules.writes_key(item.list_id):
         differing = {**differing, **_lost_key(known.work, item.base)}
     if not differing:
         return finish(known, rules, now)
@@ -102,6 +111,8 @@ def _post(known: Known, want: Wanted, rules: Rules, now: datetime) -> InFlight |
     if list_id is None:
         title = known.work.desired.target
         return release(known, LIST_AFTER_S, f"the list '{title}' is not in the applied definition")
+    if not rules.takes_items(list_id):
+        return release(known, LIST_AFTER_S, "the list takes no new items: its RowtideKey has to be mended")
     lost = lost_post_in(pair.leftovers, list_id)
     if lost is not None:
         if list_id not in known.searched:

@@ -13,6 +13,9 @@ RECONCILE_FAILED: Final = Entry(RowtideError, "reconcile_failed", "the reconcile
 ENUMERATION_FAILED: Final = Entry(
     RowtideError, "enumeration_failed", "Reading the items of lists failed ({error}).", _REPORT
 )
+COLUMN_WATCH_FAILED: Final = Entry(
+    RowtideError, "column_watch_failed", "Looking at the columns of lists failed ({error}).", _REPORT
+)
 SHAPE_WATCH_FAILED: Final = Entry(
     RowtideError, "shape_watch_failed", "Looking at the source's catalog failed ({error}).", _REPORT
 )

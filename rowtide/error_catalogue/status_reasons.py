@@ -71,6 +71,11 @@ RECONCILE_UNOPENED: Final = ReasonEntry(
 QUOTA: Final = ReasonEntry(
     "quota", "{rows} waiting for quota{limit}.", "raise `licences` or `share` of the graph if they are too low"
 )
+COLUMNS_HELD: Final = ReasonEntry(
+    "columns_held",
+    "List '{title}': {problem}.",
+    "`rowtide apply` makes what is missing anew; give a column of another kind another name, or mend it in SharePoint",
+)
 RECONCILE_WANTED: Final = ReasonEntry("reconcile", "A reconcile is asked for and begins shortly.")
 RECONCILE: Final = ReasonEntry("reconcile", "Reconcile in progress: {done}{total} rows compared, {waiting} waiting.")
 IDLE: Final = ReasonEntry("idle", "Nothing is waiting.{parked}")

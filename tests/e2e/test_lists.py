@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import ssl
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -44,6 +45,7 @@ class Line:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.syncs: dict[str, str] = {}
+        self.process: subprocess.Popen[bytes]
 
     def table(self, name: str) -> None:
         """A table with rows of two regions."""
@@ -66,7 +68,7 @@ class Line:
         """Where the items of a sync are."""
         found: Places = {}
         for item in self.stack.simulator.items():
-            if not item["deleted"] and item["fields"]["RowtideKey"].startswith(f"{name}:"):
+            if not item["deleted"] and (item["fields"].get("RowtideKey") or "").startswith(f"{name}:"):
                 found.setdefault(item["fields"]["RowtideKey"], []).append((item["list"], item["fields"].get("Title")))
         return found
 
@@ -100,6 +102,12 @@ class Line:
         new = f"INSERT INTO {table} SELECT max(id) + 1, %s, 'EU', 0 FROM {table}"
         self.stack.sql(new, note)
         self.stack.sql(f"DELETE FROM {table} WHERE id = (SELECT min(id) FROM {table})")
+
+    def restart(self) -> None:
+        """Kill the process and start another one."""
+        self.process.kill()
+        self.process.wait(10)
+        self.process = self.stack.start()
 
     def creates(self) -> int:
         """Items made so far."""
@@ -139,7 +147,7 @@ def line(pg: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line
     line = Line(stack)
     line.table("first")
     line.sync("first", "list: First")
-    stack.start()
+    line.process = stack.start()
     line.wait("first", {"": "First"})
     yield line
     stack.close()
@@ -256,3 +264,87 @@ def test_a_sync_renamed_in_the_file_keeps_its_items_by_its_id(line: Line) -> Non
         line.stack.command("pause", word)
         assert line.stack.state("SELECT kind FROM rowtide.hold WHERE object = 'named'") == [("person",)]
         line.stack.command("resume", word)
+
+
+# --- columns --------------------------------------------------------------------------------------------------------
+
+
+def reason(line: Line, name: str) -> str:
+    """What `status` says of a sync."""
+    [sync] = [one for one in line.stack.status()["syncs"] if one["sync"] == name]
+    return f"{sync['reason']['code']}: {sync['reason']['sentence']}"
+
+
+def shown(line: Line, name: str, field: str) -> dict[str, Any]:
+    """What the items of a sync show in a field, by their RowtideKey."""
+    items = [item for item in line.stack.simulator.items() if not item["deleted"]]
+    keyed = [item["fields"] for item in items if (item["fields"].get("RowtideKey") or "").startswith(f"{name}:")]
+    return {fields["RowtideKey"]: fields.get(field) for fields in keyed}
+
+
+def of_rows(line: Line, name: str) -> dict[str, Any]:
+    """What they should show in Quantity."""
+    return {f"{name}:{id_}": quantity for id_, quantity in line.stack.sql(f"SELECT id, quantity FROM {name}")}
+
+
+def test_a_deleted_column_holds_back_nothing_but_itself(line: Line) -> None:
+    line.table("held")
+    line.sync("held", "list: Held")
+    line.wait("held", {"": "Held"})
+    line.own("DELETE", "Held", "/columns/Quantity")
+    line.write("held", "without its column ")
+    line.stack.sql("UPDATE held SET quantity = quantity + 100")
+    line.wait("held", {"": "Held"})
+    assert set(shown(line, "held", "Quantity").values()) == {None}
+    wait_until(lambda: "column Quantity is gone" in reason(line, "held"), "status says so")
+    line.stack.apply()
+    wait_until(lambda: shown(line, "held", "Quantity") == of_rows(line, "held"), "the column made anew is filled")
+    line.wait("held", {"": "Held"})
+    wait_until(lambda: reason(line, "held").startswith("idle"), "nothing is held")
+
+
+@pytest.mark.long
+def test_a_read_only_column_holds_back_nothing_but_itself(line: Line) -> None:
+    """What was written meanwhile is made up for when it can be written again, without `apply`."""
+    line.table("fixed")
+    line.sync("fixed", "list: Fixed")
+    line.wait("fixed", {"": "Fixed"})
+    line.own("PATCH", "Fixed", "/columns/Quantity", {"readOnly": True})
+    line.stack.sql("UPDATE fixed SET quantity = quantity + 100, note = note || ' again' WHERE id < 5")
+    line.wait("fixed", {"": "Fixed"})
+    wait_until(lambda: "column Quantity cannot be written" in reason(line, "fixed"), "status says so")
+    line.own("PATCH", "Fixed", "/columns/Quantity", {"readOnly": False})
+    wait_until(lambda: shown(line, "fixed", "Quantity") == of_rows(line, "fixed"), "what was left out is written", 90)
+
+
+def test_a_list_whose_key_is_not_unique_takes_no_new_items(line: Line) -> None:
+    line.table("keyed")
+    line.sync("keyed", "list: Keyed")
+    line.wait("keyed", {"": "Keyed"})
+    line.own("PATCH", "Keyed", "/columns/RowtideKey", {"enforceUniqueValues": False})
+    # A process looks at the columns when it starts; otherwise every few minutes.
+    line.restart()
+    wait_until(lambda: "is not indexed with unique values" in reason(line, "keyed"), "status says so")
+    made = line.creates()
+    line.write("keyed", "while it is not unique ")
+    changed = "SELECT count(*) FROM rowtide.outbox WHERE sync = 'keyed'"
+    wait_until(lambda: line.stack.state(changed) == [(1,)], "changes and deletions are delivered")
+    [(key,)] = line.stack.sql("SELECT max(id) FROM keyed")
+    assert f"keyed:{key}" not in shown(line, "keyed", "Title")
+    assert line.creates() == made
+    line.stack.apply()
+    line.wait("keyed", {"": "Keyed"})
+
+
+def test_a_deleted_key_column_is_made_anew_and_filled(line: Line) -> None:
+    line.table("keyless")
+    line.sync("keyless", "list: Keyless")
+    line.wait("keyless", {"": "Keyless"})
+    made = line.creates()
+    line.own("DELETE", "Keyless", "/columns/RowtideKey")
+    line.stack.sql("UPDATE keyless SET note = 'without a key' WHERE id < 5")
+    line.stack.sql("INSERT INTO keyless VALUES (100, 'new', 'EU', 1)")
+    wait_until(lambda: "column RowtideKey is gone" in reason(line, "keyless"), "status says so")
+    line.stack.apply()
+    line.wait("keyless", {"": "Keyless"})
+    assert line.creates() == made + 1

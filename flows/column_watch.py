@@ -1,0 +1,127 @@
+"""Looks at the columns of the lists that a process writes to, and records what of them cannot be written.
+
+In: the view in force, rows that were parked for a field. Out: held columns of lists (`state.lists`), and a reconcile
+when something can be written again. Rules (docs/design.md section 4): a column that a person deleted, changed or made
+read-only holds back nothing but itself; while RowtideKey proves nothing, its list takes no new items.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import structlog
+
+from connectors.graph import list_columns, list_schema
+from flows.applied_view import View
+from flows.graph_reads import GraphReads, PacedGraph
+from rowtide.backoff import Backoff
+from rowtide.catalog import ListRef
+from rowtide.error_catalogue import process_errors
+from rowtide.errors import GraphRefused, GraphUnavailable, RowtideError
+from rowtide.lists import HeldColumns
+from rowtide.pacing import QUERY_RU
+from state import lists
+from state.database import Connection, Link
+from state.reconcile import record as reconciles
+
+log = structlog.get_logger()
+
+IDLE_S = 0.5
+LOOK_S = 300.0
+"""Seconds between two looks at a list that gave no reason for one."""
+AT_MOST_S = 5.0
+"""Seconds between two looks at a list, whatever happens to its rows."""
+
+
+class ColumnWatch:
+    """One thread a process; each list is looked at when it is first written to, now and then, and for a reason."""
+
+    def __init__(
+        self,
+        state_dsn: str,
+        view: Callable[[], View],
+        graphs: Mapping[str, PacedGraph],
+        troubled: Callable[[str], bool],
+    ) -> None:
+        """``troubled``: whether the writer has a problem with a list."""
+        self._view = view
+        self._graphs = graphs
+        self._troubled = troubled
+        self._link = Link(state_dsn, "rowtide columns")
+        self._looked: dict[str, float] = {}
+        self._refused: dict[str, int] = {}
+        self._suspect: set[str] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rowtide-columns", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End soon."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        backoff = Backoff()
+        reads = GraphReads(self._graphs)
+        while not self._stop.is_set():
+            wait_s = IDLE_S
+            try:
+                self._round(reads)
+                backoff.succeeded()
+            except Exception as error:
+                if not isinstance(error, RowtideError):
+                    log.exception("looking at columns met an unexpected error")
+                    error = process_errors.COLUMN_WATCH_FAILED(error=type(error).__name__)
+                wait_s = backoff.failed(error)
+                if backoff.is_news:
+                    log.warning("columns are not looked at", code=error.code, problem=error.sentence)
+            self._stop.wait(wait_s)
+        reads.close()
+        self._link.close()
+
+    def _round(self, reads: GraphReads) -> None:
+        """Look at every list that is to be looked at now."""
+        view = self._view()
+        refused = self._link.run(lists.count_refused)
+        for sync in sorted(view.running):
+            graph = view.catalog.syncs[sync].graph
+            news = refused.get(sync, 0) > self._refused.get(sync, 0)
+            for ref in view.catalog.lists_of(sync) if graph in self._graphs else ():
+                if news or self._troubled(ref.id):
+                    self._suspect.add(ref.id)
+                if self._is_due(ref.id, ref.id in self._suspect or bool(view.held.get(ref.id))):
+                    self._look(reads, view, sync, ref)
+        self._refused = refused
+
+    def _is_due(self, list_id: str, has_reason: bool) -> bool:
+        looked = self._looked.get(list_id)
+        return looked is None or time.monotonic() - looked >= (AT_MOST_S if has_reason else LOOK_S)
+
+    def _look(self, reads: GraphReads, view: View, sync: str, ref: ListRef) -> None:
+        compiled = view.catalog.syncs[sync]
+        if self._graphs[compiled.graph].budget.take_spare(QUERY_RU) > 0:
+            return
+        found = list_columns.to_columns(reads.get(compiled.graph, list_columns.link_of(ref.site_id, ref.id)), ref.id)
+        self._looked[ref.id] = time.monotonic()
+        self._suspect.discard(ref.id)
+        if isinstance(found, GraphUnavailable):
+            raise found
+        if isinstance(found, GraphRefused):
+            return  # a list that is gone has no columns to hold; the writer says what is wrong with it
+        held = list_schema.held_columns(found, compiled.list_columns(), ref.columns)
+        if held != view.held.get(ref.id, HeldColumns()):
+            self._link.run(partial(self._note, sync=sync, list_id=ref.id, held=held))
+
+    def _note(self, connection: Connection, sync: str, list_id: str, held: HeldColumns) -> None:
+        with connection.transaction():
+            before = lists.note_held(connection, sync, list_id, held)
+            if before is None:
+                return
+            log.warning("columns of a list", sync=sync, list_id=list_id, problem=held.sentence if held else None)
+            mended = before.fields.keys() - held.fields.keys()
+            if mended or (before.key is not None and held.key is None):
+                why = "columns of its list can be written again"
+                reconciles.request(connection, sync, why, deep=before.key is not None)
