@@ -45,7 +45,8 @@ from rowtide.catalog import Catalog
 from rowtide.deciding.in_flight import Rules
 from rowtide.deciding.outcomes import Outcome
 from rowtide.definition.model import Definition
-from state import eras
+from rowtide.error_catalogue import sync_errors
+from state import eras, instance
 from state.database import Connection
 from state.outbox import SettleCounts
 
@@ -157,6 +158,9 @@ def _reader(base: _Base, postgres: str, look_soon: threading.Event) -> Reader:
     def open_eras(connection: Connection, place: SlotPosition, why: NewIncarnation) -> None:
         syncs = [name for name, sync in base.catalog().syncs.items() if sync.postgres == postgres]
         eras.open_eras(connection, syncs, settings.slot, place.incarnation, place.lsn, why.reason)
+        if why.code == sync_errors.SLOT_AHEAD.code:
+            # Most often the state database is an older copy of itself, in which nothing else shows it.
+            instance.suspect_all(connection, why.reason)
 
     return Reader(settings, StateCursorStore(base.state_dsn, settings.slot, open_eras), look_soon.set)
 

@@ -21,7 +21,7 @@ from flows.state_clock import StateClock
 from rowtide.deciding.outcomes import Outcome
 from rowtide.error_catalogue import state_errors
 from rowtide.errors import RowtideError
-from state import outbox, processes
+from state import instance, outbox, processes
 from state.database import Connection, Link
 
 log = structlog.get_logger()
@@ -111,5 +111,7 @@ class Process:
         before = time.monotonic()
         [(server,)] = connection.execute("SELECT clock_timestamp()").fetchall()
         self._clock.set(server, time.monotonic() - before)
+        if why := instance.confirm(connection):
+            log.warning("records may be old, every sync is reconciled with its lists", why=why)
         ids = (self._lock.process_id, self._roles, os.getpid(), socket.gethostname(), self._started_at)
         processes.beat(connection, *ids, self._workers.health())

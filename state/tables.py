@@ -147,6 +147,19 @@ slot_cursor = Table(
     Column("updated_at", _TIME, nullable=False, server_default=_NOW),
 )
 
+# The installation that these records are of, and where this row was written (state.instance).
+instance = Table(
+    "instance",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default=text("true")),
+    Column("id", Text, nullable=False),
+    Column("system_id", Text, nullable=False),
+    Column("timeline", Integer, nullable=False),
+    Column("database_oid", BigInteger, nullable=False),
+    Column("written_xid", BigInteger, nullable=False),
+    CheckConstraint("one", name="one"),
+)
+
 definition = Table(
     "definition",
     metadata,

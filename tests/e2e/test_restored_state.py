@@ -1,0 +1,55 @@
+"""A state database that is restored from an older copy: what its records do not know of the lists is mended."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from demo.postgres import Cluster
+from tests.e2e.conftest import Simulator
+from tests.e2e.stack import Stack, wait_until
+from tests.e2e.test_administration import idle, no_doubles
+from tests.e2e.test_push import settled, wait_equal
+
+NewStack = Callable[..., Stack]
+NewSimulator = Callable[..., Simulator]
+
+
+def run_tool(cluster: Cluster, name: str, *words: str) -> None:
+    """One of PostgreSQL's own tools, to its end."""
+    subprocess.run([str(cluster.binaries / name), *words], check=True, capture_output=True)
+
+
+def test_records_restored_from_a_dump_are_mended_by_the_lists(
+    new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The source has gone back to what the old records say, so that only the lists themselves show the difference."""
+    cluster, dump = new_cluster(), tmp_path / "state.dump"
+    stack = new_stack(new_simulator("--tier", "off"), rows=10, state_dsn=cluster.create_database("rowtide"))
+    process = stack.start()
+    wait_equal(stack)
+    wait_until(lambda: settled(stack) and idle(stack), "everything settled")
+    assert stack.stop(process) == 0
+    run_tool(cluster, "pg_dump", "-Fc", "-f", str(dump), "-d", stack.state_dsn)
+
+    process = stack.start()
+    stack.sql("UPDATE parts SET quantity = quantity + 500 WHERE id = 3")
+    stack.sql("INSERT INTO parts (id, name) VALUES (100, 'not in the dump')")
+    wait_equal(stack)
+    wait_until(lambda: settled(stack) and idle(stack), "everything settled")
+    assert stack.stop(process) == 0
+    stack.sql("UPDATE parts SET quantity = quantity - 500 WHERE id = 3")
+    stack.sql("DELETE FROM parts WHERE id = 100")
+
+    stack.state_dsn = stack.environment["ROWTIDE_STATE_DSN"] = cluster.create_database("restored")
+    run_tool(cluster, "pg_restore", "-d", stack.state_dsn, str(dump))
+    process = stack.start()
+    wait_equal(stack)
+    wait_until(lambda: settled(stack) and idle(stack), "everything settled")
+    wait_equal(stack)
+    no_doubles(stack)
+    assert "the database was made from a copy" in stack.logged()
+    [(why, deep)] = stack.state("SELECT detail ->> 'why', detail ->> 'deep' FROM rowtide.runs ORDER BY id DESC LIMIT 1")
+    assert deep == "true"
+    assert "state database was restored" in why
+    assert stack.stop(process) == 0
