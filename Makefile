@@ -68,13 +68,15 @@ check: $(STAMP)  ## Lint, types, layers and unit tests, in half a minute
 	@$(BIN)/vulture
 	@$(PYTEST) -q -n $(WORKERS) --dist loadfile tests/unit tests/repository
 
+# In the order of collection, so that end-to-end files come first: by number of tests, as xdist orders files otherwise,
+# the longest ones would be last, and one worker would wait for the other.
 test: $(STAMP)  ## Everything but the long tests, in ten minutes
 	@if [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory deps; fi
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/vulture
-	@$(PYTEST) -n $(WORKERS) --dist loadfile -m "not long" tests
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" tests
 
 test-long: $(STAMP)  ## Crash histories and other long tests, in fifteen minutes
 	@$(PYTEST) -m long tests
