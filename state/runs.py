@@ -1,7 +1,8 @@
 """Long tasks, and how each ended: table ``runs``.
 
-In: the beginning and the end of a reconcile. Out: rows of the table. Rule: a run without an end
-was cut short or is under way; ``detail`` holds counts and names, never values of rows.
+In: the beginning and the end of a reconcile. Out: rows of the table, which no command shows yet (docs/design.md
+section 18). Rule: a run without an end was cut short or is under way; ``detail`` holds counts and names, never values
+of rows.
 """
 
 from collections.abc import Mapping
