@@ -6,15 +6,16 @@ in force. Rule: a running flow obeys the applied version and never an unapplied 
 
 import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 
 from flows.ports import Stream
 from rowtide.backoff import Backoff
-from rowtide.catalog import Catalog
+from rowtide.catalog import FORMAT, Catalog
 from rowtide.error_catalogue import state_errors
-from rowtide.errors import RowtideError
+from rowtide.errors import DefinitionError, RowtideError
 from rowtide.holds import Hold, capture_hold, covering
 from rowtide.lists import HeldColumns
 from rowtide.mapping.compiled_sync import CompiledSync
@@ -30,17 +31,22 @@ POLL_S = 1.0
 class View:
     """What is in force now: the catalog of the applied definition, the state of each sync, what holds rows back.
 
-    ``held``: by list id what of it cannot be written.
+    ``held``: by list id what of it cannot be written. ``latest``: the version in force; ``not_taken``: why the catalog
+    is of an older one. Then changes are staged by it, and nothing is delivered or reconciled.
     """
 
     catalog: Catalog
     states: dict[str, definitions.SyncState]
     holds: tuple[Hold, ...] = ()
     held: Mapping[str, HeldColumns] = field(default_factory=dict)
+    latest: int = 0
+    not_taken: RowtideError | None = None
 
     @property
     def running(self) -> frozenset[str]:
         """Syncs that may deliver: nothing holds them."""
+        if self.not_taken is not None:
+            return frozenset()
         return frozenset(sync for sync in self._named if not covering(self.holds, self.catalog.syncs[sync]))
 
     @property
@@ -61,16 +67,48 @@ class View:
         )
 
 
-def read_view(connection: database.Connection, known: Catalog | None) -> View:
-    """The view as the database has it; the catalog is compiled anew only for another version."""
+VERSIONS = 10
+"""How many versions back a process looks for one that it understands."""
+
+
+def read_view(connection: database.Connection, known: View | None) -> View:
+    """The view as the database has it; the catalog is compiled anew only for another version.
+
+    Holds are read whatever was applied, so that a process which cannot take a version over obeys pauses all the same.
+    """
+    states, held = definitions.sync_states(connection), holds.read(connection)
+    columns = lists.read_held(connection)
     latest = definitions.latest_version(connection)
     if latest is None:
         raise state_errors.NOT_APPLIED()
-    if known is None or known.version != latest:
-        applied = definitions.read_applied(connection)
-        assert applied is not None
-        known = Catalog.from_applied(applied.version, applied.compiled)
-    return View(known, definitions.sync_states(connection), holds.read(connection), lists.read_held(connection))
+    if known is not None and known.latest == latest:
+        return View(known.catalog, states, held, columns, latest, known.not_taken)
+    try:
+        return View(_compile(definitions.read_newest(connection, 1)[0]), states, held, columns, latest)
+    except RowtideError as error:
+        catalog = known.catalog if known is not None else _older(connection)
+        if catalog is None:
+            raise
+        return View(catalog, states, held, columns, latest, error)
+
+
+def _older(connection: database.Connection) -> Catalog | None:
+    """The catalog of the newest version but the last that this release understands."""
+    for applied in definitions.read_newest(connection, VERSIONS)[1:]:
+        with suppress(RowtideError):
+            return _compile(applied)
+    return None
+
+
+def _compile(applied: definitions.AppliedDefinition) -> Catalog:
+    """The catalog of a stored definition; StateRefused when this release does not understand it."""
+    if applied.needs > FORMAT:
+        raise state_errors.DEFINITION_NOT_TAKEN(version=applied.version, why="it was written by a newer release")
+    try:
+        return Catalog.from_applied(applied.version, applied.compiled, leave_out=True)
+    except (DefinitionError, LookupError, TypeError, ValueError) as error:
+        why = error.sentence if isinstance(error, DefinitionError) else f"it has another form ({type(error).__name__})"
+        raise state_errors.DEFINITION_NOT_TAKEN(version=applied.version, why=why) from error
 
 
 class CurrentView:
@@ -89,6 +127,8 @@ class CurrentView:
         before, self._view = self._view, view
         if view.catalog.version != before.catalog.version:
             log.info("definition taken over", version=view.catalog.version)
+        if view.not_taken is not None and before.latest != view.latest:
+            log.error("definition not taken", code=view.not_taken.code, problem=view.not_taken.sentence)
         if view.routes != before.routes:
             self.routing += 1
         if not self._made_for.has_connections_of(view.catalog.definition):
@@ -168,7 +208,7 @@ class Watcher:
     def refresh(self) -> None:
         """Read the view and hand it on, from any thread; an older view is never handed on after a newer one."""
         with self._reading:
-            self._view = self._link.run(lambda connection: read_view(connection, self._view.catalog))
+            self._view = self._link.run(lambda connection: read_view(connection, self._view))
             self._seen(self._view)
 
     def _poll(self) -> None:

@@ -79,6 +79,7 @@ def compose(
             None if deliver is None else deliver.parts.claimer,
             None if capture is None else capture.reconciler,
             [part.sessions for part in (capture, deliver) if part is not None],
+            lambda: base.applied.view,
         ),
         record=_nothing if deliver is None else partial(_record, deliver),
     )

@@ -4,7 +4,7 @@ In: readers, writers, budgets, the claimer, the reconciler, sessions on sources.
 state.processes. Rule: it only reads what the parts know already, and waits for nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from connectors.graph.budget import Budget
 from connectors.graph.writer import Writer
 from connectors.postgres.replication.reader import Reader
 from connectors.postgres.source_sessions import SourceSessions
+from flows.applied_view import View
 from flows.reconcile import Reconciler
 from flows.shape_watch import ShapeWatch
 from rowtide.error_catalogue import source_errors, status_reasons
@@ -27,9 +28,12 @@ def to_health(
     claimer: Claimer | None,
     reconciler: Reconciler | None,
     sessions: Iterable[SourceSessions],
+    view: Callable[[], View],
 ) -> dict[str, Any]:
     """What `status` shows of this process; readers and watches by PostgreSQL, writers and budgets by graph."""
+    in_force = view()
     return {
+        "definition": {"version": in_force.catalog.version, "problem": _problem(in_force.not_taken)},
         "source": {reader.settings.slot: _of_reader(reader, watches[name]) for name, reader in readers.items()},
         "graph": {name: _of_graph(writer, budgets[name]) for name, writer in writers.items()},
         "reconcile": reconciler.health() if reconciler is not None else {},

@@ -11,6 +11,8 @@ from typing import Protocol
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from flows.applied_view import CurrentView, View
 from flows.sync_acts import SyncActs
+from rowtide.error_catalogue import sync_errors
+from rowtide.holds import capture_hold
 
 ANOTHER_SLOT = "the sync is read from another slot"
 PASSED_BY = "changes passed by while the sync was not captured"
@@ -39,10 +41,18 @@ class EraRouter:
     def take_over(self, view: View) -> None:
         """Obey ``view``, begin the missing eras, and note from where the streams of begun eras are whole."""
         self._applied.take_over(view)
+        if self._slots:
+            self._stop_left_out(view)
         for postgres, slot in self._slots.items():
             place = slot.place
             if place is not None:
                 self._route(view, postgres, slot.slot, place)
+
+    def _stop_left_out(self, view: View) -> None:
+        """Stop at capture the syncs that this release cannot compile, so that `status` says why they stand still."""
+        for sync, left_out in view.catalog.left_out.items():
+            if capture_hold(view.holds, sync) is None:
+                self._acts.stop_capture_of(sync, sync_errors.NOT_COMPILED(problem=left_out.error.sentence))
 
     def _route(self, view: View, postgres: str, slot: str, place: SlotPosition) -> None:
         unrouted: dict[str, list[str]] = {}

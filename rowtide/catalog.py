@@ -14,9 +14,13 @@ from pydantic import TypeAdapter
 from rowtide.deciding.records import ListId
 from rowtide.definition import model as definitions
 from rowtide.definition.model import Definition
+from rowtide.errors import DefinitionError
 from rowtide.lists import LeftList
 from rowtide.mapping.columns import SourceColumn
 from rowtide.mapping.compiled_sync import CompiledSync, buckets_for, compile_sync
+
+FORMAT = 1
+"""The format that `to_compiled` writes; it grows with whatever an older release would not understand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,18 @@ class ListRef:
     site_id: str
     graph: str
     columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A sync that cannot be compiled: what is known of it (as in `CompiledSync`), and why."""
+
+    name: str
+    sync: str
+    postgres: str
+    graph: str
+    mode: str
+    error: DefinitionError
 
 
 class _Applied(TypedDict):
@@ -43,6 +59,7 @@ class Catalog:
     """A definition in force: ``version`` is the applied one's; ``lists``: sync -> title -> list.
 
     ``syncs`` and all that is per sync go by the id of the sync (`Definition.id_of`).
+    ``left_out``: the syncs that this release cannot compile, which are not among ``syncs``.
     ``left``: the lists no target of their sync names any more, while items of ours may be in them.
     """
 
@@ -51,6 +68,7 @@ class Catalog:
     syncs: Mapping[str, CompiledSync]
     lists: Mapping[str, Mapping[str, ListRef]]
     left: Mapping[str, Sequence[LeftList]] = field(default_factory=dict)
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     _by_relation: dict[tuple[str, str], tuple[CompiledSync, ...]] = field(init=False, repr=False)
     _sites: dict[str, str | None] = field(init=False, repr=False)
 
@@ -65,8 +83,11 @@ class Catalog:
         object.__setattr__(self, "_sites", sites)
 
     @classmethod
-    def from_applied(cls, version: int, compiled: Mapping[str, object]) -> "Catalog":
-        """The catalog that `to_compiled` wrote down."""
+    def from_applied(cls, version: int, compiled: Mapping[str, object], leave_out: bool = False) -> "Catalog":
+        """The catalog that `to_compiled` wrote down; DefinitionError when this release cannot read it.
+
+        With ``leave_out`` a sync that alone cannot be compiled is left out, so that its neighbours go on.
+        """
         applied = cast(_Applied, compiled)
         definition = definitions.parse(applied["definition"])
         buckets = buckets_for(len(definition.syncs))
@@ -74,12 +95,24 @@ class Catalog:
             name: {title: _LIST.validate_python(ref) for title, ref in titles.items()}
             for name, titles in applied["lists"].items()
         }
-        syncs = {}
+        syncs, left_out = {}, {}
         for name, sync in definition.syncs.items():
-            compiled_sync = compile_sync(name, sync, [_column(one) for one in applied["columns"][name]], buckets)
+            try:
+                compiled_sync = compile_sync(name, sync, [_column(one) for one in applied["columns"][name]], buckets)
+            except DefinitionError as error:
+                if not leave_out:
+                    raise
+                place = (definition.id_of(name), sync.source.postgres, sync.target.graph, sync.mode)
+                left_out[place[0]] = LeftOut(name, *place, error)
+                continue
             syncs[compiled_sync.sync] = _into_lists(compiled_sync, lists.get(compiled_sync.sync, {}))
         left = {name: [_LEFT.validate_python(one) for one in of_sync] for name, of_sync in applied["left"].items()}
-        return cls(version, definition, syncs, lists, left)
+        return cls(version, definition, syncs, lists, left, left_out)
+
+    @property
+    def everything(self) -> Mapping[str, CompiledSync | LeftOut]:
+        """Every sync of the definition by its id, whether it could be compiled or not."""
+        return {**self.syncs, **self.left_out}
 
     def by_relation(self, schema: str, table: str) -> tuple[CompiledSync, ...]:
         """The syncs of a table (of any source: see `CompiledSync.postgres`)."""

@@ -14,17 +14,19 @@ from typing import Any
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from rowtide.catalog import FORMAT
 from rowtide.holds import CAPTURE
-from state import channels, holds
+from state import channels, failpoints, holds
 from state.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedDefinition:
-    """An applied definition: its compiled JSON and the text it came from."""
+    """An applied definition: its compiled JSON, the format that takes (`rowtide.catalog.FORMAT`), the text it is of."""
 
     version: int
     compiled: dict[str, Any]
+    needs: int
     source_text: str
     applied_at: datetime
     applied_by: str
@@ -49,16 +51,29 @@ class SyncState:
     shape: dict[str, str] | None
 
 
-def apply(conn: Connection, source_text: str, compiled: Mapping[str, Any], by: str) -> int:
-    """Store the definition and return its version; retire, in the same transaction, syncs it no longer names."""
+def lock(conn: Connection) -> None:
+    """Let nobody else store a definition until the caller's transaction ends."""
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('rowtide.definition', 0))")
+
+
+def apply(conn: Connection, source_text: str, compiled: Mapping[str, Any], by: str, based_on: int | None) -> int | None:
+    """Store the definition and return its version; retire, in the same transaction, syncs it no longer names.
+
+    None, and nothing is stored, when the version in force is another than ``based_on``, for which it was planned.
+    """
     digest = hashlib.sha256(source_text.encode()).hexdigest()
     names = [sync.get("id", name) for name, sync in compiled["definition"]["syncs"].items()]
     with conn.transaction():
+        lock(conn)
+        if latest_version(conn) != based_on:
+            return None
         insert = (
-            "INSERT INTO rowtide.definition (hash, source_text, compiled, applied_by) VALUES (%s, %s, %s, %s)"
-            " RETURNING version"
+            "INSERT INTO rowtide.definition (hash, source_text, compiled, needs, based_on, applied_by)"
+            " VALUES (%s, %s, %s, %s, %s, %s) RETURNING version"
         )
-        [(version,)] = conn.execute(insert, [digest, source_text, Jsonb(dict(compiled)), by]).fetchall()
+        values = [digest, source_text, Jsonb(dict(compiled)), FORMAT, based_on, by]
+        [(version,)] = conn.execute(insert, values).fetchall()
+        failpoints.hit(failpoints.APPLY_STORED)
         retired = conn.execute(
             """
             UPDATE rowtide.sync SET retired = true, changed_by = %s, changed_at = now(), since_slot = NULL,
@@ -89,10 +104,15 @@ def latest_version(conn: Connection) -> int | None:
 
 def read_applied(conn: Connection) -> AppliedDefinition | None:
     """The definition in force; None before the first `apply`."""
-    columns = "version, compiled, source_text, applied_at, applied_by"
+    return next(iter(read_newest(conn, 1)), None)
+
+
+def read_newest(conn: Connection, limit: int) -> list[AppliedDefinition]:
+    """The newest versions, that in force first."""
+    columns = "version, compiled, needs, source_text, applied_at, applied_by"
     with conn.cursor(row_factory=class_row(AppliedDefinition)) as cursor:
-        query = f"SELECT {columns} FROM rowtide.definition ORDER BY version DESC LIMIT 1"
-        return cursor.execute(query).fetchone()
+        query = f"SELECT {columns} FROM rowtide.definition ORDER BY version DESC LIMIT %s"
+        return cursor.execute(query, [limit]).fetchall()
 
 
 def sync_states(conn: Connection) -> dict[str, SyncState]:

@@ -41,6 +41,7 @@ RECONCILE_BEFORE_COMMIT = "reconcile.before_commit"
 RECONCILE_AFTER_COMMIT = "reconcile.after_commit"
 RECONCILE_BEFORE_FINISH = "reconcile.before_finish"
 RECONCILE_FINISHED = "reconcile.finished"
+APPLY_STORED = "apply.stored"
 ENUMERATION_AFTER_PAGE = "enumeration.after_page"
 
 NAMES = frozenset(
@@ -67,6 +68,7 @@ NAMES = frozenset(
         RECONCILE_AFTER_COMMIT,
         RECONCILE_BEFORE_FINISH,
         RECONCILE_FINISHED,
+        APPLY_STORED,
         ENUMERATION_AFTER_PAGE,
     }
 )

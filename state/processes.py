@@ -12,6 +12,7 @@ process is still there.
 - ``graph``: name -> ``{"problem", "lists": {list id: sentence}, "gate_until": ISO time | null, "quota_wait_s": number,
   "ru_used": number, "requests": int, "throttled": int}``; the counters since the process started
 - ``reconcile``: sync -> ``{"problem", "done": int, "total": int | null}``
+- ``definition``: ``{"version", "problem"}``: the version it works by, and why that is not the one in force
 - ``due``: ``{"problem", "in_flight": int}``
 """
 

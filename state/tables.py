@@ -58,6 +58,8 @@ outbox = Table(
     Column("ordinal", Integer, nullable=False),
     Column("xid", BigInteger, nullable=False),
     Column("committed_at", _TIME, nullable=False),
+    # When the oldest change was committed that no item shows yet; null: that is the one of `committed_at`.
+    Column("out_since", _TIME),
     Column("priority", SmallInteger, nullable=False),
     Column("due_at", _TIME, nullable=False, server_default=_NOW),
     Column("lane", SmallInteger, nullable=False),
@@ -167,6 +169,10 @@ definition = Table(
     Column("hash", Text, nullable=False),
     Column("source_text", Text, nullable=False),
     Column("compiled", JSONB, nullable=False),
+    # The format of ``compiled`` (rowtide.catalog.FORMAT): a process that knows only older ones does not take it over.
+    Column("needs", Integer, nullable=False),
+    # The version in force when it was planned; none for the first.
+    Column("based_on", Integer),
     Column("applied_by", Text, nullable=False),
     Column("applied_at", _TIME, nullable=False, server_default=_NOW),
 )

@@ -12,6 +12,7 @@ from typing import TypedDict
 from connectors.postgres import slots
 from control.operations import compile, list_plan
 from control.operations.compile import CompiledDefinition
+from control.operations.differences import differences
 from control.operations.list_plan import MadeLists
 from control.operations.plan_document import ApplyPlan
 from control.operations.session import Session, require_schema
@@ -23,6 +24,9 @@ from state import definitions, lists
 from state.database import Connection
 from state.definitions import AppliedDefinition
 from state.reconcile import record as reconciles
+
+VERSIONS = 10
+"""How many versions back the one is looked for that a refused definition was planned for."""
 
 
 class AppliedDocument(TypedDict):
@@ -74,6 +78,16 @@ def _require_unchanged(applied: AppliedDefinition | None, plan: ApplyPlan) -> No
         raise command_errors.PLAN_OUTDATED(version=version)
 
 
+def _require_unmoved(connection: Connection, applied: AppliedDefinition | None, plan: ApplyPlan) -> None:
+    """What was stored meanwhile is not overwritten: nobody has agreed to its loss."""
+    if applied is None or applied.version == plan.applied_version:
+        return
+    before = [one for one in definitions.read_newest(connection, VERSIONS) if one.version == plan.applied_version]
+    old = before[0].compiled["definition"] if before else None
+    changes = differences(old, applied.compiled["definition"])
+    raise command_errors.DEFINITION_MOVED(version=applied.version, by=applied.applied_by, changes="; ".join(changes))
+
+
 def _apply_source(session: Session, name: str, actor: Actor) -> list[str]:
     """Make publication, then slot, where they are missing; what was done, as SQL."""
     definition = session.definition
@@ -101,8 +115,9 @@ def _store(
 
     def work(connection: Connection) -> tuple[int, bool]:
         with connection.transaction():
+            definitions.lock(connection)
             applied = definitions.read_applied(connection)
-            _require_unchanged(applied, plan)
+            _require_unmoved(connection, applied, plan)
             held = lists.read_held(connection)
             left = lists.take_over(connection, known, {one.sync for one in compiled.syncs.values()}, gone)
             for sync in sorted(filled):
@@ -111,11 +126,18 @@ def _store(
                 if one.id in held:
                     reconciles.request(connection, one.sync, "columns of its list were mended")
             stored = catalog.to_compiled(session.definition, compiled.columns, _refs(compiled, made), left)
-            if applied is not None and applied.compiled == stored and applied.source_text == source_text:
+            if applied is not None and _is_in_force(applied, stored, source_text):
                 return applied.version, False
-            return definitions.apply(connection, source_text, stored, actor.name), True
+            version = definitions.apply(connection, source_text, stored, actor.name, plan.applied_version)
+            assert version is not None, "the lock is held, and the version in force was read under it"
+            return version, True
 
     return session.on_state(work, actor)
+
+
+def _is_in_force(applied: AppliedDefinition, compiled: Mapping[str, object], source_text: str) -> bool:
+    same = applied.compiled == compiled and applied.source_text == source_text
+    return same and applied.needs == catalog.FORMAT
 
 
 def _refs(compiled: CompiledDefinition, made: Mapping[str, MadeLists]) -> dict[str, dict[str, ListRef]]:

@@ -24,6 +24,7 @@ class SyncFacts:
     capture_seen_s: float | None = None  # age of the youngest beat of a process with that role; None: never seen
     deliver_seen_s: float | None = None
     stale_after_s: float = 5.0
+    definition_problem: str | None = None
     state_problem: str | None = None
     source: str = ""
     source_problem: str | None = None
@@ -75,6 +76,10 @@ def _process(facts: SyncFacts) -> Said | None:
         if seen > facts.stale_after_s:
             return status_reasons.NOT_SEEN(role=role, seconds=f"{seen:,.0f}")
     return None
+
+
+def _definition(facts: SyncFacts) -> Said | None:
+    return status_reasons.NOT_TAKEN(problem=facts.definition_problem) if facts.definition_problem else None
 
 
 def _state_database(facts: SyncFacts) -> Said | None:
@@ -160,6 +165,7 @@ def _idle(facts: SyncFacts) -> Said | None:
 _CAUSES: tuple[Callable[[SyncFacts], Said | None], ...] = (
     _state,
     _process,
+    _definition,
     _state_database,
     _source,
     _source_differs,

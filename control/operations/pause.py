@@ -194,11 +194,11 @@ def _what_lifts(hold: Hold) -> str:
 
 def _covered(catalog: Catalog, scope: str, object_: str) -> list[str]:
     """The syncs that a hold on the object covers."""
-    return [sync.sync for sync in catalog.syncs.values() if (scope, object_) in places(sync)]
+    return [sync.sync for sync in catalog.everything.values() if (scope, object_) in places(sync)]
 
 
 def _remaining(catalog: Catalog, syncs: Sequence[str], left: Sequence[Hold]) -> dict[str, list[HoldDocument]]:
-    found = {sync: [to_document(hold) for hold in covering(left, catalog.syncs[sync])] for sync in syncs}
+    found = {sync: [to_document(hold) for hold in covering(left, catalog.everything[sync])] for sync in syncs}
     return {sync: documents for sync, documents in found.items() if documents}
 
 

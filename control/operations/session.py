@@ -122,7 +122,7 @@ class AppliedCatalog:
 def read_applied_definition(connection: Connection) -> AppliedCatalog | None:
     """The definition in force; None before the first `apply`."""
     found = definitions.read_applied(connection)
-    return None if found is None else AppliedCatalog(found, Catalog.from_applied(found.version, found.compiled))
+    return None if found is None else AppliedCatalog(found, Catalog.from_applied(found.version, found.compiled, True))
 
 
 def require_applied_definition(connection: Connection) -> AppliedCatalog:
@@ -163,6 +163,8 @@ def open_sync(session: Session, sync: str, application: str) -> tuple[Catalog, s
     require_schema(session)
     catalog = session.on_state(require_applied_definition).catalog
     sync_id = require_sync(catalog.definition, sync)
+    if sync_id in catalog.left_out:
+        raise catalog.left_out[sync_id].error
 
     def find(name: str) -> Source:
         return Source(settings.resolve_secret(catalog.definition.postgres[name].dsn), catalog.definition.slot(name))

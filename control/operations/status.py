@@ -29,7 +29,7 @@ class InForceDocument(TypedDict):
 
 
 class ProcessDocument(TypedDict):
-    """The last beat of one process."""
+    """The last beat of one process. ``ready``: it works by the definition in force; else ``problem`` says why not."""
 
     process_id: int
     roles: list[str]
@@ -38,6 +38,8 @@ class ProcessDocument(TypedDict):
     started_at: datetime
     seen_s_ago: float
     alive: bool
+    ready: bool
+    problem: str | None
 
 
 class SourceDocument(TypedDict):
@@ -148,11 +150,12 @@ def to_document(snapshot: StatusSnapshot) -> StatusDocument:
         "processes": [_process(process) for process in snapshot.processes],
         "sources": {name: _source(snapshot, name) for name in snapshot.catalog.definition.postgres},
         "graphs": {name: _graph(snapshot, name) for name in snapshot.catalog.definition.graph},
-        "syncs": [_sync(snapshot, name) for name in snapshot.catalog.syncs],
+        "syncs": [_sync(snapshot, name) for name in snapshot.catalog.everything],
     }
 
 
 def _process(process: processes.ProcessBeat) -> ProcessDocument:
+    problem = status_snapshot.definition_problem_of(process)
     return {
         "process_id": process.process_id,
         "roles": process.roles,
@@ -161,6 +164,8 @@ def _process(process: processes.ProcessBeat) -> ProcessDocument:
         "started_at": process.started_at,
         "seen_s_ago": round(process.age_s, 1),
         "alive": process.age_s <= processes.ALIVE_S,
+        "ready": process.age_s <= processes.ALIVE_S and problem is None,
+        "problem": problem,
     }
 
 
@@ -191,7 +196,7 @@ def _graph(snapshot: StatusSnapshot, name: str) -> GraphDocument:
 
 def _sync(snapshot: StatusSnapshot, name: str) -> SyncDocument:
     waits, did = snapshot.waiting.get(name), snapshot.progress.get(name)
-    sync, state, record = snapshot.catalog.syncs[name], snapshot.states.get(name), snapshot.reconciles.get(name)
+    sync, state, record = snapshot.catalog.everything[name], snapshot.states.get(name), snapshot.reconciles.get(name)
     cursor, slot = (
         snapshot.cursors.get(snapshot.catalog.definition.slot(sync.postgres)),
         snapshot.slot(sync.postgres),

@@ -132,11 +132,22 @@ def _due_problem(snapshot: StatusSnapshot) -> str | None:
     return next((due["problem"]["sentence"] for due in alive if due.get("problem")), None)
 
 
+def definition_problem_of(process: processes.ProcessBeat) -> str | None:
+    """Why the process does not work by the definition in force."""
+    problem = (process.health.get("definition") or {}).get("problem")
+    return None if problem is None else str(problem["sentence"])
+
+
+def _definition_problem(snapshot: StatusSnapshot) -> str | None:
+    alive = [process for process in snapshot.processes if process.age_s <= processes.ALIVE_S]
+    return next((problem for process in alive if (problem := definition_problem_of(process))), None)
+
+
 def _list_problem(snapshot: StatusSnapshot, sync: str) -> str | None:
     """What a list of this sync refuses, where its graph is otherwise well."""
     # Of a list with held columns that is said which `apply` mends.
     ids = {ref.id for ref in snapshot.catalog.lists_of(sync)} - snapshot.held.keys()
-    for health in health_of(snapshot, "graph", snapshot.catalog.syncs[sync].graph):
+    for health in health_of(snapshot, "graph", snapshot.catalog.everything[sync].graph):
         for list_id, sentence in (health.get("lists") or {}).items():
             if list_id in ids:
                 return str(sentence)
@@ -174,7 +185,7 @@ def _role_seen_s(snapshot: StatusSnapshot, role: str) -> float | None:
 
 def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
     """What decides the sentence of one sync."""
-    sync, state, waits = snapshot.catalog.syncs[name], snapshot.states.get(name), snapshot.waiting.get(name)
+    sync, state, waits = snapshot.catalog.everything[name], snapshot.states.get(name), snapshot.waiting.get(name)
     record = snapshot.reconciles.get(name)
     slot = snapshot.slot(sync.postgres)
     graphs = health_of(snapshot, "graph", sync.graph)
@@ -185,6 +196,7 @@ def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
         capture_seen_s=_role_seen_s(snapshot, "capture"),
         deliver_seen_s=_role_seen_s(snapshot, "deliver"),
         stale_after_s=processes.ALIVE_S,
+        definition_problem=_definition_problem(snapshot),
         state_problem=_due_problem(snapshot),
         source=sync.postgres,
         source_problem=source_problem(snapshot, sync.postgres),

@@ -26,6 +26,7 @@ CREATE TABLE rowtide.outbox (
     ordinal INTEGER NOT NULL,
     xid BIGINT NOT NULL,
     committed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    out_since TIMESTAMP WITH TIME ZONE,
     priority SMALLINT NOT NULL,
     due_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     lane SMALLINT NOT NULL,
@@ -103,6 +104,8 @@ CREATE TABLE rowtide.definition (
     hash TEXT NOT NULL,
     source_text TEXT NOT NULL,
     compiled JSONB NOT NULL,
+    needs INTEGER NOT NULL,
+    based_on INTEGER,
     applied_by TEXT NOT NULL,
     applied_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT definition_pkey PRIMARY KEY (version)

@@ -45,6 +45,12 @@ DIFF_NEEDS_PROCESS: Final = Entry(
 DIFF_STOPPED: Final = Entry(
     UserError, "diff_stopped", "The comparison was stopped.", "Run the same again: it goes on with what was read."
 )
+DEFINITION_MOVED: Final = Entry(
+    UserError,
+    "definition_moved",
+    "{by} put version {version} into force while this one was being applied: {changes}. Nothing was stored.",
+    "Look at `rowtide plan` again, then run `rowtide apply`; lists and columns that were made are found again.",
+)
 INIT_OPTIONS: Final = Entry(
     UserError, "init_options", "--dsn and --table go together: tables are looked up in that database."
 )

@@ -41,6 +41,13 @@ STATE_REFUSES_PARKED: Final = Entry(
     "see the state server's log",
 )
 NOT_APPLIED: Final = Entry(StateRefused, "not_applied", "No definition has been applied yet.", "Run `rowtide apply`.")
+DEFINITION_NOT_TAKEN: Final = Entry(
+    StateRefused,
+    "definition_not_taken",
+    "This process cannot take version {version} of the definition over: {why}. It stages changes by the version "
+    "before, and delivers nothing.",
+    "Run the release that applied it here, too.",
+)
 PROCESS_ID_TAKEN: Final = Entry(
     StateRefused,
     "process_id_taken",

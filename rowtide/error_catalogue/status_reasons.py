@@ -28,6 +28,9 @@ NOT_SEEN: Final = ReasonEntry(
     "The process with the role {role} was last seen {seconds} s ago; is it still there?",
     "look at the process and its log; a supervisor should restart it",
 )
+NOT_TAKEN: Final = ReasonEntry(
+    "definition_not_taken", "{problem}", "run the release that applied the definition wherever `rowtide run` runs"
+)
 STATE_PROBLEM: Final = ReasonEntry("state_problem", "{problem}", "see the sentence")
 SOURCE_PROBLEM: Final = ReasonEntry("source_problem", "PostgreSQL {source}: {problem}", "`rowtide doctor`")
 SOURCE_DIFFERS: Final = ReasonEntry(

@@ -41,6 +41,12 @@ PUBLICATION_COLUMNS: Final = Entry(
     "publication {publication} leaves out {columns} of table {table}, which the sync reads",
     "add them to the publication's column list; the sync goes on by itself",
 )
+NOT_COMPILED: Final = Entry(
+    SyncError,
+    "not_compiled",
+    "the process that captures cannot compile the sync: {problem}",
+    "run the release that applied the definition; the sync goes on by itself",
+)
 MASS_DELETE: Final = Entry(
     SyncError,
     "mass_delete",
@@ -63,9 +69,16 @@ GAP: Final = Entry(
 
 STOPS_OF_SHAPE: Final = tuple(
     entry.code
-    for entry in (RELATION_MISMATCH, NOT_PUBLISHED, PUBLICATION_ACTIONS, PUBLICATION_FILTER, PUBLICATION_COLUMNS)
+    for entry in (
+        RELATION_MISMATCH,
+        NOT_PUBLISHED,
+        PUBLICATION_ACTIONS,
+        PUBLICATION_FILTER,
+        PUBLICATION_COLUMNS,
+        NOT_COMPILED,
+    )
 )
-"""Codes of stops at capture that end by themselves when table and publication fit the sync again."""
+"""Codes of stops at capture that end by themselves when the sync compiles, and table and publication fit it again."""
 
 STOPS_OF_CHANGES: Final = (KEY_UNKNOWN.code,)
 """Codes of stops at capture that a change of the source caused: a person says by a reconcile that it is mended."""

@@ -1,12 +1,14 @@
-"""What holds rows back, on real processes: kinds of holds stand beside each other, and each goes by what it waits for.
+"""What holds rows back and what is in force, on real processes.
 
-In: one running stack with two syncs; its state database is on a server of its own. Rule: what is asserted is what a
-person sees, in lists and by `rowtide status`.
+In: one running stack with two syncs; its state database is on a server of its own. Rules: what is asserted is what a
+person sees, in lists and by `rowtide status`; a test leaves both syncs equal, in force and not held.
 """
 
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,20 +32,22 @@ TABLE = """
 CREATE TABLE {name} (id bigint PRIMARY KEY, note text);
 INSERT INTO {name} SELECT n, 'note ' || n FROM generate_series(1, 40) n
 """
+BOTH = SYNC.format(name="orders") + SYNC.format(name="lines")
 
 
 @pytest.fixture(scope="module")
 def stack(pg: Cluster) -> Iterator[Stack]:
-    """Sync ``orders`` runs."""
+    """Syncs ``orders`` and ``lines`` run."""
     cluster = Cluster(reachable_directory("rowtide-pg-"), {"fsync": "off", "shared_buffers": "32MB"})
     cluster.start()
     source, directory = f"holds_{os.getpid()}", reachable_directory("rowtide-e2e-")
     simulator = Simulator(directory, "--tier", "off")
     source_dsn, state_dsn = pg.create_database(source), cluster.create_database("rowtide")
     schema.upgrade(state_dsn)
-    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, SYNC.format(name="orders"), "quota: off")
+    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, BOTH, "quota: off")
     stack.simulator = simulator
-    stack.sql(TABLE.format(name="orders"))
+    for name in ("orders", "lines"):
+        stack.sql(TABLE.format(name=name))
     stack.apply()
     stack.start()
     yield stack
@@ -118,15 +122,116 @@ def waiting(stack: Stack) -> Any:
     return next(one["waiting"] for one in stack.status()["syncs"] if one["sync"] == "orders")
 
 
+@pytest.mark.long
 def test_a_hold_on_a_tenant_covers_a_sync_that_is_applied_later(stack: Stack) -> None:
     stack.command("pause", "--target", "contoso", "--reason", "the tenant moves")
-    stack.sql(TABLE.format(name="lines"))
-    stack.write(SYNC.format(name="orders") + SYNC.format(name="lines"))
+    stack.sql(TABLE.format(name="later"))
+    stack.write(BOTH + SYNC.format(name="later"))
     stack.apply()
-    wait_until(lambda: code_of(stack, "lines") == "paused", "it is held")
+    wait_until(lambda: code_of(stack, "later") == "paused", "it is held")
     stack.sql("UPDATE orders SET note = 'while held' WHERE id = 40")
     wait_until(lambda: waiting(stack) == 1, "its change waits")
-    assert titles(stack, "lines") == {}
+    assert titles(stack, "later") == {}
     stack.command("resume", "--target", "contoso")
-    wait_equal(stack, "lines")
+    wait_equal(stack, "later")
     wait_equal(stack)
+    stack.write(BOTH)
+    stack.apply()
+
+
+@pytest.mark.long
+def test_the_lag_of_a_row_is_that_of_its_oldest_change_that_no_item_shows(stack: Stack) -> None:
+    """A row that changes all the time is as late as it was before its newest change."""
+
+    def lag_s() -> float:
+        return next(float(one["lag_s"]) for one in stack.status()["syncs"] if one["sync"] == "orders")
+
+    wait_equal(stack)
+    stack.command("pause", "orders")
+    stack.sql("UPDATE orders SET note = 'hot' WHERE id = 38")
+    wait_until(lambda: lag_s() > 4, "the row is late")
+    [(before,)] = stack.state("SELECT revision FROM rowtide.outbox WHERE sync = 'orders'")
+    stack.sql("UPDATE orders SET note = 'hotter' WHERE id = 38")
+    wait_until(lambda: stack.state("SELECT 1 FROM rowtide.outbox WHERE revision > %s", before), "merged")
+    assert lag_s() > 4
+    stack.command("resume", "orders")
+    wait_equal(stack)
+
+
+def spawn_apply(stack: Stack, syncs: str, **environment: str) -> subprocess.Popen[str]:
+    """`rowtide apply` of these syncs, from a file of its own, in a process that goes on beside the test."""
+    before = stack.config
+    stack.config = stack.directory / f"apply-{len(list(stack.directory.iterdir()))}.yaml"
+    stack.write(syncs)
+    command = [sys.executable, "-m", "control.cli", "apply", "--yes", "-c", str(stack.config)]
+    stack.config = before
+    pipe, given = subprocess.PIPE, {**stack.environment, **environment}
+    return subprocess.Popen(command, env=given, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+
+
+def test_of_two_applies_that_interleave_the_later_is_refused(stack: Stack) -> None:
+    """It was planned without what the earlier changes, and nobody has agreed to undo that."""
+    wait_equal(stack, "lines")
+    held = stack.directory / "held"
+    held.touch()
+    fewer = spawn_apply(stack, SYNC.format(name="orders"), ROWTIDE_FAILPOINTS=f"apply.stored=pause:{held}")
+    idle = (
+        "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE 'INSERT INTO rowtide.def%'"
+    )
+    wait_until(lambda: stack.state(idle), "the first is in the middle of storing")
+    both = spawn_apply(stack, BOTH.replace("rows: 500", "rows: 400"))
+    queued = "SELECT 1 FROM pg_locks WHERE NOT granted"
+    wait_until(lambda: both.poll() is not None or stack.state(queued), "the second has stored, or waits")
+    held.unlink()
+    said = {apply.communicate(timeout=60)[0]: apply.returncode for apply in (fewer, both)}
+    [(compiled,)] = stack.state("SELECT compiled FROM rowtide.definition ORDER BY version DESC LIMIT 1")
+    retired = [sync for (sync,) in stack.state("SELECT sync FROM rowtide.sync WHERE retired")]
+    assert set(retired).isdisjoint(compiled["definition"]["syncs"]), said
+    assert sorted(said.values()) == [0, 2]
+    assert any("definition_moved" in text and "- syncs.lines" in text for text in said), said
+    stack.write(BOTH)
+    stack.apply()
+    wait_equal(stack, "lines")
+
+
+STORED = "INSERT INTO rowtide.definition (hash, source_text, compiled, needs, applied_by) SELECT hash, source_text"
+NEWEST = "FROM rowtide.definition ORDER BY version DESC LIMIT 1"
+
+
+@pytest.mark.long
+def test_a_version_of_a_newer_release_makes_nobody_deaf(stack: Stack) -> None:
+    """Changes are staged by the version before, nothing is delivered, pauses are heard, also after a restart."""
+    wait_equal(stack)
+    stack.state(f"{STORED}, compiled, 99, 'newer' {NEWEST}")
+    wait_until(lambda: code_of(stack) == "definition_not_taken", "status says so")
+    stack.sql("UPDATE orders SET note = 'by the version before' WHERE id = 40")
+    wait_until(lambda: waiting(stack) == 1, "its change is staged")
+    assert stack.stop(stack.processes[-1]) == 0
+    process = stack.start()
+    wait_until(lambda: [one["ready"] for one in stack.status()["processes"]] == [False], "it runs and is not ready")
+    stack.command("pause", "orders")
+    wait_until(lambda: code_of(stack) == "paused", "paused")
+    stack.apply()
+    wait_until(lambda: [one["ready"] for one in stack.status()["processes"]] == [True], "taken over")
+    stack.sql("UPDATE lines SET note = 'goes on' WHERE id = 1")
+    wait_equal(stack, "lines")
+    assert titles(stack)[40] != "by the version before"
+    stack.command("resume", "orders")
+    wait_equal(stack)
+    assert process.poll() is None
+
+
+@pytest.mark.long
+def test_one_sync_that_does_not_compile_stops_alone(stack: Stack) -> None:
+    """Its neighbours take the version over; it goes on, in a new era, when it compiles."""
+    wait_equal(stack, "lines")
+    broken = """jsonb_set(compiled, '{columns,lines,1,type_name}', '"bytea"')"""
+    stack.state(f"{STORED}, {broken}, 1, 'newer' {NEWEST}")
+    wait_until(lambda: code_of(stack, "lines") == "not_compiled", "held")
+    stack.sql("UPDATE lines SET note = 'passes by' WHERE id = 2")
+    stack.sql("UPDATE orders SET note = 'goes on' WHERE id = 39")
+    wait_equal(stack)
+    assert titles(stack, "lines")[2] != "passes by"
+    stack.apply()
+    wait_equal(stack, "lines")
+    wait_until(lambda: code_of(stack, "lines") == "idle", "the stop has ended")

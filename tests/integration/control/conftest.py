@@ -47,7 +47,7 @@ def applied(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     lists = {"parts": {title: ListRef(title, "site", "contoso") for title in ("Parts EU", "Parts US", "Parts Other")}}
     with database.connect(desk.state_dsn) as connection:
         definitions.apply(
-            connection, loaded.source_text, catalog.to_compiled(loaded.definition, columns, lists), "test"
+            connection, loaded.source_text, catalog.to_compiled(loaded.definition, columns, lists), "test", None
         )
     return desk
 

@@ -19,7 +19,7 @@ from rowtide.keys import lane_of
 from rowtide.position import Position
 from state import cursors
 from state.definitions import apply as apply_definition
-from state.definitions import sync_states
+from state.definitions import latest_version, sync_states
 from state.reconcile import record
 from state.reconcile.record import Reconcile
 
@@ -108,7 +108,7 @@ class Bench:
         """Store the definition, for processes of their own to obey."""
         columns = {self.sync: read_columns(self.source, "public", "orders")}
         compiled = to_compiled(self.catalog.definition, columns, self.catalog.lists)
-        apply_definition(self.state, "version: 1", compiled, "test")
+        apply_definition(self.state, "version: 1", compiled, "test", latest_version(self.state))
 
     def dry_run(self) -> tuple[int, Any]:
         """Rows and differences."""
