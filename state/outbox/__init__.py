@@ -29,7 +29,7 @@ from state.outbox.staging import stage as stage
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How much of one sync waits. ``in_flight`` are leased; ``oldest`` is the commit of the longest waiting row."""
+    """How much of one sync waits. ``in_flight`` are leased; ``oldest``: since when a row has been out of sync."""
 
     sync: str
     waiting: int
@@ -59,7 +59,7 @@ def waiting(conn: Connection) -> dict[str, Waiting]:
         SELECT sync, count(*) FILTER (WHERE state = 'waiting') AS waiting,
                count(*) FILTER (WHERE state = 'waiting' AND lease_until > now()) AS in_flight,
                count(*) FILTER (WHERE state = 'parked') AS parked,
-               min(committed_at) FILTER (WHERE state = 'waiting') AS oldest
+               least(min(coalesce(out_since, committed_at)) FILTER (WHERE state = 'waiting'), now()) AS oldest
           FROM rowtide.outbox GROUP BY sync
     """
     with conn.cursor(row_factory=class_row(Waiting)) as cursor:

@@ -77,7 +77,7 @@ UPDATE rowtide.outbox o
   FROM locked n WHERE o.sync = n.sync AND o.key = n.key
 RETURNING o.sync, o.key, o.op, o.target, %(lists)s::jsonb -> o.sync ->> o.target AS list_id, o.fields, o.partial,
           o.era, o.lsn, o.ordinal, o.xid, o.mapping_version, o.revision, o.lease_until, o.priority, o.attempts,
-          o.committed_at, o.sent
+          o.committed_at, coalesce(o.out_since, o.committed_at) AS out_since, o.sent
 """
 """Leases due rows and writes down what each may send.
 
@@ -94,7 +94,7 @@ SELECT {ledger.COLUMNS}
 
 
 def claim(conn: Connection, request: ClaimRequest) -> list[Work]:
-    """Lease due rows, the highest priority first."""
+    """Lease due rows, the highest priority first, and of these the row that has been out of sync the longest."""
     parameters = {
         "syncs": list(request.syncs), "lanes": list(request.lanes), "limit": request.limit,
         "low": share_of_lowest(request.limit, request.token), "owner": request.owner, "token": request.token,
@@ -109,8 +109,8 @@ def claim(conn: Connection, request: ClaimRequest) -> list[Work]:
     names = [text_array([row.sync for row in rows]), text_array([row.key for row in rows])]
     with conn.cursor(row_factory=args_row(ledger.Stored)) as cursor:
         pairs = {(one.sync, one.key): ledger.to_pair(one) for one in cursor.execute(LEDGER, names)}
-    works = [Work(_desired(row, request.token), pairs.get((row.sync, row.key))) for row in rows]
-    return sorted(works, key=lambda work: (work.desired.priority, work.desired.committed_at))
+    rows.sort(key=lambda row: (row.priority, row.out_since))
+    return [Work(_desired(row, request.token), pairs.get((row.sync, row.key))) for row in rows]
 
 
 def share_of_lowest(limit: int, token: str) -> int:
@@ -141,6 +141,7 @@ class _Leased(NamedTuple):
     priority: int
     attempts: int
     committed_at: datetime
+    out_since: datetime
     sent: Sequence[Mapping[str, Any]]
 
 

@@ -56,13 +56,18 @@ WITH gone AS (DELETE FROM rowtide.outbox WHERE ctid = ANY (%(gone)s::tid[]))
 {progress.ADD}
 """
 
-# `emptied`: everything sent is explained. Otherwise only this claim's own entry goes (`own`), or nothing; of attempts
-# that would have done the same the newest stands for all. A row that merged since (`newer`) keeps what it has become.
+# `emptied`: everything sent is explained, so what the row still waits with came after its claim. Otherwise only this
+# claim's own entry goes (`own`), or nothing; of attempts that would have done the same the newest stands for all. A row
+# that merged since (`newer`) keeps what it has become.
 KEEP = """
 UPDATE rowtide.outbox o
    SET lease_token = NULL, lease_owner = NULL, lease_until = NULL,
        due_at = CASE WHEN n.after_s > 0 THEN clock_timestamp() + n.after_s * interval '1 second'
                      ELSE least(o.due_at, clock_timestamp()) END,
+       out_since = CASE WHEN NOT n.emptied THEN o.out_since
+                        ELSE least((SELECT max((e ->> 'at')::timestamptz) FROM jsonb_array_elements(o.sent) AS e
+                                     WHERE e ->> 'token' = o.lease_token),
+                                   CASE WHEN n.newer THEN o.committed_at END) END,
        attempts = CASE WHEN n.newer THEN o.attempts WHEN n.emptied THEN 0 ELSE o.attempts + n.blame END,
        state = CASE WHEN n.newer THEN o.state ELSE n.state END,
        reason_code = CASE WHEN n.newer THEN o.reason_code ELSE n.reason_code END,

@@ -84,6 +84,7 @@ SELECT {_COLUMNS}, CASE WHEN n.reason_code IS NULL THEN 'waiting' ELSE 'parked' 
        mapping_version = excluded.mapping_version,
        era = excluded.era, lsn = excluded.lsn, ordinal = excluded.ordinal, xid = excluded.xid,
        committed_at = excluded.committed_at, staged_at = excluded.staged_at,
+       out_since = least(coalesce(o.out_since, o.committed_at), excluded.committed_at, now()),
        priority = least(o.priority, excluded.priority),
        due_at = least(o.due_at, excluded.due_at),
        state = CASE WHEN o.hold THEN o.state ELSE excluded.state END,

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from rowtide.change import BACKFILL, INTERACTIVE, Change, ChangeBatch, fold
-from rowtide.deciding.records import NoItem
+from rowtide.deciding.outcomes import Settle
+from rowtide.deciding.records import AsOf, ETag, Held, ItemId, ListId, NoItem, PairedItem
 from rowtide.errors import StateRefused
 from rowtide.keys import lane_of
 from state import channels, cursors, database, outbox
@@ -318,3 +319,32 @@ def test_a_row_staged_by_another_process_meanwhile_is_merged(records: Any, make_
 def test_nothing_staged_is_nothing_done(records: Any) -> None:
     assert outbox.stage(records.conn, "slot", []) == StageCounts()
     assert outbox.stage(records.conn, "slot", [ChangeBatch("orders", 1, 1, [])]) == StageCounts()
+
+
+def test_a_row_is_out_of_sync_since_its_oldest_change_that_no_item_shows(records: Any, make_change: Any) -> None:
+    """Not since its newest; and what was settled no longer counts."""
+
+    def oldest() -> Any:
+        return outbox.waiting(records.conn)["orders"].oldest
+
+    hour, minute = 3_600_000_000, 60_000_000
+    now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
+    first, second, ahead = now_us - 3 * hour, now_us - hour, now_us + hour
+    records.stage(make_change("1", lsn=10)._replace(committed_us=first))
+    records.stage(make_change("1", lsn=20)._replace(committed_us=second))
+    assert oldest() == datetime.fromtimestamp(first / 1e6, UTC)
+    work = records.claim_one()
+    records.stage(make_change("1", lsn=30)._replace(committed_us=now_us - minute))
+    outbox.settle(records.conn, [settled(work)])
+    assert oldest() == datetime.fromtimestamp((now_us - minute) / 1e6, UTC)
+    outbox.settle(records.conn, [settled(records.claim_one())])
+    records.stage(make_change("2", lsn=40)._replace(committed_us=ahead))  # the source's clock is ahead
+    assert (oldest() - datetime.now(UTC)).total_seconds() < 60
+    records.stage(make_change("2", lsn=50)._replace(committed_us=ahead))
+    assert (oldest() - datetime.now(UTC)).total_seconds() < 60
+
+
+def settled(work: Any) -> Settle:
+    """The claim's row is in its list."""
+    item = PairedItem(ListId("list-eu"), ItemId(work.desired.key), ETag('"g,1"'), {}, {})
+    return Settle(work, Held(AsOf(work.desired.position, work.desired.xid, 1), item), 1)
