@@ -13,6 +13,8 @@ from rowtide.deciding.commands import Command, LookAtItem, LookForKey
 WRITE_RU: Final = 2
 ITEM_RU: Final = 1
 QUERY_RU: Final = 2
+PAGE_ITEMS: Final = 200
+"""Items that Graph gives with one query of a list."""
 
 
 class Tier(NamedTuple):
@@ -35,6 +37,11 @@ _LARGEST: Final = Tier(0, 6_250, 6_000_000)
 def tier_of(licences: int) -> Tier:
     """The limits of a tenant with so many Microsoft 365 licences."""
     return next((tier for tier in TIERS if licences <= tier.licences), _LARGEST)
+
+
+def enumeration_ru(items: int) -> int:
+    """What reading so many items of a list costs, page by page; an empty list is one page."""
+    return max(1, -(-items // PAGE_ITEMS)) * QUERY_RU
 
 
 def cost_of(command: Command) -> int:

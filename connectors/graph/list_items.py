@@ -7,7 +7,7 @@ its last state counts; every request is paid for before it is sent, and none is 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, assert_never
+from typing import Any, assert_never
 
 import orjson
 
@@ -18,10 +18,7 @@ from rowtide.deciding.observation import FieldMapping
 from rowtide.enumeration import ItemsPage, SeenItem
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphRefused, GraphUnavailable
-from rowtide.pacing import ITEM_RU, QUERY_RU
-
-PAGE: Final = 200
-"""Items a page: what Graph gives by itself."""
+from rowtide.pacing import ITEM_RU, PAGE_ITEMS, QUERY_RU
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,7 @@ PageReading = ItemsPage | TooOld | Throttled | Unauthorized | GraphUnavailable |
 
 def first_link(site_id: str, list_id: str) -> str:
     """Where the enumeration of a list begins. Every field is read, since Graph refuses to select one that is gone."""
-    return f"/sites/{site_id}/lists/{list_id}/items/delta?$top={PAGE}&$expand=fields"
+    return f"/sites/{site_id}/lists/{list_id}/items/delta?$top={PAGE_ITEMS}&$expand=fields"
 
 
 def units_of(link: str | None, ended: int) -> int:

@@ -94,7 +94,7 @@ def _section(name: str, state: str, lines: Iterable[str]) -> None:
         output.say(f"  {line}")
 
 
-_LOAD_HEADS = ("sync", "list", "rows", "writes", "ru", "takes", "ends", "of the day's quota")
+_LOAD_HEADS = ("sync", "list", "rows", "writes", "ru", "takes", "ends", "of the day's quota", "ru of diff or --deep")
 
 
 def _load_row(load: ForecastDocument) -> Sequence[object]:
@@ -108,4 +108,5 @@ def _load_row(load: ForecastDocument) -> Sequence[object]:
         spoken(timedelta(seconds=load["seconds"])),
         f"{datetime.fromisoformat(load['ends_at']):%Y-%m-%d %H:%M} UTC",
         f"{load['day_share']:.1%}",
+        load["deep_ru"],
     ]

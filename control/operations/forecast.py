@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rowtide.pacing import WRITE_RU
+from rowtide.pacing import WRITE_RU, enumeration_ru
 
 DAY = timedelta(days=1)
 
@@ -54,6 +54,11 @@ class Forecast:
     duration: timedelta
     ends_at: datetime
     day_share: float
+
+    @property
+    def deep_ru(self) -> int:
+        """Units that a later `rowtide reconcile --deep` or `rowtide diff` spends on the list."""
+        return enumeration_ru(self.load.rows)
 
 
 def forecast(loads: Sequence[ListLoad], allowance: Allowance, now: datetime) -> list[Forecast]:

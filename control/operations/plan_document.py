@@ -49,7 +49,7 @@ class GraphPlan(TypedDict):
 
 
 class ForecastDocument(TypedDict):
-    """The first load of one list."""
+    """The first load of one list; ``deep_ru``: what comparing it item by item costs later."""
 
     sync: str
     list: str
@@ -60,6 +60,7 @@ class ForecastDocument(TypedDict):
     seconds: float
     ends_at: str
     day_share: float
+    deep_ru: int
 
 
 class PlanDocument(TypedDict):
@@ -126,6 +127,7 @@ def _first_load(one: Forecast) -> ForecastDocument:
         "seconds": round(one.duration.total_seconds(), 1),
         "ends_at": one.ends_at.isoformat(),
         "day_share": round(one.day_share, 4),
+        "deep_ru": one.deep_ru,
     }
 
 

@@ -41,3 +41,8 @@ def test_our_share_slows_the_load() -> None:
 )
 def test_spoken(seconds: int, words: str) -> None:
     assert spoken(timedelta(seconds=seconds)) == words
+
+
+def test_reading_a_list_costs_two_units_for_two_hundred_items() -> None:
+    loads = [ListLoad("orders", title, rows) for title, rows in (("A", 1_000_000), ("B", 201), ("C", 0))]
+    assert [one.deep_ru for one in forecast(loads, SMALLEST, NOW)] == [10_000, 4, 2]

@@ -1,0 +1,49 @@
+"""What work that may wait gets of the quota."""
+
+from dataclasses import dataclass
+
+from connectors.graph.budget import Budget
+from connectors.graph.settings import ClientSecret, GraphSettings
+
+
+@dataclass
+class Clock:
+    """A clock that is set by hand."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def budget(clock: Clock) -> Budget:
+    """That of the smallest tier: 16.7 units a second, 125 at once."""
+    return Budget(GraphSettings("contoso", "t", "c", ClientSecret("s")), clock)
+
+
+def spare_in_a_minute(rows_first: bool) -> int:
+    """Units that such work gets while rows take all that is there, or nothing."""
+    clock, spent = Clock(), 0
+    quota = budget(clock)
+    for _ in range(600):
+        if rows_first:
+            quota.take(1000, timeout_s=0)
+        clock.now += 0.1
+        while quota.take_spare(2) == 0:
+            spent += 2
+    return spent
+
+
+def test_it_gets_all_that_rows_leave() -> None:
+    assert 1000 <= spare_in_a_minute(rows_first=False) <= 1125
+
+
+def test_it_gets_a_tenth_while_rows_use_the_quota_up() -> None:
+    assert 80 <= spare_in_a_minute(rows_first=True) <= 120
+
+
+def test_it_waits_for_the_gate() -> None:
+    clock = Clock()
+    quota = budget(clock)
+    quota.close_gate(30.0)
+    assert quota.take_spare(2) >= 30.0
