@@ -21,7 +21,7 @@ import orjson
 import psycopg
 from psycopg import errors
 
-from rowtide.change import Change, ChangeBatch, Fields, count_above, highest
+from rowtide.change import Change, ChangeBatch, Fields, count_above, highest, lowest_lsn
 from rowtide.keys import LANES
 from state import channels, failpoints, progress
 from state.copy_text import NULL, escaped
@@ -133,7 +133,7 @@ class Fence:
         for batch in batches:
             lsn = self.since.get((batch.sync, batch.era))
             if lsn is not None and batch.changes:
-                if min(change.lsn for change in batch.changes) < lsn:
+                if lowest_lsn(batch) < lsn:
                     batch = batch._replace(changes=[change for change in batch.changes if change.lsn >= lsn])
                 if batch.changes:
                     kept.append(batch)
@@ -214,7 +214,7 @@ def _not(mark: int) -> bool:
 def _known(cursor: Cursor, batch: ChangeBatch) -> bytearray:
     """Per change 1 if it needs `MERGE`: a row waits, the ledger may be above, or it arrives parked."""
     keys = text_array([change.key for change in batch.changes])
-    lowest = min(change.lsn for change in batch.changes)
+    lowest = lowest_lsn(batch)
     marks = bytearray(change.park is not None for change in batch.changes)
     parameters = {"sync": batch.sync, "keys": keys, "era": batch.era, "lsn": lowest}
     for query in (LOCK_WAITING, ABOVE):
