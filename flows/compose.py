@@ -177,12 +177,20 @@ class _Decisions:
         self._settings = settings
         self._budgets = budgets
         self.now: Callable[[], datetime] = base.clock.now
+        self._known: tuple[View, dict[str, Rules]] = (base.applied.view, {})
 
     def rules_of(self, sync: str) -> Rules:
         """How a sync's rows are decided."""
-        compiled = self._applied.compiled(sync)
-        patience, held = self._settings[compiled.graph].patience, self._applied.view.held
-        return Rules(compiled, compiled.version, patience, compiled.deletes, held=held)
+        # Asked several times a row, and the same until the next view. One tuple, because several threads ask.
+        view, (known_view, known) = self._applied.view, self._known
+        if view is not known_view:
+            known = {}
+            self._known = (view, known)
+        if (rules := known.get(sync)) is None:
+            compiled = view.catalog.syncs[sync]
+            patience = self._settings[compiled.graph].patience
+            rules = known[sync] = Rules(compiled, compiled.version, patience, compiled.deletes, held=view.held)
+        return rules
 
     def graph_of(self, sync: str) -> str:
         """The graph a sync delivers to."""
