@@ -1,7 +1,7 @@
-"""Measures deliver: throughput, latency, no-op suppression, coalescing, restart.
+"""Measures deliver: throughput, latency, no-op suppression, coalescing, restart, and a process with nothing to do.
 
 In: the whole product on real processes against the simulator. Out: ``deliver.* deep.* latency.* noop.* coalescing.*
-restart.*``. Rule: offered load "at 80 %" is 0.8 x quota_share x the tier's limit, Poisson arrivals.
+restart.* quiet.*``. Rule: offered load "at 80 %" is 0.8 x quota_share x the tier's limit, Poisson arrivals.
 """
 
 import os
@@ -11,6 +11,7 @@ import subprocess
 import time
 from functools import partial
 from pathlib import Path
+from statistics import quantiles
 
 import psycopg
 
@@ -21,6 +22,8 @@ ITEMS = 10_000
 DEEP_ITEMS = 100_000
 NOOPS = 10_000
 LATENCY_S = 60.0
+QUIET_S = 60.0
+SINGLES = 40
 LIMIT_RU_PER_MINUTE = 6_250  # the largest tier
 
 
@@ -156,6 +159,31 @@ def restart(figures: Measurements, repetitions: int) -> None:
             if repetition > 1:
                 seconds.append(time.monotonic() - killed)
     figures.add("restart.first_write_s", seconds, "s", "SIGKILL, restarted at once")
+
+
+def quiet(figures: Measurements, repetitions: int) -> None:
+    """Measure what an idle process takes of a core after a minute, and the latency of single updates from then on."""
+    shares, latencies = [], []
+    with stand("--tier", "off", "--latency-ms", "0", graph_options="quota: off") as bench:
+        bench.fill(1, 100)
+        process = _start_loaded(bench)
+        time.sleep(QUIET_S)
+        rng = random.Random(3)
+        for _ in range(repetitions):
+            before, began = _cpu_s(process.pid), time.monotonic()
+            time.sleep(QUIET_S / 3)
+            shares.append(100 * (_cpu_s(process.pid) - before) / (time.monotonic() - began))
+            latencies.append(quantiles([_single_ms(bench, rng) for _ in range(SINGLES)], n=20)[-1])
+    figures.add("quiet.cpu_percent", shares, "%", "of a core, one idle process with both roles, after a minute")
+    figures.add("quiet.latency_p95_ms", latencies, "ms", f"{SINGLES} single updates after that, no Graph latency")
+
+
+def _single_ms(bench: Stand, rng: random.Random) -> float:
+    """From a single commit, at a moment of its own, to the settled write."""
+    time.sleep(rng.uniform(0.5, 1.0))
+    before = _newest(bench)
+    bench.stack.sql("UPDATE bench SET quantity = quantity + 1 WHERE id = %s", rng.randint(1, 100))
+    return 1000 * until(partial(_something_newer, bench, before), every_s=0.002)
 
 
 def _all_delivered(bench: Stand, wal_end: int) -> bool:

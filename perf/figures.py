@@ -31,6 +31,8 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "noop.writes": (0, "<="),
     "coalescing.changes_per_write": (10, ">="),
     "restart.first_write_s": (3, "<"),
+    "quiet.cpu_percent": (10, "<"),
+    "quiet.latency_p95_ms": (200, "<="),
 }
 """What each metric has to reach (docs/performance.md)."""
 

@@ -20,6 +20,7 @@ FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
     "noop": delivery.noop,
     "coalescing": delivery.coalescing,
     "restart": delivery.restart,
+    "quiet": delivery.quiet,
 }
 
 
