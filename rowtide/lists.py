@@ -4,6 +4,7 @@ In: nothing. Out: values that state, provisioning and the catalog exchange. Rule
 known by its id, never by its title; it belongs to one sync, also when no target of the sync names it any more.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -79,3 +80,33 @@ class LeftList:
 def known_by_id(known: Sequence[KnownList]) -> dict[str, KnownList]:
     """The same by id."""
     return {one.id: one for one in known}
+
+
+_MARK = re.compile(r"\[instance ([0-9a-z-]+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class ListMark:
+    """How an installation marks its lists: its id, in the description of RowtideKey.
+
+    ``instance`` empty: the installation has no id yet, so that every marked list is another's. ``take_over``: a person
+    says that lists of another installation are this one's from now on.
+    """
+
+    instance: str
+    take_over: bool = False
+
+    def describe(self, text: str) -> str:
+        """``text`` with the mark, in place of another one."""
+        return f"{_MARK.sub('', text).rstrip()} [instance {self.instance}]".lstrip()
+
+    def other_in(self, description: str) -> str | None:
+        """The id of another installation that a description holds."""
+        found = marked_by(description)
+        return found if found != self.instance else None
+
+
+def marked_by(description: str) -> str | None:
+    """The id of the installation that has marked a description; None for one without a mark."""
+    found = _MARK.search(description)
+    return None if found is None else found.group(1)

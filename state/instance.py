@@ -104,6 +104,12 @@ def confirm(conn: Connection) -> str:
     return why or ""
 
 
+def known(conn: Connection) -> str:
+    """The installation's id; empty before the first note, and where the records are found elsewhere."""
+    noted = read(conn)
+    return noted.id if noted is not None and not _look(conn).why_not_of(noted) else ""
+
+
 def _why_elsewhere(conn: Connection) -> str | None:
     """Empty: the records are where they were noted; None: nobody has noted anything yet."""
     noted = read(conn)

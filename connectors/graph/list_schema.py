@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphRefused
 from rowtide.keys import ROWTIDE_KEY
-from rowtide.lists import HeldColumns
+from rowtide.lists import HeldColumns, ListMark, marked_by
 from rowtide.mapping.columns import Kind, ListColumn
 
 
@@ -38,6 +38,7 @@ class FoundColumn:
     read_only: bool = False
     indexed: bool = False
     unique: bool = False
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,21 @@ class MendKey:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkKey:
+    """Write this installation's id into the description of RowtideKey; ``other``: the one that stands there."""
+
+    title: str
+    column_id: str
+    description: str
+    other: str | None
+
+    @property
+    def sentence(self) -> str:
+        whose = f", in place of the installation {self.other}'s" if self.other else ""
+        return f"list '{self.title}': mark it as this installation's{whose}"
+
+
+@dataclass(frozen=True, slots=True)
 class MakeColumn:
     """Add a mapped column."""
 
@@ -156,18 +172,19 @@ class AddChoices:
         return f"list '{self.title}': add the choices column {self.name} lacks"
 
 
-Step = MakeList | RenameList | KeepName | MakeKey | MendKey | MakeColumn | AddChoices
+Step = MakeList | RenameList | KeepName | MakeKey | MendKey | MarkKey | MakeColumn | AddChoices
 
 
-def steps_to(lists: Mapping[str, FoundList], wanted: Sequence[WantedList]) -> list[Step]:
+def steps_to(lists: Mapping[str, FoundList], wanted: Sequence[WantedList], mark: ListMark | None = None) -> list[Step]:
     """What has to be done, list by list (``lists``: those that are there, by title as wanted).
 
-    GraphRefused for a column that is there and cannot be used.
+    ``mark`` None: nothing is marked, and no mark is looked for. GraphRefused for a column that is there and cannot be
+    used, and for a list that another installation has marked.
     """
-    return [step for one in wanted for step in _list_steps(lists.get(one.title), one)]
+    return [step for one in wanted for step in _list_steps(lists.get(one.title), one, mark)]
 
 
-def _list_steps(found: FoundList | None, wanted: WantedList) -> list[Step]:
+def _list_steps(found: FoundList | None, wanted: WantedList, mark: ListMark | None) -> list[Step]:
     title = wanted.title
     steps: list[Step] = []
     columns = {} if found is None else found.columns
@@ -178,6 +195,8 @@ def _list_steps(found: FoundList | None, wanted: WantedList) -> list[Step]:
         steps.append(MakeKey(title))
     elif not (key.indexed and key.unique):
         steps.append(MendKey(title, key.id))
+    if key is not None and mark is not None:
+        steps.extend(_mark_steps(title, key, mark))
     for column in wanted.columns:
         there = columns.get(column.name)
         if there is not None:
@@ -185,6 +204,16 @@ def _list_steps(found: FoundList | None, wanted: WantedList) -> list[Step]:
         elif not column.builtin:
             steps.append(MakeColumn(title, column))
     return steps
+
+
+def _mark_steps(title: str, key: FoundColumn, mark: ListMark) -> list[Step]:
+    """The mark, if the list has none or another's; GraphRefused for another's that nobody takes over."""
+    other = mark.other_in(key.description)
+    if other is not None and not mark.take_over:
+        raise graph_errors.LIST_OF_OTHER_INSTANCE(title=title, instance=other)
+    if other is None and marked_by(key.description) is not None:
+        return []
+    return [MarkKey(title, key.id, mark.describe(key.description), other)]
 
 
 def _column_steps(title: str, column: ListColumn, found: FoundColumn) -> list[Step]:

@@ -19,7 +19,7 @@ from rowtide.backoff import Backoff
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphRefused, GraphUnavailable
 from rowtide.keys import ROWTIDE_KEY
-from rowtide.lists import KnownList
+from rowtide.lists import KnownList, ListMark
 from rowtide.mapping.columns import Kind, ListColumn
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _TRIES: Final = 6
 _MOST_WAIT_S: Final = 60.0
+_KEY_TEXT: Final = "Names the row this item is a copy of. Made by Rowtide; do not change it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +52,28 @@ def discover(settings: GraphSettings, sites: Sequence[str]) -> dict[str, FoundSi
 
 
 def provision(
-    settings: GraphSettings, site: str, wanted: Sequence[WantedList], known: Sequence[KnownList] = ()
+    settings: GraphSettings,
+    site: str,
+    wanted: Sequence[WantedList],
+    known: Sequence[KnownList] = (),
+    mark: ListMark | None = None,
 ) -> Provisioned:
     """Makes what is missing, then returns what there is. May be repeated: it leaves existing things as they are.
 
     ``known``: the lists that syncs have or had.
     """
-    return _run(settings, lambda graph: _provision(graph, site, wanted, known))
+    return _run(settings, lambda graph: _provision(graph, site, wanted, known, mark))
 
 
 def examine(
-    settings: GraphSettings, site: str, wanted: Sequence[WantedList], known: Sequence[KnownList] = ()
+    settings: GraphSettings,
+    site: str,
+    wanted: Sequence[WantedList],
+    known: Sequence[KnownList] = (),
+    mark: ListMark | None = None,
 ) -> list[Step]:
     """What `provision` would do; GraphRefused where it would refuse. Nothing is changed."""
-    return _run(settings, lambda graph: _examine(graph, site, wanted, known))
+    return _run(settings, lambda graph: _examine(graph, site, wanted, known, mark))
 
 
 def find_gone(settings: GraphSettings, lists: Mapping[str, str]) -> frozenset[str]:
@@ -233,6 +242,7 @@ def to_found(column: Any) -> FoundColumn:
         bool(column.read_only),
         bool(column.indexed),
         bool(column.enforce_unique_values),
+        column.description or "",
     )
 
 
@@ -299,22 +309,30 @@ async def _take_over(graph: "GraphServiceClient", site_id: str, one: FoundList, 
 
 
 async def _examine(
-    graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList], known: Sequence[KnownList]
+    graph: "GraphServiceClient",
+    site: str,
+    wanted: Sequence[WantedList],
+    known: Sequence[KnownList],
+    mark: ListMark | None,
 ) -> list[Step]:
     found = await _find_lists(graph, site, wanted, known)
-    return [*found.naming, *list_schema.steps_to(found.lists, wanted)]
+    return [*found.naming, *list_schema.steps_to(found.lists, wanted, mark)]
 
 
 async def _provision(
-    graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList], known: Sequence[KnownList]
+    graph: "GraphServiceClient",
+    site: str,
+    wanted: Sequence[WantedList],
+    known: Sequence[KnownList],
+    mark: ListMark | None,
 ) -> Provisioned:
     found = await _find_lists(graph, site, wanted, known)
     done = []
     ids = {title: there.id for title, there in found.lists.items()}
     made = dict(found.lists)
-    steps = [*found.naming, *list_schema.steps_to(found.lists, wanted)]
+    steps = [*found.naming, *list_schema.steps_to(found.lists, wanted, mark)]
     for step in steps:
-        await _take(graph, found.id, ids, step)
+        await _take(graph, found.id, ids, step, mark)
         done.append(step.sentence)
         if isinstance(step, list_schema.MakeColumn):
             made.pop(step.title, None)
@@ -343,7 +361,9 @@ async def _find_gone(graph: "GraphServiceClient", lists: Mapping[str, str]) -> f
     return frozenset(gone)
 
 
-async def _take(graph: "GraphServiceClient", site_id: str, ids: dict[str, str], step: Step) -> None:
+async def _take(
+    graph: "GraphServiceClient", site_id: str, ids: dict[str, str], step: Step, mark: ListMark | None
+) -> None:
     lists = graph.sites.by_site_id(site_id).lists
     if isinstance(step, list_schema.MakeList):
         made = await _patiently(step.sentence, lambda: lists.post(_list_body(step.title)))
@@ -359,9 +379,14 @@ async def _take(graph: "GraphServiceClient", site_id: str, ids: dict[str, str], 
         case list_schema.KeepName():
             pass
         case list_schema.MakeKey():
-            await _patiently(step.sentence, lambda: columns.post(_key_body()))
+            await _patiently(step.sentence, lambda: columns.post(_key_body(mark)))
         case list_schema.MakeColumn(_, column):
             await _patiently(step.sentence, lambda: columns.post(_column_body(column)))
+        case list_schema.MarkKey(_, column_id, description, _):
+            await _patiently(
+                step.sentence,
+                lambda: columns.by_column_definition_id(column_id).patch(_described_body(description)),
+            )
         case list_schema.MendKey(_, column_id):
             await _patiently(
                 step.sentence, lambda: columns.by_column_definition_id(column_id).patch(_mended_key_body())
@@ -385,13 +410,19 @@ def _renamed_body(title: str) -> Any:
     return List_(display_name=title)
 
 
-def _key_body() -> Any:
+def _described_body(description: str) -> Any:
+    from msgraph.generated.models.column_definition import ColumnDefinition
+
+    return ColumnDefinition(description=description)
+
+
+def _key_body(mark: ListMark | None) -> Any:
     from msgraph.generated.models.column_definition import ColumnDefinition
     from msgraph.generated.models.text_column import TextColumn
 
     return ColumnDefinition(
         name=ROWTIDE_KEY,
-        description="Names the row this item is a copy of. Made by Rowtide; do not change it.",
+        description=_KEY_TEXT if mark is None else mark.describe(_KEY_TEXT),
         hidden=True,
         indexed=True,
         enforce_unique_values=True,

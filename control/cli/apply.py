@@ -22,6 +22,10 @@ def apply(
     upgrade: Annotated[
         bool, typer.Option("--upgrade", help="Bring the state database's schema up to date first.")
     ] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="Lists that another installation has marked become this one's."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Put the definition into force.
@@ -32,7 +36,7 @@ def apply(
     if upgrade:
         db.upgrade(opened, actor)
     require_schema(opened)
-    wanted = plan_document.plan(opened, datetime.now(UTC))
+    wanted = plan_document.plan(opened, datetime.now(UTC), take_over)
     operations.require_answers(wanted)
     if not yes:
         plan.show(wanted.document())

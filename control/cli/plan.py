@@ -23,6 +23,7 @@ def plan(
     config: options.Config = options.CONFIG,
     sql: Annotated[bool, typer.Option("--sql", help="Print the statements for the DBA.")] = False,
     grants: Annotated[bool, typer.Option("--grants", help="Print the Graph permissions.")] = False,
+    take_over: Annotated[bool, typer.Option("--take-over", help="As `apply --take-over` would do.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Say what apply would do and cost.
@@ -37,7 +38,7 @@ def plan(
     elif grants:
         _print_grants(opened, as_json)
     else:
-        found = plan_document.plan(opened, datetime.now(UTC)).document()
+        found = plan_document.plan(opened, datetime.now(UTC), take_over).document()
         if as_json:
             output.document(found)
         else:

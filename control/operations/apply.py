@@ -20,7 +20,8 @@ from rowtide import catalog
 from rowtide.actor import Actor
 from rowtide.catalog import ListRef
 from rowtide.error_catalogue import command_errors
-from state import definitions, lists
+from rowtide.lists import ListMark
+from state import definitions, instance, lists
 from state.database import Connection
 from state.definitions import AppliedDefinition
 from state.reconcile import record as reconciles
@@ -51,8 +52,10 @@ def apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
     _require_unchanged(session.on_state(definitions.read_applied), plan)
     sources = {name: _apply_source(session, name, actor) for name in session.definition.postgres}
     compiled = compile.compile_known(session.loaded, compile.read_all_tables(session))
-    known = session.on_state(lists.read)
-    made = {name: list_plan.make_lists(session.definition, name, compiled, known) for name in session.definition.graph}
+    known, mark = session.on_state(lists.read), ListMark(session.on_state(_confirm_instance), plan.take_over)
+    made = {
+        name: list_plan.make_lists(session.definition, name, compiled, known, mark) for name in session.definition.graph
+    }
     version, changed = _store(session, plan, compiled, made, actor)
     return {
         "version": version,
@@ -62,6 +65,12 @@ def apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
         "left_alone": list(plan.left_alone),
         "warnings": list(plan.warnings),
     }
+
+
+def _confirm_instance(connection: Connection) -> str:
+    """The installation's id; records that are found elsewhere get another one."""
+    instance.confirm(connection)
+    return instance.known(connection)
 
 
 def require_answers(plan: ApplyPlan) -> None:

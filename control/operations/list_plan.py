@@ -17,7 +17,7 @@ from rowtide.definition.model import Definition, FieldDefinition
 from rowtide.error_catalogue import definition_errors, doctor_findings
 from rowtide.error_catalogue.entries import Check
 from rowtide.errors import DefinitionError, RowtideError
-from rowtide.lists import KnownList, ListState
+from rowtide.lists import KnownList, ListMark, ListState
 from rowtide.mapping.columns import Kind, ListColumn
 from rowtide.mapping.compiled_sync import CompiledSync
 
@@ -42,14 +42,14 @@ def _shared(title: str, first: str, second: CompiledSync) -> DefinitionError:
 
 
 def missing_work(
-    definition: Definition, graph: str, compiled: CompiledDefinition, known: Sequence[KnownList]
+    definition: Definition, graph: str, compiled: CompiledDefinition, known: Sequence[KnownList], mark: ListMark
 ) -> list[str]:
     """What `apply` would do in the tenant, a sentence each; ``known``: the lists that syncs have or had."""
     settings = GraphSettings.from_definition(definition, graph, provisioning=True)
     steps = [
         step
         for site, wanted in wanted_lists(graph, compiled).items()
-        for step in provisioning.examine(settings, site, wanted, known)
+        for step in provisioning.examine(settings, site, wanted, known, mark)
     ]
     return [step.sentence for step in steps]
 
@@ -69,7 +69,7 @@ class MadeLists:
 
 
 def make_lists(
-    definition: Definition, graph: str, compiled: CompiledDefinition, known: Sequence[KnownList]
+    definition: Definition, graph: str, compiled: CompiledDefinition, known: Sequence[KnownList], mark: ListMark
 ) -> MadeLists:
     """Make what is missing in the tenant; nothing is ever deleted there."""
     settings = GraphSettings.from_definition(definition, graph, provisioning=True)
@@ -77,7 +77,7 @@ def make_lists(
     lists: list[KnownList] = []
     filled: set[str] = set()
     for site, wanted in wanted_lists(graph, compiled).items():
-        made = provisioning.provision(settings, site, wanted, known)
+        made = provisioning.provision(settings, site, wanted, known, mark)
         done += made.done
         for one in wanted:
             list_id, columns = made.list_ids[one.title], made.columns[one.title]

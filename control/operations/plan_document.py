@@ -21,9 +21,9 @@ from control.operations.session import Session, read_applied_definition
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
 from rowtide.errors import DefinitionError, RowtideError, StateRefused, StateUnavailable
-from rowtide.lists import KnownList
+from rowtide.lists import KnownList, ListMark
 from rowtide.pacing import tier_of
-from state import ledger, lists, schema
+from state import instance, ledger, lists, schema
 from state.database import Connection
 
 
@@ -100,6 +100,8 @@ class ApplyPlan:
     forecasts: Sequence[Forecast]
     warnings: Sequence[str]
     left_alone: Sequence[str]
+    take_over: bool = False
+    """Lists that another installation has marked become this one's."""
 
     def document(self) -> PlanDocument:
         """The plan as JSON."""
@@ -131,22 +133,24 @@ def _first_load(one: Forecast) -> ForecastDocument:
     }
 
 
-def plan(session: Session, now: datetime) -> ApplyPlan:
+def plan(session: Session, now: datetime, take_over: bool = False) -> ApplyPlan:
     """The plan; DefinitionError when the definition does not fit its tables."""
     definition = session.definition
     records = _read_records(session)
     answers = _ask_sources(session)
     compiled = compile.compile_known(session.loaded, answers.tables)
+    mark = ListMark(records.instance, take_over)
     old = None if records.catalog is None else records.catalog.definition.to_json()
     return ApplyPlan(
         records.version,
         differences(old, definition.to_json()),
         records.findings,
         answers.work,
-        {name: _ask_graph(definition, name, compiled, records.lists) for name in definition.graph},
+        {name: _ask_graph(definition, name, compiled, records.lists, mark) for name in definition.graph},
         _forecasts(definition, answers.counts, records.items, now),
         [*compiled.doubts, *_unlisted(answers.counts)],
         left_alone(records.catalog, definition),
+        take_over,
     )
 
 
@@ -155,13 +159,17 @@ def plan(session: Session, now: datetime) -> ApplyPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """What the state database knows: what is wrong with it, the definition in force, live items by sync id, lists."""
+    """What the state database knows: what is wrong with it, the definition in force, live items by sync id, lists.
+
+    ``instance``: the id of the installation; empty while it has none, or where the records are those of another one.
+    """
 
     findings: Sequence[str]
     version: int | None = None
     catalog: Catalog | None = None
     items: Mapping[str, int] = field(default_factory=dict)
     lists: Sequence[KnownList] = ()
+    instance: str = ""
 
 
 def _read_records(session: Session) -> _Records:
@@ -175,9 +183,10 @@ def _read_records(session: Session) -> _Records:
 def _records_of(connection: Connection) -> _Records:
     found = read_applied_definition(connection)
     if found is None:
-        return _Records([])
+        return _Records([], instance=instance.known(connection))
     items = {sync: ledger.live_count(connection, sync) for sync in found.catalog.syncs}
-    return _Records([], found.record.version, found.catalog, items, lists.read(connection))
+    known = instance.known(connection)
+    return _Records([], found.record.version, found.catalog, items, lists.read(connection), known)
 
 
 # --- sources --------------------------------------------------------------------------------------------------------
@@ -234,10 +243,10 @@ def _unlisted(counts: Mapping[str, row_counts.RowCounts]) -> list[str]:
 
 
 def _ask_graph(
-    definition: Definition, name: str, compiled: CompiledDefinition, known: Sequence[KnownList]
+    definition: Definition, name: str, compiled: CompiledDefinition, known: Sequence[KnownList], mark: ListMark
 ) -> PlannedWork:
     try:
-        return PlannedWork(list_plan.missing_work(definition, name, compiled, known))
+        return PlannedWork(list_plan.missing_work(definition, name, compiled, known, mark))
     except RowtideError as error:
         return PlannedWork(error=error)
 

@@ -120,6 +120,13 @@ LIST_OF_OTHER_SYNC: Final = Entry(
     "list '{title}' belongs to the sync with the id {other}, not to {sync}",
     "if the sync was renamed, give it `id: {other}`; else sync to another list",
 )
+LIST_OF_OTHER_INSTANCE: Final = Entry(
+    GraphRefused,
+    "list_of_other_instance",
+    "list '{title}' belongs to another installation of Rowtide ({instance})",
+    "sync to another list; or, if the state database was restored or the other installation is no more, run "
+    "`rowtide apply --take-over`",
+)
 LIST_TITLE_TAKEN: Final = Entry(
     GraphRefused,
     "list_title_taken",

@@ -53,3 +53,26 @@ def test_records_restored_from_a_dump_are_mended_by_the_lists(
     assert deep == "true"
     assert "state database was restored" in why
     assert stack.stop(process) == 0
+
+
+def test_a_list_belongs_to_one_installation(
+    new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A copy of the state database is another installation: it may have the lists only when a person says so."""
+    cluster, dump = new_cluster(), tmp_path / "state.dump"
+    original, copy = cluster.create_database("rowtide"), cluster.create_database("copy")
+    stack = new_stack(new_simulator("--tier", "off"), state_dsn=original)
+    run_tool(cluster, "pg_dump", "-Fc", "-f", str(dump), "-d", original)
+    run_tool(cluster, "pg_restore", "-d", copy, str(dump))
+    stack.apply()
+
+    stack.environment["ROWTIDE_STATE_DSN"] = copy
+    refused = stack.command("apply", "--yes", check=False)
+    assert refused.returncode == 1
+    assert "list_of_other_instance" in refused.stderr
+    assert "--take-over" in refused.stderr
+    assert "mark it as this installation's" in stack.command("apply", "--yes", "--take-over").stdout
+    stack.apply()
+
+    stack.environment["ROWTIDE_STATE_DSN"] = original
+    assert "list_of_other_instance" in stack.command("apply", "--yes", check=False).stderr

@@ -9,6 +9,7 @@ from connectors.graph import provisioning
 from connectors.graph.list_schema import AddChoices, FoundColumn, MakeColumn, MakeKey, MakeList, MendKey, WantedList
 from rowtide.errors import GraphRefused, GraphUnavailable, IdentityRefused
 from rowtide.keys import ROWTIDE_KEY
+from rowtide.lists import ListMark
 from rowtide.mapping.columns import ListColumn
 from tests.e2e.conftest import Simulator
 from tests.integration.graph.conftest import COLUMNS, SITE, make_lists, settings_for
@@ -124,3 +125,23 @@ def test_a_key_that_is_not_unique_is_mended() -> None:
     key = FoundColumn("c1", ROWTIDE_KEY, "text", indexed=True)
     there = {"Orders": FoundList("l", "Orders", {ROWTIDE_KEY: key})}
     assert steps_to(there, [WantedList("Orders", ())]) == [MendKey("Orders", "c1")]
+
+
+def test_a_list_is_marked_and_another_installation_refused(sim: Callable[..., Simulator]) -> None:
+    settings, wanted = settings_for(sim()), [WantedList("Orders", COLUMNS)]
+    provisioning.provision(settings, SITE, wanted)  # before marks were written
+    mine, other = ListMark("1-a"), ListMark("2-b")
+    assert [step.sentence for step in provisioning.examine(settings, SITE, wanted, mark=mine)] == [
+        "list 'Orders': mark it as this installation's"
+    ]
+    provisioning.provision(settings, SITE, wanted, mark=mine)
+    assert provisioning.examine(settings, SITE, wanted, mark=mine) == []
+    with pytest.raises(GraphRefused, match=r"another installation of Rowtide \(1-a\)"):
+        provisioning.provision(settings, SITE, wanted, mark=other)
+    with pytest.raises(GraphRefused):
+        provisioning.examine(settings, SITE, wanted, mark=ListMark(""))
+    provisioning.provision(settings, SITE, wanted, mark=ListMark("2-b", take_over=True))
+    assert provisioning.examine(settings, SITE, wanted, mark=other) == []
+    new = [WantedList("Others", COLUMNS)]
+    provisioning.provision(settings, SITE, new, mark=mine)
+    assert provisioning.examine(settings, SITE, new, mark=mine) == []
