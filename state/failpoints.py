@@ -113,6 +113,10 @@ class Failpoints:
         self._hits: Counter[str] = Counter()
         self._random = random.Random(seed)  # noqa: S311 (chance for tests, not secrets)
 
+    def passed(self, name: str) -> int:
+        """How often a trapped name was reached; one that pauses is reached before it does."""
+        return self._hits[name]
+
     def hit(self, name: str) -> None:
         """Pass ``name``: carry out its trap if there is one for this hit."""
         trap = self._traps.get(name)

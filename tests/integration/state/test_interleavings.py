@@ -46,13 +46,14 @@ def test_a_settle_waits_for_a_row_that_is_being_merged(
     ends = {key: settled(work, make_pair) if applied else Release(work, 0.0, False) for key, work in works.items()}
     held = tmp_path / "held"
     held.touch()
-    monkeypatch.setattr(failpoints, "_of_process", failpoints.Failpoints(f"stage.before_commit=pause:{held}"))
+    point = failpoints.Failpoints(f"stage.before_commit=pause:{held}")
+    monkeypatch.setattr(failpoints, "_of_process", point)
     with database.connect(records.dsn) as other, database.connect(records.dsn) as watcher:
         staging = threading.Thread(target=lambda: records.stage(make_change("1", fields={"A": 2}, lsn=200)))
         settling = threading.Thread(target=lambda: outbox.settle(other, list(ends.values())))
         state = "SELECT state, wait_event_type FROM pg_stat_activity WHERE pid = %s"
         staging.start()
-        while watcher.execute(state, [records.conn.info.backend_pid]).fetchone() != ("idle in transaction", "Client"):
+        while not point.passed("stage.before_commit"):
             assert staging.is_alive()
         settling.start()
         while watcher.execute(state, [other.info.backend_pid]).fetchone() != ("active", "Lock"):
@@ -74,13 +75,14 @@ def test_a_replay_beside_a_settle(
     work = records.claim_one()
     held = tmp_path / "held"
     held.touch()
-    monkeypatch.setattr(failpoints, "_of_process", failpoints.Failpoints(f"settle.before_commit=pause:{held}"))
+    point = failpoints.Failpoints(f"settle.before_commit=pause:{held}")
+    monkeypatch.setattr(failpoints, "_of_process", point)
     with database.connect(records.dsn) as other, database.connect(records.dsn) as watcher:
         settling = threading.Thread(target=lambda: outbox.settle(other, [settled(work, make_pair)]))
         staging = threading.Thread(target=lambda: records.stage(make_change("1", fields={"A": 0}, lsn=replayed)))
         state = "SELECT state, wait_event_type FROM pg_stat_activity WHERE pid = %s"
         settling.start()
-        while watcher.execute(state, [other.info.backend_pid]).fetchone() != ("idle in transaction", "Client"):
+        while not point.passed("settle.before_commit"):
             assert settling.is_alive()
         staging.start()
         while staging.is_alive() and watcher.execute(state, [records.conn.info.backend_pid]).fetchone() != (
