@@ -37,6 +37,7 @@ class Budget:
         scale = settings.window_s / 60.0
         self._spare_at = 0.0
         self._minute = Bucket.of(tier.ru_per_minute * scale, settings.window_s, share, now)
+        self._minute.cap(0.0)  # whoever was killed a moment ago may have spent a burst in this window
         self._day = Bucket.of(tier.ru_per_day * scale, 1440 * settings.window_s, share, now)
 
     def take(

@@ -251,7 +251,7 @@ def test_paces_itself_within_the_quota(new_delivery: Make) -> None:
     # Provisioning went before and is not ours to pace; what counts is that nothing was refused.
     assert simulator.stats()["throttled"] == 0
     assert ru["max_accepted_in_window"] <= 62
-    # 160 RU at 0.8 x 62.5 RU in 3 s, after a burst of 6.
+    # 160 RU at 0.8 x 62.5 RU in 3 s.
     assert time.monotonic() - started > 8
 
 
