@@ -31,6 +31,9 @@ from state import failpoints
 IN_FLIGHT: Final = 4
 """Batches under way at once: Graph advises few concurrent requests."""
 
+_LOOK_S: Final = 0.1
+"""Seconds between two looks whether a batch that waits for its window has to be handed back."""
+
 _log = structlog.get_logger()
 
 
@@ -98,6 +101,8 @@ class BatchSender:
             await self._halve(claims)
             return
         self._client = self._client or Client(self._settings, self._tokens)
+        if not await self._wait_for_room(claims):
+            return
         self._spend(claims)
         failpoints.hit(failpoints.DELIVER_BEFORE_SEND)
         try:
@@ -115,6 +120,18 @@ class BatchSender:
             case Reply():
                 failpoints.hit(failpoints.DELIVER_AFTER_ANSWER)
                 await self._read(claims, result)
+
+    async def _wait_for_room(self, claims: Sequence[Claim]) -> bool:
+        """Whether they may be sent now: waits while one window would hold too much, hands them back at the end."""
+        units = sum(pacing.cost_of(claim.in_flight.command) for claim in claims)
+        while (wait_s := self._budget.send_wait_s(units)) > 0:
+            gate_s = self._budget.gate_s()
+            if self._answers.stopping or gate_s > 0:
+                reason = "stopping" if self._answers.stopping else self._health.problem or "the gate is closed"
+                self._answers.answer_all(claims, NotApplied(gate_s, reason), self._now())
+                return False
+            await asyncio.sleep(min(wait_s, _LOOK_S))
+        return True
 
     async def _halve(self, claims: Sequence[Claim]) -> None:
         middle = len(claims) // 2

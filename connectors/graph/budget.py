@@ -8,6 +8,7 @@ refused requests count against the quota, so nothing is sent meanwhile.
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -36,6 +37,7 @@ class Budget:
         tier, share, now = tier_of(settings.licences), settings.quota_share, clock()
         scale = settings.window_s / 60.0
         self._spare_at = 0.0
+        self._window_s, self._sent, self._in_window = settings.window_s, deque[tuple[float, int]](), 0
         self._minute = Bucket.of(tier.ru_per_minute * scale, settings.window_s, share, now)
         self._minute.cap(0.0)  # whoever was killed a moment ago may have spent a burst in this window
         self._day = Bucket.of(tier.ru_per_day * scale, 1440 * settings.window_s, share, now)
@@ -71,7 +73,31 @@ class Budget:
                 return wait_s
             self._spare_at = now + _SPARE_PART * units / self._minute.rate
             self._take(units, now)
+            if not self._off:
+                self._note_sent(units, now)
             return 0.0
+
+    def send_wait_s(self, units: int) -> float:
+        """0, and ``units`` count as sent now; or the seconds until one window has room for them.
+
+        Units are taken when rows are claimed. Rows that waited behind slow answers, and looks that nobody planned, may
+        be sent long after or beyond that, all at once; Graph counts what is sent.
+        """
+        with self._condition:
+            if self._off:
+                return 0.0
+            now = self._clock()
+            while self._sent and self._sent[0][0] <= now - self._window_s:
+                self._in_window -= self._sent.popleft()[1]
+            most = self._minute.rate * self._window_s + self._minute.burst
+            if self._sent and self._in_window + units > most:
+                return self._sent[0][0] + self._window_s - now
+            self._note_sent(units, now)
+            return 0.0
+
+    def _note_sent(self, units: int, now: float) -> None:
+        self._sent.append((now, units))
+        self._in_window += units
 
     def charge(self, units: float) -> None:
         """Takes units that are spent already, even if the budget did not have them."""

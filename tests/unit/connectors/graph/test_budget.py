@@ -31,6 +31,20 @@ def test_a_process_that_restarts_again_and_again_stays_within_the_limit() -> Non
     assert 800 <= spent <= 1250
 
 
+def test_what_is_sent_at_once_waits_for_its_window() -> None:
+    """Rows that waited behind a slow answer are paid for, and are not sent all in one window."""
+    clock, sent = Clock(), list[tuple[float, int]]()
+    quota = budget(clock)
+    clock.now += 60.0
+    for _ in range(2400):
+        while quota.send_wait_s(40) == 0:
+            sent.append((clock.now, 40))
+        clock.now += 0.1
+    for start, _ in sent:
+        assert sum(units for at, units in sent if start <= at < start + 60.0) <= 1125
+    assert sum(units for _, units in sent) >= 4 * 1000
+
+
 def spare_in_a_minute(rows_first: bool) -> int:
     """Units that such work gets while rows take all that is there, or nothing."""
     clock, spent = Clock(), 0
