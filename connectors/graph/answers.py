@@ -71,28 +71,37 @@ class AnswerHandler:
         """Handle one reading for each claim; a refused token or quota is handled once for all."""
         throttled = [reading.after_s for reading in readings if isinstance(reading, Throttled)]
         gate_s = self._health.note_throttled(throttled) if throttled else 0.0
-        if any(isinstance(reading, Unauthorized) for reading in readings):
-            self._tokens.forget(token)
+        pairs = zip(claims, readings, strict=True)
+        unauthorized = [claim for claim, reading in pairs if isinstance(reading, Unauthorized)]
+        pause_s = self._note_unauthorized(unauthorized, token) if unauthorized else 0.0
         for claim, reading in zip(claims, readings, strict=True):
             match reading:
                 case Throttled():
                     self.answer(claim, NotApplied(gate_s, "Graph throttles the app"), now)
                 case Unauthorized():
-                    self._answer_unauthorized(claim, now)
+                    self._answer_unauthorized(claim, pause_s, now)
                 case ListRefused():
                     self._answer_list_refused(claim, reading, now)
                 case _:
                     self.answer(claim, reading, now)
 
-    def _answer_unauthorized(self, claim: Claim, now: datetime) -> None:
-        """Send the command once more with a fresh token; if that is refused too, the app has a problem."""
-        if not claim.asked_again and not self.stopping:
+    def _note_unauthorized(self, claims: Sequence[Claim], token: str) -> float:
+        """The token is refused; if a fresh one was refused before, the app has a problem. Seconds to wait then."""
+        self._tokens.forget(token)
+        if not any(self._is_refused(claim) for claim in claims):
+            return 0.0
+        return self._health.note_failure(graph_errors.TOKEN_REFUSED(graph=self._name), sent=False)
+
+    def _is_refused(self, claim: Claim) -> bool:
+        return claim.asked_again or self.stopping
+
+    def _answer_unauthorized(self, claim: Claim, pause_s: float, now: datetime) -> None:
+        """Send the command once more with a fresh token, or hand the row back."""
+        if self._is_refused(claim):
+            self.answer(claim, NotApplied(pause_s, graph_errors.TOKEN_REFUSED(graph=self._name).sentence), now)
+        else:
             claim.asked_again = True
             self.queue.append(claim)
-            return
-        refused = graph_errors.TOKEN_REFUSED(graph=self._name)
-        pause_s = self._health.note_failure(refused, sent=False)
-        self.answer(claim, NotApplied(pause_s, refused.sentence), now)
 
     def _answer_list_refused(self, claim: Claim, refused: ListRefused, now: datetime) -> None:
         problem = f"Graph answered {refused.status} {refused.code} for the list: {refused.sentence}"

@@ -125,7 +125,7 @@ class Delivery:
         self.outcomes += outcomes
         return outcomes
 
-    def deliver(self, timeout_s: float = 150.0, until: Callable[[], bool] | None = None) -> None:
+    def deliver(self, timeout_s: float = 60.0, until: Callable[[], bool] | None = None) -> None:
         """Claims and settles until nothing waits (or ``until``)."""
         deadline = time.monotonic() + timeout_s
         while self.rows if until is None else not until():

@@ -355,6 +355,20 @@ def test_a_claim_that_is_too_old_is_not_sent(new_delivery: Make) -> None:
     assert simulator.stats()["batches"] == 0
 
 
+def test_a_batch_that_is_refused_is_one_failure(new_delivery: Make) -> None:
+    """The wait doubles with each failure: counted for each row, one batch would hold the tenant for a minute."""
+    simulator, delivery, a, _ = new_delivery(send_within_s=5.0)
+    simulator.ask("latency", {"latency_ms": 200})
+    for number in range(30):
+        delivery.commit(str(number), a, {"Title": "t", "Amount": number, "Notes": None})
+    simulator.set_faults([{"status": 401, "path": r"/\$batch$"}])
+    delivery.writer.submit(delivery.claim())
+    wait_for(lambda: delivery.writer.pending() == len(delivery.writer._outcomes))
+    counters = delivery.writer.counters
+    assert len(delivery.settle()) == 30
+    assert 1 <= counters.failures <= counters.requests
+
+
 def test_one_row_does_not_wait_for_others(new_delivery: Make) -> None:
     simulator, delivery, a, _ = new_delivery()
     delivery.commit("0", a, {"Title": "first, for token and connection", "Amount": 1, "Notes": None})
