@@ -34,6 +34,8 @@ IN_FLIGHT: Final = 4
 _LOOK_S: Final = 0.1
 """Seconds between two looks whether a batch that waits for its window has to be handed back."""
 
+_TOO_OLD: Final = NotApplied(0.0, "claimed too long ago to be sent")
+
 _log = structlog.get_logger()
 
 
@@ -63,9 +65,8 @@ class BatchSender:
         answers = self._answers
         gate_s = self._budget.gate_s()
         if answers.queue and (gate_s > 0 or answers.stopping):
-            reason = "stopping" if answers.stopping else self._health.problem or "the gate is closed"
             waiting, answers.queue = answers.queue, deque()
-            answers.answer_all(waiting, NotApplied(gate_s, reason), self._now())
+            answers.answer_all(waiting, NotApplied(gate_s, self._reason_to_hand_back()), self._now())
         while answers.queue and len(self._tasks) < IN_FLIGHT:
             count = min(self._health.batch_size, len(answers.queue))
             self._dispatch([answers.queue.popleft() for _ in range(count)])
@@ -74,7 +75,7 @@ class BatchSender:
         now = self._now()
         late = [claim for claim in claims if now > claim.send_by]
         if late:
-            self._answers.answer_all(late, NotApplied(0.0, "claimed too long ago to be sent"), now)
+            self._answers.answer_all(late, _TOO_OLD, now)
             claims = [claim for claim in claims if now <= claim.send_by]
         if claims:
             task = asyncio.get_running_loop().create_task(self._carry_out(claims))
@@ -101,7 +102,7 @@ class BatchSender:
             await self._halve(claims)
             return
         self._client = self._client or Client(self._settings, self._tokens)
-        if not await self._wait_for_room(claims):
+        if not await self._wait_to_send(claims):
             return
         self._spend(claims)
         failpoints.hit(failpoints.DELIVER_BEFORE_SEND)
@@ -121,17 +122,25 @@ class BatchSender:
                 failpoints.hit(failpoints.DELIVER_AFTER_ANSWER)
                 await self._read(claims, result)
 
-    async def _wait_for_room(self, claims: Sequence[Claim]) -> bool:
-        """Whether they may be sent now: waits while one window would hold too much, hands them back at the end."""
+    async def _wait_to_send(self, claims: Sequence[Claim]) -> bool:
+        """Whether they may be sent now: waits while one window would hold too much, or hands them back unsent."""
         units = sum(pacing.cost_of(claim.in_flight.command) for claim in claims)
-        while (wait_s := self._budget.send_wait_s(units)) > 0:
+        while True:
+            # The lease has to outlive the request: whatever went before, a late row is not sent.
+            if any(self._now() > claim.send_by for claim in claims):
+                self._answers.answer_all(claims, _TOO_OLD, self._now())
+                return False
+            wait_s = self._budget.send_wait_s(units)
+            if wait_s == 0:
+                return True
             gate_s = self._budget.gate_s()
             if self._answers.stopping or gate_s > 0:
-                reason = "stopping" if self._answers.stopping else self._health.problem or "the gate is closed"
-                self._answers.answer_all(claims, NotApplied(gate_s, reason), self._now())
+                self._answers.answer_all(claims, NotApplied(gate_s, self._reason_to_hand_back()), self._now())
                 return False
             await asyncio.sleep(min(wait_s, _LOOK_S))
-        return True
+
+    def _reason_to_hand_back(self) -> str:
+        return "stopping" if self._answers.stopping else self._health.problem or "the gate is closed"
 
     async def _halve(self, claims: Sequence[Claim]) -> None:
         middle = len(claims) // 2

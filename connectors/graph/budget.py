@@ -87,15 +87,19 @@ class Budget:
             if self._off:
                 return 0.0
             now = self._clock()
-            while self._sent and self._sent[0][0] <= now - self._window_s:
-                self._in_window -= self._sent.popleft()[1]
+            self._forget_sent(now)
             most = self._minute.rate * self._window_s + self._minute.burst
             if self._sent and self._in_window + units > most:
                 return self._sent[0][0] + self._window_s - now
             self._note_sent(units, now)
             return 0.0
 
+    def _forget_sent(self, now: float) -> None:
+        while self._sent and self._sent[0][0] <= now - self._window_s:
+            self._in_window -= self._sent.popleft()[1]
+
     def _note_sent(self, units: int, now: float) -> None:
+        self._forget_sent(now)
         self._sent.append((now, units))
         self._in_window += units
 

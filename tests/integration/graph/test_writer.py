@@ -355,6 +355,18 @@ def test_a_claim_that_is_too_old_is_not_sent(new_delivery: Make) -> None:
     assert simulator.stats()["batches"] == 0
 
 
+def test_a_claim_that_grows_too_old_while_it_waits_for_its_window_is_not_sent(new_delivery: Make) -> None:
+    simulator, delivery, a, _ = new_delivery(quota_off=False, licences=1000, window_s=3.0, send_within_s=0.3)
+    while delivery.budget.send_wait_s(1) == 0:
+        continue  # the window is full
+    delivery.commit("1", a, {"Title": "t", "Amount": 1, "Notes": None})
+    delivery.deliver(until=lambda: bool(delivery.outcomes))
+    (release,) = delivery.outcomes
+    assert isinstance(release, Release)
+    assert not release.unknown
+    assert simulator.stats()["batches"] == 0
+
+
 def test_a_batch_that_is_refused_is_one_failure(new_delivery: Make) -> None:
     """The wait doubles with each failure: counted for each row, one batch would hold the tenant for a minute."""
     simulator, delivery, a, _ = new_delivery(send_within_s=5.0)

@@ -67,6 +67,16 @@ def test_it_gets_a_tenth_while_rows_use_the_quota_up() -> None:
     assert 80 <= spare_in_a_minute(rows_first=True) <= 120
 
 
+def test_what_was_sent_long_ago_is_forgotten() -> None:
+    """A process that only reads lists, for months, keeps no more than a window of it."""
+    clock = Clock()
+    quota = budget(clock)
+    for _ in range(5000):
+        clock.now += 1.0
+        quota.take_spare(2)
+    assert len(quota._sent) <= 60
+
+
 def test_it_waits_for_the_gate() -> None:
     clock = Clock()
     quota = budget(clock)
