@@ -1,11 +1,12 @@
 """What administrators, operators and owners of lists do, in any order, between commits: an oracle for all of it.
 
 A history is a Hypothesis run of rules on a real world: acts, restarts, looks at `status`. Rules (docs/design.md
-section 15): whenever someone looks, a sync whose list is not equal to its table says so; at the end, when everything
+section 16): whenever someone looks, a sync whose list is not equal to its table says so; at the end, when everything
 that was left open is undone, source and lists are equal, no key has two items, ledger and lists agree, strangers are
 untouched. A failing history is printed as the calls that repeat it; ``ROWTIDE_ORACLE_SEED`` draws the same ones again.
 """
 
+import itertools
 import os
 import random
 import shutil
@@ -38,13 +39,16 @@ numbers = st.integers(0, 1 << 16)
 class Administration(RuleBasedStateMachine):
     """One history on servers of its own."""
 
+    places = itertools.cycle([OWN, SHARED])
+
     def __init__(self) -> None:
         super().__init__()
         self._ended = ExitStack()
         self.directory = reachable_directory("rowtide-oracle-")
         self._ended.callback(shutil.rmtree, self.directory, ignore_errors=True)
         simulator, clusters = self._ended.enter_context(servers())
-        place = random.Random(os.environ["ROWTIDE_ORACLE_SEED"]).choice([OWN, SHARED])
+        place = next(Administration.places)
+        print(f" a world whose state database is on a server: {place}", flush=True)
         self.world = World(self.directory, simulator, clusters, place, seed=1, rows=ROWS)
         self._ended.callback(self.world.close)
         self.world.acted = True
