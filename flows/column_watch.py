@@ -5,7 +5,6 @@ when something can be written again. Rules (docs/design.md section 4): a column 
 read-only holds back nothing but itself; while RowtideKey proves nothing, its list takes no new items.
 """
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,14 +14,14 @@ import structlog
 from connectors.graph import list_columns, list_schema
 from flows.applied_view import View
 from flows.graph_reads import GraphReads, PacedGraph
-from rowtide.backoff import Backoff
+from flows.graph_rounds import GraphRounds
 from rowtide.catalog import ListRef
 from rowtide.error_catalogue import process_errors
-from rowtide.errors import GraphRefused, GraphUnavailable, RowtideError
+from rowtide.errors import GraphRefused, GraphUnavailable
 from rowtide.lists import HeldColumns
 from rowtide.pacing import QUERY_RU
 from state import lists
-from state.database import Connection, Link
+from state.database import Connection
 from state.reconcile import record as reconciles
 
 log = structlog.get_logger()
@@ -34,7 +33,7 @@ AT_MOST_S = 5.0
 """Seconds between two looks at a list, whatever happens to its rows."""
 
 
-class ColumnWatch:
+class ColumnWatch(GraphRounds):
     """One thread a process; each list is looked at when it is first written to, now and then, and for a reason."""
 
     def __init__(
@@ -45,44 +44,14 @@ class ColumnWatch:
         troubled: Callable[[str], bool],
     ) -> None:
         """``troubled``: whether the writer has a problem with a list."""
+        super().__init__("columns", state_dsn, graphs, process_errors.COLUMN_WATCH_FAILED)
         self._view = view
-        self._graphs = graphs
         self._troubled = troubled
-        self._link = Link(state_dsn, "rowtide columns")
         self._looked: dict[str, float] = {}
         self._refused: dict[str, int] = {}
         self._suspect: set[str] = set()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rowtide-columns", daemon=True)
 
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End soon."""
-        self._stop.set()
-
-    def _run(self) -> None:
-        backoff = Backoff()
-        reads = GraphReads(self._graphs)
-        while not self._stop.is_set():
-            wait_s = IDLE_S
-            try:
-                self._round(reads)
-                backoff.succeeded()
-            except Exception as error:
-                if not isinstance(error, RowtideError):
-                    log.exception("looking at columns met an unexpected error")
-                    error = process_errors.COLUMN_WATCH_FAILED(error=type(error).__name__)
-                wait_s = backoff.failed(error)
-                if backoff.is_news:
-                    log.warning("columns are not looked at", code=error.code, problem=error.sentence)
-            self._stop.wait(wait_s)
-        reads.close()
-        self._link.close()
-
-    def _round(self, reads: GraphReads) -> None:
+    def _round(self, reads: GraphReads) -> float:
         """Look at every list that is to be looked at now."""
         view = self._view()
         refused = self._link.run(lists.count_refused)
@@ -95,6 +64,7 @@ class ColumnWatch:
                 if self._is_due(ref.id, ref.id in self._suspect or bool(view.held.get(ref.id))):
                     self._look(reads, view, sync, ref)
         self._refused = refused
+        return IDLE_S
 
     def _is_due(self, list_id: str, has_reason: bool) -> bool:
         looked = self._looked.get(list_id)

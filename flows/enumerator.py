@@ -6,7 +6,6 @@ its own; what is read gets the units that rows leave; one page at a time and lis
 another one.
 """
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -19,13 +18,13 @@ from connectors.graph.batch import Throttled, Unauthorized
 from connectors.graph.list_items import TooOld
 from flows.applied_view import View
 from flows.graph_reads import GraphReads, PacedGraph
+from flows.graph_rounds import GraphRounds
 from rowtide.backoff import Backoff
 from rowtide.enumeration import ItemsPage
 from rowtide.error_catalogue import graph_errors, process_errors
 from rowtide.errors import GraphRefused, GraphUnavailable, RowtideError
 from rowtide.mapping.compiled_sync import CompiledSync
 from state import enumeration, failpoints
-from state.database import Link
 from state.enumeration import Enumeration
 
 log = structlog.get_logger()
@@ -34,45 +33,15 @@ IDLE_S = 0.2
 """Seconds between two looks whether something is to be read."""
 
 
-class Enumerator:
-    """One thread a process; each tenant has one client, which lives as long as the thread."""
+class Enumerator(GraphRounds):
+    """The reader of a process."""
 
     def __init__(self, state_dsn: str, view: Callable[[], View], tenants: Mapping[str, PacedGraph]) -> None:
+        super().__init__("enumerate", state_dsn, tenants, process_errors.ENUMERATION_FAILED)
         self._view = view
-        self._tenants = tenants
         self._backoffs: dict[str, Backoff] = {}
         self._not_before: dict[str, float] = {}
-        self._link = Link(state_dsn, "rowtide enumerate")
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rowtide-enumerate", daemon=True)
         self.ru_used = 0
-
-    def start(self) -> None:
-        """Begin to read what is asked for."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End soon; a page under way is read again by the next process."""
-        self._stop.set()
-
-    def _run(self) -> None:
-        backoff = Backoff()
-        reads = GraphReads(self._tenants)
-        while not self._stop.is_set():
-            wait_s = IDLE_S
-            try:
-                wait_s = self._round(reads)
-                backoff.succeeded()
-            except Exception as error:
-                if not isinstance(error, RowtideError):
-                    log.exception("reading lists met an unexpected error")
-                    error = process_errors.ENUMERATION_FAILED(error=type(error).__name__)
-                wait_s = backoff.failed(error)
-                if backoff.is_news:
-                    log.warning("lists are not read", code=error.code, problem=error.sentence)
-            self._stop.wait(wait_s)
-        reads.close()
-        self._link.close()
 
     def _round(self, reads: GraphReads) -> float:
         """Read a page of each list that is asked for; the seconds until the next round."""
@@ -81,7 +50,7 @@ class Enumerator:
         for one in self._link.run(enumeration.read_wanted):
             compiled = view.catalog.syncs.get(one.sync)
             # Whoever asked under another mapping asks again.
-            if compiled is not None and compiled.graph in self._tenants and compiled.version == one.mapping_version:
+            if compiled is not None and compiled.graph in self._graphs and compiled.version == one.mapping_version:
                 waits.append(self._read(reads, view, compiled, one))
         return min(waits)
 
@@ -89,7 +58,7 @@ class Enumerator:
         """Read the next page of a list; the seconds until the one after it may be read."""
         if time.monotonic() < self._not_before.get(one.list_id, 0.0):
             return IDLE_S
-        tenant = self._tenants[compiled.graph]
+        tenant = self._graphs[compiled.graph]
         units = list_items.units_of(one.link, one.ended)
         wait_s = tenant.budget.take_spare(units)
         if wait_s > 0:
