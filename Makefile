@@ -88,7 +88,7 @@ perf: $(STAMP)  ## Measure (ONLY=family) and write perf/results/latest.json
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/perf.txt || echo "no Debezium here: its comparison is left out"
 	@$(BIN)/python -m perf.run $(addprefix --only ,$(ONLY)) $(ARGS)
 
-soak: $(STAMP)  ## Kill the processes 500 times (KILLS=) and count what was lost or doubled
+soak: $(STAMP)  ## Kill processes at work 500 times (KILLS=) and count what was lost or doubled
 	@$(BIN)/python -m tests.e2e.crash.soak --kills $(or $(KILLS),500) $(ARGS)
 
 replay: $(STAMP)  ## Run a saved failing history again: make replay FILE=tests/histories/...

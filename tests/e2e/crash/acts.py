@@ -12,7 +12,6 @@ from tests.e2e.crash.world import World
 
 Act = Callable[[World, random.Random], bool]
 
-COLUMNS = {"things": "seq", "swaps": "seq", "names": "seq", "lines": "seq"}
 PUBLICATION = "rowtide_erp"
 
 
