@@ -67,7 +67,7 @@ class SourceShape:
 
 def why_not_carried(sync: CompiledSync, publication: str, shape: SourceShape | None) -> SyncError | None:
     """Why the sync cannot be carried whole; None when it can."""
-    table = f"{sync.schema}.{sync.table}"
+    table = sync.table_text
     if shape is None:
         return sync_errors.RELATION_MISMATCH(table=table, problem="is not there any more")
     if not shape.carried:

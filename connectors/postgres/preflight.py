@@ -1,8 +1,8 @@
 """Whether a source can be read: the checks of `doctor`; an earlier one may explain the failure of a later one.
 
 In: a DSN and what the definition says of slot, publication and tables. Out: `Check`s with one sentence and a remedy
-each; `read_table` for `apply` and `plan`. Rules: nothing is changed (the probe's slot is temporary and goes with its
-session); every check is tried, and one that PostgreSQL refuses becomes a failure of its own.
+each; `blockers`, what of it would stop `apply`; `read_table`. Rules: nothing is changed (the probe's slot is temporary
+and goes with its session); every check is tried, and one that PostgreSQL refuses becomes a failure of its own.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from connectors.postgres import slots
 from connectors.postgres.connections import address, as_source_errors
@@ -21,10 +22,11 @@ from connectors.postgres.replication.resume_point import MIN_SERVER_VERSION
 from connectors.postgres.server_proof import ExpectedServer
 from connectors.postgres.slots import Slot, Table
 from connectors.postgres.source_sessions import open_proven
+from rowtide import table_name
 from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue import source_errors, sync_errors
 from rowtide.error_catalogue.entries import Check
-from rowtide.errors import RowtideError
+from rowtide.errors import RowtideError, SourceRefused
 from rowtide.mapping.columns import SourceColumn
 from rowtide.mapping.source_table import SourceTable
 
@@ -73,12 +75,21 @@ def checks(wanted: WantedSource) -> list[Check]:
     return results
 
 
+def blockers(wanted: WantedSource, connection: psycopg.Connection) -> list[Check]:
+    """What would stop `apply` on its way, or leave nothing to begin with, each with the statement that mends it."""
+    at = _At(connection, wanted)
+    with as_source_errors("checking what `apply` needs"):
+        making = slots.show_slot(connection, wanted.slot) is None
+        needed = [check for name, check in _CHECKS if name in _NEEDED or (making and name in _NEEDED_FOR_SLOT)]
+        return [found for check in needed for found in check(at) if found.level == "failure"]
+
+
 def read_columns(conn: psycopg.Connection[Any], schema: str, table: str) -> list[SourceColumn]:
     """The table's columns in their order; SourceRefused when there is no such table (or no right to see into it)."""
-    with as_source_errors(f"reading the columns of {schema}.{table}"):
+    with as_source_errors(f"reading the columns of {table_name.to_text(schema, table)}"):
         rows = conn.execute(_COLUMNS, {"schema": schema, "table": table}).fetchall()
-    if not rows:
-        raise source_errors.TABLE_MISSING(table=f"{schema}.{table}")
+        if not rows:
+            raise _no_table(conn, schema, table)
     return [
         SourceColumn(name, type_name, oid, not_null, key, deferrable, kind, tuple(labels), generated, deterministic)
         for name, type_name, oid, not_null, key, deferrable, kind, labels, generated, deterministic in rows
@@ -88,7 +99,7 @@ def read_columns(conn: psycopg.Connection[Any], schema: str, table: str) -> list
 def read_table(conn: psycopg.Connection[Any], schema: str, table: str) -> SourceTable:
     """The table's columns, unique keys and whether tables inherit from it; SourceRefused when it is not there."""
     columns = read_columns(conn, schema, table)
-    with as_source_errors(f"reading the indexes of {schema}.{table}"):
+    with as_source_errors(f"reading the indexes of {table_name.to_text(schema, table)}"):
         unique, inherited = _one(conn, _KEYS, [schema, table])
     return SourceTable(columns, [frozenset(names) for names in unique], inherited)
 
@@ -133,13 +144,28 @@ WHERE b.typbasetype = 0 ORDER BY b.attnum
 
 def owner_of(connection: psycopg.Connection, schema: str, table: str) -> tuple[str | None, bool]:
     """The owning role (None: there is no such table) and whether row security is on."""
-    with as_source_errors(f"reading the owner of {schema}.{table}"):
+    with as_source_errors(f"reading the owner of {table_name.to_text(schema, table)}"):
         row = connection.execute(
             "SELECT pg_get_userbyid(c.relowner)::text, c.relrowsecurity FROM pg_class c "
             "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
             [schema, table],
         ).fetchone()
     return (None, False) if row is None else (row[0], bool(row[1]))
+
+
+_KIND = """
+SELECT CASE c.relkind WHEN 'v' THEN 'a view' WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table'
+                      WHEN 'S' THEN 'a sequence' END
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
+"""
+
+
+def _no_table(conn: psycopg.Connection, schema: str, table: str) -> SourceRefused:
+    row = conn.execute(_KIND, [schema, table]).fetchone()
+    name = table_name.to_text(schema, table)
+    if row is None or row[0] is None:
+        return source_errors.TABLE_MISSING(table=name)
+    return source_errors.NOT_A_TABLE(table=name, kind=row[0])
 
 
 def _one(conn: psycopg.Connection, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
@@ -188,8 +214,8 @@ def _role(at: _At) -> list[Check]:
         "WHERE r.rolname = 'rds_replication' AND pg_has_role(r.oid, 'MEMBER')) "
         "FROM pg_roles WHERE rolname = current_user",
     )
-    finding = findings.ROLE_OK if may else findings.ROLE
-    return [finding(role=at.conn.info.user)]
+    name = at.conn.info.user
+    return [findings.ROLE_OK(role=name) if may else findings.ROLE(role=name, quoted=_quoted(at.conn, name))]
 
 
 def _publication(at: _At) -> list[Check]:
@@ -221,7 +247,7 @@ SELECT c.relreplident::text,
   has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),
   c.relrowsecurity AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)
     AND NOT (pg_has_role(c.relowner, 'USAGE') AND NOT c.relforcerowsecurity),
-  c.relpersistence::text
+  c.relpersistence::text, current_user::text
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
 """
@@ -232,11 +258,11 @@ def _tables(at: _At) -> list[Check]:
 
 
 def _table(conn: psycopg.Connection, table: Table) -> Check:
-    name = ".".join(table)
+    name = table_name.to_text(*table)
     row = conn.execute(_IDENTITY, table).fetchone()
     if row is None:
-        return findings.TABLE_MISSING(table=name)
-    identity, has_key, deferrable, readable, hidden, persistence = row
+        return Check.of_error("table", _no_table(conn, *table))
+    identity, has_key, deferrable, readable, hidden, persistence, user = row
     if persistence != "p":
         return findings.TABLE_UNLOGGED(table=name)
     if identity == "n" or (identity == "d" and not has_key):
@@ -244,10 +270,16 @@ def _table(conn: psycopg.Connection, table: Table) -> Check:
     if identity == "d" and deferrable:
         return findings.TABLE_DEFERRABLE(table=name)
     if not readable:
-        return findings.TABLE_UNREADABLE(table=name)
+        schema, relation, role = _quoted(conn, table[0]), _quoted(conn, *table), _quoted(conn, user)
+        return findings.TABLE_UNREADABLE(table=name, schema=schema, relation=relation, role=role)
     if hidden:
-        return findings.TABLE_HIDDEN(table=name)
+        return findings.TABLE_HIDDEN(table=name, role=_quoted(conn, user))
     return findings.TABLE_OK(table=name)
+
+
+def _quoted(conn: psycopg.Connection, *name: str) -> str:
+    """A name as SQL."""
+    return sql.Identifier(*name).as_string(conn)
 
 
 def _slot(at: _At) -> list[Check]:
@@ -350,3 +382,7 @@ _CHECKS: tuple[tuple[str, Callable[[_At], list[Check]]], ...] = (
     ("standby", _standby),
     ("heartbeat", _heartbeat),
 )
+
+_NEEDED = frozenset({"version", "wal_level", "table"})
+_NEEDED_FOR_SLOT = frozenset({"capacity", "role"})
+"""The checks of whose failures `apply` would die; the second ones only while the slot is still to be made."""

@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from connectors.postgres.connections import as_source_errors
+from rowtide import table_name
 from rowtide.backoff import Backoff
 from rowtide.error_catalogue import source_errors
 from rowtide.errors import SourceRefused, SourceUnavailable
@@ -147,6 +148,16 @@ def publication_statements(conn: psycopg.Connection, name: str, tables: Sequence
             statements.append(
                 sql.SQL("ALTER PUBLICATION {} SET (publish_via_partition_root = true)").format(publication)
             )
+        missing = unpublished(conn, name, tables)
+    if missing:
+        added = sql.SQL(", ").join(sql.Identifier(*table) for table in missing)
+        statements.append(sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(publication, added))
+    return [statement.as_string(conn) for statement in statements]
+
+
+def unpublished(conn: psycopg.Connection, name: str, tables: Sequence[Table]) -> list[Table]:
+    """Those of ``tables`` that the publication does not carry; all of them when there is none."""
+    with as_source_errors("reading what the publication carries"):
         published = set(
             conn.execute(
                 "SELECT schemaname::text, tablename::text FROM pg_publication_tables WHERE pubname = %s", [name]
@@ -161,11 +172,7 @@ def publication_statements(conn: psycopg.Connection, name: str, tables: Sequence
                 [name],
             ).fetchall()
         )
-        missing = [table for table in tables if tuple(table) not in published | roots]
-    if missing:
-        added = sql.SQL(", ").join(sql.Identifier(*table) for table in missing)
-        statements.append(sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(publication, added))
-    return [statement.as_string(conn) for statement in statements]
+    return [table for table in tables if tuple(table) not in published | roots]
 
 
 def ensure_publication(conn: psycopg.Connection, name: str, tables: Sequence[Table]) -> list[str]:
@@ -185,8 +192,9 @@ def ensure_publication(conn: psycopg.Connection, name: str, tables: Sequence[Tab
 
 def slot_statement(name: str, failover: bool = False) -> str:
     """The SQL a DBA runs to create the slot (after the publication)."""
-    more = ", false, false, true" if failover else ""
-    return f"SELECT pg_create_logical_replication_slot({sql.Literal(name).as_string()}, '{PLUGIN}'{more})"
+    more = sql.SQL(", false, false, true" if failover else "")
+    statement = sql.SQL("SELECT pg_create_logical_replication_slot({}, {}{})")
+    return statement.format(sql.Literal(name), sql.Literal(PLUGIN), more).as_string()
 
 
 def ensure_slot(conn: psycopg.Connection, name: str, publication: str, failover: bool = False) -> tuple[Slot, bool]:
@@ -260,26 +268,23 @@ def publication_missing(name: str) -> SourceRefused:
 
 
 def _partitioned(conn: psycopg.Connection, table: Table) -> bool:
-    row = conn.execute("SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(%s)", [_quoted(table)]).fetchone()
+    query, name = "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(%s)", sql.Identifier(*table)
+    row = conn.execute(query, [name.as_string(conn)]).fetchone()
     return bool(row and row[0])
 
 
 def _require_identity(conn: psycopg.Connection, table: Table) -> None:
-    with as_source_errors(f"reading the replica identity of {'.'.join(table)}"):
+    with as_source_errors(f"reading the replica identity of {table_name.to_text(*table)}"):
         row = conn.execute(
             "SELECT c.relreplident::text, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) "
             "FROM pg_class c WHERE c.oid = to_regclass(%s)",
-            [_quoted(table)],
+            [sql.Identifier(*table).as_string(conn)],
         ).fetchone()
     if row is None:
-        raise source_errors.TABLE_MISSING(table=".".join(table))
+        raise source_errors.TABLE_MISSING(table=table_name.to_text(*table))
     identity, has_primary_key = row
     if identity == "n" or (identity == "d" and not has_primary_key):
-        raise source_errors.NO_REPLICA_IDENTITY(table=".".join(table))
-
-
-def _quoted(table: Table) -> str:
-    return ".".join('"' + part.replace('"', '""') + '"' for part in table)
+        raise source_errors.NO_REPLICA_IDENTITY(table=table_name.to_text(*table))
 
 
 def _log_standby_snapshot(conn: psycopg.Connection) -> None:

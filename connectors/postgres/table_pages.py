@@ -3,7 +3,8 @@
 In: a source connection (autocommit, pinned settings), a `CompiledSync`, a cursor or row keys. Out: values exactly as
 the type's output function prints them (what pgoutput sends too: ``::text`` prints booleans, blank-padded and network
 types otherwise), with the snapshot they were read under. Rules: each read is one REPEATABLE READ READ ONLY transaction
-whose first act is ``pg_current_snapshot()``; row security that would hide rows is an error, never fewer rows.
+whose first act is ``pg_current_snapshot()``; row security that would hide rows is an error, never fewer rows; values
+stand in statements as the server's own ``$1``, because psycopg would look for its ``%s`` inside names too.
 """
 
 from collections.abc import Iterator, Sequence
@@ -82,7 +83,7 @@ def read_keyset(connection: Connection, sync: CompiledSync) -> Keyset:
     types = {column: type_name for column, type_name, _ in found}
     if set(types) != set(sync.key_columns):
         problem = "or a key column of it is not there any more"
-        raise sync_errors.RELATION_MISMATCH(table=f"{sync.schema}.{sync.table}", problem=problem)
+        raise sync_errors.RELATION_MISMATCH(table=sync.table_text, problem=problem)
     columns = tuple(order[0]) if order is not None else tuple(sync.key_columns)
     return Keyset(relation, columns, tuple(types[column] for column in columns), found[0][2])
 
@@ -121,7 +122,8 @@ def read_page(
 
     ``after`` None: from the table's first row; ``until`` None: to its last.
     """
-    bounds = [_bound(keyset, sign) for sign, key in ((">", after), ("<=", until)) if key is not None]
+    given = [(sign, key) for sign, key in ((">", after), ("<=", until)) if key is not None]
+    bounds = [_bound(keyset, sign, place * len(keyset.columns)) for place, (sign, _) in enumerate(given)]
     query = sql.SQL("SELECT {} FROM {}{} ORDER BY {} LIMIT {}").format(
         _names(sync.select_columns),
         keyset.relation,
@@ -158,7 +160,9 @@ def _read_keyed(
     connection: Connection, sync: CompiledSync, keyset: Keyset, keys: Sequence[str], columns: Sequence[str]
 ) -> tuple[Snapshot, dict[str, Values]]:
     asked = [_array(texts) for texts in _by_column(sync, keyset, keys)]
-    query = sql.SQL("SELECT {} FROM {} AS t {}").format(_names(columns), keyset.relation, _matching(keyset))
+    # A column may have the name of one of the asked keys.
+    names = sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
+    query = sql.SQL("SELECT {} FROM {} AS t {}").format(names, keyset.relation, _matching(keyset))
     with _translated(sync):
         snapshot, rows = _read(connection, query, asked)
     places = [list(columns).index(column) for column in sync.key_columns]
@@ -188,9 +192,9 @@ def _matching(keyset: Keyset) -> sql.Composed:
     """Rows whose key is among the given ones: one array of text per key column."""
     if len(keyset.columns) == 1 and not keyset.types[0].endswith("[]"):
         array = sql.SQL("{}[]").format(_type(keyset.types[0]))
-        return sql.SQL("WHERE {} = ANY (CAST(%s::text[] AS {}))").format(sql.Identifier(keyset.columns[0]), array)
+        return sql.SQL("WHERE {} = ANY (CAST($1::text[] AS {}))").format(sql.Identifier(keyset.columns[0]), array)
     names = [sql.Identifier(f"k{place}") for place in range(len(keyset.columns))]
-    arrays = sql.SQL(", ").join([sql.SQL("%s::text[]")] * len(names))
+    arrays = sql.SQL(", ").join(sql.SQL("{}::text[]").format(_value(place)) for place in range(len(names)))
     equal = [
         sql.SQL("t.{} = CAST(asked.{} AS {})").format(sql.Identifier(column), name, _type(type_name))
         for column, name, type_name in zip(keyset.columns, names, keyset.types, strict=True)
@@ -200,9 +204,18 @@ def _matching(keyset: Keyset) -> sql.Composed:
     )
 
 
-def _bound(keyset: Keyset, sign: LiteralString) -> sql.Composed:
-    values = sql.SQL(", ").join(sql.SQL("CAST(%s AS {})").format(_type(type_name)) for type_name in keyset.types)
+def _bound(keyset: Keyset, sign: LiteralString, before: int) -> sql.Composed:
+    """The comparison of a row's key with a given one, whose values come after ``before`` others."""
+    values = sql.SQL(", ").join(
+        sql.SQL("CAST({} AS {})").format(_value(before + place), _type(type_name))
+        for place, type_name in enumerate(keyset.types)
+    )
     return sql.SQL("({}) " + sign + " ({})").format(_names(keyset.columns), values)
+
+
+def _value(place: int) -> sql.SQL:
+    """Where the server puts in the value at ``place``."""
+    return sql.SQL(f"${place + 1}")
 
 
 def _type(name: str) -> sql.SQL:
@@ -231,7 +244,7 @@ def _read(connection: Connection, query: sql.Composed, parameters: Sequence[Any]
         cursor.execute(_BEGIN)
         cursor.set_result(-1)
         row = cursor.fetchone()
-        with connection.cursor() as reader:
+        with psycopg.RawCursor(connection) as reader:
             for info in psycopg.adapters.types:
                 reader.adapters.register_loader(info.oid, TextLoader)
                 reader.adapters.register_loader(info.array_oid, TextLoader)
@@ -245,9 +258,9 @@ def _read(connection: Connection, query: sql.Composed, parameters: Sequence[Any]
 @contextmanager
 def _translated(sync: CompiledSync) -> Iterator[None]:
     try:
-        with connections.as_source_errors(f"reading table {sync.schema}.{sync.table}"):
+        with connections.as_source_errors(f"reading table {sync.table_text}"):
             yield
     except SourceRefused as error:
         if isinstance(error.__cause__, errors.InsufficientPrivilege) and "row-level security" in str(error.__cause__):
-            raise source_errors.ROW_SECURITY(table=f"{sync.schema}.{sync.table}") from error
+            raise source_errors.ROW_SECURITY(table=sync.table_text) from error
         raise

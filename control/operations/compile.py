@@ -12,6 +12,7 @@ import psycopg
 from connectors.postgres import preflight
 from connectors.settings import Loaded
 from control.operations.session import Session
+from rowtide import table_name
 from rowtide.definition import diagnostics
 from rowtide.definition.diagnostics import Problem
 from rowtide.definition.model import Definition
@@ -53,7 +54,10 @@ def _table_of(connection: psycopg.Connection, schema: str, table: str) -> Source
         return preflight.read_table(connection, schema, table)
     except SourceRefused as error:
         if error.code == source_errors.TABLE_MISSING.code:
-            return SourceTable(())
+            name = table_name.to_text(schema, table)
+            return SourceTable((), problem=f"there is no table {name}, or this role may not see it")
+        if error.code == source_errors.NOT_A_TABLE.code:
+            return SourceTable((), problem=error.sentence.rstrip("."))
         raise
 
 
@@ -79,8 +83,7 @@ def compile_known(loaded: Loaded, tables: Mapping[str, SourceTable]) -> Compiled
     found: list[Problem] = []
     for name, table in tables.items():
         if not table.columns:
-            sentence = f"there is no table {definition.syncs[name].source.table}, or this role may not see it"
-            found.append(Problem(("syncs", name, "source", "table"), f"syncs.{name}: {sentence}"))
+            found.append(Problem(("syncs", name, "source", "table"), f"syncs.{name}: {table.problem}"))
             continue
         try:
             syncs[name] = compile_sync(name, definition.syncs[name], table.columns, buckets)

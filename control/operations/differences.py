@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rowtide import table_name
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
 from rowtide.mapping.compiled_sync import CompiledSync
@@ -75,4 +76,4 @@ def _left_in_source(name: str, old: Definition, new: Definition) -> Iterator[str
     if not here or new.publication(name) != old.publication(name):
         yield f"publication {old.publication(name)} of source {name}"
     elif gone := [table for table in old.tables(name) if table not in new.tables(name)]:
-        yield f"in publication {old.publication(name)}: {', '.join('.'.join(table) for table in gone)}"
+        yield f"in publication {old.publication(name)}: {', '.join(table_name.to_text(*table) for table in gone)}"

@@ -9,19 +9,19 @@ was granted, so its password has to be guarded like a superuser's.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import LiteralString
 
-ADMIN_ROLE, READER_ROLE, STATE_ROLE = "rowtide_admin", "rowtide_reader", "rowtide_state"
+from psycopg import sql
+
+from rowtide import table_name
+
+ADMIN, READER, STATE = (sql.Identifier(name) for name in ("rowtide_admin", "rowtide_reader", "rowtide_state"))
+"""The roles that the script makes."""
 
 
-def quoted(name: str) -> str:
-    """``name`` as an SQL identifier, quoted only where it has to be."""
-    plain = name.replace("_", "a").isalnum() and name.isascii() and name == name.lower() and not name[0].isdigit()
-    return name if plain else '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """``text`` as an SQL string."""
-    return "'" + text.replace("'", "''") + "'"
+def composed(statement: LiteralString, *parts: sql.Composable) -> str:
+    """The statement with ``parts`` in its ``{}``: names and texts are quoted by psycopg alone."""
+    return sql.SQL(statement).format(*parts).as_string()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class TableRequirements:
     row_security: bool = False
 
     @property
-    def name(self) -> str:
+    def name(self) -> sql.Identifier:
         """Schema and table as SQL."""
-        return f"{quoted(self.schema)}.{quoted(self.table)}"
+        return sql.Identifier(self.schema, self.table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +58,26 @@ def source_statements(required: SourceRequirements) -> list[str]:
         "-- (ALTER SYSTEM SET wal_level = 'logical' needs a restart)",
         "",
         "-- Roles; give each a password with \\password",
-        f"CREATE ROLE {ADMIN_ROLE} LOGIN;",
-        f"CREATE ROLE {READER_ROLE} LOGIN REPLICATION;",
+        composed("CREATE ROLE {} LOGIN;", ADMIN),
+        composed("CREATE ROLE {} LOGIN REPLICATION;", READER),
         *_bypass(required),
         "",
         "-- Reading: first loads, reconciles and rows that the stream shows in part",
-        f"GRANT CONNECT ON DATABASE {_database(required)} TO {ADMIN_ROLE}, {READER_ROLE};",
+        composed("GRANT CONNECT ON DATABASE {} TO {}, {};", _database(required), ADMIN, READER),
         *(
-            f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {ADMIN_ROLE}, {READER_ROLE};"
+            composed("GRANT USAGE ON SCHEMA {} TO {}, {};", sql.Identifier(schema), ADMIN, READER)
             for schema in sorted({table.schema for table in required.tables})
         ),
-        *(f"GRANT SELECT ON TABLE {table.name} TO {READER_ROLE};" for table in required.tables),
+        *(composed("GRANT SELECT ON TABLE {} TO {};", table.name, READER) for table in required.tables),
         "",
         "-- Publishing: PostgreSQL asks for the tables' owner",
-        f"GRANT CREATE ON DATABASE {_database(required)} TO {ADMIN_ROLE};",
-        *(f"GRANT {owner} TO {ADMIN_ROLE};" for owner in _owners(required)),
+        composed("GRANT CREATE ON DATABASE {} TO {};", _database(required), ADMIN),
+        *(composed("GRANT {} TO {};", owner, ADMIN) for owner in _owners(required)),
         "",
         "-- The publication, always before the slot",
-        f"SET ROLE {ADMIN_ROLE};",
-        f"CREATE PUBLICATION {quoted(required.publication)} FOR TABLE",
-        "    " + ",\n    ".join(table.name for table in required.tables),
+        composed("SET ROLE {};", ADMIN),
+        composed("CREATE PUBLICATION {} FOR TABLE", sql.Identifier(required.publication)),
+        "    " + ",\n    ".join(table.name.as_string() for table in required.tables),
         "    WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true);",
         "RESET ROLE;",
         "",
@@ -87,34 +87,35 @@ def source_statements(required: SourceRequirements) -> list[str]:
 
 
 def _bypass(required: SourceRequirements) -> list[str]:
-    guarded = [table.name for table in required.tables if table.row_security]
+    guarded = [table_name.to_text(table.schema, table.table) for table in required.tables if table.row_security]
     if not guarded:
         return []
-    return [f"ALTER ROLE {READER_ROLE} BYPASSRLS;  -- row security is on for {', '.join(guarded)}"]
+    # A comment ends where its line does, and a name may hold a line break.
+    names = " ".join(", ".join(guarded).split())
+    return [f"-- row security is on for {names}", composed("ALTER ROLE {} BYPASSRLS;", READER)]
 
 
-def _database(required: SourceRequirements) -> str:
-    return quoted(required.database) if required.database else "<database>"
+def _database(required: SourceRequirements) -> sql.Composable:
+    return sql.Identifier(required.database) if required.database else sql.SQL("<database>")
 
 
-def _owners(required: SourceRequirements) -> list[str]:
-    known = sorted({quoted(table.owner) for table in required.tables if table.owner})
-    return known if all(table.owner for table in required.tables) else [*known, "<owner of the tables>"]
+def _owners(required: SourceRequirements) -> list[sql.Composable]:
+    known = sorted({table.owner for table in required.tables if table.owner})
+    unknown = [] if all(table.owner for table in required.tables) else [sql.SQL("<owner of the tables>")]
+    return [*(sql.Identifier(owner) for owner in known), *unknown]
 
 
 def _slot(required: SourceRequirements) -> str:
-    arguments = f"{literal(required.slot)}, 'pgoutput'"
-    if required.failover:
-        arguments += ", failover => true"
-    return f"SELECT pg_create_logical_replication_slot({arguments});"
+    more = sql.SQL(", failover => true" if required.failover else "")
+    return composed("SELECT pg_create_logical_replication_slot({}, 'pgoutput'{});", sql.Literal(required.slot), more)
 
 
 def state_statements(database: str) -> list[str]:
     """The DBA's script for the state database."""
     return [
         "-- the state database: on the same server or, for large sources, on another one",
-        f"CREATE ROLE {STATE_ROLE} LOGIN;",
-        f"CREATE DATABASE {quoted(database)} OWNER {STATE_ROLE};",
+        composed("CREATE ROLE {} LOGIN;", STATE),
+        composed("CREATE DATABASE {} OWNER {};", sql.Identifier(database), STATE),
         "-- then: rowtide db upgrade",
     ]
 

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 from pydantic_core import PydanticCustomError
 
+from rowtide import table_name
 from rowtide.definition import diagnostics
 from rowtide.errors import DefinitionError
 from rowtide.expressions import syntax
@@ -26,6 +27,8 @@ RESERVED_FIELDS = frozenset({
     "fsobjtype", "guid", "order", "uniqueid", "workflowversion", "instanceid",
 })  # fmt: skip
 """Columns that SharePoint or Rowtide keeps itself, in lower case, because SharePoint ignores case."""
+NAME = r"[a-z][a-z0-9_-]{0,31}"
+"""What the names of sources, tenants and syncs look like."""
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -98,6 +101,21 @@ def _text(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else value
 
 
+def _table(text: str) -> str:
+    if table_name.parse(text) is None:
+        sentence = 'must be schema.table, such as public.orders; a part with dots or blanks goes in "double quotes"'
+        raise PydanticCustomError("table", "{sentence}", {"sentence": sentence})
+    return text
+
+
+def _identifier(name: str) -> str:
+    if not table_name.fits(name):
+        raise PydanticCustomError(
+            "identifier", "a name in PostgreSQL has 1 to {most} bytes", {"most": table_name.NAME_BYTES}
+        )
+    return name
+
+
 def _field_name(name: str) -> str:
     if name.lower() in RESERVED_FIELDS:
         raise PydanticCustomError("field", "SharePoint or Rowtide keeps the column {name} itself", {"name": name})
@@ -122,10 +140,10 @@ Secret = Annotated[str, AfterValidator(_secret)]
 Expression = Annotated[str, AfterValidator(_expression)]
 Plain = Annotated[str, BeforeValidator(_text)]
 Url = Annotated[str, matching(r"https?://[^\s/]+(/\S*)?", "must be an address beginning with https:// or http://")]
-ServerName = Annotated[str, matching(r"[a-z_][a-z0-9_]{0,62}", "must be lower-case letters, digits and _ (at most 63)")]
-Name = Annotated[
-    str, matching(r"[a-z][a-z0-9_-]{0,31}", "a name is a lower-case letter, then letters, digits, - or _ (at most 32)")
-]
+SlotName = Annotated[str, matching(r"[a-z_][a-z0-9_]{0,62}", "must be lower-case letters, digits and _ (at most 63)")]
+Identifier = Annotated[str, AfterValidator(_identifier)]
+TableName = Annotated[str, AfterValidator(_table)]
+Name = Annotated[str, matching(NAME, "a name is a lower-case letter, then letters, digits, - or _ (at most 32)")]
 Title = Annotated[str, matching(r"\S(.{0,253}\S)?", "a list's title has 1 to 255 characters and no blanks at its ends")]
 FieldName = Annotated[str, AfterValidator(_field_name)]
 FieldKind = Annotated[str, AfterValidator(_kind)]

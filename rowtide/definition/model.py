@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from rowtide import table_name
 from rowtide.definition import diagnostics
 from rowtide.definition.diagnostics import Problem
 from rowtide.definition.kinds import (
@@ -20,10 +21,12 @@ from rowtide.definition.kinds import (
     Expression,
     FieldKind,
     FieldName,
+    Identifier,
     Name,
     Plain,
     Secret,
-    ServerName,
+    SlotName,
+    TableName,
     Title,
     Url,
     matching,
@@ -60,8 +63,8 @@ class PostgresDefinition(Section):
     dsn: Secret
     apply_dsn: Annotated[None, to_come("nothing is applied to PostgreSQL while syncs push; leave it out")] = None
     admin_dsn: Secret | None = None
-    slot: ServerName | None = None
-    publication: ServerName | None = None
+    slot: SlotName | None = None
+    publication: Identifier | None = None
     heartbeat: Duration = timedelta(seconds=10)
     failover: bool = False
     on_gap: Literal["heal", "stop"] = "heal"
@@ -109,14 +112,15 @@ class SourceDefinition(Section):
     """A table. ``key`` None: its primary key."""
 
     postgres: str
-    table: Annotated[str, matching(r"[^.\s]+\.[^.\s]+", "must be schema.table, such as public.orders")]
+    table: TableName
     key: tuple[str, ...] | None = Field(default=None, strict=False, min_length=1)
 
     @property
     def schema_and_table(self) -> tuple[str, str]:
         """Schema and table apart."""
-        schema, _, table = self.table.partition(".")
-        return schema, table
+        found = table_name.parse(self.table)
+        assert found is not None, "refused before: a table is written as schema.table"
+        return found
 
 
 class TargetDefinition(Section):

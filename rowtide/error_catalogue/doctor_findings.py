@@ -39,7 +39,7 @@ ROLE: Final = FindingEntry(
     "role",
     "failure",
     "The role {role} has no REPLICATION privilege.",
-    'ALTER ROLE "{role}" REPLICATION (RDS: GRANT rds_replication).',
+    "ALTER ROLE {quoted} REPLICATION; (RDS: GRANT rds_replication TO {quoted};)",
 )
 
 CONTINUITY_OK: Final = FindingEntry("continuity", "ok", "The slot {slot} goes on where capture stands.")
@@ -68,8 +68,23 @@ PUBLICATION_COLUMNS: Final = FindingEntry(
     "publication", "warning", "The publication {publication} has a column list on {table}.", _CUT
 )
 
+PUBLISH_DATABASE: Final = FindingEntry(
+    "publication", "failure", "The role {role} may make no publication in the database {database}.", "{grant}"
+)
+PUBLISH_OWNER: Final = FindingEntry(
+    "publication",
+    "failure",
+    "The role {role} does not own the publication {publication}, which lacks something.",
+    "{grant} or name a role that does as `admin_dsn`.",
+)
+PUBLISH_TABLE: Final = FindingEntry(
+    "publication",
+    "failure",
+    "The role {role} does not own {table}, as PostgreSQL asks of whoever publishes it.",
+    "{grant} or name a role that does as `admin_dsn`.",
+)
+
 TABLE_OK: Final = FindingEntry("table", "ok", "The table {table} can be read and its changes identified.")
-TABLE_MISSING: Final = FindingEntry("table", "failure", "The table {table} does not exist.", "Correct `source.table`.")
 TABLE_UNLOGGED: Final = FindingEntry(
     "table",
     "failure",
@@ -92,13 +107,13 @@ TABLE_UNREADABLE: Final = FindingEntry(
     "table",
     "failure",
     "The table {table} cannot be read (first load and repair need it).",
-    "GRANT USAGE on its schema and SELECT on it to this role.",
+    "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON TABLE {relation} TO {role};",
 )
 TABLE_HIDDEN: Final = FindingEntry(
     "table",
     "failure",
     "Row security hides rows of {table} from this role.",
-    "GRANT a role with BYPASSRLS, or own the table.",
+    "ALTER ROLE {role} BYPASSRLS; or own the table.",
 )
 
 _KEPT: Final = "The slot {slot} is {reader} and keeps {mebibytes} MiB of WAL"

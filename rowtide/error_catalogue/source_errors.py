@@ -60,6 +60,15 @@ WAL_LEVEL: Final = Entry(
 TABLE_MISSING: Final = Entry(
     SourceRefused, "table_missing", "The table {table} does not exist.", "Correct `source.table`."
 )
+SOURCE_UNFIT: Final = Entry(
+    SourceRefused, "source_unfit", "{problems}", "{remedies}\nNothing was changed; then run `rowtide apply` again."
+)
+NOT_A_TABLE: Final = Entry(
+    SourceRefused,
+    "not_a_table",
+    "{table} is {kind}, and PostgreSQL streams changes of tables only.",
+    "Name the table behind it in `source.table`.",
+)
 NO_REPLICA_IDENTITY: Final = Entry(
     SourceRefused,
     "no_replica_identity",
@@ -181,7 +190,10 @@ SOURCE_DATA: Final = Entry(
     "See the server's log.",
 )
 NO_PRIVILEGE: Final = Entry(
-    SourceRefused, "no_privilege", "PostgreSQL refused {doing}: {said}.", "Run `rowtide doctor`."
+    SourceRefused,
+    "no_privilege",
+    "PostgreSQL refused {doing}: {said}.",
+    "Grant the role that right: `rowtide plan --sql` prints the statements, `rowtide doctor` says what is missing.",
 )
 SOURCE_REFUSED: Final = Entry(
     SourceRefused,

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from string import ascii_lowercase, ascii_uppercase
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from rowtide.error_catalogue import definition_errors
@@ -232,7 +233,7 @@ class _Reader:
         if type(identifier).__name__ != "Identifier":
             raise refusal("* is not a column")
         name = str(identifier.this)
-        return name if identifier.args.get("quoted") else name.lower()
+        return name if identifier.args.get("quoted") else name.translate(_ASCII_LOWER)
 
     def _only(self, node: "exp.Expr", argument: str) -> "exp.Expr":
         self._known(node, argument)
@@ -244,6 +245,8 @@ class _Reader:
             raise refusal("columns go without their table, and operators without modifiers")
 
 
+# PostgreSQL folds the case of ASCII letters only.
+_ASCII_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 _OPERATORS: Mapping[str, Operator] = {"EQ": "=", "NEQ": "<>", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}
 
 

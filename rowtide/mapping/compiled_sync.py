@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import cast
 from zlib import crc32
 
+from rowtide import table_name
 from rowtide.change import Fields, JsonValue
 from rowtide.deciding.conflicts import Deletes
 from rowtide.definition import diagnostics
@@ -64,6 +65,11 @@ class CompiledSync:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_field", {one.field: one for one in self.mapped})
+
+    @property
+    def table_text(self) -> str:
+        """The table as a definition writes it."""
+        return table_name.to_text(self.schema, self.table)
 
     def list_columns(self) -> tuple[ListColumn, ...]:
         """The columns each of its lists must have, beside RowtideKey."""
@@ -128,7 +134,7 @@ class CompiledSync:
         return () if self.where is None else syntax.columns_of(self.where)
 
     def _mismatch(self, what: str) -> SyncError:
-        return sync_errors.RELATION_MISMATCH(table=f"{self.schema}.{self.table}", problem=what)
+        return sync_errors.RELATION_MISMATCH(table=self.table_text, problem=what)
 
 
 def buckets_for(syncs: int) -> int:

@@ -13,11 +13,15 @@ from rowtide.mapping.columns import SourceColumn
 
 @dataclass(frozen=True, slots=True)
 class SourceTable:
-    """``unique``: the columns of each unique index over all rows. ``inherited``: other tables inherit from it."""
+    """``unique``: the columns of each unique index over all rows. ``inherited``: other tables inherit from it.
+
+    ``problem``: why there are no columns, for what is no table, or is not there.
+    """
 
     columns: Sequence[SourceColumn]
     unique: Sequence[frozenset[str]] = ()
     inherited: bool = False
+    problem: str = ""
 
     def misfits(self, definition: SyncDefinition) -> list[tuple[tuple[str, ...], str]]:
         """What the sync cannot carry, beside its columns."""

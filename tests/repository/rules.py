@@ -7,6 +7,7 @@ TYPE_CHECKING and inside functions as well.
 
 import ast
 import graphlib
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -73,6 +74,21 @@ CONNECTION_OPENERS: Final = {
 }
 """What opens a connection to PostgreSQL, and who may; all others reach a source through `source_sessions` only."""
 _MAY_OPEN: Final = frozenset().union(*CONNECTION_OPENERS.values())
+COMPOSERS: Final = ("connectors", "flows", "control")
+"""Packages whose statements may hold names of the customer's; those of `state` and `migrations` hold our own only."""
+SAFE_IN_SQL: Final = frozenset({"as_string", "lsn_to_text", "_walsender_text"})
+"""Calls whose text may be put into a statement: psycopg has quoted it, or it holds no name."""
+QUOTERS: Final = frozenset(
+    # The core imports no psycopg; a definition is YAML; the walsender's grammar is not SQL's; OData is no SQL.
+    {"rowtide.expressions.syntax", "rowtide.table_name", "connectors.postgres.replication.connection"}
+    | {"connectors.graph.batch"}
+)
+"""Modules that double quotes themselves."""
+_SQL: Final = re.compile(
+    r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|TRUNCATE|COPY|CREATE|ALTER|DROP|GRANT|SET|EXPLAIN|START_REPLICATION)\b"
+)
+_DOUBLED: Final = frozenset({(one, one * 2) for one in "\"'"})
+
 _OPENING_MODULES: Final = frozenset(
     {"psycopg", "connectors.postgres.connections", "connectors.postgres.replication.connection"}
 )
@@ -179,6 +195,54 @@ def sessions_on_a_source_are_proven(sources: Sources) -> Iterator[str]:
                 yield from (f"{module}:{node.lineno} imports {name}" for name in sorted(hidden))
 
 
+def names_enter_sql_by_psycopg(sources: Sources) -> Iterator[str]:
+    """A name of the customer's gets into a statement by `sql.Identifier` alone: no text is put together around it."""
+    for module, tree in sources.items():
+        for node in ast.walk(tree):
+            if _doubles_quotes(node) and module not in QUOTERS:
+                yield f"{module}:{node.lineno} quotes a name itself"  # type: ignore[attr-defined]
+            if module.partition(".")[0] in COMPOSERS and any(not _is_safe(part) for part in _put_into_sql(node)):
+                yield f"{module}:{node.lineno} puts text into a statement"  # type: ignore[attr-defined]
+
+
+def _doubles_quotes(node: ast.AST) -> bool:
+    match node:
+        case ast.Call(func=ast.Attribute(attr="replace"), args=[ast.Constant(old), ast.Constant(new)]):
+            return (old, new) in _DOUBLED
+        case _:
+            return False
+
+
+def _put_into_sql(node: ast.AST) -> list[ast.expr]:
+    """What an f-string, ``format``, ``%`` or ``+`` puts into a text that is SQL."""
+    match node:
+        case ast.JoinedStr(values=values):
+            text = "".join(str(one.value) for one in values if isinstance(one, ast.Constant))
+            parts = [one.value for one in values if isinstance(one, ast.FormattedValue)]
+        case ast.Call(
+            func=ast.Attribute(attr="format", value=ast.Constant(value=str(text))), args=args, keywords=named
+        ):
+            parts = [*args, *(one.value for one in named)]
+        case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Mod() | ast.Add(), right=right):
+            parts = [right]
+        case _:
+            return []
+    return parts if _SQL.search(text) else []
+
+
+def _is_safe(part: ast.expr) -> bool:
+    """Whether it is a constant of the module, or the text of a call that is safe in SQL."""
+    match part:
+        case ast.Constant():
+            return True
+        case ast.Name(id=name):
+            return name.isupper()
+        case ast.Call(func=func):
+            return _last_name(func) in SAFE_IN_SQL
+        case _:
+            return False
+
+
 def _opener_of(node: ast.AST) -> str | None:
     """The entry of `CONNECTION_OPENERS` that an expression names."""
     if isinstance(node, ast.Name):
@@ -201,6 +265,7 @@ RULES: Final = (
     no_import_circle,
     no_class_knows_everything,
     sessions_on_a_source_are_proven,
+    names_enter_sql_by_psycopg,
 )
 
 

@@ -55,6 +55,11 @@ PLANTED: list[tuple[Rule, dict[str, str]]] = [
     (rules.sessions_on_a_source_are_proven, {"connectors.planted": "import psycopg\nx = psycopg.connect('')\n"}),
     (rules.sessions_on_a_source_are_proven, {"connectors.planted": "from psycopg import connect\n"}),
     (rules.sessions_on_a_source_are_proven, {"flows.planted": "import psycopg\nx = psycopg.Connection.connect('')\n"}),
+    (rules.names_enter_sql_by_psycopg, {"connectors.planted": "def f(t: str) -> str:\n return f'SELECT * FROM {t}'\n"}),
+    (rules.names_enter_sql_by_psycopg, {"control.planted": "def f(t: str) -> str:\n return 'DROP {}'.format(t)\n"}),
+    (rules.names_enter_sql_by_psycopg, {"flows.planted": "def f(t: str) -> str:\n return 'DROP TABLE ' + t\n"}),
+    (rules.names_enter_sql_by_psycopg, {"connectors.planted": "def f(t: str) -> str:\n return 'SELECT %s' % t\n"}),
+    (rules.names_enter_sql_by_psycopg, {"state.planted": """def f(t: str) -> str:\n return t.replace('"', '""')\n"""}),
 ]  # fmt: skip
 
 

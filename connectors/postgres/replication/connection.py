@@ -87,10 +87,9 @@ class ReplicationConnection:
 
         A position below the slot's own is silently moved up by the server: whoever must not miss anything checks.
         """
-        names = sql.Literal(sql.Identifier(publication).as_string()).as_string()
         command = (
             f"START_REPLICATION SLOT {sql.Identifier(slot).as_string()} LOGICAL {lsn_to_text(lsn)} "
-            f"(proto_version '1', publication_names {names}, messages 'true')"
+            f"(proto_version '1', publication_names {_walsender_text(sql.Identifier(publication))}, messages 'true')"
         )
         try:
             result = self.sql.execute(command).pgresult
@@ -163,6 +162,11 @@ class ReplicationConnection:
         said = self._pgconn.get_error_message("utf-8").strip().splitlines()
         reason = said[-1].strip() if said else "connection lost"
         return source_errors.STREAM_BROKEN(said=reason.rstrip("."))
+
+
+def _walsender_text(name: sql.Identifier) -> str:
+    """The name as a string of the replication grammar, which knows no E'' for backslashes."""
+    return "'" + name.as_string().replace("'", "''") + "'"
 
 
 def read_keepalive(message: bytes | memoryview) -> tuple[int, bool]:

@@ -1,13 +1,10 @@
 """The DBA's script and the Graph permissions, as text."""
 
-import pytest
-
 from control.operations.grants import (
     GraphRequirements,
     SourceRequirements,
     TableRequirements,
     graph_grants,
-    quoted,
     source_statements,
 )
 
@@ -21,17 +18,20 @@ REQUIRED = SourceRequirements(
 )
 
 
-@pytest.mark.parametrize(
-    ("name", "sql"), [("orders", "orders"), ("Odd", '"Odd"'), ("9a", '"9a"'), ('a"b', '"a""b"'), ("a b", '"a b"')]
-)
-def test_quoting(name: str, sql: str) -> None:
-    assert quoted(name) == sql
+def test_names_are_quoted_and_no_comment_ends_early() -> None:
+    hostile = TableRequirements("order", 'a"b\nDROP', "Owner", True)
+    script = source_statements(SourceRequirements("erp", "user", "slot", "my pub", False, [hostile]))
+    assert 'GRANT SELECT ON TABLE "order"."a""b\nDROP" TO "rowtide_reader";' in script
+    assert 'GRANT CONNECT ON DATABASE "user" TO "rowtide_admin", "rowtide_reader";' in script
+    assert 'GRANT "Owner" TO "rowtide_admin";' in script
+    assert 'CREATE PUBLICATION "my pub" FOR TABLE' in script
+    assert all("\n" not in line for line in script if line.startswith("--"))
 
 
 def test_the_publication_comes_before_the_slot() -> None:
     script = "\n".join(source_statements(REQUIRED))
     assert script.index("CREATE PUBLICATION") < script.index("pg_create_logical_replication_slot")
-    assert 'GRANT SELECT ON TABLE s."Odd" TO rowtide_reader;' in script
+    assert 'GRANT SELECT ON TABLE "s"."Odd" TO "rowtide_reader";' in script
     assert "BYPASSRLS" in script
     assert "SUPERUSER" not in script
 
