@@ -5,6 +5,7 @@ all problems of a file come together, each with ``file:line:``; no message ever 
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from rowtide.definition import model as definitions
@@ -102,7 +104,17 @@ def _line_of_error(error: YAMLError) -> int:
 def _yaml_sentence(error: YAMLError) -> str:
     """What the parser says, without the lines it quotes (they may hold a secret)."""
     said = str(error.problem or "") if isinstance(error, MarkedYAMLError) else ""
+    if isinstance(error, DuplicateKeyError):
+        return _duplicate_sentence(error, said)
     return f"not YAML: {said.splitlines()[0]}" if said and '"' not in said else "not YAML"
+
+
+def _duplicate_sentence(error: DuplicateKeyError, said: str) -> str:
+    # ruamel quotes both values, too: the key alone is shown.
+    found = re.match(r'found duplicate (?:merge )?key "(.*?)"(?: with value|\Z)', said, re.DOTALL)
+    key = " ".join(found[1].split()) if found else "?"
+    begun = "" if error.context_mark is None else f", which begins in line {int(error.context_mark.line) + 1}"
+    return f"the key '{key}' is there a second time in its section{begun}"
 
 
 def _plain(node: Any) -> Any:

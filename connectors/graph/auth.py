@@ -1,11 +1,12 @@
 """Tokens for Graph, by azure-identity against the configured authority.
 
 In: `GraphSettings`. Out: a bearer token, cached until five minutes before its end. Rule: a refusal raises
-`IdentityRefused` with Entra's own number, a missing answer `IdentityUnavailable`; a token that Graph refused is
-forgotten together with azure-identity's own cache.
+`IdentityRefused` with Entra's own number, a missing answer or a certificate that is not accepted
+`IdentityUnavailable`; a token that Graph refused is forgotten together with azure-identity's own cache.
 """
 
 import re
+import ssl
 import threading
 import time
 from typing import Any, Final, Protocol
@@ -71,9 +72,10 @@ class TokenSource:
 
 
 def make_credential(settings: GraphSettings) -> Any:
-    """The azure-identity credential that the settings describe."""
+    """The azure-identity credential that the settings describe; IdentityUnavailable when ``ca_file`` is of no use."""
     from azure import identity
 
+    require_ca_file(settings)
     options: dict[str, Any] = {"retry_total": 0, "connection_timeout": _TIMEOUT_S, "read_timeout": _TIMEOUT_S}
     if settings.authority:
         options["authority"] = settings.authority
@@ -95,6 +97,28 @@ def make_credential(settings: GraphSettings) -> Any:
             return identity.ManagedIdentityCredential(client_id=client)
 
 
+def require_ca_file(settings: GraphSettings) -> None:
+    """Raise IdentityUnavailable unless ``ca_file``, if there is one, holds certificates and may be read."""
+    if not settings.ca_file:
+        return
+    try:
+        ssl.create_default_context(cafile=settings.ca_file)
+    except ssl.SSLError as error:
+        raise graph_errors.CA_FILE(path=settings.ca_file, problem="it holds no certificates in PEM") from error
+    except OSError as error:
+        raise graph_errors.CA_FILE(path=settings.ca_file, problem=error.strerror or "it cannot be read") from error
+
+
+def tls_problem(error: Exception) -> str | None:
+    """What is wrong with the other side's certificate or with TLS, as far as the error's text tells; else None."""
+    text = str(error)
+    refused = re.search(r"certificate verify failed: ([^(]+)", text)
+    if refused is not None:
+        return refused[1].strip(" .'\"")
+    other = re.search(r"\[SSL[^\]]*\] ([^(]+)", text)
+    return None if other is None else other[1].strip(" .'\"")
+
+
 def _ask(credential: _Credential, settings: GraphSettings) -> _Token:
     from azure.core import exceptions
 
@@ -102,7 +126,7 @@ def _ask(credential: _Credential, settings: GraphSettings) -> _Token:
         return credential.get_token(SCOPE)
     except exceptions.ClientAuthenticationError as error:
         # azure-identity calls a refused or broken connection an authentication error too.
-        if isinstance(error.__cause__, exceptions.ServiceRequestError | exceptions.ServiceResponseError):
+        if isinstance(error.__cause__, exceptions.ServiceRequestError | exceptions.ServiceResponseError | OSError):
             raise _unavailable(error.__cause__, settings) from error
         raise _refused(error, settings) from error
     except (exceptions.AzureError, ValueError) as error:
@@ -111,6 +135,9 @@ def _ask(credential: _Credential, settings: GraphSettings) -> _Token:
 
 def _unavailable(error: Exception, settings: GraphSettings) -> IdentityUnavailable:
     where = settings.authority or "https://login.microsoftonline.com"
+    problem = tls_problem(error)
+    if problem is not None:
+        return graph_errors.IDENTITY_CERTIFICATE(where=where, said=problem)
     return graph_errors.IDENTITY_UNAVAILABLE(where=where, error=type(error).__name__)
 
 

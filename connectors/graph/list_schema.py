@@ -172,6 +172,9 @@ class AddChoices:
         return f"list '{self.title}': add the choices column {self.name} lacks"
 
 
+MOST_NAMED = 5
+"""Lists that `summaries` names."""
+
 Step = MakeList | RenameList | KeepName | MakeKey | MendKey | MarkKey | MakeColumn | AddChoices
 
 
@@ -182,6 +185,25 @@ def steps_to(lists: Mapping[str, FoundList], wanted: Sequence[WantedList], mark:
     used, and for a list that another installation has marked.
     """
     return [step for one in wanted for step in _list_steps(lists.get(one.title), one, mark)]
+
+
+def summaries(steps: Sequence[Step]) -> list[str]:
+    """Fewer sentences: one for all lists to be made, one for the columns to be made in a list that is there."""
+    new = [step.title for step in steps if isinstance(step, MakeList)]
+    columns: dict[str, list[str]] = {}
+    for step in steps:
+        if isinstance(step, MakeColumn):
+            columns.setdefault(step.title, []).append(step.column.name)
+    lines = []
+    if new:
+        named = ", ".join(f"'{title}'" for title in new[:MOST_NAMED])
+        more = f" and {len(new) - MOST_NAMED} more" if len(new) > MOST_NAMED else ""
+        lines.append(f"{len(new)} list{'s' if len(new) != 1 else ''} with their columns: {named}{more}")
+    for title, names in columns.items():
+        if title not in new:
+            lines.append(f"list '{title}': the column{'s' if len(names) != 1 else ''} {', '.join(names)}")
+    others = (step for step in steps if step.title not in new and not isinstance(step, MakeColumn))
+    return [*lines, *(step.sentence for step in others)]
 
 
 def _list_steps(found: FoundList | None, wanted: WantedList, mark: ListMark | None) -> list[Step]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from connectors.graph import list_schema, list_targets
-from connectors.graph.auth import TokenSource
+from connectors.graph.auth import TokenSource, require_ca_file, tls_problem
 from connectors.graph.list_schema import FoundColumn, FoundList, FoundSite, Step, WantedList
 from connectors.graph.settings import SCOPE, GraphSettings
 from rowtide.backoff import Backoff
@@ -134,12 +134,16 @@ def _run(settings: GraphSettings, work: "Callable[[GraphServiceClient], Awaitabl
         except APIError as error:
             raise _translated(error, "Graph") from error
         except httpx.HTTPError as error:
+            problem = tls_problem(error)
+            if problem is not None:
+                raise graph_errors.GRAPH_CERTIFICATE(base_url=settings.base_url, said=problem) from error
             raise graph_errors.GRAPH_UNANSWERED(base_url=settings.base_url, error=type(error).__name__) from error
         finally:
             await client.aclose()
             for transport in transports:
                 await transport.aclose()
 
+    require_ca_file(settings)
     with warnings.catch_warnings():
         # The SDK imports its own deprecated names as it goes.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(kiota_|msgraph)")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from connectors.graph import provisioning
+from connectors.graph import list_schema, provisioning
 from connectors.graph.auth import TokenSource
 from connectors.graph.list_schema import WantedList
 from connectors.graph.settings import GraphSettings
@@ -109,8 +109,8 @@ def check_graph(definition: Definition, graph: str, known: Sequence[KnownList] =
         except RowtideError as error:
             yield Check.of_error("lists", error)
             continue
-        for step in steps:
-            yield doctor_findings.LISTS_MISSING(site=site, step=step.sentence)
+        for sentence in list_schema.summaries(steps):
+            yield doctor_findings.LISTS_MISSING(site=site, step=sentence)
         if not steps:
             yield doctor_findings.LISTS_OK(site=site)
 

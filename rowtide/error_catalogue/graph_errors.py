@@ -15,7 +15,19 @@ IDENTITY_UNAVAILABLE: Final = Entry(
     IdentityUnavailable,
     "identity_unavailable",
     "the token endpoint {where} does not answer ({error})",
-    "check the network, and `authority` and `ca_file` if they are set",
+    "check the network, and `authority` if it is set",
+)
+IDENTITY_CERTIFICATE: Final = Entry(
+    IdentityUnavailable,
+    "identity_certificate",
+    "the certificate of the token endpoint {where} is not accepted: {said}",
+    "install the root certificate of whoever signed it (a proxy that opens TLS, say), or mend `ca_file` if it is set",
+)
+CA_FILE: Final = Entry(
+    IdentityUnavailable,
+    "ca_file",
+    "`ca_file` {path} cannot be used: {problem}",
+    "name a PEM file that this user may read, or leave `ca_file` out",
 )
 TOKEN_REFUSED: Final = Entry(
     IdentityRefused,
@@ -58,6 +70,12 @@ GRAPH_BROKEN: Final = Entry(
 )
 GRAPH_UNAVAILABLE: Final = Entry(
     GraphUnavailable, "graph_unavailable", "{what}: Graph answered {answer}", "it is tried again by itself"
+)
+GRAPH_CERTIFICATE: Final = Entry(
+    GraphUnavailable,
+    "graph_certificate",
+    "the certificate of {base_url} is not accepted: {said}",
+    "install the root certificate of whoever signed it (a proxy that opens TLS, say), or mend `ca_file` if it is set",
 )
 GRAPH_UNANSWERED: Final = Entry(
     GraphUnavailable,

@@ -95,6 +95,13 @@ def test_what_is_not_yaml_or_no_definition(file: Path, text: str, line: int) -> 
     assert refused(file, text).startswith(f"rowtide.yaml:{line}")
 
 
+def test_a_key_that_is_there_twice_is_named_with_its_line_and_no_value(file: Path) -> None:
+    said = refused(file, WHOLE + 'state: {dsn: "hunter2"}\n')
+    assert said == "rowtide.yaml:23: the key 'state' is there a second time in its section, which begins in line 1"
+    said = refused(file, WHOLE.replace("      order_no: Title", '      order_no: "hunter2"\n      order_no: Title'))
+    assert said == "rowtide.yaml:22: the key 'order_no' is there a second time in its section, which begins in line 21"
+
+
 def test_a_broken_line_with_a_secret_is_not_shown(file: Path) -> None:
     assert "hunter2" not in refused(file, 'state: {dsn: "hunter2\nversion: 1\n')
 
