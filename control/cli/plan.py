@@ -1,8 +1,8 @@
 """`rowtide plan`: what `apply` would do, what the first load costs, what others have to allow.
 
 In: the definition, the applied one, sources and tenants as they are. Out: differences, statements, lists and columns, a
-forecast per list; with ``--sql`` the DBA's script, with ``--grants`` the Graph permissions. Rule: nothing is changed
-anywhere.
+forecast per list; with ``--sql`` the DBA's script, with ``--grants`` the Graph permissions. Rules: nothing is changed
+anywhere; a part that could not be asked, or something that would stop `apply`, makes the exit code 3.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ import typer
 from control.cli import options, output, session
 from control.operations import plan_document, requirements
 from control.operations.forecast import spoken
-from control.operations.plan_document import ForecastDocument, PlanDocument
+from control.operations.plan_document import ApplyPlan, ForecastDocument, PlanDocument
 from control.operations.session import Session
 from rowtide.error_catalogue import command_errors
 
@@ -28,7 +28,8 @@ def plan(
 ) -> None:
     """Say what apply would do and cost.
 
-    Differences, statements, lists and columns, and per list how long the first load takes; nothing is changed.
+    Differences, statements, lists and columns, and per list what is still to be written; nothing is changed. Exit code
+    3: a part could not be asked, or something would stop apply.
     """
     if sql and grants:
         raise command_errors.PLAN_OPTIONS()
@@ -38,11 +39,16 @@ def plan(
     elif grants:
         _print_grants(opened, as_json)
     else:
-        found = plan_document.plan(opened, datetime.now(UTC), take_over).document()
-        if as_json:
-            output.document(found)
-        else:
-            show(found)
+        _print_plan(plan_document.plan(opened, datetime.now(UTC), take_over), as_json)
+
+
+def _print_plan(found: ApplyPlan, as_json: bool) -> None:
+    if as_json:
+        output.document(found.document())
+    else:
+        show(found.document())
+    if not found.clear:
+        raise typer.Exit(output.FINDINGS)
 
 
 def _print_script(opened: Session, as_json: bool) -> None:
@@ -77,6 +83,9 @@ def show(found: PlanDocument) -> None:
     _section("state database", "current" if not found["state"] else "", found["state"])
     for name, source in found["sources"].items():
         _section(f"source {name}", source["problem"] or "", source["statements"])
+        for fault in source["faults"]:
+            output.say(f"  stops apply: {fault['sentence']}")
+            output.say(f"    {fault['remedy']}")
     for name, graph in found["graphs"].items():
         _section(f"graph {name}", graph["problem"] or "", graph["work"])
     for warning in found["warnings"]:
@@ -84,7 +93,7 @@ def show(found: PlanDocument) -> None:
     if found["left_alone"]:
         _section("left alone", "apply never deletes", found["left_alone"])
     if found["first_load"]:
-        output.say("first load")
+        output.say("first load and rewrites")
         output.table(_LOAD_HEADS, [_load_row(load) for load in found["first_load"]])
 
 
@@ -104,7 +113,7 @@ def _load_row(load: ForecastDocument) -> Sequence[object]:
         load["sync"],
         load["list"],
         f"{about}{load['rows']:,}",
-        load["writes"],
+        f"up to {load['writes']:,}" if load["rewrites"] else load["writes"],
         load["ru"],
         spoken(timedelta(seconds=load["seconds"])),
         f"{datetime.fromisoformat(load['ends_at']):%Y-%m-%d %H:%M} UTC",

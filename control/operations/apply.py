@@ -3,7 +3,8 @@
 In: a session, the `ApplyPlan` that was shown and agreed to, an actor. Out: publication and slot on each source, lists
 and columns in each tenant, the compiled definition stored and in force; a document that says what was done. Rules: the
 publication is made before the slot; nothing is ever deleted, what is left is named; the definition is stored last, so
-that a running flow never sees one whose parts are missing. It may be run again at any time.
+that a running flow never sees one whose parts are missing; whatever would stop it midway is found before the first
+change. It may be run again at any time.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from control.operations.session import Session, require_schema
 from rowtide import catalog
 from rowtide.actor import Actor
 from rowtide.catalog import ListRef
-from rowtide.error_catalogue import command_errors
+from rowtide.error_catalogue import command_errors, source_errors
 from rowtide.lists import ListMark
 from state import definitions, instance, lists
 from state.database import Connection
@@ -74,10 +75,14 @@ def _confirm_instance(connection: Connection) -> str:
 
 
 def require_answers(plan: ApplyPlan) -> None:
-    """Raise why a source or a tenant did not answer the plan: all have to before the first thing is changed."""
+    """Raise why a source or a tenant did not answer the plan, or what would stop `apply` midway: it changes nothing."""
     for work in [*plan.sources.values(), *plan.graphs.values()]:
         if work.error is not None:
             raise work.error
+    faults = [(name, fault) for name, work in plan.sources.items() for fault in work.faults]
+    if faults:
+        problems = "\n".join(f"source {name}: {fault.sentence}" for name, fault in faults)
+        raise source_errors.SOURCE_UNFIT(problems=problems, remedies="\n".join(fault.remedy for _, fault in faults))
 
 
 def _require_unchanged(applied: AppliedDefinition | None, plan: ApplyPlan) -> None:

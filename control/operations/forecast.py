@@ -1,4 +1,4 @@
-"""What the first load of each list costs, how long it takes and when it ends.
+"""What the first load of each list, or a changed mapping, costs, how long it takes and when it ends.
 
 In: rows per list, the tenant's limits, the share of them that Rowtide may use. Out: a `Forecast` per list. Rule: pure
 arithmetic over Microsoft's published limits; the lists of one tenant share one allowance and are loaded one after the
@@ -16,13 +16,17 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class ListLoad:
-    """Rows that go to one list; ``exact`` is False for an estimate; ``items`` of them are in the list already."""
+    """Rows that go to one list; ``exact`` is False for an estimate; ``items`` of them have an item already.
+
+    ``rewrites``: writes to items that are there: what another mapping changes, moves and removes, at most.
+    """
 
     sync: str
     list_title: str
     rows: int
     exact: bool = True
     items: int = 0
+    rewrites: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """One list's first load: what it writes, and what that means in units, time and the day's quota."""
+    """What one list is still to get: how many writes, and what that means in units, time and the day's quota."""
 
     load: ListLoad
     writes: int
@@ -66,7 +70,7 @@ def forecast(loads: Sequence[ListLoad], allowance: Allowance, now: datetime) -> 
     answers = []
     before = 0
     for load in loads:
-        writes = max(load.rows - load.items, 0)
+        writes = max(load.rows - load.items, 0) + load.rewrites
         ru = writes * WRITE_RU
         begun, ended = time_to_spend(before, allowance), time_to_spend(before + ru, allowance)
         answers.append(Forecast(load, writes, ru, ended - begun, now + ended, ru / allowance.ru_per_day))

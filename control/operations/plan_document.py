@@ -6,22 +6,27 @@ be asked is named with its reason, and the rest is still told.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypedDict
 
 import psycopg
 
-from connectors.postgres import row_counts, slots
-from control.operations import compile, list_plan
+from connectors import settings
+from connectors.postgres import preflight, publishing_rights, row_counts, slots
+from connectors.postgres.preflight import WantedSource
+from control.operations import compile, list_plan, rewrites
 from control.operations.compile import CompiledDefinition, Tables
 from control.operations.differences import differences, left_alone
 from control.operations.forecast import Allowance, Forecast, ListLoad, forecast
 from control.operations.session import Session, read_applied_definition
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
-from rowtide.errors import DefinitionError, RowtideError, StateRefused, StateUnavailable
+from rowtide.error_catalogue import state_errors
+from rowtide.error_catalogue.entries import Check
+from rowtide.errors import DefinitionError, RowtideError
 from rowtide.lists import KnownList, ListMark
+from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.pacing import tier_of
 from state import instance, ledger, lists, schema
 from state.database import Connection
@@ -34,10 +39,18 @@ class DefinitionPlan(TypedDict):
     changes: list[str]
 
 
+class SourceFault(TypedDict):
+    """What would stop `apply` at a source, and what mends it."""
+
+    sentence: str
+    remedy: str
+
+
 class SourcePlan(TypedDict):
-    """The statements that a source lacks, or why it could not be asked."""
+    """The statements that a source lacks and what would stop `apply` there, or why it could not be asked."""
 
     statements: list[str]
+    faults: list[SourceFault]
     problem: str | None
 
 
@@ -49,13 +62,17 @@ class GraphPlan(TypedDict):
 
 
 class ForecastDocument(TypedDict):
-    """The first load of one list; ``deep_ru``: what comparing it item by item costs later."""
+    """What one list is still to get; ``deep_ru``: what comparing it item by item costs later.
+
+    ``rewrites``: those of ``writes`` that go, at most, to items that are there already.
+    """
 
     sync: str
     list: str
     rows: int
     exact: bool
     writes: int
+    rewrites: int
     ru: int
     seconds: float
     ends_at: str
@@ -73,14 +90,16 @@ class PlanDocument(TypedDict):
     first_load: list[ForecastDocument]
     warnings: list[str]
     left_alone: list[str]
+    unseen: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedWork:
-    """What is to be done to one source or graph; ``error``: why it could not be asked."""
+    """What is to be done to one source or graph; ``faults``: what would stop it; ``error``: why it was not asked."""
 
     steps: Sequence[str] = ()
     error: RowtideError | None = None
+    faults: Sequence[Check] = ()
 
     @property
     def problem(self) -> str | None:
@@ -102,6 +121,20 @@ class ApplyPlan:
     left_alone: Sequence[str]
     take_over: bool = False
     """Lists that another installation has marked become this one's."""
+    state_error: RowtideError | None = None
+    """Why the state database could not be asked."""
+
+    @property
+    def unseen(self) -> list[str]:
+        """The parts that could not be asked, so that the plan says nothing of them."""
+        sources = [f"source {name}" for name, work in self.sources.items() if work.error is not None]
+        graphs = [f"graph {name}" for name, work in self.graphs.items() if work.error is not None]
+        return [*(["state database"] if self.state_error is not None else []), *sources, *graphs]
+
+    @property
+    def clear(self) -> bool:
+        """Whether everything could be asked, and nothing would stop `apply`."""
+        return not self.unseen and not any(work.faults for work in self.sources.values())
 
     def document(self) -> PlanDocument:
         """The plan as JSON."""
@@ -109,12 +142,18 @@ class ApplyPlan:
             "definition": {"applied": self.applied_version, "changes": list(self.changes)},
             "state": list(self.state),
             "sources": {
-                name: {"statements": list(work.steps), "problem": work.problem} for name, work in self.sources.items()
+                name: {
+                    "statements": list(work.steps),
+                    "faults": [{"sentence": one.sentence, "remedy": one.remedy} for one in work.faults],
+                    "problem": work.problem,
+                }
+                for name, work in self.sources.items()
             },
             "graphs": {name: {"work": list(work.steps), "problem": work.problem} for name, work in self.graphs.items()},
             "first_load": [_first_load(one) for one in self.forecasts],
             "warnings": list(self.warnings),
             "left_alone": list(self.left_alone),
+            "unseen": self.unseen,
         }
 
 
@@ -125,6 +164,7 @@ def _first_load(one: Forecast) -> ForecastDocument:
         "rows": one.load.rows,
         "exact": one.load.exact,
         "writes": one.writes,
+        "rewrites": one.load.rewrites,
         "ru": one.ru,
         "seconds": round(one.duration.total_seconds(), 1),
         "ends_at": one.ends_at.isoformat(),
@@ -137,7 +177,7 @@ def plan(session: Session, now: datetime, take_over: bool = False) -> ApplyPlan:
     """The plan; DefinitionError when the definition does not fit its tables."""
     definition = session.definition
     records = _read_records(session)
-    answers = _ask_sources(session)
+    answers = _ask_sources(session, records)
     compiled = compile.compile_known(session.loaded, answers.tables)
     mark = ListMark(records.instance, take_over)
     old = None if records.catalog is None else records.catalog.definition.to_json()
@@ -147,10 +187,11 @@ def plan(session: Session, now: datetime, take_over: bool = False) -> ApplyPlan:
         records.findings,
         answers.work,
         {name: _ask_graph(definition, name, compiled, records.lists, mark) for name in definition.graph},
-        _forecasts(definition, answers.counts, records.items, now),
+        _forecasts(definition, answers, records, compiled, now),
         [*compiled.doubts, *_unlisted(answers.counts)],
         left_alone(records.catalog, definition),
         take_over,
+        records.error,
     )
 
 
@@ -170,13 +211,21 @@ class _Records:
     items: Mapping[str, int] = field(default_factory=dict)
     lists: Sequence[KnownList] = ()
     instance: str = ""
+    error: RowtideError | None = None
+
+    def changed(self, new: CompiledSync) -> CompiledSync | None:
+        """The sync as it is in force, if it has items; None when nothing can change of them."""
+        has_items = self.catalog is not None and self.items.get(new.sync, 0) > 0
+        return self.catalog.syncs.get(new.sync) if has_items and self.catalog is not None else None
 
 
 def _read_records(session: Session) -> _Records:
     try:
         findings = schema.check_version(session.state_dsn())
-    except (StateUnavailable, StateRefused) as error:
-        return _Records([error.sentence])
+    except RowtideError as error:
+        # That there is no state database yet is how everything begins; `apply --upgrade` makes it.
+        begins = error.code == state_errors.STATE_DATABASE_MISSING.code
+        return _Records([error.sentence], error=None if begins else error)
     return _Records(findings) if findings else session.on_state(_records_of)
 
 
@@ -199,28 +248,49 @@ class _SourceAnswers:
     tables: Tables = field(default_factory=dict)
     work: dict[str, PlannedWork] = field(default_factory=dict)
     counts: dict[str, row_counts.RowCounts] = field(default_factory=dict)
+    places: dict[str, row_counts.Places | None] = field(default_factory=dict)
 
 
-def _ask_sources(session: Session) -> _SourceAnswers:
+def _ask_sources(session: Session, records: _Records) -> _SourceAnswers:
     answers = _SourceAnswers()
     for name in session.definition.postgres:
         answers.work[name] = PlannedWork()
         try:
-            _ask_source(session, name, answers)
+            _ask_source(session, name, answers, records)
         except DefinitionError:
             continue  # told with all others, once every source has been asked
         except RowtideError as error:
-            answers.work[name] = PlannedWork(answers.work[name].steps, error)
+            answers.work[name] = replace(answers.work[name], error=error)
     return answers
 
 
-def _ask_source(session: Session, name: str, answers: _SourceAnswers) -> None:
+def _ask_source(session: Session, name: str, answers: _SourceAnswers, records: _Records) -> None:
     with session.source(name) as connection:
         tables = compile.read_source_tables(session.definition, name, connection)
         answers.tables |= tables
-        answers.work[name] = PlannedWork(missing_statements(session.definition, name, connection))
+        steps = missing_statements(session.definition, name, connection)
+        faults = _faults(session, name, connection)
+        answers.work[name] = PlannedWork(steps, faults=faults)
+        if faults:
+            return  # a table that cannot be read cannot be counted
         for sync in compile.compile_known(session.loaded, tables).syncs.values():
             answers.counts[sync.name] = row_counts.read(connection, sync)
+            old = records.changed(sync)
+            if old is not None and rewrites.needs_places(old, sync):
+                answers.places[sync.name] = row_counts.read_places(connection, old, sync)
+
+
+def _faults(session: Session, name: str, connection: psycopg.Connection) -> list[Check]:
+    """What would stop `apply` at a source."""
+    definition = session.definition
+    dsn = settings.resolve_secret(definition.postgres[name].dsn)
+    publication, tables = definition.publication(name), definition.tables(name)
+    wanted = WantedSource(dsn, definition.slot(name), publication, tables)
+    found = preflight.blockers(wanted, connection)
+    if slots.publication_statements(connection, publication, tables):
+        with session.source(name, admin=True) as admin:
+            found += publishing_rights.missing(admin, publication, tables)
+    return found
 
 
 def missing_statements(definition: Definition, name: str, connection: psycopg.Connection) -> list[str]:
@@ -259,23 +329,16 @@ def allowance_of(definition: Definition, graph: str) -> Allowance:
 
 
 def _forecasts(
-    definition: Definition, counts: Mapping[str, row_counts.RowCounts], items: Mapping[str, int], now: datetime
+    definition: Definition, answers: _SourceAnswers, records: _Records, compiled: CompiledDefinition, now: datetime
 ) -> list[Forecast]:
-    """Forecasts per graph, since its lists share one allowance; a sync's live items are taken off list by list."""
-    answers: list[Forecast] = []
+    """Forecasts per graph, since its lists share one allowance."""
+    forecasts: list[Forecast] = []
     for graph in definition.graph:
         loads: list[ListLoad] = []
-        for name, count in counts.items():
-            if definition.syncs[name].target.graph == graph:
-                loads += _loads(name, count, items.get(definition.id_of(name), 0))
-        answers += forecast(loads, allowance_of(definition, graph), now)
-    return answers
-
-
-def _loads(sync: str, count: row_counts.RowCounts, live: int) -> list[ListLoad]:
-    loads = []
-    for title, rows in count.rows.items():
-        items = min(live, rows)
-        live -= items
-        loads.append(ListLoad(sync, title, rows, count.exact, items))
-    return loads
+        for name, count in answers.counts.items():
+            sync = compiled.syncs[name]
+            if sync.graph == graph:
+                live = records.items.get(sync.sync, 0)
+                loads += rewrites.loads(sync, count, live, records.changed(sync), answers.places.get(name))
+        forecasts += forecast(loads, allowance_of(definition, graph), now)
+    return forecasts
