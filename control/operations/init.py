@@ -5,14 +5,20 @@ In: the name of a source and, when it is to be looked at, its DSN reference and 
 itself.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
+import psycopg
+
 from connectors import settings
-from connectors.postgres import connections, preflight
+from connectors.postgres import column_samples, connections, preflight
 from control.operations import template
+from rowtide import table_name
+from rowtide.definition.kinds import NAME
 from rowtide.error_catalogue import command_errors
+from rowtide.mapping.columns import SourceColumn
 
 
 class InitDocument(TypedDict):
@@ -30,22 +36,55 @@ def require_new(config: Path) -> None:
 
 def draft(source: str) -> template.Draft:
     """A definition with an example sync."""
-    return template.Draft(source=source, slot=f"rowtide_{source}", publication=f"rowtide_{source}")
+    if not re.fullmatch(NAME, source):
+        raise command_errors.INIT_NAME()
+    on_server = f"rowtide_{source.replace('-', '_')}"
+    return template.Draft(source=source, slot=on_server, publication=on_server)
 
 
 def draft_of_tables(source: str, dsn: str, tables: Sequence[str]) -> template.Draft:
     """A definition whose syncs are proposed from tables (``schema.table``) of the source at the reference ``dsn``."""
     example = draft(source)
+    wanted = [_parsed(table) for table in tables]
     with connections.open_unproven(settings.resolve_secret(dsn), "rowtide init") as connection:
-        syncs = []
-        for table in tables:
-            schema, _, name = table.rpartition(".")
-            schema = schema or "public"
-            columns = preflight.read_columns(connection, schema, name)
-            syncs.append(template.propose(f"{schema}.{name}", columns))
+        syncs = [_propose(connection, schema, table) for schema, table in dict.fromkeys(wanted)]
     return template.Draft(
-        source=source, slot=example.slot, publication=example.publication, source_dsn=dsn, syncs=syncs
+        source=source,
+        slot=example.slot,
+        publication=example.publication,
+        source_dsn=dsn,
+        syncs=template.name_apart(syncs),
     )
+
+
+def _parsed(table: str) -> tuple[str, str]:
+    """Schema and table; a table alone is one of the schema public."""
+    found = table_name.parse(table) or table_name.parse(f"public.{table}")
+    if found is None:
+        raise command_errors.INIT_TABLE_NAME(table=table)
+    return found
+
+
+def _propose(connection: psycopg.Connection, schema: str, table: str) -> template.SyncDraft:
+    """The sync for a table; UserError where no definition of it would be valid."""
+    name = table_name.to_text(schema, table)
+    found = preflight.read_table(connection, schema, table)
+    key = template.key_of(found)
+    if found.inherited:
+        raise command_errors.INIT_TABLE(table=name, problem="other tables inherit from it; name each of those")
+    if key is None:
+        problem = "it has no primary key, and no unique index, of columns that are NOT NULL and not generated"
+        raise command_errors.INIT_TABLE(table=name, problem=problem)
+    samples = column_samples.read(connection, schema, table, [one.name for one in found.columns if _is_open(one)])
+    sync = template.propose(name, found.columns, samples, key)
+    if all(field.why_not for field in sync.fields):
+        raise command_errors.INIT_TABLE(table=name, problem="no column of it can be carried")
+    return sync
+
+
+def _is_open(column: SourceColumn) -> bool:
+    """Whether the column's type leaves open which kind holds its values."""
+    return column.family in ("integer", "numeric", "text", "blank_padded", "array", "other") and not column.generated
 
 
 def write(config: Path, wanted: template.Draft) -> InitDocument:

@@ -54,6 +54,19 @@ DEFINITION_MOVED: Final = Entry(
 INIT_OPTIONS: Final = Entry(
     UserError, "init_options", "--dsn and --table go together: tables are looked up in that database."
 )
+INIT_NAME: Final = Entry(
+    UserError,
+    "init_name",
+    "--name takes a lower-case letter, then letters, digits, - or _ (at most 32).",
+    "Name the source so.",
+)
+INIT_TABLE_NAME: Final = Entry(
+    UserError,
+    "init_table",
+    "{table} is no table's name.",
+    'Give schema.table; a part with dots, blanks or quotes goes in "double quotes", which the shell must not eat.',
+)
+INIT_TABLE: Final = Entry(UserError, "init_table", "{table} cannot be synced: {problem}.", "Mend it, or leave it out.")
 CONFIG_EXISTS: Final = Entry(
     UserError, "config_exists", "{path} is there already.", "Name another file with -c, or move that one away."
 )

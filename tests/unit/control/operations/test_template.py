@@ -55,12 +55,12 @@ def test_columns_get_the_kinds_that_hold_them() -> None:
 
 def test_what_cannot_be_carried_is_a_comment_that_says_why() -> None:
     text = template.definition_text(template.Draft(syncs=[template.propose("public.orders", COLUMNS)]))
-    assert "# photo: {field: Photo, as: text}  # bytea has no counterpart in a list" in text
+    assert "# photo: {field: Photo, as: text}  # photo is bytea, which a list cannot show; leave it out" in text
     assert "# id: {field: RowId, as: number}  # the key is carried by RowtideKey already" in text
 
 
 def test_a_table_with_nothing_but_a_key_shows_the_key() -> None:
-    sync = template.propose("sales.9 odd", [SourceColumn("id", "integer", 23, True, key=1)])
+    sync = template.propose('sales."9 odd"', [SourceColumn("id", "integer", 23, True, key=1)])
     assert sync.name == "t_9_odd"
     assert [(field.column, field.name) for field in sync.fields] == [("id", "Title")]
 
