@@ -50,13 +50,19 @@ class History:
         self._gap = False
 
     def run(self, budget_s: float) -> Verdict:
-        """Prepare, live through the rounds (as many as begin within ``budget_s``), judge."""
+        """Prepare, live through the rounds (as many as begin within ``budget_s``), judge.
+
+        A command that fails, or something awaited that does not come, is a finding: what was counted before it stays.
+        """
         try:
-            return self._run(budget_s)
+            self._run(budget_s)
+        except AssertionError as failed:
+            self.verdict.findings.append(f"the history ended early: {failed}")
         finally:
             self.world.close()
+        return self.verdict
 
-    def _run(self, budget_s: float) -> Verdict:
+    def _run(self, budget_s: float) -> None:
         world = self.world
         world.begin()
         deadline = time.monotonic() + budget_s
@@ -70,7 +76,6 @@ class History:
             world.workload.stop()
             world.simulator.clear_faults()
         self._end()
-        return self.verdict
 
     # --- a round ------------------------------------------------------------------------------------------------------
 
@@ -203,10 +208,11 @@ class History:
         lives = self._start(Round(RANDOM, 1, 0.0, "none", "none", "kept"))
         try:
             self.world.calm()
+            for life in lives.values():
+                # The lists may be equal before it has begun, and a deep pass needs a process that reads them.
+                self.world.stack.wait_ready(life.process)
             self.world.read_the_lists()
             self.verdict.findings += judge(self.world)
-            for life in lives.values():
-                self.world.stack.wait_ready(life.process)  # the lists may have been equal before it began
         finally:
             codes = [self.world.stack.stop(life.process) for life in lives.values()]
         if any(codes):
