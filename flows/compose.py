@@ -28,6 +28,7 @@ from flows.admission import Admission
 from flows.applied_view import CurrentView, View, Watcher
 from flows.column_watch import ColumnWatch
 from flows.completion import Completer
+from flows.due_again import DueAgain
 from flows.enumerator import Enumerator
 from flows.graph_reads import PacedGraph
 from flows.health import to_health
@@ -47,7 +48,7 @@ from rowtide.deciding.outcomes import Outcome
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue import sync_errors
 from state import eras, instance
-from state.database import Connection
+from state.database import Connection, Link
 from state.outbox import SettleCounts
 
 CAPTURE, DELIVER = "capture", "deliver"
@@ -239,7 +240,12 @@ def _deliver(base: _Base) -> _Deliver:
 
 def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, sessions: SourceSessions) -> Claimer:
     complete = Completer(base.state_dsn, base.catalog, decisions.rules_of, sessions)
-    admission = Admission(base.applied.compiled)
+    admission, due_again = Admission(base.applied.compiled), DueAgain(lambda: base.applied.view)
+
+    def admit(link: Link, syncs: Sequence[str]) -> list[str]:
+        due_again.look(link, syncs)
+        return admission.admit(link, syncs)
+
     return Claimer(
         base.state_dsn,
         base.owner,
@@ -247,7 +253,7 @@ def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, 
         lambda: base.applied.deliverable(budgets.keys()),
         base.applied.lists,
         complete,
-        admission.admit,
+        admit,
     )
 
 

@@ -183,7 +183,8 @@ def _after(known: Known, step: Step, answer: Answer, rules: Rules, now: datetime
         case _ if isinstance(step, Verify):
             return finish(known, rules, now)
         case NotApplied(after_s, reason):
-            return release(known, after_s, reason)
+            # Under another mapping it is read anew first, perhaps for another list: nothing is to be waited for.
+            return release(known, 0.0 if needs_source(known.work, rules) else after_s, reason)
         case Unknown(reason):
             return release(known, UNKNOWN_AFTER_S, reason, unknown=is_write(step))
         case Rejected():

@@ -126,6 +126,21 @@ def go_on_with_approved(conn: Connection, sync: str) -> bool:
         return conn.execute(query, [sync]).fetchone() is not None
 
 
+_MAKE_DUE = """
+WITH early AS MATERIALIZED (
+     SELECT key FROM rowtide.outbox
+      WHERE sync = %(sync)s AND state = 'waiting' AND due_at > now() AND lease_token IS NULL
+        AND (%(other_than)s::int IS NULL OR mapping_version <> %(other_than)s)
+      ORDER BY key FOR UPDATE)
+UPDATE rowtide.outbox AS o SET due_at = now() FROM early WHERE o.sync = %(sync)s AND o.key = early.key
+"""
+
+
+def make_due(conn: Connection, sync: str, other_than: int | None = None) -> int:
+    """Make the sync's waiting rows due now, or only those of another mapping version; how many were not."""
+    return conn.execute(_MAKE_DUE, {"sync": sync, "other_than": other_than}).rowcount
+
+
 _PARKED = "sync, key, op, reason_code, reason, attempts, lsn, committed_at, staged_at"
 
 

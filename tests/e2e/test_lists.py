@@ -96,6 +96,12 @@ class Line:
         left = "SELECT count(*) FROM rowtide.ledger WHERE sync = %s AND leftovers <> '[]'"
         return self.stack.state(waiting, name) == self.stack.state(left, name) == [(0,)]
 
+    def postpone(self, name: str, rows: int) -> None:
+        """Wait until so many rows of the sync were refused, and let them wait an hour longer."""
+        later = "SELECT count(*) FROM rowtide.outbox WHERE sync = %s AND due_at > now() AND lease_token IS NULL"
+        wait_until(lambda: self.stack.state(later, name) == [(rows,)], "rows that wait for their list")
+        self.stack.state("UPDATE rowtide.outbox SET due_at = now() + interval '1 hour' WHERE sync = %s", name)
+
     def write(self, table: str, note: str) -> None:
         """Every row is another, one is new, one is gone."""
         self.stack.sql(f"UPDATE {table} SET note = %s || id", note)
@@ -216,11 +222,13 @@ def test_rows_move_when_a_list_is_taken_out_of_the_map(line: Line) -> None:
 
 
 def test_a_list_deleted_by_a_person_is_made_anew_and_filled(line: Line) -> None:
+    """No row sits out the wait that the missing list has earned it."""
     line.table("gone")
     line.sync("gone", "list: Gone")
     line.wait("gone", {"": "Gone"})
     line.own("DELETE", "Gone")
     line.stack.sql("UPDATE gone SET note = 'while the list was gone' WHERE id < 4")
+    line.postpone("gone", 3)
     line.stack.apply()
     line.wait("gone", {"": "Gone"})
     line.write("gone", "again ")
@@ -332,6 +340,7 @@ def test_a_list_whose_key_is_not_unique_takes_no_new_items(line: Line) -> None:
     [(key,)] = line.stack.sql("SELECT max(id) FROM keyed")
     assert f"keyed:{key}" not in shown(line, "keyed", "Title")
     assert line.creates() == made
+    line.postpone("keyed", 1)
     line.stack.apply()
     line.wait("keyed", {"": "Keyed"})
 

@@ -439,6 +439,27 @@ def test_a_missing_list_is_no_missing_item() -> None:
     assert (plan.after_s, plan.unknown, plan.blame) == (60.0, False, False)
 
 
+def test_a_wait_that_another_mapping_ends_is_not_begun() -> None:
+    """The list was made anew while the request was under way: the row is read anew, for the new one."""
+    plan = push.after(begun(Work(desired(), None)), NotApplied(60.0, "the list is gone"), REMAPPED, NOW)
+    assert isinstance(plan, Release)
+    assert (plan.after_s, plan.unknown) == (0.0, False)
+    # A deletion is not read anew, so it would be asked for again and again.
+    plan = push.after(begun(Work(desired("d", None), held())), NotApplied(60.0, "locked"), REMAPPED, NOW)
+    assert isinstance(plan, Release)
+    assert plan.after_s == 60.0
+
+
+REMAPPED = replace(RULES, mapping_version=RULES.mapping_version + 1)
+
+
+def begun(work: Work) -> InFlight:
+    """The claim with its first command."""
+    plan = push.first(work, RULES, NOW)
+    assert isinstance(plan, InFlight)
+    return plan
+
+
 # --- refusals -----------------------------------------------------------------------------------------------------
 
 
