@@ -1,7 +1,8 @@
-"""The columns of a list as a running flow reads them, without Graph's SDK.
+"""The columns of a list, read without the objects of Graph's SDK.
 
-In: the answer to ``GET .../columns``. Out: `FoundColumn`s by name (connectors.graph.provisioning makes the same of the
-SDK's objects). Rule: exactly one facet says what a column is; one that is not known is of no kind that is written.
+In: the answer to ``GET .../columns`` as a running flow has it, or one of its entries (connectors.graph.provisioning).
+Out: `FoundColumn`s by name. Rule: exactly one facet says what a column is; one that is not known is of no kind that is
+written.
 """
 
 from collections.abc import Mapping
@@ -33,14 +34,15 @@ def to_columns(answer: Reply | NotSent | NoAnswer, list_id: str) -> ColumnsReadi
     except orjson.JSONDecodeError:
         body = None
     if answer.status == 200 and isinstance(body, dict) and isinstance(body.get("value"), list):
-        return {str(one.get("name")): _to_found(one) for one in body["value"] if isinstance(one, dict)}
+        return {str(one.get("name")): to_found(one) for one in body["value"] if isinstance(one, dict)}
     code, message = batch.error_of(body)
     if answer.status in (401, 429) or answer.status >= 500 or answer.status == 200:
         return graph_errors.ITEMS_UNREADABLE(status=answer.status, code=code)
     return graph_errors.ITEMS_REFUSED(list_id=list_id, status=answer.status, code=code, message=message)
 
 
-def _to_found(column: Mapping[str, Any]) -> FoundColumn:
+def to_found(column: Mapping[str, Any]) -> FoundColumn:
+    """A column from its ``columnDefinition``."""
     choice = column.get("choice") or {}
     return FoundColumn(
         str(column.get("id")),
@@ -52,6 +54,7 @@ def _to_found(column: Mapping[str, Any]) -> FoundColumn:
         bool(column.get("readOnly")),
         bool(column.get("indexed")),
         bool(column.get("enforceUniqueValues")),
+        str(column.get("description") or ""),
     )
 
 
