@@ -40,6 +40,9 @@ log = structlog.get_logger()
 SLICE_S = 5.0
 """Seconds after which a sync gives way to the others."""
 IDLE_S = 0.5
+MARK_S = 0.05
+"""Seconds between two looks at a pass that has set its mark a moment ago: capture meets it at once, or is behind."""
+MARK_FOR_S = 2.0
 TIDY_S = 3600.0
 """Seconds between two removals of tombstones that nothing needs any more."""
 TOMBSTONES_KEPT = timedelta(days=7)
@@ -105,10 +108,15 @@ class Reconciler:
 
     def _run(self) -> None:
         backoff = Backoff()
+        worked_at = time.monotonic()
         while not self._stop.is_set():
             worked, wait_s = False, IDLE_S
             try:
                 worked = self._round()
+                if worked:
+                    worked_at = time.monotonic()
+                elif self._awaits_mark() and time.monotonic() < worked_at + MARK_FOR_S:
+                    wait_s = MARK_S
                 self.problem = None
                 backoff.succeeded()
             except Exception as error:
@@ -123,6 +131,10 @@ class Reconciler:
             if not worked:
                 self._stop.wait(wait_s)
         self._close()
+
+    def _awaits_mark(self) -> bool:
+        """Whether a pass waits for capture to meet its mark."""
+        return any(record.state == "running" and record.phase == "mark" for record in self._records.values())
 
     def _round(self) -> bool:
         """Give each sync that wants one a slice; True if anything was done."""
