@@ -1,52 +1,41 @@
 """The reconciler beside the flow: first load unasked, killed anywhere, sources that fail, quick to stop."""
 
-import os
 import signal
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from flows import reconcile as flow
+from flows.applied_view import read_view
 from flows.reconcile import Reconciler
 from rowtide.position import Position
-from state import failpoints, holds
+from state import database, failpoints, holds
 from state.reconcile import record
+from tests.integration.forks import preload, run_forked
 from tests.integration.reconcile.bench import SLOT, eventually, sessions_on
 
-ROOT = Path(__file__).parents[3]
+preload(__name__)
 
-PROCESS = """
-import sys, threading
-from flows import reconcile as flow
-from flows.reconcile import Reconciler
-from flows.applied_view import read_view
-from state import database
-from state.reconcile import record
-from tests.integration.reconcile.bench import sessions_on
 
-state_dsn, source_dsn = sys.argv[1:]
-with database.connect(state_dsn) as connection:
-    view = read_view(connection, None)
-    reconciler = Reconciler(state_dsn, "a process", lambda: view, sessions_on(lambda: source_dsn))
-    reconciler.start()
-    while (found := record.read(connection, "orders")) is None or found.state != "done":
-        threading.Event().wait(0.02)
-    reconciler.stop()
-"""
+def reconcile_to_the_end(state_dsn: str, source_dsn: str) -> None:
+    """Reconcile the applied definition until its pass is done."""
+    with database.connect(state_dsn) as connection:
+        view = read_view(connection, None)
+        reconciler = Reconciler(state_dsn, "a process", lambda: view, sessions_on(lambda: source_dsn))
+        reconciler.start()
+        while (found := record.read(connection, "orders")) is None or found.state != "done":
+            threading.Event().wait(0.02)
+        reconciler.stop()
 
 
 def run_process(bench: Any, failpoint: str = "") -> int:
     """Exit code of a process that reconciles until it is done (or dies)."""
-    environment = {**os.environ, "ROWTIDE_FAILPOINTS": failpoint, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", PROCESS, bench.state_dsn, bench.source_dsn]
-    return subprocess.run(command, env=environment, check=False, timeout=120, capture_output=True).returncode
+    return run_forked(reconcile_to_the_end, bench.state_dsn, bench.source_dsn, trap=failpoint)
 
 
 @contextmanager
@@ -162,21 +151,35 @@ def test_a_pause_is_honoured_between_chunks(bench: Any) -> None:
         eventually(bench.outbox, "something staged")
         holds.place(bench.state, "sync", "orders", "person", "paused", "By hand.", "someone")
         eventually(lambda: bench.record.owner == "test", "taken up")
-        staged = eventually(lambda: settled_count(bench), "no more is staged")
-        assert staged < 60000
+        locks = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database WHERE locktype = 'advisory'"
+        mine = f"{locks} AND datname = current_database()"
+        eventually(lambda: bench.state.execute(mine).fetchall() == [(0,)], "the pass is put down")
+        staged = staged_rows(bench)
+        assert 0 < staged < 60000
+        wait_looked(bench)
+        assert staged_rows(bench) == staged
         holds.lift(bench.state, "sync", "orders", "person")
         eventually(lambda: is_done(bench), "done")
     assert len(bench.outbox()) == 60000
 
 
-def settled_count(bench: Any) -> int:
-    """Rows in the outbox when they stay as many for a moment; 0 while they grow."""
-    counts = set()
-    for _ in range(2):
-        [(count,)] = bench.state.execute("SELECT count(*) FROM rowtide.outbox").fetchall()
-        counts.add(count)
-        time.sleep(0.3)  # the one thing to wait for here is that nothing happens
-    return counts.pop() if len(counts) == 1 else 0
+def wait_looked(bench: Any) -> None:
+    """Until the reconciler has looked, from now on, whether there is anything to do."""
+    query = "SELECT max(query_start) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()"
+    [first] = bench.state.execute(query, [flow.SOURCE]).fetchall()
+    seen = {first}
+
+    def looked_twice() -> bool:  # the first may have begun before
+        seen.update(bench.state.execute(query, [flow.SOURCE]).fetchall())
+        return len(seen) > 2
+
+    eventually(looked_twice, "the reconciler looks again")
+
+
+def staged_rows(bench: Any) -> int:
+    """Rows in the outbox."""
+    [(count,)] = bench.state.execute("SELECT count(*) FROM rowtide.outbox").fetchall()
+    return int(count)
 
 
 def test_tombstones_go_when_the_pass_is_done_and_the_stream_has_passed_them(bench: Any) -> None:

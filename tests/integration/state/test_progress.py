@@ -1,18 +1,18 @@
 """The figures of each sync agree with outbox and ledger: counted once, in the transaction that writes the fact."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from rowtide.change import ChangeBatch
+from rowtide.change import Change, ChangeBatch
 from rowtide.deciding.outcomes import Outcome, ParkRow, Release, Settle
-from rowtide.deciding.records import Work
+from rowtide.deciding.records import AsOf, ETag, Held, ItemId, ListId, PairedItem, Work
 from state import database, failpoints, outbox, progress
+from tests.integration.forks import preload, run_forked
+
+preload(__name__)
 
 MakePair = Callable[..., Any]
 
@@ -139,39 +139,26 @@ def test_processes_that_count_the_same_syncs_lose_nothing(records: Any, make_cha
     assert [totals(records, sync)[:2] for sync in syncs] == [(92, 80)] * 3
 
 
-_STAGE = """
-import sys
-from rowtide.change import Change, ChangeBatch
-from state import database, outbox
-changes = [Change(str(n), "u", "L", {"A": n}, False, 101, n + 1, 9, 0, 2) for n in range(20)]
-batch = ChangeBatch("orders", 1, 1, changes, [(101, 0)])
-outbox.stage(database.connect(sys.argv[1]), "slot", [batch])
-"""
-
-_DELIVER = """
-import sys
-from rowtide.deciding.outcomes import Settle
-from rowtide.deciding.records import AsOf, Held, PairedItem
-from state import database, outbox
-conn = database.connect(sys.argv[1])
-lists = {"orders": {"L": "l"}}
-request = outbox.ClaimRequest(["orders"], [0, 1, 2, 3], 4, "p0", sys.argv[2], 0.0, lists)
-while works := outbox.claim(conn, request):
-    outcomes = []
-    for work in works:
-        wanted = work.desired
-        item = PairedItem("l", wanted.key, '"g,1"', wanted.fields, {})
-        outcomes.append(Settle(work, Held(AsOf(wanted.position, wanted.xid, 1), item), 1))
-    outbox.settle(conn, outcomes)
-"""
+def stage_twenty(dsn: str) -> None:
+    """Stage one transaction of twenty changes, and one that they overtook."""
+    changes = [Change(str(n), "u", "L", {"A": n}, False, 101, n + 1, 9, 0, 2) for n in range(20)]
+    with database.connect(dsn) as connection:
+        outbox.stage(connection, "slot", [ChangeBatch("orders", 1, 1, changes, [(101, 0)])])
 
 
-def run(code: str, *arguments: str, trap: str = "") -> int:
-    """The exit code of a process that runs ``code`` with a failpoint armed."""
-    environment = {**os.environ, "ROWTIDE_FAILPOINTS": trap}
-    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode
+def deliver_all(dsn: str, token: str) -> None:
+    """Settle every waiting row, four at a time."""
+    request = outbox.ClaimRequest(["orders"], [0, 1, 2, 3], 4, "p0", token, 0.0, {"orders": {"L": "l"}})
+    with database.connect(dsn) as connection:
+        while works := outbox.claim(connection, request):
+            outbox.settle(connection, [delivered(work) for work in works])
+
+
+def delivered(work: Work) -> Settle:
+    """The outcome of a write of what the work wants."""
+    wanted = work.desired
+    item = PairedItem(ListId("l"), ItemId(wanted.key), ETag('"g,1"'), wanted.fields, {})
+    return Settle(work, Held(AsOf(wanted.position, wanted.xid, 1), item), 1)
 
 
 def test_after_each_kill_the_counts_are_what_the_records_say(records: Any) -> None:
@@ -185,16 +172,17 @@ def test_after_each_kill_the_counts_are_what_the_records_say(records: Any) -> No
         assert (delivered, writes, ru_used) == (pairs, pairs, 2.0 * pairs)
 
     for trap in (f"{failpoints.STAGE_BEFORE_COMMIT}=kill", f"{failpoints.STAGE_AFTER_COMMIT}=kill", ""):
-        assert run(_STAGE, records.dsn, trap=trap) == (-signal.SIGKILL if trap else 0)
+        assert run_forked(stage_twenty, records.dsn, trap=trap) == (-signal.SIGKILL if trap else 0)
         agree()
     attempts = 0
     for name in (failpoints.SETTLE_BEFORE_COMMIT, failpoints.SETTLE_AFTER_COMMIT, failpoints.CLAIM_AFTER_LEASE):
         for hit in (1, 2):
             attempts += 1
-            assert run(_DELIVER, records.dsn, f"token-{attempts}", trap=f"{name}=kill@{hit}") == -signal.SIGKILL
+            code = run_forked(deliver_all, records.dsn, f"token-{attempts}", trap=f"{name}=kill@{hit}")
+            assert code == -signal.SIGKILL
             agree()
-    assert run(_DELIVER, records.dsn, "last") == 0
+    assert run_forked(deliver_all, records.dsn, "last") == 0
     agree()
     assert totals(records)[:2] == (21, 20)
-    assert run(_STAGE, records.dsn) == 0
+    assert run_forked(stage_twenty, records.dsn) == 0
     assert totals(records)[:2] == (21, 20)
