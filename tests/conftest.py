@@ -104,13 +104,22 @@ def database(new_database: Callable[[str], str]) -> str:
     return new_database("source")
 
 
-@pytest.fixture
-def state_dsn(new_database: Callable[[str], str]) -> str:
-    """DSN of a fresh state database with the current schema."""
+@pytest.fixture(scope="session")
+def state_template(pg: Cluster) -> str:
+    """Name of a database with the current schema, to be copied: the migrations take longer than most tests."""
+    name = "state_template"
+    schema.upgrade(pg.create_database(name))
+    return name
 
-    dsn = new_database("state")
-    schema.upgrade(dsn)
-    return dsn
+
+@pytest.fixture
+def state_dsn(pg: Cluster, state_template: str) -> Iterator[str]:
+    """DSN of a fresh state database with the current schema."""
+    name = f"state_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(pg.dsn("postgres"), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{state_template}"')
+    yield pg.dsn(name)
+    drop_databases(pg, [name])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from graphsim.identity.certificates import make_authority
 from tests.recording import DIRECTORY
 from tests.recording.answers import parts_of, to_record
 from tests.recording.messages import Message, Messages
@@ -183,6 +182,8 @@ def _split(arguments: list[str]) -> tuple[int, list[str], bool]:
 
 def _tls_of(ready: dict[str, Any]) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """A certificate for this side, whose CA is added to the simulator's file, and trust in that file for the other."""
+    from graphsim.identity.certificates import make_authority  # it loads slowly, and few simulators serve TLS
+
     path = Path(ready["ca_file"])
     inner = ssl.create_default_context(cafile=str(path))
     own = make_authority(["127.0.0.1", "localhost"])
