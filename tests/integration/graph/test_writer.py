@@ -1,17 +1,20 @@
 """The writer against the simulator: every way a request can end, and what is in the lists afterwards."""
 
 import json
+import queue
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from connectors.graph.budget import Budget
-from rowtide.deciding.outcomes import ParkRow, Release, Settle
+from rowtide.deciding.outcomes import Outcome, ParkRow, Release, Settle
 from rowtide.deciding.records import NoItem
 from rowtide.keys import ROWTIDE_KEY
 from tests.e2e.conftest import Simulator
@@ -99,23 +102,51 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+SIDE_BY_SIDE = 4
+"""So many faults are lived through at once, each beside a simulator of its own: most of their time is waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Converged:
+    """What one history of a fault left: the simulator's items and POSTs by key, and how the claims ended."""
+
+    items: dict[str, tuple[str, Any, Any]]
+    created: dict[str, int]
+    outcomes: list[Outcome]
+
+
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Simulator, str, str, str]]:
-    """One simulator for all faults: it, the site, the lists A and B."""
-    simulator = Simulator(tmp_path_factory.mktemp("sim"), "--tier", "off", "--seed", "7")
-    made = make_lists(settings_for(simulator), "A", "B")
-    yield simulator, made.site_id, made.list_ids["A"], made.list_ids["B"]
-    simulator.close()
+def converged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Converged]]:
+    """What became of a history under the fault of that name; all of them are lived through, the slow ones first."""
+    idle: queue.SimpleQueue[tuple[Simulator, str, str, str]] = queue.SimpleQueue()
+    simulators = [
+        Simulator(tmp_path_factory.mktemp("sim"), "--tier", "off", "--seed", "7") for _ in range(SIDE_BY_SIDE)
+    ]
+    for simulator in simulators:
+        made = make_lists(settings_for(simulator), "A", "B")
+        idle.put((simulator, made.site_id, made.list_ids["A"], made.list_ids["B"]))
+
+    def live(name: str) -> Converged:
+        place = idle.get()
+        try:
+            return live_through(name, *place)
+        finally:
+            idle.put(place)
+
+    slow_first = sorted(FAULTS, key=lambda name: FAULTS[name].get("action") != "delay")
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as hands:
+        histories = {name: hands.submit(live, name) for name in slow_first}
+        yield lambda name: histories[name].result()
+    for simulator in simulators:
+        simulator.close()
 
 
-@pytest.mark.parametrize("name", FAULTS.keys())
-def test_converges_without_doubles(shared: tuple[Simulator, str, str, str], name: str) -> None:
+def live_through(name: str, simulator: Simulator, site_id: str, a: str, b: str) -> Converged:
     """Creates, updates, moves and deletes while a fifth of the requests goes wrong."""
-    simulator, site_id, a, b = shared
     short = {"request_timeout_s": 0.5, "absent_after_s": 0.3, "send_within_s": 0.5}
     delivery = Delivery(settings_for(simulator, **short), site_id)
-    keys = [f"{list(FAULTS).index(name)}-{number}" for number in range(24)]
     simulator.set_faults([{"probability": 0.2, **FAULTS[name]}])
+    keys = keys_of(name)
     try:
         for number, key in enumerate(keys):
             delivery.commit(key, a, {"Title": f"row {number}", "Amount": number, "Notes": None})
@@ -127,13 +158,25 @@ def test_converges_without_doubles(shared: tuple[Simulator, str, str, str], name
     finally:
         simulator.clear_faults()
         delivery.writer.stop(0.0)
-    found = shown(simulator)
-    for number, key in enumerate(keys):
+    posts = simulator.stats()["posts_by_key"]
+    created = {key: int(posts[f"orders:{key}"]["created"]) for key in keys}
+    return Converged(shown(simulator), created, delivery.outcomes)
+
+
+def keys_of(name: str) -> list[str]:
+    """The row keys of a fault's history."""
+    return [f"{list(FAULTS).index(name)}-{number}" for number in range(24)]
+
+
+@pytest.mark.parametrize("name", FAULTS.keys())
+def test_converges_without_doubles(converged: Callable[[str], Converged], name: str) -> None:
+    found = converged(name)
+    for number, key in enumerate(keys_of(name)):
         wanted = ("B" if number % 3 == 1 else "A", f"new {number}", number) if number % 3 else None
-        assert found.get(f"orders:{key}") == wanted
+        assert found.items.get(f"orders:{key}") == wanted
         # Once in each list it was in.
-        assert simulator.stats()["posts_by_key"][f"orders:{key}"]["created"] <= 2
-    assert not [outcome for outcome in delivery.outcomes if isinstance(outcome, ParkRow)]
+        assert found.created[key] <= 2
+    assert not [outcome for outcome in found.outcomes if isinstance(outcome, ParkRow)]
 
 
 def test_answers_without_etag(new_delivery: Make) -> None:
