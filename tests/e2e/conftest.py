@@ -7,12 +7,15 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import reachable_directory
+from demo.postgres import Cluster
+from state import schema
+from tests.conftest import drop_databases, reachable_directory
 from tests.e2e.stack import SECRET, TABLE, Stack
 from tests.recording import simulator_module
 
@@ -98,6 +101,35 @@ def new_simulator(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
         simulator.close()
 
 
+def fill(stack: Stack, rows: int) -> None:
+    """Make table ``parts`` with so many rows."""
+    stack.sql(TABLE)
+    if rows:
+        stack.sql(
+            "INSERT INTO parts SELECT i, 'part ' || i, 'note ' || i, i, i * 1.25, i % 2 = 0, now(),"
+            f" (ARRAY['EU', 'US', 'APAC'])[1 + i % 3], NULL FROM generate_series(1, {rows}) i"
+        )
+
+
+@contextmanager
+def shared_stack(pg: Cluster, name: str, rows: int) -> Iterator[Stack]:
+    """A stack for all tests of a file: table ``parts`` with its definition applied; nothing runs yet."""
+    databases = [f"{name}_{role}_{os.getpid()}" for role in ("source", "state")]
+    source_dsn, state_dsn = (pg.create_database(database) for database in databases)
+    schema.upgrade(state_dsn)
+    directory = reachable_directory(f"rowtide-{name}-")
+    simulator = Simulator(directory, "--tier", "off")
+    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, graph_options="quota: off")
+    stack.simulator = simulator
+    fill(stack, rows)
+    stack.apply()
+    yield stack
+    stack.close()
+    simulator.close()
+    drop_databases(pg, databases)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 @pytest.fixture
 def new_stack(database: str, state_dsn: str) -> Iterator[Callable[..., Stack]]:
     """Makes a stack with table ``parts`` and its definition applied; keyword arguments as `Stack` takes them."""
@@ -117,12 +149,7 @@ def new_stack(database: str, state_dsn: str) -> Iterator[Callable[..., Stack]]:
         stack = Stack(directory, **options)
         made.append(stack)
         stack.simulator = simulator
-        stack.sql(TABLE)
-        if rows:
-            stack.sql(
-                "INSERT INTO parts SELECT i, 'part ' || i, 'note ' || i, i, i * 1.25, i % 2 = 0, now(),"
-                f" (ARRAY['EU', 'US', 'APAC'])[1 + i % 3], NULL FROM generate_series(1, {rows}) i"
-            )
+        fill(stack, rows)
         stack.apply()
         return stack
 

@@ -1,11 +1,14 @@
 """The whole product on one machine for a test: a source, a state database, a simulator, a definition, processes.
 
-In: databases and a simulator that fixtures made. Out: `Stack`, with the commands a user would type, run as real
-processes. Rule: nothing here looks inside the product; it sees its databases, its lists and its output.
+In: databases and a simulator that fixtures made. Out: `Stack`, with the commands a user would type. `rowtide run` is a
+process of its own; commands run through the same command line in the test's process, because a new interpreter costs
+as much as the whole command (`spawn` starts one). Rule: nothing here looks inside the product; it sees its databases,
+its lists and its output.
 """
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from typer.testing import CliRunner
+
+from control.cli.main import app
 
 SECRET = "not-a-secret-of-anyone"
 
@@ -43,16 +49,53 @@ SYNC = """
 """
 
 
+PAUSE_S = 0.05
+NESTED = ("slot", "db", "parked")
+"""Commands that have commands of their own."""
+
+
 def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = 60.0) -> Any:
-    """The first true value of ``condition``, or an AssertionError that says what did not come."""
+    """The first true value of ``condition``, or an AssertionError that says what did not come.
+
+    The pause between two looks is as long as a look takes, so that looking leaves the cores to what is awaited.
+    """
     end = time.monotonic() + deadline_s
     while True:
+        began = time.monotonic()
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > end:
             raise AssertionError(f"not within {deadline_s:.0f} s: {what}; last seen {value!r}")
-        time.sleep(0.05)
+        time.sleep(max(PAUSE_S, now - began))
+
+
+class Looks:
+    """Queries of a test that polls: one connection to each database, kept from look to look."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, psycopg.Connection[Any]] = {}
+
+    def ask(self, dsn: str, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        kept = self._kept.get(dsn)
+        if kept is None or _has_ended(kept):
+            if kept is not None:
+                kept.close()
+            # Never prepared: tables are altered between two looks.
+            kept = self._kept[dsn] = psycopg.connect(dsn, autocommit=True, prepare_threshold=None)
+        return kept.execute(query, values or None).fetchall()
+
+    def close(self) -> None:
+        """Close every connection."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
+
+def _has_ended(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server has ended an idle connection (or has said something unasked, which is as rare)."""
+    return connection.closed or bool(select.select([connection], [], [], 0)[0])
 
 
 class Stack:
@@ -81,6 +124,7 @@ class Stack:
             "ROWTIDE_CLIENT_SECRET": SECRET,
         }
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.looks = Looks()
         self.log = directory / "run.log"
         self._graph = graph
         self._source_secret = source_secret
@@ -111,19 +155,22 @@ syncs:{syncs}"""
         )
 
     def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run ``rowtide`` with these words to its end."""
-        done = subprocess.run(
-            [sys.executable, "-m", "control.cli", words[0], "-c", str(self.config), *words[1:]]
-            if words[0] not in ("slot", "db", "parked")
-            else [sys.executable, "-m", "control.cli", *words[:2], "-c", str(self.config), *words[2:]],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        if check:
-            assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
+        """What ``rowtide`` does and says when these words are typed, in this process."""
+        typed = self._typed(words)
+        found = CliRunner().invoke(app, typed, env=self.environment)
+        if found.exception is not None and not isinstance(found.exception, SystemExit):
+            raise found.exception
+        return _checked(subprocess.CompletedProcess(typed, found.exit_code, found.stdout, found.stderr), check)
+
+    def spawn(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """The same in a process of its own."""
+        command = [sys.executable, "-m", "control.cli", *self._typed(words)]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120)
+        return _checked(done, check)
+
+    def _typed(self, words: tuple[str, ...]) -> list[str]:
+        nouns = 2 if words[0] in NESTED else 1
+        return [*words[:nouns], "-c", str(self.config), *words[nouns:]]
 
     def apply(self) -> None:
         """Create what is missing and store the definition."""
@@ -155,6 +202,7 @@ syncs:{syncs}"""
 
     def close(self) -> None:
         """Kill what still runs."""
+        self.looks.close()
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
@@ -167,16 +215,25 @@ syncs:{syncs}"""
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run one transaction on the source."""
-        with psycopg.connect(self.source_dsn, autocommit=True) as connection:
-            cursor = connection.execute(statement, values or None)
-            return cursor.fetchall() if cursor.description else []
+        return self._run(self.source_dsn, statement, values)
 
     def state(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run one statement on the state database."""
-        with psycopg.connect(self.state_dsn, autocommit=True) as connection:
+        return self._run(self.state_dsn, statement, values)
+
+    def _run(self, dsn: str, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        if statement.startswith(("SELECT", "SHOW")):
+            return self.looks.ask(dsn, statement, values)
+        with psycopg.connect(dsn, autocommit=True) as connection:
             cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def logged(self) -> str:
         """Everything the processes have written so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+def _checked(done: subprocess.CompletedProcess[str], check: bool) -> subprocess.CompletedProcess[str]:
+    if check:
+        assert done.returncode == 0, f"{done.args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done

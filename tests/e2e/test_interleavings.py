@@ -398,6 +398,7 @@ def test_the_state_database_is_restored_to_an_earlier_hour(line: Stack, new_data
     with psycopg.connect(pg.dsn("postgres"), autocommit=True) as connection:
 
         def put(source: object, target: object) -> None:
+            line.looks.close()  # who is copied is left by everybody
             connection.execute(f'DROP DATABASE "{target}" WITH (FORCE)')
             connection.execute(f'CREATE DATABASE "{target}" TEMPLATE "{source}"')
 

@@ -1,15 +1,19 @@
-"""The push path as a user runs it: committed rows arrive in lists, and nothing else does."""
+"""The push path as a user runs it: committed rows arrive in lists, and nothing else does.
+
+Tests of `stack` share a running one; each begins and ends with source and lists equal. The others have their own.
+"""
 
 import json
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
+from demo.postgres import Cluster
 from rowtide.keys import rowtide_key
-from tests.e2e.conftest import Simulator
+from tests.e2e.conftest import Simulator, shared_stack
 from tests.e2e.stack import Stack, wait_until
 from tests.proxy import TcpProxy
 
@@ -66,6 +70,15 @@ def settled(stack: Stack) -> bool:
     return stack.state("SELECT count(*) FROM rowtide.outbox WHERE state = 'waiting'") == [(0,)]
 
 
+@pytest.fixture(scope="module")
+def stack(pg: Cluster) -> Iterator[Stack]:
+    """A running stack with forty rows, which have arrived."""
+    with shared_stack(pg, "push", 40) as made:
+        made.start()
+        wait_equal(made)
+        yield made
+
+
 def test_a_workload_ends_with_source_and_lists_equal(new_simulator: NewSimulator, new_stack: NewStack) -> None:
     stack = new_stack(new_simulator("--tier", "off"), rows=60)
     process = stack.start()
@@ -100,9 +113,7 @@ def test_first_load_under_live_writes(new_simulator: NewSimulator, new_stack: Ne
     wait_equal(stack, 120)
 
 
-def test_noop_updates_cost_no_writes(new_simulator: NewSimulator, new_stack: NewStack) -> None:
-    stack = new_stack(new_simulator("--tier", "off"), rows=40)
-    stack.start()
+def test_noop_updates_cost_no_writes(stack: Stack) -> None:
     wait_equal(stack)
     wait_until(lambda: settled(stack), "everything settled")
     before = stack.simulator.writes()
@@ -115,9 +126,7 @@ def test_noop_updates_cost_no_writes(new_simulator: NewSimulator, new_stack: New
     assert stack.state("SELECT count(*) FROM rowtide.ledger WHERE state = 'live' AND lsn < %s", position) == [(0,)]
 
 
-def test_many_updates_of_a_row_while_throttled_cost_one_write(new_simulator: NewSimulator, new_stack: NewStack) -> None:
-    stack = new_stack(new_simulator("--tier", "off"), rows=5)
-    stack.start()
+def test_many_updates_of_a_row_while_throttled_cost_one_write(stack: Stack) -> None:
     wait_equal(stack)
     wait_until(lambda: settled(stack), "everything settled")
     stack.simulator.set_faults(
@@ -135,9 +144,7 @@ def test_many_updates_of_a_row_while_throttled_cost_one_write(new_simulator: New
     assert stack.simulator.stats()["updates"]["total"] == before + 2  # the row of the gate and the one that coalesced
 
 
-def test_a_paused_sync_does_not_hold_the_slot_back(new_simulator: NewSimulator, new_stack: NewStack) -> None:
-    stack = new_stack(new_simulator("--tier", "off"), rows=5)
-    stack.start()
+def test_a_paused_sync_does_not_hold_the_slot_back(stack: Stack) -> None:
     wait_equal(stack)
     stack.command("pause", "parts")
     wait_until(lambda: stack.state("SELECT kind FROM rowtide.hold") == [("person",)], "paused")
@@ -155,18 +162,23 @@ def test_a_paused_sync_does_not_hold_the_slot_back(new_simulator: NewSimulator, 
     assert stack.simulator.writes() == before + 1
 
 
-def test_a_foreign_edit_met_by_a_push(new_simulator: NewSimulator, new_stack: NewStack) -> None:
-    stack = new_stack(new_simulator("--tier", "off"), rows=3)
-    stack.start()
+def test_a_foreign_edit_met_by_a_push(stack: Stack) -> None:
     wait_equal(stack)
     wait_until(lambda: settled(stack), "everything settled")
     [item] = [one for one in stack.simulator.items() if one["fields"]["RowtideKey"] == "parts:1"]
+    before = foreign_edits(stack)
     edited = {"Quantity": 77, "Note": "by hand"}
     stack.simulator.edit(list=item["list"], item_id=item["id"], fields=edited, user="Ann Person")
     stack.sql("UPDATE parts SET price = 9.5 WHERE id = 1")
     wait_equal(stack)
     wait_until(lambda: settled(stack), "everything settled")
-    assert stack.state("SELECT foreign_edits FROM rowtide.progress WHERE sync = 'parts'") == [(1,)]
+    assert foreign_edits(stack) == before + 1
+
+
+def foreign_edits(stack: Stack) -> int:
+    """Foreign edits counted so far."""
+    [(count,)] = stack.state("SELECT foreign_edits FROM rowtide.progress WHERE sync = 'parts'")
+    return int(count)
 
 
 def test_many_deletions_ask_first(new_simulator: NewSimulator, new_stack: NewStack) -> None:
@@ -266,18 +278,19 @@ def test_an_outage_is_said_and_outlived(
     assert stack.stop(process) == 0, stack.logged()[-4000:]
 
 
-def test_sigterm_ends_within_two_seconds(new_simulator: NewSimulator, new_stack: NewStack) -> None:
-    stack = new_stack(new_simulator("--tier", "off"), rows=5)
-    process = stack.start()
+def test_sigterm_ends_within_two_seconds(stack: Stack) -> None:
     wait_equal(stack)
-    assert stack.stop(process) == 0, stack.logged()[-4000:]
-    lines = [line for line in stack.logged().splitlines() if "event=stop" in line]
+    said = len(stack.logged())
+    assert stack.stop(stack.processes[-1]) == 0, stack.logged()[-4000:]
+    lines = [line for line in stack.logged()[said:].splitlines() if "event=stop" in line]
     assert [line.split("event=")[1].split()[0] for line in lines] == ["stopping", "stopped"]
 
 
-def test_status_is_one_json_document(new_simulator: NewSimulator, new_stack: NewStack) -> None:
-    stack = new_stack(new_simulator("--tier", "off"), rows=1)
-    document = json.loads(stack.command("status", "--json").stdout)
+def test_status_is_one_json_document(stack: Stack) -> None:
+    for process in stack.processes:  # the test before has ended it, if it was run
+        if process.poll() is None:
+            stack.stop(process)
+    document = json.loads(stack.spawn("status", "--json").stdout)
     [parts] = document["syncs"]
     keys = {
         "state",
