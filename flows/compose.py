@@ -152,6 +152,7 @@ def _reader(base: _Base, postgres: str, look_soon: threading.Event) -> Reader:
         read_dsn=lambda: resolve_secret(source.dsn),
         slot=base.definition.slot(postgres),
         publication=base.definition.publication(postgres),
+        source=postgres,
         heartbeat_s=source.heartbeat.total_seconds(),
         heal=source.on_gap == "heal",
         failover=source.failover,
@@ -164,7 +165,7 @@ def _reader(base: _Base, postgres: str, look_soon: threading.Event) -> Reader:
             # Most often the state database is an older copy of itself, in which nothing else shows it.
             instance.suspect_all(connection, why.reason)
 
-    return Reader(settings, StateCursorStore(base.state_dsn, settings.slot, open_eras), look_soon.set)
+    return Reader(settings, StateCursorStore(base.state_dsn, settings.slot, postgres, open_eras), look_soon.set)
 
 
 # --- deliver --------------------------------------------------------------------------------------------------------

@@ -10,8 +10,10 @@ import time
 from connectors import settings
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.reader import Reader, ReaderSettings
+from connectors.postgres.replication.slot_guard import Installation
 from rowtide.catalog import Catalog
 from rowtide.change import INTERACTIVE
+from rowtide.errors import RowtideError
 from state import database, definitions
 
 
@@ -21,7 +23,26 @@ class Forgetful:
     def read(self) -> None:
         """None yet."""
 
-    def open_incarnation(self, place: SlotPosition, system: object, reason: object) -> None:
+    def installation(self) -> Installation:
+        """One of its own."""
+        return Installation("00000000-0000-4000-8000-000000000000")
+
+    def note_owner(self, owner: object) -> None:
+        """Forgotten."""
+
+    def stop(self, problem: RowtideError) -> None:
+        """Nobody else reads the slot."""
+        raise problem
+
+    def is_ours(self, walsender_pid: int) -> bool:  # noqa: ARG002
+        """No other process is known."""
+        return False
+
+    def count_heartbeat(self, instance_id: str) -> int:  # noqa: ARG002
+        """Never counted."""
+        return 1
+
+    def open_incarnation(self, place: SlotPosition, system: object, reason: object, owner: object) -> None:
         """Forgotten."""
 
     def note_address(self, address: str) -> None:

@@ -19,12 +19,14 @@ PERSON: Final = "person"
 """A person paused it: until that person, or another, resumes the very same object."""
 CAPTURE: Final = "capture"
 """Its changes pass by, because it cannot be carried: until it is captured again, in a new era with a reconcile."""
+SLOT: Final = "slot"
+"""Another installation reads the slot of its source: until a person says that the slot is this one's."""
 REFUSED: Final = "refused"
 """Something is there that delivering must not go on with: until a look finds it gone."""
 DELETES: Final = "deletes"
 """More deletions wait than the breaker lets pass: until a person approves these, or has them judged anew."""
 
-_ORDER: Final = (PERSON, CAPTURE, REFUSED, DELETES)
+_ORDER: Final = (PERSON, CAPTURE, SLOT, REFUSED, DELETES)
 
 
 @dataclass(frozen=True, slots=True)

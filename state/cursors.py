@@ -18,7 +18,8 @@ class SlotCursor:
 
     ``incarnation``: one unbroken stream of the slot. ``staged_lsn``: the highest commit LSN staged in it, of the
     transaction ``staged_xid`` committed at ``staged_committed_us`` (None: nothing was staged in it yet). ``system_id``
-    empty: a person accepts whichever server answers next. ``address``: where the server was reached last.
+    empty: a person accepts whichever server answers next. ``address``: where the server was reached last. ``owner``:
+    the installation that reads it since the source's WAL ended at ``owner_since_lsn`` (empty: it comes to it anew).
     """
 
     slot: str
@@ -31,6 +32,8 @@ class SlotCursor:
     staged_xid: int | None = None
     staged_committed_us: int | None = None
     address: str = ""
+    owner: str = ""
+    owner_since_lsn: int = 0
 
     @property
     def staged(self) -> CommittedTransaction | None:
@@ -41,7 +44,8 @@ class SlotCursor:
 
 
 _COLUMNS = (
-    "slot, incarnation, lsn, system_id, timeline, staged_lsn, publication_oid, staged_xid, staged_committed_us, address"
+    "slot, incarnation, lsn, system_id, timeline, staged_lsn, publication_oid, staged_xid, staged_committed_us,"
+    " address, owner, owner_since_lsn"
 )
 
 
@@ -62,13 +66,14 @@ def open_slot(conn: Connection, cursor: SlotCursor) -> bool:
     result = conn.execute(
         """
         INSERT INTO rowtide.slot_cursor AS c (slot, incarnation, lsn, system_id, timeline, staged_lsn, publication_oid,
-               address)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+               address, owner, owner_since_lsn)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (slot) DO UPDATE
            SET incarnation = excluded.incarnation, lsn = excluded.lsn, system_id = excluded.system_id,
                timeline = excluded.timeline, staged_lsn = excluded.staged_lsn, staged_ordinal = -1,
                staged_xid = NULL, staged_committed_us = NULL, publication_oid = excluded.publication_oid,
-               address = excluded.address, updated_at = now()
+               address = excluded.address, owner = excluded.owner, owner_since_lsn = excluded.owner_since_lsn,
+               updated_at = now()
          WHERE c.incarnation < excluded.incarnation
         """,
         [
@@ -80,6 +85,8 @@ def open_slot(conn: Connection, cursor: SlotCursor) -> bool:
             cursor.staged_lsn,
             cursor.publication_oid,
             cursor.address,
+            cursor.owner,
+            cursor.owner_since_lsn,
         ],
     )
     return result.rowcount == 1
@@ -95,6 +102,27 @@ def note_address(conn: Connection, slot: str, address: str) -> None:
     """Record where the slot's server is reached."""
     query = "UPDATE rowtide.slot_cursor SET address = %s, updated_at = now() WHERE slot = %s"
     conn.execute(query, [address, slot])
+
+
+def note_owner(conn: Connection, slot: str, instance: str, lsn: int) -> None:
+    """Record which installation reads the slot, and where the source's WAL ended when it came to it."""
+    query = "UPDATE rowtide.slot_cursor SET owner = %s, owner_since_lsn = %s, updated_at = now() WHERE slot = %s"
+    conn.execute(query, [instance, lsn, slot])
+
+
+def forget_owner(conn: Connection, slot: str) -> None:
+    """Have the installation come to the slot anew with its next stream, as the one that came last."""
+    note_owner(conn, slot, "", 0)
+
+
+def count_heartbeat(conn: Connection, slot: str, instance: str) -> int | None:
+    """The number of the next heartbeat; None where the slot, or these records, are no longer ``instance``'s."""
+    row = conn.execute(
+        "UPDATE rowtide.slot_cursor SET heartbeats = heartbeats + 1 WHERE slot = %(slot)s AND owner = %(instance)s"
+        " AND EXISTS (SELECT FROM rowtide.instance WHERE id = %(instance)s) RETURNING heartbeats",
+        {"slot": slot, "instance": instance},
+    ).fetchone()
+    return None if row is None else int(row[0])
 
 
 def advance_slot(conn: Connection, slot: str, incarnation: int, lsn: int) -> None:

@@ -40,6 +40,11 @@ def read(conn: Connection) -> tuple[Hold, ...]:
         return tuple(_to_hold(row) for row in cursor.execute(query))
 
 
+def find(conn: Connection, scope: str, object_: str, kind: str) -> Hold | None:
+    """The hold of that kind on what is named; None when there is none."""
+    return next((hold for hold in read(conn) if (hold.scope, hold.object, hold.kind) == (scope, object_, kind)), None)
+
+
 def _to_hold(row: _Stored) -> Hold:
     deletes = None
     if row.deletes is not None:

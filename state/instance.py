@@ -21,13 +21,14 @@ RESTORED: Final = "the state database was restored, copied or failed over"
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """The row of ``instance``: the installation's id, and where the row was written."""
+    """The row of ``instance``: the installation's id, where the row was written, and the ids it had before."""
 
     id: str
     system_id: str
     timeline: int
     database_oid: int
     written_xid: int
+    former: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ VALUES (gen_random_uuid()::text, %(system_id)s, %(timeline)s, %(database_oid)s,
     ON CONFLICT (one) DO UPDATE
    SET id = CASE WHEN i.system_id = excluded.system_id AND i.database_oid = excluded.database_oid
                       AND i.written_xid = %(row_xid)s THEN i.id ELSE excluded.id END,
+       former = CASE WHEN i.system_id = excluded.system_id AND i.database_oid = excluded.database_oid
+                          AND i.written_xid = %(row_xid)s THEN i.former ELSE i.former || i.id END,
        system_id = excluded.system_id, timeline = excluded.timeline, database_oid = excluded.database_oid,
        written_xid = excluded.written_xid
 """
@@ -81,8 +84,15 @@ UPDATE rowtide.outbox
 def read(conn: Connection) -> Instance | None:
     """The row; None before the first process or `apply` has noted it."""
     with conn.cursor(row_factory=class_row(Instance)) as cursor:
-        query = "SELECT id, system_id, timeline, database_oid, written_xid FROM rowtide.instance"
+        query = "SELECT id, system_id, timeline, database_oid, written_xid, former FROM rowtide.instance"
         return cursor.execute(query).fetchone()
+
+
+def require(conn: Connection) -> Instance:
+    """The row, noted now if there is none."""
+    while (found := read(conn)) is None:
+        confirm(conn)
+    return found
 
 
 def confirm(conn: Connection) -> str:

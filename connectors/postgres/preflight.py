@@ -29,13 +29,15 @@ from rowtide.error_catalogue.entries import Check
 from rowtide.errors import RowtideError, SourceRefused
 from rowtide.mapping.columns import SourceColumn
 from rowtide.mapping.source_table import SourceTable
+from rowtide.slot_owner import reader_of
 
 
 @dataclass(frozen=True, slots=True)
 class WantedSource:
     """What a definition needs of a source; ``cursor`` reads where capture stands (None: nothing was captured yet).
 
-    ``expected``: the server it has to be (None: whichever answers).
+    ``expected``: the server it has to be (None: whichever answers). ``instance``: the installation that reads the slot
+    (None: unknown).
     """
 
     dsn: str
@@ -46,6 +48,7 @@ class WantedSource:
     heal: bool = True
     cursor: Callable[[], Cursor | None] = lambda: None
     expected: ExpectedServer | None = None
+    instance: str | None = None
 
     def open(self) -> psycopg.Connection:
         """A session on it."""
@@ -290,6 +293,9 @@ def _slot(at: _At) -> list[Check]:
     if slot.lost:
         return [findings.SLOT_LOST(slot=slot.name, why=slot.why_lost)]
     found = [_retention(slot)]
+    other = reader_of(slots.walsender(at.conn, slot.active_pid)[0]) if slot.active_pid is not None else None
+    if other is not None and at.wanted.instance not in (None, other):
+        found.append(findings.SLOT_SHARED(slot=slot.name, instance=other))
     if slot.two_phase:
         found.append(findings.SLOT_TWO_PHASE(slot=slot.name))
     if at.wanted.failover and not slot.failover:

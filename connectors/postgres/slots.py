@@ -255,11 +255,20 @@ def require_usable(conn: psycopg.Connection, slot: Slot) -> None:
 
 def slot_active(conn: psycopg.Connection, slot: Slot) -> SourceUnavailable:
     """The error that tells who holds the slot."""
+    name, host = walsender(conn, slot.active_pid or 0)
+    who = f" ({name or 'unnamed'} from {host or 'this host'})" if name is not None else ""
+    return source_errors.SLOT_ACTIVE(slot=slot.name, pid=slot.active_pid, who=who)
+
+
+def walsender(conn: psycopg.Connection, pid: int) -> tuple[str | None, str | None]:
+    """The application's name and the host that a walsender sends to; the name is None when it is gone.
+
+    Anybody may see the name; only a member of pg_read_all_stats sees the host.
+    """
     query = sql.SQL("SELECT application_name::text, client_addr::text FROM pg_stat_replication WHERE pid = {}")
     with as_source_errors("reading pg_stat_replication"):
-        row = conn.execute(query.format(sql.Literal(slot.active_pid))).fetchone()
-    who = f" ({row[0] or 'unnamed'} from {row[1] or 'this host'})" if row else ""
-    return source_errors.SLOT_ACTIVE(slot=slot.name, pid=slot.active_pid, who=who)
+        row = conn.execute(query.format(sql.Literal(pid))).fetchone()
+    return (row[0] or "", row[1]) if row else (None, None)
 
 
 def publication_missing(name: str) -> SourceRefused:

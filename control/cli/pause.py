@@ -73,6 +73,10 @@ def resume(
             "--accept-source", metavar="NAME", help="After a migration: the server that answers now is right."
         ),
     ] = None,
+    take_slot: Annotated[
+        str | None,
+        typer.Option("--take-slot", metavar="NAME", help="The slot of this PostgreSQL is no other installation's."),
+    ] = None,
     config: options.Config = options.CONFIG,
     as_json: options.Json = False,
 ) -> None:
@@ -87,6 +91,13 @@ def resume(
             output.document(accepted)
         else:
             output.say(f"whichever server answers for {accept_source} is taken for it; every sync of it is reconciled")
+        return
+    if take_slot is not None:
+        taken = operations.take_slot(opened, take_slot, session.actor())
+        if as_json:
+            output.document(taken)
+        else:
+            output.say(f"the slot {taken['slot']} is read by this installation, unless another one still reads it")
         return
     held = named_by(sync, source, target, every)
     found = operations.resume(opened, held, approve_deletes, session.actor())

@@ -18,7 +18,7 @@ from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue.entries import Check, Level
 from rowtide.errors import RowtideError
 from rowtide.lists import KnownList
-from state import cursors, lists, processes, schema
+from state import cursors, instance, lists, processes, schema
 
 BYTEWAX = "0.21.1"
 """The version of Bytewax that this release is made for."""
@@ -111,8 +111,16 @@ def _cursor(session: Session, slot: str) -> cursors.SlotCursor | None:
         return None
 
 
+def _instance(session: Session) -> str | None:
+    """The installation's id; None too while the state database cannot be asked."""
+    try:
+        return session.on_state(instance.known) or None
+    except RowtideError:
+        return None
+
+
 def _sources(session: Session) -> Iterator[CheckDocument]:
-    definition = session.definition
+    definition, here = session.definition, _instance(session)
     for name, section in definition.postgres.items():
         part = f"source {name}"
         try:
@@ -130,6 +138,7 @@ def _sources(session: Session) -> Iterator[CheckDocument]:
             section.on_gap == "heal",
             partial(_cursor, session, slot),
             session.expected_server(name),
+            here,
         )
         yield from (_finding(part, check) for check in preflight.checks(wanted))
 

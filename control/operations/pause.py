@@ -16,7 +16,7 @@ from rowtide.actor import Actor
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue import command_errors, status_reasons, sync_errors
-from rowtide.holds import DELETES, PERSON, HeldDeletes, Hold, Scope, covering, places
+from rowtide.holds import DELETES, PERSON, SLOT, HeldDeletes, Hold, Scope, covering, places
 from state import cursors, definitions, holds
 from state.database import Connection
 
@@ -95,6 +95,14 @@ class AcceptedDocument(TypedDict):
 
     source: str
     slot: str
+
+
+class TakenDocument(TypedDict):
+    """The source whose slot was taken, the slot, and whether it had been left to another installation."""
+
+    source: str
+    slot: str
+    left: bool
 
 
 def named(definition: Definition, held: Held) -> tuple[Scope, str]:
@@ -186,6 +194,8 @@ def _what_lifts(hold: Hold) -> str:
             return status_reasons.LIFTED_BY_ITSELF().sentence
         case "capture":
             return status_reasons.LIFTED_BY_RECONCILE(object=object_).sentence
+        case "slot":
+            return status_reasons.LIFTED_BY_TAKING_THE_SLOT(object=hold.object).sentence
         case "deletes":
             return status_reasons.LIFTED_BY_APPROVAL(object=object_).sentence
         case _:
@@ -217,5 +227,24 @@ def accept_source(session: Session, source: str, actor: Actor) -> AcceptedDocume
         choose_source(definition, source)
         cursors.accept_system(connection, definition.slot(source))
         return {"source": source, "slot": definition.slot(source)}
+
+    return session.on_state(work, actor)
+
+
+def take_slot(session: Session, source: str, actor: Actor) -> TakenDocument:
+    """Have this installation read the slot of ``source`` again, as the one that came to it last.
+
+    An installation that reads the slot still has it left to it once more. UserError for a source that the definition in
+    force does not have.
+    """
+
+    def work(connection: Connection) -> TakenDocument:
+        definition = require_applied_definition(connection).catalog.definition
+        choose_source(definition, source)
+        slot = definition.slot(source)
+        with connection.transaction():
+            cursors.forget_owner(connection, slot)
+            left = holds.lift(connection, "source", source, SLOT)
+        return {"source": source, "slot": slot, "left": left is not None}
 
     return session.on_state(work, actor)

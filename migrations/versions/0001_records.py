@@ -86,6 +86,9 @@ CREATE TABLE rowtide.slot_cursor (
     staged_committed_us BIGINT,
     publication_oid BIGINT NOT NULL,
     address TEXT DEFAULT '' NOT NULL,
+    owner TEXT DEFAULT '' NOT NULL,
+    owner_since_lsn BIGINT DEFAULT 0 NOT NULL,
+    heartbeats BIGINT DEFAULT 0 NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT slot_cursor_pkey PRIMARY KEY (slot)
 );
@@ -96,6 +99,7 @@ CREATE TABLE rowtide.instance (
     timeline INTEGER NOT NULL,
     database_oid BIGINT NOT NULL,
     written_xid BIGINT NOT NULL,
+    former TEXT[] DEFAULT '{}' NOT NULL,
     CONSTRAINT instance_pkey PRIMARY KEY (one),
     CONSTRAINT instance_one_check CHECK (one)
 );

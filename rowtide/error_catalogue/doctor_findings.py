@@ -119,6 +119,12 @@ TABLE_HIDDEN: Final = FindingEntry(
 _KEPT: Final = "The slot {slot} is {reader} and keeps {mebibytes} MiB of WAL"
 SLOT_OK: Final = FindingEntry("slot", "ok", f"{_KEPT}.")
 SLOT_TIGHT: Final = FindingEntry("slot", "warning", f"{_KEPT} ({{wal_status}}).", "Let a flow read it, or drop it.")
+SLOT_SHARED: Final = FindingEntry(
+    "slot",
+    "failure",
+    "The slot {slot} is read by another installation of Rowtide ({instance}).",
+    "Give one of the two another `slot:`, or stop the other one.",
+)
 SLOT_MISSING: Final = FindingEntry("slot", "warning", "The slot {slot} does not exist yet.", "Run `rowtide apply`.")
 SLOT_LOST: Final = FindingEntry(
     "slot",

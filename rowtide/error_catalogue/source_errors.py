@@ -143,6 +143,20 @@ SLOT_MOVED: Final = Entry(
     "The slot {slot} was moved while it was taken over.",
     "Stop whatever else reads or advances the slot; Rowtide tries again by itself.",
 )
+SLOT_SHARED: Final = Entry(
+    SourceRefused,
+    "slot_shared",
+    "The slot {slot} is read by another installation of Rowtide ({instance}), which came to it first or is reading it "
+    "now; this installation no longer reads it.",
+    "Stop one of the two, or give it another `slot:`; to go on here, run `rowtide resume --take-slot {source}`.",
+)
+SLOT_LEFT: Final = Entry(SourceRefused, SLOT_SHARED.code, "{reason}", SLOT_SHARED.remedy)
+INSTANCE_CHANGED: Final = Entry(
+    SourceUnavailable,
+    "instance_changed",
+    "The records of this installation were restored or copied, or a person took the slot, while it was read.",
+    "Rowtide reads the slot anew by itself.",
+)
 HISTORY_REPLACED: Final = Entry(
     SourceUnavailable,
     "history_replaced",

@@ -19,6 +19,9 @@ LIFTED_BY_APPROVAL: Final = ReasonEntry(
 LIFTED_BY_RECONCILE: Final = ReasonEntry(
     "lifted_by_reconcile", "mend what the sentence says, then `rowtide reconcile {object}`"
 )
+LIFTED_BY_TAKING_THE_SLOT: Final = ReasonEntry(
+    "lifted_by_taking_the_slot", "stop the other installation, then `rowtide resume --take-slot {object}`"
+)
 LIFTED_BY_ITSELF: Final = ReasonEntry("lifted_by_itself", "nothing: it goes by itself when what it says is mended")
 NOT_RUNNING: Final = ReasonEntry(
     "not_running", "No process with the role {role} runs; start one with `rowtide run`.", "`rowtide run`"

@@ -353,7 +353,7 @@ def test_the_slot_was_moved_while_nobody_read_it(how: str, line: Stack) -> None:
 
 
 def test_two_groups_on_one_slot_by_mistake(line: Stack, new_database: NewDatabase) -> None:
-    """Two state databases, two definitions, one slot name: one reads, the other says so, and takes over."""
+    """Two state databases, two definitions, one slot name: the one that came later stops, also while it reads."""
     state_dsn = new_database("state")
     schema.upgrade(state_dsn)
     copies = SYNC.replace("\n  parts:", "\n  copies:").replace("Parts ", "Copies ")
@@ -365,24 +365,30 @@ def test_two_groups_on_one_slot_by_mistake(line: Stack, new_database: NewDatabas
     before = len(incarnations(line))
     other = two.start()
     try:
-        wait_until(lambda: "code=slot_active" in two.logged(), "the second says that the slot is taken")
+        wait_until(lambda: "code=slot_shared" in two.logged(), "the second stops and says so")
         line.sql("INSERT INTO parts (id, name) VALUES (801, 'read by the first'), (802, 'b'), (803, 'c'), (804, 'd')")
         wait_equal(line)
         assert in_lists(two, "copies") == {}
+        other.kill()
+        other.wait(10)
         reader = running(line)
         reader.kill()
         reader.wait(10)
+        other = two.start()
+        [said] = two.status()["syncs"]
+        assert (said["state"], said["reason"]["code"]) == ("paused", "slot_shared")
+        assert "resume --take-slot erp" in said["holds"][0]["lifts"]
+        two.command("resume", "--take-slot", "erp")  # by mistake, too: the first one is only down
         line.sql("DELETE FROM parts WHERE id = 802")
         wait_equal(two, "copies", "Copies")
-        line.start()
-        wait_until(lambda: "code=slot_active" in line.logged(), "now the first one waits")
         line.sql("DELETE FROM parts WHERE id = 803; UPDATE parts SET quantity = 33 WHERE id = 804")
         line.sql("INSERT INTO parts (id, name) VALUES (805, 'read by the second')")
         wait_equal(two, "copies", "Copies")
         wait_confirmed(two)
-        other.kill()
-        other.wait(10)
-        wait_equal(line)
+        line.start()
+        wait_equal(line)  # what the second has consumed as well
+        assert two.state("SELECT scope, object, code FROM rowtide.hold") == [("source", "erp", "slot_shared")]
+        assert other.poll() is None
     finally:
         two.close()
     assert incarnations(line)[before:] == ["slot_ahead"]

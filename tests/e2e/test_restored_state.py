@@ -49,6 +49,7 @@ def test_records_restored_from_a_dump_are_mended_by_the_lists(
     wait_equal(stack)
     no_doubles(stack)
     assert "the database was made from a copy" in stack.logged()
+    assert "slot_shared" not in stack.logged()  # the heartbeats of the former installation are history
     [(why, deep)] = stack.state("SELECT detail ->> 'why', detail ->> 'deep' FROM rowtide.runs ORDER BY id DESC LIMIT 1")
     assert deep == "true"
     assert "state database was restored" in why
@@ -76,3 +77,45 @@ def test_a_list_belongs_to_one_installation(
 
     stack.environment["ROWTIDE_STATE_DSN"] = original
     assert "list_of_other_instance" in stack.command("apply", "--yes", check=False).stderr
+
+
+def test_a_copy_of_the_records_is_started_by_mistake(
+    new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The original still runs: it goes on, and the copy reads nothing and writes nothing."""
+    cluster, dump = new_cluster(), tmp_path / "state.dump"
+    stack = new_stack(new_simulator("--tier", "off"), rows=10, state_dsn=cluster.create_database("rowtide"))
+    process = stack.start()
+    wait_equal(stack)
+    run_tool(cluster, "pg_dump", "-Fc", "-f", str(dump), "-d", stack.state_dsn)
+    copy_dsn = cluster.create_database("copy")
+    run_tool(cluster, "pg_restore", "-d", copy_dsn, str(dump))
+    copy = another_of(stack, copy_dsn)
+    copied = copy.start()
+    try:
+        stack.sql("UPDATE parts SET quantity = quantity + 1; DELETE FROM parts WHERE id = 4")
+        wait_equal(stack)
+        wait_until(lambda: "code=slot_shared" in copy.logged(), "the copy stops")
+        stack.sql("UPDATE parts SET quantity = quantity + 1")
+        stack.sql("INSERT INTO parts (id, name) VALUES (100, 'of the original')")
+        wait_equal(stack)
+        assert "slot_shared" not in stack.logged()
+        assert copy.stop(copied) == 0
+        copied = copy.start()
+        wait_until(lambda: copy.status()["syncs"][0]["reason"]["code"] == "slot_shared", "it stays stopped")
+        no_doubles(stack)
+        assert [one["reason"]["code"] for one in stack.status()["syncs"]] == ["idle"]
+    finally:
+        copy.close()
+    assert stack.stop(process) == 0
+
+
+def another_of(stack: Stack, state_dsn: str) -> Stack:
+    """The same definition on another state database, in a directory of its own."""
+    directory = stack.directory / "another"
+    directory.mkdir()
+    there = Stack(
+        directory, stack.source_dsn, state_dsn, stack.simulator.ready, graph_options="quota: off", slot=stack.slot
+    )
+    there.simulator = stack.simulator
+    return there

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connectors.postgres.replication.connection import read_keepalive
-from connectors.postgres.replication.pgoutput import POSTGRES_EPOCH_US
+from connectors.postgres.replication.pgoutput import POSTGRES_EPOCH_US, Message
 from connectors.postgres.replication.transactions import HEARTBEAT, Assembler
 from rowtide.errors import Malformed
 from rowtide.transaction import UNCHANGED
@@ -150,7 +150,8 @@ def row(kind: str, fields: Bytes) -> tuple[Any, ...]:
 
 def decoded(payload: bytes) -> tuple[Any, ...]:
     """What the assembler makes of the message, at a place where it may come."""
-    one = Assembler(1, 1 << 31)
+    heard: list[Message] = []
+    one = Assembler(1, 1 << 31, hear=heard.append)
     one.feed(RELATION)
     known = dict(one.relations)
     if not payload.startswith(b"B"):
@@ -167,8 +168,8 @@ def decoded(payload: bytes) -> tuple[Any, ...]:
     if chunk.rows:
         (read,) = chunk.rows
         return read.op, read.new, read.old, read.old_kind
-    if one.heartbeat is not None:
-        return "M", *one.heartbeat
+    if heard:
+        return "M", *heard[0]
     if payload.startswith(b"R"):
         # A relation that says what is known keeps the object; then the known one is what it said.
         (found,) = [value for oid, value in one.relations.items() if oid == payload[1:5]]

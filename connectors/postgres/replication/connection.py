@@ -33,7 +33,11 @@ DATA_OFFSET: Final = 25
 """Length of XLogData's header: kind, start, end, time."""
 
 # An xid of its own, as no snapshot says it: what was streamed already may not be visible yet (synchronous standbys).
-_NEXT_XID: Final = "SELECT CASE WHEN pg_is_in_recovery() THEN '0' ELSE pg_current_xact_id()::text END"
+# IDENTIFY_SYSTEM says up to where the WAL is flushed: a message may have been written behind it.
+_NEXT_XID: Final = (
+    "SELECT CASE WHEN pg_is_in_recovery() THEN '0' ELSE pg_current_xact_id()::text END, "
+    "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text"
+)
 
 _keepalive = struct.Struct(">xQqB").unpack
 _status = struct.Struct(">cQQQqB").pack
@@ -78,9 +82,10 @@ class ReplicationConnection:
         """System identifier, timeline, end of WAL, next xid, beside what the caller knows of the publication."""
         doing = "identifying the server"
         system_id, timeline, wal_end, *_ = self.query("IDENTIFY_SYSTEM", doing)[0]
-        [(next_xid,)] = self.query(_NEXT_XID, doing)
+        [(next_xid, written)] = self.query(_NEXT_XID, doing)
         end = lsn_from_text(wal_end)
-        return System(str(system_id), int(timeline), end, publication_oid, int(next_xid), self._address)
+        written_lsn = max(end, lsn_from_text(written or "0/0"))
+        return System(str(system_id), int(timeline), end, publication_oid, int(next_xid), self._address, written_lsn)
 
     def start(self, slot: str, publication: str, lsn: int) -> None:
         """Begin streaming transactions that commit at ``lsn`` or later.

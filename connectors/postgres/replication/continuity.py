@@ -37,13 +37,17 @@ class Cursor(Protocol):
     def publication_oid(self) -> int: ...
     @property
     def address(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
+    @property
+    def owner_since_lsn(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class System:
     """What IDENTIFY_SYSTEM says of the server, which publication is there now, and the next xid (0: a standby).
 
-    ``address``: where it was reached.
+    ``address``: where it was reached. ``written_lsn``: where the WAL that is written but perhaps not flushed ends.
     """
 
     system_id: str
@@ -52,6 +56,7 @@ class System:
     publication_oid: int
     next_xid: int = 0
     address: str = ""
+    written_lsn: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,12 @@ from collections.abc import Callable
 
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.continuity import NewIncarnation, System
-from state import cursors, failpoints
+from connectors.postgres.replication.slot_guard import Installation
+from rowtide.error_catalogue import source_errors
+from rowtide.errors import RowtideError
+from rowtide.holds import SLOT
+from rowtide.slot_owner import SlotOwner
+from state import cursors, failpoints, holds, instance, slot_server
 from state.cursors import SlotCursor
 from state.database import Connection, Link
 
@@ -20,10 +25,11 @@ OpenEras = Callable[[Connection, SlotPosition, NewIncarnation], None]
 class StateCursorStore:
     """`connectors.postgres.replication.reader.CursorStore` over a state database."""
 
-    def __init__(self, state_dsn: str, slot: str, open_eras: OpenEras) -> None:
+    def __init__(self, state_dsn: str, slot: str, source: str, open_eras: OpenEras) -> None:
         self._slot = slot
+        self._source = source
         self._open_eras = open_eras
-        # One link for each thread: the slot confirmer calls `advance`, the reader the rest.
+        # One link for each thread: the slot confirmer calls `advance` and `count_heartbeat`, the reader the rest.
         self._reading = Link(state_dsn, "rowtide cursor")
         self._advancing = Link(state_dsn, "rowtide confirm")
 
@@ -31,7 +37,7 @@ class StateCursorStore:
         """The slot's cursor."""
         return self._reading.run(lambda conn: cursors.read_slot(conn, self._slot))
 
-    def open_incarnation(self, place: SlotPosition, system: System, reason: NewIncarnation) -> None:
+    def open_incarnation(self, place: SlotPosition, system: System, reason: NewIncarnation, owner: SlotOwner) -> None:
         """Record, all or nothing: the incarnation, the eras of its syncs, and the requests for their reconciles."""
         cursor = SlotCursor(
             slot=self._slot,
@@ -42,6 +48,8 @@ class StateCursorStore:
             staged_lsn=place.lsn,
             publication_oid=system.publication_oid,
             address=system.address,
+            owner=owner.instance,
+            owner_since_lsn=owner.since_lsn,
         )
 
         def both(conn: Connection) -> None:
@@ -57,6 +65,33 @@ class StateCursorStore:
     def note_address(self, address: str) -> None:
         """The slot's server is reached at ``address`` now."""
         self._reading.run(lambda conn: cursors.note_address(conn, self._slot, address))
+
+    def installation(self) -> Installation:
+        """The installation's id, and why it left the slot to another one."""
+        return self._reading.run(self._installation)
+
+    def _installation(self, conn: Connection) -> Installation:
+        here, hold = instance.require(conn), holds.find(conn, "source", self._source, SLOT)
+        stop = None if hold is None else source_errors.SLOT_LEFT(reason=hold.reason, source=self._source)
+        return Installation(here.id, tuple(here.former), stop)
+
+    def note_owner(self, owner: SlotOwner) -> None:
+        """The slot is read by this owner."""
+        self._reading.run(lambda conn: cursors.note_owner(conn, self._slot, owner.instance, owner.since_lsn))
+
+    def stop(self, problem: RowtideError) -> None:
+        """Hold the source, which a person lifts by taking the slot."""
+        said = (problem.code, problem.sentence, "capture")
+        self._reading.run(lambda conn: holds.place(conn, "source", self._source, SLOT, *said))
+
+    def is_ours(self, walsender_pid: int) -> bool:
+        """Whether the beat of a living process names that walsender."""
+        found = self._reading.run(lambda conn: slot_server.read(conn, self._slot))
+        return found is not None and found.walsender_pid == walsender_pid
+
+    def count_heartbeat(self, instance_id: str) -> int | None:
+        """The number of the next heartbeat."""
+        return self._advancing.run(lambda conn: cursors.count_heartbeat(conn, self._slot, instance_id))
 
     def advance(self, incarnation: int, lsn: int) -> None:
         """Move the cursor to ``lsn``, unless it is beyond."""

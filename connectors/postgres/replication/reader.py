@@ -27,6 +27,7 @@ from connectors.postgres.replication.history import History, last_known
 from connectors.postgres.replication.pgoutput import malformed
 from connectors.postgres.replication.resume_point import CursorStore, ReaderStopped, ResumePoint, require_server
 from connectors.postgres.replication.slot_confirmer import SlotConfirmer
+from connectors.postgres.replication.slot_guard import SlotGuard
 from connectors.postgres.replication.transactions import Assembler
 from connectors.postgres.replication.wakeup import Wakeup
 from rowtide.backoff import Backoff
@@ -37,14 +38,21 @@ from rowtide.transaction import Chunk, Relation
 
 log = structlog.get_logger()
 
+_LEFT_POLL_S = 1.0
+"""Seconds until it is asked again whether a person has taken the slot."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReaderSettings:
-    """``read_dsn`` is asked before each connect, so that a mended secret is found. ``heal`` is ``on_gap: heal``."""
+    """``read_dsn`` is asked before each connect, so that a mended secret is found. ``heal`` is ``on_gap: heal``.
+
+    ``source``: the name that the definition gives the source.
+    """
 
     read_dsn: Callable[[], str]
     slot: str
     publication: str
+    source: str = ""
     heartbeat_s: float = 10.0
     heal: bool = True
     failover: bool = False
@@ -67,10 +75,13 @@ class Reader:
         self._store = store
         self._look_soon = look_soon
         self._queue = ChunkQueue(settings.queue_bytes)
+        self._wakeup = Wakeup()
+        self._guard = SlotGuard(settings.slot, settings.source, store, self._wakeup.wake)
         self._confirmer = SlotConfirmer(
             lambda: self._resume_point.open_beside(settings.read_dsn(), "rowtide heartbeat"),
             settings.publication,
             settings.heartbeat_s,
+            self._guard.next_heartbeat,
             advance=store.advance,
             on_confirmed=self._report_soon,
             on_publication=self._see_publication,
@@ -78,12 +89,18 @@ class Reader:
         self._relations: dict[bytes, Relation] = {}
         self._stop = threading.Event()
         self._resume_point = ResumePoint(
-            settings.slot, settings.publication, settings.heal, settings.failover, store, self._tell, self._stop
+            settings.slot,
+            settings.publication,
+            settings.heal,
+            settings.failover,
+            store,
+            self._guard,
+            self._tell,
+            self._stop,
         )
         self._feedback = Feedback()
         self._paused = False
         self._interrupt: RowtideError | None = None
-        self._wakeup = Wakeup()
         self._thread = threading.Thread(target=self._run, name="rowtide-reader", daemon=True)
 
     # --- the flow's side: never blocks ---------------------------------------------------------------------------
@@ -167,8 +184,12 @@ class Reader:
     def _session(self) -> None:
         """Run one connection, from connect to failure; it ends only by an exception."""
         settings = self.settings
+        while (left := self._guard.enter()) is not None:
+            self._tell(left)
+            if self._stop.wait(_LEFT_POLL_S):
+                raise ReaderStopped
         dsn = settings.read_dsn()
-        stream = ReplicationConnection.connect(dsn, f"rowtide {settings.slot}"[:63])
+        stream = ReplicationConnection.connect(dsn, self._guard.application)
         started = False
         try:
             server = require_server(stream)
@@ -178,7 +199,7 @@ class Reader:
             stream.start(settings.slot, settings.publication, place.lsn)
             started = True
             self._resume_point.verify(stream, dsn, place)
-            assembler = Assembler(place.incarnation, server.next_xid, self._relations)
+            assembler = Assembler(place.incarnation, server.next_xid, self._relations, hear=self._guard.hear)
             history = History(last_known(start.awaits, self._queue.newest, place))
             self._begin(place, stream.backend_pid)
             log.info("streaming", slot=settings.slot, incarnation=place.incarnation, lsn=lsn_to_text(place.lsn))
@@ -248,8 +269,8 @@ class Reader:
         """Between two reads: end when asked to, report when due."""
         if self._stop.is_set():
             raise ReaderStopped
-        if self._interrupt is not None:
-            raise self._interrupt
+        if (interrupt := self._interrupt or self._guard.lost) is not None:
+            raise interrupt
         self._feedback.send_if_due(stream, self.received_lsn, self._confirmer.confirmed)
 
     def _pause(self) -> None:

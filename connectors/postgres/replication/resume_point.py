@@ -26,11 +26,13 @@ from connectors.postgres.replication.continuity import (
     continuity,
     new_incarnation,
 )
+from connectors.postgres.replication.slot_guard import OwnerStore, SlotGuard
 from connectors.postgres.server_proof import ExpectedServer
 from connectors.postgres.slots import Slot
 from connectors.postgres.source_sessions import open_proven
 from rowtide.error_catalogue import source_errors, sync_errors
 from rowtide.errors import RowtideError
+from rowtide.slot_owner import SlotOwner
 from rowtide.transaction import CommittedTransaction
 from state import failpoints
 
@@ -46,13 +48,13 @@ _SERVER: Final = (
 )
 
 
-class CursorStore(Protocol):
+class CursorStore(OwnerStore, Protocol):
     """Where the slot's cursor is kept. Methods may block and raise; `advance` comes from another thread."""
 
     def read(self) -> Cursor | None:
         """The durable cursor."""
 
-    def open_incarnation(self, place: SlotPosition, system: System, reason: NewIncarnation) -> None:
+    def open_incarnation(self, place: SlotPosition, system: System, reason: NewIncarnation, owner: SlotOwner) -> None:
         """Durably, in one transaction: ask for reconciles and begin a new incarnation at ``place``."""
 
     def note_address(self, address: str) -> None:
@@ -110,6 +112,7 @@ class ResumePoint:
         heal: bool,
         failover: bool,
         store: CursorStore,
+        guard: SlotGuard,
         tell: Callable[[RowtideError], None],
         stop: threading.Event,
     ) -> None:
@@ -122,6 +125,7 @@ class ResumePoint:
         self._heal = heal
         self._failover = failover
         self._store = store
+        self._guard = guard
         self._tell = tell
         self._stop = stop
 
@@ -137,6 +141,7 @@ class ResumePoint:
             # Of another server nothing else is worth saying.
             if cursor is not None and cursor.system_id and cursor.system_id != system.system_id:
                 raise sync_errors.OTHER_SYSTEM(now=system.system_id, before=cursor.system_id)
+            owner = self._guard.come(cursor, system)
             if oid is None:
                 self.publication_gap = True
                 raise slots.publication_missing(self._publication)
@@ -144,17 +149,20 @@ class ResumePoint:
             if slot is not None:
                 slots.require_usable(stream.sql, slot)
                 if slot.active_pid is not None:
+                    self._guard.meet_reader(stream.sql, slot, lambda: self.open_beside(dsn, "rowtide slot owner"))
                     self._tell(slots.slot_active(stream.sql, slot))
                     if self._stop.wait(_TAKEOVER_POLL_S):
                         raise ReaderStopped
                     continue
             verdict = self._judge(cursor, system, slot)
             if isinstance(verdict, NewIncarnation):
-                start = StreamStart(self._open_incarnation(verdict, system, slot, dsn))
+                start = StreamStart(self._open_incarnation(verdict, system, slot, owner, dsn))
             else:
                 start = StreamStart(SlotPosition(verdict.incarnation, verdict.lsn), verdict.awaits)
                 if cursor is not None and cursor.address != system.address:
                     self._store.note_address(system.address)
+                if cursor is not None and (cursor.owner, cursor.owner_since_lsn) != (owner.instance, owner.since_lsn):
+                    self._store.note_owner(owner)
             self.publication_oid, self.publication_gap, self.history_gap = oid, False, False
             return start
 
@@ -184,13 +192,15 @@ class ResumePoint:
             return new_incarnation(verdict.incarnation + 1, sync_errors.HISTORY_REPLACED())
         return verdict
 
-    def _open_incarnation(self, verdict: NewIncarnation, system: System, slot: Slot | None, dsn: str) -> SlotPosition:
+    def _open_incarnation(
+        self, verdict: NewIncarnation, system: System, slot: Slot | None, owner: SlotOwner, dsn: str
+    ) -> SlotPosition:
         if verdict.gap and not self._heal:
             raise sync_errors.GAP(code=verdict.code, reason=verdict.reason)
         if verdict.recreate or slot is None:
             slot = self._recreate(slot, dsn)
         place = SlotPosition(verdict.incarnation, slot.confirmed_lsn)
-        self._store.open_incarnation(place, system, verdict)
+        self._store.open_incarnation(place, system, verdict, owner)
         said = {"incarnation": verdict.incarnation, "code": verdict.code, "reason": verdict.reason}
         log.warning("new incarnation", slot=self._slot, **said)
         return place

@@ -27,8 +27,8 @@ log = structlog.get_logger()
 
 # One round trip: the beat (with its own time, for measurements of the way), and the publication's oid.
 _BEAT = (
-    "SELECT pg_logical_emit_message(false, %s, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text), "
-    "(SELECT oid::text FROM pg_publication WHERE pubname = %s)"
+    "SELECT pg_logical_emit_message(false, %s, %s || ' ' || (extract(epoch FROM clock_timestamp()) * 1000000)::bigint),"
+    " (SELECT oid::text FROM pg_publication WHERE pubname = %s)"
 )
 
 
@@ -40,6 +40,7 @@ class SlotConfirmer:
         open_session: Callable[[], psycopg.Connection],
         publication: str,
         heartbeat_s: float,
+        next_heartbeat: Callable[[], str],
         advance: Callable[[int, int], None],
         on_confirmed: Callable[[], None],
         on_publication: Callable[[int | None], None],
@@ -51,6 +52,7 @@ class SlotConfirmer:
         self._open_session = open_session
         self._publication = publication
         self._heartbeat_s = heartbeat_s
+        self._next_heartbeat = next_heartbeat
         self._advance = advance
         self._on_confirmed = on_confirmed
         self._on_publication = on_publication
@@ -157,12 +159,13 @@ class SlotConfirmer:
             return
         self._next_beat = now + self._heartbeat_s
         try:
+            said = self._next_heartbeat()
             if self._conn is None or self._conn_of != self._streams:
                 self._drop()  # another stream may be another server's
                 self._conn_of = self._streams
                 self._conn = self._open_session()
             with as_source_errors("sending a heartbeat"):
-                row = self._conn.execute(_BEAT, [HEARTBEAT, self._publication]).fetchone()
+                row = self._conn.execute(_BEAT, [HEARTBEAT, said, self._publication]).fetchone()
         except RowtideError as error:
             # The stream may be up all the same (no free connection, say); then it goes on without heartbeats.
             log.warning("heartbeat failed", code=error.code, problem=error.sentence)

@@ -5,6 +5,7 @@ position be confirmed. Rules: the ordinal counts row messages before any filter,
 positions again; a huge transaction is handed on in pieces and never held whole.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -68,11 +69,13 @@ class Assembler:
         chunk_rows: int = 2000,
         interactive_rows: int = 100,
         chunk_bytes: int = 1 << 20,
+        hear: Callable[[pgoutput.Message], None] = lambda _: None,
     ) -> None:
+        """``hear`` is given each heartbeat where it stands in the stream; what it raises ends the stream."""
         self.incarnation = incarnation
         self.relations: dict[bytes, Relation] = {} if relations is None else relations
         self._heads = {head: read for relation in self.relations.values() for head, read in _heads(relation).items()}
-        self.heartbeat: pgoutput.Message | None = None
+        self._hear_heartbeat = hear
         self.renamed = False
         self._next_xid = next_xid
         self._chunk_rows = chunk_rows
@@ -125,7 +128,7 @@ class Assembler:
 
     def _hear(self, message: pgoutput.Message) -> Chunk | None:
         if message.prefix == HEARTBEAT:
-            self.heartbeat = message
+            self._hear_heartbeat(message)
         if message.prefix == MARK and self._begin is None:
             return Chunk(self.incarnation, message.lsn, 0, 0, False, [], message.lsn, 0)
         return None

@@ -14,6 +14,9 @@ from connectors.postgres.connections import open_unproven
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.continuity import NewIncarnation, System
 from connectors.postgres.replication.reader import Reader, ReaderSettings
+from connectors.postgres.replication.slot_guard import Installation
+from rowtide.errors import RowtideError
+from rowtide.slot_owner import SlotOwner
 from rowtide.transaction import Chunk, CommittedTransaction, Row
 
 DEADLINE_S = 20.0
@@ -41,6 +44,11 @@ class MemoryCursor:
     publication_oid: int = 0
     staged: CommittedTransaction | None = None
     address: str = ""
+    owner: str = ""
+    owner_since_lsn: int = 0
+
+
+HERE = Installation("11111111-0000-4000-8000-000000000001")
 
 
 @dataclass
@@ -51,11 +59,33 @@ class MemoryStore:
     incarnations: list[NewIncarnation] = field(default_factory=list)
     advanced: list[SlotPosition] = field(default_factory=list)
     fail_with: Exception | None = None
+    here: Installation = HERE
+    ours: list[int] = field(default_factory=list)
+    heartbeats: int = 0
 
     def read(self) -> MemoryCursor | None:
         return self.cursor
 
-    def open_incarnation(self, place: SlotPosition, system: System, reason: NewIncarnation) -> None:
+    def installation(self) -> Installation:
+        return self.here
+
+    def note_owner(self, owner: SlotOwner) -> None:
+        assert self.cursor is not None
+        self.cursor = replace(self.cursor, owner=owner.instance, owner_since_lsn=owner.since_lsn)
+
+    def stop(self, problem: RowtideError) -> None:
+        self.here = replace(self.here, stop=problem)
+
+    def is_ours(self, walsender_pid: int) -> bool:
+        return walsender_pid in self.ours
+
+    def count_heartbeat(self, instance_id: str) -> int | None:
+        if instance_id != self.here.id:
+            return None
+        self.heartbeats += 1
+        return self.heartbeats
+
+    def open_incarnation(self, place: SlotPosition, system: System, reason: NewIncarnation, owner: SlotOwner) -> None:
         self.incarnations.append(reason)
         self.cursor = MemoryCursor(
             place.incarnation,
@@ -64,6 +94,8 @@ class MemoryStore:
             system.timeline,
             publication_oid=system.publication_oid,
             address=system.address,
+            owner=owner.instance,
+            owner_since_lsn=owner.since_lsn,
         )
 
     def note_address(self, address: str) -> None:

@@ -129,3 +129,16 @@ def test_a_deferrable_key_is_seen(source: Any) -> None:
 def test_a_missing_table_is_refused(source: Any) -> None:
     with pytest.raises(SourceRefused, match=r"public\.nowhere does not exist"):
         preflight.read_columns(source.conn, "public", "nowhere")
+
+
+def test_another_installation_on_the_slot_is_found(source: Any, tap: Any, pg: Any) -> None:
+    """By a role that sees no other sessions, too."""
+    name, reader = f"poor_{source.conn.info.dbname}", tap.store.here.id
+    source.run(f"CREATE ROLE {name} LOGIN PASSWORD 'p'")
+    try:
+        dsn = pg.dsn(source.conn.info.dbname, name, "p")
+        assert [check.level for check in checks(source, dsn, instance=reader)["slot"]] == ["ok"]
+        _, shared = checks(source, dsn, instance="another")["slot"]
+        assert (shared.level, reader in shared.sentence) == ("failure", True)
+    finally:
+        source.run(f"DROP ROLE {name}")

@@ -106,7 +106,7 @@ def test_what_arrives_goes_to_its_step_in_order(tmp_path: Path) -> None:
 def test_a_process_has_one_input_whatever_it_reads() -> None:
     stop = threading.Event()
     slots = {name: ReaderSettings(lambda: "", f"slot_{name}", "") for name in ("erp", "crm")}
-    readers = {name: Reader(one, StateCursorStore("", one.slot, lambda *_: None)) for name, one in slots.items()}
+    readers = {name: Reader(one, StateCursorStore("", one.slot, name, lambda *_: None)) for name, one in slots.items()}
     claimer = Claimer("", "", {}, dict, dict, lambda works: (works, []), lambda _, syncs: syncs)
     process = Process()
     capture = sync.CaptureParts(readers, "run", process, process.refresh, process, lambda _: None)

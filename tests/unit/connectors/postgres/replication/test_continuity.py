@@ -19,6 +19,8 @@ class Cursor:
     staged: CommittedTransaction | None = None
     publication_oid: int = 16400
     address: str = ""
+    owner: str = ""
+    owner_since_lsn: int = 0
 
 
 CURSOR = Cursor()

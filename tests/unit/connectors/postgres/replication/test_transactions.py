@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connectors.postgres.replication.pgoutput import POSTGRES_EPOCH_US
+from connectors.postgres.replication.pgoutput import POSTGRES_EPOCH_US, Message
 from connectors.postgres.replication.transactions import Assembler
 from rowtide.errors import Malformed
 from rowtide.transaction import Chunk
@@ -132,13 +132,13 @@ def test_whether_a_transaction_is_open() -> None:
     assert not one.in_transaction
 
 
-def test_heartbeats_are_kept_and_other_messages_ignored() -> None:
-    one = assembler()
+def test_heartbeats_are_heard_and_other_messages_ignored() -> None:
+    heard: list[Message] = []
+    one = assembler(hear=heard.append)
     one.feed(bytes.fromhex("4d010000000001afc998726f777469646500000000077b2261223a317d"))
-    assert one.heartbeat is None
+    assert heard == []
     one.feed(b"M\0" + struct.pack(">Q", 77) + b"rowtide.heartbeat\0" + struct.pack(">I", 3) + b"123")
-    assert one.heartbeat is not None
-    assert (one.heartbeat.lsn, one.heartbeat.content) == (77, b"123")
+    assert [(beat.lsn, beat.content) for beat in heard] == [(77, b"123")]
 
 
 @pytest.mark.parametrize(
