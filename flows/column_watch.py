@@ -1,8 +1,9 @@
 """Looks at the columns of the lists that a process writes to, and records what of them cannot be written.
 
 In: the view in force, rows that were parked for a field. Out: held columns of lists (`state.lists`), and a reconcile
-when something can be written again. Rules (docs/design.md section 4): a column that a person deleted, changed or made
-read-only holds back nothing but itself; while RowtideKey proves nothing, its list takes no new items.
+when something can be written again; the lists of other installations (`flows.list_marks`). Rules (docs/design.md
+section 4): a column that a person deleted, changed or made read-only holds back nothing but itself; while RowtideKey
+proves nothing, its list takes no new items.
 """
 
 import time
@@ -12,9 +13,11 @@ from functools import partial
 import structlog
 
 from connectors.graph import list_columns, list_schema
+from flows import list_marks
 from flows.applied_view import View
 from flows.graph_reads import GraphReads, PacedGraph
 from flows.graph_rounds import GraphRounds
+from flows.list_marks import ListMarks
 from rowtide.catalog import ListRef
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import GraphRefused, GraphUnavailable
@@ -50,18 +53,20 @@ class ColumnWatch(GraphRounds):
         self._looked: dict[str, float] = {}
         self._refused: dict[str, int] = {}
         self._suspect: set[str] = set()
+        self._marks = ListMarks()
 
     def _round(self, reads: GraphReads) -> float:
         """Look at every list that is to be looked at now."""
         view = self._view()
         refused = self._link.run(lists.count_refused)
-        for sync in sorted(view.running):
+        for_marks = list_marks.held_for_marks(view)
+        for sync in sorted(view.running | for_marks):
             graph = view.catalog.syncs[sync].graph
             news = refused.get(sync, 0) > self._refused.get(sync, 0)
             for ref in view.catalog.lists_of(sync) if graph in self._graphs else ():
                 if news or self._troubled(ref.id):
                     self._suspect.add(ref.id)
-                if self._is_due(ref.id, ref.id in self._suspect or bool(view.held.get(ref.id))):
+                if self._is_due(ref.id, ref.id in self._suspect or bool(view.held.get(ref.id)) or sync in for_marks):
                     self._look(reads, view, sync, ref)
         self._refused = refused
         return IDLE_S
@@ -81,6 +86,8 @@ class ColumnWatch(GraphRounds):
             raise found
         if isinstance(found, GraphRefused):
             return  # a list that is gone has no columns to hold; the writer says what is wrong with it
+        note_mark = partial(self._marks.note, view=view, sync=sync, list_id=ref.id, found=found)
+        self._link.run(note_mark)
         held = list_schema.held_columns(found, compiled.list_columns(), ref.columns)
         if held != view.held.get(ref.id, HeldColumns()):
             self._link.run(partial(self._note, sync=sync, list_id=ref.id, held=held))

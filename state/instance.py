@@ -12,7 +12,9 @@ from typing import Final
 
 from psycopg.rows import class_row
 
-from state import channels
+from rowtide.error_catalogue import status_reasons
+from rowtide.holds import REFUSED
+from state import channels, holds
 from state.database import Connection
 from state.reconcile import record
 
@@ -81,6 +83,13 @@ UPDATE rowtide.outbox
 """
 
 
+_WITH_LISTS = """
+SELECT s.sync FROM rowtide.sync AS s
+ WHERE NOT s.retired AND EXISTS (SELECT FROM rowtide.list AS l WHERE l.sync = s.sync AND l.state = 'applied')
+ ORDER BY s.sync COLLATE "C"
+"""
+
+
 def read(conn: Connection) -> Instance | None:
     """The row; None before the first process or `apply` has noted it."""
     with conn.cursor(row_factory=class_row(Instance)) as cursor:
@@ -105,12 +114,14 @@ def confirm(conn: Connection) -> str:
         return ""
     with conn.transaction():
         conn.execute("LOCK TABLE rowtide.instance IN SHARE ROW EXCLUSIVE MODE")
-        why, look = _why_elsewhere(conn), _look(conn)
+        why, look, noted = _why_elsewhere(conn), _look(conn), read(conn)
         if why != "":
             values = {"system_id": look.system_id, "timeline": look.timeline, "database_oid": look.database_oid}
             conn.execute(_NOTE, {**values, "row_xid": look.row_xid})
         if why:
             _suspect(conn, f"{RESTORED}: {why}")
+            if noted is not None and require(conn).id != noted.id:
+                _hold_lists(conn)
     return why or ""
 
 
@@ -137,6 +148,13 @@ def suspect_all(conn: Connection, why: str) -> None:
     """Ask for a deep reconcile of every sync: what the records say of the lists may be older than the lists."""
     for (sync,) in conn.execute('SELECT sync FROM rowtide.sync WHERE NOT retired ORDER BY sync COLLATE "C"').fetchall():
         record.request(conn, sync, why, deep=True)
+
+
+def _hold_lists(conn: Connection) -> None:
+    """Deliver nothing: the lists carry another installation's mark, which may be at work there."""
+    why = status_reasons.LISTS_UNPROVEN()
+    for (sync,) in conn.execute(_WITH_LISTS).fetchall():
+        holds.place(conn, "sync", sync, REFUSED, why.code, why.sentence, "deliver")
 
 
 def _suspect(conn: Connection, why: str) -> None:

@@ -280,6 +280,12 @@ def held_columns(
     return HeldColumns(fields, None if key.indexed and key.unique else "is not indexed with unique values")
 
 
+def other_instance(found: Mapping[str, FoundColumn], instance: str) -> str | None:
+    """The id of another installation that has marked the list; None for ours and for a list without a mark."""
+    key = found.get(ROWTIDE_KEY)
+    return None if key is None else ListMark(instance).other_in(key.description)
+
+
 def _why_held(column: ListColumn, there: FoundColumn | None, known: str | None) -> str | None:
     if there is None:
         return "is gone"

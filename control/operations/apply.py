@@ -20,9 +20,10 @@ from control.operations.session import Session, require_schema
 from rowtide import catalog
 from rowtide.actor import Actor
 from rowtide.catalog import ListRef
-from rowtide.error_catalogue import command_errors, source_errors
+from rowtide.error_catalogue import command_errors, graph_errors, source_errors
+from rowtide.holds import REFUSED
 from rowtide.lists import ListMark
-from state import definitions, instance, lists
+from state import definitions, holds, instance, lists
 from state.database import Connection
 from state.definitions import AppliedDefinition
 from state.reconcile import record as reconciles
@@ -132,6 +133,8 @@ def _store(
             definitions.lock(connection)
             applied = definitions.read_applied(connection)
             _require_unmoved(connection, applied, plan)
+            for one in compiled.syncs.values():
+                holds.lift(connection, "sync", one.sync, REFUSED, [graph_errors.LIST_OF_OTHER_INSTANCE.code])
             held = lists.read_held(connection)
             left = lists.take_over(connection, known, {one.sync for one in compiled.syncs.values()}, gone)
             for sync in sorted(filled):

@@ -17,7 +17,7 @@ from control.operations.session import AppliedCatalog, Session, read_applied_def
 from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue.entries import Check, Level
 from rowtide.errors import RowtideError
-from rowtide.lists import KnownList
+from rowtide.lists import KnownList, ListMark
 from state import cursors, instance, lists, processes, schema
 
 BYTEWAX = "0.21.1"
@@ -144,9 +144,9 @@ def _sources(session: Session) -> Iterator[CheckDocument]:
 
 
 def _graphs(session: Session) -> Iterator[CheckDocument]:
-    known = _known_lists(session)
+    known, here = _known_lists(session), _instance(session)
     for name in session.definition.graph:
-        checks = list_plan.check_graph(session.definition, name, known)
+        checks = list_plan.check_graph(session.definition, name, known, None if here is None else ListMark(here))
         yield from (_finding(f"graph {name}", check) for check in checks)
 
 

@@ -91,10 +91,13 @@ def make_lists(
 # --- doctor -------------------------------------------------------------------------------------------------------
 
 
-def check_graph(definition: Definition, graph: str, known: Sequence[KnownList] = ()) -> Iterator[Check]:
+def check_graph(
+    definition: Definition, graph: str, known: Sequence[KnownList] = (), mark: ListMark | None = None
+) -> Iterator[Check]:
     """Check token, sites, lists and columns in this order; each only when those before it are well.
 
-    ``known``: the lists that syncs have or had, as far as the state database can be asked.
+    ``known``: the lists that syncs have or had, as far as the state database can be asked. ``mark``: this
+    installation's (None: unknown; then no mark is looked at).
     """
     try:
         settings = GraphSettings.from_definition(definition, graph)
@@ -105,7 +108,7 @@ def check_graph(definition: Definition, graph: str, known: Sequence[KnownList] =
     yield doctor_findings.TOKEN_OK(client_id=settings.client_id)
     for site, wanted in _lists_of_file(definition, graph).items():
         try:
-            steps = provisioning.examine(settings, site, wanted, known)
+            steps = provisioning.examine(settings, site, wanted, known, mark)
         except RowtideError as error:
             yield Check.of_error("lists", error)
             continue

@@ -15,7 +15,7 @@ from control.operations.session import Session, choose_source, require_applied_d
 from rowtide.actor import Actor
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
-from rowtide.error_catalogue import command_errors, status_reasons, sync_errors
+from rowtide.error_catalogue import command_errors, graph_errors, status_reasons, sync_errors
 from rowtide.holds import DELETES, PERSON, SLOT, HeldDeletes, Hold, Scope, covering, places
 from state import cursors, definitions, holds
 from state.database import Connection
@@ -194,6 +194,8 @@ def _what_lifts(hold: Hold) -> str:
             return status_reasons.LIFTED_BY_ITSELF().sentence
         case "capture":
             return status_reasons.LIFTED_BY_RECONCILE(object=object_).sentence
+        case "refused" if hold.code == graph_errors.LIST_OF_OTHER_INSTANCE.code:
+            return status_reasons.LIFTED_BY_TAKE_OVER().sentence
         case "slot":
             return status_reasons.LIFTED_BY_TAKING_THE_SLOT(object=hold.object).sentence
         case "deletes":

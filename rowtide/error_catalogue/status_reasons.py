@@ -22,6 +22,17 @@ LIFTED_BY_RECONCILE: Final = ReasonEntry(
 LIFTED_BY_TAKING_THE_SLOT: Final = ReasonEntry(
     "lifted_by_taking_the_slot", "stop the other installation, then `rowtide resume --take-slot {object}`"
 )
+LIFTED_BY_TAKE_OVER: Final = ReasonEntry(
+    "lifted_by_take_over",
+    "`rowtide apply --take-over`, if the lists are to be this installation's; it goes by itself when their mark is its "
+    "own",
+)
+LISTS_UNPROVEN: Final = ReasonEntry(
+    "list_of_other_instance",
+    "The state database was restored or copied: this is another installation now, and its lists carry the mark of the "
+    "one before.",
+    "`rowtide apply --take-over`, if the one before does not run any more",
+)
 LIFTED_BY_ITSELF: Final = ReasonEntry("lifted_by_itself", "nothing: it goes by itself when what it says is mended")
 NOT_RUNNING: Final = ReasonEntry(
     "not_running", "No process with the role {role} runs; start one with `rowtide run`.", "`rowtide run`"

@@ -6,6 +6,7 @@ by the definition is done while the flow runs.
 
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -357,3 +358,32 @@ def test_a_deleted_key_column_is_made_anew_and_filled(line: Line) -> None:
     line.stack.apply()
     line.wait("keyless", {"": "Keyless"})
     assert line.creates() == made + 1
+
+
+def test_a_list_marked_by_another_installation_is_held(line: Line) -> None:
+    """Nothing is written there, the other syncs go on, and it ends by itself when the mark is ours again."""
+    line.table("marked")
+    line.sync("marked", "lists: {by: region, map: {EU: Marked EU}, default: Marked}")
+    lists = {"EU": "Marked EU", "": "Marked"}
+    line.wait("marked", lists)
+    ours = line.own("GET", "Marked", "/columns/RowtideKey")["description"]
+    other = re.sub(r"\[instance [^]]*\]", "[instance another-one]", ours)
+    assert other != ours
+    line.own("PATCH", "Marked", "/columns/RowtideKey", {"description": other})
+    line.restart()
+
+    def reason() -> str:
+        [found] = [one for one in line.stack.status()["syncs"] if one["sync"] == "marked"]
+        return str(found["reason"]["code"])
+
+    wait_until(lambda: reason() == "list_of_other_instance", "the sync is held")
+    before = line.places("marked")
+    line.write("marked", "held back ")
+    line.write("first", "not held back ")
+    line.wait("first", {"": "First"})
+    assert line.places("marked") == before
+    doctor = line.stack.command("doctor", check=False).stdout
+    assert "list 'Marked' belongs to another installation of Rowtide (another-one)" in doctor
+    line.own("PATCH", "Marked", "/columns/RowtideKey", {"description": ours})
+    line.wait("marked", lists)
+    assert line.places("marked") != before

@@ -20,6 +20,12 @@ def run_tool(cluster: Cluster, name: str, *words: str) -> None:
     subprocess.run([str(cluster.binaries / name), *words], check=True, capture_output=True)
 
 
+def reason(stack: Stack) -> str:
+    """Why the sync stands still, if it does."""
+    [parts] = stack.status()["syncs"]
+    return str(parts["reason"]["code"])
+
+
 def test_records_restored_from_a_dump_are_mended_by_the_lists(
     new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -44,6 +50,8 @@ def test_records_restored_from_a_dump_are_mended_by_the_lists(
     stack.state_dsn = stack.environment["ROWTIDE_STATE_DSN"] = cluster.create_database("restored")
     run_tool(cluster, "pg_restore", "-d", stack.state_dsn, str(dump))
     process = stack.start()
+    wait_until(lambda: reason(stack) == "list_of_other_instance", "nothing is written to lists of the one before")
+    stack.command("apply", "--yes", "--take-over")
     wait_equal(stack)
     wait_until(lambda: settled(stack) and idle(stack), "everything settled")
     wait_equal(stack)
@@ -102,9 +110,12 @@ def test_a_copy_of_the_records_is_started_by_mistake(
         assert "slot_shared" not in stack.logged()
         assert copy.stop(copied) == 0
         copied = copy.start()
-        wait_until(lambda: copy.status()["syncs"][0]["reason"]["code"] == "slot_shared", "it stays stopped")
+        wait_until(lambda: reason(copy) == "slot_shared", "it stays stopped")
+        holds = "SELECT scope, object, code FROM rowtide.hold ORDER BY scope"
+        held = [("source", "erp", "slot_shared"), ("sync", "parts", "list_of_other_instance")]
+        assert copy.state(holds) == held
         no_doubles(stack)
-        assert [one["reason"]["code"] for one in stack.status()["syncs"]] == ["idle"]
+        assert (reason(stack), stack.state(holds)) == ("idle", [])
     finally:
         copy.close()
     assert stack.stop(process) == 0

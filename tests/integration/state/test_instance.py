@@ -22,7 +22,8 @@ def instance_of(connection: Any) -> Instance:
 
 def requests(connection: Any) -> list[tuple[str, bool]]:
     """Sync and whether its lists are read, of every reconcile that is asked for."""
-    found: list[tuple[str, bool]] = connection.execute("SELECT sync, deep FROM rowtide.reconcile").fetchall()
+    query = "SELECT sync, deep FROM rowtide.reconcile ORDER BY sync"
+    found: list[tuple[str, bool]] = connection.execute(query).fetchall()
     return found
 
 
@@ -53,15 +54,22 @@ def test_records_that_were_written_elsewhere_are_suspect(change: str, why: str, 
     changes = [Change(key, "u", "Orders", {"T": key}, False, 100, 0, 7, 0, BULK, None) for key in ("1", "2")]
     with database.connect(state_dsn) as connection:
         instance.confirm(connection)
-        open_era(connection, ["orders"])
+        open_era(connection, ["orders", "without_lists"])
+        connection.execute(
+            "INSERT INTO rowtide.list (id, site_id, sync, targets, title, state)"
+            " VALUES ('l', 's', 'orders', '{}', 'Orders', 'applied')"
+        )
         outbox.stage(connection, "slot", [ChangeBatch("orders", 1, 1, changes)])
         before = instance_of(connection)
         connection.execute(change)
         assert why in instance.confirm(connection)
         assert (instance_of(connection).id == before.id) is same_id
         assert instance.confirm(connection) == ""
-        assert requests(connection) == [("orders", True)]
-        assert connection.execute("SELECT since_slot FROM rowtide.sync").fetchall() == [(None,)]
+        assert requests(connection) == [("orders", True), ("without_lists", True)]
+        assert connection.execute("SELECT since_slot FROM rowtide.sync").fetchall() == [(None,), (None,)]
+        held = [] if same_id else [("orders", "refused", "list_of_other_instance")]
+        assert connection.execute("SELECT object, kind, code FROM rowtide.hold").fetchall() == held
+        assert instance_of(connection).former == ([] if same_id else [before.id])
         waiting = connection.execute("SELECT op, fields, revision FROM rowtide.outbox").fetchall()
         assert waiting == [("r", None, 2), ("r", None, 2)]
 
