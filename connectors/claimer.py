@@ -21,7 +21,7 @@ from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
 from rowtide.keys import LANES, lane_of
 from rowtide.pacing import WRITE_RU
-from state import channels, database, outbox
+from state import channels, database, instance, outbox
 from state.database import Link
 
 log = structlog.get_logger()
@@ -56,7 +56,8 @@ class Claimer:
         admit: Callable[[Link, Sequence[str]], Sequence[str]],
     ) -> None:
         self._dsn = dsn
-        self._link = Link(dsn, "rowtide due")
+        # After a failover the records may be older than the lists: nothing is claimed before that is looked at.
+        self._link = Link(dsn, "rowtide due", begin=instance.confirm)
         self._owner = owner
         self._quotas = quotas
         self._deliverable = deliverable

@@ -111,7 +111,6 @@ class Process:
         before = time.monotonic()
         [(server,)] = connection.execute("SELECT clock_timestamp()").fetchall()
         self._clock.set(server, time.monotonic() - before)
-        if why := instance.confirm(connection):
-            log.warning("records may be old, every sync is reconciled with its lists", why=why)
+        instance.confirm(connection)
         ids = (self._lock.process_id, self._roles, os.getpid(), socket.gethostname(), self._started_at)
         processes.beat(connection, *ids, self._workers.health())

@@ -104,8 +104,7 @@ def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0, addr
 def _run_once(start: Start, dsn: str, lock: ProcessLock, store: recovery.Store, request: EndRequest) -> int | None:
     """One run of the flow: its exit code, or None when it begins anew (another store, other connections)."""
     link = Link(dsn, "rowtide run")
-    if why := _wait_for(request.made, lambda: link.run(instance.confirm)):
-        log.warning("records may be old, every sync is reconciled with its lists", why=why)
+    _wait_for(request.made, lambda: link.run(instance.confirm))
     view = _wait_for(request.made, lambda: link.run(lambda connection: read_view(connection, None)))
     link.close()
     _wait_for(request.made, lock.hold)

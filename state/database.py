@@ -119,11 +119,18 @@ def _connection_error(line: str) -> RowtideError:
 class Link:
     """One thread's connection to the state database, made when first needed and made again after a break."""
 
-    def __init__(self, dsn: str, application: str = "rowtide", settings: Mapping[str, str] | None = None) -> None:
-        """``settings`` beside those that every connection has."""
+    def __init__(
+        self,
+        dsn: str,
+        application: str = "rowtide",
+        settings: Mapping[str, str] | None = None,
+        begin: Callable[[Connection], object] = lambda _: None,
+    ) -> None:
+        """``settings`` beside those that every connection has; ``begin`` is done first on each new connection."""
         self._dsn = dsn
         self._application = application
         self._settings = settings or {}
+        self._begin = begin
         self._connection: Connection | None = None
 
     def run(self, work: Callable[[Connection], T]) -> T:
@@ -142,7 +149,7 @@ class Link:
 
     def _once(self, work: Callable[[Connection], T]) -> T:
         if self._connection is None or self._connection.closed:
-            self._connection = _connect(self._dsn, self._application, self._settings)
+            self._connection = self._begun()
         try:
             return work(self._connection)
         except BaseException:
@@ -151,6 +158,15 @@ class Link:
             if self._connection.closed or self._connection.info.transaction_status != idle:
                 self.close()
             raise
+
+    def _begun(self) -> Connection:
+        connection = _connect(self._dsn, self._application, self._settings)
+        try:
+            self._begin(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def close(self) -> None:
         """Give the connection back to the server; the next `run` makes another."""

@@ -10,6 +10,7 @@ because their values may be as old.
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
 from psycopg.rows import class_row
 
 from rowtide.error_catalogue import status_reasons
@@ -17,6 +18,8 @@ from rowtide.holds import REFUSED
 from state import channels, holds
 from state.database import Connection
 from state.reconcile import record
+
+log = structlog.get_logger()
 
 RESTORED: Final = "the state database was restored, copied or failed over"
 
@@ -122,6 +125,8 @@ def confirm(conn: Connection) -> str:
             _suspect(conn, f"{RESTORED}: {why}")
             if noted is not None and require(conn).id != noted.id:
                 _hold_lists(conn)
+    if why:
+        log.warning("records may be old, every sync is reconciled with its lists", why=why)
     return why or ""
 
 

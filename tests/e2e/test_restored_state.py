@@ -1,14 +1,20 @@
 """A state database that is restored from an older copy: what its records do not know of the lists is mended."""
 
+import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
 
 from demo.postgres import Cluster
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack, wait_until
 from tests.e2e.test_administration import idle, no_doubles
+from tests.e2e.test_interleavings import standby_of
 from tests.e2e.test_push import settled, wait_equal
 
 NewStack = Callable[..., Stack]
@@ -119,6 +125,67 @@ def test_a_copy_of_the_records_is_started_by_mistake(
     finally:
         copy.close()
     assert stack.stop(process) == 0
+
+
+@pytest.fixture
+def servers(new_cluster: Callable[..., Any]) -> Iterator[tuple[Cluster, Cluster]]:
+    """A primary with the database ``rowtide``, and its streaming standby."""
+    primary: Cluster = new_cluster()
+    primary.create_database("rowtide")
+    standby = standby_of(primary)
+    yield primary, standby
+    standby.kill()
+    shutil.rmtree(standby.directory, ignore_errors=True)
+
+
+def test_the_server_of_the_state_database_fails_over(
+    new_simulator: NewSimulator, new_stack: NewStack, servers: tuple[Cluster, Cluster]
+) -> None:
+    """The standby lacks the last commits. Processes that never stopped find it by themselves."""
+    primary, standby = servers
+    both = {"host": "127.0.0.1,127.0.0.1", "port": f"{primary.port},{standby.port}"}
+    dsn = make_conninfo(primary.dsn("rowtide"), **both, target_session_attrs="read-write")
+    stack = new_stack(new_simulator("--tier", "off"), rows=20, state_dsn=dsn)
+    process = stack.start()
+    wait_equal(stack)
+    wait_until(lambda: settled(stack) and idle(stack), "everything settled")
+    [(end,)] = stack.state("SELECT pg_current_wal_lsn()")
+    received = "SELECT pg_last_wal_replay_lsn() >= %s"
+    wait_until(lambda: on_standby(standby, received, end) == [(True,)], "the standby has it")
+    on_standby(standby, "ALTER SYSTEM SET primary_conninfo = ''")
+    on_standby(standby, "SELECT pg_reload_conf()")
+    wait_until(
+        lambda: on_standby(standby, "SELECT count(*) FROM pg_stat_wal_receiver") == [(0,)], "it receives no more"
+    )
+
+    stack.sql("INSERT INTO parts (id, name) SELECT i, 'of the lost minute' FROM generate_series(101, 110) i")
+    stack.sql("UPDATE parts SET quantity = 500 + id WHERE id < 5; DELETE FROM parts WHERE id IN (6, 7)")
+    stack.sql("UPDATE parts SET region = 'US' WHERE id = 8; UPDATE parts SET id = 50 WHERE id = 9")
+    wait_equal(stack)
+    stack.sql("UPDATE parts SET quantity = quantity - 500 WHERE id < 3; DELETE FROM parts WHERE id > 108")
+    stack.sql("INSERT INTO parts (id, name) VALUES (6, 'deleted and made again')")
+    wait_equal(stack)
+    stack.sql("UPDATE parts SET note = 'under way ' || id")  # whatever became of it, and of its records
+    primary.kill()
+    on_standby(standby, "SELECT pg_promote()")
+    wait_equal(stack)
+    stack.sql("UPDATE parts SET quantity = 1 WHERE id = 10; INSERT INTO parts (id, name) VALUES (200, 'afterwards')")
+    wait_until(lambda: settled(stack) and idle(stack), "everything settled")
+    wait_equal(stack)
+    no_doubles(stack)
+    assert process.poll() is None
+    assert "the server is on timeline 2, no longer 1" in stack.logged()
+    runs = stack.state("SELECT detail ->> 'why' FROM rowtide.runs WHERE detail ->> 'deep' = 'true'")
+    assert any("state database was restored, copied or failed over" in why for (why,) in runs)
+    assert stack.state("SELECT code FROM rowtide.hold") == []  # the lists are this installation's still
+    assert stack.stop(process) == 0
+
+
+def on_standby(standby: Cluster, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    """Run one statement on the standby."""
+    with psycopg.connect(standby.dsn("rowtide"), autocommit=True) as connection:
+        cursor = connection.execute(statement, values or None)
+        return cursor.fetchall() if cursor.description else []
 
 
 def another_of(stack: Stack, state_dsn: str) -> Stack:
