@@ -38,9 +38,12 @@ class Forgetful:
         """No other process is known."""
         return False
 
-    def count_heartbeat(self, instance_id: str) -> int:  # noqa: ARG002
-        """Never counted."""
-        return 1
+    def count_heartbeat(self, incarnation: int, instance_id: str, known: int) -> int:  # noqa: ARG002
+        """One more."""
+        return known + 1
+
+    def went_back(self) -> None:
+        """There is nothing to doubt."""
 
     def open_incarnation(self, place: SlotPosition, system: object, reason: object, owner: object) -> None:
         """Forgotten."""

@@ -29,7 +29,10 @@ class SlotOwner:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a heartbeat says: whose it is, and its number among those of its installation."""
+    """What a heartbeat says: whose it is, and its number, which its installation had on record before it was written.
+
+    0: that of an installation which waits for the slot.
+    """
 
     owner: SlotOwner
     number: int
@@ -60,13 +63,13 @@ def reader_of(application: str | None) -> str | None:
 
 
 def has_to_yield(ours: SlotOwner, other: SlotOwner, at_lsn: int, former: Collection[str]) -> bool:
-    """Whether ours stops for the installation whose heartbeat stands in the WAL at ``at_lsn``.
+    """Whether ours stops for the installation whose heartbeat ends in the WAL at ``at_lsn``.
 
     ``former``: the installations that our records were copied from.
     """
     if other.slot != ours.slot or other.instance == ours.instance:
         return False
-    if at_lsn < ours.since_lsn:
+    if at_lsn <= ours.since_lsn:
         return False  # it has read the slot before us, and need not live any more
     if other.instance in former:
         return False  # nobody can tell a copy started by mistake from an original that comes back: the reader stays

@@ -5,6 +5,7 @@ incarnation the cursor never falls; the incarnation only grows (docs/design.md s
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from psycopg.rows import class_row
 
@@ -20,6 +21,7 @@ class SlotCursor:
     transaction ``staged_xid`` committed at ``staged_committed_us`` (None: nothing was staged in it yet). ``system_id``
     empty: a person accepts whichever server answers next. ``address``: where the server was reached last. ``owner``:
     the installation that reads it since the source's WAL ended at ``owner_since_lsn`` (empty: it comes to it anew).
+    ``heartbeat``: the number of the newest one.
     """
 
     slot: str
@@ -34,6 +36,7 @@ class SlotCursor:
     address: str = ""
     owner: str = ""
     owner_since_lsn: int = 0
+    heartbeat: int = 0
 
     @property
     def staged(self) -> CommittedTransaction | None:
@@ -43,9 +46,12 @@ class SlotCursor:
         return CommittedTransaction(self.staged_lsn, self.staged_xid, self.staged_committed_us)
 
 
+CLOCK_US = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+"""The state database's clock, in microseconds."""
+
 _COLUMNS = (
     "slot, incarnation, lsn, system_id, timeline, staged_lsn, publication_oid, staged_xid, staged_committed_us,"
-    " address, owner, owner_since_lsn"
+    " address, owner, owner_since_lsn, heartbeat"
 )
 
 
@@ -115,14 +121,29 @@ def forget_owner(conn: Connection, slot: str) -> None:
     note_owner(conn, slot, "", 0)
 
 
-def count_heartbeat(conn: Connection, slot: str, instance: str) -> int | None:
-    """The number of the next heartbeat; None where the slot, or these records, are no longer ``instance``'s."""
-    row = conn.execute(
-        "UPDATE rowtide.slot_cursor SET heartbeats = heartbeats + 1 WHERE slot = %(slot)s AND owner = %(instance)s"
-        " AND EXISTS (SELECT FROM rowtide.instance WHERE id = %(instance)s) RETURNING heartbeats",
-        {"slot": slot, "instance": instance},
-    ).fetchone()
-    return None if row is None else int(row[0])
+class CountedHeartbeat(NamedTuple):
+    """The numbers of the heartbeat that was on record, and of the next one."""
+
+    before: int
+    number: int
+
+
+def count_heartbeat(conn: Connection, slot: str, incarnation: int, instance: str) -> CountedHeartbeat | None:
+    """The next heartbeat; None where the records are not ``instance``'s, or the slot's stream is another.
+
+    Its number grows, and is never below the database's clock in microseconds, so that restored records draw none a
+    second time.
+    """
+    query = f"""
+        WITH known AS (
+             SELECT slot, heartbeat FROM rowtide.slot_cursor
+              WHERE slot = %(slot)s AND incarnation = %(incarnation)s AND owner = %(instance)s
+                AND EXISTS (SELECT FROM rowtide.instance WHERE id = %(instance)s) FOR UPDATE)
+        UPDATE rowtide.slot_cursor AS c SET heartbeat = greatest(known.heartbeat + 1, {CLOCK_US})
+          FROM known WHERE c.slot = known.slot RETURNING known.heartbeat, c.heartbeat
+    """
+    row = conn.execute(query, {"slot": slot, "incarnation": incarnation, "instance": instance}).fetchone()
+    return None if row is None else CountedHeartbeat(*row)
 
 
 def advance_slot(conn: Connection, slot: str, incarnation: int, lsn: int) -> None:

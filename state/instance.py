@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 
 from rowtide.error_catalogue import status_reasons
 from rowtide.holds import REFUSED
-from state import channels, holds
+from state import channels, cursors, holds
 from state.database import Connection
 from state.reconcile import record
 
@@ -149,6 +149,29 @@ def _look(conn: Connection) -> _Look:
     return found
 
 
+def went_back(conn: Connection, slot: str) -> None:
+    """A heartbeat of the installation is newer than its records: an older copy was put in their place.
+
+    They are suspect as after any other restore. The original cannot be at work, so the installation keeps its id.
+    """
+    why = f"a heartbeat of slot {slot} is newer than the records"
+    with conn.transaction():
+        _suspect(conn, f"{RESTORED}: {why}")
+    log.warning("records may be old, every sync is reconciled with its lists", why=why)
+
+
+def count_heartbeat(conn: Connection, slot: str, incarnation: int, instance: str, known: int) -> int | None:
+    """The number of the next heartbeat (`cursors.count_heartbeat`), where the one before is ``known``.
+
+    Records that do not know it are suspect.
+    """
+    with conn.transaction():
+        found = cursors.count_heartbeat(conn, slot, incarnation, instance)
+        if found is not None and found.before < known:
+            went_back(conn, slot)
+    return None if found is None else found.number
+
+
 def suspect_all(conn: Connection, why: str) -> None:
     """Ask for a deep reconcile of every sync: what the records say of the lists may be older than the lists."""
     for (sync,) in conn.execute('SELECT sync FROM rowtide.sync WHERE NOT retired ORDER BY sync COLLATE "C"').fetchall():
@@ -166,6 +189,8 @@ def _suspect(conn: Connection, why: str) -> None:
     """Nothing that was captured, staged or waits here is believed any more."""
     # Slot before syncs before outbox, as everywhere.
     conn.execute('SELECT FROM rowtide.slot_cursor ORDER BY slot COLLATE "C" FOR UPDATE')
+    # Heartbeats that are in the WAL already say nothing new.
+    conn.execute(f"UPDATE rowtide.slot_cursor SET heartbeat = greatest(heartbeat, {cursors.CLOCK_US})")
     conn.execute('SELECT FROM rowtide.sync ORDER BY sync COLLATE "C" FOR UPDATE')
     conn.execute(
         "UPDATE rowtide.sync SET since_slot = NULL, since_incarnation = NULL, since_lsn = NULL, shape = NULL"

@@ -146,10 +146,10 @@ slot_cursor = Table(
     Column("publication_oid", BigInteger, nullable=False),
     # Where the server was reached last, for whoever is told that another one answers.
     Column("address", Text, nullable=False, server_default=text("''")),
-    # The installation that reads the slot, where the source's WAL ended when it came to it, and its heartbeats so far.
+    # The installation that reads the slot, where the source's WAL ended when it came to it, and its newest heartbeat.
     Column("owner", Text, nullable=False, server_default=text("''")),
     Column("owner_since_lsn", BigInteger, nullable=False, server_default=_ZERO),
-    Column("heartbeats", BigInteger, nullable=False, server_default=_ZERO),
+    Column("heartbeat", BigInteger, nullable=False, server_default=_ZERO),
     Column("updated_at", _TIME, nullable=False, server_default=_NOW),
 )
 

@@ -133,8 +133,8 @@ def _store(
             definitions.lock(connection)
             applied = definitions.read_applied(connection)
             _require_unmoved(connection, applied, plan)
-            for one in compiled.syncs.values():
-                holds.lift(connection, "sync", one.sync, REFUSED, [graph_errors.LIST_OF_OTHER_INSTANCE.code])
+            for sync in sorted(one.sync for one in compiled.syncs.values()):
+                holds.lift(connection, "sync", sync, REFUSED, [graph_errors.LIST_OF_OTHER_INSTANCE.code])
             held = lists.read_held(connection)
             left = lists.take_over(connection, known, {one.sync for one in compiled.syncs.values()}, gone)
             for sync in sorted(filled):

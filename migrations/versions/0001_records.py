@@ -88,7 +88,7 @@ CREATE TABLE rowtide.slot_cursor (
     address TEXT DEFAULT '' NOT NULL,
     owner TEXT DEFAULT '' NOT NULL,
     owner_since_lsn BIGINT DEFAULT 0 NOT NULL,
-    heartbeats BIGINT DEFAULT 0 NOT NULL,
+    heartbeat BIGINT DEFAULT 0 NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT slot_cursor_pkey PRIMARY KEY (slot)
 );

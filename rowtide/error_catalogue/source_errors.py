@@ -154,7 +154,7 @@ SLOT_LEFT: Final = Entry(SourceRefused, SLOT_SHARED.code, "{reason}", SLOT_SHARE
 INSTANCE_CHANGED: Final = Entry(
     SourceUnavailable,
     "instance_changed",
-    "The records of this installation were restored or copied, or a person took the slot, while it was read.",
+    "The state database was restored, copied or failed over, or a person took the slot, while it was read.",
     "Rowtide reads the slot anew by itself.",
 )
 HISTORY_REPLACED: Final = Entry(

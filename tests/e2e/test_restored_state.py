@@ -1,5 +1,6 @@
 """A state database that is restored from an older copy: what its records do not know of the lists is mended."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -138,6 +139,7 @@ def servers(new_cluster: Callable[..., Any]) -> Iterator[tuple[Cluster, Cluster]
     shutil.rmtree(standby.directory, ignore_errors=True)
 
 
+@pytest.mark.long
 def test_the_server_of_the_state_database_fails_over(
     new_simulator: NewSimulator, new_stack: NewStack, servers: tuple[Cluster, Cluster]
 ) -> None:
@@ -179,6 +181,58 @@ def test_the_server_of_the_state_database_fails_over(
     assert any("state database was restored, copied or failed over" in why for (why,) in runs)
     assert stack.state("SELECT code FROM rowtide.hold") == []  # the lists are this installation's still
     assert stack.stop(process) == 0
+
+
+@pytest.mark.long
+def test_a_cold_copy_of_the_data_directory_is_put_back(
+    new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Any]
+) -> None:
+    """Same server, timeline and database, and the slot has not moved: only the heartbeats in the WAL show it."""
+    cluster = new_cluster()
+    stack = new_stack(new_simulator("--tier", "off"), rows=10, state_dsn=cluster.create_database("rowtide"))
+    process = stack.start()
+    wait_equal(stack)
+    wait_until(lambda: settled(stack) and idle(stack), "everything settled")
+    assert stack.stop(process) == 0
+    cluster.stop()
+    cold = cluster.directory / "cold"
+    shutil.copytree(cluster.data, cold)
+    cluster.start()
+
+    known = "SELECT heartbeat FROM rowtide.slot_cursor"
+    before = stack.state(known)
+    process = stack.start(failpoints="confirm.before_cursor=raise")  # nothing is confirmed any more
+    wait_until(lambda: stack.state(known) > before, "a heartbeat")
+    stack.sql("UPDATE parts SET quantity = quantity + 500 WHERE id = 3")
+    stack.sql("INSERT INTO parts (id, name) VALUES (100, 'not in the copy')")
+    wait_equal(stack)
+    wait_until(lambda: settled(stack), "everything settled")
+    process.kill()
+    process.wait(10)
+    stack.sql("UPDATE parts SET quantity = quantity - 500 WHERE id = 3")
+    stack.sql("DELETE FROM parts WHERE id = 100")
+    cluster.stop()
+    shutil.rmtree(cluster.data)
+    cold.rename(cluster.data)
+    own(cluster)
+    cluster.start()
+
+    process = stack.start()
+    wait_until(lambda: "is newer than the records" in stack.logged(), "the records are known to be old")
+    wait_equal(stack)
+    wait_until(lambda: settled(stack) and idle(stack), "everything settled")
+    wait_equal(stack)
+    no_doubles(stack)
+    assert stack.state("SELECT code FROM rowtide.hold") == []
+    assert stack.logged().count("new incarnation") == 1
+    assert stack.stop(process) == 0
+
+
+def own(cluster: Cluster) -> None:
+    """Give the server its data directory back: a copy is whoever made it's."""
+    owner = cluster.directory.stat()
+    for path in [cluster.data, *cluster.data.rglob("*")]:
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def on_standby(standby: Cluster, statement: str, *values: object) -> list[tuple[Any, ...]]:

@@ -30,8 +30,8 @@ class StateCursorStore:
         self._source = source
         self._open_eras = open_eras
         # One link for each thread: the slot confirmer calls `advance` and `count_heartbeat`, the reader the rest.
-        self._reading = Link(state_dsn, "rowtide cursor")
-        self._advancing = Link(state_dsn, "rowtide confirm")
+        self._reading = Link(state_dsn, "rowtide cursor", begin=instance.confirm)
+        self._advancing = Link(state_dsn, "rowtide confirm", begin=instance.confirm)
 
     def read(self) -> SlotCursor | None:
         """The slot's cursor."""
@@ -89,9 +89,14 @@ class StateCursorStore:
         found = self._reading.run(lambda conn: slot_server.read(conn, self._slot))
         return found is not None and found.walsender_pid == walsender_pid
 
-    def count_heartbeat(self, instance_id: str) -> int | None:
+    def count_heartbeat(self, incarnation: int, instance_id: str, known: int) -> int | None:
         """The number of the next heartbeat."""
-        return self._advancing.run(lambda conn: cursors.count_heartbeat(conn, self._slot, instance_id))
+        given = (self._slot, incarnation, instance_id, known)
+        return self._advancing.run(lambda conn: instance.count_heartbeat(conn, *given))
+
+    def went_back(self) -> None:
+        """The records are an older copy of themselves."""
+        self._reading.run(lambda conn: instance.went_back(conn, self._slot))
 
     def advance(self, incarnation: int, lsn: int) -> None:
         """Move the cursor to ``lsn``, unless it is beyond."""

@@ -154,6 +154,7 @@ class ResumePoint:
                     if self._stop.wait(_TAKEOVER_POLL_S):
                         raise ReaderStopped
                     continue
+            self._guard.begin(self._store.read())
             verdict = self._judge(cursor, system, slot)
             if isinstance(verdict, NewIncarnation):
                 start = StreamStart(self._open_incarnation(verdict, system, slot, owner, dsn))

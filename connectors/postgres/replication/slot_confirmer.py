@@ -40,7 +40,7 @@ class SlotConfirmer:
         open_session: Callable[[], psycopg.Connection],
         publication: str,
         heartbeat_s: float,
-        next_heartbeat: Callable[[], str],
+        next_heartbeat: Callable[[int], str],
         advance: Callable[[int, int], None],
         on_confirmed: Callable[[], None],
         on_publication: Callable[[int | None], None],
@@ -154,12 +154,12 @@ class SlotConfirmer:
         self._on_confirmed()
 
     def _beat(self) -> None:
-        now = time.monotonic()
-        if not self.beating.is_set() or now < self._next_beat:
+        now, confirmed = time.monotonic(), self.confirmed
+        if not self.beating.is_set() or confirmed is None or now < self._next_beat:
             return
         self._next_beat = now + self._heartbeat_s
         try:
-            said = self._next_heartbeat()
+            said = self._next_heartbeat(confirmed.incarnation)
             if self._conn is None or self._conn_of != self._streams:
                 self._drop()  # another stream may be another server's
                 self._conn_of = self._streams

@@ -3,7 +3,8 @@
 In: the slot as a reader finds it, heartbeats of the stream, an `OwnerStore`. Out: our own name and heartbeats;
 ``slot_shared`` when the other one stays. Rules (docs/design.md section 2): who finds the slot read by another
 installation writes a heartbeat of its own, and waits until the reader has either stopped for it or confirmed past it;
-processes of one installation only wait for each other; what the slot is read as is durable before it is read.
+processes of one installation only wait for each other; a heartbeat of our own that our records do not know says that
+they are an older copy.
 """
 
 import contextlib
@@ -55,8 +56,14 @@ class OwnerStore(Protocol):
     def is_ours(self, walsender_pid: int) -> bool:
         """Whether a living process of this installation says that this walsender is its own."""
 
-    def count_heartbeat(self, instance_id: str) -> int | None:
-        """Durably: the number of the next heartbeat; None when ``instance_id`` does not read the slot any more."""
+    def count_heartbeat(self, incarnation: int, instance_id: str, known: int) -> int | None:
+        """Durably: the number of the next heartbeat; None when the records know no such stream of ``instance_id``.
+
+        ``known``: the number before it.
+        """
+
+    def went_back(self) -> None:
+        """Durably: the records are an older copy of themselves, and nothing in them is believed."""
 
 
 class SlotGuard:
@@ -76,6 +83,8 @@ class SlotGuard:
         self._ours = SlotOwner(slot, "", 0)
         self._asked: tuple[str, int] | None = None
         self._met: set[str] = set()
+        self._recorded = 0
+        self._first = self._newest = 0  # heartbeats of this process; 0: none yet
 
     def enter(self) -> RowtideError | None:
         """Before a session: why the slot is left to another installation, until a person takes it (None: it is not)."""
@@ -103,6 +112,10 @@ class SlotGuard:
         self._ours = SlotOwner(self._slot, now.id, since_lsn)
         return self._ours
 
+    def begin(self, cursor: Cursor | None) -> None:
+        """The slot is free. ``cursor`` was read after that, so that it knows every heartbeat of its last reader."""
+        self._recorded = 0 if cursor is None else cursor.heartbeat
+
     def meet_reader(self, conn: psycopg.Connection, slot: Slot, open_session: Callable[[], psycopg.Connection]) -> None:
         """Return while we may wait for the slot's reader; SourceRefused ``slot_shared`` when it stays."""
         assert slot.active_pid is not None
@@ -122,21 +135,30 @@ class SlotGuard:
         if heard is None:
             return
         other, ours = heard.owner, self._ours
+        if (other.slot, other.instance) == (ours.slot, ours.instance):
+            self._hear_own(heard.number)
         if has_to_yield(ours, other, message.lsn, self._here.former):
             self._yield_to(other.instance)
-        if other.slot == ours.slot and other.instance != ours.instance and message.lsn >= ours.since_lsn:
+        if other.slot == ours.slot and other.instance != ours.instance and message.lsn > ours.since_lsn:
             if other.instance not in self._met:
                 log.warning("another installation wants the slot", slot=self._slot, instance=other.instance)
             self._met.add(other.instance)
 
-    def next_heartbeat(self) -> str:
-        """What the next heartbeat says; SourceUnavailable when the slot is not ours any more."""
+    def _hear_own(self, number: int) -> None:
+        # Only what this process has written can be newer than what was on record before the stream began.
+        if self._recorded < number and not (self._first and self._first <= number):
+            self._store.went_back()
+            self._recorded = number
+
+    def next_heartbeat(self, incarnation: int) -> str:
+        """What the next heartbeat says; SourceUnavailable when the records do not know our stream any more."""
         ours = self._ours
-        number = self._store.count_heartbeat(ours.instance)
+        number = self._store.count_heartbeat(incarnation, ours.instance, self._newest)
         if number is None:
             self.lost = lost = source_errors.INSTANCE_CHANGED()
             self._on_lost()
             raise lost
+        self._first, self._newest = self._first or number, number
         return Heartbeat(ours, number).to_text()
 
     def _ask(self, open_session: Callable[[], psycopg.Connection]) -> int:

@@ -46,6 +46,7 @@ class MemoryCursor:
     address: str = ""
     owner: str = ""
     owner_since_lsn: int = 0
+    heartbeat: int = 0
 
 
 HERE = Installation("11111111-0000-4000-8000-000000000001")
@@ -62,6 +63,7 @@ class MemoryStore:
     here: Installation = HERE
     ours: list[int] = field(default_factory=list)
     heartbeats: int = 0
+    doubted: bool = False
 
     def read(self) -> MemoryCursor | None:
         return self.cursor
@@ -79,11 +81,16 @@ class MemoryStore:
     def is_ours(self, walsender_pid: int) -> bool:
         return walsender_pid in self.ours
 
-    def count_heartbeat(self, instance_id: str) -> int | None:
-        if instance_id != self.here.id:
+    def count_heartbeat(self, incarnation: int, instance_id: str, known: int) -> int | None:
+        if self.cursor is None or (instance_id, incarnation) != (self.here.id, self.cursor.incarnation):
             return None
         self.heartbeats += 1
-        return self.heartbeats
+        number = max(self.cursor.heartbeat + 1, known + 1, time.time_ns() // 1000)
+        self.cursor = replace(self.cursor, heartbeat=number)
+        return self.cursor.heartbeat
+
+    def went_back(self) -> None:
+        self.doubted = True
 
     def open_incarnation(self, place: SlotPosition, system: System, reason: NewIncarnation, owner: SlotOwner) -> None:
         self.incarnations.append(reason)

@@ -83,9 +83,12 @@ def test_a_copy_that_reads_the_slot_keeps_it(source: Any, tap: Any, other_store:
     assert other_store.here.stop is None
 
 
-def test_a_reader_that_says_nothing_is_waited_for(source: Any, new_tap: Any, tap: Any, other_store: Any) -> None:
+def test_a_reader_that_says_nothing_is_waited_for(
+    source: Any, new_tap: Any, tap: Any, other_store: Any, until: Any
+) -> None:
     """A walsender of a host that died, or a reader that cannot stage: nothing shows that it lives."""
     tap.reader.stop(5)
+    until(lambda: source.show().active_pid is None, "the slot is free")
     stream = psycopg.connect(
         psycopg.conninfo.make_conninfo(source.dsn, application_name=f"rowtide {tap.store.here.id} x"),
         replication="database",
@@ -146,7 +149,36 @@ def test_a_walsender_of_our_own_before_is_waited_for(
         tap.drain()
         if (place := tap.reader.place) is not None:
             tap.reader.confirm(place)
-        return tap.store.heartbeats >= stop_after and source.show().confirmed_lsn > before
+        return bool(tap.store.heartbeats >= stop_after and source.show().confirmed_lsn > before)
 
     until(beaten, "heartbeats, and a slot that moves")
     assert other_store.here.stop is None
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_a_heartbeat_of_our_own_that_the_records_do_not_know_makes_them_suspect(
+    lacking: int, source: Any, tap: Any, new_tap: Any, until: Any
+) -> None:
+    until(lambda: tap.store.heartbeats > 3, "heartbeats")
+    tap.reader.stop(5)
+    source.run("INSERT INTO t VALUES (1, 'a')")
+    cursor = tap.store.cursor
+    records = type(tap.store)(cursor=dataclasses.replace(cursor, heartbeat=cursor.heartbeat - lacking))
+    again = new_tap(source, records)
+    again.rows_until(1)
+    heard = records.heartbeats + 3
+    until(lambda: records.heartbeats > heard, "heartbeats of its own")
+    source.run("INSERT INTO t VALUES (2, 'b')")
+    again.rows_until(2)
+    assert records.doubted == bool(lacking)
+
+
+def test_records_that_do_not_know_the_stream_begin_another(source: Any, tap: Any, until: Any) -> None:
+    """A failover of the state database lost the incarnation: nothing could be staged in it."""
+    source.run("INSERT INTO t VALUES (1, 'a')")
+    tap.rows_until(1)
+    place = tap.confirm_all()
+    until(lambda: source.show().confirmed_lsn >= place.lsn, "confirmed")
+    tap.store.cursor = dataclasses.replace(tap.store.cursor, incarnation=0, lsn=1, staged_lsn=0)
+    until(lambda: len(tap.store.incarnations) == 2, "another incarnation")
+    assert tap.store.incarnations[-1].code == "slot_ahead"

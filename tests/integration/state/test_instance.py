@@ -8,7 +8,7 @@ import pytest
 
 from demo.postgres import Cluster
 from rowtide.change import BULK, Change, ChangeBatch
-from state import database, instance, outbox
+from state import cursors, database, instance, outbox
 from state.instance import Instance
 from tests.integration.streams import open_era
 
@@ -90,4 +90,31 @@ def test_a_database_made_from_a_copy_is_another_instance(
         assert instance_of(connection).id != before.id
     with database.connect(state_dsn) as connection:
         assert instance.confirm(connection) == ""
+        assert instance_of(connection) == before
+
+
+def test_records_that_do_not_know_the_last_heartbeat_are_suspect_once(state_dsn: str) -> None:
+    with database.connect(state_dsn) as connection:
+        instance.confirm(connection)
+        open_era(connection, ["orders"])
+        before = instance_of(connection)
+        cursors.note_owner(connection, "slot", before.id, 50)
+
+        def count(known: int, incarnation: int = 1, of: str = before.id) -> int | None:
+            return instance.count_heartbeat(connection, "slot", incarnation, of, known)
+
+        first = count(0)
+        assert first is not None
+        second = count(first)
+        assert second is not None
+        assert second > first
+        assert count(second, of="another") is count(second, incarnation=2) is None
+        assert requests(connection) == []
+        connection.execute("UPDATE rowtide.slot_cursor SET heartbeat = %s", [first])
+        third = count(second)
+        assert third is not None
+        assert requests(connection) == [("orders", True)]
+        connection.execute("DELETE FROM rowtide.reconcile")
+        assert (count(third) or 0) > third
+        assert requests(connection) == []
         assert instance_of(connection) == before

@@ -13,7 +13,7 @@ OURS = SlotOwner("rowtide_erp", LOW, 500)
     [
         (SlotOwner("rowtide_erp", HIGH, 400), 600, [], True),  # it came first, and lives
         (SlotOwner("rowtide_erp", HIGH, 700), 800, [], False),  # it came later
-        (SlotOwner("rowtide_erp", HIGH, 400), 499, [], False),  # it was there before us
+        (SlotOwner("rowtide_erp", HIGH, 400), 500, [], False),  # it was there before us
         (SlotOwner("rowtide_erp", HIGH, 400), 600, [HIGH], False),  # our records are a copy of its own, and we read
         (SlotOwner("rowtide_crm", HIGH, 400), 600, [], False),  # another slot
         (SlotOwner("rowtide_erp", LOW, 400), 600, [], False),  # another process of ours

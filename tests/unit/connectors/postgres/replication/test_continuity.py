@@ -21,6 +21,7 @@ class Cursor:
     address: str = ""
     owner: str = ""
     owner_since_lsn: int = 0
+    heartbeat: int = 0
 
 
 CURSOR = Cursor()
