@@ -12,8 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-import structlog
-
+from connectors.trouble import Trouble
 from rowtide.backoff import Backoff
 from rowtide.deciding.outcomes import Outcome, Release
 from rowtide.deciding.records import Work
@@ -23,8 +22,6 @@ from rowtide.keys import LANES, lane_of
 from rowtide.pacing import WRITE_RU
 from state import channels, database, instance, outbox
 from state.database import Link
-
-log = structlog.get_logger()
 
 LEASE_S = 120.0
 MAX_IN_FLIGHT = 400
@@ -73,7 +70,7 @@ class Claimer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rowtide-due", daemon=True)
         self._listener = threading.Thread(target=self._listen, name="rowtide-due-listen", daemon=True)
-        self._reading = Backoff()  # of rows that have to be read from their source
+        self._reading = Trouble("rows wait to be read", "rows are read again")
         self._unread: RowtideError | None = None
         self.problem: RowtideError | None = None
 
@@ -119,7 +116,7 @@ class Claimer:
 
     def _run(self) -> None:
         voided = False
-        backoff = Backoff()
+        trouble = Trouble("claiming waits", "claiming goes on")
         while not self._stop.is_set():
             self._wake.clear()
             try:
@@ -132,17 +129,12 @@ class Claimer:
                 self._unread = None
                 claimed = sum(self._claim(graph, syncs) for graph, syncs in self._deliverable().items() if syncs)
                 self.problem = self._unread
-                backoff.succeeded()
+                trouble.succeeded()
             except Exception as error:  # a thread that dies silently would stop every delivery for good
-                if not isinstance(error, RowtideError):
-                    log.exception("claiming met an unexpected error")
-                    error = process_errors.CLAIMING_FAILED(error=type(error).__name__)
-                self.problem = error
+                name = type(error).__name__
+                self.problem = error if isinstance(error, RowtideError) else process_errors.CLAIMING_FAILED(error=name)
                 claimed = 0
-                wait_s = backoff.failed(error)
-                if backoff.is_news:
-                    log.warning("claiming waits", code=error.code, problem=error.sentence)
-                self._stop.wait(wait_s)
+                self._stop.wait(trouble.failed(self.problem, error))
             if not claimed:
                 self._wake.wait(IDLE_POLL_S)
 
@@ -199,8 +191,6 @@ class Claimer:
         if not isinstance(error, RowtideError):
             error = process_errors.CLAIMING_FAILED(error=type(error).__name__)
         after_s = self._reading.failed(error)
-        if self._reading.is_news:
-            log.warning("rows wait to be read", code=error.code, problem=error.sentence)
         self._unread = error
         back: list[Outcome] = [Release(work, after_s, unknown=False) for work in works]
         self._link.run(lambda connection: outbox.settle(connection, back))

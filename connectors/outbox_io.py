@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-import structlog
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from connectors.claimer import Claimer
-from rowtide.backoff import Backoff
+from connectors.trouble import Trouble
 from rowtide.change import ChangeBatch
 from rowtide.deciding.outcomes import Outcome, ParkRow
 from rowtide.error_catalogue import row_errors
@@ -24,7 +23,6 @@ from rowtide.keys import LANES
 from state import outbox
 from state.database import ONE_PLAN, Connection, Link
 
-log = structlog.get_logger()
 T = TypeVar("T")
 
 IDLE = timedelta(milliseconds=10)
@@ -40,16 +38,16 @@ class Stopped(Exception):
 
 def until_answered(stop: threading.Event, act: Callable[[], T], what: str) -> T:
     """The result of ``act``, tried again until the state database answers; `Stopped` when asked to end."""
-    backoff = Backoff()
+    trouble = Trouble(f"{what} waits", f"{what} goes on")
     while True:
         try:
-            return act()
+            done = act()
         except (Unavailable, Refused) as error:
-            wait_s = backoff.failed(error)
-            if backoff.is_news:
-                log.warning(f"{what} waits", code=error.code, problem=error.sentence)
-            if stop.wait(wait_s):
+            if stop.wait(trouble.failed(error)):
                 raise Stopped from error
+        else:
+            trouble.succeeded()
+            return done
 
 
 class StagePartition(StatefulSinkPartition[ChangeBatch, None]):

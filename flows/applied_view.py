@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from connectors.trouble import Trouble
 from flows.ports import Stream
 from rowtide.backoff import Backoff
 from rowtide.catalog import FORMAT, Catalog
@@ -212,17 +213,15 @@ class Watcher:
             self._seen(self._view)
 
     def _poll(self) -> None:
-        backoff = Backoff()
+        trouble = Trouble("control state unread", "control state read again")
         while not self._stop.is_set():
             self._wake.clear()
             wait_s = POLL_S
             try:
                 self.refresh()
-                backoff.succeeded()
+                trouble.succeeded()
             except RowtideError as error:
-                wait_s = backoff.failed(error)
-                if backoff.is_news:
-                    log.warning("control state unread", code=error.code, problem=error.sentence)
+                wait_s = trouble.failed(error)
             self._wake.wait(wait_s)
         self._link.close()
 

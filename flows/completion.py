@@ -7,15 +7,13 @@ cannot be read holds back its own rows only.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-
-import structlog
 
 from connectors.postgres import refetch
 from connectors.postgres.source_sessions import SourceSessions
+from connectors.trouble import Trouble
 from flows.ports import RulesOf
-from rowtide.backoff import Backoff
 from rowtide.catalog import Catalog
 from rowtide.deciding import push
 from rowtide.deciding.outcomes import Outcome, ParkRow, Release
@@ -23,8 +21,6 @@ from rowtide.deciding.records import Work
 from rowtide.errors import RowtideError, SourceRefused, SourceUnavailable, UserError
 from state import eras, outbox
 from state.database import Link
-
-log = structlog.get_logger()
 
 NOT_YET_S = 0.1
 """Seconds until a row is read again whose transaction is streamed but not visible yet."""
@@ -34,15 +30,13 @@ NOT_YET_S = 0.1
 class _Pause:
     """Until when a source is not asked again: the claiming thread has others' rows to claim meanwhile."""
 
-    backoff: Backoff = field(default_factory=Backoff)
+    trouble: Trouble
     until: float = 0.0
 
-    def failed(self, postgres: str, error: RowtideError) -> float:
+    def failed(self, error: RowtideError) -> float:
         """Seconds for which its rows wait after this failure."""
-        after_s = self.backoff.failed(error)
+        after_s = self.trouble.failed(error)
         self.until = time.monotonic() + after_s
-        if self.backoff.is_news:
-            log.warning("rows wait to be read", source=postgres, code=error.code, problem=error.sentence)
         return after_s
 
 
@@ -86,16 +80,22 @@ class Completer:
 
     def _complete(self, catalog: Catalog, postgres: str, works: Sequence[Work]) -> list[Outcome]:
         """Write back what the source says now; outcomes of the rows of which it shows nothing yet."""
-        pause = self._pauses.setdefault(postgres, _Pause())
+        pause = self._pause_of(postgres)
         if (left_s := pause.until - time.monotonic()) > 0:
             return [Release(work, left_s, unknown=False) for work in works]
         try:
             answers = self._read(catalog, postgres, works)
         except (SourceUnavailable, SourceRefused, UserError) as error:
-            after_s = pause.failed(postgres, error)
+            after_s = pause.failed(error)
             return [Release(work, after_s, unknown=False) for work in works]
-        pause.backoff.succeeded()
+        pause.trouble.succeeded()
         return self._take(answers)
+
+    def _pause_of(self, postgres: str) -> _Pause:
+        if postgres not in self._pauses:
+            trouble = Trouble("rows wait to be read", "rows are read again", source=postgres)
+            self._pauses[postgres] = _Pause(trouble)
+        return self._pauses[postgres]
 
     def _take(self, answers: Sequence[refetch.Refetched]) -> list[Outcome]:
         back: list[Outcome] = []

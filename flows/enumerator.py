@@ -16,10 +16,10 @@ import structlog
 from connectors.graph import list_items
 from connectors.graph.batch import Throttled, Unauthorized
 from connectors.graph.list_items import TooOld
+from connectors.trouble import Trouble
 from flows.applied_view import View
 from flows.graph_reads import GraphReads, PacedGraph
 from flows.graph_rounds import GraphRounds
-from rowtide.backoff import Backoff
 from rowtide.enumeration import ItemsPage
 from rowtide.error_catalogue import graph_errors, process_errors
 from rowtide.errors import GraphRefused, GraphUnavailable, RowtideError
@@ -39,7 +39,7 @@ class Enumerator(GraphRounds):
     def __init__(self, state_dsn: str, view: Callable[[], View], tenants: Mapping[str, PacedGraph]) -> None:
         super().__init__("enumerate", state_dsn, tenants, process_errors.ENUMERATION_FAILED)
         self._view = view
-        self._backoffs: dict[str, Backoff] = {}
+        self._troubles: dict[str, Trouble] = {}
         self._not_before: dict[str, float] = {}
         self.ru_used = 0
 
@@ -78,7 +78,7 @@ class Enumerator(GraphRounds):
             case ItemsPage():
                 self._link.run(partial(enumeration.save_page, one=one, page=reading, units=units))
                 failpoints.hit(failpoints.ENUMERATION_AFTER_PAGE)
-                self._backoff(one).succeeded()
+                self._trouble(one).succeeded()
                 tenant.budget.note_success()
                 return 0.0
             case TooOld():
@@ -95,13 +95,14 @@ class Enumerator(GraphRounds):
                 assert_never(reading)
 
     def _failed(self, one: Enumeration, error: RowtideError) -> float:
-        backoff = self._backoff(one)
-        wait_s = backoff.failed(error)
-        if backoff.is_news:
-            log.warning("list is not read", sync=one.sync, list_id=one.list_id, problem=error.sentence)
+        wait_s = self._trouble(one).failed(error)
         self._link.run(partial(enumeration.note_problem, one=one, sentence=error.sentence))
         self._not_before[one.list_id] = time.monotonic() + wait_s
         return IDLE_S
 
-    def _backoff(self, one: Enumeration) -> Backoff:
-        return self._backoffs.setdefault(one.list_id, Backoff())
+    def _trouble(self, one: Enumeration) -> Trouble:
+        if one.list_id not in self._troubles:
+            self._troubles[one.list_id] = Trouble(
+                "list is not read", "list is read again", sync=one.sync, list_id=one.list_id
+            )
+        return self._troubles[one.list_id]

@@ -8,15 +8,11 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-import structlog
-
+from connectors.trouble import Trouble
 from flows.graph_reads import GraphReads, PacedGraph
-from rowtide.backoff import Backoff
 from rowtide.error_catalogue.entries import Entry
 from rowtide.errors import RowtideError
 from state.database import Link
-
-log = structlog.get_logger()
 
 
 class GraphRounds(ABC):
@@ -45,19 +41,16 @@ class GraphRounds(ABC):
         """Do what is to be done now; the seconds until the next round."""
 
     def _run(self) -> None:
-        backoff = Backoff()
+        trouble = Trouble("lists are not read", "lists are read again", thread=self._thread.name)
         reads = GraphReads(self._graphs)
         while not self._stop.is_set():
             try:
                 wait_s = self._round(reads)
-                backoff.succeeded()
+                trouble.succeeded()
             except Exception as error:
-                if not isinstance(error, RowtideError):
-                    log.exception("reading lists met an unexpected error", thread=self._thread.name)
-                    error = self._failed_round(error=type(error).__name__)
-                wait_s = backoff.failed(error)
-                if backoff.is_news:
-                    log.warning("lists are not read", thread=self._thread.name, code=error.code, problem=error.sentence)
+                name = type(error).__name__
+                problem = error if isinstance(error, RowtideError) else self._failed_round(error=name)
+                wait_s = trouble.failed(problem, error)
             self._stop.wait(wait_s)
         reads.close()
         self._link.close()

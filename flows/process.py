@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from connectors.trouble import Trouble
 from flows.ports import Worker
 from flows.process_lock import ProcessLock
 from flows.state_clock import StateClock
@@ -92,14 +93,15 @@ class Process:
             link.close()
 
     def _beat(self) -> None:
-        link = Link(self._state_dsn, "rowtide beat")
+        link, trouble = Link(self._state_dsn, "rowtide beat"), Trouble("beats missed", "beats go on")
         while not self.stop.wait(BEAT_S):
             self._workers.record()
             try:
                 link.run(self._beat_once)
                 self._lock.hold()
+                trouble.succeeded()
             except RowtideError as error:
-                log.warning("beat missed", code=error.code, problem=error.sentence)
+                trouble.note(error)
                 if error.code == state_errors.PROCESS_ID_TAKEN.code:
                     # That process voided our leases: it takes what we have under way for uncertain, and looks.
                     log.error("flow stopped", code=error.code, problem=error.sentence, remedy=error.remedy)

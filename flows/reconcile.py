@@ -18,11 +18,11 @@ import structlog
 
 from connectors.postgres import table_pages
 from connectors.postgres.source_sessions import SourceSessions
+from connectors.trouble import Trouble
 from flows.applied_view import View
 from flows.deep_pass import Lists
 from flows.reconcile_pass import Pass
 from flows.source_table import ASKED_ROWS, Table
-from rowtide.backoff import Backoff
 from rowtide.catalog import Catalog
 from rowtide.error_catalogue import process_errors, status_reasons
 from rowtide.errors import RowtideError, StateUnavailable, SyncError
@@ -53,12 +53,11 @@ _NEEDS = {"mark": "capture", "enumerate": "deliver", "round": "deliver"}
 
 
 @dataclass(slots=True)
-class _Trouble:
+class _Standstill:
     """Why a sync's reconcile cannot go on, and when it is tried again."""
 
-    error: RowtideError
-    backoff: Backoff
-    until: float
+    trouble: Trouble
+    until: float = 0.0
 
 
 class Reconciler:
@@ -71,11 +70,10 @@ class Reconciler:
         self._sessions = sessions
         self._state: Connection | None = None
         self._records: dict[str, Reconcile] = {}
-        self._troubles: dict[str, _Trouble] = {}
+        self._standstills: dict[str, _Standstill] = {}
         self._next_tidy = time.monotonic() + 60.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rowtide-reconcile", daemon=True)
-        self.problem: RowtideError | None = None
 
     def start(self) -> None:
         """Begin to reconcile what is wanted."""
@@ -91,10 +89,11 @@ class Reconciler:
         """Per sync that is being reconciled: rows compared, rows expected, why it stands still (state.processes)."""
         health_by_sync = {}
         for sync, record in dict(self._records).items():
-            trouble = self._troubles.get(sync)
-            if record.state == "done" and trouble is None:
+            standstill = self._standstills.get(sync)
+            error = standstill.trouble.problem if standstill is not None else None
+            if record.state == "done" and error is None:
                 continue
-            problem = {"code": trouble.error.code, "sentence": trouble.error.sentence} if trouble is not None else None
+            problem = {"code": error.code, "sentence": error.sentence} if error is not None else None
             if problem is None and record.waits:
                 waits = status_reasons.RECONCILE_WAITS(waits=record.waits)
                 problem = {"code": waits.code, "sentence": waits.sentence}
@@ -107,7 +106,7 @@ class Reconciler:
         return health_by_sync
 
     def _run(self) -> None:
-        backoff = Backoff()
+        trouble = Trouble("reconcile waits", "reconcile goes on again")
         worked_at = time.monotonic()
         while not self._stop.is_set():
             worked, wait_s = False, IDLE_S
@@ -117,17 +116,12 @@ class Reconciler:
                     worked_at = time.monotonic()
                 elif self._awaits_mark() and time.monotonic() < worked_at + MARK_FOR_S:
                     wait_s = MARK_S
-                self.problem = None
-                backoff.succeeded()
+                trouble.succeeded()
             except Exception as error:
                 self._close()
-                if not isinstance(error, RowtideError):
-                    log.exception("reconcile met an unexpected error")
-                    error = process_errors.RECONCILE_FAILED(error=type(error).__name__)
-                self.problem = error
-                wait_s = backoff.failed(error)
-                if backoff.is_news:
-                    log.warning("reconcile waits", code=error.code, problem=error.sentence)
+                name = type(error).__name__
+                problem = error if isinstance(error, RowtideError) else process_errors.RECONCILE_FAILED(error=name)
+                wait_s = trouble.failed(problem, error)
             if not worked:
                 self._stop.wait(wait_s)
         self._close()
@@ -143,8 +137,10 @@ class Reconciler:
         with database.translated():
             wanted = wanted_syncs(state, view)
             self._records = reconcile.read_all(state)
+        for sync in self._standstills.keys() - set(wanted):
+            self._standstills.pop(sync).trouble.succeeded()
         now = time.monotonic()
-        ready = [sync for sync in wanted if sync not in self._troubles or self._troubles[sync].until <= now]
+        ready = [sync for sync in wanted if sync not in self._standstills or self._standstills[sync].until <= now]
         worked = [self._slice(view, sync) for sync in ready if not self._stop.is_set()]
         if now >= self._next_tidy:
             self._next_tidy = now + TIDY_S
@@ -167,7 +163,8 @@ class Reconciler:
                     SLICE_S,
                     lambda record: self._records.update({sync: record}),
                 )
-            self._troubles.pop(sync, None)
+            if standstill := self._standstills.pop(sync, None):
+                standstill.trouble.succeeded()
             return worked
         except RowtideError as error:
             if self._stop.is_set():
@@ -188,11 +185,12 @@ class Reconciler:
             self._close()
 
     def _troubled(self, state: Connection, sync: str, error: RowtideError) -> None:
-        before = self._troubles.get(sync)
-        backoff = Backoff() if before is None else before.backoff
-        self._troubles[sync] = _Trouble(error, backoff, time.monotonic() + backoff.failed(error))
-        if backoff.is_news:
-            log.warning("reconcile stands still", sync=sync, code=error.code, problem=error.sentence)
+        if sync not in self._standstills:
+            self._standstills[sync] = _Standstill(
+                Trouble("reconcile stands still", "reconcile stands no longer", sync=sync)
+            )
+        standstill = self._standstills[sync]
+        standstill.until = time.monotonic() + standstill.trouble.failed(error)
         if isinstance(error, SyncError):
             with database.translated():
                 # As a stop by capture does, it ends when whoever watches the shape sees it fit again.

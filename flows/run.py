@@ -23,11 +23,11 @@ from bytewax.recovery import RecoveryConfig
 
 from connectors import metrics
 from connectors.settings import Loaded, resolve_secret
+from connectors.trouble import Trouble
 from flows import ending, recovery, sync
 from flows.applied_view import read_view
 from flows.compose import CAPTURE, DELIVER, compose
 from flows.process_lock import ProcessLock
-from rowtide.backoff import Backoff
 from rowtide.errors import Retry, RowtideError, reaction_to
 from state import instance
 from state.database import Link
@@ -148,18 +148,18 @@ def _run_engine(start: Start, parts: sync.Parts, recovery_config: RecoveryConfig
 
 
 def _wait_for(stop: threading.Event, act: Callable[[], T]) -> T | None:
-    """The result of ``act``, tried again while somebody can mend the problem; one log line when the problem changes."""
-    backoff = Backoff()
+    """The result of ``act``, tried again while somebody can mend the problem."""
+    trouble = Trouble("waiting", "no longer waiting")
     while not stop.is_set():
         try:
-            return act()
+            done = act()
         except RowtideError as error:
             if not isinstance(reaction_to(error), Retry):
                 raise
-            wait_s = backoff.failed(error)
-            if backoff.is_news:
-                log.warning("waiting", code=error.code, problem=error.sentence, remedy=error.remedy)
-            stop.wait(wait_s)
+            stop.wait(trouble.failed(error))
+        else:
+            trouble.succeeded()
+            return done
     return None
 
 

@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-import structlog
-
 from connectors.outbox_io import Stopped
 from connectors.postgres.shape import read_shapes
 from connectors.postgres.source_sessions import SourceSessions
+from connectors.trouble import Trouble
 from flows.applied_view import View
 from flows.ports import ShapeActs
 from rowtide.error_catalogue import process_errors, sync_errors
@@ -22,8 +21,6 @@ from rowtide.errors import RowtideError, SyncError
 from rowtide.holds import Hold, capture_hold
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.shape import SourceShape, why_not_carried
-
-log = structlog.get_logger()
 
 _TICK_S = 0.2
 
@@ -48,8 +45,8 @@ class ShapeWatch:
         acts: ShapeActs,
         soon: threading.Event,
     ) -> None:
-        self.problem: RowtideError | None = None
         self._postgres = postgres
+        self._trouble = Trouble("catalog not looked at", "catalog looked at again", source=postgres)
         self._sessions = sessions
         self._view = view
         self._stream = stream
@@ -71,6 +68,11 @@ class ShapeWatch:
         self._thread.join(1.0)
 
     @property
+    def problem(self) -> RowtideError | None:
+        """Why the last look failed; None when it did not."""
+        return self._trouble.problem
+
+    @property
     def unwatched_s(self) -> float | None:
         """For how long nothing was looked at; None while that is no longer than three heartbeats."""
         silent_s = time.monotonic() - self._watched_at
@@ -89,14 +91,13 @@ class ShapeWatch:
             self._looked_at = time.monotonic()
             try:
                 self._look()
-                self.problem = None
+                self._trouble.succeeded()
             except Stopped:
                 break
             except RowtideError as error:
                 self._fail(error)
             except Exception as error:  # a thread that dies silently would leave the catalog unwatched
-                log.exception("look at the catalog failed", error=type(error).__name__)
-                self._fail(process_errors.SHAPE_WATCH_FAILED(error=type(error).__name__))
+                self._fail(process_errors.SHAPE_WATCH_FAILED(error=type(error).__name__), error)
         self._sessions.close()
 
     def _is_due(self) -> bool:
@@ -151,8 +152,6 @@ class ShapeWatch:
         ):
             self._acts.stop_capture_of(sync, why)
 
-    def _fail(self, error: RowtideError) -> None:
-        if self.problem is None or self.problem.code != error.code:
-            log.warning("catalog not looked at", source=self._postgres, code=error.code, problem=error.sentence)
-        self.problem = error
+    def _fail(self, error: RowtideError, fault: Exception | None = None) -> None:
+        self._trouble.note(error, fault)
         self._sessions.close()

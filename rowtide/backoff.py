@@ -27,26 +27,17 @@ def wait_s(bounds: Retry, failures: int, jitter: Jitter | None = None) -> float:
 
 
 class Backoff:
-    """The failures in a row of one loop.
-
-    ``is_news`` tells whether the last failure says something else than the one before: a loop logs only that.
-    """
+    """The failures in a row of one loop."""
 
     def __init__(self, jitter: Jitter | None = None) -> None:
         self.failures = 0
-        self.is_news = False
         self._jitter = jitter
-        self._sentence: str | None = None
 
     def failed(self, error: RowtideError) -> float:
         """Count a failure; seconds to wait before the next attempt."""
         self.failures += 1
-        self.is_news = error.sentence != self._sentence
-        self._sentence = error.sentence
         return wait_s(bounds_of(error), self.failures, self._jitter)
 
     def succeeded(self) -> None:
         """Something outside answered: the next failure counts as the first one again."""
         self.failures = 0
-        self.is_news = False
-        self._sentence = None

@@ -8,23 +8,21 @@ after a lost batch the next ones are half as large, because a single member may 
 import random
 from collections.abc import Iterable
 
-import structlog
-
 from connectors.graph.batch import MEMBERS
 from connectors.graph.budget import Budget
-from rowtide.backoff import Backoff
+from connectors.trouble import Trouble
+from rowtide.error_catalogue import graph_errors
 from rowtide.errors import RowtideError
-
-_log = structlog.get_logger()
 
 
 class Health:
     """The health of one app in one tenant; ``lists``: why single lists do not move, by list id."""
 
     def __init__(self, name: str, budget: Budget) -> None:
-        self._name = name
         self._budget = budget
-        self._backoff = Backoff(random.Random(name).uniform)  # noqa: S311  spreads retries, guards nothing
+        jitter = random.Random(name).uniform  # noqa: S311  spreads retries, guards nothing
+        self._failing = Trouble("graph fails", "graph answers again", jitter, graph=name)
+        self._throttling = Trouble("throttled by graph", "no longer throttled by graph", graph=name)
         self.problem: str | None = None
         self.lists: dict[str, str] = {}
         self.batch_size = MEMBERS
@@ -36,18 +34,17 @@ class Health:
         seconds = [after_s for after_s in afters if after_s is not None]
         gate_s = self._budget.close_gate(max(seconds) if seconds else None)
         self.throttled += 1
-        self.problem = f"Graph throttles the app: nothing is sent for {gate_s:.0f} s"
-        _log.warning("throttled by graph", graph=self._name, gate_s=round(gate_s, 1))
+        throttles = graph_errors.GRAPH_THROTTLES(seconds=f"{gate_s:.0f}")
+        self._throttling.note(throttles)
+        self.problem = throttles.sentence
         return gate_s
 
     def note_failure(self, error: RowtideError, sent: bool = True) -> float:
         """Notes a batch without an answer; seconds to wait. A batch that was not ``sent`` closes the gate at once."""
-        pause_s = self._backoff.failed(error)
+        pause_s = self._failing.failed(error)
         self.failures += 1
-        if self._backoff.is_news:
-            _log.warning("graph fails", graph=self._name, problem=error.sentence)
         self.problem = error.sentence
-        if self._backoff.failures > 1 or not sent:
+        if self._failing.failures > 1 or not sent:
             self._budget.pause(pause_s)
         return pause_s
 
@@ -63,8 +60,7 @@ class Health:
         """Notes that a batch was answered, and not only by refusals."""
         if self._budget.gate_s() > 0:
             return  # an answer to what was sent before the gate closed
-        if self.problem is not None:
-            _log.info("graph answers again", graph=self._name)
-        self._backoff.succeeded()
+        self._failing.succeeded()
+        self._throttling.succeeded()
         self.problem = None
         self._budget.note_success()

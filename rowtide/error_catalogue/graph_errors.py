@@ -83,6 +83,9 @@ GRAPH_UNANSWERED: Final = Entry(
     "{base_url} does not answer ({error})",
     "check the network, and `base_url` if it is set",
 )
+GRAPH_THROTTLES: Final = Entry(
+    GraphUnavailable, "throttled", "Graph throttles the app: nothing is sent for {seconds} s", "nothing: it waits"
+)
 BATCH_LOST: Final = Entry(GraphUnavailable, "graph_unavailable", "{reason}", "it is tried again by itself")
 GRAPH_LINK_ELSEWHERE: Final = Entry(
     GraphUnavailable,

@@ -30,7 +30,7 @@ from connectors.postgres.replication.slot_confirmer import SlotConfirmer
 from connectors.postgres.replication.slot_guard import SlotGuard
 from connectors.postgres.replication.transactions import Assembler
 from connectors.postgres.replication.wakeup import Wakeup
-from rowtide.backoff import Backoff
+from connectors.trouble import Trouble
 from rowtide.error_catalogue import source_errors
 from rowtide.errors import RowtideError
 from rowtide.position import lsn_to_text
@@ -67,11 +67,11 @@ class Reader:
     ) -> None:
         """``look_soon`` is called when the tables are worth a look: a stream begins, one of them has another name."""
         self.settings = settings
-        self.problem: RowtideError | None = None
         self.streaming = False
         self.incarnation = 0
         self.received_lsn = 0
         self.walsender_pid: int | None = None
+        self._trouble = Trouble("not reading", "reading again", slot=settings.slot)
         self._store = store
         self._look_soon = look_soon
         self._queue = ChunkQueue(settings.queue_bytes)
@@ -95,7 +95,7 @@ class Reader:
             settings.failover,
             store,
             self._guard,
-            self._tell,
+            self._trouble.note,
             self._stop,
         )
         self._feedback = Feedback()
@@ -157,6 +157,11 @@ class Reader:
         return self._queue.waiting_bytes
 
     @property
+    def problem(self) -> RowtideError | None:
+        """Why the slot is not read; None while it is."""
+        return self._trouble.problem
+
+    @property
     def trouble(self) -> RowtideError | None:
         """The reader's problem, or that the cursor cannot be written."""
         return self.problem or self._confirmer.problem
@@ -164,22 +169,16 @@ class Reader:
     # --- the thread ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        backoff = Backoff()
         while not self._stop.is_set():
             try:
                 self._session()
             except ReaderStopped:
                 break
-            except RowtideError as error:
-                problem = error
             except Exception as error:  # any error must be shown and the session tried again; the thread never ends
-                log.exception("reader failed", slot=self.settings.slot, error=type(error).__name__)
-                problem = source_errors.READER_FAILED(error=type(error).__name__)
-            if self.streaming:
-                backoff.succeeded()
-            self.streaming, self.walsender_pid = False, None
-            self._tell(problem)
-            self._stop.wait(backoff.failed(problem))
+                self.streaming, self.walsender_pid = False, None
+                name = type(error).__name__
+                problem = error if isinstance(error, RowtideError) else source_errors.READER_FAILED(error=name)
+                self._stop.wait(self._trouble.failed(problem, error))
 
     def _session(self) -> None:
         """Run one connection, from connect to failure; it ends only by an exception."""
@@ -223,7 +222,7 @@ class Reader:
         self._queue.begin(place)
         self._confirmer.begin(place)
         self._confirmer.beating.set()
-        self.problem = None  # before anybody sees the stream, so that its users find no problem any more
+        self._trouble.succeeded()  # before anybody sees the stream, so that its users find no problem any more
         self.streaming = True
         self._look_soon()
 
@@ -301,11 +300,6 @@ class Reader:
         elif oid != self._resume_point.publication_oid:
             self._interrupt = source_errors.PUBLICATION_RECREATED()
             self._wakeup.wake()
-
-    def _tell(self, problem: RowtideError) -> None:
-        if self.problem is None or self.problem.code != problem.code:
-            log.warning("not reading", slot=self.settings.slot, code=problem.code, problem=problem.sentence)
-        self.problem = problem
 
     def _report_soon(self) -> None:
         self._feedback.soon()

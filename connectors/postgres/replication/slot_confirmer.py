@@ -12,18 +12,14 @@ import time
 from collections.abc import Callable
 
 import psycopg
-import structlog
 
 from connectors.postgres.connections import as_source_errors
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.transactions import HEARTBEAT
-from rowtide.backoff import Backoff
+from connectors.trouble import Trouble
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
 from state import failpoints
-
-log = structlog.get_logger()
-
 
 # One round trip: the beat (with its own time, for measurements of the way), and the publication's oid.
 _BEAT = (
@@ -46,8 +42,8 @@ class SlotConfirmer:
         on_publication: Callable[[int | None], None],
     ) -> None:
         self.confirmed: SlotPosition | None = None
-        self.problem: RowtideError | None = None
-        self._backoff = Backoff()
+        self._writing = Trouble("cursor not written", "cursor written again")
+        self._speaking = Trouble("heartbeat failed", "heartbeats go on")
         self.beating = threading.Event()
         self._open_session = open_session
         self._publication = publication
@@ -78,6 +74,11 @@ class SlotConfirmer:
             self._stopped = True
             self._lock.notify()
         self._thread.join(timeout_s)
+
+    @property
+    def problem(self) -> RowtideError | None:
+        """Why the cursor cannot be written; None when it can."""
+        return self._writing.problem
 
     @property
     def alive(self) -> bool:
@@ -115,8 +116,7 @@ class SlotConfirmer:
             except RowtideError as error:
                 self._fail(error)
             except Exception as error:  # a thread that dies silently would pin the slot for ever
-                log.exception("slot confirmer failed", error=type(error).__name__)
-                self._fail(process_errors.CONFIRMER_FAILED(error=type(error).__name__))
+                self._fail(process_errors.CONFIRMER_FAILED(error=type(error).__name__), error)
         self._drop()
 
     def _due_in(self, now: float) -> float:
@@ -144,8 +144,7 @@ class SlotConfirmer:
                     self._wanted = self._wanted or wanted
                     self._urgent = True
             raise
-        self.problem = None
-        self._backoff.succeeded()
+        self._writing.succeeded()
         failpoints.hit(failpoints.CONFIRM_AFTER_CURSOR)
         with self._lock:
             self._next_idle_write = time.monotonic() + self._heartbeat_s
@@ -168,16 +167,14 @@ class SlotConfirmer:
                 row = self._conn.execute(_BEAT, [HEARTBEAT, said, self._publication]).fetchone()
         except RowtideError as error:
             # The stream may be up all the same (no free connection, say); then it goes on without heartbeats.
-            log.warning("heartbeat failed", code=error.code, problem=error.sentence)
+            self._speaking.failed(error)
             self._drop()
             return
+        self._speaking.succeeded()
         self._on_publication(int(row[1]) if row and row[1] else None)
 
-    def _fail(self, error: RowtideError) -> None:
-        if self.problem is None or self.problem.code != error.code:
-            log.warning("cursor not written", code=error.code, problem=error.sentence)
-        self.problem = error
-        self._not_before = time.monotonic() + self._backoff.failed(error)
+    def _fail(self, error: RowtideError, fault: Exception | None = None) -> None:
+        self._not_before = time.monotonic() + self._writing.failed(error, fault)
 
     def _drop(self) -> None:
         conn, self._conn = self._conn, None

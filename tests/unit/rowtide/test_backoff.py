@@ -36,15 +36,6 @@ def test_failures_in_a_row_wait_longer_and_an_answer_begins_anew() -> None:
     assert loop.failed(UNREACHABLE) == first
 
 
-def test_only_another_sentence_is_news() -> None:
-    loop = Backoff()
-    news = []
-    for error in (UNREACHABLE, UNREACHABLE, state_errors.NOT_APPLIED(), UNREACHABLE):
-        loop.failed(error)
-        news.append(loop.is_news)
-    assert news == [True, False, True, True]
-
-
 @pytest.mark.parametrize(
     "error",
     [

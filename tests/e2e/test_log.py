@@ -1,0 +1,55 @@
+"""The log of a process while its state database is away: one line when a problem begins and one when it ends.
+
+In: a stack whose state database is a server of its own, which is stopped for ten seconds. Rule: no line for an attempt.
+"""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Simulator
+from tests.e2e.stack import Stack, wait_until
+from tests.e2e.test_push import wait_equal
+
+AWAY_S = 10.0
+MOST_LINES = 30
+"""A dozen loops ask the state database, each of which says when it cannot and when it can again."""
+
+
+def lines_of(text: str) -> list[dict[str, str]]:
+    """The log lines as key and value."""
+    pattern = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S+)')
+    return [{key: value.strip('"') for key, value in pattern.findall(line)} for line in text.splitlines()]
+
+
+@pytest.mark.long
+def test_a_state_database_that_is_away_is_said_once_and_its_end_too(
+    new_simulator: Callable[..., Simulator], new_stack: Callable[..., Stack], new_cluster: Callable[..., Any]
+) -> None:
+    cluster = new_cluster()
+    state_dsn = cluster.create_database("rowtide")
+    stack = new_stack(new_simulator("--tier", "off"), rows=5, state_dsn=state_dsn)
+    process = stack.start()
+    wait_equal(stack)
+    before = len(stack.logged())
+    cluster.stop()
+    stack.sql("UPDATE parts SET quantity = quantity + 1")
+    ended_at = time.monotonic() + AWAY_S
+    wait_until(lambda: time.monotonic() > ended_at, "ten seconds are over", 2 * AWAY_S)
+    cluster.start()
+    wait_equal(stack)
+    wait_until(lambda: "beats go on" in stack.logged()[before:], "the process says that it is over")
+    assert process.poll() is None
+    said = lines_of(stack.logged()[before:])
+    assert len(said) <= MOST_LINES, Counter(line.get("event") for line in said)
+    begins = [line for line in said if line["event"] == "beats missed"]
+    ends = [line for line in said if line["event"] == "beats go on"]
+    assert 1 <= len(begins) <= 5
+    assert len(ends) == 1
+    assert AWAY_S * 0.8 <= float(ends[0]["after_s"]) <= AWAY_S + 30
+    for event, count in Counter((line["event"], line.get("code"), line.get("problem")) for line in said).items():
+        assert count <= 2, event

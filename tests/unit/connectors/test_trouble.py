@@ -1,0 +1,90 @@
+"""The trouble of a loop: one line when it begins, changes or ends, however often the loop tries."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from connectors.trouble import MOST_SENTENCES, Trouble
+from rowtide.error_catalogue import process_errors, state_errors
+from rowtide.errors import RowtideError
+
+REFUSED = state_errors.STATE_UNREACHABLE(said="connection refused")
+STARTING = state_errors.STATE_UNREACHABLE(said="the database system is starting up")
+NOT_APPLIED = state_errors.NOT_APPLIED()
+
+
+@pytest.fixture
+def said() -> Iterator[list[Any]]:
+    """What was logged."""
+    with capture_logs() as lines:
+        yield lines
+
+
+def ticking() -> Callable[[], float]:
+    """A clock that is a second later at each look."""
+    ticks = iter(range(1000))
+    return lambda: float(next(ticks))
+
+
+def new_trouble() -> Trouble:
+    return Trouble("claiming waits", "claiming goes on", clock=ticking(), graph="contoso")
+
+
+def events(said: list[Any]) -> list[tuple[str, str]]:
+    return [(line["event"], line["code"]) for line in said]
+
+
+@pytest.mark.parametrize(
+    ("errors", "lines"),
+    [
+        ([REFUSED] * 50, 1),
+        ([REFUSED, REFUSED, NOT_APPLIED, NOT_APPLIED], 2),
+        ([REFUSED, STARTING], 2),
+        ([REFUSED, STARTING] * 20, 2),
+        ([REFUSED, NOT_APPLIED] * 20, 2),
+        ([state_errors.STATE_UNREACHABLE(said=f"{n} s") for n in range(50)], MOST_SENTENCES),
+        ([*[state_errors.STATE_UNREACHABLE(said=f"{n} s") for n in range(50)], NOT_APPLIED], MOST_SENTENCES + 1),
+    ],
+)
+def test_what_was_said_of_a_problem_is_not_said_again(said: list[Any], errors: list[RowtideError], lines: int) -> None:
+    trouble = new_trouble()
+    for error in errors:
+        trouble.failed(error)
+    assert len(said) == lines
+    assert {line["event"] for line in said} == {"claiming waits"}
+    assert {line["graph"] for line in said} == {"contoso"}
+
+
+def test_its_end_is_said_with_how_long_it_lasted(said: list[Any]) -> None:
+    trouble = new_trouble()
+    trouble.succeeded()
+    assert said == []
+    for _ in range(5):
+        trouble.failed(REFUSED)
+    trouble.succeeded()
+    trouble.succeeded()
+    assert events(said) == [("claiming waits", REFUSED.code), ("claiming goes on", REFUSED.code)]
+    assert said[-1]["after_s"] == 1.0
+    assert trouble.problem is None
+    trouble.failed(REFUSED)
+    assert events(said)[2:] == [("claiming waits", REFUSED.code)]
+
+
+def test_the_waits_grow_until_it_ends() -> None:
+    trouble = new_trouble()
+    first = trouble.failed(REFUSED)
+    assert trouble.failed(STARTING) == 2 * first
+    trouble.note(REFUSED)  # no attempt of its own
+    assert trouble.failed(REFUSED) == 4 * first
+    trouble.succeeded()
+    assert trouble.failed(REFUSED) == first
+
+
+def test_a_fault_of_our_own_has_its_stack_in_the_log(said: list[Any]) -> None:
+    fault = KeyError("x")
+    trouble = new_trouble()
+    trouble.failed(process_errors.CLAIMING_FAILED(error="KeyError"), fault)
+    trouble.failed(REFUSED, REFUSED)
+    assert [line.get("exc_info") for line in said] == [fault, None]
