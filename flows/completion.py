@@ -32,10 +32,12 @@ class _Pause:
 
     trouble: Trouble
     until: float = 0.0
+    why: str = ""
 
     def failed(self, error: RowtideError) -> float:
         """Seconds for which its rows wait after this failure."""
         after_s = self.trouble.failed(error)
+        self.why = error.sentence
         self.until = time.monotonic() + after_s
         return after_s
 
@@ -82,12 +84,12 @@ class Completer:
         """Write back what the source says now; outcomes of the rows of which it shows nothing yet."""
         pause = self._pause_of(postgres)
         if (left_s := pause.until - time.monotonic()) > 0:
-            return [Release(work, left_s, unknown=False) for work in works]
+            return [Release(work, left_s, unknown=False, reason=pause.why) for work in works]
         try:
             answers = self._read(catalog, postgres, works)
         except (SourceUnavailable, SourceRefused, UserError) as error:
             after_s = pause.failed(error)
-            return [Release(work, after_s, unknown=False) for work in works]
+            return [Release(work, after_s, unknown=False, reason=error.sentence) for work in works]
         pause.trouble.succeeded()
         return self._take(answers)
 
@@ -117,6 +119,7 @@ class Completer:
         present = self._state.run(lambda state: eras.read(state, syncs))
         try:
             return refetch.refetch_works(connection, catalog, works, present)
-        except (SourceUnavailable, SourceRefused) as error:
-            self._sessions.failed(postgres, error)
+        except (SourceUnavailable, SourceRefused):
+            # The session was had: what failed is the reading of one table, of which the source is not accused.
+            self._sessions.drop(postgres)
             raise

@@ -18,6 +18,7 @@ from connectors.graph.budget import Budget
 from connectors.graph.settings import GraphSettings
 from connectors.graph.writer import Writer
 from connectors.outbox_io import until_answered
+from connectors.pace import Pace
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.continuity import NewIncarnation
 from connectors.postgres.replication.cursor_store import StateCursorStore
@@ -49,7 +50,7 @@ from rowtide.definition.model import Definition
 from rowtide.error_catalogue import sync_errors
 from state import eras, instance
 from state.database import Connection, Link
-from state.outbox import SettleCounts
+from state.outbox import SettleCounts, StageCounts
 
 CAPTURE, DELIVER = "capture", "deliver"
 """Roles: they decide which parts a process has."""
@@ -59,7 +60,7 @@ def compose(
     state_dsn: str, view: View, roles: frozenset[str], lock: ProcessLock, stop: threading.Event
 ) -> tuple[Process, Parts]:
     """The process, and the parts of its flow."""
-    base = _Base(state_dsn, view.catalog.definition, lock.name, stop, CurrentView(view, stop), StateClock())
+    base = _Base(state_dsn, view.catalog.definition, lock.name, stop, CurrentView(view, stop), StateClock(), Pace())
     acts = SyncActs(state_dsn, stop)
     soon = {name: threading.Event() for name in base.definition.postgres}
     readers = {name: _reader(base, name, soon[name]) for name in soon} if CAPTURE in roles else {}
@@ -80,6 +81,7 @@ def compose(
             None if deliver is None else deliver.parts.claimer,
             None if capture is None else capture.reconciler,
             [part.sessions for part in (capture, deliver) if part is not None],
+            base.pace,
             lambda: base.applied.view,
         ),
         record=_nothing if deliver is None else partial(_record, deliver),
@@ -104,6 +106,7 @@ class _Base:
     stop: threading.Event
     applied: CurrentView
     clock: StateClock
+    pace: Pace
 
     def catalog(self) -> Catalog:
         """The catalog in force."""
@@ -133,11 +136,18 @@ class _Capture:
 
 def _capture(base: _Base, acts: SyncActs, readers: Mapping[str, Reader], watcher: Watcher) -> _Capture:
     refresh = partial(until_answered, base.stop, watcher.refresh, "reading what is in force")
-    staged = partial(recorder.record_stage, metrics.RECORDER)
+    staged = partial(_staged, base.pace)
     parts = CaptureParts(readers, uuid.uuid4().hex, base.applied, refresh, acts, staged)
     sessions = base.sessions(SOURCE)
-    reconciler = Reconciler(base.state_dsn, base.owner, lambda: base.applied.view, sessions)
+    reconciler = Reconciler(base.state_dsn, base.owner, lambda: base.applied.view, sessions, base.pace)
     return _Capture(parts, reconciler, sessions)
+
+
+def _staged(pace: Pace, counts: StageCounts) -> None:
+    """Record what a stage did."""
+    recorder.record_stage(metrics.RECORDER, counts)
+    for sync, changes in counts.new.items():
+        pace.note(sync, "changes", changes)
 
 
 def _shape_watch(base: _Base, acts: SyncActs, postgres: str, reader: Reader, soon: threading.Event) -> ShapeWatch:
@@ -225,10 +235,10 @@ def _deliver(base: _Base) -> _Deliver:
     }
     lanes = WriterLanes(writers)
     tenants = {name: PacedGraph(one, budgets[name]) for name, one in settings.items()}
-    enumerator = Enumerator(base.state_dsn, lambda: base.applied.view, tenants)
+    enumerator = Enumerator(base.state_dsn, lambda: base.applied.view, tenants, base.pace)
     sessions = base.sessions("rowtide complete")
     claimer = _claimer(base, budgets, decisions, sessions)
-    parts = DeliverParts(claimer, decisions, lanes, partial(_settled, claimer))
+    parts = DeliverParts(claimer, decisions, lanes, partial(_settled, claimer, base.pace))
     columns = ColumnWatch(
         base.state_dsn,
         lambda: base.applied.view,
@@ -258,10 +268,12 @@ def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, 
     )
 
 
-def _settled(claimer: Claimer, outcomes: Sequence[Outcome], counts: SettleCounts) -> None:
+def _settled(claimer: Claimer, pace: Pace, outcomes: Sequence[Outcome], counts: SettleCounts) -> None:
     """Tell the claimer how many rows were settled, so that it claims new ones."""
     claimer.finished(len(outcomes))
     recorder.record_settle(metrics.RECORDER, counts)
+    for sync, did in counts.by_sync.items():
+        pace.note(sync, "delivered", did.delivered)
 
 
 def _record(deliver: _Deliver) -> None:

@@ -16,6 +16,7 @@ import structlog
 from connectors.graph import list_items
 from connectors.graph.batch import Throttled, Unauthorized
 from connectors.graph.list_items import TooOld
+from connectors.pace import Pace
 from connectors.trouble import Trouble
 from flows.applied_view import View
 from flows.graph_reads import GraphReads, PacedGraph
@@ -36,9 +37,10 @@ IDLE_S = 0.2
 class Enumerator(GraphRounds):
     """The reader of a process."""
 
-    def __init__(self, state_dsn: str, view: Callable[[], View], tenants: Mapping[str, PacedGraph]) -> None:
+    def __init__(self, state_dsn: str, view: Callable[[], View], tenants: Mapping[str, PacedGraph], pace: Pace) -> None:
         super().__init__("enumerate", state_dsn, tenants, process_errors.ENUMERATION_FAILED)
         self._view = view
+        self._pace = pace
         self._troubles: dict[str, Trouble] = {}
         self._not_before: dict[str, float] = {}
         self.ru_used = 0
@@ -79,6 +81,7 @@ class Enumerator(GraphRounds):
                 self._link.run(partial(enumeration.save_page, one=one, page=reading, units=units))
                 failpoints.hit(failpoints.ENUMERATION_AFTER_PAGE)
                 self._trouble(one).succeeded()
+                self._pace.note(one.sync, "compared", len(reading.items))
                 tenant.budget.note_success()
                 return 0.0
             case TooOld():

@@ -11,12 +11,13 @@ from typing import Any
 from connectors.claimer import Claimer
 from connectors.graph.budget import Budget
 from connectors.graph.writer import Writer
+from connectors.pace import Pace
 from connectors.postgres.replication.reader import Reader
 from connectors.postgres.source_sessions import SourceSessions
 from flows.applied_view import View
 from flows.reconcile import Reconciler
 from flows.shape_watch import ShapeWatch
-from rowtide.error_catalogue import source_errors, status_reasons
+from rowtide.error_catalogue import source_errors
 from rowtide.errors import RowtideError
 
 
@@ -28,6 +29,7 @@ def to_health(
     claimer: Claimer | None,
     reconciler: Reconciler | None,
     sessions: Iterable[SourceSessions],
+    pace: Pace,
     view: Callable[[], View],
 ) -> dict[str, Any]:
     """What `status` shows of this process; readers and watches by PostgreSQL, writers and budgets by graph."""
@@ -39,6 +41,7 @@ def to_health(
         "reconcile": reconciler.health() if reconciler is not None else {},
         "due": _of_claimer(claimer) if claimer is not None else {},
         "sessions": _of_sessions(watches, sessions),
+        "pace": pace.rates(),
     }
 
 
@@ -73,9 +76,10 @@ def _of_watch(watch: ShapeWatch) -> dict[str, Any] | None:
 def _of_graph(writer: Writer, budget: Budget) -> dict[str, Any]:
     gate_s, counters = budget.gate_s(), writer.counters
     return {
-        "problem": {"code": status_reasons.GRAPH_PROBLEM.code, "sentence": writer.problem} if writer.problem else None,
-        "lists": dict(writer.list_problems),
+        "problem": _problem(writer.problem),
+        "lists": {list_id: _problem(error) for list_id, error in writer.list_problems.items()},
         "gate_until": (datetime.now(UTC) + timedelta(seconds=gate_s)).isoformat() if gate_s else None,
+        "gate_throttled": budget.is_throttled,
         "quota_wait_s": round(budget.quota_wait_s(), 3),
         "ru_used": counters.ru_used,
         "requests": counters.requests,
@@ -88,4 +92,4 @@ def _of_claimer(claimer: Claimer) -> dict[str, Any]:
 
 
 def _problem(error: RowtideError | None) -> dict[str, str] | None:
-    return None if error is None else {"code": error.code, "sentence": error.sentence}
+    return None if error is None else {"code": error.code, "sentence": error.sentence, "remedy": error.remedy}

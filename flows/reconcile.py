@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from connectors.pace import Pace
 from connectors.postgres import table_pages
 from connectors.postgres.source_sessions import SourceSessions
 from connectors.trouble import Trouble
@@ -63,11 +64,14 @@ class _Standstill:
 class Reconciler:
     """Reconciles in one background thread of the process."""
 
-    def __init__(self, state_dsn: str, owner: str, view: Callable[[], View], sessions: SourceSessions) -> None:
+    def __init__(
+        self, state_dsn: str, owner: str, view: Callable[[], View], sessions: SourceSessions, pace: Pace
+    ) -> None:
         self._state_dsn = state_dsn
         self._owner = owner
         self._view = view
         self._sessions = sessions
+        self._pace = pace
         self._state: Connection | None = None
         self._records: dict[str, Reconcile] = {}
         self._standstills: dict[str, _Standstill] = {}
@@ -93,10 +97,10 @@ class Reconciler:
             error = standstill.trouble.problem if standstill is not None else None
             if record.state == "done" and error is None:
                 continue
-            problem = {"code": error.code, "sentence": error.sentence} if error is not None else None
+            problem = None if error is None else _document(error.code, error.sentence, error.remedy)
             if problem is None and record.waits:
                 waits = status_reasons.RECONCILE_WAITS(waits=record.waits)
-                problem = {"code": waits.code, "sentence": waits.sentence}
+                problem = _document(waits.code, waits.sentence, waits.next)
             health_by_sync[sync] = {
                 "done": record.counts.get("rows", 0),
                 "total": record.estimate or None,
@@ -161,7 +165,7 @@ class Reconciler:
                     lambda: self._sessions.get(postgres),
                     self._stop.is_set,
                     SLICE_S,
-                    lambda record: self._records.update({sync: record}),
+                    self._note,
                 )
             if standstill := self._standstills.pop(sync, None):
                 standstill.trouble.succeeded()
@@ -173,6 +177,13 @@ class Reconciler:
             if isinstance(error, StateUnavailable):
                 raise
             return False
+
+    def _note(self, record: Reconcile) -> None:
+        """Note how far a pass is."""
+        before = self._records.get(record.sync)
+        self._records[record.sync] = record
+        if before is not None and before.run_id == record.run_id:
+            self._pace.note(record.sync, "compared", _read_by(record) - _read_by(before))
 
     def _tidy(self, view: View, sync: str) -> None:
         postgres = view.catalog.syncs[sync].postgres
@@ -207,6 +218,15 @@ class Reconciler:
             self._state.close()
             self._state = None
         self._sessions.close()
+
+
+def _document(code: str, sentence: str, remedy: str) -> dict[str, str]:
+    return {"code": code, "sentence": sentence, "remedy": remedy}
+
+
+def _read_by(record: Reconcile) -> int:
+    """How many rows a pass has read so far, in one way or the other."""
+    return sum(record.counts.get(name, 0) for name in ("rows", "rows_again", "asked"))
 
 
 def wanted_syncs(state: Connection, view: View) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from connectors.postgres import table_pages
+from rowtide.error_catalogue import source_errors
 from rowtide.keys import lane_of
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.snapshot import Snapshot
@@ -113,6 +114,9 @@ class Table:
             factor = 2.0 if took_s < _QUICK_S else 0.5 if took_s > _SLOW_S else 1.0
             self._size = int(min(MOST_ROWS, max(LEAST_ROWS, self._size * factor)))
         keys, lines = self.to_lines(page.rows)
+        if len(set(keys)) < len(keys):
+            names = ", ".join(self.compiled.key_columns)
+            raise source_errors.KEY_NOT_UNIQUE(table=f"{self.compiled.schema}.{self.compiled.table}", columns=names)
         return Read(page.snapshot, keys, lines, len(page.rows), page.last, took_s)
 
     def to_lines(self, rows: Iterable[table_pages.Values]) -> tuple[list[str], list[Line]]:

@@ -5,6 +5,7 @@ incarnation the cursor never falls; the incarnation only grows (docs/design.md s
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from psycopg.rows import class_row
@@ -65,6 +66,11 @@ def read_slots(conn: Connection) -> dict[str, SlotCursor]:
     """Every cursor by slot."""
     with conn.cursor(row_factory=class_row(SlotCursor)) as cursor:
         return {row.slot: row for row in cursor.execute(f"SELECT {_COLUMNS} FROM rowtide.slot_cursor")}
+
+
+def read_staged_at(conn: Connection) -> dict[str, datetime]:
+    """When each slot's cursor moved last; a stream without changes moves it by its heartbeats."""
+    return dict(conn.execute("SELECT slot, updated_at FROM rowtide.slot_cursor").fetchall())
 
 
 def open_slot(conn: Connection, cursor: SlotCursor) -> bool:

@@ -104,9 +104,9 @@ class AnswerHandler:
             self.queue.append(claim)
 
     def _answer_list_refused(self, claim: Claim, refused: ListRefused, now: datetime) -> None:
-        problem = f"Graph answered {refused.status} {refused.code} for the list: {refused.sentence}"
-        self._health.lists[claim.in_flight.command.list_id] = problem
-        self.answer(claim, NotApplied(refused.after_s, problem), now)
+        problem = graph_errors.LIST_REFUSED(status=refused.status, code=refused.code, said=refused.sentence)
+        self._health.note_list_problem(claim.in_flight.command.list_id, problem)
+        self.answer(claim, NotApplied(refused.after_s, problem.sentence), now)
 
     def answer_all(self, claims: Iterable[Claim], answer: Answer, now: datetime) -> None:
         """Handle the same answer for each of these claims."""
@@ -118,8 +118,8 @@ class AnswerHandler:
         list_id = claim.in_flight.command.list_id
         if isinstance(answer, Written | Deleted):
             self.writes += 1
-        if self._health.lists and not isinstance(answer, NotApplied | Unknown):
-            self._health.lists.pop(list_id, None)
+        if not isinstance(answer, NotApplied | Unknown):
+            self._health.note_list_answered(list_id)
         try:
             following = push.after(claim.in_flight, answer, claim.rules, now)
         except Exception as error:

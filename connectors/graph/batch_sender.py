@@ -116,7 +116,8 @@ class BatchSender:
                 self._not_sent(claims, result.error)
             case NoAnswer():
                 self._health.note_lost(len(claims))
-                self._health.note_failure(result.error)
+                lists = {claim.in_flight.command.list_id for claim in claims}
+                self._health.note_failure(result.error, lists=self._health.blamed(lists))
                 self._answers.answer_all(claims, Unknown(result.error.sentence), self._now())
             case Reply():
                 failpoints.hit(failpoints.DELIVER_AFTER_ANSWER)
@@ -140,7 +141,10 @@ class BatchSender:
             await asyncio.sleep(min(wait_s, _LOOK_S))
 
     def _reason_to_hand_back(self) -> str:
-        return "stopping" if self._answers.stopping else self._health.problem or "the gate is closed"
+        if self._answers.stopping:
+            return "stopping"
+        problem = self._health.problem
+        return "the gate is closed" if problem is None else problem.sentence
 
     async def _halve(self, claims: Sequence[Claim]) -> None:
         middle = len(claims) // 2
@@ -203,11 +207,21 @@ class BatchSender:
                 self._note_remaining(batch.remaining_ru(member.headers))
             readings.append(reading)
             kept.append(claim)
-        if readings and all(isinstance(reading, Unknown) for reading in readings):
-            self._health.note_failure(graph_errors.BATCH_LOST(reason="Graph answers no request of a batch"))
-        elif not any(isinstance(reading, Throttled | Unauthorized) for reading in readings):
-            self._health.note_success()
+        self._note_readings(kept, readings)
         self._answers.apply(kept, readings, token, self._now())
+
+    def _note_readings(self, claims: Sequence[Claim], readings: Sequence[Reading]) -> None:
+        """Whether Graph answers; a list that got no answer at all is to blame itself."""
+        lost = [reading for reading in readings if isinstance(reading, Unknown)]
+        of_lists = zip((claim.in_flight.command.list_id for claim in claims), readings, strict=True)
+        lists = unanswered(list(of_lists)) if lost else ()
+        if lists and len(lost) == len(readings):
+            self._health.note_failure(graph_errors.LIST_UNANSWERED(reason=lost[0].reason), lists=lists)
+            return
+        for list_id in lists:
+            self._health.note_list_problem(list_id, graph_errors.LIST_UNANSWERED(reason=lost[0].reason))
+        if not any(isinstance(reading, Throttled | Unauthorized) for reading in readings):
+            self._health.note_success()
 
     def _spend(self, claims: Sequence[Claim]) -> None:
         """Charges what these requests cost beyond the units that were taken for their rows."""
@@ -252,3 +266,9 @@ class BatchSender:
         self.pump()
         if self._client is not None:
             await self._client.close()
+
+
+def unanswered(readings: Sequence[tuple[str, Reading]]) -> frozenset[str]:
+    """The lists of which no request was answered, from the readings of a batch with their lists."""
+    answered = {list_id for list_id, reading in readings if not isinstance(reading, Unknown)}
+    return frozenset(list_id for list_id, _ in readings) - answered

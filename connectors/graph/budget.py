@@ -33,6 +33,7 @@ class Budget:
         self._condition = threading.Condition()
         self._off = settings.quota_off
         self._gate_until = 0.0
+        self._throttled_until = 0.0
         self._refusals = 0
         tier, share, now = tier_of(settings.licences), settings.quota_share, clock()
         scale = settings.window_s / 60.0
@@ -128,6 +129,7 @@ class Budget:
             seconds = min(seconds, _MOST_GATE_S)
             now = self._clock()
             self._gate_until = max(self._gate_until, now + seconds)
+            self._throttled_until = max(self._throttled_until, now + seconds)
             # Another client of the app spent units that we counted on.
             self._minute.fill(now)
             self._minute.cap(0.0)
@@ -151,6 +153,11 @@ class Budget:
     def gate_s(self) -> float:
         """Seconds until the gate opens; 0 when it is open."""
         return max(0.0, self._gate_until - self._clock())
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the gate is closed because Graph has refused quota; else nobody answered."""
+        return self._throttled_until > self._clock()
 
     def quota_wait_s(self) -> float:
         """Seconds until the next row may be claimed; 0 when one may be now."""

@@ -1,52 +1,90 @@
 """Whether Graph answers the writer, throttles it or fails, and how long the writer then waits.
 
-In: the results of batches. Out: the gate of the budget, the size of the next batch, one sentence why nothing moves.
-Rules: a 429 closes the gate for the whole app; from the second failure in a row on all rows wait, longer each time;
-after a lost batch the next ones are half as large, because a single member may have made it fail.
+In: the results of batches. Out: the gate of the budget, the size of the next batch, why nothing moves: in the tenant,
+or in single lists. Rules: a 429 closes the gate for the whole app; from the second failure in a row on all rows wait,
+longer each time; after a lost batch the next ones are half as large, because a single member may have made it fail;
+what one list does not answer blames no other list.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from connectors.graph.batch import MEMBERS
 from connectors.graph.budget import Budget
 from connectors.trouble import Trouble
+from rowtide.backoff import Backoff
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import RowtideError
 
 
 class Health:
-    """The health of one app in one tenant; ``lists``: why single lists do not move, by list id."""
+    """The health of one app in one tenant, and of its lists."""
 
     def __init__(self, name: str, budget: Budget) -> None:
         self._budget = budget
-        jitter = random.Random(name).uniform  # noqa: S311  spreads retries, guards nothing
-        self._failing = Trouble("graph fails", "graph answers again", jitter, graph=name)
+        self._backoff = Backoff(random.Random(name).uniform)  # noqa: S311  spreads retries, guards nothing
+        self._failing = Trouble("graph fails", "graph answers again", graph=name)
         self._throttling = Trouble("throttled by graph", "no longer throttled by graph", graph=name)
-        self.problem: str | None = None
-        self.lists: dict[str, str] = {}
+        self._of_lists: dict[str, Trouble] = {}
+        self._lost_alone: set[str] = set()
         self.batch_size = MEMBERS
         self.failures = 0
         self.throttled = 0
+
+    @property
+    def problem(self) -> RowtideError | None:
+        """Why nothing moves in the tenant; None when all is well."""
+        return self._throttling.problem or self._failing.problem
+
+    @property
+    def lists(self) -> dict[str, RowtideError]:
+        """Why single lists do not move, by list id."""
+        problems = ((list_id, trouble.problem) for list_id, trouble in list(self._of_lists.items()))
+        return {list_id: problem for list_id, problem in problems if problem is not None}
 
     def note_throttled(self, afters: Iterable[float | None]) -> float:
         """Closes the gate for the longest of these (None: Graph did not say). Seconds until it opens."""
         seconds = [after_s for after_s in afters if after_s is not None]
         gate_s = self._budget.close_gate(max(seconds) if seconds else None)
         self.throttled += 1
-        throttles = graph_errors.GRAPH_THROTTLES(seconds=f"{gate_s:.0f}")
-        self._throttling.note(throttles)
-        self.problem = throttles.sentence
+        self._throttling.note(graph_errors.GRAPH_THROTTLES(seconds=f"{gate_s:.0f}"))
         return gate_s
 
-    def note_failure(self, error: RowtideError, sent: bool = True) -> float:
-        """Notes a batch without an answer; seconds to wait. A batch that was not ``sent`` closes the gate at once."""
-        pause_s = self._failing.failed(error)
+    def note_failure(self, error: RowtideError, sent: bool = True, lists: Collection[str] = ()) -> float:
+        """Notes a batch without an answer; seconds to wait. A batch that was not ``sent`` closes the gate at once.
+
+        ``lists`` are to blame; none: the tenant is.
+        """
+        pause_s = self._backoff.failed(error)
         self.failures += 1
-        self.problem = error.sentence
-        if self._failing.failures > 1 or not sent:
+        for list_id in lists:
+            self.note_list_problem(list_id, error)
+        if not lists:
+            self._failing.note(error)
+        if self._backoff.failures > 1 or not sent:
             self._budget.pause(pause_s)
         return pause_s
+
+    def blamed(self, lists: Collection[str]) -> Collection[str]:
+        """The list to blame for a batch with these lists that was lost as a whole; none: it may be the tenant.
+
+        It is a list that was alone in its batch, as long as no other list was lost so.
+        """
+        if len(lists) > 1:
+            return ()
+        self._lost_alone.update(lists)
+        return lists if len(self._lost_alone) == 1 else ()
+
+    def note_list_problem(self, list_id: str, error: RowtideError) -> None:
+        """Notes why a list does not move, until it is answered for."""
+        if list_id not in self._of_lists:
+            self._of_lists[list_id] = Trouble("list fails", "list answers again", list_id=list_id)
+        self._of_lists[list_id].note(error)
+
+    def note_list_answered(self, list_id: str) -> None:
+        """Notes that Graph answered for a list."""
+        if self._of_lists and list_id in self._of_lists:
+            self._of_lists.pop(list_id).succeeded()
 
     def note_lost(self, members: int) -> None:
         """Notes that a batch of so many members was lost as a whole."""
@@ -62,5 +100,6 @@ class Health:
             return  # an answer to what was sent before the gate closed
         self._failing.succeeded()
         self._throttling.succeeded()
-        self.problem = None
+        self._backoff.succeeded()
+        self._lost_alone.clear()
         self._budget.note_success()

@@ -19,6 +19,7 @@ from connectors.graph.send_backoff import Health
 from connectors.graph.settings import GraphSettings
 from rowtide.deciding.in_flight import InFlight, Rules, release
 from rowtide.deciding.outcomes import Outcome
+from rowtide.errors import RowtideError
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +89,14 @@ class Writer:
         return self._unpolled
 
     @property
-    def problem(self) -> str | None:
-        """One sentence why nothing moves; None when all is well."""
+    def problem(self) -> RowtideError | None:
+        """Why nothing moves; None when all is well."""
         return self._health.problem
 
     @property
-    def list_problems(self) -> dict[str, str]:
+    def list_problems(self) -> dict[str, RowtideError]:
         """Why single lists do not move, by list id."""
-        return dict(self._health.lists)
+        return self._health.lists
 
     @property
     def counters(self) -> WriterCounters:

@@ -6,6 +6,8 @@ plain columns when piped.
 """
 
 import json
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,9 +57,22 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     if sys.stdout.isatty():
         Console().print(drawn(columns, texts))
         return
-    widths = [max(len(line[at]) for line in [list(columns), *texts]) for at in range(len(columns))]
-    for line in [[name.upper() for name in columns], *texts]:
-        say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    for line in aligned(columns, texts):
+        say(line)
+
+
+def aligned(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Heads and rows as lines of plain aligned columns."""
+    lines = [[name.upper() for name in columns], *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    return ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def width() -> int | None:
+    """How many columns there are to write in: those of the terminal, or of COLUMNS; None when piped."""
+    if not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdecimal():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def drawn(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

@@ -180,11 +180,12 @@ def to_document(hold: Hold) -> HoldDocument:
         "reason": hold.reason,
         "by": hold.actor,
         "since": hold.at,
-        "lifts": _what_lifts(hold),
+        "lifts": what_lifts(hold),
     }
 
 
-def _what_lifts(hold: Hold) -> str:
+def what_lifts(hold: Hold) -> str:
+    """What takes the hold away."""
     word = {"all": "--all", "source": f"--source {hold.object}", "tenant": f"--target {hold.object}"}
     object_ = word.get(hold.scope, hold.object)
     match hold.kind:

@@ -1,20 +1,22 @@
 """Where every sync stands.
 
-In: a session. Out: a `StatusDocument`: processes, sources, graphs and syncs, each sync with one sentence that says why
-it is not moving. Rule: it can be had while everything but the state database is down; what a source cannot be asked is
-None, never guessed.
+In: a session. Out: a `StatusDocument`: processes, sources, graphs and syncs. Of each sync it says what is wanted of it,
+what it does, and what is wrong with it and what to do next; ``reason`` is the one sentence to read first. Rules: it can
+be had while everything but the state database is down; what is not known is None, never guessed and never 0.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TypedDict
 
-from control.operations import status_snapshot
-from control.operations.diagnosis import reason_of
+from control.operations import activity, diagnosis, status_snapshot
+from control.operations.activity import Rates
+from control.operations.diagnosis import KnownProblem, SyncFacts
 from control.operations.pause import HoldDocument
 from control.operations.pause import to_document as to_hold_document
 from control.operations.session import Session
 from control.operations.status_snapshot import StatusSnapshot
+from rowtide.error_catalogue.entries import Said
 from rowtide.position import lsn_to_text
 from state import processes, progress
 from state.reconcile import record as reconciles
@@ -91,25 +93,51 @@ class ReconcileDocument(TypedDict):
     counts: Mapping[str, int]
 
 
-class ReasonDocument(TypedDict):
-    """Why a sync is not moving, or that it is."""
+class SaidDocument(TypedDict):
+    """A code, its sentence, and what to do next (empty: nothing)."""
 
     code: str
     sentence: str
+    next: str
+
+
+class OutOfSyncDocument(TypedDict):
+    """Rows known to differ from their items. ``unknown_since`` None: these are all; else there may be more."""
+
+    rows: int
+    unknown_since: datetime | None
+
+
+class RatesDocument(TypedDict):
+    """How many a second, over the last seconds."""
+
+    changes_per_s: float
+    delivered_per_s: float
+    compared_per_s: float
 
 
 class SyncDocument(TypedDict):
-    """One sync; ``holds``: everything that holds it back, with what lifts each."""
+    """One sync.
+
+    ``wanted``: run, paused, held or retired; ``activity`` as in `control.operations.activity`; ``health``: what is
+    wrong, or ``ok``; ``reason``: why it is not moving, or what it does; ``holds``: everything that holds it back, with
+    what lifts each. ``lag_s`` and ``eta_s`` are None where nobody can tell.
+    """
 
     sync: str
-    state: str
+    wanted: str
+    activity: str
+    health: SaidDocument
     holds: list[HoldDocument]
     position: PositionDocument | None
     lag_bytes: int | None
-    lag_s: float
+    lag_s: float | None
+    out_of_sync: OutOfSyncDocument
     waiting: int
     in_flight: int
     parked: int
+    rates: RatesDocument
+    eta_s: float | None
     changes: int
     delivered: int
     writes: int
@@ -118,7 +146,7 @@ class SyncDocument(TypedDict):
     latency_ms: LatencyDocument
     ru_used: int
     reconcile: ReconcileDocument | None
-    reason: ReasonDocument
+    reason: SaidDocument
 
 
 class StatusDocument(TypedDict):
@@ -171,7 +199,7 @@ def _process(process: processes.ProcessBeat) -> ProcessDocument:
 
 def _source(snapshot: StatusSnapshot, name: str) -> SourceDocument:
     slot, cursor = snapshot.slot(name), snapshot.cursors.get(snapshot.catalog.definition.slot(name))
-    of_processes = status_snapshot.source_problem(snapshot, name) or status_snapshot.source_differs(snapshot, name)
+    differs = status_snapshot.source_differs(snapshot, name) or status_snapshot.asked_elsewhere(snapshot, name)
     return {
         "slot": snapshot.catalog.definition.slot(name),
         "incarnation": None if cursor is None else cursor.incarnation,
@@ -179,7 +207,7 @@ def _source(snapshot: StatusSnapshot, name: str) -> SourceDocument:
         "lag_bytes": None if slot is None else slot.lag_bytes,
         "retained_bytes": None if slot is None else slot.retained_bytes,
         "wal_status": None if slot is None else slot.wal_status,
-        "problem": of_processes or status_snapshot.asked_elsewhere(snapshot, name),
+        "problem": _sentence(status_snapshot.source_problem(snapshot, name)) or differs,
     }
 
 
@@ -190,30 +218,34 @@ def _graph(snapshot: StatusSnapshot, name: str) -> GraphDocument:
         "ru_per_minute": status_snapshot.ru_per_minute(snapshot, name),
         "throttled": sum(part.get("throttled") or 0 for part in health),
         "gate_until": status_snapshot.gate_until(snapshot, name),
-        "problem": status_snapshot.problem_of(snapshot, "graph", name),
+        "problem": _sentence(status_snapshot.problem_of(snapshot, "graph", name)),
     }
 
 
+def _sentence(problem: KnownProblem | None) -> str | None:
+    return None if problem is None else problem.sentence
+
+
 def _sync(snapshot: StatusSnapshot, name: str) -> SyncDocument:
-    waits, did = snapshot.waiting.get(name), snapshot.progress.get(name)
+    did, facts = snapshot.progress.get(name), status_snapshot.facts_of(snapshot, name)
     sync, state, record = snapshot.catalog.everything[name], snapshot.states.get(name), snapshot.reconciles.get(name)
-    cursor, slot = (
-        snapshot.cursors.get(snapshot.catalog.definition.slot(sync.postgres)),
-        snapshot.slot(sync.postgres),
-    )
-    facts = status_snapshot.facts_of(snapshot, name)
-    reason = reason_of(facts)
-    oldest = None if waits is None else waits.oldest
+    cursor = snapshot.cursors.get(snapshot.catalog.definition.slot(sync.postgres))
+    slot = snapshot.slot(sync.postgres)
     return {
         "sync": sync.name,
-        "state": "retired" if facts.retired else "paused" if facts.holds else "running",
+        "wanted": diagnosis.wanted_of(facts),
+        "activity": diagnosis.activity_now(facts),
+        "health": _said(diagnosis.health_of(facts)),
         "holds": [to_hold_document(hold) for hold in facts.holds],
         "position": None if cursor is None or state is None else {"era": state.era, "lsn": lsn_to_text(cursor.lsn)},
         "lag_bytes": None if slot is None else slot.lag_bytes,
-        "lag_s": 0.0 if oldest is None else round(max((snapshot.now - oldest).total_seconds(), 0.0), 1),
-        "waiting": 0 if waits is None else waits.waiting - waits.in_flight,
-        "in_flight": 0 if waits is None else waits.in_flight,
-        "parked": 0 if waits is None else waits.parked,
+        "lag_s": _lag_s(facts),
+        "out_of_sync": {"rows": facts.rows_to_deliver + facts.parked, "unknown_since": facts.unknown_since},
+        "waiting": facts.waiting,
+        "in_flight": facts.in_flight,
+        "parked": facts.parked,
+        "rates": _rates(facts.rates),
+        "eta_s": _eta_s(facts, record),
         "changes": 0 if did is None else did.changes,
         "delivered": 0 if did is None else did.delivered,
         "writes": 0 if did is None else did.writes,
@@ -222,8 +254,36 @@ def _sync(snapshot: StatusSnapshot, name: str) -> SyncDocument:
         "latency_ms": {"p50": _latency(did, 0.5), "p95": _latency(did, 0.95), "p99": _latency(did, 0.99)},
         "ru_used": 0 if did is None else round(did.ru_used),
         "reconcile": None if record is None else _reconcile(record),
-        "reason": {"code": reason.code, "sentence": reason.sentence},
+        "reason": _said(diagnosis.reason_of(facts)),
     }
+
+
+def _said(said: Said) -> SaidDocument:
+    return {"code": said.code, "sentence": said.sentence, "next": said.next}
+
+
+def _rates(rates: Rates) -> RatesDocument:
+    return {
+        "changes_per_s": round(rates.changes, 1),
+        "delivered_per_s": round(rates.delivered, 1),
+        "compared_per_s": round(rates.compared, 1),
+    }
+
+
+def _lag_s(facts: SyncFacts) -> float | None:
+    """How long the row has been out of sync that waits the longest."""
+    if facts.rows_to_deliver:
+        return round(max(facts.oldest_s, 0.0), 1)
+    return None if facts.unknown_since is not None else 0.0
+
+
+def _eta_s(facts: SyncFacts, record: reconciles.Reconcile | None) -> float | None:
+    if facts.holds or facts.observing or record is None:
+        return None
+    to_come = activity.still_to_stage(record.state, record.phase, record.counts, record.estimate)
+    if to_come == 0.0 and facts.unknown_since is not None:
+        return None
+    return activity.eta_s(facts.rates, facts.rows_to_deliver, to_come)
 
 
 def _latency(did: progress.Progress | None, share: float) -> float | None:

@@ -5,20 +5,24 @@ decide the sentence of each sync. Rule: what a source cannot be asked is None, n
 living ones are believed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from connectors.postgres import slots
-from control.operations.diagnosis import SyncFacts
+from control.operations import activity
+from control.operations.activity import Knowledge, Rates
+from control.operations.diagnosis import KnownProblem, SyncFacts
 from control.operations.session import Session, require_applied_definition
 from rowtide.catalog import Catalog
-from rowtide.error_catalogue import source_errors
+from rowtide.error_catalogue import source_errors, status_reasons
 from rowtide.errors import RowtideError
 from rowtide.holds import Hold, covering
 from rowtide.lists import HeldColumns
+from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.pacing import tier_of
+from rowtide.reconcile import Coverage
 from state import cursors, definitions, holds, lists, outbox, processes, progress
 from state.database import Connection
 from state.reconcile import record as reconciles
@@ -41,6 +45,7 @@ class StatusSnapshot:
     reconciles: Mapping[str, reconciles.Reconcile]
     processes: Sequence[processes.ProcessBeat]
     cursors: Mapping[str, cursors.SlotCursor]
+    staged_at: Mapping[str, datetime]
     held: Mapping[str, HeldColumns]
     answers: Mapping[str, Answer]
 
@@ -71,6 +76,7 @@ def _read(connection: Connection, answers: Mapping[str, Answer]) -> StatusSnapsh
         reconciles.read_all(connection),
         processes.read(connection),
         cursors.read_slots(connection),
+        cursors.read_staged_at(connection),
         lists.read_held(connection),
         answers,
     )
@@ -89,34 +95,46 @@ def ask_sources(session: Session) -> dict[str, Answer]:
     return found
 
 
+def alive(snapshot: StatusSnapshot) -> list[Mapping[str, Any]]:
+    """What the living processes say of themselves."""
+    return [process.health for process in snapshot.processes if process.age_s <= processes.ALIVE_S]
+
+
 def health_of(snapshot: StatusSnapshot, part: str, name: str) -> list[Mapping[str, Any]]:
-    """What the living processes say of one source or graph."""
-    alive = [process.health.get(part) or {} for process in snapshot.processes if process.age_s <= processes.ALIVE_S]
-    return [health[name] for health in alive if name in health]
+    """What the living processes say of one source, graph or sync."""
+    return [health[part][name] for health in alive(snapshot) if name in (health.get(part) or {})]
 
 
-def problem_of(snapshot: StatusSnapshot, part: str, name: str) -> str | None:
-    """The sentence of the first living process that has a problem with that source or graph."""
-    found = [health.get("problem") for health in health_of(snapshot, part, name)]
-    return next((problem["sentence"] for problem in found if problem), None)
+def problem_of(snapshot: StatusSnapshot, part: str, name: str) -> KnownProblem | None:
+    """The problem of the first living process that has one with that graph or sync."""
+    return _first(health.get("problem") for health in health_of(snapshot, part, name))
 
 
-def _problems_of_source(snapshot: StatusSnapshot, name: str) -> list[Mapping[str, str]]:
+def _first(problems: Iterable[Mapping[str, str] | None]) -> KnownProblem | None:
+    return next((_to_problem(problem) for problem in problems if problem), None)
+
+
+def _to_problem(stored: Mapping[str, str]) -> KnownProblem:
+    remedy = stored.get("remedy") or status_reasons.TRIED_AGAIN().sentence
+    return KnownProblem(stored["code"], stored["sentence"], remedy)
+
+
+def _problems_of_source(snapshot: StatusSnapshot, name: str) -> list[KnownProblem]:
     """What the living processes met at a source: the reader of its slot first, then every other session."""
     met = health_of(snapshot, "source", snapshot.catalog.definition.slot(name)) + health_of(snapshot, "sessions", name)
-    return [health["problem"] for health in met if health.get("problem")]
+    return [_to_problem(health["problem"]) for health in met if health.get("problem")]
 
 
-def source_problem(snapshot: StatusSnapshot, name: str) -> str | None:
+def source_problem(snapshot: StatusSnapshot, name: str) -> KnownProblem | None:
     """Why a source cannot be read, by the first living process that says so."""
     problems = _problems_of_source(snapshot, name)
-    return next((one["sentence"] for one in problems if one["code"] != source_errors.SOURCE_DIFFERS.code), None)
+    return next((problem for problem in problems if problem.code != source_errors.SOURCE_DIFFERS.code), None)
 
 
 def source_differs(snapshot: StatusSnapshot, name: str) -> str | None:
     """What a living process says whose connection leads to another server than the source."""
     problems = _problems_of_source(snapshot, name)
-    return next((one["sentence"] for one in problems if one["code"] == source_errors.SOURCE_DIFFERS.code), None)
+    return next((problem.sentence for problem in problems if problem.code == source_errors.SOURCE_DIFFERS.code), None)
 
 
 def asked_elsewhere(snapshot: StatusSnapshot, name: str) -> str | None:
@@ -127,9 +145,8 @@ def asked_elsewhere(snapshot: StatusSnapshot, name: str) -> str | None:
     return None
 
 
-def _due_problem(snapshot: StatusSnapshot) -> str | None:
-    alive = [process.health.get("due") or {} for process in snapshot.processes if process.age_s <= processes.ALIVE_S]
-    return next((due["problem"]["sentence"] for due in alive if due.get("problem")), None)
+def _due_problem(snapshot: StatusSnapshot) -> KnownProblem | None:
+    return _first((health.get("due") or {}).get("problem") for health in alive(snapshot))
 
 
 def definition_problem_of(process: processes.ProcessBeat) -> str | None:
@@ -139,18 +156,18 @@ def definition_problem_of(process: processes.ProcessBeat) -> str | None:
 
 
 def _definition_problem(snapshot: StatusSnapshot) -> str | None:
-    alive = [process for process in snapshot.processes if process.age_s <= processes.ALIVE_S]
-    return next((problem for process in alive if (problem := definition_problem_of(process))), None)
+    living = [process for process in snapshot.processes if process.age_s <= processes.ALIVE_S]
+    return next((problem for process in living if (problem := definition_problem_of(process))), None)
 
 
-def _list_problem(snapshot: StatusSnapshot, sync: str) -> str | None:
-    """What a list of this sync refuses, where its graph is otherwise well."""
+def _list_problem(snapshot: StatusSnapshot, sync: str) -> tuple[str, KnownProblem] | None:
+    """The first list of this sync that does not move, and why."""
     # Of a list with held columns that is said which `apply` mends.
-    ids = {ref.id for ref in snapshot.catalog.lists_of(sync)} - snapshot.held.keys()
+    titles = {ref.id: title for title, ref in snapshot.catalog.lists.get(sync, {}).items()}
     for health in health_of(snapshot, "graph", snapshot.catalog.everything[sync].graph):
-        for list_id, sentence in (health.get("lists") or {}).items():
-            if list_id in ids:
-                return str(sentence)
+        for list_id, problem in (health.get("lists") or {}).items():
+            if list_id in titles and list_id not in snapshot.held:
+                return titles[list_id], _to_problem(problem)
     return None
 
 
@@ -183,14 +200,70 @@ def _role_seen_s(snapshot: StatusSnapshot, role: str) -> float | None:
     return min((process.age_s for process in snapshot.processes if role in process.roles), default=None)
 
 
+def rates_of(snapshot: StatusSnapshot, sync: str) -> Rates:
+    """How quickly a sync moves."""
+    return activity.rates_of(alive(snapshot), sync)
+
+
+def _others_compare(snapshot: StatusSnapshot, sync: str) -> bool:
+    paces = [(health.get("pace") or {}).items() for health in alive(snapshot)]
+    return any(name != sync and pace.get("compared") for of_process in paces for name, pace in of_process)
+
+
+def _reconcile_problem(snapshot: StatusSnapshot, sync: str) -> KnownProblem | None:
+    """Why the sync's pass cannot go on: by the process that has it, else by its record."""
+    record = snapshot.reconciles.get(sync)
+    if record is None or record.state == "done":
+        return None
+    waits = None if record.waits is None else status_reasons.RECONCILE_WAITS(waits=record.waits)
+    noted = None if waits is None else KnownProblem(waits.code, waits.sentence, waits.next)
+    return problem_of(snapshot, "reconcile", sync) or noted
+
+
+def _dark_since(snapshot: StatusSnapshot, source: str) -> datetime | None:
+    """Since when nothing of a source is captured; None while its stream is heard."""
+    section = snapshot.catalog.definition.postgres[source]
+    staged_at = snapshot.staged_at.get(snapshot.catalog.definition.slot(source))
+    seen_s = _role_seen_s(snapshot, "capture")
+    if seen_s is None or seen_s > processes.ALIVE_S or source_problem(snapshot, source):
+        return staged_at
+    return activity.silent_since(staged_at, snapshot.now, section.heartbeat)
+
+
+def _unknown_since(snapshot: StatusSnapshot, name: str) -> datetime | None:
+    """Since when it is not known what of the sync is out of sync."""
+    sync, state, record = snapshot.catalog.everything[name], snapshot.states.get(name), snapshot.reconciles.get(name)
+    # One that could not be compiled is held at capture.
+    coverage = Coverage(state.era, sync.version) if state is not None and isinstance(sync, CompiledSync) else None
+    return activity.unknown_since(
+        Knowledge(
+            applied_at=snapshot.applied.applied_at,
+            holds=covering(snapshot.holds, sync),
+            reconcile_done=record is not None and record.state == "done",
+            covered=None if record is None else record.covered,
+            coverage=coverage,
+            asked_at=None if record is None else record.requested_at,
+            silent_since=_dark_since(snapshot, sync.postgres),
+        )
+    )
+
+
+def _still_s(snapshot: StatusSnapshot, sync: str) -> float:
+    record = snapshot.reconciles.get(sync)
+    if record is None:
+        return (snapshot.now - snapshot.applied.applied_at).total_seconds()
+    return (snapshot.now - max(record.updated_at, record.requested_at)).total_seconds()
+
+
 def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
     """What decides the sentence of one sync."""
     sync, state, waits = snapshot.catalog.everything[name], snapshot.states.get(name), snapshot.waiting.get(name)
     record = snapshot.reconciles.get(name)
-    slot = snapshot.slot(sync.postgres)
     graphs = health_of(snapshot, "graph", sync.graph)
+    oldest = None if waits is None else waits.oldest
     return SyncFacts(
         now=snapshot.now,
+        sync=name,
         retired=state is not None and state.retired,
         holds=covering(snapshot.holds, sync),
         capture_seen_s=_role_seen_s(snapshot, "capture"),
@@ -202,19 +275,28 @@ def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
         source_problem=source_problem(snapshot, sync.postgres),
         source_differs=source_differs(snapshot, sync.postgres),
         unwatched=_unwatched(snapshot, snapshot.catalog.definition.slot(sync.postgres)),
+        silent_since=_dark_since(snapshot, sync.postgres),
         graph=sync.graph,
-        graph_problem=problem_of(snapshot, "graph", sync.graph) or _list_problem(snapshot, name),
+        graph_problem=problem_of(snapshot, "graph", sync.graph),
+        list_problem=_list_problem(snapshot, name),
         gate_until=gate_until(snapshot, sync.graph),
+        gate_throttled=any(health.get("gate_throttled") for health in graphs),
         quota_wait_s=max((health.get("quota_wait_s") or 0.0 for health in graphs), default=0.0),
         ru_per_minute=ru_per_minute(snapshot, sync.graph),
         waiting=0 if waits is None else waits.waiting - waits.in_flight,
         in_flight=0 if waits is None else waits.in_flight,
         parked=0 if waits is None else waits.parked,
+        oldest_s=0.0 if oldest is None else (snapshot.now - oldest).total_seconds(),
+        postponed=None if waits is None or waits.why is None else (waits.postponed, waits.why),
         observing=sync.mode == "observe",
         reconcile_state=None if record is None else record.state,
+        reconcile_phase=None if record is None else record.phase,
         reconcile_done=None if record is None else record.counts.get("rows", 0),
         reconcile_total=None if record is None else record.estimate or None,
-        reconcile_problem=None if record is None or record.state == "done" else record.waits,
-        lag_bytes=None if slot is None else slot.lag_bytes,
+        reconcile_still_s=_still_s(snapshot, name),
+        others_compare=_others_compare(snapshot, name),
+        reconcile_problem=_reconcile_problem(snapshot, name),
         held_columns=_held_columns(snapshot, name),
+        unknown_since=_unknown_since(snapshot, name),
+        rates=rates_of(snapshot, name),
     )

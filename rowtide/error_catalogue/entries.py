@@ -44,10 +44,11 @@ class Entry(Generic[E]):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A code and a sentence for the operator."""
+    """A code and a sentence for the operator, and what to do next (empty: nothing)."""
 
     code: str
     sentence: str
+    next: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,13 @@ class ReasonEntry:
     remedy: str = ""
 
     def __call__(self, **values: object) -> Said:
-        """Code and sentence; every field of the entry has to be given."""
-        return Said(self.code.format(**values), self.sentence.format(**values))
+        """Code, sentence and remedy; every field of the entry has to be given."""
+        return Said(self.code.format(**values), self.sentence.format(**values), self.remedy.format(**values))
 
     @property
     def fields(self) -> frozenset[str]:
         """What a call has to give."""
-        return fields_of(self.code, self.sentence)
+        return fields_of(self.code, self.sentence, self.remedy)
 
 
 @dataclass(frozen=True, slots=True)

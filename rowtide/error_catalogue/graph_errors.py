@@ -86,6 +86,12 @@ GRAPH_UNANSWERED: Final = Entry(
 GRAPH_THROTTLES: Final = Entry(
     GraphUnavailable, "throttled", "Graph throttles the app: nothing is sent for {seconds} s", "nothing: it waits"
 )
+LIST_UNANSWERED: Final = Entry(
+    GraphUnavailable,
+    "list_unavailable",
+    "Graph does not answer for the list: {reason}",
+    "it is tried again by itself; if it lasts, look at the list in SharePoint",
+)
 BATCH_LOST: Final = Entry(GraphUnavailable, "graph_unavailable", "{reason}", "it is tried again by itself")
 GRAPH_LINK_ELSEWHERE: Final = Entry(
     GraphUnavailable,
@@ -104,6 +110,13 @@ ITEMS_REFUSED: Final = Entry(
     "graph_{status}",
     "the items of list {list_id} cannot be read: Graph answered {status} {code}: {message}",
     "check that the list is there and that the app may read it; `rowtide apply` makes a missing list anew",
+)
+LIST_REFUSED: Final = Entry(
+    GraphRefused,
+    "graph_{status}",
+    "Graph answered {status} {code} for the list: {said}",
+    "if the list is gone, `rowtide apply` makes it anew; else see that the app may write to it "
+    "(`rowtide plan --grants`)",
 )
 GRAPH_UNREADABLE: Final = Entry(
     GraphUnavailable, "graph_unavailable", "{what}: Graph's answer names no list", "it is tried again by itself"

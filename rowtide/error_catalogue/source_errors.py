@@ -81,6 +81,12 @@ ROW_SECURITY: Final = Entry(
     "row security hides rows of table {table} from this role",
     "Let the role bypass row security (ALTER ROLE ... BYPASSRLS), or own the table without FORCE.",
 )
+KEY_NOT_UNIQUE: Final = Entry(
+    SourceRefused,
+    "key_not_unique",
+    "table {table} has several rows with one key ({columns})",
+    "remove the duplicates and make a unique index over these columns; the pass goes on by itself",
+)
 PUBLICATION_MISSING: Final = Entry(
     SourceRefused,
     "publication_missing",

@@ -1,13 +1,14 @@
-"""What `status` says of a sync: that it moves, or why it does not. The first reason that holds is shown."""
+"""What `status` says of a sync: what is wrong with it and what to do next, or what it does. The first that holds.
+
+The code ``{code}`` is that of the hold or the problem itself, whose own entry says more.
+"""
 
 from typing import Final
 
 from rowtide.error_catalogue.entries import ReasonEntry
 
 RETIRED: Final = ReasonEntry("retired", "The sync is no longer in the applied definition; its records are kept.")
-HELD: Final = ReasonEntry(
-    "{code}", "Paused{scope} by {by} since {since}: {why}{also}", "`rowtide status --json` says what lifts each hold"
-)
+HELD: Final = ReasonEntry("{code}", "Paused{scope} by {by} since {since}: {why}{also}", "{next}")
 """A sync that is held shows the code of its first hold."""
 HELD_TOO: Final = ReasonEntry("{code}", " Held too by {by}: {why}", "`rowtide status --json` says what lifts each hold")
 LIFTED_BY_RESUME: Final = ReasonEntry("lifted_by_resume", "`rowtide resume {object}`")
@@ -34,6 +35,13 @@ LISTS_UNPROVEN: Final = ReasonEntry(
     "`rowtide apply --take-over`, if the one before does not run any more",
 )
 LIFTED_BY_ITSELF: Final = ReasonEntry("lifted_by_itself", "nothing: it goes by itself when what it says is mended")
+
+TRIED_AGAIN: Final = ReasonEntry("tried_again", "see the sentence and `rowtide doctor`; it is tried again by itself")
+"""What to do about a problem that has no remedy of its own."""
+
+# --- what is wrong ----------------------------------------------------------------------------------------------
+
+OK: Final = ReasonEntry("ok", "Nothing is wrong.")
 NOT_RUNNING: Final = ReasonEntry(
     "not_running", "No process with the role {role} runs; start one with `rowtide run`.", "`rowtide run`"
 )
@@ -45,8 +53,8 @@ NOT_SEEN: Final = ReasonEntry(
 NOT_TAKEN: Final = ReasonEntry(
     "definition_not_taken", "{problem}", "run the release that applied the definition wherever `rowtide run` runs"
 )
-STATE_PROBLEM: Final = ReasonEntry("state_problem", "{problem}", "see the sentence")
-SOURCE_PROBLEM: Final = ReasonEntry("source_problem", "PostgreSQL {source}: {problem}", "`rowtide doctor`")
+STATE_PROBLEM: Final = ReasonEntry("{code}", "Rows cannot be claimed: {problem}", "{next}")
+SOURCE_PROBLEM: Final = ReasonEntry("{code}", "PostgreSQL {source}: {problem}", "{next}")
 SOURCE_DIFFERS: Final = ReasonEntry(
     "source_differs",
     "PostgreSQL {source}: {problem}",
@@ -57,19 +65,28 @@ UNWATCHED: Final = ReasonEntry(
     "PostgreSQL {source}: what is done to tables and publication is not known since {seconds} s: {problem}",
     "see the sentence; it is tried again by itself",
 )
-GRAPH_PROBLEM: Final = ReasonEntry("graph_problem", "Graph {graph}: {problem}", "`rowtide doctor`")
-OBSERVE: Final = ReasonEntry(
-    "observe",
-    "The sync only observes (mode: observe): {rows} would be written.",
-    "say `mode: deliver` and `rowtide apply` when the rows should be written",
+CAPTURE_SILENT: Final = ReasonEntry(
+    "capture_silent",
+    "PostgreSQL {source}: nothing of its slot has been staged since {since}.",
+    "see the log of the process with the role capture; `rowtide doctor`",
 )
+GRAPH_PROBLEM: Final = ReasonEntry("{code}", "Graph {graph}: {problem}", "{next}")
 THROTTLED: Final = ReasonEntry(
     "throttled", "Graph {graph} throttles the app; writes go on at {until}.", "nothing: it waits"
 )
-RECONCILE_PROBLEM: Final = ReasonEntry(
-    "reconcile_problem", "The reconcile cannot go on: {problem}", "see the sentence; it is tried again by itself"
+GATE: Final = ReasonEntry(
+    "gate_closed",
+    "{rows} waiting; nothing is sent to graph {graph} until {until}, because it did not answer.",
+    "nothing: it is tried again by itself",
 )
-RECONCILE_WAITS: Final = ReasonEntry("waits", "{waits}", "nothing: it goes on by itself")
+LIST_PROBLEM: Final = ReasonEntry("{code}", "List '{title}': {problem}", "{next}")
+RECONCILE_PROBLEM: Final = ReasonEntry("{code}", "The reconcile cannot go on: {problem}", "{next}")
+RECONCILE_WAITS: Final = ReasonEntry("reconcile_waits", "{waits}", "nothing: it goes on by itself")
+RECONCILE_STANDS: Final = ReasonEntry(
+    "reconcile_stands",
+    "The reconcile ({phase}) has not moved for {seconds} s: {done}{total} rows compared.",
+    "see the log of the process; `rowtide doctor`",
+)
 RECONCILE_HELD: Final = ReasonEntry(
     "reconcile_held", "The sync is held, so no pass goes on: {why}", "see `rowtide status`: it says what lifts the hold"
 )
@@ -85,15 +102,43 @@ RECONCILE_UNOPENED: Final = ReasonEntry(
     "then begins by itself.",
     "see `rowtide status`; when the stream is open the pass begins by itself",
 )
-QUOTA: Final = ReasonEntry(
-    "quota", "{rows} waiting for quota{limit}.", "raise `licences` or `share` of the graph if they are too low"
+ROWS_POSTPONED: Final = ReasonEntry(
+    "rows_postponed",
+    "{rows} waiting to be tried again: {why}",
+    "see the sentence; each is tried again by itself",
 )
 COLUMNS_HELD: Final = ReasonEntry(
     "columns_held",
     "List '{title}': {problem}.",
     "`rowtide apply` makes what is missing anew; give a column of another kind another name, or mend it in SharePoint",
 )
+NOT_MOVING: Final = ReasonEntry(
+    "not_moving",
+    "{rows} waiting, the oldest for {seconds} s, and none was delivered in the last {window} s.",
+    "see the log of the process with the role deliver; `rowtide doctor`",
+)
+PARKED: Final = ReasonEntry(
+    "parked",
+    "{rows} parked: set aside until they change, or somebody decides.",
+    "`rowtide parked list {sync}` says why; then `rowtide parked retry` or `discard`",
+)
+
+# --- what it does -----------------------------------------------------------------------------------------------
+
+OBSERVE: Final = ReasonEntry(
+    "observe",
+    "The sync only observes (mode: observe): {rows} would be written.",
+    "say `mode: deliver` and `rowtide apply` when the rows should be written",
+)
+QUOTA: Final = ReasonEntry(
+    "quota", "{rows} waiting for quota{limit}.", "raise `licences` or `quota_share` of the graph if they are too low"
+)
+FIRST_LOAD: Final = ReasonEntry("first_load", "The first load has not begun; it begins by itself.")
 RECONCILE_WANTED: Final = ReasonEntry("reconcile", "A reconcile is asked for and begins shortly.")
 RECONCILE: Final = ReasonEntry("reconcile", "Reconcile in progress: {done}{total} rows compared, {waiting} waiting.")
-IDLE: Final = ReasonEntry("idle", "Nothing is waiting.{parked}")
-MOVING: Final = ReasonEntry("moving", "{rows} waiting, {in_flight} in flight.")
+MOVING: Final = ReasonEntry("moving", "{rows} waiting, {in_flight} in flight; {rate} delivered a second.")
+STARTING: Final = ReasonEntry("starting", "{rows} waiting, the oldest for {seconds} s.")
+UNKNOWN: Final = ReasonEntry(
+    "unknown", "What is out of sync is not known since {since}; nothing is waiting of what is known."
+)
+IDLE: Final = ReasonEntry("idle", "Nothing is waiting.")

@@ -29,13 +29,18 @@ from state.outbox.staging import stage as stage
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How much of one sync waits. ``in_flight`` are leased; ``oldest``: since when a row has been out of sync."""
+    """How much of one sync waits. ``in_flight`` are leased; ``oldest``: since when a row has been out of sync.
+
+    ``postponed`` wait for another attempt, most of them because of ``why``.
+    """
 
     sync: str
     waiting: int
     in_flight: int
     parked: int
     oldest: datetime | None
+    postponed: int = 0
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +64,11 @@ def waiting(conn: Connection) -> dict[str, Waiting]:
         SELECT sync, count(*) FILTER (WHERE state = 'waiting') AS waiting,
                count(*) FILTER (WHERE state = 'waiting' AND lease_until > now()) AS in_flight,
                count(*) FILTER (WHERE state = 'parked') AS parked,
-               least(min(coalesce(out_since, committed_at)) FILTER (WHERE state = 'waiting'), now()) AS oldest
+               least(min(coalesce(out_since, committed_at)) FILTER (WHERE state = 'waiting'), now()) AS oldest,
+               count(*) FILTER (WHERE {later}) AS postponed,
+               mode() WITHIN GROUP (ORDER BY reason) FILTER (WHERE {later}) AS why
           FROM rowtide.outbox GROUP BY sync
-    """
+    """.format(later="state = 'waiting' AND reason IS NOT NULL AND due_at > now()")
     with conn.cursor(row_factory=class_row(Waiting)) as cursor:
         return {row.sync: row for row in cursor.execute(query)}
 

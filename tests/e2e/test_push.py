@@ -94,7 +94,7 @@ def test_a_workload_ends_with_source_and_lists_equal(new_simulator: NewSimulator
     wait_until(lambda: settled(stack), "everything settled")
     status = stack.status()
     [parts] = [one for one in status["syncs"] if one["sync"] == "parts"]
-    assert (parts["state"], parts["waiting"], parts["parked"]) == ("running", 0, 0)
+    assert (parts["wanted"], parts["waiting"], parts["parked"]) == ("run", 0, 0)
     assert parts["delivered"] >= 60
     assert parts["latency_ms"]["p95"] > 0
     assert stack.stop(process) == 0, stack.logged()[-4000:]
@@ -293,7 +293,9 @@ def test_status_is_one_json_document(stack: Stack) -> None:
     document = json.loads(stack.spawn("status", "--json").stdout)
     [parts] = document["syncs"]
     keys = {
-        "state",
+        "wanted",
+        "activity",
+        "health",
         "position",
         "lag_bytes",
         "lag_s",

@@ -184,7 +184,7 @@ class Reader:
         """Run one connection, from connect to failure; it ends only by an exception."""
         settings = self.settings
         while (left := self._guard.enter()) is not None:
-            self._tell(left)
+            self._trouble.note(left)
             if self._stop.wait(_LEFT_POLL_S):
                 raise ReaderStopped
         dsn = settings.read_dsn()

@@ -247,7 +247,7 @@ def test_a_list_problem_blames_the_list(new_delivery: Make, status: int, code: s
     releases = [outcome for outcome in delivery.outcomes if isinstance(outcome, Release)]
     assert len(releases) == 5
     assert all(release.after_s >= 30 and not release.unknown and code in release.reason for release in releases)
-    assert code in delivery.writer.list_problems[a]
+    assert code in delivery.writer.list_problems[a].sentence
     assert list(delivery.writer.list_problems) == [a]
     assert delivery.writer.problem is None
     simulator.clear_faults()
@@ -265,7 +265,7 @@ def test_a_429_closes_the_gate_for_all(new_delivery: Make) -> None:
     delivery.deliver(until=lambda: len(delivery.outcomes) == 100)
     assert 25 < delivery.budget.gate_s() <= 30
     requests = delivery.writer.counters.requests
-    assert "throttles" in (delivery.writer.problem or "")
+    assert "throttles" in str(delivery.writer.problem)
     delivery.writer.submit(delivery.claim())
     for row in delivery.rows.values():
         row.due_at -= timedelta(hours=1)
@@ -319,7 +319,7 @@ def test_a_refused_token_is_named(new_delivery: Make) -> None:
     (release,) = delivery.outcomes
     assert isinstance(release, Release)
     assert not release.unknown
-    assert delivery.writer.problem == "Graph does not accept the token of graph 'contoso'"
+    assert str(delivery.writer.problem) == "Graph does not accept the token of graph 'contoso'"
     simulator.clear_faults()
     delivery.deliver()
     assert delivery.writer.problem is None
@@ -333,7 +333,7 @@ def test_a_wrong_secret_is_named_and_nothing_is_sent(new_delivery: Make) -> None
     assert isinstance(release, Release)
     assert not release.unknown
     assert release.after_s >= 1.0
-    assert "AADSTS7000215" in (delivery.writer.problem or "")
+    assert "AADSTS7000215" in str(delivery.writer.problem)
     assert simulator.stats()["batches"] == 0
 
 
@@ -345,7 +345,7 @@ def test_no_connection_is_not_applied(new_delivery: Make) -> None:
     delivery.commit("1", a, {"Title": "t", "Amount": 1, "Notes": None})
     delivery.deliver(until=lambda: len(delivery.outcomes) == 3)
     assert all(isinstance(outcome, Release) and not outcome.unknown for outcome in delivery.outcomes)
-    assert "cannot be reached" in (delivery.writer.problem or "")
+    assert "cannot be reached" in str(delivery.writer.problem)
     assert delivery.writer.counters.ru_used == 0
 
 
@@ -356,7 +356,7 @@ def test_an_outage_costs_few_requests(new_delivery: Make) -> None:
         delivery.commit(str(number), a, {"Title": "t", "Amount": 1, "Notes": None})
     end = time.monotonic() + 3
     delivery.deliver(until=lambda: time.monotonic() > end)
-    assert "503" in (delivery.writer.problem or "")
+    assert "503" in str(delivery.writer.problem)
     assert delivery.writer.counters.requests < 25
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from connectors.pace import Pace
 from flows import reconcile as flow
 from flows.applied_view import read_view
 from flows.reconcile import Reconciler
@@ -26,7 +27,7 @@ def reconcile_to_the_end(state_dsn: str, source_dsn: str) -> None:
     """Reconcile the applied definition until its pass is done."""
     with database.connect(state_dsn) as connection:
         view = read_view(connection, None)
-        reconciler = Reconciler(state_dsn, "a process", lambda: view, sessions_on(lambda: source_dsn))
+        reconciler = Reconciler(state_dsn, "a process", lambda: view, sessions_on(lambda: source_dsn), Pace())
         reconciler.start()
         while (found := record.read(connection, "orders")) is None or found.state != "done":
             threading.Event().wait(0.02)
@@ -41,7 +42,8 @@ def run_process(bench: Any, failpoint: str = "") -> int:
 @contextmanager
 def running(bench: Any, source_dsn: Callable[[], str] | None = None) -> Iterator[Reconciler]:
     """A reconciler in this process."""
-    reconciler = Reconciler(bench.state_dsn, "test", bench.view, sessions_on(source_dsn or (lambda: bench.source_dsn)))
+    sessions = sessions_on(source_dsn or (lambda: bench.source_dsn))
+    reconciler = Reconciler(bench.state_dsn, "test", bench.view, sessions, Pace())
     reconciler.start()
     try:
         yield reconciler

@@ -48,13 +48,13 @@ def test_status_before_anything_is_applied(desk: Desk) -> None:
 def test_status_names_the_first_reason(applied: Desk) -> None:
     assert reason(applied)[0] == "not_running"
     beat(applied)
-    assert reason(applied) == ("idle", "Nothing is waiting.")
+    assert reason(applied) == ("first_load", "The first load has not begun; it begins by itself.")
     beat(applied, graph={"contoso": {"problem": {"code": "x", "sentence": "403 for the site."}}})
-    assert reason(applied) == ("graph_problem", "Graph contoso: 403 for the site.")
-    beat(applied, source={applied.slot: {"problem": {"code": "x", "sentence": "No route."}}})
-    assert reason(applied) == ("source_problem", "PostgreSQL erp: No route.")
+    assert reason(applied) == ("x", "Graph contoso: 403 for the site.")
+    beat(applied, source={applied.slot: {"problem": {"code": "y", "sentence": "No route."}}})
+    assert reason(applied) == ("y", "PostgreSQL erp: No route.")
     until = datetime.now(UTC) + timedelta(minutes=5)
-    beat(applied, graph={"contoso": {"gate_until": until.isoformat()}})
+    beat(applied, graph={"contoso": {"gate_until": until.isoformat(), "gate_throttled": True}})
     assert reason(applied)[0] == "throttled"
     assert applied.type("pause", "parts", "--reason", "stock taking").code == 0
     code, sentence = reason(applied)
@@ -63,7 +63,20 @@ def test_status_names_the_first_reason(applied: Desk) -> None:
     assert applied.type("resume", "--all").code == 3  # it is not what was paused
     assert applied.type("resume", "parts").code == 0
     beat(applied)
-    assert reason(applied)[0] == "idle"
+    assert reason(applied)[0] == "first_load"
+
+
+def test_rows_out_of_sync_are_not_0_before_the_first_load(applied: Desk) -> None:
+    """Nobody knows how many there are."""
+    for alive in (False, True):
+        if alive:
+            beat(applied)
+        (sync,) = applied.type("status", "--json").json["syncs"]
+        assert sync["out_of_sync"]["rows"] == 0
+        assert sync["out_of_sync"]["unknown_since"] is not None
+        assert (sync["lag_s"], sync["eta_s"]) == (None, None)
+        assert (sync["wanted"], sync["activity"]) == ("run", "unknown" if alive else "stopped")
+    assert "unknown" in applied.spawn("status").out
 
 
 def test_status_is_one_document_or_one_table(applied: Desk) -> None:
@@ -71,10 +84,15 @@ def test_status_is_one_document_or_one_table(applied: Desk) -> None:
     (sync,) = applied.type("status", "--json").json["syncs"]
     assert sync["lag_bytes"] is not None
     assert set(sync["latency_ms"]) == {"p50", "p95", "p99"}
-    assert {"state", "position", "lag_s", "waiting", "in_flight", "parked", "delivered", "ru_used"} <= set(sync)
+    named = {"wanted", "activity", "health", "reason", "position", "lag_s", "out_of_sync", "rates", "eta_s"}
+    assert named | {"waiting", "in_flight", "parked", "delivered", "ru_used"} <= set(sync)
     text = applied.spawn("status").out
-    assert "WHY" in text
+    assert "OUT_OF_SYNC" in text
     assert "No process with the role capture runs" in text
+    assert "running" not in text.split()
+    assert "LAG_BYTES" in applied.spawn("status", "--wide").out
+    narrow = applied.spawn("status", COLUMNS="80").out
+    assert max(len(line) for line in narrow.splitlines()) <= 80
     applied.type("slot", "drop", "--yes")
 
 
