@@ -19,16 +19,16 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize("dsn", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_source_that_could_not_be_asked_is_a_finding(desk: Desk, simulator: Simulator, dsn: str) -> None:
-    validated = desk.type("validate", "--json", ROWTIDE_SOURCE_DSN=dsn)
-    assert validated.code == 3
-    assert list(validated.json["unreached"]) == ["erp"]
-    planned = desk.type("plan", "--json", ROWTIDE_SOURCE_DSN=dsn)
-    assert planned.code == 3
-    assert planned.json["unseen"] == ["source erp"]
-    assert desk.type("plan", ROWTIDE_SOURCE_DSN=dsn).code == 3
-    assert desk.type("validate", "--offline", ROWTIDE_SOURCE_DSN=dsn).code == 0
+def test_a_source_that_could_not_be_asked_is_a_finding(desk: Desk, simulator: Simulator) -> None:
+    for why, dsn in UNREADABLE.items():
+        validated = desk.type("validate", "--json", ROWTIDE_SOURCE_DSN=dsn)
+        assert validated.code == 3, why
+        assert list(validated.json["unreached"]) == ["erp"]
+        planned = desk.type("plan", "--json", ROWTIDE_SOURCE_DSN=dsn)
+        assert planned.code == 3, why
+        assert planned.json["unseen"] == ["source erp"]
+        assert desk.type("plan", ROWTIDE_SOURCE_DSN=dsn).code == 3, why
+        assert desk.type("validate", "--offline", ROWTIDE_SOURCE_DSN=dsn).code == 0, why
 
 
 def test_records_and_tenants_that_could_not_be_asked_are_findings(desk: Desk) -> None:
@@ -121,17 +121,15 @@ CHANGES: dict[str, tuple[tuple[str, str], int]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "writes"), CHANGES.values(), ids=CHANGES)
-def test_plan_counts_writes_to_items_that_are_there(delivered: Desk, change: tuple[str, str], writes: int) -> None:
-    before, after = change
-    assert before in SYNC
-    delivered.write(SYNC.replace(before, after) if before else SYNC)
-    loads = delivered.type("plan", "--json").json["first_load"]
-    assert sum(load["rewrites"] for load in loads) == writes
-    assert sum(load["writes"] for load in loads) == writes
-    assert sum(load["ru"] for load in loads) == 2 * writes
-    shown = delivered.type("plan").out
-    assert ("up to" in shown) is (writes > 0)
+def test_plan_counts_writes_to_items_that_are_there(delivered: Desk) -> None:
+    for name, ((before, after), writes) in CHANGES.items():
+        assert before in SYNC
+        delivered.write(SYNC.replace(before, after) if before else SYNC)
+        loads = delivered.type("plan", "--json").json["first_load"]
+        assert sum(load["rewrites"] for load in loads) == writes, name
+        assert sum(load["writes"] for load in loads) == writes, name
+        assert sum(load["ru"] for load in loads) == 2 * writes, name
+    assert "up to 20" in delivered.type("plan").out
 
 
 # --- tenants --------------------------------------------------------------------------------------------------------
