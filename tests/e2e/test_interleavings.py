@@ -376,7 +376,7 @@ def test_two_groups_on_one_slot_by_mistake(line: Stack, new_database: NewDatabas
         reader.wait(10)
         other = two.start()
         [said] = two.status()["syncs"]
-        assert (said["state"], said["reason"]["code"]) == ("paused", "slot_shared")
+        assert (said["wanted"], said["reason"]["code"]) == ("held", "slot_shared")
         assert "resume --take-slot erp" in said["holds"][0]["lifts"]
         two.command("resume", "--take-slot", "erp")  # by mistake, too: the first one is only down
         line.sql("DELETE FROM parts WHERE id = 802")
