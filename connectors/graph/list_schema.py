@@ -124,6 +124,7 @@ class MendKey:
 
     title: str
     column_id: str
+    sync: str
 
     @property
     def sentence(self) -> str:
@@ -216,7 +217,7 @@ def _list_steps(found: FoundList | None, wanted: WantedList, mark: ListMark | No
     if key is None:
         steps.append(MakeKey(title))
     elif not (key.indexed and key.unique):
-        steps.append(MendKey(title, key.id))
+        steps.append(MendKey(title, key.id, wanted.sync))
     if key is not None and mark is not None:
         steps.extend(_mark_steps(title, key, mark))
     for column in wanted.columns:

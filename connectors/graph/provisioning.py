@@ -387,10 +387,13 @@ async def _take(
                 step.sentence,
                 lambda: columns.by_column_definition_id(column_id).patch(_described_body(description)),
             )
-        case list_schema.MendKey(_, column_id):
-            await _patiently(
-                step.sentence, lambda: columns.by_column_definition_id(column_id).patch(_mended_key_body())
-            )
+        case list_schema.MendKey(title, column_id, sync):
+            try:
+                await _patiently(
+                    step.sentence, lambda: columns.by_column_definition_id(column_id).patch(_mended_key_body())
+                )
+            except GraphRefused as error:
+                raise graph_errors.KEYS_NOT_UNIQUE(title=title, sync=sync, said=error.sentence) from error
         case list_schema.AddChoices(_, column_id, _, choices):
             await _patiently(
                 step.sentence, lambda: columns.by_column_definition_id(column_id).patch(_choices_body(choices))

@@ -142,6 +142,12 @@ COLUMN_MISFIT: Final = Entry(
     "column {column} of list '{title}' cannot be used: {why}",
     "name another field in the definition, or mend the column in SharePoint",
 )
+KEYS_NOT_UNIQUE: Final = Entry(
+    GraphRefused,
+    "keys_not_unique",
+    "RowtideKey of list '{title}' cannot have unique values: {said}",
+    "if items share a key: `rowtide reconcile {sync} --deep`, then `rowtide apply` again",
+)
 LIST_HAS_FOREIGN_ITEMS: Final = Entry(
     GraphRefused,
     "list_has_foreign_items",

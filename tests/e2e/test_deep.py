@@ -16,6 +16,7 @@ import pytest
 from demo.postgres import Cluster
 from state import schema
 from tests.conftest import drop_databases, reachable_directory
+from tests.e2e import owner
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack, wait_until
 
@@ -207,6 +208,34 @@ def test_lost_edited_and_copied_keys_are_mended(line: Line) -> None:
     [left] = [one for one in line.items(name) if one["id"] == taken["id"]]
     assert (left["fields"]["Title"], left["fields"].get("RowtideKey")) == ("a person's", None)
     assert int(line.stack.simulator.stats()["creates"]["total"]) == made
+    assert kinds(line.diff(name)) == [("stranger", "")]
+
+
+def test_two_items_of_one_key_are_one_again(line: Line) -> None:
+    """Possible while a person has made RowtideKey's values not unique; a copy is a person's, or our application's."""
+    name, simulator = "twins", line.stack.simulator
+    line.sync(name)
+    own = {key: line.item(name, key)["id"] for key in (1, 2)}
+    owner.own(simulator, "PATCH", name, "/columns/RowtideKey", {"enforceUniqueValues": False})
+    theirs = line.edit(name, fields={"Title": "a person's", "RowtideKey": f"{name}:1"})
+    ours = owner.own(simulator, "POST", name, "/items", {"fields": {"Title": "made twice", "RowtideKey": f"{name}:2"}})
+    assert kinds(line.diff(name)) == [("copy", "1"), ("copy", "2")]
+    refused = line.stack.command("apply", "--yes", check=False)
+    assert refused.returncode != 0
+    assert f"rowtide reconcile {name} --deep" in refused.stdout + refused.stderr
+    line.stack.sql(f"UPDATE {name} SET note = 'while it is twice' WHERE id < 4")
+    assert line.deep(name)["done"]
+    line.wait(name)
+    assert {key: line.item(name, key)["id"] for key in own} == own
+    [left] = [one for one in line.items(name) if one["fields"].get("RowtideKey") is None]
+    assert (left["id"], left["fields"]["Title"]) == (theirs["id"], "a person's")
+    assert str(ours["id"]) not in {one["id"] for one in line.items(name)}
+    line.stack.apply()
+    [key] = [one for one in owner.list_of(simulator, name)["columns"] if one["name"] == "RowtideKey"]
+    assert (key["indexed"], key["enforceUniqueValues"]) == (True, True)
+    line.stack.sql(f"INSERT INTO {name} VALUES (100, 'new', 1, now())")
+    line.wait(name)
+    wait_until(lambda: line.done(name), "the pass of the mended key has ended", 90)
     assert kinds(line.diff(name)) == [("stranger", "")]
 
 

@@ -4,25 +4,21 @@ In: one running stack; each test has a table, a sync and lists of its own. Rule:
 by the definition is done while the flow runs.
 """
 
-import json
 import os
 import re
 import shutil
-import ssl
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from connectors.graph.auth import TokenSource
 from demo.postgres import Cluster
 from state import schema
 from tests.conftest import drop_databases, reachable_directory
+from tests.e2e import owner
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack, wait_until
-from tests.integration.graph.conftest import settings_for
 
 OPS, OTHER = "contoso.sharepoint.com:/sites/ops", "contoso.sharepoint.com:/sites/other"
 
@@ -124,21 +120,11 @@ class Line:
 
     def list(self, title: str) -> dict[str, Any]:
         """The one list of that title, as the simulator shows it."""
-        [found] = [one for one in self.stack.simulator.ask("lists")["lists"] if one["displayName"] == title]
-        return dict(found)
+        return owner.list_of(self.stack.simulator, title)
 
     def own(self, method: str, title: str, path: str = "", body: Any = None) -> Any:
         """A request to a list by its owner."""
-        there = self.list(title)
-        ready = self.stack.simulator.ready
-        url = f"{ready['base_url']}/sites/{there['site_id']}/lists/{there['id']}{path}"
-        token = TokenSource(settings_for(self.stack.simulator)).fetch_token()
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(url, data, headers, method=method)
-        context = ssl.create_default_context(cafile=ready["ca_file"]) if url.startswith("https") else None
-        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
-            return json.loads(answer.read() or b"null")
+        return owner.own(self.stack.simulator, method, title, path, body)
 
 
 @pytest.fixture(scope="module")

@@ -124,7 +124,7 @@ def test_a_key_that_is_not_unique_is_mended() -> None:
 
     key = FoundColumn("c1", ROWTIDE_KEY, "text", indexed=True)
     there = {"Orders": FoundList("l", "Orders", {ROWTIDE_KEY: key})}
-    assert steps_to(there, [WantedList("Orders", ())]) == [MendKey("Orders", "c1")]
+    assert steps_to(there, [WantedList("Orders", ())]) == [MendKey("Orders", "c1", "")]
 
 
 def test_a_list_is_marked_and_another_installation_refused(sim: Callable[..., Simulator]) -> None:
