@@ -98,7 +98,6 @@ class ColumnWatch(GraphRounds):
             if before is None:
                 return
             log.warning("columns of a list", sync=sync, list_id=list_id, problem=held.sentence if held else None)
-            mended = before.fields.keys() - held.fields.keys()
-            if mended or (before.key is not None and held.key is None):
+            if before.is_mended_by(held):
                 why = "columns of its list can be written again"
                 reconciles.request(connection, sync, why, deep=before.key is not None)

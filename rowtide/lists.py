@@ -34,6 +34,10 @@ class HeldColumns:
     def __bool__(self) -> bool:
         return bool(self.fields) or self.key is not None
 
+    def is_mended_by(self, now: "HeldColumns") -> bool:
+        """Whether something of this can be written again when ``now`` is what cannot be."""
+        return bool(self.fields.keys() - now.fields.keys()) or (self.key is not None and now.key is None)
+
     @property
     def sentence(self) -> str:
         """What is wrong, in one sentence."""
@@ -52,6 +56,7 @@ class KnownList:
     """A list of a sync. ``title`` is the one last applied; SharePoint may show another.
 
     ``columns``: name -> id of the mapped columns. One of the same name with another id is another column, and empty.
+    ``kinds``: name -> kind of each of them, as the definition says it.
     """
 
     id: str
@@ -61,6 +66,7 @@ class KnownList:
     title: str
     state: ListState
     columns: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     def emptied_since(self, before: "KnownList") -> list[str]:
         """Names of the columns that were made anew since ``before``."""

@@ -10,23 +10,23 @@ from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
-from rowtide.lists import HeldColumns, KnownList, LeftList, ListState, known_by_id
+from rowtide.lists import NOTHING_HELD, HeldColumns, KnownList, LeftList, ListState, known_by_id
 from state import channels, outbox
 from state.database import Connection
 
 REFUSED_FIELD: Final = "invalidRequest"
 """Graph's code for a field that the list does not have or take."""
 
-_READ = 'SELECT id, site_id, sync, targets, title, state, columns FROM rowtide.list ORDER BY id COLLATE "C"'
+_READ = 'SELECT id, site_id, sync, targets, title, state, columns, kinds FROM rowtide.list ORDER BY id COLLATE "C"'
 
 _SAVE = """
-INSERT INTO rowtide.list (id, site_id, sync, targets, title, state, columns)
-SELECT id, site_id, sync, ARRAY(SELECT jsonb_array_elements_text(targets)), title, state, columns
+INSERT INTO rowtide.list (id, site_id, sync, targets, title, state, columns, kinds, held)
+SELECT id, site_id, sync, ARRAY(SELECT jsonb_array_elements_text(targets)), title, state, columns, kinds, held
   FROM jsonb_to_recordset(%s) AS n (id text, site_id text, sync text, targets jsonb, title text, state text,
-       columns jsonb)
+       columns jsonb, kinds jsonb, held jsonb)
     ON CONFLICT (id) DO UPDATE
    SET site_id = excluded.site_id, sync = excluded.sync, targets = excluded.targets, title = excluded.title,
-       state = excluded.state, columns = excluded.columns, held = '{}'
+       state = excluded.state, columns = excluded.columns, kinds = excluded.kinds, held = excluded.held
 """
 
 _NOTE_HELD = """
@@ -63,8 +63,8 @@ SELECT EXISTS (SELECT FROM rowtide.ledger WHERE sync = %(sync)s AND list_id = %(
 def read(conn: Connection) -> list[KnownList]:
     """Every list that is known, those of retired syncs too."""
     return [
-        KnownList(list_id, site_id, sync, tuple(targets), title, ListState(state), columns)
-        for list_id, site_id, sync, targets, title, state, columns in conn.execute(_READ).fetchall()
+        KnownList(list_id, site_id, sync, tuple(targets), title, ListState(state), columns, kinds)
+        for list_id, site_id, sync, targets, title, state, columns, kinds in conn.execute(_READ).fetchall()
     ]
 
 
@@ -79,9 +79,8 @@ def note_held(conn: Connection, sync: str, list_id: str, held: HeldColumns) -> H
 
     Rows that such a column has parked are tried again without it.
     """
-    stored = {"fields": dict(held.fields), "key": held.key} if held else {}
     with conn.transaction():
-        before = conn.execute(_NOTE_HELD, {"id": list_id, "held": Jsonb(stored)}).fetchone()
+        before = conn.execute(_NOTE_HELD, {"id": list_id, "held": Jsonb(_from_held(held))}).fetchone()
         if before is None:
             return None
         keys = [key for (key,) in conn.execute(_RETRY, [sync, REFUSED_FIELD])] if held else []
@@ -97,16 +96,25 @@ def count_refused(conn: Connection) -> dict[str, int]:
     return dict(conn.execute(query, [REFUSED_FIELD]).fetchall())
 
 
+def _from_held(held: HeldColumns) -> dict[str, object]:
+    return {"fields": dict(held.fields), "key": held.key} if held else {}
+
+
 def _to_held(stored: Mapping[str, Any]) -> HeldColumns:
     return HeldColumns(stored.get("fields", {}), stored.get("key"))
 
 
 def take_over(
-    conn: Connection, lists: Sequence[KnownList], syncs: Collection[str], gone: Collection[str]
+    conn: Connection,
+    lists: Sequence[KnownList],
+    syncs: Collection[str],
+    gone: Collection[str],
+    held: Mapping[str, HeldColumns] | None = None,
 ) -> Mapping[str, Sequence[LeftList]]:
     """``lists`` are those of ``syncs`` from now on; per sync the lists that its rows still leave.
 
-    ``gone``: ids of lists that SharePoint has no more. A list that holds nothing of ours any more is forgotten.
+    ``gone``: ids of lists that SharePoint has no more; ``held``: by list id what of it cannot be written now. A list
+    that holds nothing of ours any more is forgotten.
     """
     named, before = {one.id for one in lists}, read(conn)
     _empty_columns(conn, lists, known_by_id(before))
@@ -115,7 +123,9 @@ def take_over(
     conn.execute("DELETE FROM rowtide.list WHERE id = ANY (%s)", [empty])
     leaving = [one for one in left if one.id not in empty]
     states = {one.id: ListState.GONE if one.id in gone else ListState.LEAVING for one in leaving}
-    rows = [_row(one, one.state) for one in lists] + [_row(one, states[one.id]) for one in leaving]
+    cannot = held or {}
+    rows = [_row(one, one.state, cannot.get(one.id, NOTHING_HELD)) for one in lists]
+    rows += [_row(one, states[one.id], NOTHING_HELD) for one in leaving]
     conn.execute(_SAVE, [Jsonb(rows)])
     found: dict[str, list[LeftList]] = {}
     for one in leaving:
@@ -141,8 +151,8 @@ def _holds(conn: Connection, one: KnownList) -> bool:
     return bool(holds)
 
 
-def _row(one: KnownList, state: ListState) -> dict[str, object]:
+def _row(one: KnownList, state: ListState, held: HeldColumns) -> dict[str, object]:
     return {
         "id": one.id, "site_id": one.site_id, "sync": one.sync, "targets": list(one.targets), "title": one.title,
-        "state": state.value, "columns": dict(one.columns),
+        "state": state.value, "columns": dict(one.columns), "kinds": dict(one.kinds), "held": _from_held(held),
     }  # fmt: skip

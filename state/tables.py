@@ -194,6 +194,8 @@ list_ = Table(
     Column("title", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("columns", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # Name -> kind of each, as the definition says it.
+    Column("kinds", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # What of it cannot be written, and why (rowtide.lists.HeldColumns).
     Column("held", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     CheckConstraint("state IN ('applied', 'leaving', 'gone')", name="state"),

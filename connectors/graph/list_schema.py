@@ -1,17 +1,17 @@
 """Compares a site's lists with what they have to look like.
 
 In: lists and columns as Graph shows them (`FoundSite`), as the applied syncs need them (`WantedList`). Out: steps, in
-the order they have to be taken, each with a sentence for `plan`; or a refusal. Rule: nothing is ever removed or
-narrowed; a list with foreign items is not touched.
+the order they have to be taken, each with a sentence for `plan`; or a refusal. Rules: nothing is ever removed or
+narrowed; a list with foreign items is not touched; a column that the definition newly maps has to fit, and one that
+was applied and fits no more is left out.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rowtide.error_catalogue import graph_errors
-from rowtide.errors import GraphRefused
 from rowtide.keys import ROWTIDE_KEY
-from rowtide.lists import HeldColumns, ListMark, marked_by
+from rowtide.lists import HeldColumns, KnownList, ListMark, marked_by
 from rowtide.mapping.columns import Kind, ListColumn
 
 
@@ -155,8 +155,7 @@ class MakeColumn:
 
     @property
     def sentence(self) -> str:
-        kind = self.column.format if self.column.format == "dateOnly" else self.column.kind
-        return f"list '{self.title}': add column {self.column.name} ({kind})"
+        return f"list '{self.title}': add column {self.column.name} ({self.column.kind_shown})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +175,37 @@ class AddChoices:
 MOST_NAMED = 5
 """Lists that `summaries` names."""
 
-Step = MakeList | RenameList | KeepName | MakeKey | MendKey | MarkKey | MakeColumn | AddChoices
+
+@dataclass(frozen=True, slots=True)
+class HoldColumn:
+    """Leave out of writes a column that was applied and that a person has made another one."""
+
+    title: str
+    name: str
+    why: str
+
+    @property
+    def sentence(self) -> str:
+        return f"list '{self.title}': leave out column {self.name}, which {self.why}"
 
 
-def steps_to(lists: Mapping[str, FoundList], wanted: Sequence[WantedList], mark: ListMark | None = None) -> list[Step]:
+Step = MakeList | RenameList | KeepName | MakeKey | MendKey | MarkKey | MakeColumn | AddChoices | HoldColumn
+
+
+def steps_to(
+    lists: Mapping[str, FoundList],
+    wanted: Sequence[WantedList],
+    mark: ListMark | None = None,
+    known: Mapping[str, KnownList] | None = None,
+) -> list[Step]:
     """What has to be done, list by list (``lists``: those that are there, by title as wanted).
 
-    ``mark`` None: nothing is marked, and no mark is looked for. GraphRefused for a column that is there and cannot be
-    used, and for a list that another installation has marked.
+    ``mark`` None: nothing is marked, and no mark is looked for. ``known``: what is on record of ``lists``, by the same
+    title. GraphRefused for a column that cannot be used, unless it was applied as it is wanted, and for a list that
+    another installation has marked.
     """
-    return [step for one in wanted for step in _list_steps(lists.get(one.title), one, mark)]
+    records = known or {}
+    return [step for one in wanted for step in _list_steps(lists.get(one.title), one, mark, records.get(one.title))]
 
 
 def summaries(steps: Sequence[Step]) -> list[str]:
@@ -207,7 +227,9 @@ def summaries(steps: Sequence[Step]) -> list[str]:
     return [*lines, *(step.sentence for step in others)]
 
 
-def _list_steps(found: FoundList | None, wanted: WantedList, mark: ListMark | None) -> list[Step]:
+def _list_steps(
+    found: FoundList | None, wanted: WantedList, mark: ListMark | None, known: KnownList | None
+) -> list[Step]:
     title = wanted.title
     steps: list[Step] = []
     columns = {} if found is None else found.columns
@@ -223,7 +245,8 @@ def _list_steps(found: FoundList | None, wanted: WantedList, mark: ListMark | No
     for column in wanted.columns:
         there = columns.get(column.name)
         if there is not None:
-            steps.extend(_column_steps(title, column, there))
+            applied = known is not None and known.kinds.get(column.name) == column.kind_shown
+            steps.extend(_column_steps(title, column, there, applied))
         elif not column.builtin:
             steps.append(MakeColumn(title, column))
     return steps
@@ -239,16 +262,20 @@ def _mark_steps(title: str, key: FoundColumn, mark: ListMark) -> list[Step]:
     return [MarkKey(title, key.id, mark.describe(key.description), other)]
 
 
-def _column_steps(title: str, column: ListColumn, found: FoundColumn) -> list[Step]:
-    """Steps for an existing column: none if it fits, choices if it lacks some; GraphRefused if it cannot be used."""
+def _column_steps(title: str, column: ListColumn, found: FoundColumn, applied: bool) -> list[Step]:
+    """Steps for an existing column: none if it fits, choices if it lacks some.
+
+    One that cannot be used is left out where it was ``applied`` as it is wanted: a person has changed it since, and one
+    column must not keep everything else from being applied. Else GraphRefused: the definition has to name another.
+    """
     why = _why_unusable(column, found)
+    if why is not None and not applied:
+        raise graph_errors.COLUMN_MISFIT(column=column.name, title=title, why=f"it {why}")
     if why is not None:
-        raise _misfit(title, column, f"it {why}")
+        return [HoldColumn(title, column.name, why)]
     lacking = [choice for choice in column.choices if choice not in found.choices]
-    if column.kind != "choice" or found.allows_text or not (lacking or not column.choices):
+    if column.kind != "choice" or found.allows_text or not lacking:
         return []
-    if not column.choices:
-        raise _misfit(title, column, "it takes only its own choices, and the source column has no fixed values")
     return [AddChoices(title, found.id, column.name, (*found.choices, *lacking))]
 
 
@@ -261,7 +288,14 @@ def _why_unusable(column: ListColumn, found: FoundColumn) -> str | None:
         return f"is {kind}, and the definition says {column.kind}"
     if column.kind == "dateTime" and (found.format or "dateTime") != (column.format or "dateTime"):
         return f"shows {found.format}, and the definition says {column.format or 'dateTime'}"
+    if column.kind == "choice" and not (column.choices or found.allows_text):
+        return "takes only its own choices, and the source column has no fixed values"
     return None
+
+
+def held_by(steps: Sequence[Step], title: str) -> HeldColumns:
+    """What of a list cannot be written once these steps are taken."""
+    return HeldColumns({step.name: step.why for step in steps if isinstance(step, HoldColumn) and step.title == title})
 
 
 def held_columns(
@@ -293,7 +327,3 @@ def _why_held(column: ListColumn, there: FoundColumn | None, known: str | None) 
     # One of another kind is said to be that; `apply` takes one of the right kind for the new column that it is.
     another = "is another one than was applied" if known is not None and known != there.id else None
     return _why_unusable(column, there) or another
-
-
-def _misfit(title: str, column: ListColumn, why: str) -> GraphRefused:
-    return graph_errors.COLUMN_MISFIT(column=column.name, title=title, why=why)

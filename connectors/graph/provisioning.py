@@ -21,7 +21,7 @@ from rowtide.backoff import Backoff
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphRefused, GraphUnavailable
 from rowtide.keys import ROWTIDE_KEY
-from rowtide.lists import KnownList, ListMark
+from rowtide.lists import HeldColumns, KnownList, ListMark, known_by_id
 from rowtide.mapping.columns import ListColumn
 
 if TYPE_CHECKING:
@@ -37,14 +37,16 @@ _KEY_TEXT: Final = "Names the row this item is a copy of. Made by Rowtide; do no
 class Provisioned:
     """The lists of a site as they are now: ``list_ids`` by title as wanted, and what was done, a sentence each.
 
-    ``columns``: by title as wanted the ids of the mapped columns, by name. ``filled``: titles of lists whose items
-    have to be read: they were taken over with items in them, or their RowtideKey was mended.
+    ``columns``: by title as wanted the ids of the mapped columns, by name; of one that is left out the id it was
+    applied with. ``held``: by title what is left out. ``filled``: titles of lists whose items have to be read: they
+    were taken over with items in them, or their RowtideKey was mended.
     """
 
     site_id: str
     list_ids: dict[str, str]
     done: list[str]
     columns: dict[str, dict[str, str]]
+    held: dict[str, HeldColumns]
     filled: frozenset[str] = frozenset()
 
 
@@ -269,12 +271,20 @@ async def _find_item(graph: "GraphServiceClient", site_id: str, list_id: str, fo
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    """A site with what its targets have there: lists with their columns, by title as wanted; steps about names."""
+    """A site with what its targets have there: lists with their columns, by title as wanted; steps about names.
+
+    ``known``: what is on record of these lists, by the same title.
+    """
 
     id: str
     lists: dict[str, FoundList]
     naming: Sequence[Step]
     filled: frozenset[str]
+    known: dict[str, KnownList]
+
+    def steps(self, wanted: Sequence[WantedList], mark: ListMark | None) -> list[Step]:
+        """All that is to be done there."""
+        return [*self.naming, *list_schema.steps_to(self.lists, wanted, mark, self.known)]
 
 
 async def _find_lists(
@@ -283,7 +293,7 @@ async def _find_lists(
     """The wanted lists that are there; refuses to take over a list that holds somebody else's items."""
     found = await _find_site(graph, site)
     resolved = list_targets.resolve(found, wanted, known)
-    ours = {one.id for one in known}  # `resolve` has refused those of other syncs
+    ours = known_by_id(known)  # `resolve` has refused those of other syncs
     lists: dict[str, FoundList] = {}
     filled: set[str] = set()
     # Only of these the columns are asked for: those of all lists of a site would be many requests.
@@ -293,7 +303,8 @@ async def _find_lists(
         if one.id not in ours and await _take_over(graph, found.id, there, title):
             filled.add(title)
         lists[title] = there
-    return _Site(found.id, lists, resolved.naming, frozenset(filled))
+    records = {title: ours[one.id] for title, one in lists.items() if one.id in ours}
+    return _Site(found.id, lists, resolved.naming, frozenset(filled), records)
 
 
 async def _take_over(graph: "GraphServiceClient", site_id: str, one: FoundList, title: str) -> bool:
@@ -315,8 +326,7 @@ async def _examine(
     known: Sequence[KnownList],
     mark: ListMark | None,
 ) -> list[Step]:
-    found = await _find_lists(graph, site, wanted, known)
-    return [*found.naming, *list_schema.steps_to(found.lists, wanted, mark)]
+    return (await _find_lists(graph, site, wanted, known)).steps(wanted, mark)
 
 
 async def _provision(
@@ -330,13 +340,14 @@ async def _provision(
     done = []
     ids = {title: there.id for title, there in found.lists.items()}
     made = dict(found.lists)
-    steps = [*found.naming, *list_schema.steps_to(found.lists, wanted, mark)]
+    steps = found.steps(wanted, mark)
     for step in steps:
         await _take(graph, found.id, ids, step, mark)
         done.append(step.sentence)
         if isinstance(step, list_schema.MakeColumn):
             made.pop(step.title, None)
     keyed = {step.title for step in steps if isinstance(step, list_schema.MakeKey | list_schema.MendKey)}
+    held = {one.title: list_schema.held_by(steps, one.title) for one in wanted}
     columns: dict[str, dict[str, str]] = {}
     for one in wanted:
         there = made.get(one.title)
@@ -345,7 +356,10 @@ async def _provision(
             there = FoundList(there.id, there.title, await _find_columns(graph, found.id, there))
         mapped = {column.name for column in one.columns}
         columns[one.title] = {name: column.id for name, column in there.columns.items() if name in mapped}
-    return Provisioned(found.id, ids, done, columns, found.filled | (keyed & found.lists.keys()))
+        if held[one.title]:
+            applied = found.known[one.title].columns
+            columns[one.title] |= {name: applied[name] for name in held[one.title].fields if name in applied}
+    return Provisioned(found.id, ids, done, columns, held, found.filled | (keyed & found.lists.keys()))
 
 
 async def _find_gone(graph: "GraphServiceClient", lists: Mapping[str, str]) -> frozenset[str]:
@@ -376,7 +390,7 @@ async def _take(
     match step:
         case list_schema.RenameList(title):
             await _patiently(step.sentence, lambda: there.patch(_renamed_body(title)))
-        case list_schema.KeepName():
+        case list_schema.KeepName() | list_schema.HoldColumn():
             pass
         case list_schema.MakeKey():
             await _patiently(step.sentence, lambda: columns.post(_key_body(mark)))

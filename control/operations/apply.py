@@ -22,7 +22,7 @@ from rowtide.actor import Actor
 from rowtide.catalog import ListRef
 from rowtide.error_catalogue import command_errors, graph_errors, source_errors
 from rowtide.holds import REFUSED
-from rowtide.lists import ListMark
+from rowtide.lists import NOTHING_HELD, ListMark
 from state import definitions, holds, instance, lists
 from state.database import Connection
 from state.definitions import AppliedDefinition
@@ -126,6 +126,7 @@ def _store(
     source_text = session.loaded.source_text
     known = [one for of_graph in made.values() for one in of_graph.lists]
     gone = frozenset[str]().union(*(of_graph.gone for of_graph in made.values()))
+    held = {list_id: left_out for of_graph in made.values() for list_id, left_out in of_graph.held.items()}
     filled = frozenset[str]().union(*(of_graph.filled for of_graph in made.values()))
 
     def work(connection: Connection) -> tuple[int, bool]:
@@ -135,12 +136,12 @@ def _store(
             _require_unmoved(connection, applied, plan)
             for sync in sorted(one.sync for one in compiled.syncs.values()):
                 holds.lift(connection, "sync", sync, REFUSED, [graph_errors.LIST_OF_OTHER_INSTANCE.code])
-            held = lists.read_held(connection)
-            left = lists.take_over(connection, known, {one.sync for one in compiled.syncs.values()}, gone)
+            before = lists.read_held(connection)
+            left = lists.take_over(connection, known, {one.sync for one in compiled.syncs.values()}, gone, held)
             for sync in sorted(filled):
                 reconciles.request(connection, sync, "its list may hold items that are not known", deep=True)
             for one in known:
-                if one.id in held:
+                if before.get(one.id, NOTHING_HELD).is_mended_by(held[one.id]):
                     reconciles.request(connection, one.sync, "columns of its list were mended")
             stored = catalog.to_compiled(session.definition, compiled.columns, _refs(compiled, made), left)
             if applied is not None and _is_in_force(applied, stored, source_text):

@@ -4,20 +4,20 @@ In: a definition, its compiled syncs, the name of a graph. Out: what is missing,
 ids; the findings of `doctor`. Rule: msgraph, which is slow to import, is imported only when Graph is asked.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from connectors.graph import list_schema, provisioning
 from connectors.graph.auth import TokenSource
-from connectors.graph.list_schema import WantedList
+from connectors.graph.list_schema import HoldColumn, WantedList
 from connectors.graph.settings import GraphSettings
 from control.operations.compile import CompiledDefinition
 from rowtide.definition.model import Definition, FieldDefinition
 from rowtide.error_catalogue import definition_errors, doctor_findings
 from rowtide.error_catalogue.entries import Check
 from rowtide.errors import DefinitionError, RowtideError
-from rowtide.lists import KnownList, ListMark, ListState
+from rowtide.lists import HeldColumns, KnownList, ListMark, ListState
 from rowtide.mapping.columns import Kind, ListColumn
 from rowtide.mapping.compiled_sync import CompiledSync
 
@@ -59,13 +59,14 @@ class MadeLists:
     """The lists of every sync of a tenant, what was done to have them (a sentence each), and which are gone.
 
     ``gone``: ids of lists that a sync had and SharePoint has no more. ``filled``: ids of syncs whose lists have to be
-    read: one was taken over with items in it, or its RowtideKey was mended.
+    read: one was taken over with items in it, or its RowtideKey was mended. ``held``: by list id what is left out.
     """
 
     lists: Sequence[KnownList]
     done: Sequence[str]
     gone: frozenset[str]
     filled: frozenset[str]
+    held: Mapping[str, HeldColumns]
 
 
 def make_lists(
@@ -76,16 +77,20 @@ def make_lists(
     done: list[str] = []
     lists: list[KnownList] = []
     filled: set[str] = set()
+    held: dict[str, HeldColumns] = {}
     for site, wanted in wanted_lists(graph, compiled).items():
         made = provisioning.provision(settings, site, wanted, known, mark)
         done += made.done
         for one in wanted:
             list_id, columns = made.list_ids[one.title], made.columns[one.title]
             filled |= {one.sync} if one.title in made.filled else set()
-            lists.append(KnownList(list_id, made.site_id, one.sync, one.targets, one.title, ListState.APPLIED, columns))
+            kinds = {column.name: column.kind_shown for column in one.columns}
+            place = (list_id, made.site_id, one.sync, one.targets, one.title)
+            lists.append(KnownList(*place, ListState.APPLIED, columns, kinds))
+            held[list_id] = made.held[one.title]
     named, syncs = {one.id for one in lists}, {one.sync for one in lists}
     unnamed = {one.id: one.site_id for one in known if one.sync in syncs and one.id not in named}
-    return MadeLists(lists, done, provisioning.find_gone(settings, unnamed), frozenset(filled))
+    return MadeLists(lists, done, provisioning.find_gone(settings, unnamed), frozenset(filled), held)
 
 
 # --- doctor -------------------------------------------------------------------------------------------------------
@@ -112,7 +117,10 @@ def check_graph(
         except RowtideError as error:
             yield Check.of_error("lists", error)
             continue
-        for sentence in list_schema.summaries(steps):
+        held = [step for step in steps if isinstance(step, HoldColumn)]
+        for step in held:
+            yield doctor_findings.COLUMN_LEFT_OUT(site=site, step=step.sentence)
+        for sentence in list_schema.summaries([step for step in steps if step not in held]):
             yield doctor_findings.LISTS_MISSING(site=site, step=sentence)
         if not steps:
             yield doctor_findings.LISTS_OK(site=site)

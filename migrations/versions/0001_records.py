@@ -122,6 +122,7 @@ CREATE TABLE rowtide.list (
     title TEXT NOT NULL,
     state TEXT NOT NULL,
     columns JSONB DEFAULT '{}'::jsonb NOT NULL,
+    kinds JSONB DEFAULT '{}'::jsonb NOT NULL,
     held JSONB DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT list_pkey PRIMARY KEY (id),
     CONSTRAINT list_state_check CHECK (state IN ('applied', 'leaving', 'gone'))

@@ -202,4 +202,10 @@ PROCESS_OK: Final = FindingEntry("process", "ok", "Running: {roles}.")
 PROCESS_MISSING: Final = FindingEntry("process", "warning", "No process runs.", "Start one with `rowtide run`.")
 TOKEN_OK: Final = FindingEntry("token", "ok", "The token endpoint gives tokens to app {client_id}.")
 LISTS_OK: Final = FindingEntry("lists", "ok", "Every list of {site} is there with its columns.")
+COLUMN_LEFT_OUT: Final = FindingEntry(
+    "columns",
+    "warning",
+    "On {site}: {step}; rows arrive without it.",
+    "Mend the column in SharePoint; or delete it there and run `rowtide apply`, which makes it anew.",
+)
 LISTS_MISSING: Final = FindingEntry("lists", "warning", "Missing on {site}: {step}.", "Run `rowtide apply`.")

@@ -109,8 +109,9 @@ ROWS_POSTPONED: Final = ReasonEntry(
 )
 COLUMNS_HELD: Final = ReasonEntry(
     "columns_held",
-    "List '{title}': {problem}.",
-    "`rowtide apply` makes what is missing anew; give a column of another kind another name, or mend it in SharePoint",
+    "List '{title}': {problem}. `rowtide apply` makes anew what is gone; mend a column of another kind in SharePoint, "
+    "or delete it there first.",
+    "`rowtide apply` makes what is gone anew; mend a column of another kind in SharePoint, or delete it there first",
 )
 NOT_MOVING: Final = ReasonEntry(
     "not_moving",

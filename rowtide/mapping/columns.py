@@ -106,6 +106,11 @@ class ListColumn:
         """Whether every list has it already."""
         return self.name == "Title"
 
+    @property
+    def kind_shown(self) -> str:
+        """Its kind in one word, as a definition says it."""
+        return "dateOnly" if self.format == "dateOnly" else self.kind
+
 
 @dataclass(frozen=True, slots=True)
 class MappedColumn:

@@ -298,6 +298,35 @@ def test_a_deleted_column_holds_back_nothing_but_itself(line: Line) -> None:
     wait_until(lambda: reason(line, "held").startswith("idle"), "nothing is held")
 
 
+def test_a_column_of_another_kind_holds_back_nothing_but_itself(line: Line) -> None:
+    """`apply` goes on with the rest; it refuses a definition that is the first to name such a column."""
+    line.table("misfit")
+    line.sync("misfit", "list: Misfit")
+    line.wait("misfit", {"": "Misfit"})
+    line.own("DELETE", "Misfit", "/columns/Quantity")
+    line.own("POST", "Misfit", "/columns", {"name": "Quantity", "boolean": {}})
+    line.own("DELETE", "Misfit", "/columns/Region")
+    line.define("misfit", "list: Misfit", more="deletes: ignore")
+    why = "column Quantity, which is a boolean column, and the definition says number"
+    for word in ("plan", "doctor"):
+        assert why in line.stack.command(word, check=False).stdout
+    line.stack.apply()
+    line.stack.sql("UPDATE misfit SET quantity = quantity + 100, note = 'beside it ' || id WHERE id < 5")
+    line.wait("misfit", {"": "Misfit"})
+    assert set(shown(line, "misfit", "Quantity").values()) == {None}
+    wait_until(lambda: None not in shown(line, "misfit", "Region").values(), "the column that was gone is filled")
+    wait_until(lambda: "column Quantity is a boolean column" in reason(line, "misfit"), "status says so")
+    assert "no change" in line.stack.command("apply", "--yes").stdout
+    line.syncs["misfit"] = line.syncs["misfit"].replace("as: number", "as: text")
+    line.stack.write("".join(line.syncs.values()))
+    assert "column Quantity of list 'Misfit' cannot be used" in line.stack.command("plan", check=False).stdout
+    line.own("DELETE", "Misfit", "/columns/Quantity")
+    line.define("misfit", "list: Misfit")
+    line.stack.apply()
+    wait_until(lambda: shown(line, "misfit", "Quantity") == of_rows(line, "misfit"), "the column made anew is filled")
+    line.wait("misfit", {"": "Misfit"})
+
+
 @pytest.mark.long
 def test_a_read_only_column_holds_back_nothing_but_itself(line: Line) -> None:
     """What was written meanwhile is made up for when it can be written again, without `apply`."""

@@ -6,10 +6,22 @@ from dataclasses import replace
 import pytest
 
 from connectors.graph import provisioning
-from connectors.graph.list_schema import AddChoices, FoundColumn, MakeColumn, MakeKey, MakeList, MendKey, WantedList
+from connectors.graph.list_schema import (
+    AddChoices,
+    FoundColumn,
+    FoundList,
+    HoldColumn,
+    MakeColumn,
+    MakeKey,
+    MakeList,
+    MendKey,
+    WantedList,
+    held_by,
+    steps_to,
+)
 from rowtide.errors import GraphRefused, GraphUnavailable, IdentityRefused
 from rowtide.keys import ROWTIDE_KEY
-from rowtide.lists import ListMark
+from rowtide.lists import KnownList, ListMark, ListState
 from rowtide.mapping.columns import ListColumn
 from tests.e2e.conftest import Simulator
 from tests.integration.graph.conftest import COLUMNS, SITE, make_lists, settings_for
@@ -72,6 +84,21 @@ def test_refuses_a_column_of_another_kind(sim: Callable[..., Simulator]) -> None
         provisioning.examine(settings, SITE, [WantedList("Orders", (ListColumn("Amount", "boolean"),))])
 
 
+def test_a_column_that_was_applied_and_fits_no_more_is_left_out() -> None:
+    """A person has changed it since; where it is the definition that says otherwise now, it is refused."""
+    key = FoundColumn("c0", ROWTIDE_KEY, "text", indexed=True, unique=True)
+    found = {"Amount": FoundColumn("c2", "Amount", "boolean"), ROWTIDE_KEY: key}
+    there = {"Orders": FoundList("l", "Orders", found)}
+    wanted = [WantedList("Orders", (ListColumn("Amount", "number"),))]
+    known = KnownList("l", "s", "orders", (), "Orders", ListState.APPLIED, {"Amount": "c1"}, {"Amount": "number"})
+    why = "is a boolean column, and the definition says number"
+    assert steps_to(there, wanted, known={"Orders": known}) == [HoldColumn("Orders", "Amount", why)]
+    assert held_by(steps_to(there, wanted, known={"Orders": known}), "Orders").fields == {"Amount": why}
+    for other in ({}, {"Amount": "dateTime"}):
+        with pytest.raises(GraphRefused, match="column Amount of list 'Orders' cannot be used"):
+            steps_to(there, wanted, known={"Orders": replace(known, kinds=other)})
+
+
 def test_refuses_to_take_over_a_list_with_items_of_others(sim: Callable[..., Simulator]) -> None:
     simulator = sim()
     settings = settings_for(simulator)
@@ -120,8 +147,6 @@ def test_a_wrong_secret_is_named(sim: Callable[..., Simulator]) -> None:
 
 
 def test_a_key_that_is_not_unique_is_mended() -> None:
-    from connectors.graph.list_schema import FoundList, steps_to
-
     key = FoundColumn("c1", ROWTIDE_KEY, "text", indexed=True)
     there = {"Orders": FoundList("l", "Orders", {ROWTIDE_KEY: key})}
     assert steps_to(there, [WantedList("Orders", ())]) == [MendKey("Orders", "c1", "")]

@@ -1,10 +1,11 @@
 """Lists that no target names any more are kept as long as something of ours may be in them."""
 
+from dataclasses import replace
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from rowtide.lists import KnownList, LeftList, ListState
+from rowtide.lists import HeldColumns, KnownList, LeftList, ListState
 from state import lists
 
 
@@ -55,6 +56,16 @@ def test_a_list_is_left_until_nothing_names_it(records: Any) -> None:
     conn.execute("DELETE FROM rowtide.outbox")
     assert lists.take_over(conn, [stays], {"orders"}, ()) == {}
     assert lists.read(conn) == [stays]
+
+
+def test_what_cannot_be_written_is_recorded_with_the_list(records: Any) -> None:
+    one = replace(known("a"), columns={"Amount": "c1"}, kinds={"Amount": "number"})
+    held = HeldColumns({"Amount": "is a boolean column"})
+    lists.take_over(records.conn, [one], {"orders"}, (), {"a": held})
+    assert lists.read(records.conn) == [one]
+    assert lists.read_held(records.conn) == {"a": held}
+    lists.take_over(records.conn, [one], {"orders"}, (), {})
+    assert lists.read_held(records.conn) == {}
 
 
 def test_the_lists_of_a_retired_sync_stay_its_own(records: Any) -> None:
