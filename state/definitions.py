@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from psycopg import errors
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -49,6 +50,16 @@ class SyncState:
     since_incarnation: int | None
     since_lsn: int | None
     shape: dict[str, str] | None
+
+
+def keep_others_out(conn: Connection, patience_s: int) -> bool:
+    """Let no other `apply` make or store anything while this connection lives; False when one takes longer."""
+    conn.execute(f"SET lock_timeout = '{patience_s}s'")
+    try:
+        conn.execute("SELECT pg_advisory_lock(hashtextextended('rowtide.apply', 0))")
+    except errors.LockNotAvailable:
+        return False
+    return True
 
 
 def lock(conn: Connection) -> None:

@@ -26,10 +26,18 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from rowtide.catalog import FORMAT
+
+ALIVE_S = 5.0
+"""A process beats each second; one that missed five beats counts as gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessBeat:
-    """The last beat of one process; ``age_s`` is how long ago it was, by the database's clock."""
+    """The last beat of one process; ``age_s`` is how long ago it was, by the database's clock.
+
+    ``format``: of the definitions that it understands (`rowtide.catalog.FORMAT`).
+    """
 
     process_id: int
     roles: list[str]
@@ -38,7 +46,13 @@ class ProcessBeat:
     started_at: datetime
     seen_at: datetime
     age_s: float
+    format: int
     health: dict[str, Any]
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has beaten lately."""
+        return self.age_s <= ALIVE_S
 
 
 def beat(
@@ -53,13 +67,13 @@ def beat(
     """Record that the process is there; this replaces its earlier beat."""
     conn.execute(
         """
-        INSERT INTO rowtide.process AS p (process_id, roles, pid, host, started_at, seen_at, health)
-        VALUES (%s, %s, %s, %s, %s, clock_timestamp(), %s)
+        INSERT INTO rowtide.process AS p (process_id, roles, pid, host, started_at, seen_at, format, health)
+        VALUES (%s, %s, %s, %s, %s, clock_timestamp(), %s, %s)
         ON CONFLICT (process_id, roles) DO UPDATE
            SET pid = excluded.pid, host = excluded.host, started_at = excluded.started_at,
-               seen_at = excluded.seen_at, health = excluded.health
+               seen_at = excluded.seen_at, format = excluded.format, health = excluded.health
         """,
-        [process_id, ",".join(sorted(roles)), pid, host, started_at, Jsonb(dict(health), dumps=_dumps)],
+        [process_id, ",".join(sorted(roles)), pid, host, started_at, FORMAT, Jsonb(dict(health), dumps=_dumps)],
     )
 
 
@@ -72,10 +86,6 @@ def leave(conn: psycopg.Connection[Any], process_id: int, roles: Collection[str]
     conn.execute(
         "DELETE FROM rowtide.process WHERE process_id = %s AND roles = %s", [process_id, ",".join(sorted(roles))]
     )
-
-
-ALIVE_S = 5.0
-"""A process beats each second; one that missed five beats counts as gone."""
 
 
 def role_alive(conn: psycopg.Connection[Any], role: str) -> bool:
@@ -94,7 +104,7 @@ def read(conn: psycopg.Connection[Any]) -> list[ProcessBeat]:
         return cursor.execute(
             """
             SELECT process_id, string_to_array(roles, ',') AS roles, pid, host, started_at, seen_at,
-                   extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s, health
+                   extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age_s, format, health
               FROM rowtide.process
              ORDER BY process_id, roles
             """

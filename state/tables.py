@@ -357,5 +357,7 @@ process = Table(
     Column("host", Text, nullable=False),
     Column("started_at", _TIME, nullable=False),
     Column("seen_at", _TIME, nullable=False),
+    # Of the definitions that it understands.
+    Column("format", Integer, nullable=False, server_default=text("1")),
     Column("health", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
 )

@@ -4,10 +4,12 @@ In: a session, the `ApplyPlan` that was shown and agreed to, an actor. Out: publ
 and columns in each tenant, the compiled definition stored and in force; a document that says what was done. Rules: the
 publication is made before the slot; nothing is ever deleted, what is left is named; the definition is stored last, so
 that a running flow never sees one whose parts are missing; whatever would stop it midway is found before the first
-change. It may be run again at any time.
+change; of two that are run at once the later makes nothing before the earlier has ended. It may be run again at any
+time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypedDict
 
 from connectors.postgres import slots
@@ -23,11 +25,13 @@ from rowtide.catalog import ListRef
 from rowtide.error_catalogue import command_errors, graph_errors, source_errors
 from rowtide.holds import REFUSED
 from rowtide.lists import NOTHING_HELD, ListMark
-from state import definitions, holds, instance, lists
+from state import database, definitions, holds, instance, lists
 from state.database import Connection
 from state.definitions import AppliedDefinition
 from state.reconcile import record as reconciles
 
+PATIENCE_S = 60
+"""For how many seconds one `apply` waits for the end of another."""
 VERSIONS = 10
 """How many versions back the one is looked for that a refused definition was planned for."""
 
@@ -52,6 +56,11 @@ def apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
     require_schema(session)
     require_answers(plan)
     _require_unchanged(session.on_state(definitions.read_applied), plan)
+    with _others_kept_out(session, plan, actor):
+        return _apply(session, plan, actor)
+
+
+def _apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
     sources = {name: _apply_source(session, name, actor) for name in session.definition.postgres}
     compiled = compile.compile_known(session.loaded, compile.read_all_tables(session))
     known, mark = session.on_state(lists.read), ListMark(session.on_state(_confirm_instance), plan.take_over)
@@ -67,6 +76,20 @@ def apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
         "left_alone": list(plan.left_alone),
         "warnings": list(plan.warnings),
     }
+
+
+@contextmanager
+def _others_kept_out(session: Session, plan: ApplyPlan, actor: Actor) -> Iterator[None]:
+    """Nobody else applies meanwhile; nothing is made at all where another did so while this one waited."""
+    connection = database.connect(session.state_dsn(actor))
+    try:
+        with database.translated():
+            if not definitions.keep_others_out(connection, PATIENCE_S):
+                raise command_errors.APPLY_UNDER_WAY(seconds=PATIENCE_S)
+            _require_unmoved(connection, definitions.read_applied(connection), plan)
+        yield
+    finally:
+        connection.close()
 
 
 def _confirm_instance(connection: Connection) -> str:

@@ -97,7 +97,7 @@ def _in_force(session: Session, found: AppliedCatalog) -> Check:
 
 
 def _running(session: Session) -> Check:
-    alive = [process for process in session.on_state(processes.read) if process.age_s <= processes.ALIVE_S]
+    alive = [process for process in session.on_state(processes.read) if process.is_alive]
     if not alive:
         return findings.PROCESS_MISSING()
     return findings.PROCESS_OK(roles=", ".join(sorted({role for one in alive for role in one.roles})))

@@ -20,7 +20,7 @@ from control.operations.compile import CompiledDefinition, Tables
 from control.operations.differences import differences, left_alone
 from control.operations.forecast import Allowance, Forecast, ListLoad, forecast
 from control.operations.session import Session, read_applied_definition
-from rowtide.catalog import Catalog
+from rowtide.catalog import FORMAT, Catalog
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue import state_errors
 from rowtide.error_catalogue.entries import Check
@@ -28,8 +28,9 @@ from rowtide.errors import DefinitionError, RowtideError
 from rowtide.lists import KnownList, ListMark
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.pacing import tier_of
-from state import instance, ledger, lists, schema
+from state import instance, ledger, lists, processes, schema
 from state.database import Connection
+from state.processes import ProcessBeat
 
 
 class DefinitionPlan(TypedDict):
@@ -188,7 +189,7 @@ def plan(session: Session, now: datetime, take_over: bool = False) -> ApplyPlan:
         answers.work,
         {name: _ask_graph(definition, name, compiled, records.lists, mark) for name in definition.graph},
         _forecasts(definition, answers, records, compiled, now),
-        [*compiled.doubts, *_unlisted(answers.counts)],
+        [*compiled.doubts, *_unlisted(answers.counts), *records.too_old],
         left_alone(records.catalog, definition),
         take_over,
         records.error,
@@ -203,6 +204,7 @@ class _Records:
     """What the state database knows: what is wrong with it, the definition in force, live items by sync id, lists.
 
     ``instance``: the id of the installation; empty while it has none, or where the records are those of another one.
+    ``too_old``: processes that run and do not understand what would be applied, a sentence each.
     """
 
     findings: Sequence[str]
@@ -212,6 +214,7 @@ class _Records:
     lists: Sequence[KnownList] = ()
     instance: str = ""
     error: RowtideError | None = None
+    too_old: Sequence[str] = ()
 
     def changed(self, new: CompiledSync) -> CompiledSync | None:
         """The sync as it is in force, if it has items; None when nothing can change of them."""
@@ -235,7 +238,15 @@ def _records_of(connection: Connection) -> _Records:
         return _Records([], instance=instance.known(connection))
     items = {sync: ledger.live_count(connection, sync) for sync in found.catalog.syncs}
     known = instance.known(connection)
-    return _Records([], found.record.version, found.catalog, items, lists.read(connection), known)
+    too_old = [_too_old(one) for one in processes.read(connection) if one.is_alive and one.format < FORMAT]
+    return _Records([], found.record.version, found.catalog, items, lists.read(connection), known, too_old=too_old)
+
+
+def _too_old(process: ProcessBeat) -> str:
+    return (
+        f"process {process.pid} on {process.host} is of an older release and does not understand this definition: "
+        "once it is applied the process delivers nothing until it is replaced"
+    )
 
 
 # --- sources --------------------------------------------------------------------------------------------------------

@@ -249,6 +249,7 @@ CREATE TABLE rowtide.process (
     host TEXT NOT NULL,
     started_at TIMESTAMP WITH TIME ZONE NOT NULL,
     seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    format INTEGER DEFAULT 1 NOT NULL,
     health JSONB DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT process_pkey PRIMARY KEY (process_id, roles)
 );

@@ -51,6 +51,12 @@ DEFINITION_MOVED: Final = Entry(
     "{by} put version {version} into force while this one was being applied: {changes}. Nothing was stored.",
     "Look at `rowtide plan` again, then run `rowtide apply`; lists and columns that were made are found again.",
 )
+APPLY_UNDER_WAY: Final = Entry(
+    UserError,
+    "apply_under_way",
+    "Another `rowtide apply` is under way, for {seconds} s and longer. Nothing was done.",
+    "Wait until it has ended, look at `rowtide plan` again, then run `rowtide apply`.",
+)
 INIT_OPTIONS: Final = Entry(
     UserError, "init_options", "--dsn and --table go together: tables are looked up in that database."
 )

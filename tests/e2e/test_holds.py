@@ -170,7 +170,7 @@ def spawn_apply(stack: Stack, syncs: str, **environment: str) -> subprocess.Pope
 
 
 def test_of_two_applies_that_interleave_the_later_is_refused(stack: Stack) -> None:
-    """It was planned without what the earlier changes, and nobody has agreed to undo that."""
+    """It was planned without what the earlier changes, and nobody has agreed to undo that; it has made nothing."""
     wait_equal(stack, "lines")
     held = stack.directory / "held"
     held.touch()
@@ -179,7 +179,7 @@ def test_of_two_applies_that_interleave_the_later_is_refused(stack: Stack) -> No
         "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE 'INSERT INTO rowtide.def%'"
     )
     wait_until(lambda: stack.state(idle), "the first is in the middle of storing")
-    both = spawn_apply(stack, BOTH.replace("rows: 500", "rows: 400"))
+    both = spawn_apply(stack, BOTH.replace("rows: 500", "rows: 400").replace("list: lines", "list: made by the later"))
     queued = "SELECT 1 FROM pg_locks WHERE NOT granted"
     wait_until(lambda: both.poll() is not None or stack.state(queued), "the second has stored, or waits")
     held.unlink()
@@ -189,6 +189,7 @@ def test_of_two_applies_that_interleave_the_later_is_refused(stack: Stack) -> No
     assert set(retired).isdisjoint(compiled["definition"]["syncs"]), said
     assert sorted(said.values()) == [0, 2]
     assert any("definition_moved" in text and "- syncs.lines" in text for text in said), said
+    assert "made by the later" not in {one["displayName"] for one in stack.simulator.ask("lists")["lists"]}
     stack.write(BOTH)
     stack.apply()
     wait_equal(stack, "lines")

@@ -12,8 +12,9 @@ from control.operations.parked import EveryRow, RowKeys
 from control.operations.pause import Everything, OneSync
 from control.operations.session import Session
 from rowtide.actor import claimed_actor
+from rowtide.catalog import FORMAT
 from rowtide.errors import UserError
-from state import database, definitions
+from state import database, definitions, processes
 from tests.e2e.conftest import Simulator
 from tests.integration.control.desk import Desk
 
@@ -104,6 +105,18 @@ def test_a_plan_is_made_first_and_then_applied(desk: Desk, simulator: Simulator,
     found = apply.apply(session, plan, ANN)
     assert (found["version"], found["changed"]) == (1, True)
     assert desk.state("SELECT applied_by FROM rowtide.definition") == [("ann@host",)]
+    slot.drop(session, "erp", desk.slot, False, ANN)
+
+
+def test_a_plan_names_the_processes_that_are_too_old_for_it(desk: Desk, simulator: Simulator, session: Session) -> None:
+    db.upgrade(session, ANN)
+    apply.apply(session, plan_document.plan(session, datetime.now(UTC)), ANN)
+    with database.connect(desk.state_dsn) as connection:
+        for pid, format_ in ((11, FORMAT), (12, FORMAT - 1)):
+            processes.beat(connection, pid, ["deliver"], pid, "host", datetime.now(UTC), {})
+            connection.execute("UPDATE rowtide.process SET format = %s WHERE pid = %s", [format_, pid])
+    [warning] = plan_document.plan(session, datetime.now(UTC)).warnings
+    assert warning.startswith("process 12 on host is of an older release")
     slot.drop(session, "erp", desk.slot, False, ANN)
 
 
