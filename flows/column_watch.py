@@ -1,9 +1,10 @@
-"""Looks at the columns of the lists that a process writes to, and records what of them cannot be written.
+"""Looks at the lists that a process writes to: what of their columns cannot be written, and which were restored.
 
-In: the view in force, rows that were parked for a field. Out: held columns of lists (`state.lists`), and a reconcile
-when something can be written again; the lists of other installations (`flows.list_marks`). Rules (docs/design.md
-section 4): a column that a person deleted, changed or made read-only holds back nothing but itself; while RowtideKey
-proves nothing, its list takes no new items.
+In: the view in force, rows that were parked for a field or because their items are older than known. Out: held columns
+of lists (`state.lists`), and a reconcile when something can be written again, or when a list was away or went back; the
+lists of other installations (`flows.list_marks`). Rules (docs/design.md sections 4 and 9): a column that a person
+deleted, changed or made read-only holds back nothing but itself; while RowtideKey proves nothing, its list takes no new
+items.
 """
 
 import time
@@ -19,13 +20,14 @@ from flows.graph_reads import GraphReads, PacedGraph
 from flows.graph_rounds import GraphRounds
 from flows.list_marks import ListMarks
 from rowtide.catalog import ListRef
-from rowtide.error_catalogue import process_errors
+from rowtide.error_catalogue import graph_errors, process_errors
 from rowtide.errors import GraphRefused, GraphUnavailable
 from rowtide.lists import HeldColumns
 from rowtide.pacing import QUERY_RU
 from state import lists
 from state.database import Connection
 from state.reconcile import record as reconciles
+from state.reconcile import restored
 
 log = structlog.get_logger()
 
@@ -53,12 +55,15 @@ class ColumnWatch(GraphRounds):
         self._looked: dict[str, float] = {}
         self._refused: dict[str, int] = {}
         self._suspect: set[str] = set()
+        self._missing: set[str] = set()
         self._marks = ListMarks()
 
     def _round(self, reads: GraphReads) -> float:
         """Look at every list that is to be looked at now."""
         view = self._view()
         refused = self._link.run(lists.count_refused)
+        for sync in self._link.run(restored.ask_for_older):
+            log.warning("items are older than what was written: a deep reconcile is asked for", sync=sync)
         for_marks = list_marks.held_for_marks(view)
         for sync in sorted(view.running | for_marks):
             graph = view.catalog.syncs[sync].graph
@@ -66,7 +71,8 @@ class ColumnWatch(GraphRounds):
             for ref in view.catalog.lists_of(sync) if graph in self._graphs else ():
                 if news or self._troubled(ref.id):
                     self._suspect.add(ref.id)
-                if self._is_due(ref.id, ref.id in self._suspect or bool(view.held.get(ref.id)) or sync in for_marks):
+                has_reason = ref.id in self._suspect | self._missing or sync in for_marks
+                if self._is_due(ref.id, has_reason or bool(view.held.get(ref.id))):
                     self._look(reads, view, sync, ref)
         self._refused = refused
         return IDLE_S
@@ -85,9 +91,16 @@ class ColumnWatch(GraphRounds):
         if isinstance(found, GraphUnavailable):
             raise found
         if isinstance(found, GraphRefused):
+            if found.code == graph_errors.GRAPH_404.code:
+                self._missing.add(ref.id)
+                self._link.run(partial(restored.note_missing, list_id=ref.id))
             return  # a list that is gone has no columns to hold; the writer says what is wrong with it
         note_mark = partial(self._marks.note, view=view, sync=sync, list_id=ref.id, found=found)
         self._link.run(note_mark)
+        self._missing.discard(ref.id)
+        since = self._link.run(partial(restored.note_back, sync=sync, list_id=ref.id))
+        if since is not None:
+            log.warning("a list is back: a deep reconcile is asked for", sync=sync, list_id=ref.id, away_since=since)
         held = list_schema.held_columns(found, compiled.list_columns(), ref.columns)
         if held != view.held.get(ref.id, HeldColumns()):
             self._link.run(partial(self._note, sync=sync, list_id=ref.id, held=held))

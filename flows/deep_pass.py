@@ -14,7 +14,7 @@ from typing import assert_never
 from flows.source_table import Table
 from rowtide.deciding.observation import is_item
 from rowtide.deciding.records import ETag, Held, ItemId, LeftItem, Leftover, ListId, Pair, WrongKey
-from rowtide.enumeration import Differs, Equal, Moving, judge
+from rowtide.enumeration import Differs, Equal, Kind, Moving, Verdict, judge
 from rowtide.keys import rowtide_key
 from rowtide.reconcile import MOST_TURNS, next_phase
 from state import enumeration, ledger
@@ -112,6 +112,11 @@ class DeepSteps:
 
     def judge(self, record: Reconcile) -> tuple[Reconcile, bool]:
         """Compare the next pairs with their items, and mend what differs."""
+        if record.after_key is None:
+            held = self._held(record)
+            if held is not None:
+                return held
+            record = replace(record, waits=None)
         if self._copies is None:
             self._copies = by_key(read_unpaired(self._state, record.sync, "deep", waiting=False).copies)
         after = record.after_key[0] if record.after_key else ""
@@ -125,17 +130,34 @@ class DeepSteps:
         record = reconcile.mend(self._state, record.counting(**apart), mends, names)
         return self._end_of_turn(record), True
 
+    def _held(self, record: Reconcile) -> tuple[Reconcile, bool] | None:
+        """Before the first item is made anew: hold the sync where very many are missing; None where they may be made.
+
+        Held before, the lists are read once more at first: the items may be there again.
+        """
+        missing, pairs = items.count_missing(self._state, record.sync, self._lists.lag)
+        tripped = mass_delete.judge_missing(record.sync, missing.count, pairs, self._compiled.breaker)
+        if tripped is None:
+            return None
+        if record.waits is not None:
+            again = replace(record, phase="round", after_key=None, waits=None)
+            return reconcile.forget_absent(self._state, again), True
+        log.warning("sync held", sync=record.sync, code=tripped.code, problem=tripped.sentence)
+        waits = replace(record, waits=tripped.sentence)
+        said = (tripped.code, tripped.sentence)
+        return reconcile.hold_missing(self._state, waits, *said, missing, self._lists.lag), False
+
     def _judge(self, pairs: Sequence[Doubtful]) -> tuple[dict[str, int], list[Mend], dict[str, str]]:
         """Counts of what is left alone, what the ledger is to say, and by key as what it is counted."""
         apart = {"moving": 0, "waiting": 0, "parked": 0}
         mends: list[Mend] = []
         names: dict[str, str] = {}
         for one in pairs:
-            if one.waits is not None:
-                apart[one.waits] += 1
-                continue
             key, copies = one.compared.key, (self._copies or {}).get(one.compared.key, [])
             verdict = judge(one.compared, self._compiled)
+            if one.waits is not None and not _is_older(verdict):
+                apart[one.waits] += 1
+                continue
             match verdict:
                 case Moving():
                     apart["moving"] += 1
@@ -148,7 +170,7 @@ class DeepSteps:
                 case Differs(finding, pair):
                     names[key] = finding.kind.value
                     made = replace(pair, leftovers=(*pair.leftovers, *_left(copies, one)))
-                    mends.append(Mend(key, one.updated_at, made, stage=True))
+                    mends.append(Mend(key, one.updated_at, made, stage=True, waits=one.waits is not None))
                 case _:
                     assert_never(verdict)
         return apart, mends, names
@@ -178,6 +200,11 @@ class DeepSteps:
         problem = next((one.problem for one in read if one.problem is not None), None)
         waits = problem or "The items of its lists are being read, which needs a process with the role deliver."
         return record if waits == record.waits else reconcile.save(self._state, replace(record, waits=waits))
+
+
+def _is_older(verdict: Verdict) -> bool:
+    """Whether the item went back. A row that waits cannot go on then: only what was seen may lower a version."""
+    return isinstance(verdict, Differs) and verdict.finding.kind is Kind.OLDER
 
 
 # --- items that no live pair has ----------------------------------------------------------------------------------

@@ -198,6 +198,8 @@ list_ = Table(
     Column("kinds", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # What of it cannot be written, and why (rowtide.lists.HeldColumns).
     Column("held", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # SharePoint answers 404 for it; null: it answers.
+    Column("missing_since", _TIME),
     CheckConstraint("state IN ('applied', 'leaving', 'gone')", name="state"),
 )
 

@@ -124,6 +124,7 @@ CREATE TABLE rowtide.list (
     columns JSONB DEFAULT '{}'::jsonb NOT NULL,
     kinds JSONB DEFAULT '{}'::jsonb NOT NULL,
     held JSONB DEFAULT '{}'::jsonb NOT NULL,
+    missing_since TIMESTAMP WITH TIME ZONE,
     CONSTRAINT list_pkey PRIMARY KEY (id),
     CONSTRAINT list_state_check CHECK (state IN ('applied', 'leaving', 'gone'))
 );

@@ -54,7 +54,7 @@ ITEM_OLDER_THAN_KNOWN: Final = Entry(
     RowError,
     "item_older_than_known",
     "SharePoint shows an older version of this item than was written",
-    "was the site restored? `rowtide reconcile` compares everything anew",
+    "nothing: a deep reconcile of the sync begins by itself, and the row is tried again",
 )
 UNIQUE_VIOLATION: Final = Entry(
     RowError,

@@ -17,8 +17,10 @@ from rowtide.change import BACKFILL, Fields
 from rowtide.deciding.answers import Item
 from rowtide.deciding.records import ETag, Held, ItemId, NoItem, version_of
 from rowtide.enumeration import Compared
+from rowtide.error_catalogue import row_errors
+from rowtide.holds import HeldDeletes
 from rowtide.keys import lane_of, rowtide_key
-from state import ledger
+from state import ledger, outbox
 from state.database import Connection
 from state.enumeration import Purpose
 from state.ledger import Stored
@@ -164,12 +166,16 @@ def read_unsettled(conn: Connection, sync: str, purpose: Purpose, keys: Collecti
 
 
 class Mend(NamedTuple):
-    """What the ledger is to say of a key whose pair still stands as at ``updated_at``; ``stage``: the row mends it."""
+    """What the ledger is to say of a key whose pair still stands as at ``updated_at``; ``stage``: the row mends it.
+
+    ``waits``: the row waits already, or is parked.
+    """
 
     key: str
     updated_at: datetime
     pair: Held | NoItem
     stage: bool
+    waits: bool = False
 
 
 # A refresh: whatever the row is now is wanted, and compared with what was seen.
@@ -199,15 +205,32 @@ RETURNING l.key
 """
 
 
+_FREE = """
+SELECT key, reason_code FROM rowtide.outbox
+ WHERE sync = %(sync)s AND key = ANY (%(keys)s) AND lease_token IS NULL ORDER BY key FOR UPDATE
+"""
+
+
+def _free(conn: Connection, sync: str, keys: Sequence[str]) -> list[str]:
+    """Those of these waiting rows that nobody has claimed, locked; what was parked as older is tried again."""
+    found = conn.execute(_FREE, {"sync": sync, "keys": sorted(keys)}).fetchall()
+    parked = [key for key, code in found if code == row_errors.ITEM_OLDER_THAN_KNOWN.code]
+    if parked:
+        outbox.retry_parked(conn, sync, parked)
+    return [key for key, _ in found]
+
+
 def mend(conn: Connection, sync: str, era: int, mapping_version: int, mends: Sequence[Mend]) -> set[str]:
     """Record what was seen and stage the rows that mend it, in the caller's transaction; the keys it was done for.
 
     A row that was staged although its pair moved in this moment is read again and needs no write.
     """
     rows = [_to_row(sync, one) for one in mends]
-    staged = [row for row, one in zip(rows, mends, strict=True) if one.stage]
+    staged = [row for row, one in zip(rows, mends, strict=True) if one.stage and not one.waits]
+    waiting = [one.key for one in mends if one.waits]
     values = {"mapping_version": mapping_version, "era": era, "priority": BACKFILL, "rows": _json(staged)}
     keys = [key for (key,) in conn.execute(_STAGE, values)] if staged else []
+    keys += _free(conn, sync, waiting) if waiting else []
     unstaged = {one.key for one in mends if not one.stage}
     may = [row for row in rows if row["key"] in unstaged or row["key"] in keys]
     return {key for (key,) in conn.execute(_RECORD, {"rows": _json(may), "staged": keys})} if may else set()
