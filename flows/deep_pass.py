@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import assert_never
 
+import structlog
+
 from flows.source_table import Table
+from rowtide import mass_delete
 from rowtide.deciding.observation import is_item
 from rowtide.deciding.records import ETag, Held, ItemId, LeftItem, Leftover, ListId, Pair, WrongKey
 from rowtide.enumeration import Differs, Equal, Kind, Moving, Verdict, judge
@@ -24,6 +27,8 @@ from state.reconcile import items
 from state.reconcile import record as reconcile
 from state.reconcile.items import Doubtful, Loose, Mend
 from state.reconcile.record import Reconcile
+
+log = structlog.get_logger()
 
 PAIRS_A_STEP = 5000
 _ASKED = ["asked"]

@@ -25,13 +25,15 @@ REFUSED: Final = "refused"
 """Something is there that delivering must not go on with: until a look finds it gone."""
 DELETES: Final = "deletes"
 """More deletions wait than the breaker lets pass: until a person approves these, or has them judged anew."""
+CREATES: Final = "creates"
+"""More items are missing than the breaker lets be made anew: until a person approves these, or has them looked at."""
 
-_ORDER: Final = (PERSON, CAPTURE, SLOT, REFUSED, DELETES)
+_ORDER: Final = (PERSON, CAPTURE, SLOT, REFUSED, DELETES, CREATES)
 
 
 @dataclass(frozen=True, slots=True)
 class HeldDeletes:
-    """The deletions that a hold names: an approval lets exactly these through.
+    """The deletions that a hold names, or the items to be made anew: an approval lets exactly these through.
 
     ``upto``: those that wait in the outbox at this position or below; None: those that a reconcile has found.
     """

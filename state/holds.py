@@ -109,13 +109,13 @@ def lift_all_of(conn: Connection, syncs: Sequence[str]) -> None:
     conn.execute("DELETE FROM rowtide.hold WHERE scope = 'sync' AND object = ANY (%s)", [list(syncs)])
 
 
-def approve_deletes(conn: Connection, sync: str) -> HeldDeletes | None:
-    """Let the deletions go that the sync's hold names, and no others; None when none are held.
+def approve(conn: Connection, sync: str, kind: str = DELETES) -> HeldDeletes | None:
+    """Let the deletions go that the sync's hold names (kind creates: the items be made), and no others; None: none.
 
-    Deletions that were staged or found since are judged anew.
+    What was staged or found since is judged anew.
     """
     with conn.transaction():
-        hold = lift(conn, "sync", sync, DELETES)
+        hold = lift(conn, "sync", sync, kind)
         if hold is None or hold.deletes is None:
             return None
         if hold.deletes.upto is None:

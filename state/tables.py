@@ -231,7 +231,7 @@ hold = Table(
     Column("reason", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("at", _TIME, nullable=False, server_default=_NOW),
-    # Of kind deletes: count, sample of keys, position up to which they are meant (rowtide.holds.HeldDeletes).
+    # Of kinds deletes and creates: count, sample of keys, position up to which (rowtide.holds.HeldDeletes).
     Column("deletes", JSONB),
 )
 

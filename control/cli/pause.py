@@ -67,6 +67,10 @@ def resume(
         bool,
         typer.Option("--approve-deletes", help="Let the deletions go that the mass-delete breaker holds back now."),
     ] = False,
+    approve_creates: Annotated[
+        bool,
+        typer.Option("--approve-creates", help="Have the items made anew that lists lack and the breaker holds back."),
+    ] = False,
     accept_source: Annotated[
         str | None,
         typer.Option(
@@ -100,7 +104,7 @@ def resume(
             output.say(f"the slot {taken['slot']} is read by this installation, unless another one still reads it")
         return
     held = named_by(sync, source, target, every)
-    found = operations.resume(opened, held, approve_deletes, session.actor())
+    found = operations.resume(opened, held, approve_deletes, session.actor(), approve_creates)
     if as_json:
         output.document(found)
     else:
@@ -108,6 +112,9 @@ def resume(
         output.say(f"{'resumed' if found['resumed'] else 'was not paused by a person:'} {object_}")
         if found["approved"] is not None:
             output.say(f"{found['approved']['count']:,} deletions go: {', '.join(found['approved']['sample'])}, ...")
+        if found["made_anew"] is not None:
+            sample = ", ".join(found["made_anew"]["sample"])
+            output.say(f"{found['made_anew']['count']:,} items are made anew: {sample}, ...")
         _tell(found["remaining"])
     if found["remaining"]:
         raise typer.Exit(output.FINDINGS)

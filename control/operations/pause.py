@@ -16,7 +16,7 @@ from rowtide.actor import Actor
 from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue import command_errors, graph_errors, status_reasons, sync_errors
-from rowtide.holds import DELETES, PERSON, SLOT, HeldDeletes, Hold, Scope, covering, places
+from rowtide.holds import CREATES, DELETES, PERSON, SLOT, HeldDeletes, Hold, Scope, covering, places
 from state import cursors, definitions, holds
 from state.database import Connection
 
@@ -74,19 +74,23 @@ class PausedDocument(TypedDict):
 
 
 class ApprovedDocument(TypedDict):
-    """Deletions that were let through: how many, and the keys of some."""
+    """What was let through: how many, and the keys of some."""
 
     count: int
     sample: list[str]
 
 
 class ResumedDocument(TypedDict):
-    """What was let go on, whether a person had held it, and by sync what still holds it."""
+    """What was let go on, whether a person had held it, and by sync what still holds it.
+
+    ``approved``: deletions; ``made_anew``: items that lists lack.
+    """
 
     scope: Scope
     object: str
     resumed: bool
     approved: ApprovedDocument | None
+    made_anew: ApprovedDocument | None
     remaining: dict[str, list[HoldDocument]]
 
 
@@ -135,12 +139,14 @@ def pause(session: Session, held: Held, reason: str, actor: Actor) -> PausedDocu
     return session.on_state(work, actor)
 
 
-def resume(session: Session, held: Held, approve_deletes: bool, actor: Actor) -> ResumedDocument:
+def resume(
+    session: Session, held: Held, approve_deletes: bool, actor: Actor, approve_creates: bool = False
+) -> ResumedDocument:
     """Lift the person's hold of what is named; with ``approve_deletes`` let the deletions go that a sync's hold names.
 
-    Deletions beyond these are judged anew.
+    With ``approve_creates`` the items that its hold names are made anew. What is beyond these is judged anew.
     """
-    if approve_deletes and not isinstance(held, OneSync):
+    if (approve_deletes or approve_creates) and not isinstance(held, OneSync):
         raise command_errors.APPROVE_ONE_SYNC()
 
     def work(connection: Connection) -> ResumedDocument:
@@ -148,13 +154,15 @@ def resume(session: Session, held: Held, approve_deletes: bool, actor: Actor) ->
         scope, object_ = named(catalog.definition, held)
         with connection.transaction():
             lifted = holds.lift(connection, scope, object_, PERSON)
-            approved = holds.approve_deletes(connection, object_) if approve_deletes else None
+            approved = holds.approve(connection, object_) if approve_deletes else None
+            made_anew = holds.approve(connection, object_, CREATES) if approve_creates else None
             left = holds.read(connection)
         return {
             "scope": scope,
             "object": object_,
             "resumed": lifted is not None,
             "approved": _approved(approved),
+            "made_anew": _approved(made_anew),
             "remaining": _remaining(catalog, _covered(catalog, scope, object_), left),
         }
 
@@ -162,11 +170,12 @@ def resume(session: Session, held: Held, approve_deletes: bool, actor: Actor) ->
 
 
 def judge_anew(connection: Connection, sync: str) -> None:
-    """Lift what a reconcile that a person asks for lifts: its deletions are judged anew, its capture begins again.
+    """Lift what a reconcile that a person asks for lifts: what is held is judged anew, its capture begins again.
 
     A stop because of the table's shape is no such hold: it ends by itself when the shape fits.
     """
-    holds.lift(connection, "sync", sync, DELETES)
+    for kind in (DELETES, CREATES):
+        holds.lift(connection, "sync", sync, kind)
     definitions.end_stop(connection, sync, sync_errors.STOPS_OF_CHANGES)
 
 
@@ -201,6 +210,8 @@ def what_lifts(hold: Hold) -> str:
             return status_reasons.LIFTED_BY_TAKING_THE_SLOT(object=hold.object).sentence
         case "deletes":
             return status_reasons.LIFTED_BY_APPROVAL(object=object_).sentence
+        case "creates":
+            return status_reasons.LIFTED_BY_APPROVAL_OF_CREATES(object=object_).sentence
         case _:
             return status_reasons.LIFTED_BY_ITSELF().sentence
 

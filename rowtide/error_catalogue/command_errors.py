@@ -7,7 +7,7 @@ from rowtide.errors import ChildFailed, GraphUnavailable, UserError
 
 WHICH_SYNC: Final = Entry(UserError, "which_sync", "Say which: a sync, --source NAME, --target NAME or --all.")
 APPROVE_ONE_SYNC: Final = Entry(
-    UserError, "approve_one_sync", "--approve-deletes names the held deletions of one sync.", "Name the sync."
+    UserError, "approve_one_sync", "An approval is for what is held back of one sync.", "Name the sync."
 )
 UNKNOWN_SYNC: Final = Entry(UserError, "unknown_sync", "There is no sync {sync}: there are {known}.")
 UNKNOWN_GRAPH: Final = Entry(UserError, "unknown_graph", "There is no graph {graph}: there are {known}.")

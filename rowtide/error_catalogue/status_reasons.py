@@ -17,6 +17,11 @@ LIFTED_BY_APPROVAL: Final = ReasonEntry(
     "`rowtide resume {object} --approve-deletes` lets these deletions through; `rowtide reconcile {object}` has them "
     "judged anew, when the rows are there again",
 )
+LIFTED_BY_APPROVAL_OF_CREATES: Final = ReasonEntry(
+    "lifted_by_approval_of_creates",
+    "`rowtide resume {object} --approve-creates` has these items made anew; `rowtide reconcile {object}` has the lists "
+    "read again, when they were restored there",
+)
 LIFTED_BY_RECONCILE: Final = ReasonEntry(
     "lifted_by_reconcile", "mend what the sentence says, then `rowtide reconcile {object}`"
 )

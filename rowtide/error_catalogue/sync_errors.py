@@ -50,9 +50,17 @@ NOT_COMPILED: Final = Entry(
 MASS_DELETE: Final = Entry(
     SyncError,
     "mass_delete",
-    "{deletes} items of sync {sync} would be deleted, {share}its {pairs}: more than its breaker lets pass "
+    "{count} items of sync {sync} would be deleted, {share}its {pairs}: more than its breaker lets pass "
     "({share_limit} or {rows_limit} rows). Nothing was deleted.",
     "rowtide resume {sync} --approve-deletes",
+)
+MASS_MISSING: Final = Entry(
+    SyncError,
+    "mass_missing",
+    "{count} items of sync {sync} are missing in its lists, {share}its {pairs}: more than its breaker lets be made "
+    "anew ({share_limit} or {rows_limit} rows). None was made.",
+    "rowtide resume {sync} --approve-creates; or restore them from SharePoint's recycle bin, then rowtide reconcile "
+    "{sync}",
 )
 OTHER_SYSTEM: Final = Entry(
     GapError,

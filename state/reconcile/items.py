@@ -89,6 +89,35 @@ def _to_doubtful(sync: str, row: Sequence[Any]) -> Doubtful:
     return Doubtful(compared, updated_at, waits)
 
 
+# Rows of which something waits, and pairs that moved since the round began, are judged otherwise.
+_MISSING = """
+SELECT l.key FROM rowtide.ledger AS l
+  JOIN rowtide.enumeration AS e ON (e.sync, e.purpose, e.list_id) = (l.sync, 'deep', l.list_id)
+ WHERE l.sync = %(sync)s AND l.state = 'live' AND l.updated_at < e.began_at - %(lag)s::interval
+   AND NOT EXISTS (SELECT FROM rowtide.seen AS s
+                    WHERE (s.sync, s.purpose, s.list_id, s.item_id) = (l.sync, 'deep', l.list_id, l.item_id))
+   AND NOT EXISTS (SELECT FROM rowtide.outbox AS o WHERE o.sync = l.sync AND o.key = l.key)
+   AND NOT EXISTS (SELECT FROM rowtide.reconcile_absent AS a WHERE a.sync = l.sync AND a.key = l.key AND a.approved)
+"""
+
+_COUNT_MISSING = f"""
+WITH missing AS MATERIALIZED ({_MISSING})
+SELECT (SELECT count(*) FROM missing), ARRAY(SELECT key FROM missing ORDER BY key LIMIT %(sample)s), {outbox.PAIRS}
+"""
+
+
+def count_missing(conn: Connection, sync: str, lag: timedelta) -> tuple[HeldDeletes, int]:
+    """Items that a deep pass found missing and that nobody has approved; how many rows have an item or wait for one."""
+    [(count, sample, pairs)] = conn.execute(_COUNT_MISSING, {"sync": sync, "lag": lag, "sample": outbox.SAMPLE})
+    return HeldDeletes(int(count), tuple(sample), None), int(pairs)
+
+
+def note_missing(conn: Connection, sync: str, lag: timedelta) -> None:
+    """Write down which these are."""
+    insert = f"INSERT INTO rowtide.reconcile_absent (sync, key) SELECT %(sync)s, m.key FROM ({_MISSING}) AS m"
+    conn.execute(f"{insert} ON CONFLICT DO NOTHING", {"sync": sync, "lag": lag})
+
+
 # --- items without a pair -----------------------------------------------------------------------------------------
 
 _LOOSE = """

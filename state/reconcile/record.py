@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import orjson
 import psycopg
@@ -20,7 +20,7 @@ from psycopg.rows import class_row
 
 from rowtide.change import BACKFILL
 from rowtide.error_catalogue import row_errors, state_errors
-from rowtide.holds import DELETES, HeldDeletes, Place
+from rowtide.holds import CREATES, DELETES, HeldDeletes, Place
 from rowtide.keys import lane_of, shortened
 from rowtide.reconcile import Coverage
 from state import channels, failpoints, holds, progress, runs
@@ -379,6 +379,16 @@ def hold_deletes(conn: Connection, record: Reconcile, code: str, reason: str, he
     """Hold the sync because of what the pass has found, and save ``record``: an approval lets exactly that through."""
     with _step(conn):
         holds.place(conn, "sync", record.sync, DELETES, code, reason, "breaker", held)
+        return save(conn, record)
+
+
+def hold_missing(
+    conn: Connection, record: Reconcile, code: str, reason: str, held: HeldDeletes, lag: timedelta
+) -> Reconcile:
+    """Hold the sync because of what its lists lack, write down which, and save ``record``."""
+    with _step(conn):
+        items.note_missing(conn, record.sync, lag)
+        holds.place(conn, "sync", record.sync, CREATES, code, reason, "breaker", held)
         return save(conn, record)
 
 

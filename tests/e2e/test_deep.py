@@ -25,7 +25,7 @@ SYNC = """
     source: {{postgres: erp, table: public.{name}}}
     target: {{graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}}
     list: {name}
-    breaker: {{share: 1.0, rows: 100000}}
+    breaker: {{share: {share}, rows: 100000}}
     fields: {{note: Title, quantity: {{field: Quantity, as: number}}, at: {{field: At, as: dateTime}}}}
 """
 ROWS = 40
@@ -40,12 +40,12 @@ class Line:
         self.process: subprocess.Popen[bytes] = stack.start()
         self.pages_before = 0
 
-    def sync(self, name: str, key: str = "int", rows: int = ROWS) -> None:
+    def sync(self, name: str, key: str = "int", rows: int = ROWS, share: float = 1.0) -> None:
         """A table with rows, its sync, and its items."""
         self.stack.sql(f"CREATE TABLE {name} (id {key} PRIMARY KEY, note text, quantity int, at timestamptz)")
         value = "i" if key == "int" else "'Key ' || i"
         self.stack.sql(f"INSERT INTO {name} SELECT {value}, 'row ' || i, i, now() FROM generate_series(1, {rows}) i")
-        self.syncs.append(SYNC.format(name=name))
+        self.syncs.append(SYNC.format(name=name, share=share))
         self.stack.write("".join(self.syncs))
         self.stack.apply()
         self.wait(name)
@@ -136,10 +136,10 @@ def line(pg: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line
     stack = Stack(directory, source_dsn, state_dsn, simulator.ready, "", "quota: off")
     stack.simulator = simulator
     stack.sql("CREATE TABLE first (id int PRIMARY KEY, note text, quantity int, at timestamptz)")
-    stack.write(SYNC.format(name="first"))
+    stack.write(SYNC.format(name="first", share=1.0))
     stack.apply()
     line = Line(stack)
-    line.syncs.append(SYNC.format(name="first"))
+    line.syncs.append(SYNC.format(name="first", share=1.0))
     yield line
     stack.close()
     simulator.close()
@@ -209,6 +209,40 @@ def test_lost_edited_and_copied_keys_are_mended(line: Line) -> None:
     assert (left["fields"]["Title"], left["fields"].get("RowtideKey")) == ("a person's", None)
     assert int(line.stack.simulator.stats()["creates"]["total"]) == made
     assert kinds(line.diff(name)) == [("stranger", "")]
+
+
+def test_very_many_missing_items_are_made_anew_only_when_a_person_says_so(line: Line) -> None:
+    """The approval is for those that were found missing; those that a person restores are not made."""
+    name, simulator = "emptied", line.stack.simulator
+    line.sync(name, share=0.2)
+    made = int(simulator.stats()["creates"]["total"])
+
+    def held() -> bool:
+        [said] = [one["reason"]["code"] for one in line.stack.status()["syncs"] if one["sync"] == name]
+        return bool(said == "mass_missing")
+
+    deleted = [line.item(name, key)["id"] for key in range(1, 21)]
+    for item_id in deleted:
+        line.edit(name, item_id=item_id, delete=True)
+    line.ask(name)
+    wait_until(held, "the sync is held", 90)
+    assert len(line.items(name)) == ROWS - 20
+    for item_id in deleted[:17]:
+        simulator.ask("recycle", {"list": name, "item_id": item_id})
+    line.ask(name)
+    line.wait(name)
+    wait_until(lambda: line.done(name), "the passes have ended", 90)
+    assert int(simulator.stats()["creates"]["total"]) == made + 3
+    for key in range(21, 36):
+        line.edit(name, item_id=line.item(name, key)["id"], delete=True)
+    line.ask(name)
+    wait_until(held, "the sync is held again", 90)
+    assert "--approve-creates" in line.stack.command("resume", name, check=False).stdout
+    done = line.stack.command("resume", name, "--approve-creates", "--json").stdout
+    assert json.loads(done)["made_anew"]["count"] == 15
+    line.wait(name)
+    assert int(simulator.stats()["creates"]["total"]) == made + 3 + 15
+    assert line.diff(name)["findings"] == []
 
 
 def test_two_items_of_one_key_are_one_again(line: Line) -> None:

@@ -74,7 +74,7 @@ def test_deletions_beyond_an_approval_wait_while_the_approved_ones_go(state_dsn:
         assert judge.admit(link, ["lines"]) == []
         wait(connection, "d", 21, 35)
         connection.execute("UPDATE rowtide.outbox SET lsn = 3 WHERE key::int > 20")
-        holds.approve_deletes(connection, "lines")
+        holds.approve(connection, "lines")
         assert judge.admit(link, ["lines"]) == ["lines"]
         due = connection.execute("DELETE FROM rowtide.outbox WHERE due_at <= now() RETURNING key").fetchall()
         assert sorted(int(key) for (key,) in due) == list(range(1, 21))

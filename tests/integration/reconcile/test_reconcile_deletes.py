@@ -156,7 +156,7 @@ def test_approved_deletions_pass_and_the_pass_goes_on(bench: Any) -> None:
     bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
     loaded(bench).source.execute("DELETE FROM orders WHERE id > 8")
     bench.run()
-    holds.approve_deletes(bench.state, "orders")
+    holds.approve(bench.state, "orders")
     record = bench.run()
     assert record.state == "done"
     assert {row[0] for row in bench.outbox().values()} == {"d"}
@@ -170,7 +170,7 @@ def test_an_approval_lets_through_what_the_pass_had_found_and_no_more(bench: Any
     bench.run()
     bench.source.execute("DELETE FROM orders WHERE id BETWEEN 9 AND 18")
     bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(29, 30) n")
-    holds.approve_deletes(bench.state, "orders")
+    holds.approve(bench.state, "orders")
     bench.run()
     assert sorted(bench.outbox(), key=int) == [str(n) for n in range(21, 29)]
     assert outbox.waiting_deletes(bench.state, ["orders"]) == {}

@@ -151,12 +151,12 @@ def test_an_approval_lets_through_what_the_hold_names_and_nothing_else(records: 
     assert (held.count, held.sample, held.upto, pairs) == (4, ("1", "2", "3", "4"), Position(1, 20, 0), 6)
     holds.place(conn, "sync", "orders", "deletes", "mass_delete", "Too many.", "breaker", held)
     records.stage(make_change("5", op="d", lsn=30))
-    assert holds.approve_deletes(conn, "orders") == held
+    assert holds.approve(conn, "orders") == held
     assert outbox.count_deletes_and_pairs(conn, "orders")[0].sample == ("5",)
     records.stage(make_change("1", lsn=40))
     records.stage(make_change("1", op="d", lsn=50))
     assert outbox.waiting_deletes(conn, ["orders"]) == {"orders": 2}
-    assert holds.approve_deletes(conn, "orders") is None
+    assert holds.approve(conn, "orders") is None
 
 
 def test_another_shape_asks_for_a_reconcile_and_the_first_of_an_era_for_none(records: Any) -> None:
