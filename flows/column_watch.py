@@ -14,6 +14,7 @@ from functools import partial
 import structlog
 
 from connectors.graph import list_columns, list_schema
+from connectors.graph.batch import Throttled
 from flows import list_marks
 from flows.applied_view import View
 from flows.graph_reads import GraphReads, PacedGraph
@@ -86,10 +87,13 @@ class ColumnWatch(GraphRounds):
         if self._graphs[compiled.graph].budget.take_spare(QUERY_RU) > 0:
             return
         found = list_columns.to_columns(reads.get(compiled.graph, list_columns.link_of(ref.site_id, ref.id)), ref.id)
-        self._looked[ref.id] = time.monotonic()
-        self._suspect.discard(ref.id)
+        if isinstance(found, Throttled):
+            self._graphs[compiled.graph].budget.close_gate(found.after_s)  # for everybody; the look comes after it
+            return
         if isinstance(found, GraphUnavailable):
             raise found
+        self._looked[ref.id] = time.monotonic()
+        self._suspect.discard(ref.id)
         if isinstance(found, GraphRefused):
             if found.code == graph_errors.GRAPH_404.code:
                 self._missing.add(ref.id)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
+from connectors.graph import retry_after
 from rowtide.deciding.answers import (
     Answer,
     Changed,
@@ -158,7 +159,7 @@ def to_envelope(status: int, headers: Mapping[str, str], content: bytes) -> dict
     if members is not None:
         return members
     if status == 429:
-        return Throttled(retry_after_s(headers))
+        return Throttled(retry_after.retry_after_s(headers))
     if status == 401:
         return Unauthorized()
     if status >= 500 or 200 <= status < 300:
@@ -183,7 +184,7 @@ def to_reading(command: Command, member: Member, mapping: FieldMapping, client_i
         return _to_success(command, member, mapping, client_id)
     code, sentence = error_of(member.body)
     if status == 429:
-        return Throttled(retry_after_s(member.headers))
+        return Throttled(retry_after.retry_after_s(member.headers))
     if status == 401:
         return Unauthorized()
     if (status >= 500 and status != 507) or status < 400 or status in (408, 424, 425):
@@ -299,21 +300,3 @@ def error_of(body: Any) -> tuple[str, str]:
         return "", "Graph gave no reason"
     code, message = error.get("code"), error.get("message")
     return str(code or ""), str(message or "Graph gave no reason")[:300]
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The later of Retry-After and RateLimit-Reset (lower-case names); None when neither is there."""
-    given = [_to_seconds(headers.get(name)) for name in ("retry-after", "ratelimit-reset")]
-    return max((seconds for seconds in given if seconds is not None), default=None)
-
-
-def remaining_ru(headers: Mapping[str, str]) -> float | None:
-    """The value of RateLimit-Remaining; None without it."""
-    return _to_seconds(headers.get("ratelimit-remaining"))
-
-
-def _to_seconds(text: str | None) -> float | None:
-    try:
-        return None if text is None else max(0.0, float(text))
-    except ValueError:
-        return None  # Retry-After as a date: Graph does not send that

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from connectors.graph import batch
+from connectors.graph import batch, retry_after
 from connectors.graph.answers import AnswerHandler, Claim
 from connectors.graph.auth import TokenSource
 from connectors.graph.batch import Reading, Throttled, Unauthorized
@@ -173,7 +173,7 @@ class BatchSender:
 
     async def _read(self, claims: Sequence[Claim], reply: Reply) -> None:
         envelope = batch.to_envelope(reply.status, reply.headers, reply.body)
-        self._note_remaining(batch.remaining_ru(reply.headers))
+        self._note_remaining(retry_after.remaining_ru(reply.headers))
         if isinstance(envelope, dict):
             self._read_members(claims, envelope, reply.token)
         elif isinstance(envelope, Rejected) and len(claims) > 1:
@@ -185,7 +185,7 @@ class BatchSender:
             if isinstance(envelope, Unknown):
                 self._health.note_lost(len(claims))
                 self._health.note_failure(graph_errors.BATCH_LOST(reason=envelope.reason))
-                after_s = batch.retry_after_s(reply.headers)
+                after_s = retry_after.retry_after_s(reply.headers)
                 self._budget.pause(after_s or 0.0)
             self._answers.apply(claims, [envelope] * len(claims), reply.token, self._now())
 
@@ -204,7 +204,7 @@ class BatchSender:
                 self._answers.park(claim, error)
                 continue
             if "ratelimit-remaining" in member.headers:
-                self._note_remaining(batch.remaining_ru(member.headers))
+                self._note_remaining(retry_after.remaining_ru(member.headers))
             readings.append(reading)
             kept.append(claim)
         self._note_readings(kept, readings)

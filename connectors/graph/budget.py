@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from connectors.graph.retry_after import bounded
 from connectors.graph.settings import GraphSettings
 from rowtide import backoff
 from rowtide.errors import THROTTLED
@@ -20,7 +21,6 @@ from rowtide.pacing import WRITE_RU, Bucket, tier_of
 PREPAID_RU: Final = WRITE_RU
 """Units that `due` takes for a row before it claims it. The writer charges further units and gives back unused ones."""
 
-_MOST_GATE_S: Final = 300.0
 _SPARE_PART: Final = 10
 
 
@@ -121,12 +121,12 @@ class Budget:
                 self._condition.notify_all()
 
     def close_gate(self, seconds: float | None) -> float:
-        """Closes the gate for ``seconds`` (None, no Retry-After: longer with each refusal in a row). The seconds."""
+        """Closes the gate for ``seconds``, or longer with each refusal in a row where Graph names none. The seconds."""
         with self._condition:
-            if seconds is None:
+            if not seconds:  # to ask again at once would earn the next refusal
                 seconds = backoff.wait_s(THROTTLED, self._refusals + 1, self._jitter.uniform)
             self._refusals += 1
-            seconds = min(seconds, _MOST_GATE_S)
+            seconds = bounded(seconds)
             now = self._clock()
             self._gate_until = max(self._gate_until, now + seconds)
             self._throttled_until = max(self._throttled_until, now + seconds)
@@ -138,7 +138,7 @@ class Budget:
     def pause(self, seconds: float) -> None:
         """Closes the gate because Graph or its token endpoint does not answer."""
         with self._condition:
-            self._gate_until = max(self._gate_until, self._clock() + seconds)
+            self._gate_until = max(self._gate_until, self._clock() + bounded(seconds))
 
     def note_success(self) -> None:
         """Notes an answer that was no refusal."""

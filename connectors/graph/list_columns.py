@@ -10,14 +10,15 @@ from typing import Any
 
 import orjson
 
-from connectors.graph import batch
+from connectors.graph import batch, retry_after
+from connectors.graph.batch import Throttled
 from connectors.graph.client import NoAnswer, NotSent, Reply
 from connectors.graph.list_schema import FoundColumn
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphRefused, GraphUnavailable
 from rowtide.mapping.columns import Kind
 
-ColumnsReading = dict[str, FoundColumn] | GraphUnavailable | GraphRefused
+ColumnsReading = dict[str, FoundColumn] | Throttled | GraphUnavailable | GraphRefused
 
 
 def link_of(site_id: str, list_id: str) -> str:
@@ -36,7 +37,9 @@ def to_columns(answer: Reply | NotSent | NoAnswer, list_id: str) -> ColumnsReadi
     if answer.status == 200 and isinstance(body, dict) and isinstance(body.get("value"), list):
         return {str(one.get("name")): to_found(one) for one in body["value"] if isinstance(one, dict)}
     code, message = batch.error_of(body)
-    if answer.status in (401, 429) or answer.status >= 500 or answer.status == 200:
+    if answer.status == 429:
+        return Throttled(retry_after.retry_after_s(answer.headers))
+    if answer.status == 401 or answer.status >= 500 or answer.status == 200:
         return graph_errors.ITEMS_UNREADABLE(status=answer.status, code=code)
     return graph_errors.ITEMS_REFUSED(list_id=list_id, status=answer.status, code=code, message=message)
 

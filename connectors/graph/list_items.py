@@ -11,7 +11,7 @@ from typing import Any, assert_never
 
 import orjson
 
-from connectors.graph import batch
+from connectors.graph import batch, retry_after
 from connectors.graph.batch import Throttled, Unauthorized
 from connectors.graph.client import NoAnswer, NotSent, Reply
 from rowtide.deciding.observation import FieldMapping
@@ -63,7 +63,7 @@ def _to_page(reply: Reply, list_id: str, mapping: FieldMapping, client_id: str) 
         case 410:
             return TooOld()
         case 429:
-            return Throttled(batch.retry_after_s(reply.headers))
+            return Throttled(retry_after.retry_after_s(reply.headers))
         case 401:
             return Unauthorized()
         case status if status >= 500:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 
-from connectors.graph import list_columns, list_schema, list_targets
+from connectors.graph import list_columns, list_schema, list_targets, retry_after
 from connectors.graph.auth import TokenSource, require_ca_file, tls_problem
 from connectors.graph.list_schema import FoundColumn, FoundList, FoundSite, Step, WantedList
 from connectors.graph.settings import SCOPE, GraphSettings
@@ -184,10 +184,9 @@ async def _patiently(what: str, call: Callable[[], Awaitable[_T]]) -> _T:
 
 
 def _retry_after_s(error: Any) -> float:
-    """The seconds of Retry-After, within bounds; 0 without it."""
-    headers = {str(k).lower(): v for k, v in (error.response_headers or {}).items()}
-    given = str(headers.get("retry-after", "")).strip()
-    return min(float(given), _MOST_WAIT_S) if given.isdigit() else 0.0
+    """How long the answer asks to wait, within what a command waits for; 0 where it does not say."""
+    headers = {str(name).lower(): str(value) for name, value in (error.response_headers or {}).items()}
+    return min(retry_after.retry_after_s(headers) or 0.0, _MOST_WAIT_S)
 
 
 # --- what is there ------------------------------------------------------------------------------------------------

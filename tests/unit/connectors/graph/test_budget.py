@@ -82,3 +82,19 @@ def test_it_waits_for_the_gate() -> None:
     quota = budget(clock)
     quota.close_gate(30.0)
     assert quota.take_spare(2) >= 30.0
+
+
+def test_no_gate_is_shut_for_more_than_an_hour() -> None:
+    clock = Clock()
+    quota = budget(clock)
+    for seconds in (float("inf"), 1e300, 7200.0):
+        quota.pause(seconds)
+        assert quota.close_gate(seconds) == 3600.0
+        assert quota.gate_s() == 3600.0
+    quota.pause(float("nan"))
+    assert quota.gate_s() == 3600.0
+
+
+def test_a_refusal_that_asks_for_no_wait_closes_the_gate_all_the_same() -> None:
+    quota = budget(Clock())
+    assert quota.close_gate(0.0) > 0.5

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
+from connectors.graph.batch import Throttled
 from connectors.graph.client import Reply
 from connectors.graph.list_columns import to_columns
 from connectors.graph.list_schema import held_columns
@@ -57,7 +58,8 @@ def test_a_key_that_is_gone_is_neither_written_nor_looked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(429, GraphUnavailable), (503, GraphUnavailable), (404, GraphRefused), (403, GraphRefused)]
+    ("status", "kind"),
+    [(429, Throttled), (401, GraphUnavailable), (503, GraphUnavailable), (404, GraphRefused), (403, GraphRefused)],
 )
-def test_columns_that_cannot_be_read_say_nothing(status: int, kind: type[Exception]) -> None:
+def test_columns_that_cannot_be_read_say_nothing(status: int, kind: type[object]) -> None:
     assert isinstance(to_columns(Reply(status, {}, b"{}", "t"), "list"), kind)
