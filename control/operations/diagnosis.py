@@ -270,9 +270,9 @@ _WRONG: tuple[Cause, ...] = (
     _reconcile_problem,
     _silent,
     _reconcile_stands,
+    _held_columns,  # why rows are postponed, where a column is gone
     _postponed,
     _unwatched,
-    _held_columns,
     _not_moving,
     _parked,
 )
