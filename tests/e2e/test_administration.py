@@ -138,6 +138,36 @@ def test_a_reconcile_reads_only_when_capture_has_passed_its_mark(
     no_doubles(stack)
 
 
+@pytest.mark.long
+def test_passes_end_beside_a_truncate_each_two_seconds(
+    new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Any]
+) -> None:
+    """TRUNCATE asks for another pass and lets the one under way go on, which takes ten seconds here."""
+    stack = new_stack(new_simulator("--tier", "off"), rows=30, state_dsn=new_cluster().create_database("state"))
+    stack.start(failpoints="reconcile.after_read=pause:5")
+    wait_equal(stack)
+    wait_until(lambda: settled(stack) and idle(stack), "everything settled")
+    [(before,)] = stack.state("SELECT max(id) FROM rowtide.runs")
+    ended = "SELECT started_at, ended_at FROM rowtide.runs WHERE id > %s AND verdict = 'done' ORDER BY id"
+    for _ in range(40):
+        if len(stack.state(ended, before)) == 2:
+            break
+        with psycopg.connect(stack.source_dsn) as connection:
+            connection.execute("CREATE TEMPORARY TABLE kept ON COMMIT DROP AS SELECT * FROM parts")
+            connection.execute("TRUNCATE parts")
+            connection.execute("UPDATE kept SET quantity = quantity + 1 WHERE id <= 20")
+            connection.execute("INSERT INTO parts SELECT * FROM kept")
+        stack.sql("SELECT pg_sleep(2)")
+    passes = stack.state(ended, before)
+    assert len(passes) == 2, stack.state("SELECT * FROM rowtide.runs")
+    assert min(end - begun for begun, end in passes).total_seconds() > 10
+    assert stack.state("SELECT 1 FROM rowtide.runs WHERE id > %s AND verdict <> 'done'", before) == []
+    wait_equal(stack)
+    wait_until(lambda: settled(stack) and idle(stack), "everything settled")
+    wait_equal(stack)
+    no_doubles(stack)
+
+
 def test_the_wrong_server_is_not_read_until_a_person_accepts_it(
     new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Any]
 ) -> None:
