@@ -30,6 +30,8 @@ from tests.e2e.stack import wait_until
 
 ROWS = 60
 STEPS = 12
+SLOW = "reconcile.after_read=pause:0.4%0.5;stage.before_commit=pause:0.1%0.1"
+"""Rows change between a page's read and its judgement, and acts come between a change and its staging."""
 LOOK_S = 90.0
 """How long status and lists may take to agree after an act, on a loaded machine."""
 
@@ -60,7 +62,7 @@ class Administration(RuleBasedStateMachine):
         self._start()
 
     def _start(self) -> None:
-        self.processes = [self.world.stack.start("--roles", roles) for roles in self.roles]
+        self.processes = [self.world.stack.start("--roles", roles, failpoints=SLOW) for roles in self.roles]
 
     def _act(self, name: str, number: int) -> None:
         act, self.looked = ACTS[name], False
@@ -95,6 +97,34 @@ class Administration(RuleBasedStateMachine):
             self.roles = ["capture", "deliver"] if how == "split" else ["capture,deliver"]
         self._start()
 
+    @precondition(lambda self: not self.world.open)
+    @rule()
+    def sleep_through_an_era(self) -> None:
+        """The processes stand still while servers die, the slot is lost and others take over; then they wake."""
+        print("  sleep through an era", flush=True)
+        self.looked, asleep = False, self.processes
+        for process in asleep:
+            self.world.stack.wait_ready(process)
+            process.send_signal(signal.SIGSTOP)
+        self.world.workload.stop()
+        for cluster in {self.world.source, self.world.state}:
+            self.world.kill_server(cluster)
+        self.world.drop_slots()
+        self.world.sql("DELETE FROM things WHERE id > (SELECT max(id) - 20 FROM things)", "DELETE FROM names")
+        self.world.workload.start()
+        config, text = self.world.stack.config, self.world.stack.config.read_text()
+        config.write_text(text.replace("/recovery,", f"/recovery-{asleep[0].pid},"))  # they run on another machine
+        self._start()
+        undone = "SELECT 1 FROM rowtide.reconcile WHERE state <> 'done'"
+        for process in self.processes:
+            self.world.stack.wait_ready(process)
+        config.write_text(text)
+        wait_until(lambda: not self.world.stack.state(undone), "the new era is reconciled", LOOK_S)
+        for process in asleep:
+            process.send_signal(signal.SIGCONT)
+        for process in asleep:
+            process.wait(60)
+
     @precondition(lambda self: not self.looked)
     @rule()
     def look(self) -> None:
@@ -114,8 +144,8 @@ class Administration(RuleBasedStateMachine):
         names = self.world.definition.names
         idle = [id_ for id_ in IDS if said.get(names[id_]) == "idle"]
         silent = [id_ for id_ in IDS if said.get(names[id_]) != "idle" and not self.world.open]
-        edited = self.world.edited
-        return not silent and not any(unequal(self.world, id_) for id_ in idle if id_ not in edited)
+        unknown = self.world.edited | self.world.in_doubt
+        return not silent and not any(unequal(self.world, id_) for id_ in idle if id_ not in unknown)
 
     def _captured(self, lsn: int) -> bool:
         found = self.world.stack.sql(

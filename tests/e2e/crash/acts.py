@@ -212,9 +212,26 @@ def apply_again(world: World, rng: random.Random) -> bool:
 
 
 def _apply(world: World) -> bool:
-    if world.free(*IDS, "publication") != [*IDS, "publication"]:
-        return False  # `apply` would refuse a table that does not fit now
+    if not _can_apply(world):
+        return False
     world.apply()
+    return True
+
+
+def _can_apply(world: World) -> bool:
+    """Whether `apply` would not refuse: every table fits, and no list is another installation's or has a key twice."""
+    return not {*IDS, "publication", "mark", "copy"} & world.open.keys()
+
+
+def read_the_lists(world: World, rng: random.Random) -> bool:
+    """A deep reconcile is asked for, and goes on beside whatever comes."""
+    world.spawn("reconcile", world.definition.names[rng.choice(IDS)], "--deep")
+    return True
+
+
+def compare(world: World, rng: random.Random) -> bool:
+    """`rowtide diff`, beside whatever comes."""
+    world.spawn("diff", world.definition.names[rng.choice(IDS)])
     return True
 
 
@@ -233,7 +250,7 @@ def rename_a_sync(world: World, rng: random.Random) -> bool:
 
 def rename_a_list(world: World, rng: random.Random) -> bool:
     """The definition gives a list another title."""
-    if world.free(*IDS, "publication") != [*IDS, "publication"]:
+    if not _can_apply(world):
         return False
     target = rng.choice(world.definition.targets())
     world.definition.rename(target, f"{target.replace('/', ' ')} {rng.randrange(1000)}")
@@ -242,7 +259,7 @@ def rename_a_list(world: World, rng: random.Random) -> bool:
 
 def change_the_shards(world: World, rng: random.Random) -> bool:
     """A value is taken out of the map, or put back."""
-    if world.free(*IDS, "publication") != [*IDS, "publication"]:
+    if not _can_apply(world):
         return False
     shards = world.definition.shards
     world.definition.shards = ["a", "b"] if "b" not in shards else ["a"]
@@ -251,7 +268,7 @@ def change_the_shards(world: World, rng: random.Random) -> bool:
 
 def another_slot(world: World, rng: random.Random) -> bool:
     """The source is read through another slot; the old one is dropped by hand later."""
-    if "slot" in world.open or world.free(*IDS, "publication") != [*IDS, "publication"]:
+    if "slot" in world.open or not _can_apply(world):
         return False
     old = world.stack.slot
     world.stack.slot = f"rowtide_{int(old.rpartition('_')[2]) + 1}"
@@ -320,7 +337,7 @@ def rename_in_sharepoint(world: World, rng: random.Random) -> bool:
 
 def delete_a_list(world: World, rng: random.Random) -> bool:
     """A person deletes a list; the operator applies again later."""
-    if world.free(*IDS, "publication", "list") != [*IDS, "publication", "list"]:
+    if not _can_apply(world) or {"list", "column"} & world.open.keys():
         return False
     target = rng.choice(world.definition.targets())
     title = world.definition.shown[target]
@@ -332,6 +349,66 @@ def delete_a_list(world: World, rng: random.Random) -> bool:
     return True
 
 
+def change_a_columns_kind(world: World, rng: random.Random) -> bool:
+    """A person makes a column of another kind in the place of a mapped one; the operator has it made anew later."""
+    if not _can_apply(world) or {"column", "list"} & world.open.keys():
+        return False
+    target = rng.choice(world.definition.targets())
+    world.own("DELETE", world.definition.shown[target], "/columns/Seq")
+    world.own("POST", world.definition.shown[target], "/columns", {"name": "Seq", "boolean": {}})
+    id_ = target.partition("/")[0]
+    world.in_doubt.add(id_)
+
+    def mend() -> None:
+        world.own("DELETE", world.definition.shown[target], "/columns/Seq")
+        world.apply()
+        world.in_doubt.discard(id_)
+
+    world.later("column", mend)
+    return True
+
+
+def copy_an_item(world: World, rng: random.Random) -> bool:
+    """A person lets two items have one key, and makes a second one; it is taken away again before `apply`."""
+    if not _can_apply(world) or {"list", "column"} & world.open.keys():
+        return False
+    target = rng.choice(world.definition.targets())
+    title = world.definition.shown[target]
+    keyed = [item["fields"] for item in world.simulator.items() if item["list"] == title and not item["deleted"]]
+    keys = [fields["RowtideKey"] for fields in keyed if fields.get("RowtideKey")]
+    if not keys:
+        return False
+    world.own("PATCH", title, "/columns/RowtideKey", {"enforceUniqueValues": False})
+    fields = {"Title": f"a copy {rng.randrange(1000)}"}
+    made = world.simulator.edit(list=title, fields={**fields, "RowtideKey": rng.choice(keys)}, user="Ann Person")
+    world.edited.add(target.partition("/")[0])
+    place = (made["list_id"], made["id"])
+    world.strangers[place] = fields
+
+    def mend() -> None:
+        world.simulator.edit(list=place[0], item_id=place[1], delete=True, user="Ann Person")
+        del world.strangers[place]
+        world.apply()
+
+    world.later("copy", mend)
+    return True
+
+
+def mark_a_list(world: World, rng: random.Random) -> bool:
+    """Another installation has marked a list; the operator takes it over later."""
+    if not _can_apply(world) or "list" in world.open:
+        return False
+    title = world.definition.shown[rng.choice(world.definition.targets())]
+    world.own("PATCH", title, "/columns/RowtideKey", {"description": "[instance 1-another]"})
+
+    def take_over() -> None:
+        world.stack.write(world.definition.syncs())
+        world.stack.command("apply", "--yes", "--take-over")
+
+    world.later("mark", take_over)
+    return True
+
+
 ACTS: dict[str, Act] = {
     act.__name__: act
     for act in (
@@ -339,5 +416,6 @@ ACTS: dict[str, Act] = {
         publish_inserts_only, move_to_a_schema, convert, vacuum_full, change_identity, kill_the_source, kill_the_state,
         pause, pause_for_a_moment, apply_again, rename_a_sync, rename_a_list, change_the_shards, another_slot,
         add_an_item, edit_an_item, delete_an_item, take_a_key_away, rename_in_sharepoint, delete_a_list,
+        read_the_lists, compare, change_a_columns_kind, copy_an_item, mark_a_list,
     )
 }  # fmt: skip

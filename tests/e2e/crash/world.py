@@ -4,23 +4,21 @@ In: makers of servers. Out: `World`, on which rounds kill and acts change. Rule:
 open, so that afterwards source and lists have to become equal by themselves.
 """
 
-import json
-import ssl
-import urllib.request
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from connectors.graph.auth import TokenSource
 from demo.postgres import Cluster
 from rowtide.errors import UserError
+from tests.e2e import owner
 from tests.e2e.conftest import Simulator
 from tests.e2e.crash import shop
 from tests.e2e.crash.definition import Definition
 from tests.e2e.stack import Stack, wait_until
-from tests.integration.graph.conftest import settings_for
 
 GRAPH_OPTIONS = "rate_window: 2s\n    licences: 100000"
 OWN, SHARED = "own", "shared"
@@ -53,6 +51,7 @@ class World:
         self.strangers: dict[tuple[str, str], dict[str, Any]] = {}
         self.open: dict[str, Callable[[], None]] = {}
         self.edited: set[str] = set()
+        self.in_doubt: set[str] = set()
         self.acted = False
 
     def begin(self) -> None:
@@ -99,6 +98,14 @@ class World:
         self.stack.write(self.definition.syncs())
         self.stack.apply()
 
+    def spawn(self, word: str, *words: str) -> None:
+        """A command that goes on beside the history, whatever comes of it."""
+        command = [sys.executable, "-m", "control.cli", word, "-c", str(self.stack.config), *words]
+        quiet = subprocess.DEVNULL
+        self.stack.processes.append(
+            subprocess.Popen(command, env=self.stack.environment, stdout=quiet, stderr=quiet, start_new_session=True)
+        )
+
     def lists(self) -> list[dict[str, Any]]:
         """Every list that is there."""
         found: list[dict[str, Any]] = self.simulator.ask("lists")["lists"]
@@ -106,16 +113,7 @@ class World:
 
     def own(self, method: str, title: str, path: str = "", body: Any = None) -> Any:
         """A request to the list of that title by its owner."""
-        [there] = [one for one in self.lists() if one["displayName"] == title]
-        ready = self.simulator.ready
-        url = f"{ready['base_url']}/sites/{there['site_id']}/lists/{there['id']}{path}"
-        token = TokenSource(settings_for(self.simulator)).fetch_token()
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(url, data, headers, method=method)
-        context = ssl.create_default_context(cafile=ready["ca_file"]) if url.startswith("https") else None
-        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
-            return json.loads(answer.read() or b"null")
+        return owner.own(self.simulator, method, title, path, body)
 
     # --- outages ------------------------------------------------------------------------------------------------------
 
