@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 
-from connectors.graph import list_columns, list_schema, list_targets, retry_after
+from connectors.graph import bodies, list_columns, list_schema, list_targets, retry_after
 from connectors.graph.auth import TokenSource, require_ca_file, tls_problem
 from connectors.graph.list_schema import FoundColumn, FoundList, FoundSite, Step, WantedList
 from connectors.graph.settings import SCOPE, GraphSettings
@@ -22,7 +22,6 @@ from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphRefused, GraphUnavailable
 from rowtide.keys import ROWTIDE_KEY
 from rowtide.lists import HeldColumns, KnownList, ListMark, known_by_id
-from rowtide.mapping.columns import ListColumn
 
 if TYPE_CHECKING:
     from msgraph.graph_service_client import GraphServiceClient
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _TRIES: Final = 6
 _MOST_WAIT_S: Final = 60.0
-_KEY_TEXT: Final = "Names the row this item is a copy of. Made by Rowtide; do not change it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +377,7 @@ async def _take(
 ) -> None:
     lists = graph.sites.by_site_id(site_id).lists
     if isinstance(step, list_schema.MakeList):
-        made = await _patiently(step.sentence, lambda: lists.post(_list_body(step.title)))
+        made = await _patiently(step.sentence, lambda: lists.post(bodies.of_list(step.title)))
         if made is None or made.id is None:
             raise graph_errors.GRAPH_UNREADABLE(what=step.sentence)
         ids[step.title] = made.id
@@ -388,100 +386,28 @@ async def _take(
     columns = there.columns
     match step:
         case list_schema.RenameList(title):
-            await _patiently(step.sentence, lambda: there.patch(_renamed_body(title)))
+            await _patiently(step.sentence, lambda: there.patch(bodies.of_title(title)))
         case list_schema.KeepName() | list_schema.HoldColumn():
             pass
         case list_schema.MakeKey():
-            await _patiently(step.sentence, lambda: columns.post(_key_body(mark)))
+            await _patiently(step.sentence, lambda: columns.post(bodies.of_key(mark)))
         case list_schema.MakeColumn(_, column):
-            await _patiently(step.sentence, lambda: columns.post(_column_body(column)))
+            await _patiently(step.sentence, lambda: columns.post(bodies.of_column(column)))
         case list_schema.MarkKey(_, column_id, description, _):
             await _patiently(
                 step.sentence,
-                lambda: columns.by_column_definition_id(column_id).patch(_described_body(description)),
+                lambda: columns.by_column_definition_id(column_id).patch(bodies.of_description(description)),
             )
         case list_schema.MendKey(title, column_id, sync):
             try:
                 await _patiently(
-                    step.sentence, lambda: columns.by_column_definition_id(column_id).patch(_mended_key_body())
+                    step.sentence,
+                    lambda: columns.by_column_definition_id(column_id).patch(bodies.of_mended_key()),
                 )
             except GraphRefused as error:
                 raise graph_errors.KEYS_NOT_UNIQUE(title=title, sync=sync, said=error.sentence) from error
         case list_schema.AddChoices(_, column_id, _, choices):
             await _patiently(
-                step.sentence, lambda: columns.by_column_definition_id(column_id).patch(_choices_body(choices))
+                step.sentence,
+                lambda: columns.by_column_definition_id(column_id).patch(bodies.of_choices(choices)),
             )
-
-
-def _list_body(title: str) -> Any:
-    from msgraph.generated.models.list_ import List_
-    from msgraph.generated.models.list_info import ListInfo
-
-    return List_(display_name=title, list_=ListInfo(template="genericList"))
-
-
-def _renamed_body(title: str) -> Any:
-    from msgraph.generated.models.list_ import List_
-
-    return List_(display_name=title)
-
-
-def _described_body(description: str) -> Any:
-    from msgraph.generated.models.column_definition import ColumnDefinition
-
-    return ColumnDefinition(description=description)
-
-
-def _key_body(mark: ListMark | None) -> Any:
-    from msgraph.generated.models.column_definition import ColumnDefinition
-    from msgraph.generated.models.text_column import TextColumn
-
-    return ColumnDefinition(
-        name=ROWTIDE_KEY,
-        description=_KEY_TEXT if mark is None else mark.describe(_KEY_TEXT),
-        hidden=True,
-        indexed=True,
-        enforce_unique_values=True,
-        text=TextColumn(max_length=255),
-    )
-
-
-def _mended_key_body() -> Any:
-    from msgraph.generated.models.column_definition import ColumnDefinition
-
-    return ColumnDefinition(indexed=True, enforce_unique_values=True)
-
-
-def _choices_body(choices: Sequence[str]) -> Any:
-    from msgraph.generated.models.choice_column import ChoiceColumn
-    from msgraph.generated.models.column_definition import ColumnDefinition
-
-    return ColumnDefinition(choice=ChoiceColumn(choices=list(choices)))
-
-
-def _column_body(column: ListColumn) -> Any:
-    """The SDK's ``ColumnDefinition`` of a mapped column."""
-    from msgraph.generated.models.boolean_column import BooleanColumn
-    from msgraph.generated.models.choice_column import ChoiceColumn
-    from msgraph.generated.models.column_definition import ColumnDefinition
-    from msgraph.generated.models.date_time_column import DateTimeColumn
-    from msgraph.generated.models.number_column import NumberColumn
-    from msgraph.generated.models.text_column import TextColumn
-
-    facet: dict[str, Any] = {}
-    match column.kind:
-        case "text":
-            facet["text"] = TextColumn(max_length=255)
-        case "note":
-            facet["text"] = TextColumn(allow_multiple_lines=True, text_type="plain")
-        case "number":
-            facet["number"] = NumberColumn(decimal_places="automatic")
-        case "boolean":
-            facet["boolean"] = BooleanColumn()
-        case "dateTime":
-            facet["date_time"] = DateTimeColumn(format=column.format or "dateTime")
-        case "choice":
-            facet["choice"] = ChoiceColumn(
-                choices=list(column.choices), allow_text_entry=not column.choices, display_as="dropDownMenu"
-            )
-    return ColumnDefinition(name=column.name, **facet)
