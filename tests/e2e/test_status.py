@@ -385,7 +385,7 @@ CASES = {
     "the token is refused": Case(
         graph_answers("orders", status=401, path=r"/\$batch$"), ALL, ("graph_401",), "Graph contoso"
     ),
-    "another certificate is trusted": Case(wrong_ca, ALL, ("identity_unavailable",), "Graph contoso"),
+    "another certificate is trusted": Case(wrong_ca, ALL, ("identity_certificate",), "Graph contoso"),
     "a column is gone": Case(column_gone, ("orders",), ("columns_held",), "Weight"),
     "many deletions": Case(many_deletions, ("orders",), ("mass_delete",), "20 items"),
     "a row is parked": Case(poison_row, ("lines",), ("parked",), "1 row"),
