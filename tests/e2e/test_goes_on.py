@@ -96,7 +96,8 @@ def arrives(stack: Stack, name: str) -> None:
 FOREVER = "Fri, 31 Dec 9999 23:59:59 GMT"
 
 
-@pytest.mark.parametrize("status", [pytest.param(429, marks=pytest.mark.long), 503])
+@pytest.mark.long
+@pytest.mark.parametrize("status", [429, 503])
 def test_no_word_of_graph_stops_delivery(stack: Stack, status: int) -> None:
     with running(stack) as process:
         rule = {"path": r"\$batch$", "level": "request", "status": status, "count": 1}

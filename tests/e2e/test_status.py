@@ -283,12 +283,14 @@ def renamed_column(world: World) -> Iterator[None]:
 def mark_not_passed(world: World) -> Iterator[None]:
     """The cursor cannot be written, so the pass waits for what was committed before it.
 
-    No pass runs by then: one that has passed its mark would wait for the cursor's lock when it stages.
+    No pass runs by then, and something is committed that the cursor does not cover: a pass that has passed its mark
+    would wait for the cursor's lock when it stages.
     """
     open_passes = "SELECT count(*) FROM rowtide.reconcile WHERE sync = 'orders' AND (state <> 'done' OR asked > serves)"
     wait_until(lambda: world.stack.state(open_passes) == [(0,)], "no pass runs", 90)
     with psycopg.connect(world.stack.state_dsn) as other:
         other.execute("SELECT 1 FROM rowtide.slot_cursor WHERE slot = %s FOR UPDATE", [world.stack.slot])
+        world.touch("orders")
         world.ask("orders")
         yield
 
