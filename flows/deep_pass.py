@@ -9,7 +9,7 @@ never touched; whatever moves is judged again, and then left to the next pass.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import assert_never
+from typing import Final, assert_never
 
 import structlog
 
@@ -32,6 +32,9 @@ log = structlog.get_logger()
 
 PAIRS_A_STEP = 5000
 _ASKED = ["asked"]
+_AGAIN: Final = "an item was left whose row had gone while the lists were read"
+"""Why one more pass is asked for; it asks for no other."""
+
 _OF_A_TURN = ("moving", "waiting", "parked", "orphans", "strangers")
 
 
@@ -193,7 +196,13 @@ class DeepSteps:
         unjudged = counts.get("moving", 0) + counts.get("waiting", 0)
         if unjudged and counts.get("turns", 0) < MOST_TURNS:
             return reconcile.save(self._state, replace(record, phase="round", after_key=None, waits=None))
+        if record.why != _AGAIN and any(self._could_be_taken_up(one) for one in loose):
+            reconcile.request(self._state, record.sync, _AGAIN, deep=True)
         return self._enter(record)
+
+    def _could_be_taken_up(self, one: Loose) -> bool:
+        """Whether the item is ours to delete: its row was not settled yet when items were taken up, and is gone now."""
+        return one.ours and one.made_by_app and one.key is not None and self._compiled.deletes == "propagate"
 
     def _enter(self, record: Reconcile, **counts: int) -> Reconcile:
         assert record.phase is not None
