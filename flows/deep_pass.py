@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 PAIRS_A_STEP = 5000
 _ASKED = ["asked"]
-_AGAIN: Final = "an item was left whose row had gone while the lists were read"
+AGAIN: Final = "an item was left whose row had gone while the lists were read"
 """Why one more pass is asked for; it asks for no other."""
 
 _OF_A_TURN = ("moving", "waiting", "parked", "orphans", "strangers")
@@ -196,8 +196,8 @@ class DeepSteps:
         unjudged = counts.get("moving", 0) + counts.get("waiting", 0)
         if unjudged and counts.get("turns", 0) < MOST_TURNS:
             return reconcile.save(self._state, replace(record, phase="round", after_key=None, waits=None))
-        if record.why != _AGAIN and any(self._could_be_taken_up(one) for one in loose):
-            reconcile.request(self._state, record.sync, _AGAIN, deep=True)
+        if record.why != AGAIN and any(self._could_be_taken_up(one) for one in loose):
+            reconcile.request(self._state, record.sync, AGAIN, deep=True)
         return self._enter(record)
 
     def _could_be_taken_up(self, one: Loose) -> bool:

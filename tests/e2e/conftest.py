@@ -87,6 +87,16 @@ class Simulator:
         self.process.stdout.close()
 
 
+@pytest.fixture(scope="module")
+def state_server() -> Iterator[Cluster]:
+    """The state database's own server."""
+    cluster = Cluster(reachable_directory("rowtide-pg-"), {"fsync": "off", "shared_buffers": "32MB"})
+    cluster.start()
+    yield cluster
+    cluster.kill()
+    shutil.rmtree(cluster.directory, ignore_errors=True)
+
+
 @pytest.fixture
 def new_simulator(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
     """Makes simulators: options in, a running one out."""

@@ -28,16 +28,6 @@ SYNC = """
 
 
 @pytest.fixture(scope="module")
-def state_server() -> Iterator[Cluster]:
-    """The state database's own server."""
-    cluster = Cluster(reachable_directory("rowtide-pg-"), {"fsync": "off", "shared_buffers": "32MB"})
-    cluster.start()
-    yield cluster
-    cluster.kill()
-    shutil.rmtree(cluster.directory, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
 def stack(pg: Cluster, state_server: Cluster) -> Iterator[Stack]:
     """Applied, and never run yet; a gap stops it."""
     source = f"said_{os.getpid()}"

@@ -111,9 +111,10 @@ def test_a_source_that_does_not_answer_is_tried_again(bench: Any) -> None:
 def test_a_broken_connection_to_the_state_database_is_made_again(bench: Any) -> None:
     with running(bench):
         eventually(lambda: is_done(bench), "done")
-        bench.source.execute(
+        broken = bench.source.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rowtide reconcile'"
-        )
+        ).fetchall()
+        assert (True,) in broken
         bench.open_era(2)
         eventually(lambda: bench.record.era == 2 and is_done(bench), "done again")
 
