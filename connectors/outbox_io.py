@@ -8,6 +8,7 @@ with one partition of a constant name, because the engine's recovery probe follo
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
@@ -22,6 +23,7 @@ from rowtide.errors import Refused, RowError, Unavailable
 from rowtide.keys import LANES
 from state import outbox
 from state.database import ONE_PLAN, Connection, Link
+from state.reconcile.restored import settle_reused_ids
 
 T = TypeVar("T")
 
@@ -109,8 +111,9 @@ class SettlePartition(StatefulSinkPartition[Outcome, None]):
         self._settle(values)
 
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        settle = partial(settle_reused_ids, outcomes=outcomes)
         try:
-            counts = until_answered(self._stop, lambda: self._link.run(lambda c: outbox.settle(c, outcomes)), "settle")
+            counts = until_answered(self._stop, lambda: self._link.run(settle), "settle")
         except RowError as error:
             if len(outcomes) > 1:
                 half = len(outcomes) // 2

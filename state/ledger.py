@@ -34,6 +34,9 @@ from state.database import Connection
 COLUMNS = """l.sync, l.key, l.state, l.list_id, l.item_id, l.etag, l.base, l.kept, l.era, l.lsn, l.ordinal, l.xid,
        l.mapping_version, l.leftovers"""
 
+ITEM_INDEX = "ledger_item_idx"
+"""The unique index by which an item belongs to one row."""
+
 
 class Stored(NamedTuple):
     """A row of `COLUMNS`, in their order. A named tuple, because a claim reads one for each of its rows."""

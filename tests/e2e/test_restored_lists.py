@@ -121,3 +121,16 @@ def test_lists_that_went_back_are_read_by_themselves(
     wait_until(lambda: passes(stack) == [("items of its lists are older than what was written",)], "they are read", 60)
     wait_quiet(stack)
     assert len(passes(stack)) <= 2  # rows that were looked at when the pass began are noticed behind it
+
+
+@pytest.mark.long
+def test_an_item_that_is_given_the_id_of_a_lost_one_is_kept(
+    site: Site, new_stack: Callable[..., Stack], new_cluster: Callable[..., Any]
+) -> None:
+    """A list that went back counts its items from there: a new row's item gets an id that another row's item had."""
+    stack = begin(site, new_stack, new_cluster)
+    put_back(site, stack)
+    stack.sql("INSERT INTO parts (id, name) SELECT n, 'made after it went back' FROM generate_series(201, 206) n")
+    wait_until(lambda: passes(stack) == [("a new item has the id of another row's item",)], "the lists are read")
+    wait_quiet(stack)
+    assert not stack.state("SELECT 1 FROM rowtide.outbox WHERE reason_code = 'refused_by_state'")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from rowtide.deciding.outcomes import Settle
+from rowtide.deciding.records import ItemId
 from rowtide.lists import KnownList, ListState
 from state import lists
 from state.reconcile import restored
@@ -49,3 +51,26 @@ def test_a_list_that_was_away_asks_once_when_it_is_back(records: Any) -> None:
     assert restored.note_back(conn, "orders", "a") is not None
     assert restored.note_back(conn, "orders", "a") is None
     assert asked(records) == (1, True)
+
+
+def test_a_new_item_with_a_known_id_takes_it_from_the_row_that_had_it(
+    records: Any, make_change: Any, make_pair: Any
+) -> None:
+    conn = records.conn
+    records.know("old", make_pair(item_id=ItemId("7")))
+    records.stage(make_change("new", lsn=200))
+    work = records.claim_one()
+    made = Settle(work, make_pair(lsn=200, item_id=ItemId("7")), writes=1)
+    assert restored.settle_reused_ids(conn, [made]).by_sync["orders"].delivered == 1
+    assert [records.ledger(key)["state"] for key in ("old", "new")] == ["tombstone", "live"]
+    assert records.row("new") is None
+    assert asked(records) == (1, True)
+
+
+def test_an_item_that_is_nobodys_asks_for_nothing(records: Any, make_change: Any, make_pair: Any) -> None:
+    records.know("old", make_pair(item_id=ItemId("7")))
+    records.stage(make_change("new", lsn=200))
+    made = Settle(records.claim_one(), make_pair(lsn=200, item_id=ItemId("8")), writes=1)
+    restored.settle_reused_ids(records.conn, [made])
+    assert records.ledger("old")["state"] == "live"
+    assert asked(records) is None
