@@ -20,7 +20,7 @@ from rowtide.deciding.records import ETag, Held, ItemId, LeftItem, Leftover, Lis
 from rowtide.enumeration import Differs, Equal, Kind, Moving, Verdict, judge
 from rowtide.keys import rowtide_key
 from rowtide.reconcile import MOST_TURNS, next_phase
-from state import enumeration, ledger
+from state import enumeration, failpoints, ledger
 from state.database import Connection
 from state.enumeration import Enumeration, Purpose
 from state.reconcile import items
@@ -69,6 +69,7 @@ class DeepSteps:
             return record, True
         if not all(one.complete for one in read):
             return self._wait(record, read), False
+        failpoints.hit(failpoints.ENUMERATION_BEFORE_TAKE_UP)
         record = self._take_up(record)
         return self._enter(record, seen=enumeration.count_seen(self._state, record.sync, "deep")), True
 

@@ -43,6 +43,7 @@ RECONCILE_BEFORE_FINISH = "reconcile.before_finish"
 RECONCILE_FINISHED = "reconcile.finished"
 APPLY_STORED = "apply.stored"
 ENUMERATION_AFTER_PAGE = "enumeration.after_page"
+ENUMERATION_BEFORE_TAKE_UP = "enumeration.before_take_up"
 
 NAMES = frozenset(
     {
@@ -70,6 +71,7 @@ NAMES = frozenset(
         RECONCILE_FINISHED,
         APPLY_STORED,
         ENUMERATION_AFTER_PAGE,
+        ENUMERATION_BEFORE_TAKE_UP,
     }
 )
 

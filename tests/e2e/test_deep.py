@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo.postgres import Cluster
+from flows import deep_pass
 from state import schema
 from tests.conftest import drop_databases, reachable_directory
 from tests.e2e import owner
@@ -289,6 +291,30 @@ def test_items_that_the_records_do_not_know_are_taken_up(line: Line) -> None:
         line.wait(name)
         assert line.diff(name)["findings"] == []
     assert line.stack.simulator.writes() - before <= 1
+
+
+def test_an_item_whose_row_goes_before_it_is_taken_up_goes_with_one_more_pass(line: Line, tmp_path: Path) -> None:
+    """Its delete is settled as one of nothing, because the records do not know the item; the next pass deletes it."""
+    name, held = "orphaned", tmp_path / "held"
+    line.sync(name)
+    line.stack.state("DELETE FROM rowtide.ledger WHERE sync = %s AND key IN ('7', '8')", name)
+    held.touch()
+    line.restart(f"enumeration.before_take_up=pause:{held}")
+    asked = line.ask(name)
+    read = "SELECT 1 FROM rowtide.enumeration WHERE sync = %s AND purpose = 'deep' AND ended >= wanted"
+    try:
+        wait_until(lambda: line.stack.state(read, name), "the lists are read", 90)
+        line.stack.sql(f"DELETE FROM {name} WHERE id = 7")
+        settled = "SELECT state FROM rowtide.ledger WHERE sync = %s AND key = '7'"
+        wait_until(lambda: line.stack.state(settled, name) == [("tombstone",)], "the delete is settled", 90)
+    finally:
+        held.unlink()
+    wait_until(lambda: asked.poll() is not None and line.done(name), "no pass is wanted", 90)
+    line.wait(name)
+    assert line.item(name, 8)
+    whys = line.stack.state("SELECT detail ->> 'why' FROM rowtide.runs WHERE sync = %s ORDER BY id DESC LIMIT 2", name)
+    assert [why == deep_pass.AGAIN for (why,) in whys] == [True, False]
+    assert line.diff(name)["findings"] == []
 
 
 def test_a_killed_process_goes_on_from_the_page(line: Line) -> None:

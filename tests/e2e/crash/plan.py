@@ -7,7 +7,7 @@ is in the plan or comes from its seed.
 import itertools
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -129,8 +129,6 @@ def with_random_kills(seed: int, rounds: Sequence[Round]) -> list[Round]:
     return [one for pair in zip(rounds, drawn, strict=True) for one in pair]
 
 
-def with_acts(seed: int, rounds: Sequence[Round], acts: Sequence[str]) -> list[Round]:
-    """Each second of ``rounds`` with an act of administration, in a seeded order, all before one comes again."""
-    rng = random.Random(f"acts {seed}")
-    order = itertools.chain.from_iterable(rng.sample(acts, len(acts)) for _ in itertools.count())
-    return [replace(one, act=next(order)) if number % 2 else one for number, one in enumerate(rounds)]
+def with_acts(rounds: Sequence[Round], acts: Iterator[str]) -> list[Round]:
+    """Each second of ``rounds`` with the next act of administration."""
+    return [replace(one, act=next(acts)) if number % 2 else one for number, one in enumerate(rounds)]

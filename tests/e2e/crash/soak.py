@@ -6,56 +6,31 @@ counted, failures included; each failing history is saved.
 """
 
 import argparse
+import itertools
+import json
 import os
 import platform
 import random
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from demo.postgres import Cluster
 from state import failpoints
 from tests.conftest import reachable_directory
-from tests.e2e.conftest import Simulator
-from tests.e2e.crash import history
+from tests.e2e.crash import administration, history
 from tests.e2e.crash.acts import ACTS
+from tests.e2e.crash.administration import Course
+from tests.e2e.crash.deck import deal
 from tests.e2e.crash.history import History
 from tests.e2e.crash.plan import ROLES, Plan, Round, pairwise, with_acts, with_random_kills
+from tests.e2e.crash.servers import servers
 from tests.e2e.crash.world import OWN, SHARED
 
 FAILPOINTS_A_HISTORY = 12
 """Rounds that are aimed at a failpoint; each is followed by one at a random moment."""
-
-
-@contextmanager
-def servers() -> Iterator[tuple[Simulator, "Clusters"]]:
-    """A simulator and a maker of PostgreSQL servers that end with the history."""
-    with ExitStack() as stack:
-        directory = Path(tempfile.mkdtemp(prefix="rowtide-soak-"))
-        stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        simulator = Simulator(directory, "--tier", "max", "--window-s", "2")
-        stack.callback(simulator.close)
-        yield simulator, Clusters(stack)
-
-
-class Clusters:
-    """Makes servers; they are killed and removed with the stack."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-
-    def __call__(self) -> Cluster:
-        cluster = Cluster(reachable_directory("rowtide-pg-"), {"fsync": "off", "shared_buffers": "32MB"})
-        self._stack.callback(shutil.rmtree, cluster.directory, ignore_errors=True)
-        self._stack.callback(cluster.kill)
-        cluster.start()
-        return cluster
 
 
 def live(plan: Plan, budget_s: float) -> history.Verdict:
@@ -82,11 +57,17 @@ def aimed(seed: int, number: int) -> list[Round]:
     return [next(one for one in drawn if one.point == name) for name in turn]
 
 
+def _has_acts(number: int) -> bool:
+    """Whether history ``number`` has acts of administration: beside roles and places, which take turns."""
+    return bool((number + number // 2 + number // 4) % 2)
+
+
 def draw(seed: int, number: int) -> Plan:
-    """History ``number`` of a soak: roles, place of the state database and acts take turns."""
+    """History ``number`` of a soak: roles, place of the state database and acts take turns; one deck has all acts."""
     rounds = with_random_kills(seed + number, aimed(seed + number, number))
-    if (number + number // 2 + number // 4) % 2:
-        rounds = with_acts(seed + number, rounds, sorted(ACTS))
+    if _has_acts(number):
+        dealt = sum(map(_has_acts, range(number))) * (len(rounds) // 2)
+        rounds = with_acts(rounds, itertools.islice(deal(seed, tuple(ACTS)), dealt, None))
     state = (OWN, SHARED)[number // 2 % 2]
     return Plan(seed + number, tuple(rounds), roles=ROLES[number % 2], state=state)
 
@@ -143,6 +124,18 @@ def run(kills: int, seed: int, budget_s: float) -> tuple[str, list[str]]:
     return table(figures, findings, seed, time.monotonic() - started), findings
 
 
+def replay(text: str) -> int:
+    """A saved history once more, of kills or of administration: exit code 1 when it finds something."""
+    if "cards" in json.loads(text):
+        findings = administration.run(Course.from_json(text))
+    else:
+        verdict = live(Plan.from_json(text), float("inf"))
+        print(dict(verdict.figures))
+        findings = verdict.findings
+    print("\n".join(findings))
+    return 1 if findings else 0
+
+
 def main(arguments: list[str]) -> int:
     """`make soak` and `make replay`."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
@@ -153,9 +146,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run one saved history and nothing else")
     options = parser.parse_args(arguments)
     if options.replay is not None:
-        verdict = live(Plan.from_json(options.replay.read_text()), float("inf"))
-        print("\n".join([str(dict(verdict.figures)), *verdict.findings]))
-        return 1 if verdict.findings else 0
+        return replay(options.replay.read_text())
     text, findings = run(options.kills, options.seed, options.budget_s)
     print(text)
     print("\n".join(findings))

@@ -17,7 +17,7 @@ from rowtide.errors import UserError
 from tests.e2e import owner
 from tests.e2e.conftest import Simulator
 from tests.e2e.crash import shop
-from tests.e2e.crash.definition import Definition
+from tests.e2e.crash.definition import IDS, Definition
 from tests.e2e.stack import Stack, wait_until
 
 GRAPH_OPTIONS = "rate_window: 2s\n    licences: 100000"
@@ -92,6 +92,10 @@ class World:
         with psycopg.connect(self.stack.source_dsn) as connection:
             for statement in statements:
                 connection.execute(statement)
+
+    def can_apply(self) -> bool:
+        """Whether `apply` would not refuse: all tables fit, no list is another installation's or has a key twice."""
+        return not {*IDS, "publication", "mark", "copy"} & self.open.keys()
 
     def apply(self) -> None:
         """Write the definition and apply it."""
