@@ -68,8 +68,9 @@ class Budget:
         with self._condition:
             now = self._clock()
             wait_s = self._wait_s(units, now)
-            if wait_s <= 0 and not self._off and self._minute.tokens < self._minute.burst / 2:
-                wait_s = max(0.0, self._spare_at - now)
+            if wait_s <= 0 and not self._off:
+                spare_s = self._spare_at - now if self._minute.tokens < self._minute.burst / 2 else 0.0
+                wait_s = max(spare_s, self._room_s(units, now))
             if wait_s > 0:
                 return wait_s
             self._spare_at = now + _SPARE_PART * units / self._minute.rate
@@ -88,12 +89,16 @@ class Budget:
             if self._off:
                 return 0.0
             now = self._clock()
-            self._forget_sent(now)
-            most = self._minute.rate * self._window_s + self._minute.burst
-            if self._sent and self._in_window + units > most:
-                return self._sent[0][0] + self._window_s - now
-            self._note_sent(units, now)
-            return 0.0
+            wait_s = self._room_s(units, now)
+            if wait_s <= 0:
+                self._note_sent(units, now)
+            return wait_s
+
+    def _room_s(self, units: int, now: float) -> float:
+        self._forget_sent(now)
+        most = self._minute.rate * self._window_s + self._minute.burst
+        is_full = self._sent and self._in_window + units > most
+        return self._sent[0][0] + self._window_s - now if is_full else 0.0
 
     def _forget_sent(self, now: float) -> None:
         while self._sent and self._sent[0][0] <= now - self._window_s:

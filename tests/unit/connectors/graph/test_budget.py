@@ -45,6 +45,21 @@ def test_what_is_sent_at_once_waits_for_its_window() -> None:
     assert sum(units for _, units in sent) >= 4 * 1000
 
 
+def test_what_may_wait_waits_for_a_window_that_is_full() -> None:
+    """A list is read from what rows leave of the bucket; what they paid earlier is sent in the same window."""
+    clock, sent = Clock(), list[tuple[float, int]]()
+    quota = budget(clock)
+    clock.now += 60.0
+    for _ in range(2400):
+        for send, units in ((quota.send_wait_s, 40), (quota.take_spare, 2)):
+            while send(units) == 0:
+                sent.append((clock.now, units))
+        clock.now += 0.1
+    for start, _ in sent:
+        assert sum(units for at, units in sent if start <= at < start + 60.0) <= 1125
+    assert sum(units == 2 for _, units in sent) >= 4
+
+
 def spare_in_a_minute(rows_first: bool) -> int:
     """Units that such work gets while rows take all that is there, or nothing."""
     clock, spent = Clock(), 0
