@@ -2,10 +2,10 @@
 
 In: small JSON requests without a token. Out: counters, items, rules, edits. Rules: nothing here is charged or counted
 as Graph traffic; an edit is made by a named person, so that `lastModifiedBy` is not the app; a request that makes no
-sense is answered 400 with one sentence.
+sense, or has a name that nobody reads, is answered 400 with one sentence.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -21,6 +21,23 @@ from graphsim.webhooks import webhook_sender
 from graphsim.webhooks.webhook_sender import Notifier
 
 PREFIX = "/_sim/"
+# What a request may name: a misspelt name would otherwise be read as a wish for the default.
+_QUERIES: dict[str, frozenset[str]] = {
+    "stats": frozenset({"keys"}),
+    "faults": frozenset({"id"}),
+    "items": frozenset({"list", "site", "deleted", "all"}),
+    "table": frozenset({"list", "site", "find", "top", "order"}),
+}
+_KEYS: dict[str, frozenset[str]] = {
+    "edit": frozenset({"list", "site", "item_id", "fields", "user", "delete", "touch", "if_version"}),
+    "recycle": frozenset({"list", "site", "item_id", "action", "user"}),
+    "clock": frozenset({"advance_s"}),
+    "tokens": frozenset({"revoke", "expire_delta"}),
+    "latency": frozenset({"latency_ms"}),
+    "tier": frozenset({"tier"}),
+    "block": frozenset({"client", "blocked"}),
+    "lifecycle": frozenset({"subscription", "event"}),
+}
 
 
 class ControlSide:
@@ -63,8 +80,12 @@ class ControlSide:
         try:
             raw = await request.read()
             if done is not None:
-                answer = done(orjson.loads(raw) if raw else {})
+                body = orjson.loads(raw) if raw else {}
+                if name in _KEYS:
+                    _check_names(body, _KEYS[name])
+                answer = done(body)
             elif shown is not None:
+                _check_names(request.query, _QUERIES.get(name, frozenset()))
                 answer = shown(dict(request.query))
             else:
                 return _json(404, {"error": f"there is no {request.method} {PREFIX}{name}"})
@@ -136,6 +157,13 @@ class ControlSide:
         app = self._tenant.apps[body["client"]]
         app.blocked = bool(body.get("blocked", True))
         return {"client": app.client_id, "blocked": app.blocked}
+
+
+def _check_names(given: Iterable[str], known: frozenset[str]) -> None:
+    """ValueError with one sentence for a name that the request does not know."""
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise ValueError(f"there is no '{unknown[0]}' here; there are {', '.join(sorted(known)) or 'no names at all'}")
 
 
 def _json(status: int, body: Any) -> web.Response:

@@ -40,11 +40,11 @@ class Router:
         self._control = ControlSide(tenant, self._endpoint, notifier)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Hands the request to the part that its path names."""
-        if request.path.startswith(PREFIX + "/"):
-            return await self._endpoint.handle(request)
+        """Hands the request to the part that its path names; Graph refuses addresses below any other version."""
         if request.path.startswith(CONTROL_PREFIX):
             return await self._control.handle(request)
+        if request.path == PREFIX or request.path.count("/") > 1:
+            return await self._endpoint.handle(request)
         return page_server.answer(request)
 
 

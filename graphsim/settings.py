@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from graphsim.identity.permissions import KNOWN_ROLES
 from graphsim.limits.throttle import TIERS
 from graphsim.switches import Switches, apply_switches
 
@@ -171,8 +172,13 @@ def _to_file(text: str, option: str) -> tuple[str, Path]:
 
 
 def _to_roles(text: str) -> tuple[str, frozenset[str]]:
-    client_id, roles = _split(text, "--roles")
-    return client_id, frozenset(role.strip() for role in roles.split(",") if role.strip())
+    client_id, names = _split(text, "--roles")
+    roles = frozenset(role.strip() for role in names.split(",") if role.strip())
+    unknown = sorted(roles - KNOWN_ROLES)
+    if unknown:
+        known = ", ".join(sorted(KNOWN_ROLES))
+        raise UsageError(f"--roles {client_id}: there is no role '{unknown[0]}'; there are {known}")
+    return client_id, roles
 
 
 def _read_faults(path: Path | None) -> Any:

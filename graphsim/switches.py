@@ -64,13 +64,13 @@ class Switches:
     delta_bad_token: str = _one("400", "400|410", "[open] the status for a token this list never gave")
     delta_resync: str = _one("apply", "apply|upload", "which inner code a 410 carries")
     delta_resync_spelling: str = _one("long", "long|short", "resyncChangesApply... or resyncApply...")
-    delta_repeat: float = _num(0.0, "probability that an item is given twice in a page, an older state first")
-    delta_empty: float = _num(0.0, "probability of an empty page with a nextLink")
+    delta_repeat: float = _num(0.0, "probability that an item is given twice in a page, an older state first", most=1.0)
+    delta_empty: float = _num(0.0, "probability of an empty page with a nextLink", most=1.0)
     deleted_id: str = _one("string", "string|int", "[open] the JSON type of ids in deleted entries")
     secret_delay_s: float = _num(5.0, "[open] seconds until a new credential is accepted, and a removed one is not")
     secret_flap: bool = _flag(False, "while a credential spreads, each try is accepted or refused at random")
     token_life_s: float = _num(3600.0, "life of an access token")
-    retry_after_missing: float = _num(0.0, "probability that a 429 lacks Retry-After")
+    retry_after_missing: float = _num(0.0, "probability that a 429 lacks Retry-After", most=1.0)
     charge_throttled: bool = _flag(True, "throttled calls count towards the quota, as Microsoft says")
     tenant_window: bool = _flag(True, "the tenant's five-minute window is kept")
     foreign_load: float = _num(
@@ -100,9 +100,9 @@ class Switches:
     schema_ms: float = _num(20.0, "how long a schema change takes; another one meanwhile: Save Conflict")
     error_spelling: str = _one("innerError", "innerError|innererror", "SharePoint spells it without the capital")
     notify_delay_ms: float = _num(1000.0, "[open] from a change to its notification")
-    notify_loss: float = _num(0.0, "probability that a notification is lost")
-    notify_duplicate: float = _num(0.0, "probability that a notification is sent twice")
-    latency_jitter: float = _num(0.0, "latency varies by this share up and down")
+    notify_loss: float = _num(0.0, "probability that a notification is lost", most=1.0)
+    notify_duplicate: float = _num(0.0, "probability that a notification is sent twice", most=1.0)
+    latency_jitter: float = _num(0.0, "latency varies by this share up and down", most=1.0)
 
 
 def apply_switches(switches: Switches, given: Mapping[str, Any]) -> None:

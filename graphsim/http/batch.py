@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphsim.http import errors, pipeline
+from graphsim.http.odata import check_options
 from graphsim.http.request import ApiCall, ApiReply, JsonObject, split_target
 from graphsim.limits.faults import Fault
 from graphsim.tenant import Tenant
@@ -33,7 +34,10 @@ class BatchMember:
 
 
 async def run(tenant: Tenant, outer: ApiCall) -> pipeline.Served:
-    """Carries the batch out. GraphError 400 when the envelope cannot be read."""
+    """Carries the batch out. GraphError when the envelope cannot be read; only POST is known, and no option."""
+    if outer.method != "POST":
+        raise errors.wrong_method(["POST"], "BadRequest")
+    check_options(outer.query, ())
     members = _read(outer)
     tenant.stats.batches += 1
     waiting = list(members)
@@ -117,7 +121,11 @@ def _to_response(member_id: str, reply: ApiReply) -> JsonObject:
 
 
 def _read(outer: ApiCall) -> list[BatchMember]:
-    requests = outer.object_body().get("requests")
+    envelope = outer.object_body()
+    unknown = next((name for name in envelope if name != "requests"), None)
+    if unknown is not None:
+        raise _bad(f"The batch has the unknown property '{unknown}'")
+    requests = envelope.get("requests")
     if not isinstance(requests, list) or not requests:
         raise _bad("The batch has no requests")
     if len(requests) > LIMIT:

@@ -1,8 +1,8 @@
 """HTTP to calls and back: the only module that sees sockets of `/v1.0`.
 
-In: aiohttp requests. Out: answers, or a faulted connection (reset, truncation, garbage). Rules:
-everything below `/v1.0` needs a bearer token; an answer leaves only after the journal has been flushed; every answer
-carries `request-id` and the caller's `client-request-id`.
+In: aiohttp requests. Out: answers, or a faulted connection (reset, truncation, garbage). Rules: everything below
+`/v1.0` needs a bearer token, and what stands below another version is refused; an answer leaves only after the journal
+has been flushed; every answer carries `request-id` and the caller's `client-request-id`.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class Endpoint:
         return self.latency_s * (1 + jitter * self._tenant.chance.uniform(-1, 1)) if jitter else self.latency_s
 
     async def _serve(self, call: ApiCall) -> pipeline.Served:
-        if call.segments == ["$batch"] and call.method == "POST":
+        if call.segments == ["$batch"]:
             return await self._serve_batch(call)
         return await pipeline.serve_with_faults(self._tenant, call)
 
@@ -75,12 +75,14 @@ class Endpoint:
             return await pipeline.apply_fault(self._tenant, call, fault)
         served = await batch.run(self._tenant, call)
         if fault is not None:
-            self._tenant.stats.answers[("POST", served.reply.status)] += fault.action == "status"
+            self._tenant.stats.answers[(call.method, served.reply.status)] += fault.action == "status"
             return await pipeline.apply_fault_after_commit(self._tenant, call, fault, served.reply)
         return served
 
     def _to_call(self, request: web.BaseRequest, raw: bytes) -> ApiCall:
         tenant = self._tenant
+        if not f"{request.path}/".startswith(PREFIX + "/"):
+            raise errors.invalid_version()
         app = tenant.tokens.check(request.headers.get("Authorization"), tenant.now())
         path, segments, query = split_target(request.raw_path[len(PREFIX) :])
         body = None

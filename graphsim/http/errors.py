@@ -48,11 +48,33 @@ def not_found(message: str = "The resource could not be found.") -> GraphError:
     return GraphError(404, "itemNotFound", message)
 
 
-def check_properties(given: Mapping[str, Any], known: Iterable[str], entity: str) -> None:
-    """GraphError 400 when a body names a property that is not modelled; `@` annotations pass."""
+def check_properties(given: Any, known: Iterable[str], entity: str) -> Mapping[str, Any]:
+    """The object given; GraphError 400 when it is none or names a property that is not modelled. Annotations pass."""
+    if not isinstance(given, dict):
+        raise invalid(f"A value of type 'microsoft.graph.{entity}' must be an object")
     for name in given:
         if name not in known and "@" not in name:
             raise invalid(f"The property '{name}' does not exist on type 'microsoft.graph.{entity}'.")
+    return given
+
+
+def check_parameters(given: Any, known: Iterable[str], action: str) -> Mapping[str, Any]:
+    """The parameters of an action, which may have no body at all; GraphError 400 for one it lacks (OData library)."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise invalid(f"The parameters of '{action}' must be an object")
+    for name in given:
+        if name not in known and "@" not in name:
+            raise invalid(
+                f"The parameter '{name}' in the request payload is not a valid parameter for the operation '{action}'."
+            )
+    return given
+
+
+def invalid_version() -> GraphError:
+    """400 for an address below another version than v1.0, `beta` included (msgraph-sample-blazor-clientside/94)."""
+    return GraphError(400, "BadRequest", "Invalid version.")
 
 
 def wrong_method(allowed: Iterable[str], code: str) -> GraphError:

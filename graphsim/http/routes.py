@@ -179,7 +179,7 @@ def _find_route(tenant: Tenant, segments: list[str]) -> tuple[str, Target]:
     names = [part.removeprefix("microsoft.graph.") for part in segments]
     route = "/".join(part if n % 2 == 0 else "*" for n, part in enumerate(names))
     if route not in ROUTES:
-        raise errors.no_segment(segments[0] if len(segments) < 3 else segments[2])
+        raise errors.no_segment(head if len(segments) < 3 else segments[2])
     return route, Target(None, None, tuple(names))
 
 

@@ -17,11 +17,12 @@ from graphsim.http import errors
 from graphsim.http.request import ApiCall, ApiReply, JsonObject
 from graphsim.identity.app_registrations import App, Key, Secret, app_to_record
 from graphsim.identity.credentials import has_spread
+from graphsim.identity.permissions import APPLICATION_WRITERS
 from graphsim.tenant import Tenant
 
 _BY_APP_ID = re.compile(r"applications\(appId='([^']+)'\)")
 _GRAPH_APP_ID = "00000002-0000-0000-c000-000000000000"
-_WRITERS = frozenset({"Application.ReadWrite.OwnedBy", "Application.ReadWrite.All"})
+_KEY_PROPERTIES = frozenset({"type", "usage", "key", "displayName", "startDateTime", "endDateTime"})
 _TWO_YEARS_S = 2 * 365 * 86400.0
 
 
@@ -62,7 +63,7 @@ def _find(tenant: Tenant, name: str) -> App:
 
 def _check_permission(call: ApiCall, app: App) -> None:
     """OwnedBy: an app may manage itself, as owner of its own application; `.All` any."""
-    allowed = call.app.roles & _WRITERS
+    allowed = call.app.roles & APPLICATION_WRITERS
     if not allowed or (app is not call.app and "Application.ReadWrite.All" not in allowed):
         raise errors.GraphError(
             403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."
@@ -71,9 +72,9 @@ def _check_permission(call: ApiCall, app: App) -> None:
 
 def _add_password(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
     _check_permission(call, app)
-    given = call.object_body()
-    errors.check_properties(given, {"passwordCredential"}, "addPassword")
-    given = given.get("passwordCredential") or {}
+    parameters = errors.check_parameters(call.body, {"passwordCredential"}, "addPassword")
+    given = parameters.get("passwordCredential")
+    given = {} if given is None else given
     errors.check_properties(given, {"displayName", "startDateTime", "endDateTime"}, "passwordCredential")
     now = tenant.now()
     start, end = _read_dates(given, now, now + _TWO_YEARS_S)
@@ -87,9 +88,7 @@ def _add_password(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
 
 def _remove_password(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
     _check_permission(call, app)
-    given = call.object_body()
-    errors.check_properties(given, {"keyId"}, "removePassword")
-    key_id = given.get("keyId")
+    key_id = errors.check_parameters(call.body, {"keyId"}, "removePassword").get("keyId")
     secret = next((s for s in app.secrets if s.key_id == key_id and s.accepted_until is None), None)
     if secret is None:
         raise errors.GraphError(400, "Request_BadRequest", "No password credential found with keyId")
@@ -98,12 +97,11 @@ def _remove_password(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
 
 
 def _add_key(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
-    given = call.object_body()
-    errors.check_properties(given, {"keyCredential", "passwordCredential", "proof"}, "addKey")
+    given = errors.check_parameters(call.body, {"keyCredential", "passwordCredential", "proof"}, "addKey")
     if given.get("passwordCredential") is not None:
         raise errors.GraphError(400, "Request_BadRequest", "Keys with a password are not supported")
     _check_proof(tenant, app, given.get("proof"))
-    credential = given.get("keyCredential") or {}
+    credential = errors.check_properties(given.get("keyCredential"), _KEY_PROPERTIES, "keyCredential")
     if credential.get("type") != "AsymmetricX509Cert" or credential.get("usage") != "Verify":
         raise errors.GraphError(400, "Request_BadRequest", "The key must be an AsymmetricX509Cert for Verify")
     try:
@@ -120,8 +118,7 @@ def _add_key(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
 
 
 def _remove_key(tenant: Tenant, call: ApiCall, app: App) -> ApiReply:
-    given = call.object_body()
-    errors.check_properties(given, {"keyId", "proof"}, "removeKey")
+    given = errors.check_parameters(call.body, {"keyId", "proof"}, "removeKey")
     _check_proof(tenant, app, given.get("proof"))
     key = next((k for k in app.keys if k.key_id == given.get("keyId") and k.accepted_until is None), None)
     if key is None:

@@ -4,6 +4,9 @@ In: calls on `.../permissions` of a site or list. Out: replies. Rule: only an ap
 (docs/facts.md section 6).
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from graphsim.http import errors
 from graphsim.http.request import ApiCall, ApiReply, JsonObject
 from graphsim.identity.permissions import FULL, GRANT_LEVEL, PermissionGrant
@@ -24,11 +27,7 @@ def create_grant(tenant: Tenant, call: ApiCall, scope: str) -> ApiReply:
     _check_full(tenant, call, scope)
     given = call.object_body()
     errors.check_properties(given, {"roles", *_IDENTITIES}, "permission")
-    who = next((given[name] for name in _IDENTITIES if given.get(name)), None)
-    first = who[0] if isinstance(who, list) and who else who
-    app = first.get("application") if isinstance(first, dict) else None
-    if not isinstance(app, dict) or not isinstance(app.get("id"), str):
-        raise errors.invalid("grantedToIdentities must name an application with its id")
+    app = _read_application(given)
     roles = _read_roles(given)
     grant = PermissionGrant(tenant.new_id(), scope, app["id"], str(app.get("displayName") or app["id"]), roles)
     tenant.permissions.grants[grant.id] = grant
@@ -76,9 +75,26 @@ def _save(tenant: Tenant, grant: PermissionGrant) -> None:
     tenant.journal.record("grant", grant.id, value)
 
 
+def _read_application(given: JsonObject) -> Mapping[str, Any]:
+    """The one application that a grant names; a second one, or a user, would be ignored and is refused."""
+    named = [given[name] for name in _IDENTITIES if given.get(name)]
+    identities = named[0] if len(named) == 1 and isinstance(named[0], list) else named
+    if len(identities) != 1:
+        raise errors.invalid("A grant must name one application, in grantedToIdentities")
+    identity = errors.check_properties(identities[0], {"application"}, "identitySet")
+    app = errors.check_properties(identity.get("application"), {"id", "displayName"}, "identity")
+    if not isinstance(app.get("id"), str):
+        raise errors.invalid("grantedToIdentities must name an application with its id")
+    return app
+
+
 def _read_roles(given: JsonObject) -> list[str]:
     roles = given.get("roles")
-    if not isinstance(roles, list) or not roles or any(role not in GRANT_LEVEL for role in roles):
+    if (
+        not isinstance(roles, list)
+        or not roles
+        or any(not isinstance(role, str) or role not in GRANT_LEVEL for role in roles)
+    ):
         raise errors.invalid("roles must be among " + ", ".join(GRANT_LEVEL))
     return [str(role) for role in roles]
 

@@ -19,6 +19,8 @@ ROLE_LEVEL = {
 GRANT_LEVEL = {"read": READ, "write": WRITE, "manage": MANAGE, "fullcontrol": FULL, "owner": FULL}
 SELECTED_SITE = "Sites.Selected"
 SELECTED_LIST = "Lists.SelectedOperations.Selected"
+APPLICATION_WRITERS = frozenset({"Application.ReadWrite.OwnedBy", "Application.ReadWrite.All"})
+KNOWN_ROLES = APPLICATION_WRITERS | {*ROLE_LEVEL, SELECTED_SITE, SELECTED_LIST}
 
 
 @dataclass(slots=True)

@@ -19,6 +19,8 @@ Test = Callable[[Mapping[str, Any]], bool]
 Resolve = Callable[[str], str]
 _NODES = 100
 _TOKEN = re.compile(r"\s*(?:(?P<string>'(?:[^']|'')*')|(?P<mark>[(),])|(?P<word>[^\s(),']+))")
+_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]{5,16}(Z|[+-][0-9]{2}:[0-9]{2}))?")
 _ORDERINGS: dict[str, Callable[[Any, Any], bool]] = {
     "gt": lambda a, b: a > b,
     "ge": lambda a, b: a >= b,
@@ -181,15 +183,19 @@ def _negate(a: Filter) -> Filter:
 
 
 def to_literal(token: str) -> Any:
-    """The value a token stands for: text, number, boolean, null; anything else is a date without quotes."""
+    """The value a token stands for: text, number, boolean, null, or a date without quotes; GraphError for a bare word.
+
+    A word without quotes is a property to OData, so `fields/Title eq New` never finds anything.
+    """
     if token.startswith("'"):
         return token[1:-1].replace("''", "'")
     if token in {"true", "false", "null"}:
         return {"true": True, "false": False, "null": None}[token]
-    try:
+    if _NUMBER.fullmatch(token):
         return int(token) if token.lstrip("-").isdecimal() and len(token) < 20 else float(token)
-    except ValueError:
-        return token
+    if not _DATE.fullmatch(token):
+        raise bad_filter(f"Could not find a property named '{token}' on type 'microsoft.graph.fieldValueSet'.")
+    return token
 
 
 def is_equal(held: Any, wanted: Any) -> bool:

@@ -5,8 +5,6 @@ In: calls below `/sites/{s}/lists/{l}/items`, with the list already found. Out: 
 whole write.
 """
 
-from typing import Any
-
 from graphsim.http import errors
 from graphsim.http.odata import read_options, split_names
 from graphsim.http.request import ApiCall, ApiReply, JsonObject
@@ -14,7 +12,7 @@ from graphsim.lists.entity_types import LIST_ITEM
 from graphsim.lists.list_store import ListItem, SimList
 from graphsim.lists.queries import collection_page
 from graphsim.lists.representations import CONTENT_TYPE, check_selected, fields_json, full_item, items_context
-from graphsim.lists.values import ValueRules, to_changes
+from graphsim.lists.values import ValueRules, to_changes, to_default
 from graphsim.tenant import Tenant
 
 
@@ -63,7 +61,8 @@ def create_item(tenant: Tenant, call: ApiCall, lst: SimList) -> ApiReply:
     values = {k: v for k, v in values.items() if v is not None}
     for name, default in lst.defaults.items():
         if name not in values and name not in fields and default.get("value") is not None:
-            values[name] = _default_value(lst, name, str(default["value"]))
+            given = to_default(lst.names[name], str(default["value"]), tenant.switches)
+            values.update({} if given is None else {name: given})
     if lst.unique:
         lst.check_unique(values, 0, tenant.switches)
     item = lst.insert(values, call.app.principal, tenant.now())
@@ -72,13 +71,6 @@ def create_item(tenant: Tenant, call: ApiCall, lst: SimList) -> ApiReply:
     if tenant.switches.post_date_echo == "wrong":
         _spoil_dates(lst, body["fields"])
     return ApiReply(201, body)
-
-
-def _default_value(lst: SimList, name: str, text: str) -> Any:
-    facet = lst.names[name].facet
-    if facet in {"number", "currency"}:
-        return float(text) if not text.lstrip("-").isdecimal() else int(text)
-    return text.lower() in {"1", "true"} if facet == "boolean" else text
 
 
 def _spoil_dates(lst: SimList, fields: JsonObject) -> None:

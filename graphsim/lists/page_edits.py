@@ -56,12 +56,14 @@ def recycle(tenant: Tenant, body: Any) -> bytes:
     item = lst.row(str(body["item_id"]))
     if item is None or item.state != RECYCLED:
         raise item_missing()
-    if body.get("action", "restore") == "purge":
+    action = body.get("action", "restore")
+    if action not in {"restore", "purge"}:
+        raise ValueError(f"an item of the recycle bin is restored or purged; there is no action '{action}'")
+    if action == "purge":
         lst.purge(item)
         tenant.journal.item(lst, item, tenant.now())
     else:
         lst.check_unique(lst.values(item), item.id, tenant.switches)
         lst.restore(item, tenant.person(str(body.get("user") or "Pat Person")), tenant.now())
         tenant.record_write(lst, item, "updates")
-
     return orjson.dumps(show_row(lst, item))

@@ -8,8 +8,8 @@ index cannot be made once the list is over the threshold.
 from typing import Any
 
 from graphsim.http import errors
-from graphsim.http.request import ApiCall, ApiReply
-from graphsim.lists import columns
+from graphsim.http.request import ApiCall, ApiReply, JsonObject
+from graphsim.lists import columns, values
 from graphsim.lists.columns import ColumnDefinition
 from graphsim.lists.list_store import SimList
 from graphsim.lists.schema_queries import find_column, get_list
@@ -67,7 +67,7 @@ def create_list(tenant: Tenant, call: ApiCall, site: Site) -> ApiReply:
         raise errors.invalid("A list needs a displayName of at most 255 characters")
     if tenant.lists.holder_of(site.id, title) is not None:
         raise errors.name_taken("A list with that name")
-    _check_facet(given.get("list") or {})
+    _check_facet({} if given.get("list") is None else given["list"])
     now = int(tenant.now())
     name = "".join(c for c in title if c.isalnum() or c in " _-") or "List"
     lst = SimList(
@@ -75,7 +75,7 @@ def create_list(tenant: Tenant, call: ApiCall, site: Site) -> ApiReply:
         site_id=site.id,
         name=name,
         display_name=title,
-        description=str(given.get("description") or ""),
+        description=_description_of(given),
         created=now,
         modified=now,
         author=call.app.principal,
@@ -83,7 +83,7 @@ def create_list(tenant: Tenant, call: ApiCall, site: Site) -> ApiReply:
         columns=_system_columns(tenant),
         switches=tenant.switches,
     )
-    for column in given.get("columns") or []:
+    for column in _columns_of(given):
         _add_column(tenant, lst, column)
     lst.reindex()
     tenant.lists.add(lst)
@@ -91,9 +91,21 @@ def create_list(tenant: Tenant, call: ApiCall, site: Site) -> ApiReply:
     return ApiReply(201, get_list(tenant, call, lst).body)
 
 
+def _columns_of(given: JsonObject) -> list[Any]:
+    columns = given.get("columns")
+    if not isinstance(columns, list | None):
+        raise errors.invalid("'columns' must be a list")
+    return columns or []
+
+
+def _description_of(given: JsonObject) -> str:
+    description = given.get("description")
+    if not isinstance(description, str | None):
+        raise errors.invalid("Property 'description' must be a string")
+    return description or ""
+
+
 def _check_facet(facet: Any) -> None:
-    if not isinstance(facet, dict):
-        raise errors.invalid("'list' must be an object")
     errors.check_properties(facet, {"template", "contentTypesEnabled", "hidden"}, "listInfo")
     if facet.get("template", "genericList") != "genericList":
         raise errors.invalid(f"Lists of template '{facet['template']}' are not supported")
@@ -116,7 +128,7 @@ def change_list(tenant: Tenant, call: ApiCall, lst: SimList) -> ApiReply:
         lst.display_name = title
         tenant.lists.add(lst)
     if "description" in given:
-        lst.description = str(given["description"] or "")
+        lst.description = _description_of(given)
     lst.modified = int(tenant.now())
     tenant.journal.list(lst)
     return get_list(tenant, call, lst)
@@ -145,6 +157,9 @@ def change_column(tenant: Tenant, call: ApiCall, lst: SimList, name: str) -> Api
     trial = ColumnDefinition(**{name: getattr(column, name) for name in ColumnDefinition.__slots__})
     trial.settings = dict(column.settings)
     columns.change_column(trial, call.object_body())
+    _check_default(tenant, trial)
+    if trial.facet == "lookup":
+        _check_lookup(tenant, lst, trial)
     _check_new_index(tenant, lst, trial, was_indexed=column.indexed)
     if trial.unique and not column.unique:
         _check_no_duplicates(lst, trial)
@@ -190,6 +205,7 @@ def _add_column(tenant: Tenant, lst: SimList, given: Any) -> ColumnDefinition:
         _rename_beside_system(column, set(taken))
     if column.facet == "lookup":
         _check_lookup(tenant, lst, column)
+    _check_default(tenant, column)
     _check_new_index(tenant, lst, column, was_indexed=False)
     lst.codec.admit(column)
     lst.columns[column.id] = column
@@ -209,6 +225,12 @@ def _check_lookup(tenant: Tenant, lst: SimList, column: ColumnDefinition) -> Non
     name = column.settings.get("columnName") or "Title"
     if name not in {c.name for c in target.columns.values()}:
         raise errors.invalid(f"The list a lookup points to has no column '{name}'")
+
+
+def _check_default(tenant: Tenant, column: ColumnDefinition) -> None:
+    """A default that no item could hold is refused with the column that names it."""
+    if column.default and column.default.get("value") is not None:
+        values.to_default(column, str(column.default["value"]), tenant.switches)
 
 
 def _check_new_index(tenant: Tenant, lst: SimList, column: ColumnDefinition, *, was_indexed: bool) -> None:

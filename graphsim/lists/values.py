@@ -22,6 +22,7 @@ _FRACTION = re.compile(r"\.(\d{6})\d+")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _NOTE_UNITS, _CHOICE_UNITS = 63_999, 255
 _DROPPED = object()
+_WITH_DEFAULT = frozenset({"text", "number", "currency", "boolean", "dateTime", "choice"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,19 @@ def _to_kept(column: ColumnDefinition, value: Any, rules: ValueRules) -> Any:
     if parse is None:
         raise invalid(f"Field '{column.name}' is of a type that cannot be written")
     return parse(column, value, rules.switches)
+
+
+def to_default(column: ColumnDefinition, text: str, switches: Switches) -> Any:
+    """What a new item gets from a column's default; GraphError 400 when an item could not hold that."""
+    if column.facet not in _WITH_DEFAULT:
+        raise invalid(f"Column '{column.name}' is of a type whose default values are not supported")
+    value: Any = text
+    if column.facet in {"number", "currency"}:
+        value = int(text) if text.lstrip("-").isdecimal() and len(text) < 20 else float(text)
+    elif column.facet == "boolean":
+        value = text.lower() in {"1", "true"}
+    kept = _PARSERS[column.facet](column, value, switches)
+    return [kept] if column.is_multi and kept is not None else kept
 
 
 def _wrong(column: ColumnDefinition, expected: str) -> Exception:
@@ -129,13 +143,13 @@ def _choice(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
     if not isinstance(value, str):
         raise _wrong(column, "a string")
     _check_choice(column, value, switches)
-    if not value.isprintable() or _utf16_units(value) > _CHOICE_UNITS:
-        raise invalid_text()
     return value or None
 
 
 def _check_choice(column: ColumnDefinition, value: str, switches: Switches) -> None:
     settings = column.settings
+    if not value.isprintable() or _utf16_units(value) > _CHOICE_UNITS:
+        raise invalid_text()
     if switches.choice_check and value and not settings["allowTextEntry"] and value not in settings["choices"]:
         raise invalid(f"Field '{column.name}' has no choice '{value}'")
 
@@ -192,7 +206,10 @@ def _hyperlink(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
         raise invalid("Invalid request")
     if not isinstance(value, dict) or not isinstance(value.get("Url"), str):
         raise _wrong(column, "an object with Url and Description")
-    return {"Description": value.get("Description") or value["Url"], "Url": value["Url"]}
+    url, text = value["Url"], value.get("Description") or value["Url"]
+    if not isinstance(text, str) or _CONTROL.search(url) or _CONTROL.search(text):
+        raise _wrong(column, "a Url and a Description that XML can hold")
+    return {"Description": text, "Url": url}
 
 
 _PARSERS: dict[str, Callable[[ColumnDefinition, Any, Switches], Any]] = {

@@ -36,6 +36,7 @@ def get_fields(lst: SimList, item_id: str, version_id: str) -> ApiReply:
 def restore(tenant: Tenant, call: ApiCall, lst: SimList, item_id: str, version_id: str) -> ApiReply:
     """POST: a new version with the values of an old one."""
     item, version = find_item(lst, item_id), _find(lst, item_id, version_id)
+    errors.check_parameters(call.body, (), "restoreVersion")
     changes = {**dict.fromkeys(lst.values(item)), **lst.codec.decode(version.fields)}
     lst.check_unique(changes, item.id, tenant.switches)
     lst.update(item, changes, call.app.principal, tenant.now(), tenant.switches.version_limit)

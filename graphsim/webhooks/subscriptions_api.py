@@ -62,6 +62,7 @@ def delete(tenant: Tenant, call: ApiCall, subscription_id: str) -> ApiReply:
 def reauthorize(tenant: Tenant, call: ApiCall, subscription_id: str) -> ApiReply:
     """POST: the answer to a lifecycle event; nothing changes here."""
     _find(tenant, call, subscription_id)
+    errors.check_parameters(call.body, (), "reauthorize")
     return ApiReply(204)
 
 

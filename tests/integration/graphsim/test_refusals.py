@@ -8,6 +8,7 @@ from graphsim.http.routes import ROUTES
 
 METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 OPTIONS = ("select", "expand", "filter", "orderby", "top", "search", "skiptoken", "token")
+GRANTEE = {"application": {"id": "app-9"}}
 OPERATIONS = [(route, method) for route, operations in ROUTES.items() for method in operations]
 
 
@@ -104,6 +105,10 @@ def test_the_words_for_what_a_list_item_lacks_are_recorded_ones(desk: Any, optio
         ("$filter=fields/Amuont eq 1", "Amuont"),
         ("$filter=contains(fields/Title,'x')", "unknown function"),
         ("$filter=fields/Title like 'x'", "no operator"),
+        ("$filter=fields/Title eq New", "Could not find a property named 'New'"),
+        ("$filter=fields/Amount eq 1_000", "Could not find a property named '1_000'"),
+        ("$filter=fields/Amount eq nan", "Could not find a property named 'nan'"),
+        ("$filter=id gt --5", "Could not find a property named '--5'"),
         ("$orderby=fields/Amuont", "Amuont"),
         ("$top=0", "Invalid value"),
         ("$top=x", "Invalid value"),
@@ -154,6 +159,15 @@ def test_a_path_that_is_not_modelled_is_refused(desk: Any, path: str) -> None:
         ("PATCH", "/lists/Orders/items/1", {"feilds": {"Amount": 2}}),
         ("PATCH", "/lists/Orders/items/1/fields", {"Amuont": 2}),
         ("POST", "/permissions", {"roles": ["read"], "grantedToo": {}}),
+        ("POST", "/permissions", {"roles": [["read"]], "grantedToIdentities": [GRANTEE]}),
+        ("POST", "/permissions", {"roles": ["read"], "grantedToIdentities": [GRANTEE, GRANTEE]}),
+        ("POST", "/permissions", {"roles": ["read"], "grantedToIdentities": [GRANTEE], "grantedTo": GRANTEE}),
+        ("POST", "/permissions", {"roles": ["read"], "grantedToIdentities": [{**GRANTEE, "user": {"id": "u"}}]}),
+        ("POST", "/lists", {"displayName": "X", "columns": {}}),
+        ("POST", "/lists", {"displayName": "X", "columns": 5}),
+        ("POST", "/lists", {"displayName": "X", "description": 5}),
+        ("POST", "/lists", {"displayName": "X", "list": []}),
+        ("POST", "/lists/Orders/items/1/versions/1.0/restoreVersion", {"version": "1.0"}),
     ],
 )
 def test_an_unknown_property_refuses_the_whole_write(desk: Any, method: str, path: str, body: Any) -> None:
@@ -173,6 +187,7 @@ def test_an_unknown_property_of_a_subscription_and_of_a_credential_is_refused(de
     assert desk.error("POST", "/subscriptions", {**asked, "includeResourceData": True})[0] == 400
     app = f"/applications/{desk.app.object_id}"
     assert desk.error("POST", app + "/addPassword", {"pasword": {}})[0] == 400
+    assert desk.error("POST", app + "/addPassword", {"passwordCredential": [5]})[0] == 400
     assert desk.error("POST", app + "/addPassword", {"passwordCredential": {"endDate": "2027-01-01"}})[0] == 400
 
 
@@ -184,6 +199,59 @@ def test_a_host_of_another_tenant_is_refused(desk: Any, name: str) -> None:
     assert (reply.status, reply.body["error"]["code"]) == (400, "invalidRequest")
     assert reply.body["error"]["message"] == "Invalid hostname for this tenancy"
     assert desk.call("GET", "/sites/contoso.sharepoint.com:/sites/none").status == 404
+
+
+def test_an_address_below_another_version_is_refused(running: Any) -> None:
+    for path in ("/beta/sites/root", "/v2.0/sites/root", "/sites/root/lists"):
+        for method in ("GET", "POST", "DELETE"):
+            answer = running.client.request(method, running.ready["ui_url"].rstrip("/") + path)
+            assert answer.status_code == 400, path
+            assert (answer.json()["error"]["code"], answer.json()["error"]["message"]) == (
+                "BadRequest",
+                "Invalid version.",
+            )
+    signed_in = running.sign_in().client
+    for path in ("", "/"):
+        answer = signed_in.get(running.ready["base_url"] + path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "BadRequest")
+
+
+def test_a_batch_takes_no_other_method_option_or_property(running: Any) -> None:
+    client = running.sign_in().client
+    body = {"requests": [{"id": "1", "method": "GET", "url": "/sites/root"}]}
+    assert client.post("/$batch", json=body).status_code == 200
+    for method in ("GET", "PUT", "PATCH", "DELETE"):
+        answer = client.request(method, "/$batch", json=body)
+        assert (answer.status_code, answer.headers["Allow"]) == (405, "POST"), method
+    assert client.post("/$batch?$skip=3", json=body).status_code == 400
+    answer = client.post("/$batch", json={**body, "atomicity": True})
+    assert (answer.status_code, "'atomicity'" in answer.json()["error"]["message"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/items?all=1&delted=1", None),
+        ("GET", "/lists?site=x", None),
+        ("POST", "/edit", {"list": "Orders", "feilds": {"Amount": 1}}),
+        ("POST", "/recycle", {"list": "Orders", "item_id": "1", "action": "restor"}),
+        ("POST", "/tokens", {"revok": True}),
+        ("POST", "/switches", {"notify-loss": 2}),
+    ],
+)
+def test_the_control_side_refuses_names_that_it_does_not_read(running: Any, method: str, path: str, body: Any) -> None:
+    running.sign_in()
+    if not any(one["displayName"] == "Orders" for one in running.control.get("/lists").json()["lists"]):
+        orders = running.make_list("Orders")
+        running.client.post(orders + "/items", json={"fields": {}})
+        running.client.delete(orders + "/items/1")
+    answer = running.control.request(method, path, json=body)
+    assert answer.status_code == 400, answer.text
+
+
+def test_a_role_that_does_not_exist_is_refused(simulators: Any) -> None:
+    with pytest.raises(AssertionError, match=r"there is no role 'Sites.ReadWriteAll'"):
+        simulators("--roles", "app-1=Sites.Selected,Sites.ReadWriteAll")
 
 
 def test_a_member_of_a_batch_with_an_unknown_key_is_refused(desk: Any) -> None:

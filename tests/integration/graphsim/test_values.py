@@ -9,6 +9,7 @@ COLUMNS: list[dict[str, Any]] = [
     {"name": "At", "dateTime": {}},
     {"name": "Day", "dateTime": {"format": "dateOnly"}},
     {"name": "Free", "choice": {"choices": ["a"], "allowTextEntry": True}},
+    {"name": "Many", "choice": {"choices": ["a"], "allowTextEntry": True, "displayAs": "checkBoxes"}},
 ]
 
 
@@ -32,6 +33,8 @@ def orders(desk: Any) -> str:
         {"Note": "a\x1fb"},
         {"Free": "a\x07"},
         {"Free": "x" * 256},
+        {"Many": ["a", "b\x07"], "Many@odata.type": "Collection(Edm.String)"},
+        {"Many": ["x" * 256], "Many@odata.type": "Collection(Edm.String)"},
         {"Title": "two\nlines"},
         {"Title": "two\rlines"},
         {"Title": "x" * 256},
@@ -92,10 +95,57 @@ def test_a_default_must_be_of_the_columns_type(desk: Any, orders: str, facet: st
     assert desk.add(orders, Title="works")["fields"]["Title"] == "works"
 
 
-def test_a_good_default_is_given_to_new_items(desk: Any, orders: str) -> None:
-    column = {"name": "D", "number": {}, "defaultValue": {"value": "1.5"}}
+@pytest.mark.parametrize(
+    ("facet", "value"),
+    [
+        ({"number": {"minimum": 1, "maximum": 5}}, "6"),
+        ({"number": {}}, "1e999"),
+        ({"dateTime": {}}, "9999-99-99"),
+        ({"dateTime": {}}, "1899-12-31"),
+        ({"text": {}}, "x" * 256),
+        ({"text": {}}, "two\nlines"),
+        ({"text": {"allowMultipleLines": True}}, "a\x0bb"),
+        ({"choice": {"choices": ["a"]}}, "b"),
+        ({"choice": {"choices": ["a"], "displayAs": "checkBoxes"}}, "b"),
+        ({"personOrGroup": {}}, "somebody"),
+    ],
+)
+def test_a_default_that_no_item_could_hold_is_refused(desk: Any, orders: str, facet: Any, value: str) -> None:
+    column = {"name": "D", **facet, "defaultValue": {"value": value}}
+    assert desk.error("POST", orders + "/columns", column)[:2] == (400, "invalidRequest")
+
+
+def test_a_change_that_leaves_the_default_outside_is_refused(desk: Any, orders: str) -> None:
+    column = {"name": "D", "number": {}, "defaultValue": {"value": "9"}}
     assert desk.call("POST", orders + "/columns", column).status == 201
-    assert desk.add(orders)["fields"]["D"] == 1.5
+    assert desk.error("PATCH", orders + "/columns/D", {"number": {"maximum": 5}})[0] == 400
+    assert desk.call("PATCH", orders + "/columns/D", {"number": {"maximum": 9}}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("facet", "value", "held"),
+    [
+        ({"number": {}}, "1.5", 1.5),
+        ({"number": {}}, "1" * 300, 1.11111111111111e299),
+        ({"currency": {}}, "-2", -2),
+        ({"boolean": {}}, "1", True),
+        ({"dateTime": {}}, "2027-01-01", "2027-01-01T00:00:00Z"),
+        ({"text": {}}, "a", "a"),
+        ({"choice": {"choices": ["a"]}}, "a", "a"),
+        ({"choice": {"choices": ["a"], "displayAs": "checkBoxes"}}, "a", ["a"]),
+    ],
+)
+def test_a_good_default_is_given_to_new_items(desk: Any, orders: str, facet: Any, value: str, held: Any) -> None:
+    column = {"name": "D", **facet, "defaultValue": {"value": value}}
+    assert desk.call("POST", orders + "/columns", column).status == 201
+    assert desk.add(orders)["fields"]["D"] == held
+
+
+def test_a_lookup_is_not_moved_to_a_list_that_does_not_exist(desk: Any, orders: str) -> None:
+    column = {"name": "Link", "lookup": {"listId": desk.lists["Orders"], "columnName": "Title"}}
+    assert desk.call("POST", orders + "/columns", column).status == 201
+    assert desk.error("PATCH", orders + "/columns/Link", {"lookup": {"listId": "none"}})[0] == 400
+    assert desk.error("PATCH", orders + "/columns/Link", {"lookup": {"columnName": "None"}})[0] == 400
 
 
 @pytest.mark.parametrize("setting", [{"minimum": "x"}, {"maximum": True}, {"decimalPlaces": 5}])
