@@ -1,7 +1,8 @@
 """The life of one process: it starts all its parts, beats while they run, and ends them together.
 
-In: its parts, made by `flows.compose`. Out: a beat each second with the process's health; after the end, leases given
-back. Rule: nothing here outlives a restart; all that has to is in the state database.
+In: its parts, made by `flows.compose`. Out: a beat each second with the process's health; the leases of processes that
+died given up; after the end, its own given back. Rule: nothing here outlives a restart; all that has to is in the state
+database.
 """
 
 import os
@@ -94,7 +95,10 @@ class Process:
 
     def _beat(self) -> None:
         link, trouble = Link(self._state_dsn, "rowtide beat"), Trouble("beats missed", "beats go on")
-        while not self.stop.wait(BEAT_S):
+        # The first beat comes at once: a process that dies before it would be nobody's peer.
+        wait_s = 0.0
+        while not self.stop.wait(wait_s):
+            wait_s = BEAT_S
             self._workers.record()
             try:
                 link.run(self._beat_once)
@@ -116,3 +120,7 @@ class Process:
         instance.confirm(connection)
         ids = (self._lock.process_id, self._roles, os.getpid(), socket.gethostname(), self._started_at)
         processes.beat(connection, *ids, self._workers.health())
+        for name in processes.find_dead(connection):
+            # What it may have sent stays written down: whoever claims these rows looks first.
+            if rows := outbox.void_leases(connection, name):
+                log.info("rows of a dead process are claimed anew", process=name, rows=rows)

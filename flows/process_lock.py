@@ -10,14 +10,14 @@ from collections.abc import Collection
 import psycopg
 
 from rowtide.error_catalogue import state_errors
-from state import database
+from state import database, processes
 
 
 class ProcessLock:
     """At most one running process holds it. Not for two threads at a time."""
 
     def __init__(self, dsn: str, roles: Collection[str], process_id: int) -> None:
-        self.name = f"rowtide:{','.join(sorted(roles))}:{process_id}"
+        self.name = processes.name_of(process_id, roles)
         self._dsn = dsn
         self.process_id = process_id
         self._connection: psycopg.Connection | None = None

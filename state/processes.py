@@ -1,8 +1,8 @@
 """Which Rowtide processes run, and their health: table ``process``.
 
 In: a beat each second from every running process, with its health. Out: the beats, for `rowtide status` and `rowtide
-doctor`. Rule: a beat says only what the process itself knows; its reader decides by the database's clock whether the
-process is still there.
+doctor`; the names of processes that died. Rule: a beat says only what the process itself knows; its reader decides by
+the database's clock whether the process is still there, and calls it dead only if its lock is free too.
 
 ``health`` is JSON with these parts, each of which may be missing (``problem``: ``{"code", "sentence"}`` or null):
 
@@ -86,6 +86,35 @@ def leave(conn: psycopg.Connection[Any], process_id: int, roles: Collection[str]
     conn.execute(
         "DELETE FROM rowtide.process WHERE process_id = %s AND roles = %s", [process_id, ",".join(sorted(roles))]
     )
+
+
+DEAD_S = 3.0
+"""Seconds without a beat after which a process that no longer holds its lock is dead."""
+
+
+def name_of(process_id: int, roles: Collection[str]) -> str:
+    """The name of a process: it owns its leases and holds an advisory lock by this name."""
+    return f"rowtide:{','.join(sorted(roles))}:{process_id}"
+
+
+# The two halves of a lock's 64-bit key are columns of pg_locks. A process that hangs still holds its lock.
+_DEAD = """
+SELECT n.name
+  FROM rowtide.process AS p
+ CROSS JOIN LATERAL (SELECT 'rowtide:' || p.roles || ':' || p.process_id AS name) AS n
+ CROSS JOIN LATERAL (SELECT hashtextextended(n.name, 0) AS key) AS k
+ WHERE p.seen_at < clock_timestamp() - make_interval(secs => %s)
+   AND NOT EXISTS (
+       SELECT FROM pg_locks AS l
+        WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND l.classid::bigint = (k.key >> 32) & 4294967295 AND l.objid::bigint = k.key & 4294967295)
+"""
+
+
+def find_dead(conn: psycopg.Connection[Any]) -> list[str]:
+    """Names of the processes that ended without leaving: they beat no more, and nobody holds their lock."""
+    return [name for (name,) in conn.execute(_DEAD, [DEAD_S])]
 
 
 def role_alive(conn: psycopg.Connection[Any], role: str) -> bool:

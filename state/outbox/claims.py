@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from rowtide.change import Fields, Operation
 from rowtide.deciding.records import Desired, ListId, Sent, Work
 from rowtide.position import Position
-from state import failpoints, ledger
+from state import channels, failpoints, ledger
 from state.database import Connection
 from state.pg_array import text_array
 
@@ -180,8 +180,11 @@ UPDATE rowtide.outbox SET lease_token = NULL, lease_owner = NULL, lease_until = 
 
 
 def void_leases(conn: Connection, owner: str) -> int:
-    """Give up every lease of ``owner``, which is the caller's name: an earlier process of that name is dead."""
-    return conn.execute(VOID, [owner]).rowcount
+    """Give up every lease of ``owner``, a process that is dead; the rows are due at once."""
+    voided = conn.execute(VOID, [owner]).rowcount
+    if voided:
+        channels.notify(conn, channels.DUE)
+    return voided
 
 
 TAKE_BACK = """

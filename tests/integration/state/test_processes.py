@@ -19,3 +19,19 @@ def test_a_process_beats_and_leaves(state_dsn: str) -> None:
         assert second.roles == ["deliver"]
         processes.leave(connection, 0, {"capture", "deliver"})
         assert [process.process_id for process in processes.read(connection)] == [1]
+
+
+def test_a_process_is_dead_when_it_neither_beats_nor_holds_its_lock(state_dsn: str) -> None:
+    """One that hangs keeps its lock, and one whose connection broke beats again: the rows stay theirs."""
+    with database.connect(state_dsn) as connection, database.connect(state_dsn) as other:
+        for process_id, roles in ((0, {"deliver"}), (1, {"deliver", "capture"}), (2, {"deliver"})):
+            processes.beat(connection, process_id, roles, 42, "here", datetime.now(UTC), {})
+        assert processes.find_dead(connection) == []
+        connection.execute("UPDATE rowtide.process SET seen_at = seen_at - interval '4 s' WHERE process_id < 2")
+        both = [processes.name_of(0, {"deliver"}), processes.name_of(1, {"capture", "deliver"})]
+        assert sorted(processes.find_dead(connection)) == sorted(both)
+        for name in both:
+            other.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
+        assert processes.find_dead(connection) == []
+        other.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [both[1]])
+        assert processes.find_dead(connection) == [both[1]]
