@@ -1,15 +1,16 @@
 """Takes due rows out of the outbox: quota first, rows second.
 
 In: resource units from the budget of each graph, the syncs that may deliver, news on `state.channels.DUE`. Out: `Work`
-per lane, drained by the `due` input; a row that cannot be claimed stays in the outbox and absorbs changes. Rule: no row
-is claimed without the quota to send it (docs/design.md section 6), and no deletion before the mass-delete breaker has
-judged all that wait.
+per lane, drained by the `due` input; a row that cannot be claimed stays in the outbox and absorbs changes. Rules: no
+row is claimed without the quota to send it (docs/design.md section 6), and no deletion before the mass-delete breaker
+has judged all that wait; nothing here waits for one tenant.
 """
 
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from connectors.trouble import Trouble
@@ -25,6 +26,7 @@ from state.database import Link
 
 LEASE_S = 120.0
 MAX_IN_FLIGHT = 400
+"""Rows of one tenant: a tenant that hangs takes up its own room only."""
 MAX_CLAIM = 100
 IDLE_POLL_S = 0.5
 
@@ -32,11 +34,22 @@ IDLE_POLL_S = 0.5
 class Quota(Protocol):
     """The part of a graph's budget that claiming needs."""
 
-    def take(self, wanted: int, least: int, timeout_s: float, stop: threading.Event) -> int:
-        """Up to ``wanted`` resource units, waiting at most ``timeout_s`` for the ``least``; 0 when there are none."""
+    def take(self, wanted: int, least: int) -> int:
+        """As many resource units as there are, up to ``wanted``; 0 when there are not even ``least``. Never waits."""
 
-    def refund(self, ru: float) -> None:
+    def refund(self, units: float) -> None:
         """Give back units that were taken and not spent."""
+
+    def quota_wait_s(self) -> float:
+        """Seconds until the next row may be claimed; 0 when one may be now."""
+
+
+@dataclass(slots=True)
+class _Claimed:
+    """A claim that is not over: rows of a graph that are in flight."""
+
+    graph: str
+    rows: int
 
 
 class Claimer:
@@ -63,7 +76,7 @@ class Claimer:
         self._admit = admit
         self._lanes: set[int] = set()
         self._queues: dict[int, deque[Work]] = {lane: deque() for lane in range(LANES)}
-        self._in_flight = 0
+        self._claimed: dict[str, _Claimed] = {}  # by token
         self._failed: list[str] = []  # tokens of claims that may or may not have been made
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -92,11 +105,21 @@ class Claimer:
             works.append(queue.popleft())
         return works
 
-    def finished(self, count: int) -> None:
-        """Count works that were settled, released or parked."""
+    def finished(self, works: Iterable[Work]) -> None:
+        """These works were settled, released or parked: there is room for others."""
         with self._lock:
-            self._in_flight -= count
+            for work in works:
+                token = work.desired.token
+                if (claimed := self._claimed.get(token)) is not None:
+                    claimed.rows -= 1
+                    if not claimed.rows:
+                        del self._claimed[token]
         self._wake.set()
+
+    def _rows_of(self, graph: str | None = None) -> int:
+        """Rows in flight, of one graph or of all."""
+        with self._lock:
+            return sum(one.rows for one in self._claimed.values() if graph in (None, one.graph))
 
     def unsent(self) -> list[Outcome]:
         """Releases of works that were claimed and not taken: nothing was sent for them."""
@@ -105,7 +128,7 @@ class Claimer:
     @property
     def in_flight(self) -> int:
         """Rows claimed by this process and not settled yet."""
-        return self._in_flight
+        return self._rows_of()
 
     def stop(self) -> None:
         """End the threads; works that were claimed and never sent are handed back as known not applied."""
@@ -127,23 +150,30 @@ class Claimer:
                     self._link.run(lambda connection: outbox.take_back(connection, self._owner, self._failed))
                     self._failed.clear()
                 self._unread = None
-                claimed = sum(self._claim(graph, syncs) for graph, syncs in self._deliverable().items() if syncs)
+                graphs = {graph: syncs for graph, syncs in self._deliverable().items() if syncs}
+                claimed = sum(self._claim(graph, syncs) for graph, syncs in graphs.items())
+                idle_s = self._idle_s(graphs)
                 self.problem = self._unread
                 trouble.succeeded()
             except Exception as error:  # a thread that dies silently would stop every delivery for good
                 name = type(error).__name__
                 self.problem = error if isinstance(error, RowtideError) else process_errors.CLAIMING_FAILED(error=name)
-                claimed = 0
+                claimed, idle_s = 0, IDLE_POLL_S
                 self._stop.wait(trouble.failed(self.problem, error))
             if not claimed:
-                self._wake.wait(IDLE_POLL_S)
+                self._wake.wait(idle_s)
+
+    def _idle_s(self, graphs: Iterable[str]) -> float:
+        """Seconds to sleep: until a tenant that waits for its quota has some, or for the next look."""
+        waits = (self._quotas[graph].quota_wait_s() for graph in graphs)
+        return min([IDLE_POLL_S, *(wait_s for wait_s in waits if wait_s > 0)])
 
     def _claim(self, graph: str, syncs: Sequence[str]) -> int:
-        room = min(MAX_CLAIM, MAX_IN_FLIGHT - self._in_flight)
+        room = min(MAX_CLAIM, MAX_IN_FLIGHT - self._rows_of(graph))
         if room <= 0 or not self._lanes:
             return 0
         quota = self._quotas[graph]
-        granted = quota.take(room * WRITE_RU, WRITE_RU, IDLE_POLL_S, self._stop)
+        granted = quota.take(room * WRITE_RU, WRITE_RU)
         limit = granted // WRITE_RU
         if limit == 0:
             quota.refund(granted)
@@ -156,7 +186,7 @@ class Claimer:
                     works = self._link.run(lambda connection: self._lease(connection, admitted, limit, token))
             finally:
                 quota.refund(granted - WRITE_RU * len(works))
-            return self._hand_on(works, quota)
+            return self._hand_on(graph, works, quota)
         except Exception:
             self._failed.append(token)
             raise
@@ -166,7 +196,7 @@ class Claimer:
         request = outbox.ClaimRequest(syncs, lanes, limit, self._owner, token, LEASE_S, lists)
         return outbox.claim(connection, request)
 
-    def _hand_on(self, works: list[Work], quota: Quota) -> int:
+    def _hand_on(self, graph: str, works: list[Work], quota: Quota) -> int:
         """Queue the works that can be delivered; how many were not handed straight back."""
         try:
             ready, waiting = self._complete(works)
@@ -180,8 +210,9 @@ class Claimer:
         if waiting:
             self._link.run(lambda connection: outbox.settle(connection, waiting))
             quota.refund(WRITE_RU * len(waiting))
-        with self._lock:
-            self._in_flight += len(ready)
+        if ready:
+            with self._lock:
+                self._claimed[ready[0].desired.token] = _Claimed(graph, len(ready))
         for work in ready:
             self._queues[lane_of(work.desired.sync, work.desired.key)].append(work)
         return len(works)

@@ -26,6 +26,7 @@ class Admission:
     """Filters the syncs of each claim (`admit`)."""
 
     def __init__(self, compiled_of: Callable[[str], CompiledSync]) -> None:
+        """``compiled_of`` raises KeyError for a sync that is not applied (any more)."""
         self._compiled_of = compiled_of
         self._pairs: dict[str, tuple[float, int]] = {}
 
@@ -35,7 +36,10 @@ class Admission:
         return [sync for sync in syncs if not waiting.get(sync) or self._may(link, sync, waiting[sync])]
 
     def _may(self, link: Link, sync: str, deletes: int) -> bool:
-        compiled = self._compiled_of(sync)
+        try:
+            compiled = self._compiled_of(sync)
+        except KeyError:  # not applied any more, since the claim began
+            return False
         if compiled.deletes != "propagate" or deletes < mass_delete.FEW:
             return True
         at, pairs = self._pairs.get(sync, (-COUNT_AGAIN_S, 0))

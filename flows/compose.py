@@ -269,8 +269,8 @@ def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, 
 
 
 def _settled(claimer: Claimer, pace: Pace, outcomes: Sequence[Outcome], counts: SettleCounts) -> None:
-    """Tell the claimer how many rows were settled, so that it claims new ones."""
-    claimer.finished(len(outcomes))
+    """Tell the claimer which rows were settled, so that it claims new ones."""
+    claimer.finished(outcome.work for outcome in outcomes)
     recorder.record_settle(metrics.RECORDER, counts)
     for sync, did in counts.by_sync.items():
         pace.note(sync, "delivered", did.delivered)

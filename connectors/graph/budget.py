@@ -30,7 +30,7 @@ class Budget:
     def __init__(self, settings: GraphSettings, clock: Callable[[], float] = time.monotonic, seed: int = 0) -> None:
         self._clock = clock
         self._jitter = random.Random(seed)  # noqa: S311  spreads retries, guards nothing
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
         self._off = settings.quota_off
         self._gate_until = 0.0
         self._throttled_until = 0.0
@@ -43,29 +43,18 @@ class Budget:
         self._minute.cap(0.0)  # whoever was killed a moment ago may have spent a burst in this window
         self._day = Bucket.of(tier.ru_per_day * scale, 1440 * settings.window_s, share, now)
 
-    def take(
-        self, wanted: int, least: int = PREPAID_RU, timeout_s: float = 1.0, stop: threading.Event | None = None
-    ) -> int:
-        """Waits for ``least`` units, then takes as many as there are, up to ``wanted``; 0 if none came in time."""
-        deadline = self._clock() + timeout_s
-        with self._condition:
-            while stop is None or not stop.is_set():
-                now = self._clock()
-                wait_s = self._wait_s(least, now)
-                if wait_s <= 0:
-                    return self._take(wanted, now)
-                if now >= deadline:
-                    return 0
-                # A refund or an opening gate ends this wait; it is short enough that a stop is noticed soon.
-                self._condition.wait(min(wait_s, deadline - now, 0.1 if stop is not None else 1.0))
-        return 0
+    def take(self, wanted: int, least: int = PREPAID_RU) -> int:
+        """Takes as many units as there are, up to ``wanted``; 0 when there are not even ``least``. Never waits."""
+        with self._lock:
+            now = self._clock()
+            return 0 if self._wait_s(least, now) > 0 else self._take(wanted, now)
 
     def take_spare(self, units: int) -> float:
         """Takes ``units`` for work that may wait; 0, or the seconds after which to ask again.
 
         It gets what rows leave: while they use the quota up, a tenth of it, so that such work ends.
         """
-        with self._condition:
+        with self._lock:
             now = self._clock()
             wait_s = self._wait_s(units, now)
             if wait_s <= 0 and not self._off:
@@ -85,7 +74,7 @@ class Budget:
         Units are taken when rows are claimed. Rows that waited behind slow answers, and looks that nobody planned, may
         be sent long after or beyond that, all at once; Graph counts what is sent.
         """
-        with self._condition:
+        with self._lock:
             if self._off:
                 return 0.0
             now = self._clock()
@@ -112,7 +101,7 @@ class Budget:
     def charge(self, units: float) -> None:
         """Takes units that are spent already, even if the budget did not have them."""
         if units and not self._off:
-            with self._condition:
+            with self._lock:
                 now = self._clock()
                 self._minute.charge(units, now)
                 self._day.charge(units, now)
@@ -120,14 +109,13 @@ class Budget:
     def refund(self, units: float) -> None:
         """Gives back units that were taken and not spent."""
         if units and not self._off:
-            with self._condition:
+            with self._lock:
                 self._minute.refund(units)
                 self._day.refund(units)
-                self._condition.notify_all()
 
     def close_gate(self, seconds: float | None) -> float:
         """Closes the gate for ``seconds``, or longer with each refusal in a row where Graph names none. The seconds."""
-        with self._condition:
+        with self._lock:
             if not seconds:  # to ask again at once would earn the next refusal
                 seconds = backoff.wait_s(THROTTLED, self._refusals + 1, self._jitter.uniform)
             self._refusals += 1
@@ -142,7 +130,7 @@ class Budget:
 
     def pause(self, seconds: float) -> None:
         """Closes the gate because Graph or its token endpoint does not answer."""
-        with self._condition:
+        with self._lock:
             self._gate_until = max(self._gate_until, self._clock() + bounded(seconds))
 
     def note_success(self) -> None:
@@ -152,7 +140,7 @@ class Budget:
     def note_remaining(self, remaining: float) -> None:
         """Lowers the units to what RateLimit-Remaining said."""
         if not self._off:
-            with self._condition:
+            with self._lock:
                 self._minute.cap(remaining)
 
     def gate_s(self) -> float:
@@ -166,7 +154,7 @@ class Budget:
 
     def quota_wait_s(self) -> float:
         """Seconds until the next row may be claimed; 0 when one may be now."""
-        with self._condition:
+        with self._lock:
             return self._wait_s(PREPAID_RU, self._clock())
 
     def _wait_s(self, least: int, now: float) -> float:

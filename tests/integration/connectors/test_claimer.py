@@ -2,11 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
-from connectors.claimer import Claimer
+from connectors.claimer import Claimer, Quota
+from connectors.graph.budget import Budget
+from connectors.graph.settings import ClientSecret, GraphSettings
 from rowtide.change import INTERACTIVE, Change, ChangeBatch
 from rowtide.deciding.outcomes import Outcome
 from rowtide.deciding.records import Work
@@ -20,11 +22,14 @@ from tests.integration.streams import open_era
 class Plenty:
     """A quota that nobody exhausts."""
 
-    def take(self, wanted: int, least: int, timeout_s: float, stop: threading.Event) -> int:
+    def take(self, wanted: int, least: int) -> int:
         return wanted
 
-    def refund(self, ru: float) -> None:
+    def refund(self, units: float) -> None:
         """Nothing to count."""
+
+    def quota_wait_s(self) -> float:
+        return 0.0
 
 
 def as_they_are(works: list[Work]) -> tuple[list[Work], list[Outcome]]:
@@ -35,16 +40,16 @@ def claim_until_there(
     dsn: str,
     connection: database.Connection,
     complete: Callable[[list[Work]], tuple[list[Work], list[Outcome]]] = as_they_are,
+    others: Mapping[str, Quota] | None = None,
 ) -> Work:
-    """The work of the one row that is staged here, once a claimer has it."""
+    """The work of the one row that is staged here, once a claimer has it; ``others``: tenants that come before it."""
     change = Change("1", "u", "Orders", {"Title": "one"}, False, 100, 0, 7, 0, INTERACTIVE, None)
     open_era(connection, ["orders"])
     outbox.stage(connection, "slot", [ChangeBatch("orders", 1, 1, [change])])
     lists = {"orders": {"Orders": "list"}}
-    syncs = {"contoso": ["orders"]}
-    claimer = Claimer(
-        dsn, "p0", {"contoso": Plenty()}, lambda: syncs, lambda: lists, complete, lambda _link, asked: asked
-    )
+    quotas: dict[str, Quota] = {**(others or {}), "contoso": Plenty()}
+    syncs = {graph: ["orders" if graph == "contoso" else f"of {graph}"] for graph in quotas}
+    claimer = Claimer(dsn, "p0", quotas, lambda: syncs, lambda: lists, complete, lambda _link, asked: asked)
     for lane in range(LANES):
         claimer.own(lane)
     claimer.start()
@@ -99,3 +104,15 @@ def test_rows_whose_source_does_not_answer_go_back_and_wait_longer_each_time(sta
         work = claim_until_there(state_dsn, connection, complete)
     assert len(waits) == 3
     assert not work.desired.uncertain
+
+
+def test_tenants_that_wait_cost_the_others_no_time(state_dsn: str) -> None:
+    others: dict[str, Quota] = {}
+    for number in range(30):
+        name = f"gated {number}"
+        others[name] = budget = Budget(GraphSettings(name, "t", "c", ClientSecret("s")))
+        budget.close_gate(300.0)
+    with database.connect(state_dsn) as connection:
+        began = time.monotonic()
+        claim_until_there(state_dsn, connection, others=others)
+        assert time.monotonic() - began < 8  # half a second each would be 15

@@ -3,7 +3,6 @@
 import json
 import queue
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from connectors.graph.budget import Budget
 from rowtide.deciding.outcomes import Outcome, ParkRow, Release, Settle
 from rowtide.deciding.records import NoItem
 from rowtide.keys import ROWTIDE_KEY
@@ -287,7 +285,8 @@ def test_paces_itself_within_the_quota(new_delivery: Make) -> None:
     for number in range(80):
         delivery.commit(str(number), a, {"Title": "t", "Amount": number, "Notes": None})
     while delivery.rows:
-        units = delivery.budget.take(40, timeout_s=5.0)
+        wait_for(lambda: delivery.budget.quota_wait_s() == 0)
+        units = delivery.budget.take(40)
         plans = delivery.claim(limit=units // 2)
         delivery.budget.refund(units - 2 * len(plans))
         delivery.writer.submit(plans)
@@ -447,23 +446,6 @@ def test_a_large_body_is_sent_in_halves(new_delivery: Make) -> None:
     delivery.deliver()
     assert len(shown(simulator)) == 20
     assert delivery.writer.counters.requests >= 2
-
-
-def test_budget_wakes_takers_and_stops(new_delivery: Make) -> None:
-    _, delivery, *_ = new_delivery(quota_off=False)
-    budget = Budget(delivery.settings)
-    while budget.take(1000, timeout_s=0.0):
-        pass
-    stop = threading.Event()
-    taken: list[int] = []
-    thread = threading.Thread(target=lambda: taken.append(budget.take(500, least=100, timeout_s=30.0, stop=stop)))
-    thread.start()
-    budget.refund(125)
-    thread.join(5.0)
-    assert taken
-    assert taken[0] >= 100
-    stop.set()
-    assert budget.take(10, least=10, timeout_s=30.0, stop=stop) == 0
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:

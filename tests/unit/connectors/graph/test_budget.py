@@ -26,9 +26,19 @@ def test_a_process_that_restarts_again_and_again_stays_within_the_limit() -> Non
     for _ in range(12):
         quota = budget(clock)
         for _ in range(50):
-            spent += quota.take(1000, timeout_s=0)
+            spent += quota.take(1000)
             clock.now += 0.1
     assert 800 <= spent <= 1250
+
+
+def test_what_is_given_back_can_be_taken_at_once() -> None:
+    quota = budget(Clock())
+    assert quota.take(500) == 0
+    assert quota.quota_wait_s() > 0
+    quota.refund(60)
+    assert quota.quota_wait_s() == 0
+    assert quota.take(500, least=100) == 0
+    assert quota.take(500) == 60
 
 
 def test_what_is_sent_at_once_waits_for_its_window() -> None:
@@ -67,7 +77,7 @@ def spare_in_a_minute(rows_first: bool) -> int:
     clock.now += 60.0  # it has run for a while
     for _ in range(600):
         if rows_first:
-            quota.take(1000, timeout_s=0)
+            quota.take(1000)
         clock.now += 0.1
         while quota.take_spare(2) == 0:
             spent += 2
