@@ -39,7 +39,7 @@ AT_MOST_S = 5.0
 """Seconds between two looks at a list, whatever happens to its rows."""
 
 
-class ColumnWatch(GraphRounds):
+class ColumnWatch(GraphRounds[dict[str, int]]):
     """One thread a process; each list is looked at when it is first written to, now and then, and for a reason."""
 
     def __init__(
@@ -50,49 +50,47 @@ class ColumnWatch(GraphRounds):
         troubled: Callable[[str], bool],
     ) -> None:
         """``troubled``: whether the writer has a problem with a list."""
-        super().__init__("columns", state_dsn, graphs, process_errors.COLUMN_WATCH_FAILED)
+        super().__init__("columns", state_dsn, graphs, process_errors.COLUMN_WATCH_FAILED, _look_at_rows)
         self._view = view
         self._troubled = troubled
-        self._looked: dict[str, float] = {}
+        self._looked_at: dict[str, float] = {}
         self._refused: dict[str, int] = {}
         self._suspect: set[str] = set()
         self._missing: set[str] = set()
         self._marks = ListMarks()
 
-    def _round(self, reads: GraphReads) -> float:
-        """Look at every list that is to be looked at now."""
-        view = self._view()
-        refused = self._link.run(lists.count_refused)
-        for sync in self._link.run(restored.ask_for_older):
-            log.warning("items are older than what was written: a deep reconcile is asked for", sync=sync)
+    async def _round(self, graph: str, reads: GraphReads) -> float:
+        """Look at every list of the tenant that is to be looked at now."""
+        view, refused = self._view(), self._on_record()
         for_marks = list_marks.held_for_marks(view)
-        for sync in sorted(view.running | for_marks):
-            graph = view.catalog.syncs[sync].graph
+        of_tenant = (sync for sync in view.running | for_marks if view.catalog.syncs[sync].graph == graph)
+        for sync in sorted(of_tenant):
             news = refused.get(sync, 0) > self._refused.get(sync, 0)
-            for ref in view.catalog.lists_of(sync) if graph in self._graphs else ():
-                if news or self._troubled(ref.id):
-                    self._suspect.add(ref.id)
+            self._refused[sync] = refused.get(sync, 0)
+            of_sync = view.catalog.lists_of(sync)
+            self._suspect.update(ref.id for ref in of_sync if news or self._troubled(ref.id))
+            for ref in of_sync:
                 has_reason = ref.id in self._suspect | self._missing or sync in for_marks
                 if self._is_due(ref.id, has_reason or bool(view.held.get(ref.id))):
-                    self._look(reads, view, sync, ref)
-        self._refused = refused
+                    await self._look(reads, view, sync, ref)
         return IDLE_S
 
     def _is_due(self, list_id: str, has_reason: bool) -> bool:
-        looked = self._looked.get(list_id)
+        looked = self._looked_at.get(list_id)
         return looked is None or time.monotonic() - looked >= (AT_MOST_S if has_reason else LOOK_S)
 
-    def _look(self, reads: GraphReads, view: View, sync: str, ref: ListRef) -> None:
+    async def _look(self, reads: GraphReads, view: View, sync: str, ref: ListRef) -> None:
         compiled = view.catalog.syncs[sync]
         if self._graphs[compiled.graph].budget.take_spare(QUERY_RU) > 0:
             return
-        found = list_columns.to_columns(reads.get(compiled.graph, list_columns.link_of(ref.site_id, ref.id)), ref.id)
+        answer = await reads.get(compiled.graph, list_columns.link_of(ref.site_id, ref.id))
+        found = list_columns.to_columns(answer, ref.id)
         if isinstance(found, Throttled):
             self._graphs[compiled.graph].budget.close_gate(found.after_s)  # for everybody; the look comes after it
             return
         if isinstance(found, GraphUnavailable):
             raise found
-        self._looked[ref.id] = time.monotonic()
+        self._looked_at[ref.id] = time.monotonic()
         self._suspect.discard(ref.id)
         if isinstance(found, GraphRefused):
             if found.code == graph_errors.GRAPH_404.code:
@@ -118,3 +116,13 @@ class ColumnWatch(GraphRounds):
             if before.is_mended_by(held):
                 why = "columns of its list can be written again"
                 reconciles.request(connection, sync, why, deep=before.key is not None)
+
+
+def _look_at_rows(connection: Connection) -> dict[str, int]:
+    """By sync how many rows are parked because Graph refused a field.
+
+    Where items turned out to be older than what was written, a deep reconcile is asked for.
+    """
+    for sync in restored.ask_for_older(connection):
+        log.warning("items are older than what was written: a deep reconcile is asked for", sync=sync)
+    return lists.count_refused(connection)

@@ -1,9 +1,9 @@
-"""Reads the items of lists for deep reconciles and diffs, in a thread of the process that delivers to their tenant.
+"""Reads the items of lists for deep reconciles and diffs, in a thread of the process that delivers to their tenants.
 
 In: enumerations that are asked for (`state.enumeration`), the view in force. Out: their pages in the state database.
 Rules (docs/decisions/0018-deliver-reads-the-lists.md): the process that delivers reads, because the tenant's quota is
 its own; what is read gets the units that rows leave; one page at a time and list by list, so that no list waits for
-another one.
+another one of its tenant.
 """
 
 import time
@@ -34,29 +34,29 @@ IDLE_S = 0.2
 """Seconds between two looks whether something is to be read."""
 
 
-class Enumerator(GraphRounds):
+class Enumerator(GraphRounds[list[Enumeration]]):
     """The reader of a process."""
 
     def __init__(self, state_dsn: str, view: Callable[[], View], tenants: Mapping[str, PacedGraph], pace: Pace) -> None:
-        super().__init__("enumerate", state_dsn, tenants, process_errors.ENUMERATION_FAILED)
+        super().__init__("enumerate", state_dsn, tenants, process_errors.ENUMERATION_FAILED, enumeration.read_wanted)
         self._view = view
         self._pace = pace
         self._troubles: dict[str, Trouble] = {}
         self._not_before: dict[str, float] = {}
         self.ru_used = 0
 
-    def _round(self, reads: GraphReads) -> float:
+    async def _round(self, graph: str, reads: GraphReads) -> float:
         """Read a page of each list that is asked for; the seconds until the next round."""
         view = self._view()
         waits = [IDLE_S]
-        for one in self._link.run(enumeration.read_wanted):
+        for one in self._on_record():
             compiled = view.catalog.syncs.get(one.sync)
             # Whoever asked under another mapping asks again.
-            if compiled is not None and compiled.graph in self._graphs and compiled.version == one.mapping_version:
-                waits.append(self._read(reads, view, compiled, one))
+            if compiled is not None and compiled.graph == graph and compiled.version == one.mapping_version:
+                waits.append(await self._read(reads, view, compiled, one))
         return min(waits)
 
-    def _read(self, reads: GraphReads, view: View, compiled: CompiledSync, one: Enumeration) -> float:
+    async def _read(self, reads: GraphReads, view: View, compiled: CompiledSync, one: Enumeration) -> float:
         """Read the next page of a list; the seconds until the one after it may be read."""
         if time.monotonic() < self._not_before.get(one.list_id, 0.0):
             return IDLE_S
@@ -70,7 +70,8 @@ class Enumerator(GraphRounds):
         if begun is None or site_id is None:
             tenant.budget.refund(units)
             return IDLE_S
-        answer = reads.get(compiled.graph, begun.link or list_items.first_link(site_id, one.list_id))
+        answer = await reads.get(compiled.graph, begun.link or list_items.first_link(site_id, one.list_id))
+        self._record_changed()
         self.ru_used += units
         reading = list_items.to_page(answer, one.list_id, compiled, tenant.settings.client_id)
         return self._take(tenant, begun, reading, units)

@@ -1,9 +1,8 @@
-"""Reads of Graph by the threads of a process that do not write: one loop and one client for each tenant.
+"""Reads of Graph by the threads of a process that do not write: one client for each tenant.
 
-In: links. Out: answers. Rule: it belongs to one thread, which makes it, uses it and closes it.
+In: links. Out: answers. Rule: it belongs to one event loop, on which it is used and closed.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,28 +21,23 @@ class PacedGraph:
 
 
 class GraphReads:
-    """The reads of one thread, by the name of the graph."""
+    """The reads of one loop, by the name of the graph."""
 
     def __init__(self, graphs: Mapping[str, PacedGraph]) -> None:
         self._graphs = graphs
         self._tokens = {name: TokenSource(one.settings) for name, one in graphs.items()}
         self._clients: dict[str, Client] = {}
-        self._loop = asyncio.Runner()
 
-    def get(self, graph: str, link: str) -> Reply | NotSent | NoAnswer:
+    async def get(self, graph: str, link: str) -> Reply | NotSent | NoAnswer:
         """The answer; a token that is refused is not used again."""
-        answer = self._loop.run(self._get(graph, link))
+        if graph not in self._clients:  # it is made on the loop that uses it
+            self._clients[graph] = Client(self._graphs[graph].settings, self._tokens[graph])
+        answer = await self._clients[graph].get(link)
         if isinstance(answer, Reply) and answer.status == 401:
             self._tokens[graph].forget(answer.token)
         return answer
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close every connection."""
         for client in self._clients.values():
-            self._loop.run(client.close())
-        self._loop.close()
-
-    async def _get(self, graph: str, link: str) -> Reply | NotSent | NoAnswer:
-        if graph not in self._clients:  # it is made on the loop that uses it
-            self._clients[graph] = Client(self._graphs[graph].settings, self._tokens[graph])
-        return await self._clients[graph].get(link)
+            await client.close()
