@@ -1,18 +1,19 @@
 """Takes due rows out of the outbox: quota first, rows second.
 
 In: resource units from the budget of each graph, the syncs that may deliver, news on `state.channels.DUE`. Out: `Work`
-per lane, drained by the `due` input; a row that cannot be claimed stays in the outbox and absorbs changes. Rules: no
-row is claimed without the quota to send it (docs/design.md section 6), and no deletion before the mass-delete breaker
-has judged all that wait; nothing here waits for one tenant.
+per lane, drained by the `due` input; a row that cannot be claimed stays in the outbox and absorbs changes. Rules
+(docs/design.md section 6): a round is survey, allot, claim; no row is claimed without the quota to send it, and no
+deletion before the mass-delete breaker has judged all that wait; nothing here waits for one tenant.
 """
 
 import threading
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from connectors.due_lines import DueLines
 from connectors.trouble import Trouble
 from rowtide.backoff import Backoff
 from rowtide.deciding.outcomes import Outcome, Release
@@ -21,8 +22,9 @@ from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
 from rowtide.keys import LANES, lane_of
 from rowtide.pacing import WRITE_RU
+from rowtide.turns import Line, Turns
 from state import channels, database, instance, outbox
-from state.database import Link
+from state.database import ONE_PLAN, Link
 
 LEASE_S = 120.0
 MAX_IN_FLIGHT = 400
@@ -60,20 +62,29 @@ class Claimer:
         dsn: str,
         owner: str,
         quotas: Mapping[str, Quota],
-        deliverable: Callable[[], Mapping[str, Sequence[str]]],
+        deliverable: Callable[[], Mapping[str, Mapping[str, int]]],
         lists: Callable[[], Mapping[str, Mapping[str, str]]],
         complete: Callable[[list[Work]], tuple[list[Work], list[Outcome]]],
-        admit: Callable[[Link, Sequence[str]], Sequence[str]],
+        prepare: Callable[[Link, Sequence[str]], None],
+        admit: Callable[[Link, Mapping[str, int]], Collection[str]],
     ) -> None:
+        """``deliverable``: by graph the syncs that may deliver, with their weights.
+
+        ``prepare`` is done for these syncs before they are surveyed. ``admit``: of some syncs with so many deletions
+        each, those that may carry them out.
+        """
         self._dsn = dsn
         # After a failover the records may be older than the lists: nothing is claimed before that is looked at.
-        self._link = Link(dsn, "rowtide due", begin=instance.confirm)
+        self._link = Link(dsn, "rowtide due", ONE_PLAN, begin=instance.confirm)
         self._owner = owner
         self._quotas = quotas
         self._deliverable = deliverable
         self._lists = lists
         self._complete = complete
+        self._prepare = prepare
         self._admit = admit
+        self._due = DueLines()
+        self._turns = {graph: Turns() for graph in quotas}
         self._lanes: set[int] = set()
         self._queues: dict[int, deque[Work]] = {lane: deque() for lane in range(LANES)}
         self._claimed: dict[str, _Claimed] = {}  # by token
@@ -150,40 +161,48 @@ class Claimer:
                     self._link.run(lambda connection: outbox.take_back(connection, self._owner, self._failed))
                     self._failed.clear()
                 self._unread = None
-                graphs = {graph: syncs for graph, syncs in self._deliverable().items() if syncs}
-                claimed = sum(self._claim(graph, syncs) for graph, syncs in graphs.items())
-                idle_s = self._idle_s(graphs)
+                again, idle_s = self._round()
                 self.problem = self._unread
                 trouble.succeeded()
             except Exception as error:  # a thread that dies silently would stop every delivery for good
                 name = type(error).__name__
                 self.problem = error if isinstance(error, RowtideError) else process_errors.CLAIMING_FAILED(error=name)
-                claimed, idle_s = 0, IDLE_POLL_S
+                again, idle_s = False, IDLE_POLL_S
                 self._stop.wait(trouble.failed(self.problem, error))
-            if not claimed:
+            if not again:
                 self._wake.wait(idle_s)
 
-    def _idle_s(self, graphs: Iterable[str]) -> float:
-        """Seconds to sleep: until a tenant that waits for its quota has some, or for the next look."""
-        waits = (self._quotas[graph].quota_wait_s() for graph in graphs)
-        return min([IDLE_POLL_S, *(wait_s for wait_s in waits if wait_s > 0)])
+    def _round(self) -> tuple[bool, float]:
+        """Claim for each tenant. Whether to look again at once; if not, for how many seconds there is nothing to do."""
+        graphs = {graph: syncs for graph, syncs in self._deliverable().items() if syncs}
+        named = sorted(sync for syncs in graphs.values() for sync in syncs)
+        self._prepare(self._link, named)
+        self._due.survey(self._link, named)
+        again, waits = False, [self._due.wait_s()]
+        for graph, weights in graphs.items():
+            if due := self._due.of(weights):
+                again |= self._claim(graph, due, weights)
+                waits.append(self._quotas[graph].quota_wait_s())
+        return again, min((wait_s for wait_s in waits if wait_s > 0), default=0.0)
 
-    def _claim(self, graph: str, syncs: Sequence[str]) -> int:
+    def _claim(self, graph: str, due: Mapping[Line, int], weights: Mapping[str, int]) -> bool:
+        """Claim what the tenant's turns say; whether there may be more to do for it at once."""
         room = min(MAX_CLAIM, MAX_IN_FLIGHT - self._rows_of(graph))
         if room <= 0 or not self._lanes:
-            return 0
+            return False
         quota = self._quotas[graph]
         granted = quota.take(room * WRITE_RU, WRITE_RU)
         limit = granted // WRITE_RU
         if limit == 0:
             quota.refund(granted)
-            return 0
+            return False
         works: list[Work] = []
         token = uuid.uuid4().hex
         try:
             try:
-                if admitted := self._admit(self._link, syncs):
-                    works = self._link.run(lambda connection: self._lease(connection, admitted, limit, token))
+                if rows := self._admitted(self._turns[graph].allot(due, limit, weights)):
+                    works = self._link.run(lambda connection: self._lease(connection, rows, token))
+                    self._due.took(rows, works)
             finally:
                 quota.refund(granted - WRITE_RU * len(works))
             return self._hand_on(graph, works, quota)
@@ -191,19 +210,28 @@ class Claimer:
             self._failed.append(token)
             raise
 
-    def _lease(self, connection: database.Connection, syncs: Sequence[str], limit: int, token: str) -> list[Work]:
-        lanes, lists = sorted(self._lanes), self._lists()
-        request = outbox.ClaimRequest(syncs, lanes, limit, self._owner, token, LEASE_S, lists)
-        return outbox.claim(connection, request)
+    def _admitted(self, rows: Mapping[Line, int]) -> dict[Line, int]:
+        """The rows without those of syncs whose deletions the breaker holds back."""
+        deletes: Counter[str] = Counter()
+        for line, count in rows.items():
+            if line.waits_for == outbox.REMOVAL:
+                deletes[line.sync] += count
+        held = deletes.keys() - self._admit(self._link, deletes) if deletes else set()
+        for sync in held:
+            self._due.drop(sync)
+        return {line: count for line, count in rows.items() if line.sync not in held}
 
-    def _hand_on(self, graph: str, works: list[Work], quota: Quota) -> int:
-        """Queue the works that can be delivered; how many were not handed straight back."""
+    def _lease(self, connection: database.Connection, rows: Mapping[Line, int], token: str) -> list[Work]:
+        return outbox.claim(connection, outbox.ClaimRequest(rows, self._owner, token, LEASE_S, self._lists()))
+
+    def _hand_on(self, graph: str, works: list[Work], quota: Quota) -> bool:
+        """Queue the works that can be delivered; False when all had to be handed back."""
         try:
             ready, waiting = self._complete(works)
         except Exception as error:
             self._hand_back(works, quota, error)
             if isinstance(error, RowtideError):
-                return 0
+                return False
             raise
         if works:
             self._reading.succeeded()
@@ -214,8 +242,13 @@ class Claimer:
             with self._lock:
                 self._claimed[ready[0].desired.token] = _Claimed(graph, len(ready))
         for work in ready:
-            self._queues[lane_of(work.desired.sync, work.desired.key)].append(work)
-        return len(works)
+            self._queues[self._owned_lane(work)].append(work)
+        return True
+
+    def _owned_lane(self, work: Work) -> int:
+        """The row's lane, or, where another process has that one, a lane of our own."""
+        lane = lane_of(work.desired.sync, work.desired.key)
+        return lane if lane in self._lanes else min(self._lanes)
 
     def _hand_back(self, works: Sequence[Work], quota: Quota, error: Exception) -> None:
         """Hand every row back, because nothing was sent; for longer each time, so that others get their turn."""
@@ -236,7 +269,8 @@ class Claimer:
                     channels.listen(connection, channels.DUE)
                     backoff.succeeded()
                     while not self._stop.is_set():
-                        for _ in connection.notifies(timeout=1.0, stop_after=1):
+                        for one in connection.notifies(timeout=1.0, stop_after=1):
+                            self._due.news(channels.from_payload(one.payload))
                             self._wake.set()
             except RowtideError as error:
                 self._stop.wait(backoff.failed(error))  # the slow poll goes on meanwhile

@@ -157,14 +157,14 @@ class CurrentView:
                 found.append((sync, state.era))
         return found
 
-    def deliverable(self, graphs: Collection[str]) -> dict[str, list[str]]:
-        """Graph -> syncs that may write to it now."""
+    def deliverable(self, graphs: Collection[str]) -> dict[str, dict[str, int]]:
+        """Graph -> syncs that may write to it now, with their weights."""
         view = self._view
-        found: dict[str, list[str]] = {name: [] for name in graphs}
+        found: dict[str, dict[str, int]] = {name: {} for name in graphs}
         for sync in view.running:
             compiled = view.catalog.syncs[sync]
             if compiled.mode == "deliver" and compiled.graph in found:
-                found[compiled.graph].append(sync)
+                found[compiled.graph][sync] = compiled.weight
         return found
 
     def lists(self) -> dict[str, dict[str, str]]:

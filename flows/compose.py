@@ -253,9 +253,9 @@ def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, 
     complete = Completer(base.state_dsn, base.catalog, decisions.rules_of, sessions)
     admission, due_again = Admission(base.applied.compiled), DueAgain(lambda: base.applied.view)
 
-    def admit(link: Link, syncs: Sequence[str]) -> list[str]:
+    def prepare(link: Link, syncs: Sequence[str]) -> None:
         due_again.look(link, syncs)
-        return admission.admit(link, syncs)
+        admission.look_again(link, syncs)
 
     return Claimer(
         base.state_dsn,
@@ -264,7 +264,8 @@ def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, 
         lambda: base.applied.deliverable(budgets.keys()),
         base.applied.lists,
         complete,
-        admit,
+        prepare,
+        admission.admit,
     )
 
 

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from perf import capture, delivery
+from perf import capture, claiming, delivery
 from perf.figures import Measurements
 
 FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
@@ -21,6 +21,8 @@ FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
     "coalescing": delivery.coalescing,
     "restart": delivery.restart,
     "quiet": delivery.quiet,
+    "claim": claiming.claiming,
+    "fairness": claiming.fairness,
 }
 
 

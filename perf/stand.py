@@ -7,7 +7,7 @@ real host is never run from here.
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,10 @@ class Stand:
 
 
 @contextmanager
-def stand(*simulator_options: str, graph_options: str = "", syncs: str = SYNC) -> Iterator[Stand]:
-    """A stand with table ``bench`` empty and its sync applied."""
+def stand(
+    *simulator_options: str, graph_options: str = "", syncs: str = SYNC, tables: Sequence[str] = ()
+) -> Iterator[Stand]:
+    """A stand with table ``bench`` empty and its sync applied; ``tables``: statements that make others."""
     directory = Path(tempfile.mkdtemp(prefix="rowtide-perf-"))
     base = reachable_directory("rowtide-perf-pg-")
     work = reachable_directory("rowtide-perf-run-")
@@ -96,7 +98,8 @@ def stand(*simulator_options: str, graph_options: str = "", syncs: str = SYNC) -
     stack = Stack(work, source, state, simulator.ready, syncs, graph_options)
     stack.simulator = simulator
     try:
-        stack.sql(TABLE)
+        for table in (TABLE, *tables):
+            stack.sql(table)
         stack.apply()
         yield Stand(cluster, simulator, stack)
     finally:

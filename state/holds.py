@@ -122,7 +122,7 @@ def approve(conn: Connection, sync: str, kind: str = DELETES) -> HeldDeletes | N
             conn.execute("UPDATE rowtide.reconcile_absent SET approved = true WHERE sync = %s", [sync])
         else:
             conn.execute(_APPROVE, {"sync": sync, **hold.deletes.upto._asdict()})
-        channels.notify(conn, channels.DUE)
+        channels.notify(conn, channels.DUE, sync)
         channels.notify(conn, channels.RECONCILE)
     return hold.deletes
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Identity,
     Index,
     Integer,
@@ -40,6 +41,9 @@ _TIME = TIMESTAMP(timezone=True)
 _NOW = text("now()")
 _FALSE = text("false")
 _ZERO = text("0")
+_WAITS_FOR = """
+    CASE WHEN (op = 'r'::bpchar) THEN 'read'::text WHEN (target IS NULL) THEN ''::text ELSE ('to '::text || target) END
+"""
 
 
 outbox = Table(
@@ -62,6 +66,8 @@ outbox = Table(
     Column("out_since", _TIME),
     Column("priority", SmallInteger, nullable=False),
     Column("due_at", _TIME, nullable=False, server_default=_NOW),
+    # What the row waits for within its sync: to be read from the source, its list, or (a delete) the list it is in.
+    Column("waits_for", _NAME, Computed(_WAITS_FOR, persisted=True), nullable=False),
     Column("lane", SmallInteger, nullable=False),
     Column("state", Text, nullable=False, server_default=text("'waiting'")),
     Column("reason_code", Text),
@@ -84,7 +90,7 @@ outbox = Table(
 Index(
     "outbox_due_idx",
     outbox.c.sync,
-    outbox.c.lane,
+    outbox.c.waits_for,
     outbox.c.priority,
     outbox.c.due_at,
     postgresql_where=text("state = 'waiting'"),

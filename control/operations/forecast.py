@@ -1,17 +1,22 @@
 """What the first load of each list, or a changed mapping, costs, how long it takes and when it ends.
 
 In: rows per list, the tenant's limits, the share of them that Rowtide may use. Out: a `Forecast` per list. Rule: pure
-arithmetic over Microsoft's published limits; the lists of one tenant share one allowance and are loaded one after the
-other, so each list's end includes those before it.
+arithmetic over Microsoft's published limits; the lists of one tenant share one allowance, by the very turns that the
+claims take (`rowtide.turns`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rowtide.change import BACKFILL
 from rowtide.pacing import WRITE_RU, enumeration_ru
+from rowtide.turns import LITTLE, Line, Turns
 
 DAY = timedelta(days=1)
+
+TURNS = 20_000
+"""So many turns are played out at most: in a larger load one stands for several rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,10 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What one list is still to get: how many writes, and what that means in units, time and the day's quota."""
+    """What one list is still to get: how many writes, and what that means in units, time and the day's quota.
+
+    ``duration``: from now until its last row, beside the other lists of the tenant.
+    """
 
     load: ListLoad
     writes: int
@@ -65,17 +73,30 @@ class Forecast:
         return enumeration_ru(self.load.rows)
 
 
-def forecast(loads: Sequence[ListLoad], allowance: Allowance, now: datetime) -> list[Forecast]:
-    """The forecast per list, in order; ``day_share`` is of the app's whole daily limit (1.0: all of one day)."""
+def forecast(
+    loads: Sequence[ListLoad], allowance: Allowance, now: datetime, weights: Mapping[str, int] | None = None
+) -> list[Forecast]:
+    """The forecast per list, in order; ``day_share`` is of the app's whole daily limit (1.0: all of one day).
+
+    ``weights``: by sync, 1 for one that is not named.
+    """
+    writes = [max(load.rows - load.items, 0) + load.rewrites for load in loads]
     answers = []
-    before = 0
-    for load in loads:
-        writes = max(load.rows - load.items, 0) + load.rewrites
-        ru = writes * WRITE_RU
-        begun, ended = time_to_spend(before, allowance), time_to_spend(before + ru, allowance)
-        answers.append(Forecast(load, writes, ru, ended - begun, now + ended, ru / allowance.ru_per_day))
-        before += ru
+    for load, count, rows in zip(loads, writes, _rows_until_end(loads, writes, weights or {}), strict=True):
+        duration, ru = time_to_spend(rows * WRITE_RU, allowance), count * WRITE_RU
+        answers.append(Forecast(load, count, ru, duration, now + duration, ru / allowance.ru_per_day))
     return answers
+
+
+def _rows_until_end(loads: Sequence[ListLoad], writes: Sequence[int], weights: Mapping[str, int]) -> list[int]:
+    """Per list, how many rows of all lists have gone when its last one goes."""
+    rows_a_turn = max(1, -(-sum(writes) // TURNS))
+    lines = [Line(load.sync, load.list_title, BACKFILL) for load in loads]
+    waiting = {line: -(-count // rows_a_turn) for line, count in zip(lines, writes, strict=True)}
+    turns = Turns(little=max(1, LITTLE // rows_a_turn))
+    ends = {line: place for place, line in enumerate(turns.order(waiting, weights), start=1)}
+    last = max(ends.values(), default=1)
+    return [round(ends.get(line, 0) * sum(writes) / last) for line in lines]
 
 
 def time_to_spend(ru: float, allowance: Allowance) -> timedelta:

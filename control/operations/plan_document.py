@@ -351,5 +351,6 @@ def _forecasts(
             if sync.graph == graph:
                 live = records.items.get(sync.sync, 0)
                 loads += rewrites.loads(sync, count, live, records.changed(sync), answers.places.get(name))
-        forecasts += forecast(loads, allowance_of(definition, graph), now)
+        weights = {name: definition.syncs[name].weight for name in answers.counts}
+        forecasts += forecast(loads, allowance_of(definition, graph), now, weights)
     return forecasts

@@ -29,6 +29,8 @@ CREATE TABLE rowtide.outbox (
     out_since TIMESTAMP WITH TIME ZONE,
     priority SMALLINT NOT NULL,
     due_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    waits_for TEXT COLLATE "C" NOT NULL GENERATED ALWAYS AS (
+        CASE WHEN op = 'r' THEN 'read' WHEN target IS NULL THEN '' ELSE 'to ' || target END) STORED,
     lane SMALLINT NOT NULL,
     state TEXT DEFAULT 'waiting' NOT NULL,
     reason_code TEXT,
@@ -48,7 +50,7 @@ CREATE TABLE rowtide.outbox (
 )
 WITH (fillfactor = 80);
 CREATE INDEX outbox_deletes_idx ON rowtide.outbox (sync) WHERE op = 'd';
-CREATE INDEX outbox_due_idx ON rowtide.outbox (sync, lane, priority, due_at) WHERE state = 'waiting';
+CREATE INDEX outbox_due_idx ON rowtide.outbox (sync, waits_for, priority, due_at) WHERE state = 'waiting';
 CREATE INDEX outbox_lease_idx ON rowtide.outbox (lease_owner, lease_token) WHERE lease_owner IS NOT NULL;
 CREATE INDEX outbox_parked_idx ON rowtide.outbox (sync, key) WHERE state = 'parked';
 CREATE TABLE rowtide.ledger (

@@ -213,6 +213,8 @@ class SyncDefinition(Section):
     deletes: Literal["propagate", "ignore", "mark"] = "propagate"
     poll: Annotated[None, to_come("lists are not read while syncs push; leave it out")] = None
     breaker: BreakerDefinition = BreakerDefinition()
+    weight: Annotated[int, Field(ge=1, le=100)] = 1
+    """Its share of the turns that syncs of a tenant take when more waits than the quota allows."""
     schedule: Annotated[None, to_come("let cron run `rowtide reconcile`; leave it out")] = None
 
     @model_validator(mode="after")

@@ -54,6 +54,7 @@ class CompiledSync:
     titles: tuple[str, ...]
     deletes: Deletes
     breaker: BreakerDefinition
+    weight: int
     mode: str  # deliver | observe
     doubts: tuple[str, ...]
     """What may go wrong with some values, for ``validate`` and ``plan`` to say."""
@@ -175,6 +176,7 @@ def compile_sync(
         titles=sharding.titles(),
         deletes=_deletes(definition),
         breaker=definition.breaker,
+        weight=definition.weight,
         mode=definition.mode,
         doubts=tuple(
             f"syncs.{sync}: {doubted}"

@@ -1,11 +1,11 @@
 """The outbox: what is to be delivered, one row for each synced key.
 
-In: changes (`stage`), claims (`claim`), outcomes (`settle`, `complete`), a person's word about parked rows. Out: work,
-counts. Rule: every transaction locks outbox rows before ledger rows, in key order; the parts are in
-state.outbox.staging, state.outbox.claims and state.outbox.settling.
+In: changes (`stage`), looks at what waits (`survey`), claims (`claim`), outcomes (`settle`, `complete`), a person's
+word about parked rows. Out: work, counts. Rule: every transaction locks outbox rows before ledger rows, in key order;
+the parts are in state.outbox.staging, state.outbox.lines, state.outbox.claims and state.outbox.settling.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +20,9 @@ from state.outbox.claims import ClaimRequest as ClaimRequest
 from state.outbox.claims import claim as claim
 from state.outbox.claims import take_back as take_back
 from state.outbox.claims import void_leases as void_leases
+from state.outbox.lines import REMOVAL as REMOVAL
+from state.outbox.lines import survey as survey
+from state.outbox.lines import waits_for as waits_for
 from state.outbox.settling import SettleCounts as SettleCounts
 from state.outbox.settling import complete as complete
 from state.outbox.settling import settle as settle
@@ -74,16 +77,20 @@ def waiting(conn: Connection) -> dict[str, Waiting]:
 
 
 WAITING_DELETES = """
-SELECT o.sync, count(*) FROM rowtide.outbox o
- WHERE o.op = 'd' AND o.state = 'waiting' AND NOT o.approved AND o.sync = ANY (%s)
-   AND EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live')
- GROUP BY o.sync
+SELECT s.sync, d.count
+  FROM unnest(%s::text[], %s::bigint[]) AS s (sync, most)
+ CROSS JOIN LATERAL (
+       SELECT count(*) FROM (
+              SELECT FROM rowtide.outbox o
+               WHERE o.sync = s.sync AND o.op = 'd' AND o.state = 'waiting' AND NOT o.approved
+                 AND (SELECT l.state = 'live' FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key)
+               LIMIT s.most) AS counted) AS d
 """
 
 
-def waiting_deletes(conn: Connection, syncs: Sequence[str]) -> dict[str, int]:
-    """Per sync, how many deletions of existing items wait without approval; without the syncs that have none."""
-    return dict(conn.execute(WAITING_DELETES, [list(syncs)]).fetchall())
+def waiting_deletes(conn: Connection, most: Mapping[str, int]) -> dict[str, int]:
+    """Per sync, how many deletions of existing items wait without approval, no further than ``most`` of each."""
+    return dict(conn.execute(WAITING_DELETES, [list(most), list(most.values())]).fetchall())
 
 
 PAIRS = """(SELECT count(*) FROM rowtide.ledger WHERE sync = %(sync)s AND state = 'live')
@@ -179,7 +186,7 @@ def retry_parked(conn: Connection, sync: str, keys: Sequence[str] | None = None)
         """,
         {"sync": sync, "keys": None if keys is None else list(keys)},
     ).rowcount
-    channels.notify(conn, channels.DUE)
+    channels.notify(conn, channels.DUE, sync)
     return count
 
 

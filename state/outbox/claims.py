@@ -1,17 +1,15 @@
 """Claiming due rows: leases by the database's clock, and what the ledger knows of them.
 
-In: the syncs and lanes a process may claim for, how many rows its quota pays. Out: `Work`s. Rules
-(docs/design.md section 6): highest priority first, a tenth for the lowest class so that nothing starves; no row of a
-held sync is claimed, even by a process that has not heard of the hold yet; the claim itself writes down what it may
-send (`sent`); ledger rows are read in a *second* statement, because a join that waited for a row could show an older
-ledger.
+In: how many rows of which lines. Out: `Work`s. Rules (docs/design.md section 6): of a line the rows go that have been
+due the longest; no row of a held sync is claimed, even by a process that has not heard of the hold yet; the claim
+itself writes down what it may send (`sent`); ledger rows are read in a *second* statement, because a join that waited
+for a row could show an older ledger.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
-from zlib import crc32
 
 from psycopg.rows import args_row
 from psycopg.types.json import Jsonb
@@ -19,6 +17,7 @@ from psycopg.types.json import Jsonb
 from rowtide.change import Fields, Operation
 from rowtide.deciding.records import Desired, ListId, Sent, Work
 from rowtide.position import Position
+from rowtide.turns import Line
 from state import channels, failpoints, ledger
 from state.database import Connection
 from state.pg_array import text_array
@@ -29,14 +28,12 @@ Lists = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """Who claims what: at most ``limit`` due rows of these syncs and lanes, leased to ``owner`` for ``lease_s``.
+    """Who claims what: at most so many due rows of each line, leased to ``owner`` for ``lease_s``.
 
     ``token`` marks the leases of this claim and is unique to it.
     """
 
-    syncs: Sequence[str]
-    lanes: Sequence[int]
-    limit: int
+    rows: Mapping[Line, int]
     owner: str
     token: str
     lease_s: float
@@ -44,45 +41,34 @@ class ClaimRequest:
 
 
 CLAIM = """
-WITH candidate AS MATERIALIZED (
-    SELECT c.*, dense_rank() OVER (ORDER BY c.priority DESC) = 1 AS lowest,
-           row_number() OVER (PARTITION BY c.priority ORDER BY c.due_at, c.sync, c.key) AS place
-      FROM (SELECT sync FROM unnest(%(syncs)s::text[]) AS s (sync)
-             WHERE NOT EXISTS (SELECT FROM rowtide.sync x WHERE x.sync = s.sync AND x.retired)
+WITH chosen AS MATERIALIZED (
+    SELECT c.place
+      FROM (SELECT * FROM unnest(%(syncs)s::text[], %(waits_for)s::text[], %(priorities)s::smallint[], %(rows)s::int[])
+                          AS u (sync, waits_for, priority, rows)
+             WHERE NOT EXISTS (SELECT FROM rowtide.sync x WHERE x.sync = u.sync AND x.retired)
                AND NOT EXISTS (SELECT FROM rowtide.hold h
-                                WHERE (h.scope, h.object) IN (('all', ''), ('sync', s.sync))) OFFSET 0) s,
-           unnest(%(lanes)s::smallint[]) AS n (lane),
-           unnest('{0,1,2,3}'::smallint[]) AS p (priority)
+                                WHERE (h.scope, h.object) IN (('all', ''), ('sync', u.sync))) OFFSET 0) AS a
      CROSS JOIN LATERAL (
-           SELECT o.sync, o.key, o.priority, o.due_at FROM rowtide.outbox o
-            WHERE o.sync = s.sync AND o.lane = n.lane AND o.priority = p.priority AND o.state = 'waiting'
+           SELECT o.ctid AS place FROM rowtide.outbox o
+            WHERE o.sync = a.sync AND o.waits_for = a.waits_for AND o.priority = a.priority AND o.state = 'waiting'
               AND o.due_at <= now() AND (o.lease_until IS NULL OR o.lease_until < now())
-            ORDER BY o.due_at LIMIT %(limit)s) c
-), chosen AS MATERIALIZED (
-    SELECT sync, key FROM candidate
-     ORDER BY lowest AND place <= %(low)s DESC, priority, due_at, sync, key LIMIT %(limit)s
-), locked AS MATERIALIZED (
-    SELECT o.sync, o.key FROM (SELECT * FROM chosen ORDER BY sync, key OFFSET 0) c
-     CROSS JOIN LATERAL (
-           SELECT o.sync, o.key FROM rowtide.outbox o
-            WHERE o.sync = c.sync AND o.key = c.key AND o.state <> 'parked'
-              AND (o.lease_until IS NULL OR o.lease_until < now())
-              FOR UPDATE SKIP LOCKED) o
+            ORDER BY o.due_at LIMIT a.rows FOR UPDATE SKIP LOCKED) AS c
 )
 UPDATE rowtide.outbox o
    SET lease_token = %(token)s, lease_owner = %(owner)s,
        lease_until = clock_timestamp() + %(lease_s)s * interval '1 second',
        sent = o.sent || jsonb_build_object('token', %(token)s::text, 'op', o.op, 'fields', o.fields,
                 'list_id', %(lists)s::jsonb -> o.sync ->> o.target, 'at', clock_timestamp())
-  FROM locked n WHERE o.sync = n.sync AND o.key = n.key
+ WHERE o.ctid = ANY (ARRAY(SELECT place FROM chosen))
 RETURNING o.sync, o.key, o.op, o.target, %(lists)s::jsonb -> o.sync ->> o.target AS list_id, o.fields, o.partial,
           o.era, o.lsn, o.ordinal, o.xid, o.mapping_version, o.revision, o.lease_until, o.priority, o.attempts,
           o.committed_at, coalesce(o.out_since, o.committed_at) AS out_since, o.sent
 """
 """Leases due rows and writes down what each may send.
 
-One look-up per sync, lane and priority: each goes through the index straight to its oldest due rows and reads neither
-rows due later nor lanes of another process. Only the chosen rows are locked.
+One look-up per line goes through the index straight to its oldest due rows. Whoever has one of them locked is not
+waited for. The rows are gone back to by their place, because joined by key they may cost a scan of everything; one that
+has moved since the statement began is left for the next claim.
 """
 
 LEDGER = f"""
@@ -94,11 +80,13 @@ SELECT {ledger.COLUMNS}
 
 
 def claim(conn: Connection, request: ClaimRequest) -> list[Work]:
-    """Lease due rows, the highest priority first, and of these the row that has been out of sync the longest."""
+    """Lease due rows; first come those of the highest class, and of these the row that was out of sync the longest."""
+    lines = list(request.rows)
+    lists = {line.sync: dict(request.lists.get(line.sync, {})) for line in lines}
     parameters = {
-        "syncs": list(request.syncs), "lanes": list(request.lanes), "limit": request.limit,
-        "low": share_of_lowest(request.limit, request.token), "owner": request.owner, "token": request.token,
-        "lease_s": request.lease_s, "lists": Jsonb({sync: dict(titles) for sync, titles in request.lists.items()}),
+        "syncs": text_array([line.sync for line in lines]), "waits_for": text_array([line.waits_for for line in lines]),
+        "priorities": [line.priority for line in lines], "rows": list(request.rows.values()), "owner": request.owner,
+        "token": request.token, "lease_s": request.lease_s, "lists": Jsonb(lists),
     }  # fmt: skip
     # By position: naming each column of each row costs more than reading it.
     with conn.cursor(row_factory=args_row(_Leased)) as cursor:
@@ -111,14 +99,6 @@ def claim(conn: Connection, request: ClaimRequest) -> list[Work]:
         pairs = {(one.sync, one.key): ledger.to_pair(one) for one in cursor.execute(LEDGER, names)}
     rows.sort(key=lambda row: (row.priority, row.out_since))
     return [Work(_desired(row, request.token), pairs.get((row.sync, row.key))) for row in rows]
-
-
-def share_of_lowest(limit: int, token: str) -> int:
-    """How many of ``limit`` rows go to the lowest class that waits: a tenth, over many small claims too.
-
-    The fraction of a row that is left over becomes a whole row in that share of the claims, by their random token.
-    """
-    return limit // 10 + (crc32(token.encode()) % 10 < limit % 10)
 
 
 class _Leased(NamedTuple):

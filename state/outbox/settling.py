@@ -118,7 +118,8 @@ def settle(conn: Connection, outcomes: Sequence[Outcome]) -> SettleCounts:
                 kept.append(columns)
         if kept:
             conn.execute(KEEP, [_json(kept)])
-            channels.notify(conn, channels.DUE)
+            waiting = {outcomes[i].work.desired.sync for i in owned}
+            channels.notify(conn, channels.DUE, channels.to_payload(waiting))
         counts = _count((outcomes[i] for i in owned), now_s)
         conn.execute(LEAVE, {"gone": text_array(gone), **progress.to_parameters(counts)})
         failpoints.hit(failpoints.SETTLE_BEFORE_COMMIT)
@@ -220,7 +221,7 @@ def complete(conn: Connection, works: Sequence[Work]) -> None:
         released = (_kept_columns(Release(works[i], 0.0, unknown=False), row) for i, row in owned.items())
         conn.execute(KEEP, [_json(list(released))])
         conn.execute(_COMPLETE, [_json(rows)])
-        channels.notify(conn, channels.DUE)
+        channels.notify(conn, channels.DUE, channels.to_payload({one.sync for one in desired}))
 
 
 def _json(rows: Sequence[Mapping[str, Any] | None]) -> str:

@@ -104,7 +104,7 @@ UPDATE rowtide.slot_cursor
        staged_committed_us = %(committed_us)s, updated_at = now()
  WHERE slot = %(slot)s AND (staged_lsn, staged_ordinal) < (%(lsn)s, %(ordinal)s)
 ), counted AS ({progress.ADD_CHANGES})
-SELECT pg_notify('{channels.DUE}', '')
+SELECT pg_notify('{channels.DUE}', %(payload)s)
 """
 
 # Slot before syncs, both locked until the commit: an era that begins meanwhile waits, and its reconcile meets what is
@@ -203,7 +203,9 @@ def _count(cursor: Cursor, slot: str, fence: Fence, batches: Sequence[ChangeBatc
     last = highest(batches)
     place = {"lsn": last.lsn, "ordinal": last.ordinal, "xid": last.xid, "committed_us": last.committed_us}
     changes = text_array([str(count) for count in new.values()])
-    cursor.execute(RISE, {"slot": slot, **place, "syncs": text_array(list(new)), "changes": changes}, prepare=True)
+    payload = channels.to_payload({batch.sync for batch in batches})
+    values = {"slot": slot, **place, "syncs": text_array(list(new)), "changes": changes, "payload": payload}
+    cursor.execute(RISE, values, prepare=True)
     return new
 
 

@@ -259,7 +259,7 @@ def stage_chunk(conn: Connection, record: Reconcile, ground: Ground, lines: Sequ
         found = _merged(conn, ground, lines)
         counted = record.counting(creates=found.creates, updates=found.updates, moves=found.moves, parked=found.parked)
         if found.staged:
-            channels.notify(conn, channels.DUE)
+            channels.notify(conn, channels.DUE, record.sync)
         saved = save(conn, counted)
     failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
     return saved
@@ -369,7 +369,7 @@ def stage_deletes(
         strike = "DELETE FROM rowtide.reconcile_absent WHERE sync = %s AND key = ANY (%s)"
         conn.execute(strike, [record.sync, list(asked)])
         if found.staged:
-            channels.notify(conn, channels.DUE)
+            channels.notify(conn, channels.DUE, record.sync)
         saved = save(conn, record.counting(deletes=found.deletes))
     failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
     return saved
@@ -434,7 +434,7 @@ def mend(conn: Connection, record: Reconcile, mends: Sequence[Mend], counts: Map
         done = items.mend(conn, record.sync, record.era, record.mapping_version, mends)
         staged = Counter(counts[key] for key in done if key in counts)
         if staged:
-            channels.notify(conn, channels.DUE)
+            channels.notify(conn, channels.DUE, record.sync)
             progress.add(conn, {record.sync: progress.Counts(foreign_edits=staged.total())})
         saved = save(conn, record.counting(**staged))
     failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
@@ -15,6 +15,7 @@ from rowtide.deciding.records import Work
 from rowtide.error_catalogue import source_errors
 from rowtide.keys import LANES
 from state import database, failpoints, outbox
+from state.database import Link
 from state.failpoints import Failpoints
 from tests.integration.streams import open_era
 
@@ -36,6 +37,14 @@ def as_they_are(works: list[Work]) -> tuple[list[Work], list[Outcome]]:
     return works, []
 
 
+def no_more_to_do(_link: Link, _syncs: Sequence[str]) -> None:
+    """Nothing is to be done before a survey."""
+
+
+def admit_all(_link: Link, deletes: Mapping[str, int]) -> list[str]:
+    return list(deletes)
+
+
 def claim_until_there(
     dsn: str,
     connection: database.Connection,
@@ -48,8 +57,8 @@ def claim_until_there(
     outbox.stage(connection, "slot", [ChangeBatch("orders", 1, 1, [change])])
     lists = {"orders": {"Orders": "list"}}
     quotas: dict[str, Quota] = {**(others or {}), "contoso": Plenty()}
-    syncs = {graph: ["orders" if graph == "contoso" else f"of {graph}"] for graph in quotas}
-    claimer = Claimer(dsn, "p0", quotas, lambda: syncs, lambda: lists, complete, lambda _link, asked: asked)
+    syncs = {graph: {"orders" if graph == "contoso" else f"of {graph}": 1} for graph in quotas}
+    claimer = Claimer(dsn, "p0", quotas, lambda: syncs, lambda: lists, complete, no_more_to_do, admit_all)
     for lane in range(LANES):
         claimer.own(lane)
     claimer.start()

@@ -3,6 +3,9 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+import flows.admission as admission_module
 from flows.admission import Admission
 from rowtide.definition.model import BreakerDefinition
 from rowtide.holds import HeldDeletes
@@ -22,10 +25,11 @@ SELECT 'lines', n::text, %s, CASE %s WHEN 'u' THEN 'Lines' END, CASE %s WHEN 'u'
 """
 
 
-def admission() -> Admission:
+def admission(share: float = 0.2, rows: int = 500) -> Admission:
     """Of a sync that asks before a fifth of its items goes."""
-    compiled = cast(Any, SimpleNamespace(deletes="propagate", breaker=BreakerDefinition(share=0.2, rows=500)))
-    return Admission(lambda _: compiled)
+    breaker = BreakerDefinition(share=share, rows=rows)
+    compiled = {"lines": cast(Any, SimpleNamespace(sync="lines", deletes="propagate", breaker=breaker))}
+    return Admission(lambda sync: compiled[sync])
 
 
 def know(connection: Connection, first: int, last: int) -> None:
@@ -43,9 +47,9 @@ def test_deletions_are_a_share_of_what_the_lists_will_hold(state_dsn: str) -> No
         know(connection, 1, 100)
         wait(connection, "u", 101, 1000)
         wait(connection, "d", 1, 38)
-        assert admission().admit(link, ["lines"]) == ["lines"]
+        assert admission().admit(link, {"lines": 1}) == ["lines"]
         connection.execute("DELETE FROM rowtide.outbox WHERE op = 'u'")
-        assert admission().admit(link, ["lines"]) == []
+        assert admission().admit(link, {"lines": 1}) == []
         [hold] = holds.read(connection)
         assert (hold.object, hold.kind, hold.code) == ("lines", "deletes", "mass_delete")
         assert hold.deletes == HeldDeletes(38, ("1", "10", "11", "12", "13"), Position(1, 2, 0))
@@ -58,28 +62,58 @@ def test_nobody_is_stopped_for_an_old_count(state_dsn: str) -> None:
     with database.connect(state_dsn) as connection:
         know(connection, 1, 100)
         wait(connection, "d", 1, 10)
-        assert judge.admit(link, ["lines"]) == ["lines"]
+        assert judge.admit(link, {"lines": 1}) == ["lines"]
         know(connection, 101, 1000)
         wait(connection, "d", 11, 100)
-        assert judge.admit(link, ["lines"]) == ["lines"]
+        assert judge.admit(link, {"lines": 1}) == ["lines"]
     link.close()
 
 
-def test_deletions_beyond_an_approval_wait_while_the_approved_ones_go(state_dsn: str) -> None:
-    """Both wait at once; then the others are held in turn."""
+def test_deletions_beyond_an_approval_wait_while_the_approved_ones_go(
+    state_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both wait at once; then the others are held in turn, however slowly they were counted before."""
+    monkeypatch.setattr(admission_module, "_QUICK_S", 0.0)
+    monkeypatch.setattr(admission_module, "LOOK_AGAIN_S", 0.0)
     link, judge = Link(state_dsn, "test"), admission()
     with database.connect(state_dsn) as connection:
         know(connection, 1, 40)
         wait(connection, "d", 1, 20)
-        assert judge.admit(link, ["lines"]) == []
+        assert judge.admit(link, {"lines": 1}) == []
         wait(connection, "d", 21, 35)
         connection.execute("UPDATE rowtide.outbox SET lsn = 3 WHERE key::int > 20")
         holds.approve(connection, "lines")
-        assert judge.admit(link, ["lines"]) == ["lines"]
+        assert judge.admit(link, {"lines": 1}) == ["lines"]
         due = connection.execute("DELETE FROM rowtide.outbox WHERE due_at <= now() RETURNING key").fetchall()
         assert sorted(int(key) for (key,) in due) == list(range(1, 21))
-        assert judge.admit(link, ["lines"]) == []
+        judge.look_again(link, ["lines"])  # nothing is due, so no claim asks
         [hold] = holds.read(connection)
         assert hold.deletes is not None
         assert hold.deletes.count == 15
+    link.close()
+
+
+def test_a_sync_that_is_not_applied_any_more_is_passed_over(state_dsn: str) -> None:
+    link = Link(state_dsn, "test")
+    with database.connect(state_dsn) as connection:
+        know(connection, 1, 10)
+        wait(connection, "d", 1, 2)
+        assert admission().admit(link, {"gone": 3, "lines": 2}) == ["lines"]
+    link.close()
+
+
+def test_what_is_judged_slowly_is_not_counted_again_for_each_claim(
+    state_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verdict lets no more deletions through than were judged."""
+    monkeypatch.setattr(admission_module, "_QUICK_S", 0.0)
+    monkeypatch.setattr(admission_module, "_REST", 10_000)
+    link, judge = Link(state_dsn, "test"), admission(share=0.5)
+    with database.connect(state_dsn) as connection:
+        know(connection, 1, 100)
+        wait(connection, "d", 1, 3)
+        assert judge.admit(link, {"lines": 1}) == ["lines"]
+        wait(connection, "d", 4, 90)
+        assert judge.admit(link, {"lines": 2}) == ["lines"]  # as judged
+        assert judge.admit(link, {"lines": 2}) == []
     link.close()

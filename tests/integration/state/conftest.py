@@ -1,7 +1,7 @@
 """A state database with hands: stage, claim, settle and look, in a line each."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,8 +10,8 @@ from psycopg.rows import dict_row
 
 from rowtide.change import BULK, Change, ChangeBatch, Fields, Operation
 from rowtide.deciding.records import AsOf, ETag, Held, ItemId, Leftover, ListId, Pair, PairedItem, Work
-from rowtide.keys import LANES
 from rowtide.position import Position
+from rowtide.turns import Turns
 from state import database, ledger, outbox
 from state.database import Connection
 from state.outbox import settling
@@ -45,6 +45,7 @@ class Records:
     dsn: str
     conn: Connection
     claims: int = 0
+    turns: Turns = field(default_factory=Turns)
 
     def open_era(self, era: int = 1, slot: str = "slot", syncs: Sequence[str] = tuple(LISTS)) -> None:
         """The syncs are read from the slot, which is in its incarnation of that number, in this era."""
@@ -57,10 +58,10 @@ class Records:
     def claim(
         self, limit: int = 100, syncs: Sequence[str] = ("orders",), owner: str = "p0", lease_s: float = 120.0
     ) -> list[Work]:
-        """Claim on all lanes under a token of its own."""
+        """Survey, allot and claim under a token of its own."""
         self.claims += 1
-        token = f"token-{self.claims}"
-        return outbox.claim(self.conn, outbox.ClaimRequest(syncs, range(LANES), limit, owner, token, lease_s, LISTS))
+        rows = self.turns.allot(outbox.survey(self.conn, syncs), limit, {})
+        return outbox.claim(self.conn, outbox.ClaimRequest(rows, owner, f"token-{self.claims}", lease_s, LISTS))
 
     def claim_one(self) -> Work:
         """The one row that is due."""

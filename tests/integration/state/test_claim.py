@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from rowtide.change import BACKFILL, BULK, INTERACTIVE, MOVE
-from rowtide.keys import lane_of
 from rowtide.position import Position
+from rowtide.turns import LITTLE, Line
 from state import database, failpoints, holds, outbox
-from state.outbox import claims
 
 
 def keys(works: Any) -> list[str]:
@@ -80,10 +79,11 @@ def test_a_tenth_goes_to_the_lowest_class_that_waits(records: Any, make_change: 
     assert sum(key.startswith("b") for key in claimed) == 2
 
 
-def test_many_small_claims_give_a_tenth_too() -> None:
-    shares = [claims.share_of_lowest(3, f"{number:032x}") for number in range(4000)]
-    assert 0.08 < sum(shares) / (3 * 4000) < 0.12
-    assert claims.share_of_lowest(200, "x") == 20
+def test_many_small_claims_give_a_tenth_too(records: Any, make_change: Any) -> None:
+    records.stage(*[make_change(f"i{number:03}", priority=INTERACTIVE) for number in range(100)])
+    records.stage(*[make_change(f"b{number:03}", priority=BULK) for number in range(100)])
+    claimed = [key for _ in range(20) for key in keys(records.claim(limit=3))]
+    assert sum(key.startswith("b") for key in claimed) == 6
 
 
 def test_the_lowest_class_fills_what_the_others_leave(records: Any, make_change: Any) -> None:
@@ -94,19 +94,48 @@ def test_the_lowest_class_fills_what_the_others_leave(records: Any, make_change:
     assert len(claimed) == 20
 
 
-def test_only_due_waiting_rows_of_these_syncs_and_lanes(records: Any, make_change: Any) -> None:
+def test_only_due_waiting_rows_of_these_syncs(records: Any, make_change: Any) -> None:
     records.stage(*[make_change(str(number)) for number in range(40)])
     records.stage(make_change("1"), sync="customers")
     records.set("3", "due_at = now() + interval '1 hour'")
     records.set("4", "state = 'parked'")
-    lists: claims.Lists = {}
-    of_lane = outbox.claim(records.conn, outbox.ClaimRequest(["orders"], [2], 100, "p0", "t2", 120, lists))
-    assert of_lane
-    assert {lane_of("orders", key) for key in keys(of_lane)} == {2}
-    others = outbox.claim(records.conn, outbox.ClaimRequest(["orders"], [0, 1, 3], 100, "p0", "t3", 120, lists))
-    assert {*keys(of_lane), *keys(others)} == {str(number) for number in range(40)} - {"3", "4"}
+    assert set(keys(records.claim())) == {str(number) for number in range(40)} - {"3", "4"}
     assert records.claim(syncs=[]) == []
     assert keys(records.claim(syncs=["customers"])) == ["1"]
+
+
+def test_a_survey_counts_what_may_be_claimed_line_by_line(records: Any, make_change: Any) -> None:
+    records.stage(*[make_change(str(number), priority=BULK) for number in range(10)])
+    records.stage(make_change("us", target="Orders US"), make_change("gone", "d"), make_change("anew", "r"))
+    records.stage(make_change("1"), sync="customers")
+    records.set("3", "due_at = now() + interval '1 hour'")
+    records.set("4", "state = 'parked'")
+    records.set("5", "lease_until = now() + interval '1 minute'")
+    records.set("us", "priority = 0")
+    found = outbox.survey(records.conn, ["orders", "lines"])
+    assert {(line.waits_for, line.priority) for line in found} == {
+        ("to Orders EU", BULK), ("to Orders US", INTERACTIVE), ("", BULK), ("read", BULK),
+    }  # fmt: skip
+    assert sum(found.values()) == 13 - 3
+    by_rule = [outbox.waits_for("u", "Orders EU"), outbox.waits_for("u", "Orders US")]
+    assert {line.waits_for for line in found} == {*by_rule, outbox.waits_for("d", None), outbox.waits_for("r", None)}
+
+
+def test_a_survey_counts_a_sync_no_further_than_anybody_needs(records: Any, make_change: Any) -> None:
+    """Beyond that nobody knows how many rows are in which line, but that some are."""
+    records.stage(*[make_change(str(number)) for number in range(LITTLE - 1)], make_change("gone", "d"))
+    records.stage(make_change("us", target="Orders US"), make_change("late", "r"))
+    records.set("late", "due_at = now() + interval '1 hour'")
+    found = outbox.survey(records.conn, ["orders"])
+    assert found == {Line("orders", name, BULK): LITTLE for name in ("", "to Orders EU", "to Orders US")}
+
+
+def test_a_line_gives_what_it_is_asked_for_and_the_longest_due_first(records: Any, make_change: Any) -> None:
+    records.stage(make_change("late"), make_change("us", target="Orders US"), make_change("early"))
+    records.set("early", "due_at = now() - interval '1 hour'")
+    rows = {Line("orders", "to Orders EU", BULK): 1, Line("orders", "to Orders US", BULK): 5}
+    works = outbox.claim(records.conn, outbox.ClaimRequest(rows, "p0", "t", 120, {}))
+    assert sorted(keys(works)) == ["early", "us"]
 
 
 def test_two_processes_never_claim_the_same_row(records: Any, make_change: Any) -> None:

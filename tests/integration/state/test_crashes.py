@@ -24,8 +24,8 @@ def stage_twenty(dsn: str) -> None:
 def deliver_all(dsn: str) -> None:
     """Claim and settle every waiting row."""
     lists = {"orders": {"Orders EU": "l"}}
-    request = outbox.ClaimRequest(["orders"], [0, 1, 2, 3], 100, "p0", "token", 120, lists)
     with database.connect(dsn) as connection:
+        request = outbox.ClaimRequest(outbox.survey(connection, ["orders"]), "p0", "token", 120, lists)
         outbox.settle(connection, [delivered(work) for work in outbox.claim(connection, request)])
 
 

@@ -10,9 +10,9 @@ import pytest
 from demo.postgres import Cluster
 from rowtide.deciding.outcomes import Release, Settle
 from rowtide.deciding.records import AsOf, ETag, Held, ItemId, ListId, PairedItem, Work
-from rowtide.keys import LANES
+from rowtide.turns import LITTLE
 from state import database, outbox, progress, schema
-from state.outbox import claims, settling, staging_sql
+from state.outbox import claims, lines, settling, staging_sql
 from tests.integration.state.conftest import change
 
 COUNT = 100_000
@@ -44,10 +44,13 @@ def filled(filled_records: Any) -> Iterator[Any]:
         yield filled_records
 
 
-def claim_parameters(limit: int) -> dict[str, Any]:
-    lanes, low = list(range(LANES)), limit // 10
-    who = {"owner": "p0", "token": "t", "lease_s": 120, "lists": "{}"}
-    return {"syncs": ["s0", "s1"], "lanes": lanes, "limit": limit, "low": low, **who}
+def claim_parameters(*syncs: str, rows: int) -> dict[str, Any]:
+    """A claim of so many rows of each line of these syncs."""
+    waits_for = ["to L", outbox.REMOVAL]
+    lines = [(sync, name, priority) for sync in syncs for name in waits_for for priority in range(4)]
+    of_lines = {"syncs": [sync for sync, _, _ in lines], "waits_for": [name for _, name, _ in lines]}
+    rest = {"priorities": [priority for _, _, priority in lines], "rows": [rows] * len(lines)}
+    return {**of_lines, **rest, "owner": "p0", "token": "t", "lease_s": 120, "lists": "{}"}
 
 
 def rows_of(plan: str, index: str) -> list[float]:
@@ -55,17 +58,25 @@ def rows_of(plan: str, index: str) -> list[float]:
     return [float(rows) for rows in re.findall(rf"Scan using {index} .*actual time=\S+ rows=([\d.]+)", plan)]
 
 
+def test_survey(filled: Any) -> None:
+    plan = filled.explain(lines.SURVEY, {"syncs": ["s0", "s1", "s4", "none"], "most": LITTLE})
+    assert max(rows_of(plan, "outbox_due_idx")) <= LITTLE
+    assert "Seq Scan on outbox" not in plan
+    [buffers] = re.findall(r"Buffers: shared hit=(\d+)", plan)[:1]
+    assert int(buffers) < 24 * (LITTLE + 20)  # lines, however many rows wait
+
+
 def test_claim(filled: Any) -> None:
-    plan = filled.explain(claims.CLAIM, claim_parameters(100))
+    plan = filled.explain(claims.CLAIM, claim_parameters("s0", "s1", rows=20))
     assert rows_of(plan, "outbox_due_idx")
-    assert max(rows_of(plan, "outbox_due_idx")) <= 100
-    assert rows_of(plan, "outbox_pkey")
+    assert max(rows_of(plan, "outbox_due_idx")) <= 20
+    assert "Tid Scan on outbox" in plan
     assert "Seq Scan on outbox" not in plan
 
 
 def test_claim_wades_through_nothing_that_is_due_later(filled: Any) -> None:
     """Of sync s4 all but the lowest class is due in an hour."""
-    plan = filled.explain(claims.CLAIM, {**claim_parameters(10), "syncs": ["s4"]})
+    plan = filled.explain(claims.CLAIM, claim_parameters("s4", rows=10))
     assert rows_of(plan, "outbox_due_idx")
     [read] = re.findall(r"Update on outbox .*\n(?:.*\n)?? *Buffers: shared hit=(\d+)", plan)
     assert int(read) < 2_000
@@ -172,7 +183,8 @@ def test_leases_of_an_owner(filled: Any) -> None:
 
 
 def test_waiting_deletes(filled: Any) -> None:
-    plan = filled.explain(outbox.WAITING_DELETES, [["s0"]])
+    plan = filled.explain(outbox.WAITING_DELETES, [["s0"], [10_000]])
     assert "outbox_deletes_idx" in plan
     assert "Seq Scan on outbox" not in plan
-    assert outbox.waiting_deletes(filled.conn, ["s0", "s1"]) == {"s0": 2_000}
+    assert outbox.waiting_deletes(filled.conn, {"s0": 10_000, "s1": 1}) == {"s0": 2_000, "s1": 0}
+    assert outbox.waiting_deletes(filled.conn, {"s0": 7}) == {"s0": 7}

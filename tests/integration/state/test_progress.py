@@ -148,8 +148,9 @@ def stage_twenty(dsn: str) -> None:
 
 def deliver_all(dsn: str, token: str) -> None:
     """Settle every waiting row, four at a time."""
-    request = outbox.ClaimRequest(["orders"], [0, 1, 2, 3], 4, "p0", token, 0.0, {"orders": {"L": "l"}})
     with database.connect(dsn) as connection:
+        rows = dict.fromkeys(outbox.survey(connection, ["orders"]), 4)
+        request = outbox.ClaimRequest(rows, "p0", token, 0.0, {"orders": {"L": "l"}})
         while works := outbox.claim(connection, request):
             outbox.settle(connection, [delivered(work) for work in works])
 

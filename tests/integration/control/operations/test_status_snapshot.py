@@ -6,7 +6,6 @@ from control.operations import status_snapshot
 from rowtide.change import Change, ChangeBatch
 from rowtide.deciding.outcomes import Settle
 from rowtide.deciding.records import AsOf, ETag, Held, ItemId, ListId, PairedItem
-from rowtide.keys import LANES
 from rowtide.position import Position
 from state import database, outbox
 from state.outbox.claims import ClaimRequest
@@ -28,7 +27,8 @@ def deliver_rows(dsn: str, ended: threading.Event) -> None:
                 for row in range(3)
             ]
             outbox.stage(connection, "slot", [ChangeBatch("parts", 1, 1, changes)])
-            works = outbox.claim(connection, ClaimRequest(["parts"], range(LANES), 100, "p0", f"t{number}", 120.0, {}))
+            rows = outbox.survey(connection, ["parts"])
+            works = outbox.claim(connection, ClaimRequest(rows, "p0", f"t{number}", 120.0, {}))
             outbox.settle(connection, [Settle(work, to_pair(work.desired.key), 1) for work in works])
 
 

@@ -19,10 +19,29 @@ def test_hundred_thousand_rows_at_the_smallest_tier() -> None:
 
 
 def test_lists_share_one_allowance_and_existing_items_cost_nothing() -> None:
-    loads = [ListLoad("orders", "A", 625), ListLoad("orders", "B", 1000, items=375)]
-    first, second = forecast(loads, SMALLEST, NOW)
-    assert (first.duration, second.duration) == (timedelta(minutes=1), timedelta(minutes=1))
+    loads = [
+        ListLoad("orders", "A", 625),
+        ListLoad("orders", "B", 1000, items=375),
+        ListLoad("orders", "C", 9, items=9),
+    ]
+    first, second, third = forecast(loads, SMALLEST, NOW)
+    assert (first.writes, second.writes, third.writes) == (625, 625, 0)
+    # They take turns, so that both end at the end.
+    assert timedelta(seconds=119) < first.duration <= second.duration == timedelta(minutes=2)
     assert second.ends_at == NOW + timedelta(minutes=2)
+    assert third.ends_at == NOW
+
+
+def test_a_small_sync_does_not_wait_for_a_large_one() -> None:
+    large, small = forecast([ListLoad("orders", "O", 1_000_000), ListLoad("tags", "T", 40)], SMALLEST, NOW)
+    assert small.duration < timedelta(seconds=15)
+    assert large.duration == time_to_spend(2 * 1_000_040, SMALLEST)
+
+
+def test_large_syncs_share_by_weight() -> None:
+    loads = [ListLoad("orders", "O", 30_000), ListLoad("lines", "L", 30_000)]
+    first, second = forecast(loads, SMALLEST, NOW, {"orders": 2})
+    assert round(first.duration / second.duration, 2) == 0.75
 
 
 def test_the_days_limit_stretches_what_the_minutes_limit_would_allow() -> None:

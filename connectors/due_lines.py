@@ -1,0 +1,107 @@
+"""What waits and is due, as a claiming thread last surveyed it.
+
+In: syncs whose rows may have become due, by the news of `state.channels.DUE`; what claims took. Out: lines with how
+many rows may be claimed of each. Rules (docs/design.md section 6): after news only the syncs that it names are
+surveyed, now and then all; surveys take a tenth of the time at most.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from rowtide.deciding.records import Work
+from rowtide.turns import LITTLE, Line
+from state import outbox
+from state.database import Link
+
+EVERY_S: Final = 0.5
+"""Seconds between two surveys of everything: rows become due by the clock, and news may be lost."""
+
+_REST: Final = 9
+"""After a survey so many times its own time passes before the next one of its kind."""
+
+
+class DueLines:
+    """Of one thread; only `news` is for others."""
+
+    def __init__(self) -> None:
+        self._due: dict[Line, int] = {}
+        self._lock = threading.Lock()
+        self._named: set[str] = set()
+        self._named_after = 0.0
+        self._any = False
+        self._all_after = 0.0
+        self._all_at = 0.0
+
+    def news(self, syncs: frozenset[str] | None) -> None:
+        """Rows of these syncs (None: of any) may have become due."""
+        with self._lock:
+            self._any |= syncs is None
+            self._named |= syncs or set()
+
+    def survey(self, link: Link, syncs: Collection[str]) -> None:
+        """Look at what the news names, or at all of ``syncs``, if it is time for that."""
+        began = time.monotonic()
+        everything, asked = self._take(syncs, began)
+        if not everything and not asked:
+            return
+        try:
+            found = link.run(lambda connection: outbox.survey(connection, asked)) if asked else {}
+        except BaseException:
+            self.news(None)
+            raise
+        ended = time.monotonic()
+        rest_s = _REST * (ended - began)
+        if everything:
+            self._all_after, self._all_at = ended + rest_s, ended + max(EVERY_S, rest_s)
+        self._named_after = ended if everything else ended + rest_s
+        kept = {line: rows for line, rows in self._due.items() if not everything and line.sync not in asked}
+        self._due = kept | found
+
+    def _take(self, syncs: Collection[str], now: float) -> tuple[bool, set[str]]:
+        """Whether everything is surveyed now; the syncs to look at."""
+        with self._lock:
+            if now >= self._all_at or (self._any and now >= self._all_after):
+                self._any, self._named = False, set()
+                return True, set(syncs)
+            if now < self._named_after:
+                return False, set()
+            asked, self._named = self._named & set(syncs), set()
+            return False, asked
+
+    def wait_s(self) -> float:
+        """Seconds until the next survey is due."""
+        with self._lock:
+            ends = [self._all_at]
+            if self._any:
+                ends.append(self._all_after)
+            if self._named:
+                ends.append(self._named_after)
+        return max(0.0, min(ends) - time.monotonic())
+
+    def of(self, syncs: Collection[str]) -> dict[Line, int]:
+        """The lines of these syncs in which rows are due."""
+        return {line: rows for line, rows in self._due.items() if line.sync in syncs}
+
+    def took(self, asked: Mapping[Line, int], works: Iterable[Work]) -> None:
+        """A claim asked for so many rows of each line, and got these: a line that gave fewer has no more."""
+        got = Counter(_line_of(work) for work in works)
+        for line, rows in asked.items():
+            left = 0 if got[line] < rows else self._due.get(line, 0)
+            if left < LITTLE:
+                left -= got[line]
+            if left > 0:
+                self._due[line] = left
+            else:
+                self._due.pop(line, None)
+
+    def drop(self, sync: str) -> None:
+        """Nothing of the sync is due until the next survey."""
+        self._due = {line: rows for line, rows in self._due.items() if line.sync != sync}
+
+
+def _line_of(work: Work) -> Line:
+    desired = work.desired
+    return Line(desired.sync, outbox.waits_for(desired.op, desired.target), desired.priority)
