@@ -64,12 +64,13 @@ class Claimer:
         quotas: Mapping[str, Quota],
         deliverable: Callable[[], Mapping[str, Mapping[str, int]]],
         lists: Callable[[], Mapping[str, Mapping[str, str]]],
-        complete: Callable[[list[Work]], tuple[list[Work], list[Outcome]]],
+        refresh: Callable[[Collection[str]], None],
         prepare: Callable[[Link, Sequence[str]], None],
         admit: Callable[[Link, Mapping[str, int]], Collection[str]],
     ) -> None:
         """``deliverable``: by graph the syncs that may deliver, with their weights.
 
+        ``refresh`` is told of syncs with rows that wait to be read from their source; nothing here reads them.
         ``prepare`` is done for these syncs before they are surveyed. ``admit``: of some syncs with so many deletions
         each, those that may carry them out.
         """
@@ -80,7 +81,7 @@ class Claimer:
         self._quotas = quotas
         self._deliverable = deliverable
         self._lists = lists
-        self._complete = complete
+        self._refresh = refresh
         self._prepare = prepare
         self._admit = admit
         self._due = DueLines()
@@ -94,8 +95,6 @@ class Claimer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rowtide-due", daemon=True)
         self._listener = threading.Thread(target=self._listen, name="rowtide-due-listen", daemon=True)
-        self._reading = Trouble("rows wait to be read", "rows are read again")
-        self._unread: RowtideError | None = None
         self.problem: RowtideError | None = None
 
     def start(self) -> None:
@@ -160,9 +159,8 @@ class Claimer:
                 if self._failed:
                     self._link.run(lambda connection: outbox.take_back(connection, self._owner, self._failed))
                     self._failed.clear()
-                self._unread = None
                 again, idle_s = self._round()
-                self.problem = self._unread
+                self.problem = None
                 trouble.succeeded()
             except Exception as error:  # a thread that dies silently would stop every delivery for good
                 name = type(error).__name__
@@ -178,6 +176,8 @@ class Claimer:
         named = sorted(sync for syncs in graphs.values() for sync in syncs)
         self._prepare(self._link, named)
         self._due.survey(self._link, named)
+        if to_read := self._due.to_read():
+            self._refresh(to_read)
         again, waits = False, [self._due.wait_s()]
         for graph, weights in graphs.items():
             if due := self._due.of(weights):
@@ -205,7 +205,8 @@ class Claimer:
                     self._due.took(rows, works)
             finally:
                 quota.refund(granted - WRITE_RU * len(works))
-            return self._hand_on(graph, works, quota)
+            self._hand_on(graph, works)
+            return True
         except Exception:
             self._failed.append(token)
             raise
@@ -224,41 +225,18 @@ class Claimer:
     def _lease(self, connection: database.Connection, rows: Mapping[Line, int], token: str) -> list[Work]:
         return outbox.claim(connection, outbox.ClaimRequest(rows, self._owner, token, LEASE_S, self._lists()))
 
-    def _hand_on(self, graph: str, works: list[Work], quota: Quota) -> bool:
-        """Queue the works that can be delivered; False when all had to be handed back."""
-        try:
-            ready, waiting = self._complete(works)
-        except Exception as error:
-            self._hand_back(works, quota, error)
-            if isinstance(error, RowtideError):
-                return False
-            raise
+    def _hand_on(self, graph: str, works: Sequence[Work]) -> None:
+        """Queue the works in their lanes."""
         if works:
-            self._reading.succeeded()
-        if waiting:
-            self._link.run(lambda connection: outbox.settle(connection, waiting))
-            quota.refund(WRITE_RU * len(waiting))
-        if ready:
             with self._lock:
-                self._claimed[ready[0].desired.token] = _Claimed(graph, len(ready))
-        for work in ready:
+                self._claimed[works[0].desired.token] = _Claimed(graph, len(works))
+        for work in works:
             self._queues[self._owned_lane(work)].append(work)
-        return True
 
     def _owned_lane(self, work: Work) -> int:
         """The row's lane, or, where another process has that one, a lane of our own."""
         lane = lane_of(work.desired.sync, work.desired.key)
         return lane if lane in self._lanes else min(self._lanes)
-
-    def _hand_back(self, works: Sequence[Work], quota: Quota, error: Exception) -> None:
-        """Hand every row back, because nothing was sent; for longer each time, so that others get their turn."""
-        if not isinstance(error, RowtideError):
-            error = process_errors.CLAIMING_FAILED(error=type(error).__name__)
-        after_s = self._reading.failed(error)
-        self._unread = error
-        back: list[Outcome] = [Release(work, after_s, unknown=False) for work in works]
-        self._link.run(lambda connection: outbox.settle(connection, back))
-        quota.refund(WRITE_RU * len(works))
 
     def _listen(self) -> None:
         """Wake the claiming thread whenever changes were staged."""

@@ -82,8 +82,15 @@ class DueLines:
         return max(0.0, min(ends) - time.monotonic())
 
     def of(self, syncs: Collection[str]) -> dict[Line, int]:
-        """The lines of these syncs in which rows are due."""
-        return {line: rows for line, rows in self._due.items() if line.sync in syncs}
+        """The lines of these syncs in which rows are due to be sent."""
+        return {line: rows for line, rows in self._due.items() if line.sync in syncs and line.waits_for != outbox.READ}
+
+    def to_read(self) -> set[str]:
+        """The syncs in which rows are due to be read from the source, as far as the surveys since the last call say."""
+        found = {line.sync for line in self._due if line.waits_for == outbox.READ}
+        if found:
+            self._due = {line: rows for line, rows in self._due.items() if line.waits_for != outbox.READ}
+        return found
 
     def took(self, asked: Mapping[Line, int], works: Iterable[Work]) -> None:
         """A claim asked for so many rows of each line, and got these: a line that gave fewer has no more."""

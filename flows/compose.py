@@ -28,7 +28,6 @@ from connectors.settings import resolve_secret
 from flows.admission import Admission
 from flows.applied_view import CurrentView, View, Watcher
 from flows.column_watch import ColumnWatch
-from flows.completion import Completer
 from flows.due_again import DueAgain
 from flows.enumerator import Enumerator
 from flows.graph_reads import PacedGraph
@@ -38,6 +37,7 @@ from flows.ports import Worker
 from flows.process import Process, Workers
 from flows.process_lock import ProcessLock
 from flows.reconcile import SOURCE, Reconciler
+from flows.refresh import Refresher
 from flows.routing import EraRouter
 from flows.shape_watch import ShapeWatch
 from flows.state_clock import StateClock
@@ -80,7 +80,7 @@ def compose(
             {} if deliver is None else deliver.budgets,
             None if deliver is None else deliver.parts.claimer,
             None if capture is None else capture.reconciler,
-            [part.sessions for part in (capture, deliver) if part is not None],
+            lambda: [one for part in (capture, deliver) if part is not None for one in part.sessions()],
             base.pace,
             lambda: base.applied.view,
         ),
@@ -131,7 +131,7 @@ class _Capture:
 
     parts: CaptureParts
     reconciler: Reconciler
-    sessions: SourceSessions
+    sessions: Callable[[], Sequence[SourceSessions]]
 
 
 def _capture(base: _Base, acts: SyncActs, readers: Mapping[str, Reader], watcher: Watcher) -> _Capture:
@@ -140,7 +140,7 @@ def _capture(base: _Base, acts: SyncActs, readers: Mapping[str, Reader], watcher
     parts = CaptureParts(readers, uuid.uuid4().hex, base.applied, refresh, acts, staged)
     sessions = base.sessions(SOURCE)
     reconciler = Reconciler(base.state_dsn, base.owner, lambda: base.applied.view, sessions, base.pace)
-    return _Capture(parts, reconciler, sessions)
+    return _Capture(parts, reconciler, lambda: [sessions])
 
 
 def _staged(pace: Pace, counts: StageCounts) -> None:
@@ -222,7 +222,7 @@ class _Deliver:
     writers: Mapping[str, Writer]
     workers: Sequence[Worker]
     unsettled: Callable[[], list[Outcome]]
-    sessions: SourceSessions
+    sessions: Callable[[], Sequence[SourceSessions]]
 
 
 def _deliver(base: _Base) -> _Deliver:
@@ -236,8 +236,10 @@ def _deliver(base: _Base) -> _Deliver:
     lanes = WriterLanes(writers)
     tenants = {name: PacedGraph(one, budgets[name]) for name, one in settings.items()}
     enumerator = Enumerator(base.state_dsn, lambda: base.applied.view, tenants, base.pace)
-    sessions = base.sessions("rowtide complete")
-    claimer = _claimer(base, budgets, decisions, sessions)
+    refresher = Refresher(
+        base.state_dsn, base.owner, lambda: base.applied.view, lambda: base.sessions("rowtide refresh")
+    )
+    claimer = _claimer(base, budgets, refresher)
     parts = DeliverParts(claimer, decisions, lanes, partial(_settled, claimer, base.pace))
     columns = ColumnWatch(
         base.state_dsn,
@@ -245,12 +247,11 @@ def _deliver(base: _Base) -> _Deliver:
         tenants,
         lambda list_id: any(list_id in writer.list_problems for writer in writers.values()),
     )
-    workers: list[Worker] = [lanes, enumerator, columns, claimer]
-    return _Deliver(parts, budgets, writers, workers, lambda: [*lanes.left(), *claimer.unsent()], sessions)
+    workers: list[Worker] = [lanes, enumerator, columns, refresher, claimer]
+    return _Deliver(parts, budgets, writers, workers, lambda: [*lanes.left(), *claimer.unsent()], refresher.sessions)
 
 
-def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, sessions: SourceSessions) -> Claimer:
-    complete = Completer(base.state_dsn, base.catalog, decisions.rules_of, sessions)
+def _claimer(base: _Base, budgets: Mapping[str, Budget], refresher: Refresher) -> Claimer:
     admission, due_again = Admission(base.applied.compiled), DueAgain(lambda: base.applied.view)
 
     def prepare(link: Link, syncs: Sequence[str]) -> None:
@@ -263,7 +264,7 @@ def _claimer(base: _Base, budgets: Mapping[str, Budget], decisions: _Decisions, 
         budgets,
         lambda: base.applied.deliverable(budgets.keys()),
         base.applied.lists,
-        complete,
+        refresher.wake,
         prepare,
         admission.admit,
     )

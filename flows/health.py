@@ -28,7 +28,7 @@ def to_health(
     budgets: Mapping[str, Budget],
     claimer: Claimer | None,
     reconciler: Reconciler | None,
-    sessions: Iterable[SourceSessions],
+    sessions: Callable[[], Iterable[SourceSessions]],
     pace: Pace,
     view: Callable[[], View],
 ) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def to_health(
         "graph": {name: _of_graph(writer, budgets[name]) for name, writer in writers.items()},
         "reconcile": reconciler.health() if reconciler is not None else {},
         "due": _of_claimer(claimer) if claimer is not None else {},
-        "sessions": _of_sessions(watches, sessions),
+        "sessions": _of_sessions(watches, sessions()),
         "pace": pace.rates(),
     }
 

@@ -4,7 +4,7 @@ In: nothing. Out: Protocols; `flows.compose` gives the product's implementations
 knows these and the core, never a part of the process itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -13,9 +13,6 @@ from rowtide.deciding.outcomes import Outcome
 from rowtide.errors import SyncError
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.shape import Prints
-
-RulesOf = Callable[[str], Rules]
-"""How rows of a sync are decided; KeyError for one that is not applied (any more)."""
 
 
 class Stream(NamedTuple):

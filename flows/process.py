@@ -87,6 +87,8 @@ class Process:
         link = Link(self._state_dsn, "rowtide close")
         try:
             link.run(lambda connection: outbox.settle(connection, outcomes))
+            if not self.supplanted:  # then they are another process's by now
+                link.run(lambda connection: outbox.void_leases(connection, self._lock.name))
             link.run(lambda connection: processes.leave(connection, self._lock.process_id, self._roles))
         except RowtideError as error:
             log.warning("leases stay until they expire", code=error.code, rows=len(outcomes))

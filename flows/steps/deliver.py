@@ -24,9 +24,6 @@ POLL = timedelta(milliseconds=10)
 NOT_APPLIED_S = 60.0
 """Seconds that a row waits whose sync is not in the applied definition any more; the next one may have it again."""
 
-READ_AGAIN_S = 0.1
-"""Seconds until a row that has to be read from the source after all is claimed again."""
-
 
 class Planned(NamedTuple):
     """A claimed row on its way to its lane's writer: a claim in flight, or an outcome that needs no request."""
@@ -53,8 +50,8 @@ class Plan:
                 yield lane, Planned(lane, gone)
                 continue
             step = push.first(work, rules, self._decisions.now())
-            if isinstance(step, Complete):  # another mapping was applied since the claim
-                step = Release(work, READ_AGAIN_S, unknown=False)
+            if isinstance(step, Complete):
+                step = Release(work, 0.0, unknown=False, reread=True)
             if not isinstance(step, InFlight):
                 self._decisions.refund(graph, WRITE_RU)
             lane = lane_name(graph, sync, key)

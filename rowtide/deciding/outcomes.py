@@ -28,7 +28,10 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Make the row due again in ``after_s``. ``unknown`` keeps this claim's ``sent``; ``blame`` counts an attempt."""
+    """Make the row due again in ``after_s``. ``unknown`` keeps this claim's ``sent``; ``blame`` counts an attempt.
+
+    ``reread``: before it is claimed again, it is read from its source.
+    """
 
     work: Work
     after_s: float
@@ -36,6 +39,7 @@ class Release:
     blame: bool = False
     reason: str = ""
     pair: Pair | None = None  # goes to the ledger: what was learnt on the way (a newer version, an adopted item)
+    reread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class ParkRow:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Hand the row back to `due`: it has to be read from the source before anything can be decided."""
+    """Hand the row back: it has to be read from the source before anything can be decided."""
 
     work: Work
 

@@ -20,6 +20,7 @@ from state.outbox.claims import ClaimRequest as ClaimRequest
 from state.outbox.claims import claim as claim
 from state.outbox.claims import take_back as take_back
 from state.outbox.claims import void_leases as void_leases
+from state.outbox.lines import READ as READ
 from state.outbox.lines import REMOVAL as REMOVAL
 from state.outbox.lines import survey as survey
 from state.outbox.lines import waits_for as waits_for

@@ -69,6 +69,8 @@ UPDATE rowtide.outbox o
                                      WHERE e ->> 'token' = o.lease_token),
                                    CASE WHEN n.newer THEN o.committed_at END) END,
        attempts = CASE WHEN n.newer THEN o.attempts WHEN n.emptied THEN 0 ELSE o.attempts + n.blame END,
+       op = CASE WHEN n.reread THEN 'r' ELSE o.op END, target = CASE WHEN n.reread THEN NULL ELSE o.target END,
+       fields = CASE WHEN n.reread THEN NULL ELSE o.fields END, partial = o.partial AND NOT n.reread,
        state = CASE WHEN n.newer THEN o.state ELSE n.state END,
        reason_code = CASE WHEN n.newer THEN o.reason_code ELSE n.reason_code END,
        reason = CASE WHEN n.newer THEN o.reason ELSE n.reason END,
@@ -84,7 +86,7 @@ UPDATE rowtide.outbox o
                                   ORDER BY e - 'token' - 'at', i DESC) AS newest)
                    ELSE o.sent END
   FROM jsonb_to_recordset(%s::jsonb) AS n (place tid, after_s float8, blame int, state text, hold boolean,
-       reason_code text, reason text, emptied boolean, own boolean, newer boolean)
+       reason_code text, reason text, emptied boolean, own boolean, newer boolean, reread boolean)
  WHERE o.ctid = n.place
 """
 
@@ -150,17 +152,18 @@ def _kept_columns(outcome: Outcome, owned: _Owned) -> dict[str, Any] | None:
     newer = owned.revision != outcome.work.desired.revision
     row: dict[str, Any] = {
         "place": owned.place, "after_s": 0.0, "blame": 0, "state": "waiting", "reason_code": None, "reason": None,
-        "hold": False, "emptied": False, "own": True, "newer": newer,
+        "hold": False, "emptied": False, "own": True, "newer": newer, "reread": False,
     }  # fmt: skip
     match outcome:
         case Settle(pair=pair, again=again):
             if not (newer or again or pair.leftovers):
                 return None
             row |= {"emptied": True}
-        case Release(after_s=after_s, unknown=unknown, blame=blame, reason=reason):
+        case Release(after_s=after_s, unknown=unknown, blame=blame, reason=reason, reread=reread):
             # A newer value does not wait because an older one failed.
             wait_s = 0.0 if newer and blame else after_s
             row |= {"after_s": wait_s, "blame": int(blame), "reason": reason or None, "own": not unknown}
+            row["reread"] = reread and not newer
         case ParkRow(code=code, sentence=sentence, unknown=unknown):
             row |= {"state": "parked", "reason_code": code, "reason": sentence, "hold": code in HELD, "blame": 1}
             row["own"] = not unknown

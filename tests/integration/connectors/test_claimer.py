@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pytest
 
@@ -10,9 +10,7 @@ from connectors.claimer import Claimer, Quota
 from connectors.graph.budget import Budget
 from connectors.graph.settings import ClientSecret, GraphSettings
 from rowtide.change import INTERACTIVE, Change, ChangeBatch
-from rowtide.deciding.outcomes import Outcome
 from rowtide.deciding.records import Work
-from rowtide.error_catalogue import source_errors
 from rowtide.keys import LANES
 from state import database, failpoints, outbox
 from state.database import Link
@@ -33,8 +31,8 @@ class Plenty:
         return 0.0
 
 
-def as_they_are(works: list[Work]) -> tuple[list[Work], list[Outcome]]:
-    return works, []
+def nothing_to_read(syncs: Collection[str]) -> None:
+    raise AssertionError(f"no row of {syncs} has to be read")
 
 
 def no_more_to_do(_link: Link, _syncs: Sequence[str]) -> None:
@@ -48,7 +46,7 @@ def admit_all(_link: Link, deletes: Mapping[str, int]) -> list[str]:
 def claim_until_there(
     dsn: str,
     connection: database.Connection,
-    complete: Callable[[list[Work]], tuple[list[Work], list[Outcome]]] = as_they_are,
+    prepare: Callable[[Link, Sequence[str]], None] = no_more_to_do,
     others: Mapping[str, Quota] | None = None,
 ) -> Work:
     """The work of the one row that is staged here, once a claimer has it; ``others``: tenants that come before it."""
@@ -58,7 +56,7 @@ def claim_until_there(
     lists = {"orders": {"Orders": "list"}}
     quotas: dict[str, Quota] = {**(others or {}), "contoso": Plenty()}
     syncs = {graph: {"orders" if graph == "contoso" else f"of {graph}": 1} for graph in quotas}
-    claimer = Claimer(dsn, "p0", quotas, lambda: syncs, lambda: lists, complete, no_more_to_do, admit_all)
+    claimer = Claimer(dsn, "p0", quotas, lambda: syncs, lambda: lists, nothing_to_read, prepare, admit_all)
     for lane in range(LANES):
         claimer.own(lane)
     claimer.start()
@@ -87,31 +85,13 @@ def test_a_claim_whose_answer_was_lost_is_made_anew_at_once(state_dsn: str, monk
 def test_an_unexpected_error_does_not_end_the_claiming(state_dsn: str) -> None:
     failures = [KeyError("a sync that was taken out meanwhile")]
 
-    def complete(works: list[Work]) -> tuple[list[Work], list[Outcome]]:
+    def prepare(_link: Link, _syncs: Sequence[str]) -> None:
         if failures:
             raise failures.pop()
-        return works, []
 
     with database.connect(state_dsn) as connection:
-        work = claim_until_there(state_dsn, connection, complete)
+        work = claim_until_there(state_dsn, connection, prepare)
     assert failures == []
-    assert not work.desired.uncertain
-
-
-def test_rows_whose_source_does_not_answer_go_back_and_wait_longer_each_time(state_dsn: str) -> None:
-    """The claiming itself goes on: rows that need no reading are claimed meanwhile."""
-    waits: list[float] = []
-
-    with database.connect(state_dsn) as connection:
-
-        def complete(works: list[Work]) -> tuple[list[Work], list[Outcome]]:
-            if works and len(waits) < 3:
-                waits.append(works[0].desired.attempts)
-                raise source_errors.SOURCE_FAILED(doing="reading", said="the server is down")
-            return works, []
-
-        work = claim_until_there(state_dsn, connection, complete)
-    assert len(waits) == 3
     assert not work.desired.uncertain
 
 
@@ -125,3 +105,23 @@ def test_tenants_that_wait_cost_the_others_no_time(state_dsn: str) -> None:
         began = time.monotonic()
         claim_until_there(state_dsn, connection, others=others)
         assert time.monotonic() - began < 8  # half a second each would be 15
+
+
+def test_a_claimer_with_nothing_to_do_sleeps(state_dsn: str) -> None:
+    """All syncs may be paused, for days."""
+    rounds: list[float] = []
+
+    def prepare(_link: Link, _syncs: Sequence[str]) -> None:
+        rounds.append(time.monotonic())
+
+    quotas: dict[str, Quota] = {"contoso": Plenty()}
+    claimer = Claimer(state_dsn, "p0", quotas, lambda: {"contoso": {}}, dict, nothing_to_read, prepare, admit_all)
+    claimer.own(0)
+    claimer.start()
+    try:
+        end = time.monotonic() + 30
+        while len(rounds) < 4 and time.monotonic() < end:
+            threading.Event().wait(0.02)
+    finally:
+        claimer.stop()
+    assert rounds[3] - rounds[1] > 0.5

@@ -17,7 +17,7 @@ from rowtide.catalog import Catalog, to_compiled
 from rowtide.definition import model as definitions
 from rowtide.keys import lane_of
 from rowtide.position import Position
-from state import cursors
+from state import cursors, holds
 from state.definitions import apply as apply_definition
 from state.definitions import latest_version, sync_states
 from state.reconcile import record
@@ -102,7 +102,7 @@ class Bench:
 
     def view(self) -> View:
         """What a running process would obey."""
-        return View(self.catalog, sync_states(self.state))
+        return View(self.catalog, sync_states(self.state), holds.read(self.state))
 
     def apply(self) -> None:
         """Store the definition, for processes of their own to obey."""

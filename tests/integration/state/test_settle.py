@@ -328,3 +328,14 @@ def test_counts_of_what_waits(records: Any, make_change: Any) -> None:
     assert orders.oldest == datetime(2025, 11, 22, 20, 31, 34, 123456, tzinfo=UTC)
     assert waiting["customers"].waiting == 1
     assert outbox.waiting_deletes(records.conn, {"customers": 9, "orders": 9}) == {"customers": 0, "orders": 0}
+
+
+def test_a_row_that_has_to_be_read_becomes_a_refresh_unless_it_is_newer(records: Any, make_change: Any) -> None:
+    records.stage(make_change("1"), make_change("2"))
+    works = records.claim()
+    records.stage(make_change("2", fields={"Title": "newer"}, lsn=101))
+    outbox.settle(records.conn, [Release(work, 0.0, unknown=False, reread=True) for work in works])
+    read, newer = records.waiting("1"), records.waiting("2")
+    assert (read["op"], read["target"], read["fields"], read["sent"]) == ("r", None, None, [])
+    assert (newer["op"], newer["fields"]) == ("u", {"Title": "newer"})
+    assert {line.waits_for for line in outbox.survey(records.conn, ["orders"])} == {"read", "to Orders EU"}

@@ -98,13 +98,14 @@ def test_a_row_that_needs_no_request_gives_its_quota_back() -> None:
     assert decisions.refunds == [("contoso", 2)]
 
 
-def test_a_row_whose_mapping_was_replaced_since_its_claim_is_claimed_again() -> None:
+def test_a_row_whose_mapping_was_replaced_since_its_claim_is_read_anew() -> None:
     decisions = Decisions()
     decisions.rules["parts"] = replace(decisions.rules["parts"], mapping_version=2)
     [(_, planned)] = plan(decisions, work())
     assert isinstance(planned.step, Release)
-    assert planned.step.after_s < 1
+    assert planned.step.reread
     assert not planned.step.unknown
+    assert decisions.refunds == [("contoso", 2)]
 
 
 def test_a_row_whose_sync_is_not_applied_any_more_is_handed_back() -> None:
