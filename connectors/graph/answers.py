@@ -15,6 +15,7 @@ import structlog
 from connectors.graph.auth import TokenSource
 from connectors.graph.batch import ListRefused, Reading, Throttled, Unauthorized
 from connectors.graph.budget import PREPAID_RU, Budget
+from connectors.graph.list_queues import ListQueues
 from connectors.graph.send_backoff import Health
 from rowtide.deciding import push
 from rowtide.deciding.answers import Answer, Deleted, NotApplied, Unknown, Written
@@ -42,12 +43,17 @@ class Claim:
         """The claimed row."""
         return self.in_flight.work
 
+    @property
+    def list_id(self) -> str:
+        """The list that its command is for."""
+        return self.in_flight.command.list_id
+
 
 class AnswerHandler:
     """The claims of one writer between their requests; ``stopping`` ends a claim instead of sending its next one."""
 
     def __init__(self, name: str, budget: Budget, health: Health, tokens: TokenSource) -> None:
-        self.queue: deque[Claim] = deque()
+        self.queue: ListQueues[Claim] = ListQueues()
         self.outcomes: deque[Outcome] = deque()
         self.stopping = False
         self.writes = 0
@@ -105,8 +111,8 @@ class AnswerHandler:
 
     def _answer_list_refused(self, claim: Claim, refused: ListRefused, now: datetime) -> None:
         problem = graph_errors.LIST_REFUSED(status=refused.status, code=refused.code, said=refused.sentence)
-        self._health.note_list_problem(claim.in_flight.command.list_id, problem)
-        self.answer(claim, NotApplied(refused.after_s, problem.sentence), now)
+        after_s = self._health.lists.failed(claim.list_id, problem)
+        self.answer(claim, NotApplied(after_s, problem.sentence), now)
 
     def answer_all(self, claims: Iterable[Claim], answer: Answer, now: datetime) -> None:
         """Handle the same answer for each of these claims."""
@@ -115,11 +121,10 @@ class AnswerHandler:
 
     def answer(self, claim: Claim, answer: Answer, now: datetime) -> None:
         """Queue the row's next command, or end its claim."""
-        list_id = claim.in_flight.command.list_id
         if isinstance(answer, Written | Deleted):
             self.writes += 1
         if not isinstance(answer, NotApplied | Unknown):
-            self._health.note_list_answered(list_id)
+            self._health.lists.answered(claim.list_id)
         try:
             following = push.after(claim.in_flight, answer, claim.rules, now)
         except Exception as error:

@@ -61,7 +61,6 @@ class ListRefused:
     status: int
     code: str
     sentence: str
-    after_s: float = _LIST_AFTER_S
 
 
 Reading = Answer | Throttled | Unauthorized | ListRefused

@@ -1,13 +1,14 @@
 """Sends claims to Graph in batches, a few at a time, and reads what comes back.
 
 In: claims from the queue of an `AnswerHandler`. Out: readings of their answers, given back to it; the quota that was
-spent. Rules: waiting rows are sent at once while fewer than `IN_FLIGHT` batches are under way, else they gather, up to
-twenty in a batch; a row claimed too long ago is handed back unsent; while the gate is closed all rows are handed back
-as not applied; 5xx, resets and time-outs leave a row's outcome unknown. Everything here happens on the writer's thread.
+spent. Rules: waiting rows are sent at once while slots are free (`batch_slots`), else they gather, up to twenty in a
+batch; a row claimed too long ago is handed back unsent, and so are all rows while the gate is closed, and those of a
+list that waits (`list_pauses`); 5xx, resets and time-outs leave a row's outcome unknown. Everything here happens on the
+writer's thread.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
@@ -18,6 +19,7 @@ from connectors.graph import batch, retry_after
 from connectors.graph.answers import AnswerHandler, Claim
 from connectors.graph.auth import TokenSource
 from connectors.graph.batch import Reading, Throttled, Unauthorized
+from connectors.graph.batch_slots import SLOW_S, BatchSlots
 from connectors.graph.budget import Budget
 from connectors.graph.client import Client, NoAnswer, NotSent, Reply
 from connectors.graph.send_backoff import Health
@@ -27,9 +29,6 @@ from rowtide.deciding.answers import NotApplied, Rejected, Unknown
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import RowError, RowtideError
 from state import failpoints
-
-IN_FLIGHT: Final = 4
-"""Batches under way at once: Graph advises few concurrent requests."""
 
 _LOOK_S: Final = 0.1
 """Seconds between two looks whether a batch that waits for its window has to be handed back."""
@@ -58,18 +57,32 @@ class BatchSender:
         self._settings, self._budget, self._health, self._tokens = settings, budget, health, tokens
         self._answers, self._site_of, self._now = answers, site_of, now
         self._client: Client | None = None
-        self._tasks: dict[asyncio.Task[None], Sequence[Claim]] = {}
+        self._slots = BatchSlots()
 
     def pump(self) -> None:
-        """Sends waiting rows while batches are free; hands all back while the gate is closed."""
+        """Sends waiting rows while slots are free; hands all back while the gate is closed."""
         answers = self._answers
         gate_s = self._budget.gate_s()
         if answers.queue and (gate_s > 0 or answers.stopping):
-            waiting, answers.queue = answers.queue, deque()
-            answers.answer_all(waiting, NotApplied(gate_s, self._reason_to_hand_back()), self._now())
-        while answers.queue and len(self._tasks) < IN_FLIGHT:
-            count = min(self._health.batch_size, len(answers.queue))
-            self._dispatch([answers.queue.popleft() for _ in range(count)])
+            reason = self._reason_to_hand_back()
+            answers.answer_all(answers.queue.take_all(), NotApplied(gate_s, reason), self._now())
+        self._hand_back_waiting()
+        loop = asyncio.get_running_loop()
+        while claims := self._slots.take(answers.queue, self._health.batch_size, loop.time()):
+            self._dispatch(claims)
+
+    def _hand_back_waiting(self) -> None:
+        """Rows of lists that wait go back, all but the one with which such a list is tried."""
+        lists, now = self._health.lists, self._now()
+        for list_id in self._answers.queue.lists:
+            if not lists.is_waiting(list_id):
+                continue
+            if lists.wait_s(list_id) == 0:
+                lists.tries(list_id, self._settings.request_timeout_s)
+                self._dispatch(self._answers.queue.take([list_id], 1))
+            problem, back = lists.problems.get(list_id), self._answers.queue.take_all(list_id)
+            reason = "the list waits" if problem is None else problem.sentence
+            self._answers.answer_all(back, NotApplied(lists.wait_s(list_id), reason), now)
 
     def _dispatch(self, claims: Sequence[Claim]) -> None:
         now = self._now()
@@ -79,11 +92,11 @@ class BatchSender:
             claims = [claim for claim in claims if now <= claim.send_by]
         if claims:
             task = asyncio.get_running_loop().create_task(self._carry_out(claims))
-            self._tasks[task] = claims
+            self._slots.begin(task, claims)
             task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        claims = self._tasks.pop(task)
+        claims = self._slots.under_way.pop(task).claims
         error = None if task.cancelled() else task.exception()
         if error is not None:
             _log.error("writer failed", error=type(error).__name__)
@@ -105,6 +118,7 @@ class BatchSender:
         if not await self._wait_to_send(claims):
             return
         self._spend(claims)
+        self._note_sent()
         failpoints.hit(failpoints.DELIVER_BEFORE_SEND)
         try:
             result = await self._client.post("/$batch", body)
@@ -115,13 +129,19 @@ class BatchSender:
             case NotSent():
                 self._not_sent(claims, result.error)
             case NoAnswer():
-                self._health.note_lost(len(claims))
-                lists = {claim.in_flight.command.list_id for claim in claims}
-                self._health.note_failure(result.error, lists=self._health.blamed(lists))
+                self._note_lost(claims, result.error)
                 self._answers.answer_all(claims, Unknown(result.error.sentence), self._now())
             case Reply():
                 failpoints.hit(failpoints.DELIVER_AFTER_ANSWER)
                 await self._read(claims, result)
+
+    def _note_sent(self) -> None:
+        """From now on the batch that this task carries out may become slow; then there is a slot for another one."""
+        task = asyncio.current_task()
+        if task is not None and (under_way := self._slots.under_way.get(task)) is not None:
+            loop = asyncio.get_running_loop()
+            under_way.sent_at = loop.time()
+            loop.call_later(SLOW_S, self.pump)
 
     async def _wait_to_send(self, claims: Sequence[Claim]) -> bool:
         """Whether they may be sent now: waits while one window would hold too much, or hands them back unsent."""
@@ -183,8 +203,7 @@ class BatchSender:
             if isinstance(envelope, NotApplied):
                 self._health.note_failure(graph_errors.BATCH_LOST(reason=envelope.reason))
             if isinstance(envelope, Unknown):
-                self._health.note_lost(len(claims))
-                self._health.note_failure(graph_errors.BATCH_LOST(reason=envelope.reason))
+                self._note_lost(claims, graph_errors.BATCH_LOST(reason=envelope.reason))
                 after_s = retry_after.retry_after_s(reply.headers)
                 self._budget.pause(after_s or 0.0)
             self._answers.apply(claims, [envelope] * len(claims), reply.token, self._now())
@@ -212,16 +231,19 @@ class BatchSender:
 
     def _note_readings(self, claims: Sequence[Claim], readings: Sequence[Reading]) -> None:
         """Whether Graph answers; a list that got no answer at all is to blame itself."""
-        lost = [reading for reading in readings if isinstance(reading, Unknown)]
-        of_lists = zip((claim.in_flight.command.list_id for claim in claims), readings, strict=True)
-        lists = unanswered(list(of_lists)) if lost else ()
-        if lists and len(lost) == len(readings):
-            self._health.note_failure(graph_errors.LIST_UNANSWERED(reason=lost[0].reason), lists=lists)
-            return
-        for list_id in lists:
-            self._health.note_list_problem(list_id, graph_errors.LIST_UNANSWERED(reason=lost[0].reason))
-        if not any(isinstance(reading, Throttled | Unauthorized) for reading in readings):
+        answered = {claim.list_id for claim, one in zip(claims, readings, strict=True) if not isinstance(one, Unknown)}
+        lost = Counter(claim.list_id for claim in claims if claim.list_id not in answered)
+        why = next((one.reason for one in readings if isinstance(one, Unknown)), "")
+        for list_id, requests in lost.items():
+            self._health.lists.unanswered(list_id, graph_errors.LIST_UNANSWERED(reason=why), requests)
+        if not answered:
+            self._health.failures += bool(lost)
+        elif not any(isinstance(reading, Throttled | Unauthorized) for reading in readings):
             self._health.note_success()
+
+    def _note_lost(self, claims: Sequence[Claim], error: RowtideError) -> None:
+        self._health.note_lost(len(claims))
+        self._health.note_lost_batch({claim.list_id for claim in claims}, error)
 
     def _spend(self, claims: Sequence[Claim]) -> None:
         """Charges what these requests cost beyond the units that were taken for their rows."""
@@ -253,7 +275,7 @@ class BatchSender:
         """Hands back rows that were not sent; batches under way get ``grace_s``, then their outcome is unknown."""
         self._answers.stopping = True
         self.pump()
-        tasks = dict(self._tasks)
+        tasks = dict(self._slots.under_way)
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace_s)
             for task in late:
@@ -261,14 +283,8 @@ class BatchSender:
             if late:
                 await asyncio.wait(late, timeout=1.0)
             for task in late:
-                left = [claim for claim in tasks[task] if not claim.ended]
+                left = [claim for claim in tasks[task].claims if not claim.ended]
                 self._answers.answer_all(left, Unknown("stopped while it was under way"), self._now())
         self.pump()
         if self._client is not None:
             await self._client.close()
-
-
-def unanswered(readings: Sequence[tuple[str, Reading]]) -> frozenset[str]:
-    """The lists of which no request was answered, from the readings of a batch with their lists."""
-    answered = {list_id for list_id, reading in readings if not isinstance(reading, Unknown)}
-    return frozenset(list_id for list_id, _ in readings) - answered

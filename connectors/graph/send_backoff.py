@@ -1,9 +1,9 @@
 """Whether Graph answers the writer, throttles it or fails, and how long the writer then waits.
 
-In: the results of batches. Out: the gate of the budget, the size of the next batch, why nothing moves: in the tenant,
-or in single lists. Rules: a 429 closes the gate for the whole app; from the second failure in a row on all rows wait,
-longer each time; after a lost batch the next ones are half as large, because a single member may have made it fail;
-what one list does not answer blames no other list.
+In: the results of batches. Out: the gate of the budget, the size of the next batch, why nothing moves in the tenant;
+which lists wait (`list_pauses`). Rules: a 429 closes the gate for the whole app; from the second failure in a row that
+is the tenant's on all rows wait, longer each time; after a lost batch the next ones are half as large, because a single
+member may have made it fail; a list that fails holds back no other list.
 """
 
 import random
@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 
 from connectors.graph.batch import MEMBERS
 from connectors.graph.budget import Budget
+from connectors.graph.list_pauses import UNANSWERED, ListPauses
 from connectors.trouble import Trouble
 from rowtide.backoff import Backoff
 from rowtide.error_catalogue import graph_errors
@@ -25,7 +26,7 @@ class Health:
         self._backoff = Backoff(random.Random(name).uniform)  # noqa: S311  spreads retries, guards nothing
         self._failing = Trouble("graph fails", "graph answers again", graph=name)
         self._throttling = Trouble("throttled by graph", "no longer throttled by graph", graph=name)
-        self._of_lists: dict[str, Trouble] = {}
+        self.lists = ListPauses()
         self._lost_alone: set[str] = set()
         self.batch_size = MEMBERS
         self.failures = 0
@@ -36,12 +37,6 @@ class Health:
         """Why nothing moves in the tenant; None when all is well."""
         return self._throttling.problem or self._failing.problem
 
-    @property
-    def lists(self) -> dict[str, RowtideError]:
-        """Why single lists do not move, by list id."""
-        problems = ((list_id, trouble.problem) for list_id, trouble in list(self._of_lists.items()))
-        return {list_id: problem for list_id, problem in problems if problem is not None}
-
     def note_throttled(self, afters: Iterable[float | None]) -> float:
         """Closes the gate for the longest of these (None: Graph did not say). Seconds until it opens."""
         seconds = [after_s for after_s in afters if after_s is not None]
@@ -50,41 +45,27 @@ class Health:
         self._throttling.note(graph_errors.GRAPH_THROTTLES(seconds=f"{gate_s:.0f}"))
         return gate_s
 
-    def note_failure(self, error: RowtideError, sent: bool = True, lists: Collection[str] = ()) -> float:
-        """Notes a batch without an answer; seconds to wait. A batch that was not ``sent`` closes the gate at once.
-
-        ``lists`` are to blame; none: the tenant is.
-        """
+    def note_failure(self, error: RowtideError, sent: bool = True) -> float:
+        """Notes that the tenant gives no answer; seconds to wait. What was not ``sent`` closes the gate at once."""
         pause_s = self._backoff.failed(error)
         self.failures += 1
-        for list_id in lists:
-            self.note_list_problem(list_id, error)
-        if not lists:
-            self._failing.note(error)
+        self._failing.note(error)
         if self._backoff.failures > 1 or not sent:
             self._budget.pause(pause_s)
         return pause_s
 
-    def blamed(self, lists: Collection[str]) -> Collection[str]:
-        """The list to blame for a batch with these lists that was lost as a whole; none: it may be the tenant.
+    def note_lost_batch(self, lists: Collection[str], error: RowtideError) -> None:
+        """Notes that a batch with these lists was lost as a whole.
 
-        It is a list that was alone in its batch, as long as no other list was lost so.
+        The list that was alone in it is to blame, as long as no other list was lost so; else the tenant is.
         """
-        if len(lists) > 1:
-            return ()
-        self._lost_alone.update(lists)
-        return lists if len(self._lost_alone) == 1 else ()
-
-    def note_list_problem(self, list_id: str, error: RowtideError) -> None:
-        """Notes why a list does not move, until it is answered for."""
-        if list_id not in self._of_lists:
-            self._of_lists[list_id] = Trouble("list fails", "list answers again", list_id=list_id)
-        self._of_lists[list_id].note(error)
-
-    def note_list_answered(self, list_id: str) -> None:
-        """Notes that Graph answered for a list."""
-        if self._of_lists and list_id in self._of_lists:
-            self._of_lists.pop(list_id).succeeded()
+        if len(lists) == 1:
+            self._lost_alone.update(lists)
+            if len(self._lost_alone) == 1:
+                self.failures += 1
+                self.lists.unanswered(next(iter(lists)), error, UNANSWERED)
+                return
+        self.note_failure(error)
 
     def note_lost(self, members: int) -> None:
         """Notes that a batch of so many members was lost as a whole."""

@@ -96,7 +96,7 @@ class Writer:
     @property
     def list_problems(self) -> dict[str, RowtideError]:
         """Why single lists do not move, by list id."""
-        return self._health.lists
+        return self._health.lists.problems
 
     @property
     def counters(self) -> WriterCounters:
