@@ -36,6 +36,9 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "claim.even_ms": (10, "<"),
     "claim.skewed_ms": (10, "<"),
     "fairness.small_sync_s": (15, "<="),
+    "isolation.p95_ratio": (2, "<="),
+    "gated.neighbour_ms": (50, "<"),
+    "peer_death.s": (6, "<"),
 }
 """What each metric has to reach (docs/performance.md)."""
 

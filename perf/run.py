@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from perf import capture, claiming, delivery
+from perf import capture, claiming, delivery, neighbours
 from perf.figures import Measurements
 
 FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
@@ -23,6 +23,9 @@ FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
     "quiet": delivery.quiet,
     "claim": claiming.claiming,
     "fairness": claiming.fairness,
+    "isolation": neighbours.isolation,
+    "gated": neighbours.gated,
+    "peer_death": neighbours.peer_death,
 }
 
 

@@ -7,7 +7,7 @@ real host is never run from here.
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,9 +85,15 @@ class Stand:
 
 @contextmanager
 def stand(
-    *simulator_options: str, graph_options: str = "", syncs: str = SYNC, tables: Sequence[str] = ()
+    *simulator_options: str,
+    graph_options: str | Callable[[Mapping[str, str]], str] = "",
+    syncs: str = SYNC,
+    tables: Sequence[str] = (),
 ) -> Iterator[Stand]:
-    """A stand with table ``bench`` empty and its sync applied; ``tables``: statements that make others."""
+    """A stand with table ``bench`` empty and its sync applied; ``tables``: statements that make others.
+
+    ``graph_options`` may depend on where the simulator is.
+    """
     directory = Path(tempfile.mkdtemp(prefix="rowtide-perf-"))
     base = reachable_directory("rowtide-perf-pg-")
     work = reachable_directory("rowtide-perf-run-")
@@ -95,7 +101,8 @@ def stand(
     cluster.start()
     simulator = Simulator(directory, *simulator_options)
     source, state = cluster.create_database("source"), cluster.create_database("state")
-    stack = Stack(work, source, state, simulator.ready, syncs, graph_options)
+    graph = graph_options if isinstance(graph_options, str) else graph_options(simulator.ready)
+    stack = Stack(work, source, state, simulator.ready, syncs, graph)
     stack.simulator = simulator
     try:
         for table in (TABLE, *tables):
