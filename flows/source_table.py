@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 
 from connectors.postgres import table_pages
 from rowtide.error_catalogue import source_errors
-from rowtide.keys import lane_of
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.snapshot import Snapshot
 from state.reconcile import backfill
@@ -122,17 +121,17 @@ class Table:
     def to_lines(self, rows: Iterable[table_pages.Values]) -> tuple[list[str], list[Line]]:
         """Keys and lines of those rows that belong to a list."""
         # A measured hot loop: every row of a reconcile passes here.
-        sync, change_of = self.compiled.sync, self._binding.change_of
+        change_of = self._binding.change_of
         chunk_line, lists = backfill.chunk_line, {title: self._list_id(title) for title in self.compiled.titles}
         keys, lines = [], []
         for row in rows:
             key, op, target, fields, park = change_of(row)
             if park is not None:
                 keys.append(key)
-                lines.append(backfill.park_line(key, lane_of(sync, key), *park))
+                lines.append(backfill.park_line(key, *park))
             elif op == "u" and target is not None and fields is not None:
                 keys.append(key)
-                lines.append(chunk_line(key, lane_of(sync, key), target, lists.get(target), fields))
+                lines.append(chunk_line(key, target, lists.get(target), fields))
         return keys, lines
 
     def read_rows(self, keys: Sequence[str]) -> Read:

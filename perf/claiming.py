@@ -25,11 +25,11 @@ CLAIMS, CLAIMED = 200, 20
 
 FILL = """
 INSERT INTO rowtide.outbox (sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, committed_at,
-                            priority, due_at, lane)
+                            priority, due_at)
 SELECT {sync}, i::text, CASE WHEN mod(i, 50) = 0 THEN 'd' ELSE 'u' END,
        CASE WHEN mod(i, 50) = 0 THEN NULL ELSE 'L' || mod(i / 7, 2) END,
        jsonb_build_object('Title', md5(i::text), 'N', i), 1, 1, i, 0, i, now(), mod(i / 13, 4),
-       now() - mod(i, 1000) * interval '1 second', mod(i, 4)
+       now() - mod(i, 1000) * interval '1 second'
   FROM generate_series(1, {rows}) AS i
 """
 SHAPES = {

@@ -64,7 +64,7 @@ def bucket_of(key: str, buckets: int) -> int:
 
 
 def lane_of(sync: str, key: str) -> int:
-    """The outbox lane of a row, 0 to `LANES` - 1."""
+    """The lane that a claimed row is delivered in, 0 to `LANES` - 1."""
     return crc32(f"{sync}:{key}".encode()) % LANES
 
 

@@ -68,7 +68,6 @@ outbox = Table(
     Column("due_at", _TIME, nullable=False, server_default=_NOW),
     # What the row waits for within its sync: to be read from the source, its list, or (a delete) the list it is in.
     Column("waits_for", _NAME, Computed(_WAITS_FOR, persisted=True), nullable=False),
-    Column("lane", SmallInteger, nullable=False),
     Column("state", Text, nullable=False, server_default=text("'waiting'")),
     Column("reason_code", Text),
     Column("reason", Text),

@@ -31,7 +31,6 @@ CREATE TABLE rowtide.outbox (
     due_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     waits_for TEXT COLLATE "C" NOT NULL GENERATED ALWAYS AS (
         CASE WHEN op = 'r' THEN 'read' WHEN target IS NULL THEN '' ELSE 'to ' || target END) STORED,
-    lane SMALLINT NOT NULL,
     state TEXT DEFAULT 'waiting' NOT NULL,
     reason_code TEXT,
     reason TEXT,

@@ -15,14 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
-from zlib import crc32
 
 import orjson
 import psycopg
 from psycopg import errors
 
 from rowtide.change import Change, ChangeBatch, Fields, count_above, highest, lowest_lsn
-from rowtide.keys import LANES
 from state import channels, failpoints, progress
 from state.copy_text import NULL, escaped
 from state.database import Connection
@@ -49,7 +47,7 @@ SELECT array_agg(n.i - 1)
           FROM rowtide.ledger l WHERE l.sync = %(sync)s AND l.key = n.key)
 """
 
-_COLUMNS = """key, op, target, fields, partial, lsn, ordinal, xid, committed_at, priority, lane, reason_code, reason,
+_COLUMNS = """key, op, target, fields, partial, lsn, ordinal, xid, committed_at, priority, reason_code, reason,
        sync, mapping_version, era"""
 _COPY_NEW = f"COPY rowtide.outbox ({_COLUMNS}) FROM STDIN"
 _COPY_OTHERS = f"COPY rowtide_stage ({_COLUMNS}) FROM STDIN"
@@ -57,7 +55,7 @@ _COPY_OTHERS = f"COPY rowtide_stage ({_COLUMNS}) FROM STDIN"
 CREATE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS rowtide_stage (
     key text COLLATE "C", op char(1), target text, fields json, partial boolean, lsn bigint, ordinal int, xid bigint,
-    committed_at timestamptz, priority smallint, lane smallint, reason_code text, reason text,
+    committed_at timestamptz, priority smallint, reason_code text, reason text,
     sync text COLLATE "C", mapping_version int, era bigint
 ) ON COMMIT DELETE ROWS
 """
@@ -252,7 +250,6 @@ def _escaped_json(json: str, fields: Fields) -> str:
 def _copy_lines(batch: ChangeBatch) -> Iterator[str]:
     """The lines of COPY's text format, formatted by hand: this runs for every row of a bulk statement."""
     sync, version, era, changes, _ = batch
-    lane_start = crc32(f"{sync}:".encode())  # the first half of rowtide.keys.lane_of
     end = f"\t{escaped(sync)}\t{version}\t{era}\n"
     titles: dict[str | None, str] = {None: NULL}
     times: dict[int, str] = {}
@@ -262,13 +259,12 @@ def _copy_lines(batch: ChangeBatch) -> Iterator[str]:
             titles[target] = escaped(target or "")
         if committed_us not in times:
             times = {committed_us: (_EPOCH + timedelta(microseconds=committed_us)).isoformat()}
-        lane = crc32(key.encode(), lane_start) % LANES
         if park is not None:
             # A row that cannot be carried is read again when a person retries it.
             operation = "r" if op == "u" else op
             yield (
                 f"{escaped(key)}\t{operation}\t\\N\t\\N\tf\t{lsn}\t{ordinal}\t{xid}\t{times[committed_us]}\t{priority}"
-                f"\t{lane}\t{escaped(park[0])}\t{escaped(park[1])}{end}"
+                f"\t{escaped(park[0])}\t{escaped(park[1])}{end}"
             )
             continue
         json = NULL if fields is None else dumps(fields).decode()
@@ -276,5 +272,5 @@ def _copy_lines(batch: ChangeBatch) -> Iterator[str]:
             json = _escaped_json(json, fields)
         yield (
             f"{escaped(key)}\t{op}\t{titles[target]}\t{json}\t{'t' if partial and op == 'u' else 'f'}\t{lsn}"
-            f"\t{ordinal}\t{xid}\t{times[committed_us]}\t{priority}\t{lane}\t\\N\t\\N{end}"
+            f"\t{ordinal}\t{xid}\t{times[committed_us]}\t{priority}\t\\N\t\\N{end}"
         )

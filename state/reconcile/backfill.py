@@ -18,7 +18,6 @@ from psycopg.rows import class_row
 
 from rowtide.change import BACKFILL, Fields
 from rowtide.enumeration import Kind
-from rowtide.keys import lane_of
 from rowtide.snapshot import Snapshot
 from state.copy_text import NULL, escaped, unescaped
 from state.database import Connection
@@ -27,19 +26,19 @@ Line = str
 """A row as it should be in its list, as a line of COPY's text format, because a million of them pass."""
 
 
-def chunk_line(key: str, lane: int, target: str | None, list_id: str | None, fields: Fields) -> Line:
+def chunk_line(key: str, target: str | None, list_id: str | None, fields: Fields) -> Line:
     """The line of a row with these fields in the list ``list_id``, whose title is ``target``."""
     json = orjson.dumps(fields).decode()
-    line = f"{key}\t{lane}\t{target}\t{list_id or ''}\t{json}"
-    if "\\" in line or line.count("\t") != 4 or "\n" in line or "\r" in line:
-        texts = (escaped(text) for text in (key, str(lane), target or "", list_id or "", json))
+    line = f"{key}\t{target}\t{list_id or ''}\t{json}"
+    if "\\" in line or line.count("\t") != 3 or "\n" in line or "\r" in line:
+        texts = (escaped(text) for text in (key, target or "", list_id or "", json))
         line = "\t".join(texts)
     return f"{line}\t\\N\t\\N\n"
 
 
-def park_line(key: str, lane: int, code: str, sentence: str) -> Line:
+def park_line(key: str, code: str, sentence: str) -> Line:
     """The line of a row that cannot be carried; like one of the stream, it is read again when a person retries it."""
-    return f"{escaped(key)}\t{lane}\t{NULL}\t{NULL}\t{NULL}\t{escaped(code)}\t{escaped(sentence)}\n"
+    return f"{escaped(key)}\t{NULL}\t{NULL}\t{NULL}\t{escaped(code)}\t{escaped(sentence)}\n"
 
 
 def key_of(line: Line) -> str:
@@ -98,8 +97,7 @@ _LINES_A_WRITE = 200
 
 _TEMPORARY = """
 CREATE TEMP TABLE IF NOT EXISTS reconcile_chunk (
-    key text COLLATE "C" NOT NULL, lane smallint NOT NULL, target text, list_id text, fields text, park_code text,
-    park_reason text
+    key text COLLATE "C" NOT NULL, target text, list_id text, fields text, park_code text, park_reason text
 ) ON COMMIT DELETE ROWS
 """
 
@@ -147,7 +145,7 @@ _DIFFERS_FROM_BASE = """CASE WHEN c.park_code IS NOT NULL OR l.list_id IS DISTIN
                                WHERE l.base -> f.key IS DISTINCT FROM f.value) END"""
 
 _DIFFERENT = f"""
-SELECT c.key, c.target, c.fields, c.lane, c.park_code, c.park_reason,
+SELECT c.key, c.target, c.fields, c.park_code, c.park_reason,
        {_POSITIONS},
        CASE WHEN c.park_code IS NOT NULL THEN 'park'
             WHEN l.state IS NULL OR l.state NOT IN ('live', 'kept') THEN 'create'
@@ -167,7 +165,7 @@ SELECT count(*) FILTER (WHERE kind = 'create') AS creates, count(*) FILTER (WHER
 """
 
 _COLUMNS = """sync, key, op, target, fields, partial, mapping_version, era, lsn, ordinal, xid, committed_at, priority,
-       lane, state, reason_code, reason"""
+       state, reason_code, reason"""
 
 
 def _kept_position(column: str) -> str:
@@ -196,7 +194,7 @@ _MERGE = f"""
 WITH differing AS MATERIALIZED ({_DIFFERENT}), merged AS (
 INSERT INTO rowtide.outbox AS o ({_COLUMNS})
 SELECT %(sync)s, key, CASE WHEN park_code IS NULL THEN 'u' ELSE 'r' END, target, fields::json, false,
-       %(mapping_version)s, %(era)s, lsn, ordinal, xid, now(), %(priority)s, lane,
+       %(mapping_version)s, %(era)s, lsn, ordinal, xid, now(), %(priority)s,
        CASE WHEN park_code IS NULL THEN 'waiting' ELSE 'parked' END, park_code, park_reason
   FROM differing ORDER BY key
 {_REPLACE}
@@ -206,10 +204,10 @@ SELECT %(sync)s, key, CASE WHEN park_code IS NULL THEN 'u' ELSE 'r' END, target,
 """
 
 _ABSENT = f"""
-SELECT c.key, c.lane,
+SELECT c.key,
        {_POSITIONS},
        'delete' AS kind
-  FROM unnest(%(keys)s::text[], %(lanes)s::smallint[]) AS c (key, lane) {_JUDGED_AGAINST}
+  FROM unnest(%(keys)s::text[]) AS c (key) {_JUDGED_AGAINST}
  WHERE (l.key IS NULL OR {_seen("l")})
    AND CASE WHEN o.key IS NOT NULL THEN {_seen("o")} AND {_UPSERT} ELSE l.state = 'live' END
 """
@@ -218,7 +216,7 @@ _DELETE = f"""
 WITH differing AS MATERIALIZED ({_ABSENT}), merged AS (
 INSERT INTO rowtide.outbox AS o ({_COLUMNS}, approved)
 SELECT %(sync)s, key, 'd', NULL, NULL, false, %(mapping_version)s, %(era)s, lsn, ordinal, xid, now(), %(priority)s,
-       lane, 'waiting', NULL, NULL,
+       'waiting', NULL, NULL,
        EXISTS (SELECT FROM rowtide.reconcile_absent a WHERE a.sync = %(sync)s AND a.key = differing.key AND a.approved)
   FROM differing ORDER BY key
 {_REPLACE}
@@ -325,8 +323,7 @@ def compare_absent(connection: Connection, ground: Ground, keys: Sequence[str]) 
 
 
 def _with_keys(ground: Ground, keys: Sequence[str]) -> dict[str, Any]:
-    lanes = [lane_of(ground.sync, key) for key in keys]
-    return {**ground.parameters, "keys": list(keys), "lanes": lanes}
+    return {**ground.parameters, "keys": list(keys)}
 
 
 def _counted(connection: Connection, statement: str, parameters: dict[str, Any]) -> Differences:

@@ -19,7 +19,7 @@ from rowtide.deciding.records import ETag, Held, ItemId, NoItem, version_of
 from rowtide.enumeration import Compared
 from rowtide.error_catalogue import row_errors
 from rowtide.holds import HeldDeletes
-from rowtide.keys import lane_of, rowtide_key
+from rowtide.keys import rowtide_key
 from state import ledger, outbox
 from state.database import Connection
 from state.enumeration import Purpose
@@ -209,13 +209,11 @@ class Mend(NamedTuple):
 
 # A refresh: whatever the row is now is wanted, and compared with what was seen.
 _STAGE = """
-INSERT INTO rowtide.outbox (sync, key, op, partial, mapping_version, era, lsn, ordinal, xid, committed_at, priority,
-                            lane)
+INSERT INTO rowtide.outbox (sync, key, op, partial, mapping_version, era, lsn, ordinal, xid, committed_at, priority)
 SELECT sync, key, 'r', false, %(mapping_version)s, %(era)s, CASE WHEN era = %(era)s THEN lsn ELSE 0 END,
        CASE WHEN era = %(era)s THEN ordinal ELSE 0 END, CASE WHEN era = %(era)s THEN xid ELSE 0 END, now(),
-       %(priority)s, lane
-  FROM jsonb_to_recordset(%(rows)s::jsonb) AS n (sync text, key text, era bigint, lsn bigint, ordinal int, xid bigint,
-       lane smallint)
+       %(priority)s
+  FROM jsonb_to_recordset(%(rows)s::jsonb) AS n (sync text, key text, era bigint, lsn bigint, ordinal int, xid bigint)
  ORDER BY key
     ON CONFLICT (sync, key) DO NOTHING
 RETURNING key
@@ -267,7 +265,7 @@ def mend(conn: Connection, sync: str, era: int, mapping_version: int, mends: Seq
 
 def _to_row(sync: str, one: Mend) -> dict[str, Any]:
     stored = ledger.to_stored(sync, one.key, one.pair)
-    return stored | {"was": one.updated_at.isoformat(), "lane": lane_of(sync, one.key)}
+    return stored | {"was": one.updated_at.isoformat()}
 
 
 # --- items are taken up -------------------------------------------------------------------------------------------

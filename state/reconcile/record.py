@@ -21,7 +21,7 @@ from psycopg.rows import class_row
 from rowtide.change import BACKFILL
 from rowtide.error_catalogue import row_errors, state_errors
 from rowtide.holds import CREATES, DELETES, HeldDeletes, Place
-from rowtide.keys import lane_of, shortened
+from rowtide.keys import shortened
 from rowtide.reconcile import Coverage
 from state import channels, failpoints, holds, progress, runs
 from state.database import Connection
@@ -287,7 +287,7 @@ def _parked(conn: Connection, ground: Ground, key: str, refusal: str) -> Differe
     tries = ((key, row_errors.STATE_REFUSES_ROW), (shortened(key), row_errors.STATE_REFUSES_KEY))
     for name, entry in tries:
         said = entry(refusal=refusal)
-        line = backfill.park_line(name, lane_of(ground.sync, name), said.code, said.sentence)
+        line = backfill.park_line(name, said.code, said.sentence)
         try:
             with conn.transaction():
                 return backfill.merge(conn, ground, [line])

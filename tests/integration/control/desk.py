@@ -113,8 +113,8 @@ graph:
 
     def park(self, *keys: int) -> None:
         """Park rows of the sync, with a value that nobody may see by accident."""
-        columns = "sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, committed_at, priority, lane"
-        values = """'parts', k::text, 'u', 'Parts EU', '{"Title": "secret"}', 1, 1, 16, 0, 1, now(), 0, 0"""
+        columns = "sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, committed_at, priority"
+        values = """'parts', k::text, 'u', 'Parts EU', '{"Title": "secret"}', 1, 1, 16, 0, 1, now(), 0"""
         self.state(
             f"INSERT INTO rowtide.outbox ({columns}, state, reason_code, reason) "
             f"SELECT {values}, 'parked', 'value_too_long', 'too long' FROM unnest(%s::int[]) k",

@@ -18,10 +18,10 @@ INSERT INTO rowtide.ledger (sync, key, list_id, item_id, etag, base, mapping_ver
 SELECT 'lines', n::text, 'list', n::text, 'e,1', '{}', 1, 1, 1, 0, 1, 'live' FROM generate_series(%s::int, %s::int) n
 """
 OUTBOX = """
-INSERT INTO rowtide.outbox (sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, priority, lane,
+INSERT INTO rowtide.outbox (sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, priority,
                             committed_at)
 SELECT 'lines', n::text, %s, CASE %s WHEN 'u' THEN 'Lines' END, CASE %s WHEN 'u' THEN '{}'::json END, 1, 1, 2, 0, 2, 0,
-       0, now() FROM generate_series(%s::int, %s::int) n
+       now() FROM generate_series(%s::int, %s::int) n
 """
 
 

@@ -9,9 +9,9 @@ from state import database
 from state.database import Connection, Link
 
 OUTBOX = """
-INSERT INTO rowtide.outbox (sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, priority, lane,
+INSERT INTO rowtide.outbox (sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, priority,
                             committed_at, due_at)
-SELECT sync, key, 'u', 'Lines', '{}', version, 1, 2, 0, 2, 0, 0, now(), now() + interval '1 hour'
+SELECT sync, key, 'u', 'Lines', '{}', version, 1, 2, 0, 2, 0, now(), now() + interval '1 hour'
   FROM (VALUES ('lines', 'of the old mapping', 1), ('lines', 'of the new mapping', 2), ('others', 'another', 1))
     AS n (sync, key, version)
 """

@@ -15,7 +15,6 @@ from flows import reconcile as flow
 from flows.applied_view import View
 from rowtide.catalog import Catalog, to_compiled
 from rowtide.definition import model as definitions
-from rowtide.keys import lane_of
 from rowtide.position import Position
 from state import cursors, holds
 from state.definitions import apply as apply_definition
@@ -141,7 +140,7 @@ class Bench:
         values = {
             "sync": self.sync, "key": key, "op": op, "target": "Orders" if op == "u" else None,
             "fields": self.fields(title) if op == "u" else None, "mapping_version": self.version, "era": position[0],
-            "lsn": position[1], "ordinal": position[2], "xid": xid, "priority": 0, "lane": lane_of(self.sync, key),
+            "lsn": position[1], "ordinal": position[2], "xid": xid, "priority": 0,
             "committed_at": "2026-01-01", **columns,
         }  # fmt: skip
         names = ", ".join(values)

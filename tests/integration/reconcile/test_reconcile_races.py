@@ -39,7 +39,7 @@ def test_a_change_staged_between_judging_and_merging_is_judged_again(
     bench: Any, op: str, xid: int, expected: Any
 ) -> None:
     ground = Ground("orders", 1, bench.version, Snapshot(100, 100))
-    lines = [chunk_line("2", 0, "Orders", "list-Orders", bench.fields("chunk"))]
+    lines = [chunk_line("2", "Orders", "list-Orders", bench.fields("chunk"))]
     with database.connect(bench.state_dsn, "second") as second:
         merging = threading.Thread(target=lambda: merge(second, ground, lines))
         with bench.state.transaction():
@@ -85,7 +85,7 @@ def test_who_lost_the_pass_stages_nothing_any_more(bench: Any) -> None:
     with database.connect(bench.state_dsn, "second") as second:
         assert reconcile.take_up(second, "orders", "two") is not None
     ground = Ground("orders", 1, bench.version, Snapshot(100, 100))
-    lines = [chunk_line("2", 0, "Orders", "list-Orders", bench.fields("old"))]
+    lines = [chunk_line("2", "Orders", "list-Orders", bench.fields("old"))]
     with pytest.raises(ReconcileLost):
         reconcile.stage_chunk(bench.state, replace(first, after_key=["2"]), ground, lines)
     assert bench.outbox() == {}
@@ -99,7 +99,7 @@ def test_a_row_the_state_database_refuses_stands_alone(bench: Any) -> None:
     ground = Ground("orders", 1, bench.version, Snapshot(100, 100))
     long = os.urandom(9000).hex()
     keys = ["a", "b", long, "c"]
-    lines = [chunk_line(key, 0, "Orders", "list-Orders", bench.fields(key[:9])) for key in keys]
+    lines = [chunk_line(key, "Orders", "list-Orders", bench.fields(key[:9])) for key in keys]
     saved = reconcile.stage_chunk(bench.state, record, ground, lines)
     shortened = f"{long[:200]}#{hashlib.sha256(long.encode()).hexdigest()}"
     assert list(bench.outbox()) == sorted(["a", "b", "c", shortened])
@@ -112,7 +112,7 @@ def test_a_value_that_the_state_database_refuses_parks_its_row_under_its_key(ben
     record = reconcile.take_up(bench.state, "orders", "one")
     assert record is not None
     ground = Ground("orders", 1, bench.version, Snapshot(100, 100))
-    lines = [chunk_line(key, 0, "Orders", "list-Orders", bench.fields(key[:1])) for key in ("a", "tab\tkey", "c")]
+    lines = [chunk_line(key, "Orders", "list-Orders", bench.fields(key[:1])) for key in ("a", "tab\tkey", "c")]
     lines[1] = lines[1].replace("{", "[")
     saved = reconcile.stage_chunk(bench.state, record, ground, lines)
     assert bench.waiting("tab\tkey", "state, reason_code, op") == ("parked", "state_refuses_row", "r")

@@ -93,14 +93,14 @@ class Records:
         self.conn.execute(f"UPDATE rowtide.outbox SET {assignment} WHERE key = %s".encode(), [key])
 
     def fill(self, count: int, analyzed: bool = True) -> None:
-        """That many waiting rows of five syncs, all classes and lanes, each with a live pair; most of s4 due later."""
-        columns = "sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, committed_at, priority, lane"
+        """That many waiting rows of five syncs, all classes, each with a live pair; most of s4 due later."""
+        columns = "sync, key, op, target, fields, mapping_version, era, lsn, ordinal, xid, committed_at, priority"
         later = "CASE WHEN mod(i, 5) = 4 AND mod(i, 4) < 3 THEN interval '1 hour' ELSE interval '0' END"
         self.conn.execute(
             f"""
             INSERT INTO rowtide.outbox ({columns}, due_at)
             SELECT 's' || mod(i, 5), i::text, CASE WHEN mod(i, 50) = 0 THEN 'd' ELSE 'u' END, 'L',
-                   jsonb_build_object('Title', md5(i::text), 'N', i), 1, 1, i, 0, i, now(), mod(i, 4), mod(i / 4, 4),
+                   jsonb_build_object('Title', md5(i::text), 'N', i), 1, 1, i, 0, i, now(), mod(i, 4),
                    now() + {later}
               FROM generate_series(1, {count}) AS i
             """.encode()

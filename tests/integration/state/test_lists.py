@@ -78,6 +78,6 @@ def stage_sent(records: Any, list_id: str) -> None:
     """An attempt of unknown end in that list."""
     records.conn.execute(
         "INSERT INTO rowtide.outbox (sync, key, op, mapping_version, era, lsn, ordinal, xid, committed_at, priority,"
-        " lane, sent) VALUES ('orders', '6', 'u', 1, 1, 1, 0, 1, now(), 1, 0, %s)",
+        " sent) VALUES ('orders', '6', 'u', 1, 1, 1, 0, 1, now(), 1, %s)",
         [Jsonb([{"token": "t", "op": "u", "fields": {}, "list_id": list_id, "at": "2026-01-01T00:00:00+00:00"}])],
     )

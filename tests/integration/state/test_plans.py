@@ -100,9 +100,9 @@ def test_stage(filled: Any) -> None:
     filled.conn.execute(staging_sql.CREATE)
     filled.conn.execute(
         """
-        INSERT INTO rowtide_stage (key, op, partial, lsn, ordinal, xid, committed_at, priority, lane, sync,
+        INSERT INTO rowtide_stage (key, op, partial, lsn, ordinal, xid, committed_at, priority, sync,
                                    mapping_version, era)
-        SELECT (5 * i)::text, 'd', false, 900000, 0, 1, now(), 2, 0, 's0', 1, 1 FROM generate_series(1, 20000) AS i
+        SELECT (5 * i)::text, 'd', false, 900000, 0, 1, now(), 2, 's0', 1, 1 FROM generate_series(1, 20000) AS i
         """
     )
     plan = filled.explain(staging_sql.MERGE)

@@ -13,7 +13,6 @@ from rowtide.change import BACKFILL, INTERACTIVE, Change, ChangeBatch, fold
 from rowtide.deciding.outcomes import Settle
 from rowtide.deciding.records import AsOf, ETag, Held, ItemId, ListId, NoItem, PairedItem
 from rowtide.errors import StateRefused
-from rowtide.keys import lane_of
 from state import channels, cursors, database, outbox
 from state.cursors import SlotCursor
 from state.outbox import StageCounts
@@ -24,7 +23,6 @@ def test_a_new_row_waits_with_all_that_is_known(records: Any, make_change: Any) 
     assert records.stage(make_change("a\\b\tc", fields=strange)) == StageCounts(1, 0, 0)
     row = records.row("a\\b\tc")
     assert row["fields"] == strange
-    assert row["lane"] == lane_of("orders", "a\\b\tc")
     assert (row["op"], row["target"], row["state"], row["revision"], row["attempts"]) == (
         "u",
         "Orders EU",
@@ -288,7 +286,7 @@ def test_a_key_beyond_the_index_is_parked_under_a_shortened_name(records: Any, m
 
 
 def test_a_wrong_schema_is_not_a_bad_row(records: Any, make_change: Any) -> None:
-    records.conn.execute("ALTER TABLE rowtide.outbox RENAME COLUMN lane TO track")
+    records.conn.execute("ALTER TABLE rowtide.outbox RENAME COLUMN priority TO class")
     link = database.Link(records.dsn)
     with pytest.raises(StateRefused) as refused:
         link.run(lambda c: outbox.stage(c, "slot", [ChangeBatch("orders", 1, 1, [make_change("1")])]))
@@ -300,8 +298,8 @@ def test_a_row_staged_by_another_process_meanwhile_is_merged(records: Any, make_
     """The straight copy meets the other's row after it looked for waiting ones, and all goes the careful way."""
     with database.connect(records.dsn) as other:
         other.execute("BEGIN")
-        columns = "sync, key, op, mapping_version, era, lsn, ordinal, xid, committed_at, priority, lane"
-        values = "'orders', '1', 'd', 1, 1, 50, 0, 1, now(), 3, 0"
+        columns = "sync, key, op, mapping_version, era, lsn, ordinal, xid, committed_at, priority"
+        values = "'orders', '1', 'd', 1, 1, 50, 0, 1, now(), 3"
         other.execute(f"INSERT INTO rowtide.outbox ({columns}) VALUES ({values})")
         counts: list[StageCounts] = []
         thread = threading.Thread(target=lambda: counts.append(records.stage(make_change("1"), make_change("2"))))

@@ -37,15 +37,15 @@ def read(line: str) -> list[str | None]:
     st.dictionaries(texts, texts | st.none() | st.floats(allow_nan=False, allow_infinity=False), max_size=3),
 )
 def test_a_line_holds_its_row(key: str, target: str, list_id: str, fields: Fields) -> None:
-    values = read(chunk_line(key, 3, target, list_id, fields))
-    assert values[:4] == [key, "3", target, list_id]
-    assert orjson.loads(values[4] or "") == fields
-    assert values[5:] == [None, None]
+    values = read(chunk_line(key, target, list_id, fields))
+    assert values[:3] == [key, target, list_id]
+    assert orjson.loads(values[3] or "") == fields
+    assert values[4:] == [None, None]
 
 
 @given(texts, texts)
 def test_a_parked_line_holds_its_reason(key: str, sentence: str) -> None:
-    assert read(park_line(key, 0, "too_long", sentence)) == [key, "0", None, None, None, "too_long", sentence]
+    assert read(park_line(key, "too_long", sentence)) == [key, None, None, None, "too_long", sentence]
 
 
 def test_differences_add_up() -> None:
