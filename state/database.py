@@ -34,6 +34,17 @@ NETWORK: dict[str, Any] = {
     "tcp_user_timeout": 20_000,
 }
 
+NO_SEARCH_PATH = "-c search_path="
+"""The startup option by which a name without a schema is PostgreSQL's own: whoever may create a function, an operator
+or a table in ``public`` could otherwise run code as us, because a better match of the arguments wins over the one in
+``pg_catalog`` (CVE-2018-1058). It comes last, so that no DSN and no role's setting undoes it."""
+
+PUBLIC_IS_OPEN = """
+SELECT EXISTS (
+    SELECT FROM pg_namespace n WHERE n.nspname = 'public' AND has_schema_privilege('public', n.oid, 'CREATE'))
+"""
+"""Whether everybody may create something in schema public: PostgreSQL 15 and newer let nobody unless told to."""
+
 # Plans: a queue changes its size within seconds, so no plan may outlive the sizes for which it was made. Compiling a
 # plan costs more than running any of our statements. Every plan uses the index (tests of state.outbox show the plans).
 _SETTINGS = {
@@ -67,7 +78,7 @@ def connect(dsn: str, application: str = "rowtide", settings: Mapping[str, str] 
 def _connect(dsn: str, application: str, own: Mapping[str, str]) -> Connection:
     given = conninfo_to_dict(dsn)
     settings = " ".join(f"-c {name}={value}" for name, value in {**_SETTINGS, **own}.items())
-    options = f"{settings} {given.pop('options', '')}".strip()
+    options = f"{settings} {given.pop('options', '')} {NO_SEARCH_PATH}"
     given.setdefault("application_name", application)
     connection = psycopg.connect(make_conninfo(**{**NETWORK, **given, "options": options}), autocommit=True)
     set_json_loads(orjson.loads, connection)

@@ -32,9 +32,10 @@ def engine(dsn: str) -> "sqlalchemy.Engine":
     import sqlalchemy
 
     given = conninfo_to_dict(dsn)
+    options = f"{given.pop('options', '')} {database.NO_SEARCH_PATH}"
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(make_conninfo(**{**database.NETWORK, **given})),
+        creator=lambda: psycopg.connect(make_conninfo(**{**database.NETWORK, **given, "options": options})),
         poolclass=sqlalchemy.NullPool,
     )
 
@@ -126,6 +127,12 @@ def _read_version(connection: Connection) -> str | None:
     except errors.UndefinedTable:
         return None
     return None if row is None else str(row[0])
+
+
+def public_is_open(connection: Connection) -> bool:
+    """Whether everybody may create functions in schema public of the state database."""
+    row = connection.execute(database.PUBLIC_IS_OPEN).fetchone()
+    return bool(row and row[0])
 
 
 _SETTINGS_QUERY = """

@@ -15,6 +15,7 @@ from psycopg import conninfo
 
 from rowtide.error_catalogue import source_errors
 from rowtide.errors import RowtideError
+from state.database import NO_SEARCH_PATH
 
 PINNED: Final = {
     "TimeZone": "UTC",
@@ -71,7 +72,7 @@ def source_conninfo(dsn: str, application: str, **more: str) -> str:
         # libpq's own sentence quotes the DSN with its password, so it is neither shown nor chained.
         raise source_errors.DSN_INVALID() from None
     pins = " ".join(f"-c {name}={value}" for name, value in PINNED.items())
-    options = f"{given.pop('options', '') or ''} {pins}".strip()
+    options = f"{given.pop('options', '') or ''} {pins} {NO_SEARCH_PATH}".strip()
     settings = {**_LIVENESS, **given, **more, "application_name": application, "client_encoding": "UTF8"}
     return conninfo.make_conninfo("", **settings, options=options)
 

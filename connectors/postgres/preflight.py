@@ -30,6 +30,7 @@ from rowtide.errors import RowtideError, SourceRefused
 from rowtide.mapping.columns import SourceColumn
 from rowtide.mapping.source_table import SourceTable
 from rowtide.slot_owner import reader_of
+from state.database import PUBLIC_IS_OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,19 @@ def _role(at: _At) -> list[Check]:
     return [findings.ROLE_OK(role=name) if may else findings.ROLE(role=name, quoted=_quoted(at.conn, name))]
 
 
+def public_is_open(conn: psycopg.Connection) -> bool:
+    """Whether everybody may create something in schema public, as on PostgreSQL 14 unless it was revoked."""
+    with as_source_errors("reading the privileges on schema public"):
+        row = conn.execute(PUBLIC_IS_OPEN).fetchone()
+    return bool(row and row[0])
+
+
+def _public(at: _At) -> list[Check]:
+    if public_is_open(at.conn):
+        return [findings.PUBLIC_OPEN(database=at.conn.info.dbname)]
+    return [findings.PUBLIC_CLOSED()]
+
+
 def _publication(at: _At) -> list[Check]:
     name = at.wanted.publication
     if slots.publication_oid(at.conn, name) is None:
@@ -379,6 +393,7 @@ _CHECKS: tuple[tuple[str, Callable[[_At], list[Check]]], ...] = (
     ("wal_level", _wal_level),
     ("capacity", _capacity),
     ("role", _role),
+    ("public", _public),
     ("publication", _publication),
     ("table", _tables),
     ("slot", _slot),

@@ -34,13 +34,15 @@ Cursor = tuple[str, ...]
 class Keyset:
     """The order in which a table is read: its key columns as the index over them has them, with their types.
 
-    ``types`` are ``format_type`` with the modifier (``character`` alone would mean ``character(1)``); ``estimate`` is
-    the approximate number of rows.
+    ``types`` are ``format_type`` with the modifier (``character`` alone would mean ``character(1)``); ``schemas`` are
+    those of their comparison operators (an extension's type has its own); ``estimate`` is the approximate number of
+    rows.
     """
 
     relation: sql.Identifier
     columns: tuple[str, ...]
     types: tuple[str, ...]
+    schemas: tuple[str, ...]
     estimate: int
 
 
@@ -53,10 +55,26 @@ class Page:
     last: Cursor | None
 
 
+# The session has no search path, so an operator of an extension's type is not found by its name alone; what would be
+# found instead (citext's values compared as text) orders otherwise than the index does. A domain has the operators of
+# the type that it restricts.
 _KEYSET = """
-SELECT a.attname, format_type(a.atttypid, a.atttypmod), GREATEST(c.reltuples, 0)::bigint
-  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
- WHERE c.oid = to_regclass(%s) AND a.attname = ANY (%s)
+WITH RECURSIVE key AS (
+    SELECT a.attname, a.atttypid, a.atttypmod, c.reltuples, a.atttypid AS leaf
+      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE c.oid = to_regclass(%s) AND a.attname = ANY (%s)
+     UNION ALL
+    SELECT k.attname, k.atttypid, k.atttypmod, k.reltuples, t.typbasetype
+      FROM key k JOIN pg_type t ON t.oid = k.leaf WHERE t.typbasetype <> 0)
+SELECT k.attname, format_type(k.atttypid, k.atttypmod), GREATEST(k.reltuples, 0)::bigint,
+       COALESCE((
+         SELECT n.nspname
+           FROM pg_am m JOIN pg_opclass c ON c.opcmethod = m.oid AND c.opcdefault AND c.opcintype = k.leaf
+           JOIN pg_amop p ON p.amopfamily = c.opcfamily AND p.amopstrategy = 3
+            AND p.amoplefttype = k.leaf AND p.amoprighttype = k.leaf
+           JOIN pg_operator o ON o.oid = p.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
+          WHERE m.amname = 'btree'), 'pg_catalog')
+  FROM key k JOIN pg_type t ON t.oid = k.leaf WHERE t.typbasetype = 0
 """
 
 # The unique index over exactly the key columns gives the order in which pages can be read without sorting.
@@ -80,12 +98,13 @@ def read_keyset(connection: Connection, sync: CompiledSync) -> Keyset:
         name = relation.as_string(connection)
         found = connection.execute(_KEYSET, [name, list(sync.key_columns)]).fetchall()
         order = connection.execute(_INDEX_ORDER, [name, sorted(sync.key_columns)]).fetchone()
-    types = {column: type_name for column, type_name, _ in found}
+    types = {column: (type_name, schema) for column, type_name, _, schema in found}
     if set(types) != set(sync.key_columns):
         problem = "or a key column of it is not there any more"
         raise sync_errors.RELATION_MISMATCH(table=sync.table_text, problem=problem)
     columns = tuple(order[0]) if order is not None else tuple(sync.key_columns)
-    return Keyset(relation, columns, tuple(types[column] for column in columns), found[0][2])
+    names, schemas = zip(*(types[column] for column in columns), strict=True)
+    return Keyset(relation, columns, names, schemas, found[0][2])
 
 
 def read_snapshot(connection: Connection) -> Snapshot:
@@ -192,25 +211,55 @@ def _matching(keyset: Keyset) -> sql.Composed:
     """Rows whose key is among the given ones: one array of text per key column."""
     if len(keyset.columns) == 1 and not keyset.types[0].endswith("[]"):
         array = sql.SQL("{}[]").format(_type(keyset.types[0]))
-        return sql.SQL("WHERE {} = ANY (CAST($1::text[] AS {}))").format(sql.Identifier(keyset.columns[0]), array)
+        equal = _operator("=", keyset.schemas[0])
+        column = sql.Identifier(keyset.columns[0])
+        return sql.SQL("WHERE {} {} ANY (CAST($1::text[] AS {}))").format(column, equal, array)
     names = [sql.Identifier(f"k{place}") for place in range(len(keyset.columns))]
     arrays = sql.SQL(", ").join(sql.SQL("{}::text[]").format(_value(place)) for place in range(len(names)))
-    equal = [
-        sql.SQL("t.{} = CAST(asked.{} AS {})").format(sql.Identifier(column), name, _type(type_name))
-        for column, name, type_name in zip(keyset.columns, names, keyset.types, strict=True)
+    conditions = [
+        sql.SQL("t.{} {} CAST(asked.{} AS {})").format(
+            sql.Identifier(column), _operator("=", schema), name, _type(type_name)
+        )
+        for column, name, type_name, schema in zip(keyset.columns, names, keyset.types, keyset.schemas, strict=True)
     ]
     return sql.SQL("JOIN unnest({}) AS asked ({}) ON {}").format(
-        arrays, sql.SQL(", ").join(names), sql.SQL(" AND ").join(equal)
+        arrays, sql.SQL(", ").join(names), sql.SQL(" AND ").join(conditions)
     )
 
 
 def _bound(keyset: Keyset, sign: LiteralString, before: int) -> sql.Composed:
     """The comparison of a row's key with a given one, whose values come after ``before`` others."""
-    values = sql.SQL(", ").join(
+    values = [
         sql.SQL("CAST({} AS {})").format(_value(before + place), _type(type_name))
         for place, type_name in enumerate(keyset.types)
-    )
-    return sql.SQL("({}) " + sign + " ({})").format(_names(keyset.columns), values)
+    ]
+    if len(set(keyset.schemas)) == 1:
+        operator = _operator(sign, keyset.schemas[0])
+        return sql.SQL("({}) {} ({})").format(_names(keyset.columns), operator, sql.SQL(", ").join(values))
+    return _bound_by_column(keyset, sign, values)
+
+
+def _bound_by_column(keyset: Keyset, sign: LiteralString, values: Sequence[sql.Composed]) -> sql.Composed:
+    """`_bound` where no one name means the operators of all columns: the first column still bounds the index scan."""
+    strict, wide = (">", ">=") if sign == ">" else ("<", "<=")
+    *others, last = zip(keyset.columns, keyset.schemas, values, strict=True)
+    found = _compared(last[0], _operator(sign, last[1]), last[2])
+    for column, schema, value in reversed(others):
+        at_least = _compared(column, _operator(wide, schema), value)
+        beyond = _compared(column, _operator(strict, schema), value)
+        found = sql.SQL("({} AND ({} OR {}))").format(at_least, beyond, found)
+    return found
+
+
+def _compared(column: str, operator: sql.Composable, value: sql.Composable) -> sql.Composed:
+    return sql.SQL("{} {} {}").format(sql.Identifier(column), operator, value)
+
+
+def _operator(name: LiteralString, schema: str) -> sql.Composable:
+    """The operator as that schema has it; PostgreSQL's own go without, since nothing else is searched."""
+    if schema == "pg_catalog":
+        return sql.SQL(name)
+    return sql.SQL("OPERATOR({}." + name + ")").format(sql.Identifier(schema))
 
 
 def _value(place: int) -> sql.SQL:

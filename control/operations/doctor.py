@@ -74,10 +74,16 @@ def _state(session: Session) -> Iterator[CheckDocument]:
             yield _finding("state", entry(finding=f"{sentence[:1].upper()}{sentence[1:]}"))
         if not found:
             yield _finding("state", findings.SCHEMA_OK())
+        if session.on_state(schema.public_is_open):
+            yield _finding("state", findings.PUBLIC_OPEN(database=_state_database(session)))
         if not misfits:
             yield from _records(session)
     except RowtideError as error:
         yield _finding("state", Check.of_error("connection", error))
+
+
+def _state_database(session: Session) -> str:
+    return session.on_state(lambda connection: connection.info.dbname)
 
 
 def _records(session: Session) -> Iterator[CheckDocument]:

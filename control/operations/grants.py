@@ -49,6 +49,8 @@ class SourceRequirements:
     publication: str
     failover: bool
     tables: Sequence[TableRequirements]
+    public_open: bool = True
+    """Whether everybody may create functions in schema public; so it is taken to be while nobody could ask."""
 
 
 def source_statements(required: SourceRequirements) -> list[str]:
@@ -61,6 +63,7 @@ def source_statements(required: SourceRequirements) -> list[str]:
         composed("CREATE ROLE {} LOGIN;", ADMIN),
         composed("CREATE ROLE {} LOGIN REPLICATION;", READER),
         *_bypass(required),
+        *(_CLOSE_PUBLIC if required.public_open else ()),
         "",
         "-- Reading: first loads, reconciles and rows that the stream shows in part",
         composed("GRANT CONNECT ON DATABASE {} TO {}, {};", _database(required), ADMIN, READER),
@@ -84,6 +87,14 @@ def source_statements(required: SourceRequirements) -> list[str]:
         "-- The slot; from here on WAL is kept until Rowtide has read it: max_slot_wal_keep_size says how much at most",
         _slot(required),
     ]
+
+
+_CLOSE_PUBLIC = (
+    "",
+    "-- Whoever may create functions in schema public can make others run them (PostgreSQL 14 lets everybody).",
+    "-- Grant it to the applications that need it",
+    "REVOKE CREATE ON SCHEMA public FROM PUBLIC;",
+)
 
 
 def _bypass(required: SourceRequirements) -> list[str]:
@@ -116,6 +127,10 @@ def state_statements(database: str) -> list[str]:
         "-- the state database: on the same server or, for large sources, on another one",
         composed("CREATE ROLE {} LOGIN;", STATE),
         composed("CREATE DATABASE {} OWNER {};", sql.Identifier(database), STATE),
+        "-- Nobody else has business there",
+        composed("REVOKE CONNECT ON DATABASE {} FROM PUBLIC;", sql.Identifier(database)),
+        composed("\\connect {}", sql.Identifier(database)),
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC;",
         "-- then: rowtide db upgrade",
     ]
 

@@ -5,7 +5,7 @@ script with placeholders, since the DBA's part usually comes before the first co
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from psycopg import ProgrammingError
@@ -96,7 +96,8 @@ def _ask_source(session: Session, name: str) -> SourceRequirements:
             TableRequirements(schema, table, *preflight.owner_of(connection, schema, table))
             for schema, table in session.definition.tables(name)
         ]
-        return _of_source(session.definition, name, connection.info.dbname, tables)
+        public_open = preflight.public_is_open(connection)
+        return replace(_of_source(session.definition, name, connection.info.dbname, tables), public_open=public_open)
 
 
 def _without_owners(definition: Definition, name: str) -> SourceRequirements:

@@ -56,6 +56,15 @@ CONTINUITY: Final = FindingEntry(
     "Set on_gap: heal and run `rowtide apply`: a new stream begins, and every sync of the source is reconciled.",
 )
 
+PUBLIC_OPEN: Final = FindingEntry(
+    "public",
+    "warning",
+    "Everybody may create functions and tables in schema public of the database {database}. Rowtide searches no "
+    "schema and runs none of them; others may.",
+    "REVOKE CREATE ON SCHEMA public FROM PUBLIC;",
+)
+PUBLIC_CLOSED: Final = FindingEntry("public", "ok", "Not everybody may create something in schema public.")
+
 PUBLICATION_OK: Final = FindingEntry("publication", "ok", "The publication {publication} carries every table.")
 PUBLICATION_LACKS: Final = FindingEntry(
     "publication", "failure", "The publication {publication} lacks something: {statement}.", "Run `rowtide apply`."

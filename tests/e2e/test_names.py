@@ -97,7 +97,7 @@ def in_tables(stack: Stack) -> dict[str, dict[str, Any]]:
             found[rowtide_key("weird", row_key([str(k0), code]))] = fields
         texts = ", ".join(f"{name}::text" for name in KINDS)
         # An empty text is no value to SharePoint.
-        for id_, *values in connection.execute(f"SELECT id, {texts} FROM kinds"):
+        for id_, *values in connection.execute(f"SELECT id, {texts} FROM public.kinds"):
             fields = {f"F{name}": value or None for name, value in zip(KINDS, values, strict=True)}
             found[rowtide_key("kinds", str(id_))] = fields
     return found

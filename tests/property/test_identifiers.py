@@ -216,8 +216,8 @@ def look_at_the_shape(server: psycopg.Connection[Any], sync: CompiledSync, world
 
 def test_a_name_of_one_key_column(server: psycopg.Connection[Any]) -> None:
     """Rows of a table with one key column are found by another statement."""
-    server.execute('CREATE TABLE single ("100%" int PRIMARY KEY, words text)')
-    server.execute("INSERT INTO single VALUES (7, 'seven')")
+    server.execute('CREATE TABLE public.single ("100%" int PRIMARY KEY, words text)')
+    server.execute("INSERT INTO public.single VALUES (7, 'seven')")
     columns = preflight.read_columns(server, "public", "single")
     document = {
         "source": {"postgres": "erp", "table": "public.single"},

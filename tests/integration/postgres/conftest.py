@@ -128,21 +128,28 @@ class Source:
     slot: str
     publication: str
     conn: psycopg.Connection
+    owner: psycopg.Connection
+    """The session of whoever owns the tables; ``conn`` is one of the product's."""
 
     def run(self, *statements: str) -> None:
         for statement in statements:
-            self.conn.execute(statement)
+            self.owner.execute(statement)
 
     def transaction(self, *statements: str) -> None:
-        with self.conn.transaction():
+        with self.owner.transaction():
             self.run(*statements)
 
     def show(self) -> slots.Slot | None:
         return slots.show_slot(self.conn, self.slot)
 
     def one(self, query: str) -> Any:
-        row = self.conn.execute(query).fetchone()
+        row = self.owner.execute(query).fetchone()
         return row[0] if row else None
+
+    def close(self) -> None:
+        """Close both sessions."""
+        self.conn.close()
+        self.owner.close()
 
 
 class Tap:
@@ -200,7 +207,8 @@ def new_source() -> Iterator[Callable[[str], Source]]:
     def make(dsn: str) -> Source:
         conn = open_unproven(dsn, "test")
         database = conn.info.dbname
-        source = Source(dsn, f"s_{database}", f"p_{database}", conn)
+        owner = psycopg.connect(dsn, autocommit=True, options="-c TimeZone=UTC")
+        source = Source(dsn, f"s_{database}", f"p_{database}", conn, owner)
         made.append(source)
         source.run("CREATE TABLE t (id int PRIMARY KEY, note text)")
         slots.ensure_publication(conn, source.publication, [("public", "t")])
@@ -208,7 +216,7 @@ def new_source() -> Iterator[Callable[[str], Source]]:
 
     yield make
     for source in made:
-        source.conn.close()
+        source.close()
 
 
 @pytest.fixture

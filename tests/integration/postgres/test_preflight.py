@@ -27,12 +27,21 @@ def test_a_fit_source_has_no_failure(source: Any, until: Any) -> None:
     found = checks(source)
     assert {check.level for checks in found.values() for check in checks} <= {"ok", "warning"}
     assert list(found) == [
-        "connection", "version", "wal_level", "capacity", "role", "publication", "table", "slot", "probe", "wal_limit",
-        "heartbeat",
+        "connection", "version", "wal_level", "capacity", "role", "public", "publication", "table", "slot", "probe",
+        "wal_limit", "heartbeat",
     ]  # fmt: skip
     assert found["slot"][0].level == "ok"
     temporary = "SELECT count(*) FROM pg_replication_slots WHERE temporary"
     until(lambda: source.one(temporary) == 0, "the probe's slot has gone with its session")
+
+
+def test_a_schema_public_that_is_open_to_everybody_is_told(source: Any) -> None:
+    assert checks(source)["public"][0].level == "ok"
+    source.run("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    (found,) = checks(source)["public"]
+    assert (found.level, found.remedy) == ("warning", "REVOKE CREATE ON SCHEMA public FROM PUBLIC;")
+    source.run(found.remedy)
+    assert checks(source)["public"][0].level == "ok"
 
 
 def test_an_unreachable_server_is_the_only_finding(source: Any) -> None:

@@ -42,7 +42,7 @@ def test_server_restart(new_cluster: Callable[..., Any], new_source: Any, new_ta
     tap.rows_until(1)
     # Nothing was confirmed: a server that stops waits for its walsenders to be confirmed, unless they go away.
     process = cluster._process
-    source.conn.close()
+    source.close()
     began = time.monotonic()
     cluster.stop()
     assert process.returncode == 0
@@ -64,7 +64,7 @@ def test_killed_server(new_cluster: Callable[..., Any], new_source: Any, new_tap
     tap.streaming()
     source.run("INSERT INTO t VALUES (1, 'a')")
     tap.rows_until(1)
-    source.conn.close()
+    source.close()
     cluster.kill()
     until(lambda: not tap.reader.streaming, "noticed")
     until(lambda: _starts(cluster), "restarted")

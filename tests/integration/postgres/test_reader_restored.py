@@ -72,7 +72,7 @@ def test_transactions_below_the_cursor_are_read(
     source.run("INSERT INTO t VALUES (1, 'a')")
     tap.rows_until(1)
     confirmed(tap, source, until)
-    source.conn.close()
+    source.close()
     restorable.take_snapshot()
     tap.streaming()
     with psycopg.connect(source.dsn, autocommit=True) as conn:
@@ -105,7 +105,7 @@ def test_another_history_is_a_new_incarnation(
     source = new_source(restorable.cluster.create_database("x"))
     tap = new_tap(source, heartbeat_s=0.1)
     tap.streaming()
-    source.conn.close()
+    source.close()
     restorable.take_snapshot()
     tap.streaming()
     with psycopg.connect(source.dsn, autocommit=True) as conn:

@@ -31,12 +31,13 @@ def compiled(**more: object) -> CompiledSync:
 @pytest.fixture
 def source(database: str) -> Iterator[psycopg.Connection]:
     connection = connections.open_unproven(database)
-    connection.execute("CREATE TABLE orders (id bigint PRIMARY KEY, region text, status text)")
+    connection.execute("CREATE TABLE public.orders (id bigint PRIMARY KEY, region text, status text)")
     connection.execute(
-        "INSERT INTO orders SELECT i, (ARRAY['EU', 'US', 'JP', NULL])[1 + i % 4], (ARRAY['draft', 'new'])[1 + i % 2] "
+        "INSERT INTO public.orders "
+        "SELECT i, (ARRAY['EU', 'US', 'JP', NULL])[1 + i % 4], (ARRAY['draft', 'new'])[1 + i % 2] "
         "FROM generate_series(1, 400) i"
     )
-    connection.execute("ANALYZE orders")
+    connection.execute("ANALYZE public.orders")
     yield connection
     connection.close()
 
@@ -60,14 +61,14 @@ def test_a_hash_spreads_every_row(source: psycopg.Connection) -> None:
 
 def test_a_long_count_becomes_an_estimate(source: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_counts, "PATIENCE_S", 1)
-    source.execute("ALTER TABLE orders RENAME TO rows")
-    source.execute("CREATE VIEW orders AS SELECT * FROM rows WHERE pg_sleep(0.01)::text = ''")
+    source.execute("ALTER TABLE public.orders RENAME TO rows")
+    source.execute("CREATE VIEW public.orders AS SELECT * FROM public.rows WHERE pg_sleep(0.01)::text = ''")
     found = row_counts.read(source, compiled(list="Orders"))
     assert found.exact is False
     assert found.rows["Orders"] > 0
 
 
 def test_a_table_that_may_not_be_read(source: psycopg.Connection) -> None:
-    source.execute("DROP TABLE orders")
+    source.execute("DROP TABLE public.orders")
     with pytest.raises(SourceRefused):
         row_counts.read(source, compiled(list="Orders"))

@@ -29,7 +29,7 @@ def test_insert_update_delete_with_default_identity(source: Any, tap: Any) -> No
 
 
 def test_xid_is_the_servers_64_bit_xid(source: Any, tap: Any) -> None:
-    with source.conn.transaction():
+    with source.owner.transaction():
         xid = int(source.one("SELECT pg_current_xact_id()::text"))
         source.run("INSERT INTO t VALUES (1, 'a')")
     tap.rows_until(1)

@@ -74,6 +74,8 @@ class Bench:
 
     source_dsn: str
     state_dsn: str
+    owner: psycopg.Connection[Any]
+    """The session of whoever writes the table; ``source`` is one of the product's."""
     source: psycopg.Connection[Any]
     state: psycopg.Connection[Any]
     catalog: Catalog

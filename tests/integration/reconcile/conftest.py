@@ -24,9 +24,9 @@ def databases(pg: Cluster) -> tuple[str, str]:
     return source, state
 
 
-def empty(source: psycopg.Connection[Any], state: psycopg.Connection[Any]) -> None:
+def empty(owner: psycopg.Connection[Any], state: psycopg.Connection[Any]) -> None:
     """Both databases as they were at first."""
-    source.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    owner.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     tables = state.execute(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'rowtide' AND tablename NOT LIKE 'alembic%'"
     )
@@ -38,10 +38,11 @@ def new_bench(databases: tuple[str, str]) -> Iterator[Callable[..., Bench]]:
     """Makes the bench for a table and a sync's definition; the stream is open in era 1."""
     database, state_dsn = databases
     source, state = open_unproven(database, "test"), db.connect(state_dsn, "test")
+    owner = psycopg.connect(database, autocommit=True, options="-c TimeZone=UTC -c DateStyle=ISO")
 
     def make(table: str = ORDERS, **sync: Any) -> Bench:
-        empty(source, state)
-        source.execute(table)
+        empty(owner, state)
+        owner.execute(table)
         definition = write_definition(
             {
                 "orders": {
@@ -56,12 +57,12 @@ def new_bench(databases: tuple[str, str]) -> Iterator[Callable[..., Bench]]:
         compiled = compile_sync("orders", definition.syncs["orders"], read_columns(source, "public", "orders"))
         lists = {title: ListRef(f"list-{title}", "site", "contoso") for title in compiled.titles}
         bench = Bench(
-            database, state_dsn, source, state, Catalog(1, definition, {"orders": compiled}, {"orders": lists})
+            database, state_dsn, owner, source, state, Catalog(1, definition, {"orders": compiled}, {"orders": lists})
         )
         bench.open_era(1)
         return bench
 
-    with source, state:
+    with owner, source, state:
         yield make
 
 
@@ -69,5 +70,5 @@ def new_bench(databases: tuple[str, str]) -> Iterator[Callable[..., Bench]]:
 def bench(new_bench: Callable[..., Bench]) -> Bench:
     """Five orders and nothing in the state database."""
     bench = new_bench()
-    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'paid' FROM generate_series(1, 5) n")
+    bench.owner.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'paid' FROM generate_series(1, 5) n")
     return bench

@@ -16,14 +16,14 @@ def test_deletions_in_a_gap_under_another_order(key: str, new_bench: Callable[..
     bench = new_bench(f"CREATE TABLE orders (id {key} PRIMARY KEY, title text, amount numeric, status text)")
     keys = ["", "a", "B", "b", "Ä", "ä", "a b", "ab", "_", "1", "10", "2"] if "text" in key else ["1", "2", "10", "9"]
     for one in keys:
-        bench.source.execute(f"INSERT INTO orders VALUES (%s::text::{key.split()[0]}, 't', 1, 'x')", [one])
+        bench.owner.execute(f"INSERT INTO orders VALUES (%s::text::{key.split()[0]}, 't', 1, 'x')", [one])
     bench.run()
     named = dict(bench.state.execute("SELECT key, key FROM rowtide.outbox").fetchall())
     bench.deliver()
     gone = keys[::3]
     for one in gone:  # and nobody streams it
-        bench.source.execute(f"DELETE FROM orders WHERE id = %s::text::{key.split()[0]}", [one])
-    left = {row[0] for row in bench.source.execute("SELECT id::text FROM orders").fetchall()}
+        bench.owner.execute(f"DELETE FROM orders WHERE id = %s::text::{key.split()[0]}", [one])
+    left = {row[0] for row in bench.owner.execute("SELECT id::text FROM orders").fetchall()}
     bench.open_era(2)
     bench.run()
     assert len(named) == len(keys)
@@ -34,18 +34,18 @@ def test_deletions_in_a_gap_under_another_order(key: str, new_bench: Callable[..
 @pytest.fixture
 def reader_dsn(bench: Any) -> Iterator[str]:
     """The source as a role sees it that row security applies to."""
-    bench.source.execute("CREATE ROLE rowtide_few LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA public TO rowtide_few")
-    bench.source.execute("GRANT SELECT ON orders TO rowtide_few")
+    bench.owner.execute("CREATE ROLE rowtide_few LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA public TO rowtide_few")
+    bench.owner.execute("GRANT SELECT ON orders TO rowtide_few")
     parts = psycopg.conninfo.conninfo_to_dict(bench.source_dsn)
     yield psycopg.conninfo.make_conninfo("", **{**parts, "user": "rowtide_few", "password": "x"})
-    bench.source.execute("DROP OWNED BY rowtide_few; DROP ROLE rowtide_few")
+    bench.owner.execute("DROP OWNED BY rowtide_few; DROP ROLE rowtide_few")
 
 
 def test_rows_hidden_by_row_security_in_a_gap_are_no_deletions(bench: Any, reader_dsn: str) -> None:
     bench.run()
     bench.deliver()
-    bench.source.execute("ALTER TABLE orders ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON orders USING (id < 3)")
-    bench.source.execute("DELETE FROM orders WHERE id = 5")
+    bench.owner.execute("ALTER TABLE orders ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON orders USING (id < 3)")
+    bench.owner.execute("DELETE FROM orders WHERE id = 5")
     bench.open_era(2)
     everything, bench.source_dsn = bench.source_dsn, reader_dsn
     with pytest.raises(SourceRefused) as refused:

@@ -11,6 +11,7 @@ import pytest
 from connectors.postgres import table_pages
 from connectors.postgres.connections import open_unproven
 from rowtide.errors import SourceRefused, SourceUnavailable, SyncError
+from rowtide.keys import row_key
 
 TYPES = {
     "flag": ("boolean", "true"),
@@ -65,16 +66,16 @@ def test_values_are_the_text_that_pgoutput_sends(new_bench: Callable[..., Any]) 
         "CREATE PUBLICATION everything FOR TABLE orders;",
         fields={"title": "Title"},
     )
-    bench.source.execute("SELECT pg_create_logical_replication_slot('texts', 'pgoutput')")
+    bench.owner.execute("SELECT pg_create_logical_replication_slot('texts', 'pgoutput')")
     try:
         values = ", ".join(expression for _, expression in TYPES.values())
-        bench.source.execute(f"INSERT INTO orders VALUES (1, 'a', {values})")
-        messages = bench.source.execute(
+        bench.owner.execute(f"INSERT INTO orders VALUES (1, 'a', {values})")
+        messages = bench.owner.execute(
             "SELECT data FROM pg_logical_slot_peek_binary_changes('texts', NULL, NULL, 'proto_version', '1',"
             " 'publication_names', 'everything') WHERE get_byte(data, 0) = ascii('I')"
         ).fetchall()
     finally:
-        bench.source.execute("SELECT pg_drop_replication_slot('texts')")
+        bench.owner.execute("SELECT pg_drop_replication_slot('texts')")
     streamed = dict(zip(["id", "title", *TYPES], texts_of_pgoutput(messages[0][0]), strict=True))
     compiled = replace(bench.catalog.syncs["orders"], select_columns=("id", "title", *TYPES))
     page = table_pages.read_page(bench.source, compiled, table_pages.read_keyset(bench.source, compiled), None, 10)
@@ -90,7 +91,7 @@ def test_pages_have_every_row_once_in_key_order(new_bench: Callable[..., Any], l
         'CREATE TABLE orders ("Group" text, day date, n numeric, title text, amount numeric, status text,'
         ' PRIMARY KEY (day, "Group", n))'
     )
-    bench.source.execute(
+    bench.owner.execute(
         "INSERT INTO orders SELECT chr(64 + i % 5), date '2026-01-01' + i % 3, i / 10.0, 'x', i, 's'"
         " FROM generate_series(1, 120) i"
     )
@@ -104,7 +105,7 @@ def test_pages_have_every_row_once_in_key_order(new_bench: Callable[..., Any], l
         if page.last is None:
             break
         after = page.last
-    expected = bench.source.execute(
+    expected = bench.owner.execute(
         'SELECT day::text, "Group", n::text FROM orders o ORDER BY o.day, o."Group", o.n'
     ).fetchall()
     assert seen == expected
@@ -136,15 +137,42 @@ def test_rows_are_found_under_their_own_text_only(new_bench: Callable[..., Any])
     bench = new_bench(
         "CREATE EXTENSION citext;CREATE TABLE orders (id citext PRIMARY KEY, title text, amount numeric, status text)"
     )
-    bench.source.execute("INSERT INTO orders VALUES ('Abc', 't', 1, 'x')")
+    bench.owner.execute("INSERT INTO orders VALUES ('Abc', 't', 1, 'x')")
     snapshot, found = table_pages.read_rows(bench.source, bench.catalog.syncs["orders"], ["abc", "Abc", "none"])
     assert list(found) == ["Abc"]
     assert snapshot.xmin > 0
 
 
+@pytest.mark.parametrize("key", ["(id, n)", "(n, id)", "(id)"], ids=["first", "second", "alone"])
+@pytest.mark.parametrize("kind", ["ext.citext", "ext.word"], ids=["citext", "a domain over it"])
+def test_a_key_whose_operators_are_an_extensions(new_bench: Callable[..., Any], key: str, kind: str) -> None:
+    """Their schema is in no search path; compared as text, B would come before a."""
+    bench = new_bench(
+        "DROP SCHEMA IF EXISTS ext CASCADE; CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext;"
+        "CREATE DOMAIN ext.word AS ext.citext;"
+        f"CREATE TABLE orders (id {kind}, n int, title text, amount numeric, status text, PRIMARY KEY {key});"
+        "INSERT INTO orders SELECT w, 1, w, 1, 'x' FROM unnest('{a,B,c,D,e}'::text[]) AS w"
+    )
+    compiled = bench.catalog.syncs["orders"]
+    keyset = table_pages.read_keyset(bench.source, compiled)
+    found, after = [], None
+    while True:
+        page = table_pages.read_page(bench.source, compiled, keyset, after, 2)
+        found += [row[compiled.select_columns.index("title")] for row in page.rows]
+        if page.last is None:
+            break
+        after = page.last
+    assert found == ["a", "B", "c", "D", "e"]
+    last = tuple({"id": "c", "n": "1"}[column] for column in keyset.columns)
+    bounded = table_pages.read_page(bench.source, compiled, keyset, None, 10, last)
+    assert [row[compiled.select_columns.index("title")] for row in bounded.rows] == ["a", "B", "c"]
+    asked = ["a"] if key == "(id)" else [row_key(["a", "1"] if key == "(id, n)" else ["1", "a"])]
+    assert list(table_pages.read_rows(bench.source, compiled, asked)[1]) == asked
+
+
 def test_row_security_that_would_hide_rows_is_an_error(bench: Any) -> None:
-    bench.source.execute("DROP ROLE IF EXISTS rowtide_reader")
-    bench.source.execute(
+    bench.owner.execute("DROP ROLE IF EXISTS rowtide_reader")
+    bench.owner.execute(
         "CREATE ROLE rowtide_reader LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA public TO rowtide_reader;"
         "GRANT SELECT ON orders TO rowtide_reader; ALTER TABLE orders ENABLE ROW LEVEL SECURITY;"
         "CREATE POLICY few ON orders USING (id < 3)"
@@ -158,11 +186,11 @@ def test_row_security_that_would_hide_rows_is_an_error(bench: Any) -> None:
         assert refused.value.code == "row_security"
         with pytest.raises(SourceRefused):
             table_pages.read_rows(reader, compiled, ["4"])
-    bench.source.execute("DROP OWNED BY rowtide_reader; DROP ROLE rowtide_reader")
+    bench.owner.execute("DROP OWNED BY rowtide_reader; DROP ROLE rowtide_reader")
 
 
 def test_a_table_that_is_gone_is_a_relation_mismatch(bench: Any) -> None:
-    bench.source.execute("DROP TABLE orders")
+    bench.owner.execute("DROP TABLE orders")
     with pytest.raises(SyncError) as error:
         table_pages.read_keyset(bench.source, bench.catalog.syncs["orders"])
     assert error.value.code == "relation_mismatch"

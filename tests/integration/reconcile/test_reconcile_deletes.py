@@ -21,7 +21,7 @@ def loaded(bench: Any) -> Any:
 
 def test_a_key_that_is_gone_is_deleted_at_the_ledgers_position(bench: Any) -> None:
     bench.streamed("4", position=(1, 700, 2), xid=bench.xid() - 1, fields=bench.fields("order 4", 4))
-    loaded(bench).source.execute("DELETE FROM orders WHERE id = 4")
+    loaded(bench).owner.execute("DELETE FROM orders WHERE id = 4")
     record = bench.run()
     assert bench.outbox() == {"4": ("d", None, Position(1, 700, 2))}
     assert bench.waiting("4", "target, fields, priority, state") == (None, None, 3, "waiting")
@@ -30,8 +30,8 @@ def test_a_key_that_is_gone_is_deleted_at_the_ledgers_position(bench: Any) -> No
 
 def test_a_row_that_no_longer_matches_where_is_deleted(new_bench: Callable[..., Any]) -> None:
     bench = new_bench(where="status <> 'draft'")
-    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'paid' FROM generate_series(1, 5) n")
-    loaded(bench).source.execute("UPDATE orders SET status = 'draft' WHERE id = 2")
+    bench.owner.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'paid' FROM generate_series(1, 5) n")
+    loaded(bench).owner.execute("UPDATE orders SET status = 'draft' WHERE id = 2")
     bench.run()
     assert bench.outbox() == {"2": ("d", None, Position(1, 0, 0))}
 
@@ -46,14 +46,14 @@ def test_an_absent_key_whose_last_change_the_snapshot_has_not_seen_is_no_delete(
 
 
 def test_an_absent_key_with_a_waiting_change_the_snapshot_has_not_seen_is_no_delete(bench: Any) -> None:
-    loaded(bench).source.execute("DELETE FROM orders WHERE id = 4")
+    loaded(bench).owner.execute("DELETE FROM orders WHERE id = 4")
     bench.streamed("4", xid=bench.xid() + 100, title="inserted again")
     bench.run()
     assert bench.outbox()["4"][:2] == ("u", "inserted again")
 
 
 def test_a_waiting_delete_is_left_as_it_is(bench: Any) -> None:
-    loaded(bench).source.execute("DELETE FROM orders WHERE id = 4")
+    loaded(bench).owner.execute("DELETE FROM orders WHERE id = 4")
     bench.streamed("4", op="d", xid=bench.xid() - 1, revision=5)
     bench.run()
     assert bench.waiting("4", "op, revision, priority") == ("d", 5, 0)
@@ -68,8 +68,8 @@ def test_a_waiting_row_of_an_older_era_that_is_gone_is_deleted_at_the_eras_first
 
 def test_deletes_are_ignored_where_the_definition_says_so(new_bench: Callable[..., Any]) -> None:
     bench = new_bench(deletes="ignore")
-    bench.source.execute("INSERT INTO orders VALUES (1, 'a', 1, 'x'), (2, 'b', 1, 'x')")
-    loaded(bench).source.execute("DELETE FROM orders WHERE id = 1")
+    bench.owner.execute("INSERT INTO orders VALUES (1, 'a', 1, 'x'), (2, 'b', 1, 'x')")
+    loaded(bench).owner.execute("DELETE FROM orders WHERE id = 1")
     assert bench.run().state == "done"
     assert bench.outbox() == {}
 
@@ -79,11 +79,11 @@ def test_keys_of_any_text_under_another_collation_are_found(new_bench: Callable[
         'CREATE TABLE orders (id text COLLATE "POSIX" PRIMARY KEY, title text, amount numeric, status text)'
     )
     keys = ["a", "B", "Ä", "z z", "1|2", "back\\slash", 'quo"te', "tab\there", "{curly,}", ""]
-    with bench.source.cursor() as cursor:
+    with bench.owner.cursor() as cursor:
         cursor.executemany("INSERT INTO orders VALUES (%s, 't', 1, 'x')", [[key] for key in keys])
     loaded(bench)
     assert bench.run().counts.get("deletes", 0) == 0
-    bench.source.execute("DELETE FROM orders WHERE id IN ('Ä', 'tab\there')")
+    bench.owner.execute("DELETE FROM orders WHERE id IN ('Ä', 'tab\there')")
     bench.run()
     assert {key: row[0] for key, row in bench.outbox().items()} == {"Ä": "d", "tab\there": "d"}
 
@@ -93,14 +93,14 @@ def test_composite_keys_of_any_types_are_asked_and_walked(new_bench: Callable[..
         "CREATE TABLE orders (at timestamptz, code char(4), flag boolean, title text, amount numeric, status text,"
         " PRIMARY KEY (code, flag, at))"
     )
-    bench.source.execute(
+    bench.owner.execute(
         "INSERT INTO orders SELECT timestamptz '2026-01-01 00:00+00' + n * interval '1.5 s', 'a|' || n % 3, n % 2 = 0,"
         " 'order ' || n, n, 'x' FROM generate_series(1, 2500) n"
     )
     record = loaded(bench)
     assert record.record.counts["creates"] == 2500
-    bench.source.execute("DELETE FROM orders WHERE amount IN (7, 1200)")
-    bench.source.execute("UPDATE orders SET title = 'new' WHERE amount = 1300")
+    bench.owner.execute("DELETE FROM orders WHERE amount IN (7, 1200)")
+    bench.owner.execute("UPDATE orders SET title = 'new' WHERE amount = 1300")
     bench.run()
     assert sorted(row[0] for row in bench.outbox().values()) == ["d", "d", "u"]
 
@@ -139,8 +139,8 @@ def held(bench: Any) -> Any:
 
 
 def test_more_deletions_than_the_breaker_lets_pass_hold_the_sync_before_the_first(bench: Any) -> None:
-    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
-    loaded(bench).source.execute("DELETE FROM orders WHERE id > 8")
+    bench.owner.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
+    loaded(bench).owner.execute("DELETE FROM orders WHERE id > 8")
     record = bench.run()
     assert bench.outbox() == {}
     assert record.state == "running"
@@ -153,8 +153,8 @@ def test_more_deletions_than_the_breaker_lets_pass_hold_the_sync_before_the_firs
 
 
 def test_approved_deletions_pass_and_the_pass_goes_on(bench: Any) -> None:
-    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
-    loaded(bench).source.execute("DELETE FROM orders WHERE id > 8")
+    bench.owner.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
+    loaded(bench).owner.execute("DELETE FROM orders WHERE id > 8")
     bench.run()
     holds.approve(bench.state, "orders")
     record = bench.run()
@@ -165,11 +165,11 @@ def test_approved_deletions_pass_and_the_pass_goes_on(bench: Any) -> None:
 
 def test_an_approval_lets_through_what_the_pass_had_found_and_no_more(bench: Any) -> None:
     """Nor does the breaker of the claims ask again for what was approved."""
-    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 30) n")
-    loaded(bench).source.execute("DELETE FROM orders WHERE id > 20")
+    bench.owner.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 30) n")
+    loaded(bench).owner.execute("DELETE FROM orders WHERE id > 20")
     bench.run()
-    bench.source.execute("DELETE FROM orders WHERE id BETWEEN 9 AND 18")
-    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(29, 30) n")
+    bench.owner.execute("DELETE FROM orders WHERE id BETWEEN 9 AND 18")
+    bench.owner.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(29, 30) n")
     holds.approve(bench.state, "orders")
     bench.run()
     assert sorted(bench.outbox(), key=int) == [str(n) for n in range(21, 29)]
@@ -179,28 +179,28 @@ def test_an_approval_lets_through_what_the_pass_had_found_and_no_more(bench: Any
 
 
 def test_lifted_without_approval_the_source_is_asked_anew(bench: Any) -> None:
-    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
-    loaded(bench).source.execute("DELETE FROM orders WHERE id > 8")
+    bench.owner.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
+    loaded(bench).owner.execute("DELETE FROM orders WHERE id > 8")
     bench.run()
     holds.lift(bench.state, "sync", "orders", "deletes")
     bench.run()
     assert held(bench).code == "mass_delete"
-    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(9, 20) n")
+    bench.owner.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(9, 20) n")
     holds.lift(bench.state, "sync", "orders", "deletes")
     assert bench.run().state == "done"
     assert bench.outbox() == {}
 
 
 def test_few_deletions_pass(bench: Any) -> None:
-    loaded(bench).source.execute("DELETE FROM orders WHERE id > 1")
+    loaded(bench).owner.execute("DELETE FROM orders WHERE id > 1")
     assert bench.run().state == "done"
     assert len(bench.outbox()) == 4
 
 
 def test_deletions_are_never_more_than_what_they_are_a_share_of(bench: Any) -> None:
     """Some of the items that were found to be too many go before the breaker has judged them."""
-    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
-    loaded(bench).source.execute("DELETE FROM orders")
+    bench.owner.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 20) n")
+    loaded(bench).owner.execute("DELETE FROM orders")
     bench.run(until="delete")
     bench.state.execute("UPDATE rowtide.ledger SET state = 'tombstone' WHERE key < '15'")
     bench.run()
@@ -215,7 +215,7 @@ def test_deletions_are_never_more_than_what_they_are_a_share_of(bench: Any) -> N
 def test_a_truncate_deletes_waiting_rows_too(bench: Any) -> None:
     """It is not streamed as deletes; rows staged before it and not delivered yet would be created for ever."""
     bench.run()
-    bench.source.execute("TRUNCATE orders")
+    bench.owner.execute("TRUNCATE orders")
     reconcile.request(bench.state, "orders", "orders was truncated")
     bench.run()
     assert {row[0] for row in bench.outbox().values()} == {"d"}

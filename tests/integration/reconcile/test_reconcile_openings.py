@@ -55,7 +55,7 @@ def test_what_it_deleted_is_deleted_though_it_was_staged_and_has_no_item_yet(ben
 
 
 def test_an_empty_table_is_read_again_too(bench: Any, long_one: Any) -> None:
-    bench.source.execute("DELETE FROM orders")
+    bench.owner.execute("DELETE FROM orders")
     long_one.execute("INSERT INTO orders VALUES (1, 'first', 6, 'x')")
     bench.run()
     assert bench.outbox() == {}
@@ -65,10 +65,10 @@ def test_an_empty_table_is_read_again_too(bench: Any, long_one: Any) -> None:
 
 
 def test_only_what_was_read_before_is_read_again(bench: Any) -> None:
-    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 3500) n")
+    bench.owner.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 3500) n")
     with psycopg.connect(bench.source_dsn) as connection:
         connection.execute("UPDATE orders SET title = 'changed' WHERE id IN (2, 3000)")
-        bench.source.execute("SELECT pg_current_xact_id()")
+        bench.owner.execute("SELECT pg_current_xact_id()")
         bench.run()
     bench.deliver()
     record = bench.record

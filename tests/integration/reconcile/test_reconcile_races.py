@@ -46,7 +46,7 @@ def test_a_change_staged_between_judging_and_merging_is_judged_again(
             bench.streamed("2", op=op, xid=xid)
             merging.start()
             waits = "SELECT true FROM pg_locks WHERE pid = %s AND NOT granted"
-            eventually(lambda: bench.source.execute(waits, [second.info.backend_pid]).fetchone(), "waiting for a lock")
+            eventually(lambda: bench.owner.execute(waits, [second.info.backend_pid]).fetchone(), "waiting for a lock")
         merging.join()
     assert bench.outbox()["2"] == expected
 
@@ -62,7 +62,7 @@ def test_a_change_staged_while_a_delete_is_merged_is_judged_again(bench: Any, xi
             bench.streamed("2", position=(1, 600, 0), xid=xid)
             merging.start()
             waits = "SELECT true FROM pg_locks WHERE pid = %s AND NOT granted"
-            eventually(lambda: bench.source.execute(waits, [second.info.backend_pid]).fetchone(), "waiting for a lock")
+            eventually(lambda: bench.owner.execute(waits, [second.info.backend_pid]).fetchone(), "waiting for a lock")
         merging.join()
     assert bench.outbox()["2"][0] == op
 

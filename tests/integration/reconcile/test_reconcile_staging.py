@@ -38,8 +38,8 @@ def test_unchanged_rows_stage_nothing(bench: Any) -> None:
 def test_only_rows_that_differ_from_the_base_are_staged(bench: Any) -> None:
     bench.run()
     bench.deliver()
-    bench.source.execute("UPDATE orders SET title = 'other' WHERE id = 2")
-    bench.source.execute("UPDATE orders SET status = 'unmapped' WHERE id = 3")
+    bench.owner.execute("UPDATE orders SET title = 'other' WHERE id = 2")
+    bench.owner.execute("UPDATE orders SET status = 'unmapped' WHERE id = 3")
     record = bench.run()
     assert titles(bench) == {"2": ("u", "other")}
     assert (record.counts["updates"], record.counts["creates"], record.counts["moves"]) == (1, 0, 0)
@@ -47,10 +47,10 @@ def test_only_rows_that_differ_from_the_base_are_staged(bench: Any) -> None:
 
 def test_a_row_that_belongs_to_another_list_now_is_staged_as_a_move(new_bench: Callable[..., Any]) -> None:
     bench = new_bench(lists={"by": "status", "map": {"paid": "Paid", "new": "New"}, "default": "Other"})
-    bench.source.execute("INSERT INTO orders VALUES (1, 'a', 1, 'new'), (2, 'b', 1, 'new')")
+    bench.owner.execute("INSERT INTO orders VALUES (1, 'a', 1, 'new'), (2, 'b', 1, 'new')")
     bench.run()
     bench.deliver()
-    bench.source.execute("UPDATE orders SET status = 'paid' WHERE id = 2")
+    bench.owner.execute("UPDATE orders SET status = 'paid' WHERE id = 2")
     record = bench.run()
     assert bench.waiting("2", "target") == ("Paid",)
     assert list(bench.outbox()) == ["2"]
@@ -59,19 +59,19 @@ def test_a_row_that_belongs_to_another_list_now_is_staged_as_a_move(new_bench: C
 
 def test_a_row_that_where_leaves_out_is_not_staged(new_bench: Callable[..., Any]) -> None:
     bench = new_bench(where="status <> 'draft'")
-    bench.source.execute("INSERT INTO orders VALUES (1, 'a', 1, 'draft'), (2, 'b', 1, 'paid'), (3, 'c', 1, NULL)")
+    bench.owner.execute("INSERT INTO orders VALUES (1, 'a', 1, 'draft'), (2, 'b', 1, 'paid'), (3, 'c', 1, NULL)")
     bench.run()
     assert titles(bench) == {"2": ("u", "b")}
 
 
 def test_a_row_that_cannot_be_carried_is_parked_once(bench: Any) -> None:
-    bench.source.execute("UPDATE orders SET title = repeat('x', 300) WHERE id = 2")
+    bench.owner.execute("UPDATE orders SET title = repeat('x', 300) WHERE id = 2")
     assert bench.run().counts["parked"] == 1
     state, op, code, fields = bench.waiting("2", "state, op, reason_code, fields")
     assert (state, op, fields) == ("parked", "r", None)
     assert code
     assert bench.run().counts["parked"] == 0
-    bench.source.execute("UPDATE orders SET title = 'short' WHERE id = 2")
+    bench.owner.execute("UPDATE orders SET title = 'short' WHERE id = 2")
     bench.run()
     assert bench.waiting("2", "state, op, reason_code, attempts") == ("waiting", "u", None, 0)
 
@@ -111,13 +111,13 @@ def test_a_transaction_under_way_while_the_chunk_is_read_is_not_visible_to_it(be
     with psycopg.connect(bench.source_dsn) as other:
         other.execute("UPDATE orders SET title = 'streamed' WHERE id = 2")
         [(xid,)] = other.execute("SELECT pg_current_xact_id()::text::bigint").fetchall()
-        bench.source.execute("INSERT INTO orders VALUES (6, 'order 6', 6, 'paid')")  # above it in xid, and visible
+        bench.owner.execute("INSERT INTO orders VALUES (6, 'order 6', 6, 'paid')")  # above it in xid, and visible
         bench.streamed("2", xid=xid)
         bench.run()
         assert bench.outbox()["2"] == ("u", "streamed", Position(1, 500, 0))
         assert "6" in bench.outbox()
         other.commit()
-    bench.source.execute("UPDATE orders SET title = 'last' WHERE id = 2")
+    bench.owner.execute("UPDATE orders SET title = 'last' WHERE id = 2")
     bench.run()
     assert bench.outbox()["2"] == ("u", "last", Position(1, 500, 0))
 
@@ -184,7 +184,7 @@ def test_an_era_that_begins_under_a_pass_begins_the_pass_anew(bench: Any) -> Non
     record = bench.record
     bench.state.execute("UPDATE rowtide.reconcile SET state = 'running', phase = 'ask', after_key = '{3}'")
     bench.open_era(2)
-    bench.source.execute("UPDATE orders SET title = 'healed' WHERE id = 1")
+    bench.owner.execute("UPDATE orders SET title = 'healed' WHERE id = 1")
     bench.run()
     assert bench.record.era == 2
     assert bench.record.run_id is None
@@ -205,7 +205,7 @@ def test_nothing_is_read_before_capture_has_noted_where_the_sync_is_whole_from(b
 def test_nothing_is_read_before_capture_has_passed_the_mark(new_bench: Any) -> None:
     """What was committed before the pass may still be on its way to the outbox, and would come after what it reads."""
     bench = new_bench()
-    bench.source.execute("INSERT INTO orders VALUES (1, 'one', 1, 'x')")
+    bench.owner.execute("INSERT INTO orders VALUES (1, 'one', 1, 'x')")
     bench.state.execute("UPDATE rowtide.slot_cursor SET lsn = 100")
     record = bench.run()
     assert (record.state, record.phase) == ("running", "mark")
@@ -244,7 +244,7 @@ def test_a_request_under_way_leads_to_another_pass(bench: Any) -> None:
     bench.deliver()
     bench.state.execute("UPDATE rowtide.reconcile SET state = 'running', phase = 'delete'")
     reconcile.request(bench.state, "orders", "asked for")
-    bench.source.execute("DELETE FROM orders WHERE id = 5")
+    bench.owner.execute("DELETE FROM orders WHERE id = 5")
     record = bench.run()
     assert record.state == "done"
     assert record.serves == record.asked == 3
@@ -254,9 +254,9 @@ def test_a_request_under_way_leads_to_another_pass(bench: Any) -> None:
 def test_a_dry_run_counts_and_stages_nothing(bench: Any) -> None:
     bench.run()
     bench.deliver()
-    bench.source.execute("UPDATE orders SET title = 'other' WHERE id = 2")
-    bench.source.execute("DELETE FROM orders WHERE id = 3")
-    bench.source.execute("INSERT INTO orders VALUES (6, 'six', 1, 'x')")
+    bench.owner.execute("UPDATE orders SET title = 'other' WHERE id = 2")
+    bench.owner.execute("DELETE FROM orders WHERE id = 3")
+    bench.owner.execute("INSERT INTO orders VALUES (6, 'six', 1, 'x')")
     before = bench.record
     rows, found = bench.dry_run()
     assert rows == 5

@@ -66,13 +66,13 @@ def test_a_new_sync_is_loaded_without_being_asked(bench: Any) -> None:
 
 def test_killed_at_each_step_a_pass_goes_on_rightly(bench: Any) -> None:
     """Each kill leaves the pass to the next process; what comes out is what an undisturbed one brings."""
-    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 4000) n")
+    bench.owner.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 4000) n")
     bench.apply()
     assert run_process(bench) == 0
     bench.deliver()
-    bench.source.execute("UPDATE orders SET title = 'changed' WHERE id IN (1, 900, 2500, 4000)")
-    bench.source.execute("DELETE FROM orders WHERE id IN (2, 1500, 3999)")
-    bench.source.execute("INSERT INTO orders VALUES (4001, 'new', 1, 'x')")
+    bench.owner.execute("UPDATE orders SET title = 'changed' WHERE id IN (1, 900, 2500, 4000)")
+    bench.owner.execute("DELETE FROM orders WHERE id IN (2, 1500, 3999)")
+    bench.owner.execute("INSERT INTO orders VALUES (4001, 'new', 1, 'x')")
     bench.open_era(2)
     kills = [
         f"{failpoints.RECONCILE_BEGUN}=kill",
@@ -111,7 +111,7 @@ def test_a_source_that_does_not_answer_is_tried_again(bench: Any) -> None:
 def test_a_broken_connection_to_the_state_database_is_made_again(bench: Any) -> None:
     with running(bench):
         eventually(lambda: is_done(bench), "done")
-        broken = bench.source.execute(
+        broken = bench.owner.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rowtide reconcile'"
         ).fetchall()
         assert (True,) in broken
@@ -120,7 +120,7 @@ def test_a_broken_connection_to_the_state_database_is_made_again(bench: Any) -> 
 
 
 def test_a_table_that_no_longer_fits_pauses_its_sync(bench: Any) -> None:
-    bench.source.execute("ALTER TABLE orders RENAME TO orders_before")
+    bench.owner.execute("ALTER TABLE orders RENAME TO orders_before")
     with running(bench):
         [hold] = eventually(lambda: holds.read(bench.state), "held")
     assert (hold.object, hold.kind, hold.code) == ("orders", "capture", "relation_mismatch")
@@ -149,7 +149,7 @@ def test_a_waiting_pass_shows_why_and_is_finished_when_it_can_be(bench: Any) -> 
 
 
 def test_a_pause_is_honoured_between_chunks(bench: Any) -> None:
-    bench.source.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 60000) n")
+    bench.owner.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 60000) n")
     with running(bench):
         eventually(bench.outbox, "something staged")
         holds.place(bench.state, "sync", "orders", "person", "paused", "By hand.", "someone")

@@ -40,7 +40,7 @@ def test_answers_come_in_the_order_they_were_asked(bench: Any) -> None:
 
 def test_a_row_that_where_leaves_out_becomes_a_delete(new_bench: Callable[..., Any]) -> None:
     bench = new_bench(where="status <> 'draft'")
-    bench.source.execute("INSERT INTO orders VALUES (1, 'a', 1, 'draft')")
+    bench.owner.execute("INSERT INTO orders VALUES (1, 'a', 1, 'draft')")
     [answer] = refetch_works(bench.source, bench.catalog, [work("1")], {"orders": 1})
     assert isinstance(answer, Work)
     assert (answer.desired.op, answer.desired.target, answer.desired.fields) == ("d", None, {})
@@ -67,7 +67,7 @@ def test_an_xid_of_an_older_era_counts_as_visible(bench: Any, era: int, kind: ty
 
 
 def test_a_row_that_cannot_be_carried_is_parked(bench: Any) -> None:
-    bench.source.execute("UPDATE orders SET title = repeat('x', 300) WHERE id = 3")
+    bench.owner.execute("UPDATE orders SET title = repeat('x', 300) WHERE id = 3")
     [answer] = refetch_works(bench.source, bench.catalog, [work("3")], {"orders": 1})
     assert isinstance(answer, ParkRow)
     assert answer.sentence

@@ -1,5 +1,7 @@
 """plan, apply and doctor against real databases and the simulator."""
 
+import psycopg
+
 from tests.e2e.conftest import Simulator
 from tests.integration.control.desk import SYNC, Desk
 from tests.integration.graph.conftest import make_lists, settings_for
@@ -115,6 +117,17 @@ def test_doctor_before_and_after(desk: Desk, simulator: Simulator) -> None:
     checks = after.json["checks"]
     assert not [check for check in checks if check["level"] == "failure"]
     assert ("graph contoso", "lists", "ok") in {(check["part"], check["name"], check["level"]) for check in checks}
+
+
+def test_doctor_tells_that_schema_public_of_the_state_database_is_open(applied: Desk) -> None:
+    def found() -> list[str]:
+        checks = applied.type("doctor", "--json").json["checks"]
+        return [one["remedy"] for one in checks if (one["part"], one["name"]) == ("state", "public")]
+
+    assert found() == []
+    with psycopg.connect(applied.state_dsn, autocommit=True) as connection:
+        connection.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    assert found() == ["REVOKE CREATE ON SCHEMA public FROM PUBLIC;"]
 
 
 def test_doctor_of_a_wrong_secret(desk: Desk, simulator: Simulator) -> None:

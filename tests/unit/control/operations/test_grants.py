@@ -1,11 +1,14 @@
 """The DBA's script and the Graph permissions, as text."""
 
+from dataclasses import replace
+
 from control.operations.grants import (
     GraphRequirements,
     SourceRequirements,
     TableRequirements,
     graph_grants,
     source_statements,
+    state_statements,
 )
 
 REQUIRED = SourceRequirements(
@@ -34,6 +37,15 @@ def test_the_publication_comes_before_the_slot() -> None:
     assert 'GRANT SELECT ON TABLE "s"."Odd" TO "rowtide_reader";' in script
     assert "BYPASSRLS" in script
     assert "SUPERUSER" not in script
+
+
+def test_schema_public_is_closed_where_it_is_open_and_the_state_database_to_everybody() -> None:
+    closing = "REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
+    assert closing in source_statements(REQUIRED)
+    assert closing not in source_statements(replace(REQUIRED, public_open=False))
+    script = state_statements("records")
+    assert 'REVOKE CONNECT ON DATABASE "records" FROM PUBLIC;' in script
+    assert script.index('\\connect "records"') + 1 == script.index(closing)
 
 
 def test_the_runner_may_only_write_where_somebody_else_provisions() -> None:
