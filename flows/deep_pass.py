@@ -16,7 +16,7 @@ import structlog
 from flows.source_table import Table
 from rowtide import mass_delete
 from rowtide.deciding.observation import is_item
-from rowtide.deciding.records import ETag, Held, ItemId, LeftItem, Leftover, ListId, Pair, WrongKey
+from rowtide.deciding.records import ETag, Held, ItemId, LeftItem, Leftover, ListId, NoItem, Pair, WrongKey
 from rowtide.enumeration import Differs, Equal, Kind, Moving, Verdict, judge
 from rowtide.keys import rowtide_key
 from rowtide.reconcile import MOST_TURNS, next_phase
@@ -34,6 +34,9 @@ PAIRS_A_STEP = 5000
 _ASKED = ["asked"]
 AGAIN: Final = "an item was left whose row had gone while the lists were read"
 """Why one more pass is asked for; it asks for no other."""
+
+REST: Final = timedelta(seconds=2)
+"""How long after the round of one turn that of the next may begin: rows that waited shall have been written by then."""
 
 _OF_A_TURN = ("moving", "waiting", "parked", "orphans", "strangers")
 
@@ -110,6 +113,8 @@ class DeepSteps:
     def round(self, record: Reconcile) -> tuple[Reconcile, bool]:
         """Wait for what changed in the lists until now."""
         if record.after_key != _ASKED:
+            if not self._has_rested(record):
+                return record, False
             enumeration.ask_round(self._state, record.sync, "deep")
             return reconcile.save(self._state, replace(record, after_key=_ASKED)), True
         read = enumeration.read(self._state, record.sync, "deep")
@@ -118,6 +123,14 @@ class DeepSteps:
         turned = replace(record, counts={**record.counts, **dict.fromkeys(_OF_A_TURN, 0)})
         self._copies = None
         return self._enter(turned, turns=1), True
+
+    def _has_rested(self, record: Reconcile) -> bool:
+        """Whether what moved in the turn before has had time to settle; before the last turn what Graph shows late."""
+        turns = record.counts.get("turns", 0)
+        if turns == 0:
+            return True
+        pause = max(REST, self._lists.lag) if turns == MOST_TURNS - 1 else REST
+        return enumeration.has_rested(self._state, record.sync, "deep", pause)
 
     def judge(self, record: Reconcile) -> tuple[Reconcile, bool]:
         """Compare the next pairs with their items, and mend what differs."""
@@ -162,31 +175,27 @@ class DeepSteps:
         mends: list[Mend] = []
         names: dict[str, str] = {}
         for one in pairs:
-            key, copies = one.compared.key, (self._copies or {}).get(one.compared.key, [])
+            key, known, copies = one.compared.key, one.compared.pair, (self._copies or {}).get(one.compared.key, [])
             verdict = judge(one.compared, self._compiled)
-            if one.waits is not None and not _is_older(verdict):
+            if one.waits is not None and not one.untouched and not _is_older(verdict):
                 apart[one.waits] += 1
                 continue
             match verdict:
                 case Moving():
                     apart["moving"] += 1
                 case Equal(pair) if not copies:
-                    if pair is not None:
+                    if pair is not None and one.waits is None:
                         mends.append(Mend(key, one.updated_at, pair, stage=False))
                 case Equal(pair):
                     names[key] = "copies"
-                    mends.append(self._with_copies(one, pair or one.compared.pair, copies))
+                    mends.append(_to_mend(one, pair or known, copies))
                 case Differs(finding, pair):
-                    names[key] = finding.kind.value
-                    made = replace(pair, leftovers=(*pair.leftovers, *_left(copies, one)))
-                    mends.append(Mend(key, one.updated_at, made, stage=True, waits=one.waits is not None))
+                    if pair != known or copies:  # else it was mended in a turn before, and waits
+                        names[key] = finding.kind.value
+                        mends.append(_to_mend(one, pair, copies))
                 case _:
                     assert_never(verdict)
         return apart, mends, names
-
-    def _with_copies(self, one: Doubtful, pair: Held, copies: Sequence[Loose]) -> Mend:
-        made = replace(pair, leftovers=(*pair.leftovers, *_left(copies, one)))
-        return Mend(one.compared.key, one.updated_at, made, stage=True)
 
     def _end_of_turn(self, record: Reconcile) -> Reconcile:
         """One more turn while something moved or waited for another reason than that it is being mended."""
@@ -215,6 +224,12 @@ class DeepSteps:
         problem = next((one.problem for one in read if one.problem is not None), None)
         waits = problem or "The items of its lists are being read, which needs a process with the role deliver."
         return record if waits == record.waits else reconcile.save(self._state, replace(record, waits=waits))
+
+
+def _to_mend(one: Doubtful, pair: Held | NoItem, copies: Sequence[Loose]) -> Mend:
+    """The ledger says what was seen, and which copies are to go; the row mends it, read anew where it waits."""
+    made = replace(pair, leftovers=(*pair.leftovers, *_left(copies, one)))
+    return Mend(one.compared.key, one.updated_at, made, True, waits=one.waits is not None, anew=one.untouched)
 
 
 def _is_older(verdict: Verdict) -> bool:

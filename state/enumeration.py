@@ -8,7 +8,7 @@ is dropped; the first round reads every item, each later one what changed since.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import orjson
@@ -86,6 +86,15 @@ def ask_round(conn: Connection, sync: str, purpose: Purpose) -> None:
     """Have one more round read that begins after this moment."""
     conn.execute(_ASK_ROUND, [sync, purpose])
     channels.notify(conn, channels.ENUMERATION)
+
+
+def has_rested(conn: Connection, sync: str, purpose: Purpose, pause: timedelta) -> bool:
+    """Whether the last round of every list began so long ago."""
+    query = (
+        "SELECT bool_and(began_at < clock_timestamp() - %s) FROM rowtide.enumeration WHERE sync = %s AND purpose = %s"
+    )
+    [(rested,)] = conn.execute(query, [pause, sync, purpose]).fetchall()
+    return rested is not False
 
 
 def read(conn: Connection, sync: str, purpose: Purpose) -> list[Enumeration]:

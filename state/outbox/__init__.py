@@ -176,19 +176,28 @@ def parked_fields(conn: Connection, sync: str, key: str) -> tuple[str | None, Fi
     return None if row is None else (row[0], row[1])
 
 
+_ANEW = "op = 'r', target = NULL, fields = NULL, partial = false, revision = revision + 1"
+
+
 def retry_parked(conn: Connection, sync: str, keys: Sequence[str] | None = None) -> int:
     """Have parked rows (of these keys, or all of the sync) read anew from the source and tried again at once."""
     count = conn.execute(
-        """
+        f"""
         UPDATE rowtide.outbox
-           SET state = 'waiting', reason_code = NULL, reason = NULL, hold = false, attempts = 0, due_at = now(),
-               op = 'r', target = NULL, fields = NULL, partial = false, revision = revision + 1
+           SET state = 'waiting', reason_code = NULL, reason = NULL, hold = false, attempts = 0, due_at = now(), {_ANEW}
          WHERE sync = %(sync)s AND state = 'parked' AND (%(keys)s::text[] IS NULL OR key = ANY (%(keys)s))
         """,
         {"sync": sync, "keys": None if keys is None else list(keys)},
     ).rowcount
     channels.notify(conn, channels.DUE, sync)
     return count
+
+
+def read_anew(conn: Connection, sync: str, keys: Sequence[str]) -> None:
+    """Have these waiting rows, which the caller has locked, read from the source before anything is decided."""
+    if keys:
+        query = f"UPDATE rowtide.outbox SET {_ANEW} WHERE sync = %s AND key = ANY (%s) AND state = 'waiting'"
+        conn.execute(query, [sync, list(keys)])
 
 
 def discard_parked(conn: Connection, sync: str, keys: Sequence[str]) -> int:

@@ -32,10 +32,14 @@ SELECT key FROM rowtide.ledger WHERE sync = %(sync)s AND key > %(after)s AND sta
  ORDER BY key OFFSET %(limit)s - 1 LIMIT 1
 """
 
+_UNTOUCHED = "o.state = 'waiting' AND o.op <> 'd' AND o.lease_token IS NULL AND o.sent = '[]'"
+"""Nobody has claimed the row, and nothing that was sent for it is without an answer. A delete needs no other base."""
+
 # What agrees in every word is told here: of a million items few are anything else.
 _PAIRS = f"""
 SELECT {ledger.COLUMNS}, l.updated_at, l.updated_at >= e.began_at AS moved,
        l.updated_at >= e.began_at - %(lag)s::interval AS young, o.state AS waits,
+       coalesce({_UNTOUCHED}, false) AS untouched,
        s.item_id, s.item_key, s.etag, s.fields, s.by_app
   FROM rowtide.ledger AS l
   JOIN rowtide.enumeration AS e ON (e.sync, e.purpose, e.list_id) = (l.sync, %(purpose)s, l.list_id)
@@ -51,11 +55,15 @@ _PAIR_COLUMNS = len(Stored._fields)
 
 
 class Doubtful(NamedTuple):
-    """A live pair that does not simply agree with its item; ``waits``: its row's state in the outbox, None without."""
+    """A live pair that does not simply agree with its item.
+
+    ``waits``: its row's state in the outbox, None without; ``untouched``: that row can be read anew.
+    """
 
     compared: Compared
     updated_at: datetime
     waits: str | None
+    untouched: bool
 
 
 class DoubtfulPage(NamedTuple):
@@ -81,12 +89,12 @@ def read_doubtful(
 
 def _to_doubtful(sync: str, row: Sequence[Any]) -> Doubtful:
     stored = Stored(*row[:_PAIR_COLUMNS])
-    updated_at, moved, young, waits, item_id, item_key, etag, fields, by_app = row[_PAIR_COLUMNS:]
+    updated_at, moved, young, waits, untouched, item_id, item_key, etag, fields, by_app = row[_PAIR_COLUMNS:]
     pair = ledger.to_pair(stored)
     assert isinstance(pair, Held), "a live pair has an item"
     item = None if item_id is None else Item(ItemId(item_id), ETag(etag), fields, by_app, item_key)
     compared = Compared(stored.key, pair, item, rowtide_key(sync, stored.key), moved, young)
-    return Doubtful(compared, updated_at, waits)
+    return Doubtful(compared, updated_at, waits, untouched)
 
 
 # Rows of which something waits, and pairs that moved since the round began, are judged otherwise.
@@ -197,7 +205,7 @@ def read_unsettled(conn: Connection, sync: str, purpose: Purpose, keys: Collecti
 class Mend(NamedTuple):
     """What the ledger is to say of a key whose pair still stands as at ``updated_at``; ``stage``: the row mends it.
 
-    ``waits``: the row waits already, or is parked.
+    ``waits``: the row waits already, or is parked; ``anew``: it is read anew, while it is untouched.
     """
 
     key: str
@@ -205,6 +213,7 @@ class Mend(NamedTuple):
     pair: Held | NoItem
     stage: bool
     waits: bool = False
+    anew: bool = False
 
 
 # A refresh: whatever the row is now is wanted, and compared with what was seen.
@@ -232,19 +241,28 @@ RETURNING l.key
 """
 
 
-_FREE = """
-SELECT key, reason_code FROM rowtide.outbox
- WHERE sync = %(sync)s AND key = ANY (%(keys)s) AND lease_token IS NULL ORDER BY key FOR UPDATE
+_FREE = f"""
+SELECT o.key, o.reason_code FROM rowtide.outbox AS o
+ WHERE o.sync = %(sync)s AND o.key = ANY (%(keys)s) AND o.lease_token IS NULL
+   AND (o.key <> ALL (%(anew)s) OR {_UNTOUCHED})
+ ORDER BY o.key FOR UPDATE
 """
 
 
-def _free(conn: Connection, sync: str, keys: Sequence[str]) -> list[str]:
-    """Those of these waiting rows that nobody has claimed, locked; what was parked as older is tried again."""
-    found = conn.execute(_FREE, {"sync": sync, "keys": sorted(keys)}).fetchall()
+def _free(conn: Connection, sync: str, mends: Sequence[Mend]) -> list[str]:
+    """Those of these waiting rows that nobody has claimed, locked; what was parked as older is tried again.
+
+    What is read anew knows nothing of the base of before: a change that names some fields only would leave an edit of
+    the others.
+    """
+    anew = [one.key for one in mends if one.anew]
+    found = conn.execute(_FREE, {"sync": sync, "keys": [one.key for one in mends], "anew": anew}).fetchall()
     parked = [key for key, code in found if code == row_errors.ITEM_OLDER_THAN_KNOWN.code]
     if parked:
         outbox.retry_parked(conn, sync, parked)
-    return [key for key, _ in found]
+    free = [key for key, _ in found]
+    outbox.read_anew(conn, sync, sorted(set(free) & set(anew)))
+    return free
 
 
 def mend(conn: Connection, sync: str, era: int, mapping_version: int, mends: Sequence[Mend]) -> set[str]:
@@ -254,7 +272,7 @@ def mend(conn: Connection, sync: str, era: int, mapping_version: int, mends: Seq
     """
     rows = [_to_row(sync, one) for one in mends]
     staged = [row for row, one in zip(rows, mends, strict=True) if one.stage and not one.waits]
-    waiting = [one.key for one in mends if one.waits]
+    waiting = [one for one in mends if one.waits]
     values = {"mapping_version": mapping_version, "era": era, "priority": BACKFILL, "rows": _json(staged)}
     keys = [key for (key,) in conn.execute(_STAGE, values)] if staged else []
     keys += _free(conn, sync, waiting) if waiting else []

@@ -190,6 +190,32 @@ def test_what_people_do_to_items_is_named_and_mended(line: Line) -> None:
     assert kinds(again) == [("orphan", "999"), ("stranger", "")]
 
 
+def test_what_waits_is_mended_too(line: Line) -> None:
+    """A row that waits may turn out to say what its item said before a person came: nothing would be written then."""
+    name = "waits"
+    line.sync(name)
+    line.process.kill()
+    line.process = line.stack.start("--roles", "capture")
+    line.stack.sql(f"UPDATE {name} SET quantity = quantity WHERE id BETWEEN 6 AND 9")
+    line.stack.sql(f"DELETE FROM {name} WHERE id = 9")
+    count = "SELECT count(*) FROM rowtide.outbox WHERE sync = %s"
+    wait_until(lambda: line.stack.state(count, name) == [(4,)], "the rows wait")
+    line.stack.state("UPDATE rowtide.outbox SET due_at = now() + interval '1 hour' WHERE sync = %s RETURNING 1", name)
+    line.edit(name, item_id=line.item(name, 6)["id"], fields={"Title": "a person's words"})
+    line.edit(name, item_id=line.item(name, 7)["id"], delete=True)
+    line.edit(name, item_id=line.item(name, 8)["id"], fields={"RowtideKey": None})
+    line.restart()
+    line.ask(name)
+    asked = "SELECT counts FROM rowtide.reconcile WHERE sync = %s AND state = 'done' AND enumerates"
+    [(counts,)] = wait_until(lambda: line.stack.state(asked, name), "the pass has ended", 90)
+    assert {one: counts.get(one) for one in ("edited", "missing", "waiting")} == {
+        "edited": 2, "missing": 1, "waiting": 1,
+    }  # fmt: skip
+    line.stack.state("UPDATE rowtide.outbox SET due_at = now() WHERE sync = %s RETURNING 1", name)
+    line.wait(name)
+    assert line.diff(name)["findings"] == []
+
+
 def test_lost_edited_and_copied_keys_are_mended(line: Line) -> None:
     """A key is a field of the base; a person's item that has it loses it first, because keys are unique."""
     name = "keys"
