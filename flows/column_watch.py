@@ -55,6 +55,7 @@ class ColumnWatch(GraphRounds[dict[str, int]]):
         self._troubled = troubled
         self._looked_at: dict[str, float] = {}
         self._refused: dict[str, int] = {}
+        self._retried: dict[str, float] = {}
         self._suspect: set[str] = set()
         self._missing: set[str] = set()
         self._marks = ListMarks()
@@ -91,6 +92,7 @@ class ColumnWatch(GraphRounds[dict[str, int]]):
         if isinstance(found, GraphUnavailable):
             raise found
         self._looked_at[ref.id] = time.monotonic()
+        refused = ref.id in self._suspect
         self._suspect.discard(ref.id)
         if isinstance(found, GraphRefused):
             if found.code == graph_errors.GRAPH_404.code:
@@ -106,6 +108,15 @@ class ColumnWatch(GraphRounds[dict[str, int]]):
         held = list_schema.held_columns(found, compiled.list_columns(), ref.columns)
         if held != view.held.get(ref.id, HeldColumns()):
             self._link.run(partial(self._note, sync=sync, list_id=ref.id, held=held))
+        elif refused:
+            self._try_again(sync)
+
+    def _try_again(self, sync: str) -> None:
+        """Rows were refused for a column that is as it should be by now, or known to be held: once in a while."""
+        retried = self._retried.get(sync)
+        if retried is None or time.monotonic() - retried >= LOOK_S:
+            self._retried[sync] = time.monotonic()
+            self._link.run(partial(lists.retry_refused, sync=sync))
 
     def _note(self, connection: Connection, sync: str, list_id: str, held: HeldColumns) -> None:
         with connection.transaction():

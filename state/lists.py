@@ -83,11 +83,17 @@ def note_held(conn: Connection, sync: str, list_id: str, held: HeldColumns) -> H
         before = conn.execute(_NOTE_HELD, {"id": list_id, "held": Jsonb(_from_held(held))}).fetchone()
         if before is None:
             return None
-        keys = [key for (key,) in conn.execute(_RETRY, [sync, REFUSED_FIELD])] if held else []
-        if keys:
-            outbox.retry_parked(conn, sync, keys)
+        if held:
+            retry_refused(conn, sync)
         channels.notify(conn, channels.CONTROL)
     return _to_held(before[0])
+
+
+def retry_refused(conn: Connection, sync: str) -> None:
+    """Have rows tried again that are parked because Graph refused a field."""
+    keys = [key for (key,) in conn.execute(_RETRY, [sync, REFUSED_FIELD])]
+    if keys:
+        outbox.retry_parked(conn, sync, keys)
 
 
 def count_refused(conn: Connection) -> dict[str, int]:

@@ -298,6 +298,26 @@ def test_a_deleted_column_holds_back_nothing_but_itself(line: Line) -> None:
     wait_until(lambda: reason(line, "held").startswith("idle"), "nothing is held")
 
 
+def test_rows_that_were_refused_while_a_column_was_away_are_written_when_it_is_back(line: Line) -> None:
+    """It comes and goes between two looks, so that nobody has seen that it was away."""
+    line.table("away")
+    line.sync("away", "list: Away")
+    line.wait("away", {"": "Away"})
+    simulator = line.stack.simulator
+    line.own("DELETE", "Away", "/columns/Quantity")
+    simulator.set_faults([{"path": r"/columns", "level": "request", "action": "status", "status": 503}])
+    line.stack.sql("UPDATE away SET quantity = quantity + 100")
+    parked = "SELECT count(*) FROM rowtide.outbox WHERE sync = 'away' AND state = 'parked'"
+    wait_until(lambda: line.stack.state(parked) == [(ROWS,)], "every row is refused")
+    line.process.kill()
+    line.process.wait(10)
+    simulator.clear_faults()
+    line.stack.apply()
+    line.process = line.stack.start()
+    wait_until(lambda: shown(line, "away", "Quantity") == of_rows(line, "away"), "the rows are written")
+    line.wait("away", {"": "Away"})
+
+
 def test_a_column_of_another_kind_holds_back_nothing_but_itself(line: Line) -> None:
     """`apply` goes on with the rest; it refuses a definition that is the first to name such a column."""
     line.table("misfit")
