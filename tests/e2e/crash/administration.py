@@ -24,7 +24,7 @@ from tests.conftest import reachable_directory
 from tests.e2e.crash.acts import ACTS
 from tests.e2e.crash.deck import deal
 from tests.e2e.crash.definition import IDS
-from tests.e2e.crash.judge import judge, unequal
+from tests.e2e.crash.judge import describe, is_unequal, judge
 from tests.e2e.crash.servers import servers
 from tests.e2e.crash.world import OWN, SHARED, World
 from tests.e2e.stack import wait_until
@@ -34,6 +34,7 @@ ROWS = 60
 STEPS = 12
 SLOW = "reconcile.after_read=pause:0.4%0.5;stage.before_commit=pause:0.1%0.1"
 """Rows change between a page's read and its judgement, and acts come between a change and its staging."""
+BEHIND = f"{SLOW};epoch.closing=pause:3@1"
 LOOK_S = 90.0
 """How long status and lists may take to agree after an act, on a loaded machine."""
 
@@ -70,6 +71,7 @@ class Administration:
     def __init__(self, state: str) -> None:
         self.played: list[tuple[str, int]] = []
         self.findings: list[str] = []
+        self._shown = ""
         self.state = state
         self._ended = ExitStack()
         self.directory = reachable_directory("rowtide-oracle-")
@@ -144,6 +146,15 @@ class Administration:
         self._start()
         return True
 
+    def stand_still(self) -> bool:
+        """No process runs for a while; those that come back have much to read, and are slow to stage it."""
+        if "processes" in self.world.open:
+            return False
+        self._end_in_order()
+        self._processes = []
+        self.world.later("processes", lambda: self._start(BEHIND))
+        return True
+
     def sleep_through_an_era(self) -> bool:
         """The processes stand still while servers die, the slot is lost and others take over; then they wake."""
         if self.world.open:
@@ -177,8 +188,9 @@ class Administration:
             self.world.stack.wait_ready(process)
             assert self.world.stack.stop(process) == 0, self.world.stack.logged()[-3000:]
 
-    def _start(self) -> None:
-        self._processes = [self.world.stack.start("--roles", roles, failpoints=SLOW) for roles in self._roles]
+    def _start(self, failpoints: str = SLOW) -> None:
+        self.world.open.pop("processes", None)
+        self._processes = [self.world.stack.start("--roles", roles, failpoints=failpoints) for roles in self._roles]
 
     # --- looks --------------------------------------------------------------------------------------------------------
 
@@ -188,6 +200,8 @@ class Administration:
         self.world.workload.stop()
         try:
             wait_until(self._status_tells_the_truth, "what status says is so", LOOK_S)
+        except AssertionError as failed:
+            raise AssertionError(f"{failed}; {self._shown}") from failed
         finally:
             self.world.workload.start()
 
@@ -195,11 +209,14 @@ class Administration:
         passed = self.world.stack.sql("SELECT pg_current_wal_lsn() - '0/0'")[0][0]
         wait_until(lambda: self._captured(passed) or self.world.open, "capture has passed what was committed", LOOK_S)
         said = {one["sync"]: one["reason"]["code"] for one in self.world.stack.status()["syncs"]}
-        names = self.world.definition.names
-        idle = [id_ for id_ in IDS if said.get(names[id_]) == "idle"]
-        silent = [id_ for id_ in IDS if said.get(names[id_]) != "idle" and not self.world.open]
+        reasons = {id_: said.get(self.world.definition.names[id_]) for id_ in IDS}
+        silent = [id_ for id_, reason in reasons.items() if reason != "idle" and not self.world.open]
         unknown = self.world.edited | self.world.in_doubt
-        return not silent and not any(unequal(self.world, id_) for id_ in idle if id_ not in unknown)
+        unequal = [id_ for id_, reason in reasons.items() if reason == "idle" and id_ not in unknown]
+        unequal = [id_ for id_ in unequal if is_unequal(self.world, id_)]
+        self._shown = f"{reasons}, unequal: {unequal}, {describe(self.world, unequal)}"
+        self.world.let_go()
+        return not silent and not unequal
 
     def _captured(self, lsn: int) -> bool:
         found = self.world.stack.sql(
@@ -246,7 +263,7 @@ OF_PROCESSES = {
     act.__name__: act
     for act in (
         Administration.restart, Administration.die, Administration.lose_the_store, Administration.split_or_join,
-        Administration.sleep_through_an_era,
+        Administration.stand_still, Administration.sleep_through_an_era,
     )
 }  # fmt: skip
 CARDS = (*ACTS, *OF_PROCESSES)

@@ -14,7 +14,7 @@ SYNC = """
     source: {{postgres: erp, table: public.{id}}}
     target: {{graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}}
     {lists}
-    breaker: {{share: 1.0, rows: 1000000}}
+    breaker: {breaker}
     {more}
 """
 MORE = {
@@ -25,13 +25,17 @@ MORE = {
       big: {field: Big, as: note}
       flag: {field: Flag, as: boolean}"""
 }
+OPEN = "{share: 1.0, rows: 1000000}"
+BREAKERS = {"crates": "{share: 0.2, rows: 500}"}
+"""Where a person is asked before many items go or are made anew."""
 PLAIN = "fields: {body: Title, seq: {field: Seq, as: number}}"
 TITLES = {
     "things/a": "Things A", "things/b": "Things B", "things": "Things Other",
     "swaps": "Swaps", "names": "Names", "lines": "Lines",
+    "crates": "Crates",
 }  # fmt: skip
 """Target -> title; a shard's target is named ``sync/value``."""
-IDS = ("things", "swaps", "names", "lines")
+IDS = ("things", "swaps", "names", "lines", "crates")
 
 
 @dataclass(slots=True)
@@ -46,7 +50,9 @@ class Definition:
     def syncs(self) -> str:
         """The section of the file."""
         return "".join(
-            SYNC.format(name=name, id=id_, lists=self._lists(id_), more=MORE.get(id_, PLAIN))
+            SYNC.format(
+                name=name, id=id_, lists=self._lists(id_), more=MORE.get(id_, PLAIN), breaker=BREAKERS.get(id_, OPEN)
+            )
             for id_, name in self.names.items()
         )
 

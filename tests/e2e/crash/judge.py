@@ -23,15 +23,29 @@ def judge(world: World, patience_s: float = PATIENCE_S) -> list[str]:
     """Wait until nothing waits and all is equal, then look at items, ledger, counts and quota."""
     findings = []
     try:
-        wait_until(lambda: is_quiet(world) and not differences(world), "source and lists are equal", patience_s)
+        wait_until(lambda: _is_calm(world) and not differences(world), "source and lists are equal", patience_s)
     except AssertionError:
         findings.append(f"not equal in the end: {differences(world)[:5]}, waiting: {waiting(world)[:3]}")
-    return [*findings, *_doubles(world), *_ledger(world), *_counts(world), *_quota(world), *_strangers(world)]
+    return [
+        *findings,
+        *world.findings,
+        *_doubles(world),
+        *_ledger(world),
+        *_counts(world),
+        *_quota(world),
+        *_strangers(world),
+    ]
+
+
+def _is_calm(world: World) -> bool:
+    world.let_go()
+    return is_quiet(world)
 
 
 def waiting(world: World) -> list[tuple[Any, ...]]:
     """What the outbox still holds."""
-    return world.stack.state("SELECT sync, key, op, state, due_at::text, reason FROM rowtide.outbox LIMIT 10")
+    columns = "sync, key, op, state, due_at::text, reason, lease_owner, lease_until::text, now()::text"
+    return world.stack.state(f"SELECT {columns} FROM rowtide.outbox LIMIT 10")
 
 
 def is_quiet(world: World) -> bool:
@@ -47,7 +61,15 @@ def items(world: World) -> list[dict[str, Any]]:
     return [item for item in found if (item["list_id"], item["id"]) not in world.strangers]
 
 
-def unequal(world: World, id_: str) -> bool:
+def describe(world: World, ids: Sequence[str]) -> str:
+    """Some of what differs, and what waits."""
+    try:
+        return f"{differences(world, ids)[:5]}, waiting: {waiting(world)[:3]}"
+    except psycopg.Error as error:
+        return str(error)
+
+
+def is_unequal(world: World, id_: str) -> bool:
     """Whether table and lists of a sync differ; of a table that is not there now nothing can be said."""
     try:
         return bool(differences(world, [id_]))
@@ -65,10 +87,18 @@ def differences(world: World, ids: Sequence[str] = IDS) -> list[str]:
     found: dict[tuple[str, str] | str, list[dict[str, Any]]] = {}
     for item in items(world):
         key = item["fields"].get("RowtideKey")
-        if key is None or key.partition(":")[0] in ids:
+        if _sync_of(world, item) in ids:
             found.setdefault(keys.get(key, str(item["fields"])), []).append(item)
     extra = [f"extra item {key}" for key in found if key not in wanted]
     return [*extra, *(said for key, row in wanted.items() for said in _of_row(key, row, found.get(key, [])))]
+
+
+def _sync_of(world: World, item: dict[str, Any]) -> str:
+    """The sync that an item is of: by its key, or by its list where a person has taken the key away."""
+    if item["fields"].get("RowtideKey"):
+        return str(item["fields"]["RowtideKey"]).partition(":")[0]
+    by_title = {title: target.partition("/")[0] for target, title in world.definition.shown.items()}
+    return by_title.get(item["list"], IDS[0])
 
 
 def _of_row(key: tuple[str, str], wanted: tuple[str, dict[str, Any]], items: list[dict[str, Any]]) -> Iterator[str]:

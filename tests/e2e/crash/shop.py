@@ -23,18 +23,20 @@ CREATE TABLE names (code text PRIMARY KEY, seq bigint NOT NULL, body text);
 CREATE TABLE lines (
     order_id int, line_no int, seq bigint NOT NULL, body text, PRIMARY KEY (order_id, line_no)
 );
+CREATE TABLE crates (id int PRIMARY KEY, seq bigint NOT NULL, body text);
 CREATE SEQUENCE tick;
 """
 
 SHARDED = "things"
 """The sync whose rows are divided among lists."""
 
-KEYS = {"swaps": "id", "names": "code", "lines": "order_id || '|' || line_no"}
+KEYS = {"swaps": "id", "names": "code", "lines": "order_id || '|' || line_no", "crates": "id"}
 """The key of a row, as the ledger has it."""
 
 CODES = ["a", "A", "ä", "Ä", "a ", "a|b", "a\\b", "é" * 40, "x" * 300, "X" * 300, "ß", "ss", "1", "01", "ﬁ", "fi"]
 HOT = 5
 SWAPPED = 8
+CRATES = 40
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class Workload:
     changes: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+    _paused: bool = False
 
     def prepare(self) -> None:
         """Create and fill the tables."""
@@ -76,6 +79,9 @@ class Workload:
                 "INSERT INTO lines SELECT o, n, nextval('tick'), 'line' FROM generate_series(1, 12) o,"
                 " generate_series(1, 4) n"
             )
+            connection.execute(
+                "INSERT INTO crates SELECT i, nextval('tick'), 'crate ' || i FROM generate_series(1, %s) i", [CRATES]
+            )
             for code in CODES[::2]:
                 connection.execute("INSERT INTO names VALUES (%s, nextval('tick'), %s)", [code, f"name {len(code)}"])
 
@@ -84,6 +90,16 @@ class Workload:
         self._stop.clear()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    def pause(self) -> None:
+        """End as `stop` does, to go on if it was under way."""
+        self._paused = self._thread is not None and self._thread.is_alive()
+        self.stop()
+
+    def go_on(self) -> None:
+        """Begin again what `pause` has ended."""
+        if self._paused:
+            self.start()
 
     def stop(self) -> None:
         """End after the transaction under way."""
@@ -122,8 +138,9 @@ class Workload:
                 order,
                 cancel,
                 renumber,
+                crate,
             ],
-            [20, 20, 8, 5, 5, 5, 6, 8, 6, 5, 5, 1, 4, 3, 4, 3, 4],
+            [20, 20, 8, 5, 5, 5, 6, 8, 6, 5, 5, 1, 4, 3, 4, 3, 4, 4],
         )[0]
         with connection.transaction():
             changed = act(connection, rng, self.rows)
@@ -292,6 +309,21 @@ def renumber(connection: Connection, rng: random.Random, rows: int) -> Changed:
     return [
         change for line, seq in done for change in (("lines", f"{new}|{line}", seq), ("lines", f"{old}|{line}", None))
     ]
+
+
+def crate(connection: Connection, rng: random.Random, rows: int) -> Changed:
+    """A crate changes; now and then one goes or comes."""
+    number = rng.randint(1, CRATES + 5)
+    if rng.random() < 0.1:
+        gone = connection.execute("DELETE FROM crates WHERE id = %s", [number]).rowcount
+        return [("crates", str(number), None)] if gone else []
+    row = connection.execute(
+        "INSERT INTO crates VALUES (%s, nextval('tick'), 'packed') ON CONFLICT (id) DO UPDATE SET seq = excluded.seq,"
+        " body = excluded.body RETURNING seq",
+        [number],
+    ).fetchone()
+    assert row is not None
+    return [("crates", str(number), row[0])]
 
 
 Expected = dict[tuple[str, str], tuple[str, dict[str, Any]]]

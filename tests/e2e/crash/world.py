@@ -4,9 +4,11 @@ In: makers of servers. Out: `World`, on which rounds kill and acts change. Rule:
 open, so that afterwards source and lists have to become equal by themselves.
 """
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from tests.e2e.crash.definition import IDS, Definition
 from tests.e2e.stack import Stack, wait_until
 
 GRAPH_OPTIONS = "rate_window: 2s\n    licences: 100000"
+READ_S = 180.0
+"""How long a deep reconcile may take on a loaded machine; rows that wait for the quota have to be written first."""
 OWN, SHARED = "own", "shared"
 """The state database has a server of its own, or is another database of the source's."""
 
@@ -43,16 +47,28 @@ class World:
         self.state = new_cluster() if place == OWN else self.source
         self.definition = Definition()
         source_dsn, state_dsn = self.source.create_database("source"), self.state.create_database("state")
-        self.stack = Stack(
-            directory, source_dsn, state_dsn, simulator.ready, self.definition.syncs(), GRAPH_OPTIONS, slot="rowtide_0"
-        )
-        self.stack.simulator = simulator
+        self.new_cluster = new_cluster
+        self.connection_file = directory / "source.dsn"
+        self.connection_file.write_text(source_dsn)
+        self.stack = self.stack_on(directory, source_dsn, state_dsn, "rowtide_0")
         self.workload = shop.Workload(lambda: source_dsn, seed, rows)
         self.strangers: dict[tuple[str, str], dict[str, Any]] = {}
         self.open: dict[str, Callable[[], None]] = {}
         self.edited: set[str] = set()
         self.in_doubt: set[str] = set()
         self.acted = False
+        self.findings: list[str] = []
+        """What acts themselves have seen that may not be."""
+        self.others: list[Stack] = []
+        """Other installations that were started beside."""
+
+    def stack_on(self, directory: Path, source_dsn: str, state_dsn: str, slot: str) -> Stack:
+        """An installation: this definition on a state database, its files in a directory."""
+        secret = f"file:{self.connection_file}"
+        graph, syncs = self.simulator.ready, self.definition.syncs()
+        stack = Stack(directory, source_dsn, state_dsn, graph, syncs, GRAPH_OPTIONS, slot, secret)
+        stack.simulator = self.simulator
+        return stack
 
     def begin(self) -> None:
         """Fill the tables and apply the definition."""
@@ -62,7 +78,8 @@ class World:
     def close(self) -> None:
         """End what still runs."""
         self.workload.stop()
-        self.stack.close()
+        for stack in (self.stack, *self.others):
+            stack.close()
 
     # --- what acts do -------------------------------------------------------------------------------------------------
 
@@ -79,13 +96,30 @@ class World:
         while self.open:
             what, undo = next(reversed(self.open.items()))
             undo()
-            del self.open[what]
+            self.open.pop(what, None)
 
     def read_the_lists(self) -> None:
         """A deep reconcile of each sync whose items people have edited: only it sees them."""
         for id_ in sorted(self.edited):
-            self.stack.command("reconcile", self.definition.names[id_], "--deep")
+            wait_until(partial(self._read_the_lists_of, id_), f"the lists of {id_} are read", READ_S)
         self.edited.clear()
+
+    def _read_the_lists_of(self, id_: str) -> bool:
+        """Whether a deep pass is done that left no row alone, because of something that waited for it or moved it."""
+        done = self.stack.command("reconcile", self.definition.names[id_], "--deep", "--json", check=False)
+        self.let_go()
+        found = json.loads(done.stdout) if done.returncode == 0 else {}
+        return bool(found.get("done")) and not any(found["counts"].get(why) for why in ("moving", "waiting"))
+
+    def let_go(self) -> None:
+        """What waits for a person, and no act has left open, is let go: by whoever looks at `status`."""
+        asked = self.stack.state("SELECT object, kind FROM rowtide.hold WHERE kind IN ('deletes', 'creates', 'slot')")
+        for object_, kind in asked:
+            name = self.definition.names.get(object_, object_)
+            if kind == "slot" and not {"instance", "astray"} & self.open.keys():
+                self.stack.command("resume", "--take-slot", "erp", check=False)
+            elif kind != "slot" and kind not in self.open:
+                self.stack.command("resume", name, f"--approve-{kind}", check=False)
 
     def sql(self, *statements: str) -> None:
         """One transaction on the source."""
@@ -95,7 +129,7 @@ class World:
 
     def can_apply(self) -> bool:
         """Whether `apply` would not refuse: all tables fit, no list is another installation's or has a key twice."""
-        return not {*IDS, "publication", "mark", "copy"} & self.open.keys()
+        return not {*IDS, "publication", "mark", "copy", "astray", "snapshot", "lists", "key"} & self.open.keys()
 
     def apply(self) -> None:
         """Write the definition and apply it."""
@@ -114,6 +148,15 @@ class World:
         """Every list that is there."""
         found: list[dict[str, Any]] = self.simulator.ask("lists")["lists"]
         return found
+
+    def items_of(self, title: str) -> list[dict[str, Any]]:
+        """The living items of a list."""
+        return [item for item in self.simulator.items() if item["list"] == title and not item["deleted"]]
+
+    def keys(self) -> set[str]:
+        """`RowtideKey` of every living item."""
+        living = (item["fields"] for item in self.simulator.items() if not item["deleted"])
+        return {str(fields["RowtideKey"]) for fields in living if fields.get("RowtideKey")}
 
     def own(self, method: str, title: str, path: str = "", body: Any = None) -> Any:
         """A request to the list of that title by its owner."""

@@ -6,6 +6,7 @@ In: a `World`, a seeded generator. Out: the world, changed as by a person; what 
 import random
 
 from tests.e2e.crash.definition import IDS
+from tests.e2e.crash.late_apply import Late
 from tests.e2e.crash.world import World
 
 
@@ -101,4 +102,24 @@ def another_slot(world: World, rng: random.Random) -> bool:
         return False
     drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{}' AND NOT active"
     world.later("slot", lambda: world.sql(drop.format(old)))
+    return True
+
+
+def change_it_beside_another(world: World, rng: random.Random) -> bool:
+    """Two people change the definition: the later one, who planned on what was in force before, is refused."""
+    if not world.can_apply():
+        return False
+    shards, titles, shown = list(world.definition.shards), dict(world.definition.titles), dict(world.definition.shown)
+    world.definition.shards = ["a", "b"] if "b" not in shards else ["a"]
+    late = Late(world)
+    world.definition.shards, world.definition.titles, world.definition.shown = shards, titles, shown
+    try:
+        late.wait_for_the_question()
+        if not rename_a_list(world, rng):
+            return False
+        said = late.agree()
+    finally:
+        late.close()
+    if said == 0:
+        world.findings.append("a definition was put into force that had been planned on an older one")
     return True

@@ -4,6 +4,7 @@ In: a `World`, a seeded generator. Out: the world, changed as by a person; what 
 """
 
 import random
+from contextlib import suppress
 
 from tests.e2e.crash.world import World
 
@@ -131,4 +132,57 @@ def mark_a_list(world: World, rng: random.Random) -> bool:
         world.stack.command("apply", "--yes", "--take-over")
 
     world.later("mark", take_over)
+    return True
+
+
+def make_a_column_anew(world: World, rng: random.Random) -> bool:
+    """A person deletes a mapped column and makes one of the same name and kind, which is empty."""
+    if not world.can_apply() or {"column", "list", "copy"} & world.open.keys():
+        return False
+    target = rng.choice(world.definition.targets())
+    world.own("DELETE", world.definition.shown[target], "/columns/Seq")
+    world.own("POST", world.definition.shown[target], "/columns", {"name": "Seq", "number": {}})
+    id_ = target.partition("/")[0]
+    world.in_doubt.add(id_)
+
+    def mend() -> None:
+        world.apply()
+        world.in_doubt.discard(id_)
+
+    world.later("column", mend)
+    return True
+
+
+def lose_the_keys(world: World, rng: random.Random) -> bool:
+    """A person deletes the column `RowtideKey`; the operator applies again later."""
+    if not world.can_apply() or {"column", "list", "copy"} & world.open.keys():
+        return False
+    target = rng.choice(world.definition.targets())
+    world.own("DELETE", world.definition.shown[target], "/columns/RowtideKey")
+    id_ = target.partition("/")[0]
+    world.in_doubt.add(id_)
+    world.edited.add(id_)
+
+    def mend() -> None:
+        world.apply()
+        world.in_doubt.discard(id_)
+
+    world.later("column", mend)
+    return True
+
+
+def empty_a_list(world: World, rng: random.Random) -> bool:
+    """A person deletes most items of a list; a deep reconcile makes them anew when a person has approved it."""
+    if {"list", "deletes", "creates", "lists", "column"} & world.open.keys():
+        return False
+    title = world.definition.shown["crates"]
+    ours = [item for item in world.items_of(title) if item["fields"].get("RowtideKey")]
+    if len(ours) < 20:
+        return False
+    for item in rng.sample(ours, 3 * len(ours) // 4):
+        with suppress(OSError):  # the flow has just deleted it
+            world.simulator.edit(list=title, item_id=item["id"], user="Ann Person", delete=True)
+    world.edited.add("crates")
+    world.spawn("reconcile", world.definition.names["crates"], "--deep")
+    world.later("creates", lambda: None)
     return True

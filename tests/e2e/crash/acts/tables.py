@@ -34,7 +34,7 @@ def truncate_and_reload(world: World, rng: random.Random) -> bool:
 
 def truncate(world: World, rng: random.Random) -> bool:
     """Every row goes; half of them come back a moment later."""
-    table = free_table(world, rng, "swaps", "names", "lines")
+    table = free_table(world, rng, "swaps", "names", "lines", "crates")
     if table is None:
         return False
     world.sql(f"DROP TABLE IF EXISTS {table}_kept", f"CREATE TABLE {table}_kept AS SELECT * FROM {table}")
@@ -156,4 +156,23 @@ def change_identity(world: World, rng: random.Random) -> bool:
     if table is None:
         return False
     world.sql(f"ALTER TABLE {table} REPLICA IDENTITY {rng.choice(['FULL', 'DEFAULT'])}")
+    return True
+
+
+def delete_most(world: World, rng: random.Random) -> bool:
+    """Three quarters of a table's rows go: their items stay until a person approves it."""
+    if not world.free("crates") or {"deletes", "creates", "lists", "list", "snapshot"} & world.open.keys():
+        return False
+    victims = {f"crates:{id_}" for (id_,) in world.stack.sql("SELECT id FROM crates WHERE id % 4 > 0")}
+    before = world.keys() & victims
+    if len(before) < 20:
+        return False
+    world.sql("DELETE FROM crates WHERE id % 4 > 0")
+
+    def judge() -> None:
+        gone = before - world.keys()
+        if len(gone) > len(before) // 2:
+            world.findings.append(f"{len(gone)} of {len(before)} items were deleted and nobody was asked")
+
+    world.later("deletes", judge)
     return True
