@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from connectors.due_lines import DueLines
+from connectors.loops import Loop
 from connectors.trouble import Trouble
 from rowtide.backoff import Backoff
 from rowtide.deciding.outcomes import Outcome, Release
@@ -23,7 +24,7 @@ from rowtide.errors import RowtideError
 from rowtide.keys import LANES, lane_of
 from rowtide.pacing import WRITE_RU
 from rowtide.turns import Line, Turns
-from state import channels, database, instance, outbox
+from state import channels, database, failpoints, instance, outbox
 from state.database import ONE_PLAN, Link
 
 LEASE_S = 120.0
@@ -93,8 +94,8 @@ class Claimer:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rowtide-due", daemon=True)
-        self._listener = threading.Thread(target=self._listen, name="rowtide-due-listen", daemon=True)
+        self._thread = Loop(failpoints.LOOP_DUE, self._run, self._stop)
+        self._listener = Loop(failpoints.LOOP_DUE_LISTEN, self._listen, self._stop)
         self.problem: RowtideError | None = None
 
     def start(self) -> None:
@@ -153,6 +154,7 @@ class Claimer:
         while not self._stop.is_set():
             self._wake.clear()
             try:
+                self._thread.turn()
                 if not voided:
                     self._link.run(lambda connection: outbox.void_leases(connection, self._owner))
                     voided = True
@@ -162,7 +164,8 @@ class Claimer:
                 again, idle_s = self._round()
                 self.problem = None
                 trouble.succeeded()
-            except Exception as error:  # a thread that dies silently would stop every delivery for good
+            except Exception as error:
+                self._thread.count(error)
                 name = type(error).__name__
                 self.problem = error if isinstance(error, RowtideError) else process_errors.CLAIMING_FAILED(error=name)
                 again, idle_s = False, IDLE_POLL_S
@@ -247,6 +250,7 @@ class Claimer:
                     channels.listen(connection, channels.DUE)
                     backoff.succeeded()
                     while not self._stop.is_set():
+                        self._listener.turn()
                         for one in connection.notifies(timeout=1.0, stop_after=1):
                             self._due.news(channels.from_payload(one.payload))
                             self._wake.set()

@@ -57,6 +57,13 @@ class PrometheusRecorder:
             registry=registry,
         )
 
+        self._loop_failures = Gauge(
+            "rowtide_loop_failures",
+            "Unexpected errors of a background loop since the process started",
+            ["loop"],
+            registry=registry,
+        )
+
     def count(self, sync: str, name: SyncCount, n: int) -> None:
         """Add ``n`` to a figure of a sync."""
         self._by_sync[name].labels(sync).inc(n)
@@ -75,6 +82,11 @@ class PrometheusRecorder:
         for name, reading in graphs.items():
             self._ru_used.labels(name).set(reading.ru_used)
             self._gate_s.labels(name).set(reading.gate_s)
+
+    def read_loops(self, failures: Mapping[str, int]) -> None:
+        """Record how often each loop met an unexpected error since the process started."""
+        for loop, count in failures.items():
+            self._loop_failures.labels(loop).set(count)
 
 
 RECORDER: Final = PrometheusRecorder(REGISTRY)

@@ -54,6 +54,9 @@ class Recorder(Protocol):
     def read(self, in_flight: int, graphs: Mapping[str, GraphReading]) -> None:
         """Record the readings of the moment: rows claimed and not settled, and each graph."""
 
+    def read_loops(self, failures: Mapping[str, int]) -> None:
+        """Record how often each loop met an unexpected error since the process started."""
+
 
 def record_stage(recorder: Recorder, counts: StageCounts) -> None:
     """Record what a stage did."""

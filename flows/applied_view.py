@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from connectors.loops import Loop
 from connectors.trouble import Trouble
 from flows.ports import Stream
 from rowtide.backoff import Backoff
@@ -20,7 +21,7 @@ from rowtide.errors import DefinitionError, RowtideError
 from rowtide.holds import Hold, capture_hold, covering
 from rowtide.lists import HeldColumns
 from rowtide.mapping.compiled_sync import CompiledSync
-from state import channels, database, definitions, holds, lists
+from state import channels, database, definitions, failpoints, holds, lists
 from state.database import Link
 
 log = structlog.get_logger()
@@ -191,15 +192,13 @@ class Watcher:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._reading = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._poll, name="rowtide-control", daemon=True),
-            threading.Thread(target=self._listen, name="rowtide-control-listen", daemon=True),
-        ]
+        self._poller = Loop(failpoints.LOOP_CONTROL, self._poll, self._stop)
+        self._listener = Loop(failpoints.LOOP_CONTROL_LISTEN, self._listen, self._stop)
 
     def start(self) -> None:
         """Begin to watch."""
-        for thread in self._threads:
-            thread.start()
+        self._poller.start()
+        self._listener.start()
 
     def stop(self) -> None:
         """End the threads (they are daemons: nobody waits for a database that does not answer)."""
@@ -215,6 +214,7 @@ class Watcher:
     def _poll(self) -> None:
         trouble = Trouble("control state unread", "control state read again")
         while not self._stop.is_set():
+            self._poller.turn()
             self._wake.clear()
             wait_s = POLL_S
             try:
@@ -233,6 +233,7 @@ class Watcher:
                     channels.listen(connection, channels.CONTROL)
                     backoff.succeeded()
                     while not self._stop.is_set():
+                        self._listener.turn()
                         for _ in connection.notifies(timeout=1.0, stop_after=1):
                             self._wake.set()
             except RowtideError as error:

@@ -25,7 +25,7 @@ from rowtide.error_catalogue import graph_errors, process_errors
 from rowtide.errors import GraphRefused, GraphUnavailable
 from rowtide.lists import HeldColumns
 from rowtide.pacing import QUERY_RU
-from state import lists
+from state import failpoints, lists
 from state.database import Connection
 from state.reconcile import record as reconciles
 from state.reconcile import restored
@@ -50,7 +50,8 @@ class ColumnWatch(GraphRounds[dict[str, int]]):
         troubled: Callable[[str], bool],
     ) -> None:
         """``troubled``: whether the writer has a problem with a list."""
-        super().__init__("columns", state_dsn, graphs, process_errors.COLUMN_WATCH_FAILED, _look_at_rows)
+        failed = process_errors.COLUMN_WATCH_FAILED
+        super().__init__("columns", failpoints.LOOP_COLUMNS, state_dsn, graphs, failed, _look_at_rows)
         self._view = view
         self._troubled = troubled
         self._looked_at: dict[str, float] = {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from connectors import metrics, recorder
+from connectors import loops, metrics, recorder
 from connectors.claimer import Claimer
 from connectors.graph.budget import Budget
 from connectors.graph.settings import GraphSettings
@@ -34,7 +34,7 @@ from flows.graph_reads import PacedGraph
 from flows.health import to_health
 from flows.lanes import WriterLanes
 from flows.ports import Worker
-from flows.process import Process, Workers
+from flows.process import Fault, Process, Workers
 from flows.process_lock import ProcessLock
 from flows.reconcile import SOURCE, Reconciler
 from flows.refresh import Refresher
@@ -60,7 +60,9 @@ def compose(
     state_dsn: str, view: View, roles: frozenset[str], lock: ProcessLock, stop: threading.Event
 ) -> tuple[Process, Parts]:
     """The process, and the parts of its flow."""
-    base = _Base(state_dsn, view.catalog.definition, lock.name, stop, CurrentView(view, stop), StateClock(), Pace())
+    fault = Fault(stop)
+    applied = CurrentView(view, stop)
+    base = _Base(state_dsn, view.catalog.definition, lock.name, stop, fault, applied, StateClock(), Pace())
     acts = SyncActs(state_dsn, stop)
     soon = {name: threading.Event() for name in base.definition.postgres}
     readers = {name: _reader(base, name, soon[name]) for name in soon} if CAPTURE in roles else {}
@@ -84,9 +86,9 @@ def compose(
             base.pace,
             lambda: base.applied.view,
         ),
-        record=_nothing if deliver is None else partial(_record, deliver),
+        record=partial(_record, deliver),
     )
-    process = Process(state_dsn, lock, roles, workers, base.clock, stop, lambda: base.applied.outdated)
+    process = Process(state_dsn, lock, roles, workers, base.clock, stop, fault, lambda: base.applied.outdated)
     parts = Parts(
         state_dsn, stop, None if capture is None else capture.parts, None if deliver is None else deliver.parts
     )
@@ -104,6 +106,7 @@ class _Base:
     definition: Definition
     owner: str
     stop: threading.Event
+    fault: Fault
     applied: CurrentView
     clock: StateClock
     pace: Pace
@@ -230,7 +233,14 @@ def _deliver(base: _Base) -> _Deliver:
     budgets = {name: Budget(one) for name, one in settings.items()}
     decisions = _Decisions(base, settings, budgets)
     writers = {
-        name: Writer(one, budgets[name], rules_of=decisions.rules_of, site_of=base.applied.site_of, now=base.clock.now)
+        name: Writer(
+            one,
+            budgets[name],
+            rules_of=decisions.rules_of,
+            site_of=base.applied.site_of,
+            now=base.clock.now,
+            failed=base.fault.note,
+        )
         for name, one in settings.items()
     }
     lanes = WriterLanes(writers)
@@ -278,14 +288,13 @@ def _settled(claimer: Claimer, pace: Pace, outcomes: Sequence[Outcome], counts: 
         pace.note(sync, "delivered", did.delivered)
 
 
-def _record(deliver: _Deliver) -> None:
-    """Record the readings of the moment."""
+def _record(deliver: _Deliver | None) -> None:
+    """Record the readings of the moment; a process that does not deliver has nothing in flight."""
+    metrics.RECORDER.read_loops(loops.failures())
+    if deliver is None:
+        return
     graphs = {
         name: recorder.GraphReading(writer.counters.ru_used, deliver.budgets[name].gate_s())
         for name, writer in deliver.writers.items()
     }
     metrics.RECORDER.read(deliver.parts.claimer.in_flight, graphs)
-
-
-def _nothing() -> None:
-    """Record nothing: a process that does not deliver has nothing in flight."""

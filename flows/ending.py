@@ -60,13 +60,25 @@ class Crashed:
 End = Asked | Failed | Supplanted | Outdated | Unresumable | Crashed
 
 
-def to_end(error: BaseException | None, supplanted: bool, asked: bool, store: Store, outdated: bool = False) -> End:
-    """Why the flow ended; ``error`` is what the engine raised, ``asked`` whether somebody had asked for the end."""
+def to_end(
+    error: BaseException | None,
+    supplanted: bool,
+    asked: bool,
+    store: Store,
+    outdated: bool = False,
+    fault: RowtideError | None = None,
+) -> End:
+    """Why the flow ended.
+
+    ``error`` is what the engine raised, ``asked`` whether somebody had asked for the end, ``fault`` what a thread met.
+    """
     chain = list(_causes(error))
     ours = next((cause for cause in chain if isinstance(cause, RowtideError)), None)
     reason = sqlite_reason(error) if error is not None else None
     if supplanted:
         return Supplanted()
+    if fault is not None:
+        return Failed(fault)
     stopped = error is None or any(isinstance(cause, Stopped) for cause in chain)
     if asked and stopped:
         return Asked()

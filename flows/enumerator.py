@@ -38,7 +38,8 @@ class Enumerator(GraphRounds[list[Enumeration]]):
     """The reader of a process."""
 
     def __init__(self, state_dsn: str, view: Callable[[], View], tenants: Mapping[str, PacedGraph], pace: Pace) -> None:
-        super().__init__("enumerate", state_dsn, tenants, process_errors.ENUMERATION_FAILED, enumeration.read_wanted)
+        failed, look = process_errors.ENUMERATION_FAILED, enumeration.read_wanted
+        super().__init__("enumerate", failpoints.LOOP_ENUMERATE, state_dsn, tenants, failed, look)
         self._view = view
         self._pace = pace
         self._troubles: dict[str, Trouble] = {}

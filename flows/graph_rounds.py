@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from connectors.loops import Loop
 from connectors.trouble import Trouble
 from flows.graph_reads import GraphReads, PacedGraph
 from rowtide.error_catalogue.entries import Entry
@@ -31,12 +32,13 @@ class GraphRounds(ABC, Generic[T]):
     def __init__(
         self,
         name: str,
+        failpoint: str,
         state_dsn: str,
         graphs: Mapping[str, PacedGraph],
         failed: Entry[RowtideError],
         look: Callable[[Connection], T],
     ) -> None:
-        """``name``: of the thread and its session; ``failed``: what an unexpected error of a round is called.
+        """``name``: of the session; ``failpoint``: of the loop; ``failed``: what an unexpected error is called.
 
         ``look`` reads from the records what asks for a round.
         """
@@ -47,7 +49,8 @@ class GraphRounds(ABC, Generic[T]):
         self._looked: tuple[float, T] | None = None
         self._ended = asyncio.Event()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=f"rowtide-{name}", daemon=True)
+        self._stop = threading.Event()
+        self._thread = Loop(failpoint, self._run, self._stop)
 
     def start(self) -> None:
         """Begin."""
@@ -55,6 +58,7 @@ class GraphRounds(ABC, Generic[T]):
 
     def stop(self) -> None:
         """End soon; what is under way is done again by the next process."""
+        self._stop.set()
         with suppress(RuntimeError):  # the loop has ended already
             self._loop.call_soon_threadsafe(self._ended.set)
 
@@ -80,16 +84,23 @@ class GraphRounds(ABC, Generic[T]):
 
     async def _go_rounds(self) -> None:
         reads = GraphReads(self._graphs)
-        await asyncio.gather(*(self._rounds_of(graph, reads) for graph in self._graphs))
-        await reads.close()
+        try:
+            # A group, so that none goes on beside the rounds that a loop which failed begins anew.
+            async with asyncio.TaskGroup() as tenants:
+                for graph in self._graphs:
+                    tenants.create_task(self._rounds_of(graph, reads))
+        finally:
+            await reads.close()
 
     async def _rounds_of(self, graph: str, reads: GraphReads) -> None:
         trouble = Trouble("lists are not read", "lists are read again", thread=self._thread.name, graph=graph)
         while not self._ended.is_set():
             try:
+                self._thread.turn()
                 wait_s = await self._round(graph, reads)
                 trouble.succeeded()
             except Exception as error:
+                self._thread.count(error)
                 name = type(error).__name__
                 problem = error if isinstance(error, RowtideError) else self._failed_round(error=name)
                 wait_s = trouble.failed(problem, error)

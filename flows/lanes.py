@@ -7,9 +7,10 @@ lane empties it. Rule: a lane is ``graph:number``, so that one writer sends ever
 import threading
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from connectors.graph.writer import Writer
+from connectors.loops import Call
 from rowtide.deciding.in_flight import InFlight
 from rowtide.deciding.outcomes import Outcome
 from rowtide.keys import lane_name
@@ -33,10 +34,9 @@ class WriterLanes:
 
     def stop(self) -> None:
         """End every writer, all at once, so that they share the grace; `left` then has the outcomes."""
-        with ThreadPoolExecutor(max_workers=max(1, len(self._writers))) as pool:
-            last = pool.map(lambda writer: writer.stop(GRACE_S), self._writers.values())
-            for graph, outcomes in zip(self._writers, last, strict=True):
-                self._sort(graph, outcomes)
+        ends = {name: Call("rowtide-stop", partial(writer.stop, GRACE_S)) for name, writer in self._writers.items()}
+        for graph, end in ends.items():
+            self._sort(graph, end.result())
 
     def submit(self, lane: str, begun: Sequence[InFlight]) -> None:
         """Hand claims under way to the writer of the lane's graph."""

@@ -10,12 +10,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
+from connectors import loops
+from connectors.loops import Loop
 from connectors.trouble import Trouble
 from flows.ports import Worker
 from flows.process_lock import ProcessLock
@@ -23,12 +26,26 @@ from flows.state_clock import StateClock
 from rowtide.deciding.outcomes import Outcome
 from rowtide.error_catalogue import state_errors
 from rowtide.errors import RowtideError
-from state import instance, outbox, processes
+from state import failpoints, instance, outbox, processes
 from state.database import Connection, Link
 
 log = structlog.get_logger()
 
 BEAT_S = 1.0
+
+
+class Fault:
+    """An error after which the process must not go on; the first one counts. Any thread may `note` it."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        """``stop`` ends the flow."""
+        self.error: RowtideError | None = None
+        self._stop = stop
+
+    def note(self, error: RowtideError) -> None:
+        """The process ends with this error and code 1."""
+        self.error = self.error or error
+        self._stop.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +70,13 @@ class Process:
         workers: Workers,
         clock: StateClock,
         stop: threading.Event,
+        fault: Fault,
         is_outdated: Callable[[], bool] = lambda: False,
     ) -> None:
         """``is_outdated``: whether the parts were made for other sources or tenants than those in force."""
         self.stop = stop
         self.is_outdated = is_outdated
+        self.fault = fault
         self.supplanted = False
         self._state_dsn = state_dsn
         self._lock = lock
@@ -65,7 +84,7 @@ class Process:
         self._workers = workers
         self._clock = clock
         self._started_at = datetime.now(UTC)
-        self._beating = threading.Thread(target=self._beat, name="rowtide-beat", daemon=True)
+        self._beating = Loop(failpoints.LOOP_BEAT, self._beat, stop)
 
     def start(self) -> None:
         """Start every thread of the process."""
@@ -77,10 +96,10 @@ class Process:
         """End every thread. Writes in flight get a second; rows that were never sent are handed back."""
         self.stop.set()
         for worker in reversed(self._workers.deliver):
-            worker.stop()
+            _end(worker)
         self._hand_back(self._workers.unsettled())
         for worker in reversed(self._workers.beside):
-            worker.stop()
+            _end(worker)
 
     def _hand_back(self, outcomes: Sequence[Outcome]) -> None:
         """Give up the rest of our leases, and take the process off the list."""
@@ -96,24 +115,25 @@ class Process:
             link.close()
 
     def _beat(self) -> None:
-        link, trouble = Link(self._state_dsn, "rowtide beat"), Trouble("beats missed", "beats go on")
-        # The first beat comes at once: a process that dies before it would be nobody's peer.
-        wait_s = 0.0
-        while not self.stop.wait(wait_s):
-            wait_s = BEAT_S
-            self._workers.record()
-            try:
-                link.run(self._beat_once)
-                self._lock.hold()
-                trouble.succeeded()
-            except RowtideError as error:
-                trouble.note(error)
-                if error.code == state_errors.PROCESS_ID_TAKEN.code:
-                    # That process voided our leases: it takes what we have under way for uncertain, and looks.
-                    log.error("flow stopped", code=error.code, problem=error.sentence, remedy=error.remedy)
-                    self.supplanted = True
-                    self.stop.set()
-        link.close()
+        trouble = Trouble("beats missed", "beats go on")
+        with closing(Link(self._state_dsn, "rowtide beat")) as link:
+            # The first beat comes at once: a process that dies before it would be nobody's peer.
+            wait_s = 0.0
+            while not self.stop.wait(wait_s):
+                wait_s = BEAT_S
+                self._beating.turn()
+                self._workers.record()
+                try:
+                    link.run(self._beat_once)
+                    self._lock.hold()
+                    trouble.succeeded()
+                except RowtideError as error:
+                    trouble.note(error)
+                    if error.code == state_errors.PROCESS_ID_TAKEN.code:
+                        # That process voided our leases: it takes what we have under way for uncertain, and looks.
+                        log.error("flow stopped", code=error.code, problem=error.sentence, remedy=error.remedy)
+                        self.supplanted = True
+                        self.stop.set()
 
     def _beat_once(self, connection: Connection) -> None:
         before = time.monotonic()
@@ -121,8 +141,16 @@ class Process:
         self._clock.set(server, time.monotonic() - before)
         instance.confirm(connection)
         ids = (self._lock.process_id, self._roles, os.getpid(), socket.gethostname(), self._started_at)
-        processes.beat(connection, *ids, self._workers.health())
+        processes.beat(connection, *ids, {**self._workers.health(), "loops": loops.health()})
         for name in processes.find_dead(connection):
             # What it may have sent stays written down: whoever claims these rows looks first.
             if rows := outbox.void_leases(connection, name):
                 log.info("rows of a dead process are claimed anew", process=name, rows=rows)
+
+
+def _end(worker: Worker) -> None:
+    """End a part; one that cannot end keeps no other from ending."""
+    try:
+        worker.stop()
+    except Exception as error:
+        log.error("part did not end", part=type(worker).__name__, exc_info=error)

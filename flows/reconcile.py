@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from connectors.loops import Loop
 from connectors.pace import Pace
 from connectors.postgres import table_pages
 from connectors.postgres.source_sessions import SourceSessions
@@ -29,7 +30,7 @@ from rowtide.error_catalogue import process_errors, status_reasons
 from rowtide.errors import RowtideError, StateUnavailable, SyncError
 from rowtide.holds import Place
 from rowtide.reconcile import Coverage, why_wanted
-from state import database, definitions, ledger, processes
+from state import database, definitions, failpoints, ledger, processes
 from state.database import Connection
 from state.reconcile import backfill
 from state.reconcile import record as reconcile
@@ -77,7 +78,7 @@ class Reconciler:
         self._standstills: dict[str, _Standstill] = {}
         self._next_tidy = time.monotonic() + 60.0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rowtide-reconcile", daemon=True)
+        self._thread = Loop(failpoints.LOOP_RECONCILE, self._run, self._stop)
 
     def start(self) -> None:
         """Begin to reconcile what is wanted."""
@@ -115,6 +116,7 @@ class Reconciler:
         while not self._stop.is_set():
             worked, wait_s = False, IDLE_S
             try:
+                self._thread.turn()
                 worked = self._round()
                 if worked:
                     worked_at = time.monotonic()
@@ -123,6 +125,7 @@ class Reconciler:
                 trouble.succeeded()
             except Exception as error:
                 self._close()
+                self._thread.count(error)
                 name = type(error).__name__
                 problem = error if isinstance(error, RowtideError) else process_errors.RECONCILE_FAILED(error=name)
                 wait_s = trouble.failed(problem, error)

@@ -17,6 +17,7 @@ from typing import Final
 import psycopg
 
 from connectors.claimer import LEASE_S
+from connectors.loops import Loop
 from connectors.postgres import refetch
 from connectors.postgres.connections import as_source_errors
 from connectors.postgres.source_sessions import SourceSessions
@@ -27,7 +28,7 @@ from rowtide.deciding.outcomes import Outcome, ParkRow, Release
 from rowtide.deciding.records import Work
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
-from state import eras, instance, outbox
+from state import eras, failpoints, instance, outbox
 from state.database import ONE_PLAN, Connection, Link
 
 MOST_ROWS: Final = 500
@@ -118,7 +119,7 @@ class _SourceReader:
         self._failed: list[str] = []  # tokens of leases whose rows were not written back
         self._woken = threading.Event()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"rowtide-refresh-{source}", daemon=True)
+        self._thread = Loop(failpoints.LOOP_REFRESH, self._run, self._stop, f"rowtide-refresh-{source}")
         self._thread.start()
 
     def wake(self, sync: str) -> None:
@@ -140,6 +141,7 @@ class _SourceReader:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._thread.turn()
             self._woken.clear()
             self._woken.wait(self._round())
         self.sessions.close()
@@ -162,7 +164,8 @@ class _SourceReader:
         """Read rows of a sync; the seconds until it may be read again, None when nothing of it waits any more."""
         try:
             found = self._read_some(sync, pause)
-        except Exception as error:  # a thread that dies silently would leave rows unread for good
+        except Exception as error:
+            self._thread.count(error)
             name = type(error).__name__
             problem = error if isinstance(error, RowtideError) else process_errors.REFRESH_FAILED(error=name)
             return pause.failed(problem, error)

@@ -129,7 +129,8 @@ def _run_once(start: Start, dsn: str, lock: ProcessLock, store: recovery.Store, 
         error = raised
     finally:
         process.close()
-    end = ending.to_end(error, process.supplanted, request.made.is_set(), store, process.is_outdated())
+    fault = process.fault.error
+    end = ending.to_end(error, process.supplanted, request.made.is_set(), store, process.is_outdated(), fault)
     return ending.conclude(end, store, time.monotonic() - began)
 
 

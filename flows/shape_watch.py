@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from connectors.loops import Loop
 from connectors.outbox_io import Stopped
 from connectors.postgres.shape import read_shapes
 from connectors.postgres.source_sessions import SourceSessions
@@ -21,6 +22,7 @@ from rowtide.errors import RowtideError, SyncError
 from rowtide.holds import Hold, capture_hold
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.shape import SourceShape, why_not_carried
+from state import failpoints
 
 _TICK_S = 0.2
 
@@ -55,7 +57,7 @@ class ShapeWatch:
         self._stop = threading.Event()
         self._looked_at = 0.0
         self._watched_at = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="rowtide-shape", daemon=True)
+        self._thread = Loop(failpoints.LOOP_SHAPE, self._run, self._stop)
 
     def start(self) -> None:
         """Begin to watch."""
@@ -90,13 +92,15 @@ class ShapeWatch:
             self._soon.clear()
             self._looked_at = time.monotonic()
             try:
+                self._thread.turn()
                 self._look()
                 self._trouble.succeeded()
             except Stopped:
                 break
             except RowtideError as error:
                 self._fail(error)
-            except Exception as error:  # a thread that dies silently would leave the catalog unwatched
+            except Exception as error:
+                self._thread.count(error)
                 self._fail(process_errors.SHAPE_WATCH_FAILED(error=type(error).__name__), error)
         self._sessions.close()
 

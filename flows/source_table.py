@@ -4,12 +4,11 @@ In: a source connection, a compiled sync. Out: pages of mapped rows, each with i
 the next page is read in the background while the caller judges one; a read that hangs is nobody else's wait.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
+from connectors.loops import Call
 from connectors.postgres import table_pages
 from rowtide.error_catalogue import source_errors
 from rowtide.mapping.compiled_sync import CompiledSync
@@ -17,40 +16,9 @@ from rowtide.snapshot import Snapshot
 from state.reconcile import backfill
 from state.reconcile.backfill import Line
 
-T = TypeVar("T")
-
 LEAST_ROWS, MOST_ROWS = 1000, 5000
 _QUICK_S, _SLOW_S = 0.15, 0.6
 ASKED_ROWS = 5000
-
-
-class Ahead(Generic[T]):
-    """One call that runs ahead on a thread of its own; a daemon, so that nobody waits for a source that hangs."""
-
-    def __init__(self, act: Callable[[], T]) -> None:
-        self._act = act
-        self._result: T | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="rowtide-reconcile-read", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._result = self._act()
-        except BaseException as error:
-            self._error = error
-
-    def ended(self, timeout_s: float) -> bool:
-        """Whether the call is over, waiting so long for it."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def result(self) -> T:
-        """What the call returned or raised, once it has."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._result  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +45,7 @@ class Table:
         self._list_id = list_id
         self._binding = compiled.bind(compiled.select_columns)
         self._size = LEAST_ROWS
-        self._ahead: tuple[tuple[table_pages.Cursor | None, table_pages.Cursor | None], Ahead[Read]] | None = None
+        self._ahead: tuple[tuple[table_pages.Cursor | None, table_pages.Cursor | None], Call[Read]] | None = None
 
     def read(self, after: table_pages.Cursor | None, until: table_pages.Cursor | None = None) -> Read:
         """The page after ``after``; reading of the page behind it begins meanwhile."""
@@ -87,7 +55,7 @@ class Table:
         self._ahead = None
         if found.last is not None:
             behind = found.last
-            self._ahead = (behind, until), Ahead(lambda: self._page(behind, until))
+            self._ahead = (behind, until), Call("rowtide-reconcile-read", lambda: self._page(behind, until))
         return found
 
     def rest(self) -> None:

@@ -5,8 +5,9 @@ nothing, a delay, StateUnavailable, or the end of the process. Code passes them 
 (docs/design.md section 16): names are the constants below; any other name is refused at start, so that no
 test passes because of a typo.
 
-Actions: ``kill`` (SIGKILL to oneself), ``raise`` (StateUnavailable), ``pause:SECONDS``, ``pause:FILE`` (until that
-file is removed). ``@3`` after the action: only at the third hit; ``%0.01``: at each hit with that probability.
+Actions: ``kill`` (SIGKILL to oneself), ``raise`` (StateUnavailable), ``fault`` (RuntimeError, which no code expects),
+``pause:SECONDS``, ``pause:FILE`` (until that file is removed). ``@3`` after the action: only at the third hit;
+``%0.01``: at each hit with that probability.
 """
 
 import os
@@ -45,6 +46,26 @@ APPLY_STORED = "apply.stored"
 ENUMERATION_AFTER_PAGE = "enumeration.after_page"
 ENUMERATION_BEFORE_TAKE_UP = "enumeration.before_take_up"
 
+LOOP = "loop."
+"""Before the name of a background loop: these are passed in each of its turns."""
+LOOP_BEAT = f"{LOOP}beat"
+LOOP_CONTROL = f"{LOOP}control"
+LOOP_CONTROL_LISTEN = f"{LOOP}control-listen"
+LOOP_READER = f"{LOOP}reader"
+LOOP_CONFIRMER = f"{LOOP}confirmer"
+LOOP_SHAPE = f"{LOOP}shape"
+LOOP_RECONCILE = f"{LOOP}reconcile"
+LOOP_DUE = f"{LOOP}due"
+LOOP_DUE_LISTEN = f"{LOOP}due-listen"
+LOOP_REFRESH = f"{LOOP}refresh"
+LOOP_ENUMERATE = f"{LOOP}enumerate"
+LOOP_COLUMNS = f"{LOOP}columns"
+LOOP_GRAPH = f"{LOOP}graph"
+LOOPS = frozenset(
+    {LOOP_BEAT, LOOP_CONTROL, LOOP_CONTROL_LISTEN, LOOP_READER, LOOP_CONFIRMER, LOOP_SHAPE, LOOP_RECONCILE}
+    | {LOOP_DUE, LOOP_DUE_LISTEN, LOOP_REFRESH, LOOP_ENUMERATE, LOOP_COLUMNS, LOOP_GRAPH}
+)
+
 NAMES = frozenset(
     {
         EPOCH_CLOSING,
@@ -72,9 +93,11 @@ NAMES = frozenset(
         APPLY_STORED,
         ENUMERATION_AFTER_PAGE,
         ENUMERATION_BEFORE_TAKE_UP,
+        *LOOPS,
     }
 )
 
+ACTIONS = frozenset({"kill", "raise", "fault", "pause"})
 _POLL_S = 0.01
 
 
@@ -96,7 +119,7 @@ def parse(spec: str) -> dict[str, Trap]:
         rest, at, nth = rest.partition("@")
         rest, per, probability = rest.partition("%")
         action, _, argument = rest.partition(":")
-        known = name in NAMES and action in ("kill", "raise", "pause") and bool(argument) == (action == "pause")
+        known = name in NAMES and action in ACTIONS and bool(argument) == (action == "pause")
         try:
             trap = Trap(action, argument, int(nth) if at else None, float(probability) if per else None)
         except ValueError:
@@ -137,6 +160,8 @@ def _spring(name: str, trap: Trap) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     elif trap.action == "raise":
         raise state_errors.FAILPOINT(name=name)
+    elif trap.action == "fault":
+        raise RuntimeError(f"the failpoint {name} stands for a fault of our own")
     elif trap.argument.replace(".", "", 1).isdigit():
         time.sleep(float(trap.argument))
     else:

@@ -14,6 +14,8 @@ the database's clock whether the process is still there, and calls it dead only 
 - ``reconcile``: sync -> ``{"problem", "done": int, "total": int | null}``
 - ``definition``: ``{"version", "problem"}``: the version it works by, and why that is not the one in force
 - ``due``: ``{"problem", "in_flight": int}``
+- ``loops``: thread -> ``{"failures": int, "problem"}``: the loops that met an unexpected error, how often since the
+  process started, and the last one
 """
 
 import json

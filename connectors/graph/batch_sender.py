@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import structlog
@@ -51,11 +52,13 @@ class BatchSender:
         *,
         site_of: Callable[[str], str | None],
         now: Callable[[], datetime],
+        guarded: Callable[[Callable[[], None]], None],
     ) -> None:
+        """``guarded`` calls what the event loop calls back, and knows what follows from its failure."""
         self.ru_used = 0
         self.requests = 0
         self._settings, self._budget, self._health, self._tokens = settings, budget, health, tokens
-        self._answers, self._site_of, self._now = answers, site_of, now
+        self._answers, self._site_of, self._now, self._guarded = answers, site_of, now, guarded
         self._client: Client | None = None
         self._slots = BatchSlots()
 
@@ -93,7 +96,7 @@ class BatchSender:
         if claims:
             task = asyncio.get_running_loop().create_task(self._carry_out(claims))
             self._slots.begin(task, claims)
-            task.add_done_callback(self._done)
+            task.add_done_callback(lambda done: self._guarded(partial(self._done, done)))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         claims = self._slots.under_way.pop(task).claims

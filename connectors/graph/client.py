@@ -7,22 +7,26 @@ Graph) or `NoAnswer` (it may have). Rule: no request is ever repeated here.
 import asyncio
 import io
 import ssl
-import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
+import structlog
 from yarl import URL
 
 from connectors.graph.auth import TokenSource
 from connectors.graph.settings import GraphSettings
+from connectors.loops import Call
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphUnavailable, RowtideError
 from state import failpoints
 
 _CONNECT_S = 5.0
 _KEEPALIVE_S = 20.0
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +114,19 @@ class Client:
         """A token, fetched once for all who wait, by a daemon thread, so that no exit waits for it."""
         if self._fetching is None or self._fetching.done():
             self._fetching = asyncio.get_running_loop().create_future()
-            threading.Thread(target=self._fetch, args=(self._fetching,), daemon=True).start()
+            Call("rowtide-token", partial(self._fetch, self._fetching))
         return await asyncio.shield(self._fetching)
 
     def _fetch(self, waiting: "asyncio.Future[str]") -> None:
+        token, error = "", None
         try:
-            token, error = self._tokens.fetch_token(), None
+            token = self._tokens.fetch_token()
         except RowtideError as refusal:
-            token, error = "", refusal
+            error = refusal
+        except Exception as fault:  # nobody would ever wake those who wait
+            _log.error("token not fetched", exc_info=fault)
+            where = self._settings.authority or "https://login.microsoftonline.com"
+            error = graph_errors.IDENTITY_UNAVAILABLE(where=where, error=type(fault).__name__)
         try:
             waiting.get_loop().call_soon_threadsafe(_fulfil, waiting, token, error)
         except RuntimeError:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from connectors.graph.answers import AnswerHandler, Claim
 from connectors.graph.auth import TokenSource
@@ -17,9 +18,12 @@ from connectors.graph.batch_sender import BatchSender
 from connectors.graph.budget import PREPAID_RU, Budget
 from connectors.graph.send_backoff import Health
 from connectors.graph.settings import GraphSettings
+from connectors.loops import Loop
 from rowtide.deciding.in_flight import InFlight, Rules, release
 from rowtide.deciding.outcomes import Outcome
+from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
+from state import failpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,14 @@ class Writer:
         rules_of: Callable[[str], Rules],
         site_of: Callable[[str], str | None],
         now: Callable[[], datetime],
+        failed: Callable[[RowtideError], None],
     ) -> None:
         """``rules_of`` a sync and ``site_of`` a list raise KeyError for what is not applied (any more).
 
         ``site_of`` is None for a list that SharePoint has no more: nothing is asked of it.
 
-        ``now`` is the state database's clock: leases and attempts are dated by it.
+        ``now`` is the state database's clock: leases and attempts are dated by it. ``failed`` is told of a fault after
+        which nobody knows which rows the writer has.
         """
         # A row is sent within this time of its claim, so that its lease still has room for a full time-out.
         self._before_lease_ends = timedelta(seconds=settings.lease_s - settings.send_within_s)
@@ -57,12 +63,15 @@ class Writer:
         self._health = Health(settings.name, budget)
         tokens = TokenSource(settings)
         self._answers = AnswerHandler(settings.name, budget, self._health, tokens)
-        self._sender = BatchSender(settings, budget, self._health, tokens, self._answers, site_of=site_of, now=now)
+        self._sender = BatchSender(
+            settings, budget, self._health, tokens, self._answers, site_of=site_of, now=now, guarded=self._guarded
+        )
+        self._name, self._failed = settings.name, failed
         self._outcomes = self._answers.outcomes
         self._unpolled = 0
         self._lock = threading.Lock()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=f"graph-{settings.name}", daemon=True)
+        self._thread = Loop(failpoints.LOOP_GRAPH, self._run, threading.Event(), f"rowtide-graph-{settings.name}")
 
     def start(self) -> None:
         """Starts the writer's thread."""
@@ -72,7 +81,7 @@ class Writer:
         """Takes rows over; `poll` returns each of them once. Never blocks."""
         with self._lock:
             self._unpolled += len(plans)
-        self._loop.call_soon_threadsafe(self._accept, plans)
+        self._loop.call_soon_threadsafe(self._guarded, partial(self._accept, plans))
 
     def poll(self) -> list[Outcome]:
         """The outcomes since the last call. Never blocks."""
@@ -117,6 +126,15 @@ class Writer:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
         self._loop.close()
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """On the writer's thread, whose event loop would go on after an error as if nothing were lost."""
+        try:
+            self._thread.turn()
+            act()
+        except Exception as error:
+            self._thread.note(error)
+            self._failed(process_errors.WRITER_FAILED(graph=self._name, error=type(error).__name__))
 
     def _accept(self, plans: Sequence[InFlight]) -> None:
         """On the writer's thread: queue the rows of applied syncs, then send."""

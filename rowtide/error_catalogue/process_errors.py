@@ -21,6 +21,16 @@ SHAPE_WATCH_FAILED: Final = Entry(
     RowtideError, "shape_watch_failed", "Looking at the source's catalog failed ({error}).", _REPORT
 )
 
+LOOP_FAILED: Final = Entry(
+    RowtideError, "loop_failed", "The thread {loop} met an unexpected {error} and began anew.", _REPORT
+)
+WRITER_FAILED: Final = Entry(
+    RowtideError,
+    "writer_failed",
+    "The writer of graph '{graph}' met an unexpected {error}: nobody knows what became of the rows it had.",
+    f"The process has ended; the next one looks at these rows before it writes. {_REPORT.capitalize()}.",
+)
+
 # --- the recovery store -----------------------------------------------------------------------------------------
 
 _ELSEWHERE: Final = "or name another directory in run.recovery_dir; what is in it may be thrown away at any time"

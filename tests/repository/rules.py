@@ -95,6 +95,19 @@ _OPENING_MODULES: Final = frozenset(
 _OPENERS: Final = frozenset({"open_unproven", "ReplicationConnection", "connect", "Connection", "AsyncConnection"})
 
 
+THREAD_STARTERS: Final = {
+    # Every loop is supervised there, and every call beside its caller.
+    "Thread": frozenset({"connectors.loops"}),
+    # Awaited where it is called, in commands only.
+    "to_thread": frozenset({"connectors.graph.provisioning"}),
+    **dict.fromkeys(("Timer", "run_in_executor", "start_new_thread"), frozenset()),
+    **dict.fromkeys(("ThreadPoolExecutor", "ProcessPoolExecutor", "Process"), frozenset()),
+}
+"""What begins a thread or a process, and which modules of the product may."""
+_THREAD_MODULES: Final = frozenset({"threading", "_thread", "concurrent.futures", "multiprocessing"})
+THREADED: Final = ("rowtide", "state", "connectors", "flows", "control", "migrations")
+
+
 def read_sources(root: Path = ROOT) -> dict[str, ast.Module]:
     """The product's files, parsed."""
     return {
@@ -243,6 +256,27 @@ def _is_safe(part: ast.expr) -> bool:
             return False
 
 
+def threads_are_supervised(sources: Sources) -> Iterator[str]:
+    """No thread begins but through `connectors.loops`: one that dies silently would stop its work for good."""
+    for package in THREADED:
+        for module, tree in _within(package, sources):
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Attribute):
+                    known = node.attr in _THREAD_NAMES or _last_name(node.value) in _THREAD_TAILS
+                    used = {node.attr} if known else set()
+                elif isinstance(node, ast.ImportFrom):
+                    taken = node.module in (*_THREAD_MODULES, "concurrent", "asyncio")
+                    used = {alias.name for alias in node.names} if taken else set()
+                else:
+                    continue
+                used = {name for name in used if module not in THREAD_STARTERS.get(name, {module})}
+                yield from (f"{module}:{node.lineno} uses {name}" for name in sorted(used))
+
+
+_THREAD_NAMES: Final = THREAD_STARTERS.keys() - {"Process"}
+_THREAD_TAILS: Final = frozenset(name.rpartition(".")[2] for name in _THREAD_MODULES)
+
+
 def _opener_of(node: ast.AST) -> str | None:
     """The entry of `CONNECTION_OPENERS` that an expression names."""
     if isinstance(node, ast.Name):
@@ -266,6 +300,7 @@ RULES: Final = (
     no_class_knows_everything,
     sessions_on_a_source_are_proven,
     names_enter_sql_by_psycopg,
+    threads_are_supervised,
 )
 
 

@@ -60,6 +60,10 @@ PLANTED: list[tuple[Rule, dict[str, str]]] = [
     (rules.names_enter_sql_by_psycopg, {"flows.planted": "def f(t: str) -> str:\n return 'DROP TABLE ' + t\n"}),
     (rules.names_enter_sql_by_psycopg, {"connectors.planted": "def f(t: str) -> str:\n return 'SELECT %s' % t\n"}),
     (rules.names_enter_sql_by_psycopg, {"state.planted": """def f(t: str) -> str:\n return t.replace('"', '""')\n"""}),
+    (rules.threads_are_supervised, {"flows.planted": "import threading\nthreading.Thread(target=print).start()\n"}),
+    (rules.threads_are_supervised, {"state.planted": "import threading as t\nfrom threading import Thread as T\n"}),
+    (rules.threads_are_supervised, {"control.planted": "from concurrent.futures import ThreadPoolExecutor\n"}),
+    (rules.threads_are_supervised, {"connectors.planted": "import asyncio\nx = asyncio.to_thread(print)\n"}),
 ]  # fmt: skip
 
 

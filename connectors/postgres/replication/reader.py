@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from connectors.loops import Loop
 from connectors.postgres import slots
 from connectors.postgres.replication.chunk_queue import ChunkQueue, SlotPosition
 from connectors.postgres.replication.connection import (
@@ -35,6 +36,7 @@ from rowtide.error_catalogue import source_errors
 from rowtide.errors import RowtideError
 from rowtide.position import lsn_to_text
 from rowtide.transaction import Chunk, Relation
+from state import failpoints
 
 log = structlog.get_logger()
 
@@ -101,7 +103,7 @@ class Reader:
         self._feedback = Feedback()
         self._paused = False
         self._interrupt: RowtideError | None = None
-        self._thread = threading.Thread(target=self._run, name="rowtide-reader", daemon=True)
+        self._thread = Loop(failpoints.LOOP_READER, self._run, self._stop)
 
     # --- the flow's side: never blocks ---------------------------------------------------------------------------
 
@@ -174,7 +176,8 @@ class Reader:
                 self._session()
             except ReaderStopped:
                 break
-            except Exception as error:  # any error must be shown and the session tried again; the thread never ends
+            except Exception as error:
+                self._thread.count(error)
                 self.streaming, self.walsender_pid = False, None
                 name = type(error).__name__
                 problem = error if isinstance(error, RowtideError) else source_errors.READER_FAILED(error=name)
@@ -233,6 +236,7 @@ class Reader:
         put, incarnation = queue.put, assembler.incarnation
         stream.watch(self._wakeup.fileno())
         while True:
+            self._thread.turn()
             self._attend(stream)
             if assembler.renamed:
                 assembler.renamed = False

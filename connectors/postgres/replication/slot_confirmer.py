@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import psycopg
 
+from connectors.loops import Loop
 from connectors.postgres.connections import as_source_errors
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.transactions import HEARTBEAT
@@ -56,13 +57,13 @@ class SlotConfirmer:
         self._wanted: SlotPosition | None = None
         self._urgent = False
         self._streams = 0
-        self._stopped = False
+        self._stop = threading.Event()
         self._conn: psycopg.Connection | None = None
         self._conn_of = 0  # the stream beside which it was opened
         self._next_beat = 0.0
         self._next_idle_write = 0.0
         self._not_before = 0.0
-        self._thread = threading.Thread(target=self._run, name="rowtide-confirmer", daemon=True)
+        self._thread = Loop(failpoints.LOOP_CONFIRMER, self._run, self._stop)
 
     def start(self) -> None:
         """Start the thread."""
@@ -71,7 +72,7 @@ class SlotConfirmer:
     def stop(self, timeout_s: float = 1.0) -> None:
         """End the thread. Nothing is written or confirmed on the way out."""
         with self._lock:
-            self._stopped = True
+            self._stop.set()
             self._lock.notify()
         self._thread.join(timeout_s)
 
@@ -106,16 +107,18 @@ class SlotConfirmer:
         while True:
             with self._lock:
                 now = time.monotonic()
-                if not self._stopped and (wait_s := self._due_in(now)) > 0:
+                if not self._stop.is_set() and (wait_s := self._due_in(now)) > 0:
                     self._lock.wait(wait_s)
-                if self._stopped:
+                if self._stop.is_set():
                     break
             try:
+                self._thread.turn()
                 self._write()
                 self._beat()
             except RowtideError as error:
                 self._fail(error)
-            except Exception as error:  # a thread that dies silently would pin the slot for ever
+            except Exception as error:
+                self._thread.count(error)
                 self._fail(process_errors.CONFIRMER_FAILED(error=type(error).__name__), error)
         self._drop()
 

@@ -17,6 +17,7 @@ from rowtide.deciding import push
 from rowtide.deciding.in_flight import InFlight, Rules
 from rowtide.deciding.outcomes import Complete, Outcome, ParkRow, Release, Settle
 from rowtide.deciding.records import Desired, Held, ListId, Pair, PairedItem, Sent, Work
+from rowtide.errors import RowtideError
 from rowtide.position import Position
 
 SYNC = "orders"
@@ -70,7 +71,15 @@ class Delivery:
         self.settings = settings
         self.rules = Rules(Columns(), 1, settings.patience)
         self.budget = budget or Budget(settings)
-        self.writer = Writer(settings, self.budget, rules_of=lambda _: self.rules, site_of=lambda _: site_id, now=clock)
+        self.faults: list[RowtideError] = []
+        self.writer = Writer(
+            settings,
+            self.budget,
+            rules_of=lambda _: self.rules,
+            site_of=lambda _: site_id,
+            now=clock,
+            failed=self.faults.append,
+        )
         self.rows: dict[str, Row] = {}
         self.ledger: dict[str, Pair] = {}
         self.outcomes: list[Outcome] = []

@@ -29,5 +29,6 @@ def test_each_declared_metric_moves() -> None:
     record_stage(recorder, StageCounts(merged=1, dropped=2, new={"parts": 3}))
     record_settle(recorder, SettleCounts({"parts": did}, stale=1))
     recorder.read(7, {"contoso": GraphReading(8.0, 9.0)})
+    recorder.read_loops({"rowtide-due": 10})
     still = sorted(name for name, total in totals(registry).items() if not total)
     assert still == []
