@@ -7,7 +7,6 @@ with one partition of a constant name, because the engine's recovery probe follo
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -26,9 +25,6 @@ from state.database import ONE_PLAN, Connection, Link
 from state.reconcile.restored import settle_reused_ids
 
 T = TypeVar("T")
-
-IDLE = timedelta(milliseconds=10)
-
 
 Staged = Callable[[outbox.StageCounts], None]
 Settled = Callable[[Sequence[Outcome], outbox.SettleCounts], None]
@@ -163,20 +159,13 @@ class DuePartition(StatefulSourcePartition[Any, None]):
         self._claimer = claimer
         self._lane = lane
         self._stop = stop
-        self._next: datetime | None = None
         claimer.own(lane)
 
     def next_batch(self) -> list[Any]:
         """The lane's claimed rows, or nothing; never blocks."""
         if self._stop.is_set():
             raise StopIteration
-        works = self._claimer.take(self._lane)
-        self._next = None if works else datetime.now(UTC) + IDLE
-        return works
-
-    def next_awake(self) -> datetime | None:
-        """The next look: a little later when the lane was empty."""
-        return self._next
+        return self._claimer.take(self._lane)
 
     def snapshot(self) -> None:
         """Nothing: a claimed row belongs to its lease."""

@@ -57,12 +57,12 @@ CAPTURE, DELIVER = "capture", "deliver"
 
 
 def compose(
-    state_dsn: str, view: View, roles: frozenset[str], lock: ProcessLock, stop: threading.Event
+    state_dsn: str, view: View, roles: frozenset[str], lock: ProcessLock, clock: StateClock, stop: threading.Event
 ) -> tuple[Process, Parts]:
     """The process, and the parts of its flow."""
     fault = Fault(stop)
     applied = CurrentView(view, stop)
-    base = _Base(state_dsn, view.catalog.definition, lock.name, stop, fault, applied, StateClock(), Pace())
+    base = _Base(state_dsn, view.catalog.definition, lock.name, stop, fault, applied, clock, Pace())
     acts = SyncActs(state_dsn, stop)
     soon = {name: threading.Event() for name in base.definition.postgres}
     readers = {name: _reader(base, name, soon[name]) for name in soon} if CAPTURE in roles else {}
@@ -85,6 +85,7 @@ def compose(
             lambda: [one for part in (capture, deliver) if part is not None for one in part.sessions()],
             base.pace,
             lambda: base.applied.view,
+            base.clock.now,
         ),
         record=partial(_record, deliver),
     )

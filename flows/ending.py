@@ -44,6 +44,11 @@ class Outdated:
 
 
 @dataclass(frozen=True, slots=True)
+class SetBack:
+    """This machine's clock was set back, and the engine goes by it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unresumable:
     """The flow could not resume from its store."""
 
@@ -57,33 +62,36 @@ class Crashed:
     error: BaseException
 
 
-End = Asked | Failed | Supplanted | Outdated | Unresumable | Crashed
+End = Asked | Failed | Supplanted | Outdated | SetBack | Unresumable | Crashed
 
 
-def to_end(
-    error: BaseException | None,
-    supplanted: bool,
-    asked: bool,
-    store: Store,
-    outdated: bool = False,
-    fault: RowtideError | None = None,
-) -> End:
-    """Why the flow ended.
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Why the process itself wanted the flow to end; ``fault``: what a thread met that must not go on."""
 
-    ``error`` is what the engine raised, ``asked`` whether somebody had asked for the end, ``fault`` what a thread met.
-    """
+    supplanted: bool = False
+    asked: bool = False
+    outdated: bool = False
+    set_back: bool = False
+    fault: RowtideError | None = None
+
+
+def to_end(error: BaseException | None, reasons: Reasons, store: Store) -> End:
+    """Why the flow ended; ``error`` is what the engine raised."""
     chain = list(_causes(error))
     ours = next((cause for cause in chain if isinstance(cause, RowtideError)), None)
     reason = sqlite_reason(error) if error is not None else None
-    if supplanted:
+    if reasons.supplanted:
         return Supplanted()
-    if fault is not None:
-        return Failed(fault)
+    if reasons.fault is not None:
+        return Failed(reasons.fault)
     stopped = error is None or any(isinstance(cause, Stopped) for cause in chain)
-    if asked and stopped:
+    if reasons.asked and stopped:
         return Asked()
-    if outdated and stopped:
+    if reasons.outdated and stopped:
         return Outdated()
+    if reasons.set_back and stopped:
+        return SetBack()
     if error is None:
         return Failed(process_errors.ENDED_UNASKED())
     if ours is not None:
@@ -106,6 +114,9 @@ def conclude(end: End, store: Store, after_s: float) -> int | None:
             return 1
         case Outdated():
             log.info("other connections are in force, the flow begins anew", after_s=round(after_s, 1))
+            return None
+        case SetBack():
+            log.info("the flow begins anew by the clock as it is now", after_s=round(after_s, 1))
             return None
         case Failed(error):
             log.error("flow stopped", code=error.code, problem=error.sentence, remedy=error.remedy)

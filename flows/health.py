@@ -5,7 +5,7 @@ state.processes. Rule: it only reads what the parts know already, and waits for 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.claimer import Claimer
@@ -31,13 +31,17 @@ def to_health(
     sessions: Callable[[], Iterable[SourceSessions]],
     pace: Pace,
     view: Callable[[], View],
+    now: Callable[[], datetime],
 ) -> dict[str, Any]:
-    """What `status` shows of this process; readers and watches by PostgreSQL, writers and budgets by graph."""
+    """What `status` shows of this process; readers and watches by PostgreSQL, writers and budgets by graph.
+
+    ``now`` is the state database's clock, which the reader of the document has too.
+    """
     in_force = view()
     return {
         "definition": {"version": in_force.catalog.version, "problem": _problem(in_force.not_taken)},
         "source": {reader.settings.slot: _of_reader(reader, watches[name]) for name, reader in readers.items()},
-        "graph": {name: _of_graph(writer, budgets[name]) for name, writer in writers.items()},
+        "graph": {name: _of_graph(writer, budgets[name], now) for name, writer in writers.items()},
         "reconcile": reconciler.health() if reconciler is not None else {},
         "due": _of_claimer(claimer) if claimer is not None else {},
         "sessions": _of_sessions(watches, sessions()),
@@ -73,12 +77,12 @@ def _of_watch(watch: ShapeWatch) -> dict[str, Any] | None:
     return {"seconds": round(unwatched_s), "sentence": problem.sentence if problem is not None else "no answer yet"}
 
 
-def _of_graph(writer: Writer, budget: Budget) -> dict[str, Any]:
+def _of_graph(writer: Writer, budget: Budget, now: Callable[[], datetime]) -> dict[str, Any]:
     gate_s, counters = budget.gate_s(), writer.counters
     return {
         "problem": _problem(writer.problem),
         "lists": {list_id: _problem(error) for list_id, error in writer.list_problems.items()},
-        "gate_until": (datetime.now(UTC) + timedelta(seconds=gate_s)).isoformat() if gate_s else None,
+        "gate_until": (now() + timedelta(seconds=gate_s)).isoformat() if gate_s else None,
         "gate_throttled": budget.is_throttled,
         "quota_wait_s": round(budget.quota_wait_s(), 3),
         "ru_used": counters.ru_used,

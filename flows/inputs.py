@@ -1,15 +1,22 @@
 """All inputs of a process as one input of the engine, so that their epochs end together.
 
-In: the inputs, by the step that takes what they hand on. Out: `Arrived`s, which `of_step` sorts to those steps. Rule: a
-process has one input. Two inputs would end their epochs at moments of their own, and the one that is ahead may hand on
-nothing, and spins, until the other has ended its epoch too (docs/facts.md section 14).
+In: the inputs, by the step that takes what they hand on. Out: `Arrived`s, which `of_step` sorts to those steps. Rules:
+a process has one input. Two inputs would end their epochs at moments of their own, and the one that is ahead may hand
+on nothing, and spins, until the other has ended its epoch too (docs/facts.md section 14). The engine is asked for no
+look at a later time, because it would wait for that time by a clock that may be set back: `Pacer` waits instead.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+
+from flows.ports import ALREADY
+
+IDLE_S: Final = 0.005
+"""Seconds between two looks at inputs that have nothing: the one wait of the thread on which all steps run."""
 
 
 class Arrived(NamedTuple):
@@ -19,21 +26,41 @@ class Arrived(NamedTuple):
     items: Sequence[Any]
 
 
+class Pacer:
+    """Waits a moment, by no clock of the machine, after each round of looks in which no partition had anything."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        """``stop`` ends a wait."""
+        self.parts = 0
+        self._stop = stop
+        self._empty = 0
+
+    def looked(self, has_found: bool) -> None:
+        """Count a look at a partition."""
+        self._empty = 0 if has_found else self._empty + 1
+        if self._empty >= self.parts:
+            self._empty = 0
+            self._stop.wait(IDLE_S)
+
+
 class Part(StatefulSourcePartition[Arrived, Any]):
     """A partition of one of the inputs."""
 
-    def __init__(self, step: str, part: StatefulSourcePartition[Any, Any]) -> None:
+    def __init__(self, step: str, part: StatefulSourcePartition[Any, Any], pace: Pacer) -> None:
         self._step = step
         self._part = part
+        self._pace = pace
+        pace.parts += 1
 
     def next_batch(self) -> list[Arrived]:
         """What the partition hands on, as one item: a call for each would cost more than this step."""
         items = self._part.next_batch()
+        self._pace.looked(bool(items))
         return [Arrived(self._step, items)] if items else []  # type: ignore[arg-type]
 
     def next_awake(self) -> datetime | None:
-        """The partition's own next look."""
-        return self._part.next_awake()
+        """At once: the looks are paced by waiting."""
+        return ALREADY
 
     def snapshot(self) -> Any:
         """The partition's own state."""
@@ -47,9 +74,10 @@ class Part(StatefulSourcePartition[Arrived, Any]):
 class Inputs(FixedPartitionedSource[Arrived, Any]):
     """Several inputs as one; a partition is named by its step and its own name."""
 
-    def __init__(self, inputs: Mapping[str, FixedPartitionedSource[Any, Any]]) -> None:
-        """``inputs`` by the name of the step that takes what they hand on."""
+    def __init__(self, inputs: Mapping[str, FixedPartitionedSource[Any, Any]], stop: threading.Event) -> None:
+        """``inputs`` by the name of the step that takes what they hand on; all of them end when ``stop`` is set."""
         self._inputs = inputs
+        self._pace = Pacer(stop)
 
     def list_parts(self) -> list[str]:
         """Every partition of every input."""
@@ -58,7 +86,7 @@ class Inputs(FixedPartitionedSource[Arrived, Any]):
     def build_part(self, step_id: str, for_part: str, resume_state: Any) -> Part:
         """The partition, made by its own input."""
         step, _, part = for_part.partition("/")
-        return Part(step, self._inputs[step].build_part(step_id, part, resume_state))
+        return Part(step, self._inputs[step].build_part(step_id, part, resume_state), self._pace)
 
 
 def of_step(step: str) -> Callable[[Sequence[Arrived]], Iterable[Any]]:

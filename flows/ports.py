@@ -5,14 +5,19 @@ knows these and the core, never a part of the process itself.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import NamedTuple, Protocol
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, Protocol
 
 from rowtide.deciding.in_flight import InFlight, Rules
 from rowtide.deciding.outcomes import Outcome
 from rowtide.errors import SyncError
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.shape import Prints
+
+ALREADY: Final = datetime.fromtimestamp(0, UTC)
+"""What the engine gets as the time of anything: it compares times with this machine's clock, and whatever is set for
+later waits longer when that clock is set back. This one is over by every clock; the inputs pace the engine by waiting.
+"""
 
 
 class Stream(NamedTuple):

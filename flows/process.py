@@ -8,16 +8,15 @@ database.
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
 from connectors import loops
+from connectors.clocks import MachineClock
 from connectors.loops import Loop
 from connectors.trouble import Trouble
 from flows.ports import Worker
@@ -32,6 +31,8 @@ from state.database import Connection, Link
 log = structlog.get_logger()
 
 BEAT_S = 1.0
+STEP_BACK_S = 2.0
+"""A clock that is set back by less is waited for."""
 
 
 class Fault:
@@ -78,12 +79,14 @@ class Process:
         self.is_outdated = is_outdated
         self.fault = fault
         self.supplanted = False
+        self.clock_set_back = False
         self._state_dsn = state_dsn
         self._lock = lock
         self._roles = sorted(roles)
         self._workers = workers
         self._clock = clock
-        self._started_at = datetime.now(UTC)
+        self._machine = MachineClock()
+        self._started_at = clock.now()
         self._beating = Loop(failpoints.LOOP_BEAT, self._beat, stop)
 
     def start(self) -> None:
@@ -122,6 +125,7 @@ class Process:
             while not self.stop.wait(wait_s):
                 wait_s = BEAT_S
                 self._beating.turn()
+                self._look_at_clock()
                 self._workers.record()
                 try:
                     link.run(self._beat_once)
@@ -135,10 +139,16 @@ class Process:
                         self.supplanted = True
                         self.stop.set()
 
+    def _look_at_clock(self) -> None:
+        """Begin anew after a step back: the engine ends no epoch before the time at which it began."""
+        set_back_s = self._machine.set_back_s()
+        if set_back_s > STEP_BACK_S:
+            log.warning("the clock of this machine was set back", seconds=round(set_back_s, 1))
+            self.clock_set_back = True
+            self.stop.set()
+
     def _beat_once(self, connection: Connection) -> None:
-        before = time.monotonic()
-        [(server,)] = connection.execute("SELECT clock_timestamp()").fetchall()
-        self._clock.set(server, time.monotonic() - before)
+        self._clock.set_by(connection)
         instance.confirm(connection)
         ids = (self._lock.process_id, self._roles, os.getpid(), socket.gethostname(), self._started_at)
         processes.beat(connection, *ids, {**self._workers.health(), "loops": loops.health()})

@@ -28,6 +28,7 @@ from flows import ending, recovery, sync
 from flows.applied_view import read_view
 from flows.compose import CAPTURE, DELIVER, compose
 from flows.process_lock import ProcessLock
+from flows.state_clock import StateClock
 from rowtide.errors import Retry, RowtideError, reaction_to
 from state import instance
 from state.database import Link
@@ -106,11 +107,12 @@ def _run_once(start: Start, dsn: str, lock: ProcessLock, store: recovery.Store, 
     link = Link(dsn, "rowtide run")
     _wait_for(request.made, lambda: link.run(instance.confirm))
     view = _wait_for(request.made, lambda: link.run(lambda connection: read_view(connection, None)))
+    clock = _wait_for(request.made, lambda: link.run(StateClock.read))
     link.close()
     _wait_for(request.made, lock.hold)
-    if view is None or request.made.is_set():
+    if view is None or clock is None or request.made.is_set():
         return 0
-    process, parts = compose(dsn, view, start.roles, lock, threading.Event())
+    process, parts = compose(dsn, view, start.roles, lock, clock, threading.Event())
     metrics.serve(view.catalog.definition.run.listen)
     recovery_config = _wait_for(request.made, lambda: store.open(sync.names(parts)))
     if recovery_config is None:
@@ -129,8 +131,10 @@ def _run_once(start: Start, dsn: str, lock: ProcessLock, store: recovery.Store, 
         error = raised
     finally:
         process.close()
-    fault = process.fault.error
-    end = ending.to_end(error, process.supplanted, request.made.is_set(), store, process.is_outdated(), fault)
+    reasons = ending.Reasons(
+        process.supplanted, request.made.is_set(), process.is_outdated(), process.clock_set_back, process.fault.error
+    )
+    end = ending.to_end(error, reasons, store)
     return ending.conclude(end, store, time.monotonic() - began)
 
 

@@ -90,7 +90,7 @@ def inputs(parts: Parts) -> Inputs:
         found |= {f"{WAL}-{name}": WalInput(reader, parts.stop) for name, reader in parts.capture.readers.items()}
     if parts.deliver is not None:
         found[DUE] = DueInput(parts.deliver.claimer, parts.stop)
-    return Inputs(found)
+    return Inputs(found, parts.stop)
 
 
 def capture(arrived: Stream[Arrived], parts: Parts, of: CaptureParts, name: str, reader: Reader) -> None:

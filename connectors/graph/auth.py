@@ -48,7 +48,7 @@ class TokenSource:
     @property
     def current(self) -> str | None:
         """The cached token while it is valid; None: call `fetch_token`."""
-        return self._token if self._token and time.time() < self._good_until else None
+        return self._token if self._token and time.monotonic() < self._good_until else None
 
     def fetch_token(self) -> str:
         """A token, from the cache or from the authority. IdentityRefused, IdentityUnavailable."""
@@ -59,9 +59,10 @@ class TokenSource:
             if self._credential is None:
                 self._credential = make_credential(self._settings)
             answer = _ask(self._credential, self._settings)
+            # azure-identity has reckoned the end by this machine's clock a moment ago: only the difference counts.
             life_s = answer.expires_on - time.time()
             self._token = answer.token
-            self._good_until = time.time() + max(life_s - _EARLY_S, life_s / 2)
+            self._good_until = time.monotonic() + max(life_s - _EARLY_S, life_s / 2)
             return self._token
 
     def forget(self, token: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from connectors import clocks
 from connectors.postgres import slots
 from connectors.postgres.connections import address, as_source_errors
 from connectors.postgres.replication.connection import ReplicationConnection
@@ -389,6 +390,7 @@ def _heartbeat(at: _At) -> list[Check]:
 
 
 _CHECKS: tuple[tuple[str, Callable[[_At], list[Check]]], ...] = (
+    ("clock", lambda at: [clocks.check(at.conn)]),
     ("version", _version),
     ("wal_level", _wal_level),
     ("capacity", _capacity),

@@ -10,7 +10,7 @@ from functools import partial
 from importlib import metadata
 from typing import TypedDict
 
-from connectors import settings
+from connectors import clocks, settings
 from connectors.postgres import preflight
 from control.operations import list_plan
 from control.operations.session import AppliedCatalog, Session, read_applied_definition
@@ -91,6 +91,7 @@ def _records(session: Session) -> Iterator[CheckDocument]:
     if found is None:
         yield _finding("state", findings.DEFINITION_MISSING())
         return
+    yield _finding("state", session.on_state(clocks.check))
     yield _finding("state", _in_force(session, found))
     yield _finding("state", _running(session))
 

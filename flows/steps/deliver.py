@@ -5,21 +5,18 @@ can be handed back; nothing waits; nothing is remembered, because a row in fligh
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from bytewax.operators import StatefulBatchLogic
 
-from flows.ports import Decisions, Lanes
+from flows.ports import ALREADY, Decisions, Lanes
 from rowtide.deciding import push
 from rowtide.deciding.in_flight import InFlight
 from rowtide.deciding.outcomes import Complete, Outcome, Release
 from rowtide.deciding.records import Work
 from rowtide.keys import lane_name
 from rowtide.pacing import WRITE_RU
-
-POLL = timedelta(milliseconds=10)
-"""Time between two looks for completions of the writer, while some are awaited."""
 
 NOT_APPLIED_S = 60.0
 """Seconds that a row waits whose sync is not in the applied definition any more; the next one may have it again."""
@@ -91,8 +88,8 @@ class Deliver(StatefulBatchLogic[Planned, Outcome, None]):
         return done
 
     def notify_at(self) -> datetime | None:
-        """Soon while something is in flight, else never; by this machine's clock, which Bytewax uses."""
-        return datetime.now(UTC) + POLL if self._pending else None
+        """At the engine's next turn while something is in flight, else never."""
+        return ALREADY if self._pending else None
 
     def snapshot(self) -> None:
         """Nothing: what is in flight belongs to the lease."""

@@ -6,6 +6,14 @@ from rowtide.error_catalogue.entries import FindingEntry
 
 CONNECTION_OK: Final = FindingEntry("connection", "ok", "PostgreSQL at {address} answers.")
 
+CLOCK_OK: Final = FindingEntry("clock", "ok", "Its clock and this machine's agree.")
+CLOCK: Final = FindingEntry(
+    "clock",
+    "warning",
+    "The clock of this machine is {seconds} s {side} its clock.",
+    "Nothing that runs depends on it, but times in logs and of commits do: keep the clocks in time (NTP).",
+)
+
 VERSION_OK: Final = FindingEntry("version", "ok", "PostgreSQL {version}.")
 VERSION_OLD: Final = FindingEntry(
     "version", "failure", "PostgreSQL {version}. Rowtide needs 14 or newer.", "Upgrade PostgreSQL."

@@ -95,6 +95,19 @@ _OPENING_MODULES: Final = frozenset(
 _OPENERS: Final = frozenset({"open_unproven", "ReplicationConnection", "connect", "Connection", "AsyncConnection"})
 
 
+CLOCK_READERS: Final = frozenset(
+    # What a clock of a machine is compared with, and the life of a token, which azure-identity reckons by it.
+    {"connectors.clocks", "connectors.graph.auth"}
+    # When a person's plan would be done, by that person's clock.
+    | {"control.cli.plan", "control.cli.apply"}
+)
+"""Who may read this machine's clock; all others wait by a monotonic one and compare times of the state database."""
+_CLOCKS: Final = frozenset(
+    {("time", name) for name in ("time", "time_ns", "ctime", "localtime", "gmtime", "strftime")}
+    | {("datetime", name) for name in ("now", "utcnow", "today")}
+    | {("date", "today")}
+)
+
 THREAD_STARTERS: Final = {
     # Every loop is supervised there, and every call beside its caller.
     "Thread": frozenset({"connectors.loops"}),
@@ -273,6 +286,20 @@ def threads_are_supervised(sources: Sources) -> Iterator[str]:
                 yield from (f"{module}:{node.lineno} uses {name}" for name in sorted(used))
 
 
+def clocks_are_read_where_it_is_said(sources: Sources) -> Iterator[str]:
+    """No part of the product goes by this machine's clock, which may be wrong and may be set."""
+    for package in THREADED:
+        for module, tree in _within(package, sources):
+            if module in CLOCK_READERS:
+                continue
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Attribute) and (_last_name(node.value), node.attr) in _CLOCKS:
+                    yield f"{module}:{node.lineno} uses {_last_name(node.value)}.{node.attr}"
+                if isinstance(node, ast.ImportFrom) and node.module == "time":
+                    hidden = {alias.name for alias in node.names} & {name for of, name in _CLOCKS if of == "time"}
+                    yield from (f"{module}:{node.lineno} imports time.{name}" for name in sorted(hidden))
+
+
 _THREAD_NAMES: Final = THREAD_STARTERS.keys() - {"Process"}
 _THREAD_TAILS: Final = frozenset(name.rpartition(".")[2] for name in _THREAD_MODULES)
 
@@ -301,6 +328,7 @@ RULES: Final = (
     sessions_on_a_source_are_proven,
     names_enter_sql_by_psycopg,
     threads_are_supervised,
+    clocks_are_read_where_it_is_said,
 )
 
 

@@ -12,7 +12,6 @@ never runs without it.
 """
 
 import threading
-from datetime import UTC, datetime, timedelta
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
@@ -24,8 +23,6 @@ from state import failpoints
 BATCH_ROWS = 10_000
 """Rows handed on at a time: enough for a set-based merge to pay, little enough for half a second of work."""
 
-_IDLE = timedelta(milliseconds=5)
-
 
 class WalPartition(StatefulSourcePartition[Chunk, SlotPosition | None]):
     """The one partition of a slot."""
@@ -35,7 +32,6 @@ class WalPartition(StatefulSourcePartition[Chunk, SlotPosition | None]):
         self._stop = stop
         self._batch_rows = batch_rows
         self._snapshotted: SlotPosition | None = None
-        self._idle = False
         reader.start()
 
     def next_batch(self) -> list[Chunk]:
@@ -46,13 +42,7 @@ class WalPartition(StatefulSourcePartition[Chunk, SlotPosition | None]):
             self._snapshotted = None
         if self._stop.is_set():
             raise StopIteration
-        chunks = self._reader.drain(self._batch_rows)
-        self._idle = not chunks
-        return chunks
-
-    def next_awake(self) -> datetime | None:
-        """At once while there is something, in 5 ms when there was nothing."""
-        return datetime.now(UTC) + _IDLE if self._idle else None
+        return self._reader.drain(self._batch_rows)
 
     def snapshot(self) -> SlotPosition | None:
         """Incarnation and LSN up to which everything was handed on."""

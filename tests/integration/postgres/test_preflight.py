@@ -27,8 +27,8 @@ def test_a_fit_source_has_no_failure(source: Any, until: Any) -> None:
     found = checks(source)
     assert {check.level for checks in found.values() for check in checks} <= {"ok", "warning"}
     assert list(found) == [
-        "connection", "version", "wal_level", "capacity", "role", "public", "publication", "table", "slot", "probe",
-        "wal_limit", "heartbeat",
+        "connection", "clock", "version", "wal_level", "capacity", "role", "public", "publication", "table", "slot",
+        "probe", "wal_limit", "heartbeat",
     ]  # fmt: skip
     assert found["slot"][0].level == "ok"
     temporary = "SELECT count(*) FROM pg_replication_slots WHERE temporary"

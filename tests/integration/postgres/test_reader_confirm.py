@@ -16,7 +16,7 @@ def partition(tap: Any, stop: threading.Event | None = None) -> WalPartition:
     """The Bytewax partition over an already started reader."""
     part = WalPartition.__new__(WalPartition)
     part._reader, part._stop, part._batch_rows = tap.reader, stop or threading.Event(), 10_000
-    part._snapshotted, part._idle = None, False
+    part._snapshotted = None
     return part
 
 

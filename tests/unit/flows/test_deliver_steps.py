@@ -132,13 +132,12 @@ def test_commands_are_submitted_and_come_back_as_outcomes() -> None:
     assert deliver.notify_at() is None
 
 
-def test_completions_are_looked_for_soon_by_the_clock_of_the_engine() -> None:
-    """The engine compares the time with this machine's clock, whatever the state database's says."""
+def test_completions_are_looked_for_at_a_time_that_is_over_by_every_clock() -> None:
+    """The engine compares it with this machine's clock, which may be set back meanwhile."""
     lanes = Lanes()
     [(lane, begun)] = plan(Decisions(), work())
     deliver = Deliver(lanes)
     deliver.on_batch([Planned(lane, begun.step)])
-    before = datetime.now(UTC)
     due = deliver.notify_at()
     assert due is not None
-    assert before < due < datetime.now(UTC) + timedelta(seconds=1)
+    assert due.year == 1970

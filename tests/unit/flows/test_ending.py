@@ -7,7 +7,7 @@ from bytewax.recovery import InconsistentPartitionsError
 
 from connectors.outbox_io import Stopped
 from flows import ending
-from flows.ending import Asked, Crashed, Failed, Supplanted, Unresumable
+from flows.ending import Asked, Crashed, Failed, Reasons, SetBack, Supplanted, Unresumable
 from flows.recovery import Store
 from rowtide.errors import SourceRefused, StateUnavailable
 
@@ -45,43 +45,47 @@ def code_of(end: ending.End, store: Store) -> int | None:
 
 
 def test_only_an_end_that_was_asked_for_is_a_success(resumed: Store) -> None:
-    assert code_of(ending.to_end(None, False, True, resumed), resumed) == 0
-    assert code_of(ending.to_end(wrapped(Stopped()), False, True, resumed), resumed) == 0
-    outdated = ending.to_end(wrapped(Stopped()), False, False, resumed, outdated=True)
+    assert code_of(ending.to_end(None, Reasons(asked=True), resumed), resumed) == 0
+    assert code_of(ending.to_end(wrapped(Stopped()), Reasons(asked=True), resumed), resumed) == 0
+    outdated = ending.to_end(wrapped(Stopped()), Reasons(outdated=True), resumed)
     assert code_of(outdated, resumed) is None
-    assert code_of(ending.to_end(None, False, True, resumed, outdated=True), resumed) == 0
-    unasked = ending.to_end(None, False, False, resumed)
+    set_back = ending.to_end(wrapped(Stopped()), Reasons(set_back=True), resumed)
+    assert isinstance(set_back, SetBack)
+    assert code_of(set_back, resumed) is None
+    assert code_of(ending.to_end(None, Reasons(asked=True, fault=StateUnavailable("c", "s")), resumed), resumed) == 1
+    assert code_of(ending.to_end(None, Reasons(asked=True, outdated=True), resumed), resumed) == 0
+    unasked = ending.to_end(None, Reasons(), resumed)
     assert isinstance(unasked, Failed)
     assert unasked.error.code == "ended_unasked"
     assert code_of(unasked, resumed) == 1
-    assert code_of(ending.to_end(wrapped(Stopped()), False, False, resumed), resumed) != 0
-    assert code_of(ending.to_end(None, True, True, resumed), resumed) == 1
+    assert code_of(ending.to_end(wrapped(Stopped()), Reasons(), resumed), resumed) != 0
+    assert code_of(ending.to_end(None, Reasons(supplanted=True, asked=True), resumed), resumed) == 1
 
 
 def test_an_error_of_ours_is_found_in_what_the_engine_raises(resumed: Store) -> None:
     cause = SourceRefused("slot_lost", "The slot is gone.")
-    assert ending.to_end(wrapped(wrapped(cause)), False, False, resumed) == Failed(cause)
+    assert ending.to_end(wrapped(wrapped(cause)), Reasons(), resumed) == Failed(cause)
     assert code_of(Failed(cause), resumed) == 1
     # An output that was stopped while it waited is no failure, whatever it waited for.
     stopped = Stopped()
     stopped.__cause__ = StateUnavailable("state_unavailable", "It does not answer.")
-    assert ending.to_end(wrapped(stopped), False, True, resumed) == Asked()
+    assert ending.to_end(wrapped(stopped), Reasons(asked=True), resumed) == Asked()
 
 
 @pytest.mark.parametrize("error", [InconsistentPartitionsError("old"), wrapped(KeyError(0)), ModuleNotFoundError("x")])
 def test_a_store_that_is_not_resumed_from_is_tried_once(error: BaseException, resumed: Store) -> None:
-    end = ending.to_end(error, False, False, resumed)
+    end = ending.to_end(error, Reasons(), resumed)
     assert end == Unresumable(error)
     assert code_of(end, resumed) is None
     resumed.open(NAMES)
-    assert ending.to_end(error, False, False, resumed) == Crashed(error)
+    assert ending.to_end(error, Reasons(), resumed) == Crashed(error)
     assert code_of(Crashed(error), resumed) == 1
 
 
 def test_a_full_disk_is_said_in_sqlites_words(resumed: Store) -> None:
     said = 'called `Result::unwrap()` on an `Err` value: SqliteFailure(Error { code: DiskFull }, Some("disk is full"))'
     for kind in (RuntimeError, PanicException):
-        end = ending.to_end(kind(said), False, False, resumed)
+        end = ending.to_end(kind(said), Reasons(), resumed)
         assert isinstance(end, Failed)
         assert end.error.code == "recovery_store_failed"
         assert "disk is full" in end.error.sentence
@@ -89,5 +93,5 @@ def test_a_full_disk_is_said_in_sqlites_words(resumed: Store) -> None:
 
 
 def test_a_supplanted_process_fails_whatever_else_ended_it(resumed: Store) -> None:
-    assert ending.to_end(wrapped(Stopped()), True, False, resumed) == Supplanted()
+    assert ending.to_end(wrapped(Stopped()), Reasons(supplanted=True), resumed) == Supplanted()
     assert code_of(Supplanted(), resumed) == 1

@@ -6,7 +6,7 @@ of epochs, never seconds.
 
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,13 @@ EPOCH = timedelta(milliseconds=10)
 class Watched(StatefulSourcePartition[str, int]):
     """Hands on what it was given, then nothing; all end when one of them has been looked at ``most`` times."""
 
-    def __init__(self, waits: timedelta, gives: list[str], most: int, end: threading.Event) -> None:
+    def __init__(self, gives: list[str], most: int, end: threading.Event) -> None:
         self.looks = 0
-        self.epochs_at_looks: list[int] = []
-        self._epochs = 0
-        self._waits, self._gives, self._most, self._end = waits, gives, most, end
+        self.epochs = 0
+        self._gives, self._most, self._end = gives, most, end
 
     def next_batch(self) -> list[str]:
         self.looks += 1
-        self.epochs_at_looks.append(self._epochs)
         if self.looks == self._most:
             self._end.set()
         if self._end.is_set():
@@ -46,12 +44,21 @@ class Watched(StatefulSourcePartition[str, int]):
         given, self._gives = self._gives, []
         return given
 
-    def next_awake(self) -> datetime | None:
-        return datetime.now(UTC) + self._waits
-
     def snapshot(self) -> int:
-        self._epochs += 1
-        return self._epochs
+        self.epochs += 1
+        return self.epochs
+
+
+class Waits(threading.Event):
+    """A stop that counts the waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits += 1
+        return super().wait(timeout)
 
 
 class Source(FixedPartitionedSource[str, int]):
@@ -67,10 +74,10 @@ class Source(FixedPartitionedSource[str, int]):
         return self._parts[for_part]
 
 
-def run(directory: Path, sources: Mapping[str, Source]) -> dict[str, list[str]]:
+def run(directory: Path, sources: Mapping[str, Source], end: threading.Event) -> dict[str, list[str]]:
     """What each step was handed, by step."""
     flow = Dataflow("inputs")
-    arrived = op.input("input", flow, Inputs(sources))
+    arrived = op.input("input", flow, Inputs(sources, end))
     taken: dict[str, list[str]] = {step: [] for step in sources}
     for step, items in taken.items():
         op.output(f"{step}-out", op.flat_map_batch(step, arrived, of_step(step)), TestingSink(items))
@@ -80,24 +87,20 @@ def run(directory: Path, sources: Mapping[str, Source]) -> dict[str, list[str]]:
     return taken
 
 
-def test_a_partition_that_is_looked_at_rarely_holds_no_other_back(tmp_path: Path) -> None:
-    """Its epochs end all the same: with an input of its own, one could end only when it is looked at."""
-    end = threading.Event()
-    often = Watched(timedelta(milliseconds=1), [], 10_000, end)
-    rarely = Watched(timedelta(milliseconds=500), [], 3, end)
-    run(tmp_path, {"often": Source(one=often), "rarely": Source(one=rarely)})
-    first, second, third = rarely.epochs_at_looks
-    assert second - first > 3
-    assert third - second > 3
-    assert often.looks > 30
+def test_all_partitions_end_their_epochs_together_and_one_wait_paces_them(tmp_path: Path) -> None:
+    end = Waits()
+    one, other = Watched([], 100, end), Watched([], 10_000, end)
+    run(tmp_path, {"first": Source(one=one), "second": Source(other=other)}, end)
+    assert abs(one.looks - other.looks) <= 1
+    assert abs(one.epochs - other.epochs) <= 1
+    assert one.epochs > 3
+    assert 90 <= end.waits <= 100
 
 
 def test_what_arrives_goes_to_its_step_in_order(tmp_path: Path) -> None:
     end = threading.Event()
-    a = Watched(timedelta(milliseconds=1), ["a1", "a2"], 5, end)
-    b = Watched(timedelta(milliseconds=1), ["b1"], 5, end)
-    c = Watched(timedelta(milliseconds=1), ["c1", "c2"], 5, end)
-    taken = run(tmp_path, {"first": Source(a=a, b=b), "second": Source(a=c)})
+    a, b, c = Watched(["a1", "a2"], 5, end), Watched(["b1"], 5, end), Watched(["c1", "c2"], 5, end)
+    taken = run(tmp_path, {"first": Source(a=a, b=b), "second": Source(a=c)}, end)
     assert sorted(taken["first"]) == ["a1", "a2", "b1"]
     assert [item for item in taken["first"] if item != "b1"] == ["a1", "a2"]
     assert taken["second"] == ["c1", "c2"]
