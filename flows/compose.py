@@ -28,6 +28,7 @@ from connectors.settings import resolve_secret
 from flows.admission import Admission
 from flows.applied_view import CurrentView, View, Watcher
 from flows.column_watch import ColumnWatch
+from flows.day_quota import DayQuota
 from flows.due_again import DueAgain
 from flows.enumerator import Enumerator
 from flows.graph_reads import PacedGraph
@@ -74,6 +75,7 @@ def compose(
         beside=[watcher] if capture is None else [watcher, *watches.values(), capture.reconciler],
         deliver=[] if deliver is None else deliver.workers,
         unsettled=list if deliver is None else deliver.unsettled,
+        account=DayQuota([] if deliver is None else deliver.tenants.values()).account,
         health=partial(
             to_health,
             readers,
@@ -222,6 +224,7 @@ class _Deliver:
     """The parts of the role deliver; ``workers`` in the order in which they begin."""
 
     parts: DeliverParts
+    tenants: Mapping[str, PacedGraph]
     budgets: Mapping[str, Budget]
     writers: Mapping[str, Writer]
     workers: Sequence[Worker]
@@ -259,7 +262,11 @@ def _deliver(base: _Base) -> _Deliver:
         lambda list_id: any(list_id in writer.list_problems for writer in writers.values()),
     )
     workers: list[Worker] = [lanes, enumerator, columns, refresher, claimer]
-    return _Deliver(parts, budgets, writers, workers, lambda: [*lanes.left(), *claimer.unsent()], refresher.sessions)
+
+    def unsettled() -> list[Outcome]:
+        return [*lanes.left(), *claimer.unsent()]
+
+    return _Deliver(parts, tenants, budgets, writers, workers, unsettled, refresher.sessions)
 
 
 def _claimer(base: _Base, budgets: Mapping[str, Budget], refresher: Refresher) -> Claimer:

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,11 +51,15 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """The parts with threads. ``beside`` begins first; ``deliver`` ends first, and what it leaves is handed back."""
+    """The parts with threads. ``beside`` begins first; ``deliver`` ends first, and what it leaves is handed back.
+
+    ``account`` writes down what was spent, before ``deliver`` begins and with each beat.
+    """
 
     beside: Sequence[Worker]
     deliver: Sequence[Worker]
     unsettled: Callable[[], list[Outcome]]
+    account: Callable[[Connection], None]
     health: Callable[[], Mapping[str, Any]]
     record: Callable[[], None]
 
@@ -91,6 +95,8 @@ class Process:
 
     def start(self) -> None:
         """Start every thread of the process."""
+        with closing(Link(self._state_dsn, "rowtide start")) as link, suppress(RowtideError):  # the beat tries again
+            link.run(self._workers.account)
         for worker in [*self._workers.beside, *self._workers.deliver]:
             worker.start()
         self._beating.start()
@@ -151,6 +157,7 @@ class Process:
         self._clock.set_by(connection)
         instance.confirm(connection)
         ids = (self._lock.process_id, self._roles, os.getpid(), socket.gethostname(), self._started_at)
+        self._workers.account(connection)
         processes.beat(connection, *ids, {**self._workers.health(), "loops": loops.health()})
         for name in processes.find_dead(connection):
             # What it may have sent stays written down: whoever claims these rows looks first.

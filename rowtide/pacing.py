@@ -5,6 +5,7 @@ Rule: whatever the server's window is (fixed or sliding), what a bucket lets thr
 limit: its rate is the share, and its burst is only what the share leaves free. Figures: docs/facts.md section 4.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -98,6 +99,13 @@ class Bucket:
     def refund(self, units: float) -> None:
         """Gives back what was taken and not spent."""
         self.tokens = min(self.burst, self.tokens + units)
+
+    def replay(self, spent: Iterable[tuple[float, float]]) -> float:
+        """The tokens of a full bucket after periods of so many seconds, in each of which so many units were spent."""
+        tokens = self.burst
+        for seconds, units in spent:
+            tokens = min(self.burst, tokens + seconds * self.rate) - units
+        return tokens
 
     def cap(self, remaining: float) -> None:
         """Lowers the tokens to what the server says remains."""

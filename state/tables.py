@@ -355,6 +355,15 @@ progress = Table(
     Column("updated_at", _TIME, nullable=False, server_default=_NOW),
 )
 
+spent = Table(
+    "spent",
+    metadata,
+    # Tenant and client id.
+    Column("app", _NAME, primary_key=True),
+    Column("hour", _TIME, primary_key=True),
+    Column("ru", Numeric, nullable=False),
+)
+
 process = Table(
     "process",
     metadata,

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from connectors.graph.retry_after import bounded
@@ -42,6 +42,7 @@ class Budget:
         self._minute = Bucket.of(tier.ru_per_minute * scale, settings.window_s, share, now)
         self._minute.cap(0.0)  # whoever was killed a moment ago may have spent a burst in this window
         self._day = Bucket.of(tier.ru_per_day * scale, 1440 * settings.window_s, share, now)
+        self._unrecorded = 0.0  # units of the day that the state database does not know of yet
 
     def take(self, wanted: int, least: int = PREPAID_RU) -> int:
         """Takes as many units as there are, up to ``wanted``; 0 when there are not even ``least``. Never waits."""
@@ -105,6 +106,7 @@ class Budget:
                 now = self._clock()
                 self._minute.charge(units, now)
                 self._day.charge(units, now)
+                self._unrecorded += units
 
     def refund(self, units: float) -> None:
         """Gives back units that were taken and not spent."""
@@ -112,6 +114,23 @@ class Budget:
             with self._lock:
                 self._minute.refund(units)
                 self._day.refund(units)
+                self._unrecorded -= units
+
+    def take_unrecorded(self) -> float:
+        """The units spent since the last call, for whoever records the day."""
+        with self._lock:
+            units, self._unrecorded = self._unrecorded, 0.0
+            return units
+
+    def put_back_unrecorded(self, units: float) -> None:
+        """Those units could not be recorded."""
+        with self._lock:
+            self._unrecorded += units
+
+    def set_day(self, spent: Iterable[tuple[float, float]]) -> None:
+        """Take the day over as all processes of the app have spent it: seconds and units of each hour, oldest first."""
+        with self._lock:
+            self._day.tokens, self._day.at = self._day.replay(spent) - self._unrecorded, self._clock()
 
     def close_gate(self, seconds: float | None) -> float:
         """Closes the gate for ``seconds``, or longer with each refusal in a row where Graph names none. The seconds."""
@@ -168,4 +187,5 @@ class Budget:
             return wanted
         taken = self._minute.take(min(wanted, max(0.0, self._day.tokens)), now)
         self._day.charge(taken, now)
+        self._unrecorded += taken
         return int(taken)

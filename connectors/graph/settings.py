@@ -97,6 +97,11 @@ class GraphSettings:
         )
 
     @property
+    def app(self) -> str:
+        """The app in its tenant, by what Graph knows it: quotas are its own."""
+        return f"{self.tenant_id}/{self.client_id}"
+
+    @property
     def patience(self) -> timedelta:
         """How long after its claim an attempt may still arrive: it may be sent late, time out, and still go on."""
         return timedelta(seconds=self.send_within_s + self.request_timeout_s + self.absent_after_s)

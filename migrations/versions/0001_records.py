@@ -244,6 +244,12 @@ CREATE TABLE rowtide.progress (
     updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT progress_pkey PRIMARY KEY (sync)
 );
+CREATE TABLE rowtide.spent (
+    app TEXT COLLATE "C" NOT NULL,
+    hour TIMESTAMP WITH TIME ZONE NOT NULL,
+    ru NUMERIC NOT NULL,
+    CONSTRAINT spent_pkey PRIMARY KEY (app, hour)
+);
 CREATE TABLE rowtide.process (
     process_id INTEGER NOT NULL,
     roles TEXT COLLATE "C" NOT NULL,

@@ -53,3 +53,16 @@ def test_waits_for_what_was_charged_beyond() -> None:
     assert bucket.wait_s(2, 0.0) == 0.0
     bucket.cap(0.0)
     assert bucket.take(2, 0.0) == 0
+
+
+def test_a_day_that_was_spent_evenly_leaves_a_full_bucket() -> None:
+    day = Bucket.of(1_200_000, 86_400, 0.8, 0.0)
+    assert day.replay([(3600.0, 40_000.0)] * 24) == pytest.approx(day.burst - 40_000, abs=1)
+    assert day.replay([(3600.0, 0.0)] * 24) == day.burst
+
+
+def test_a_day_that_was_spent_at_once_has_nothing_left_for_hours() -> None:
+    day = Bucket.of(1_200_000, 86_400, 0.8, 0.0)
+    left = day.replay([*[(3600.0, 0.0)] * 23, (3600.0, 400_000.0)])
+    assert left == pytest.approx(120_000 - 400_000, abs=1)
+    assert day.replay([*[(3600.0, 0.0)] * 15, (3600.0, 400_000.0), *[(3600.0, 0.0)] * 8]) > 0

@@ -123,3 +123,31 @@ def test_no_gate_is_shut_for_more_than_an_hour() -> None:
 def test_a_refusal_that_asks_for_no_wait_closes_the_gate_all_the_same() -> None:
     quota = budget(Clock())
     assert quota.close_gate(0.0) > 0.5
+
+
+def test_a_day_that_others_have_spent_is_spent() -> None:
+    clock = Clock()
+    quota = budget(clock)
+    clock.now += 60.0
+    quota.set_day([(3600.0, 2_000_000.0)])
+    assert quota.take(100, timeout_s=0) == 0
+    assert quota.quota_wait_s() > 3600
+    quota.set_day([(3600.0, 0.0)])
+    assert quota.take(100, timeout_s=0) == 100
+
+
+def test_what_is_not_recorded_yet_is_counted_once() -> None:
+    clock = Clock()
+    quota = budget(clock)
+    clock.now += 60.0
+    taken = quota.take(100, timeout_s=0)
+    quota.refund(40)
+    units = quota.take_unrecorded()
+    assert (taken, units) == (100, 60)
+    quota.put_back_unrecorded(units)
+    quota.set_day([])
+    full = quota._day.burst
+    assert quota._day.tokens == full - 60
+    assert quota.take_unrecorded() == 60
+    quota.set_day([(0.0, 60.0)])
+    assert quota._day.tokens == full - 60
