@@ -7,9 +7,10 @@ whose first act is ``pg_current_snapshot()``; row security that would hide rows 
 stand in statements as the server's own ``$1``, because psycopg would look for its ``%s`` inside names too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, LiteralString
 
 import psycopg
@@ -36,7 +37,7 @@ class Keyset:
 
     ``types`` are ``format_type`` with the modifier (``character`` alone would mean ``character(1)``); ``schemas`` are
     those of their comparison operators (an extension's type has its own); ``estimate`` is the approximate number of
-    rows.
+    rows; ``wide`` says that there are rows of more than a block, with values out of line.
     """
 
     relation: sql.Identifier
@@ -44,6 +45,13 @@ class Keyset:
     types: tuple[str, ...]
     schemas: tuple[str, ...]
     estimate: int
+    wide: bool = False
+
+
+PAGE_BYTES = 8 << 20
+"""A page of a table with wide rows ends when it is this large. Without any it is no larger than its rows' blocks."""
+WIDE_ROWS = 64
+"""The most rows of such a table that are read at once: nobody knows how wide the next ones are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +68,11 @@ class Page:
 # the type that it restricts.
 _KEYSET = """
 WITH RECURSIVE key AS (
-    SELECT a.attname, a.atttypid, a.atttypmod, c.reltuples, a.atttypid AS leaf
+    SELECT a.attname, a.atttypid, a.atttypmod, c.reltuples, a.atttypid AS leaf, c.oid AS relation
       FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
      WHERE c.oid = to_regclass(%s) AND a.attname = ANY (%s)
      UNION ALL
-    SELECT k.attname, k.atttypid, k.atttypmod, k.reltuples, t.typbasetype
+    SELECT k.attname, k.atttypid, k.atttypmod, k.reltuples, t.typbasetype, k.relation
       FROM key k JOIN pg_type t ON t.oid = k.leaf WHERE t.typbasetype <> 0)
 SELECT k.attname, format_type(k.atttypid, k.atttypmod), GREATEST(k.reltuples, 0)::bigint,
        COALESCE((
@@ -73,7 +81,10 @@ SELECT k.attname, format_type(k.atttypid, k.atttypmod), GREATEST(k.reltuples, 0)
            JOIN pg_amop p ON p.amopfamily = c.opcfamily AND p.amopstrategy = 3
             AND p.amoplefttype = k.leaf AND p.amoprighttype = k.leaf
            JOIN pg_operator o ON o.oid = p.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
-          WHERE m.amname = 'btree'), 'pg_catalog')
+          WHERE m.amname = 'btree'), 'pg_catalog'),
+       EXISTS (SELECT FROM pg_class r
+                WHERE (r.oid = k.relation OR r.oid IN (SELECT relid FROM pg_partition_tree(k.relation)))
+                  AND r.reltoastrelid <> 0 AND pg_relation_size(r.reltoastrelid) > 0)
   FROM key k JOIN pg_type t ON t.oid = k.leaf WHERE t.typbasetype = 0
 """
 
@@ -98,13 +109,13 @@ def read_keyset(connection: Connection, sync: CompiledSync) -> Keyset:
         name = relation.as_string(connection)
         found = connection.execute(_KEYSET, [name, list(sync.key_columns)]).fetchall()
         order = connection.execute(_INDEX_ORDER, [name, sorted(sync.key_columns)]).fetchone()
-    types = {column: (type_name, schema) for column, type_name, _, schema in found}
+    types = {column: (type_name, schema) for column, type_name, _, schema, _ in found}
     if set(types) != set(sync.key_columns):
         problem = "or a key column of it is not there any more"
         raise sync_errors.RELATION_MISMATCH(table=sync.table_text, problem=problem)
     columns = tuple(order[0]) if order is not None else tuple(sync.key_columns)
     names, schemas = zip(*(types[column] for column in columns), strict=True)
-    return Keyset(relation, columns, names, schemas, found[0][2])
+    return Keyset(relation, columns, names, schemas, found[0][2], found[0][4])
 
 
 def read_snapshot(connection: Connection) -> Snapshot:
@@ -139,7 +150,8 @@ def read_page(
 ) -> Page:
     """The next ``limit`` rows after the key ``after``, up to ``until``, with values as in `select_columns`.
 
-    ``after`` None: from the table's first row; ``until`` None: to its last.
+    ``after`` None: from the table's first row; ``until`` None: to its last. Fewer rows than ``limit`` where they are
+    wide: as many as make up `PAGE_BYTES`, and at least one.
     """
     given = [(sign, key) for sign, key in ((">", after), ("<=", until)) if key is not None]
     bounds = [_bound(keyset, sign, place * len(keyset.columns)) for place, (sign, _) in enumerate(given)]
@@ -151,8 +163,12 @@ def read_page(
         sql.Literal(limit),
     )
     with _translated(sync):
-        snapshot, rows = _read(connection, query, [*(after or ()), *(until or ())])
-    if len(rows) < limit:
+        parameters = [*(after or ()), *(until or ())]
+        if keyset.wide:
+            snapshot, (rows, is_whole) = _read(connection, query, parameters, partial(_wide_rows, limit=limit))
+        else:
+            snapshot, (rows, is_whole) = _read(connection, query, parameters, _all_rows)
+    if is_whole and len(rows) < limit:
         return Page(snapshot, rows, None)
     places = [sync.select_columns.index(column) for column in keyset.columns]
     return Page(snapshot, rows, tuple(str(rows[-1][place]) for place in places))
@@ -183,7 +199,7 @@ def _read_keyed(
     names = sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
     query = sql.SQL("SELECT {} FROM {} AS t {}").format(names, keyset.relation, _matching(keyset))
     with _translated(sync):
-        snapshot, rows = _read(connection, query, asked)
+        snapshot, (rows, _) = _read(connection, query, asked, _all_rows)
     places = [list(columns).index(column) for column in sync.key_columns]
     if len(places) == 1:
         return snapshot, {str(row[places[0]]): row for row in rows}
@@ -286,22 +302,57 @@ SELECT pg_current_snapshot()::text
 """
 
 
-def _read(connection: Connection, query: sql.Composed, parameters: Sequence[Any]) -> tuple[Snapshot, list[Values]]:
+Rows = tuple[list[Values], bool]
+"""Rows of a query, and whether they are all of them."""
+
+
+def _read(
+    connection: Connection,
+    query: sql.Composed,
+    parameters: Sequence[Any],
+    take: Callable[[Connection, sql.Composed, Sequence[Any]], Rows],
+) -> tuple[Snapshot, Rows]:
     """Snapshot and rows of one read-only transaction, every value as its type's output function prints it."""
     cursor = connection.cursor()
     try:
         cursor.execute(_BEGIN)
         cursor.set_result(-1)
         row = cursor.fetchone()
-        with psycopg.RawCursor(connection) as reader:
-            for info in psycopg.adapters.types:
-                reader.adapters.register_loader(info.oid, TextLoader)
-                reader.adapters.register_loader(info.array_oid, TextLoader)
-            rows = reader.execute(query, parameters).fetchall()
+        rows = take(connection, query, parameters)
     finally:
         if not connection.closed:
             connection.execute("ROLLBACK")
     return Snapshot.parse(row[0] if row else ""), rows
+
+
+def _all_rows(connection: Connection, query: sql.Composed, parameters: Sequence[Any]) -> Rows:
+    with psycopg.RawCursor(connection) as reader:
+        _as_text(reader)
+        return reader.execute(query, parameters).fetchall(), True
+
+
+def _wide_rows(connection: Connection, query: sql.Composed, parameters: Sequence[Any], limit: int) -> Rows:
+    """The first rows, read a few at a time until they make up a page."""
+    rows: list[Values] = []
+    with psycopg.RawServerCursor(connection, "rowtide_page") as reader:
+        _as_text(reader)
+        reader.execute(query, parameters)
+        left, asked = PAGE_BYTES, 1
+        while left > 0 and len(rows) < limit:
+            got = reader.fetchmany(asked)
+            rows += got
+            if len(got) < asked:
+                return rows, True
+            size = sum(len(value) for row in got for value in row if value is not None)
+            left -= size
+            asked = max(1, min(2 * asked, WIDE_ROWS, limit - len(rows), left * len(got) // max(1, size)))
+    return rows, len(rows) == limit
+
+
+def _as_text(reader: psycopg.Cursor[Any]) -> None:
+    for info in psycopg.adapters.types:
+        reader.adapters.register_loader(info.oid, TextLoader)
+        reader.adapters.register_loader(info.array_oid, TextLoader)
 
 
 @contextmanager

@@ -7,9 +7,12 @@ memory, not on the wire's bytes.
 """
 
 from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rowtide.transaction import Chunk
+
+DRAIN_BYTES: Final = 8 << 20
+"""What is handed on at once: each step makes something of it before the next drain."""
 
 
 class SlotPosition(NamedTuple):
@@ -89,12 +92,12 @@ class ChunkQueue:
         self._mark = _Mark(place, self._put_chunks)
 
     def drain(self, max_rows: int) -> list[Chunk]:
-        """Chunks of about ``max_rows`` rows in all, oldest first; empty when nothing waits. Never blocks."""
+        """Chunks of about ``max_rows`` rows or `DRAIN_BYTES` in all, oldest first; empty when nothing waits."""
         drained: list[Chunk] = []
         # The mark is read before the chunks: this drain may not see all chunks before a later mark.
         mark = self._mark
-        rows = 0
-        while rows < max_rows:
+        rows = size = 0
+        while rows < max_rows and size < DRAIN_BYTES:
             try:
                 chunk = self._chunks.popleft()
             except IndexError:
@@ -106,6 +109,7 @@ class ChunkQueue:
                 continue
             drained.append(chunk)
             rows += len(chunk.rows)
+            size += chunk.size_bytes
             self._taken_bytes += chunk.size_bytes
             if chunk.end_lsn is not None:
                 self._reach(SlotPosition(chunk.incarnation, chunk.end_lsn))

@@ -119,6 +119,34 @@ def test_a_page_ends_at_a_bound(bench: Any) -> None:
     assert page.last is None
 
 
+def test_a_page_of_wide_rows_is_bounded_in_bytes(bench: Any) -> None:
+    compiled = bench.catalog.syncs["orders"]
+    assert not table_pages.read_keyset(bench.source, compiled).wide
+    bench.source.execute(
+        "INSERT INTO orders SELECT n, repeat(md5(n::text), 31250), n, 'paid' FROM generate_series(6, 25) n"
+    )
+    keyset = table_pages.read_keyset(bench.source, compiled)
+    assert keyset.wide
+    pages: list[table_pages.Page] = []
+    while not pages or pages[-1].last is not None:
+        pages.append(table_pages.read_page(bench.source, compiled, keyset, pages[-1].last if pages else None, 1000))
+    sizes = [sum(len(value) for row in page.rows for value in row if value) for page in pages]
+    assert max(sizes) < 2 * table_pages.PAGE_BYTES
+    assert len(pages) <= 4
+    assert [row[0] for page in pages for row in page.rows] == [str(number) for number in range(1, 26)]
+    assert bench.source.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def test_a_page_of_wide_rows_ends_at_its_rows_and_at_a_bound(bench: Any) -> None:
+    compiled = bench.catalog.syncs["orders"]
+    keyset = replace(table_pages.read_keyset(bench.source, compiled), wide=True)
+    read = table_pages.read_page
+    assert [row[0] for row in read(bench.source, compiled, keyset, None, 2).rows] == ["1", "2"]
+    assert read(bench.source, compiled, keyset, None, 5).last == ("5",)
+    assert read(bench.source, compiled, keyset, ("5",), 5).rows == []
+    assert read(bench.source, compiled, keyset, ("1",), 10, ("3",)).last is None
+
+
 def test_the_snapshot_is_that_of_the_read(bench: Any) -> None:
     compiled = bench.catalog.syncs["orders"]
     keyset = table_pages.read_keyset(bench.source, compiled)

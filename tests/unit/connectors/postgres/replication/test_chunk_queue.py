@@ -1,6 +1,6 @@
 """The queue: order, bound, and the place that travels behind the data."""
 
-from connectors.postgres.replication.chunk_queue import ChunkQueue, SlotPosition
+from connectors.postgres.replication.chunk_queue import DRAIN_BYTES, ChunkQueue, SlotPosition
 from rowtide.transaction import Chunk, Relation, Row
 
 RELATION = Relation(1, "public", "t", "d", ("id",), ("id",), (23,))
@@ -40,6 +40,13 @@ def test_drain_stops_at_the_row_count() -> None:
     for end_lsn in (10, 20, 30):
         queue.put(chunk(end_lsn, rows=3))
     assert [len(one.rows) for one in queue.drain(4)] == [3, 3]
+
+
+def test_drain_stops_at_the_bytes_of_wide_rows() -> None:
+    queue = ChunkQueue(1 << 30)
+    for end_lsn in (10, 20, 30):
+        queue.put(chunk(end_lsn, size=DRAIN_BYTES - 1))
+    assert [len(queue.drain(10_000)) for _ in range(3)] == [2, 1, 0]
 
 
 def test_a_mark_is_reached_only_behind_the_data_before_it() -> None:
