@@ -28,15 +28,18 @@ def check(connection: psycopg.Connection[Any]) -> Check:
 
 
 class MachineClock:
-    """Notices when this machine's clock is set back."""
+    """Notices when this machine's clock is set back; any thread may `look`."""
 
     def __init__(self) -> None:
-        self._ahead_s = _ahead_s()
+        self._most_s = _ahead_s()
+
+    def look(self) -> None:
+        """Note how far it is; whoever goes by it looks as often as it does, since it may be set twice in a second."""
+        self._most_s = max(self._most_s, _ahead_s())
 
     def set_back_s(self) -> float:
-        """By how many seconds it was set back since the last call; 0 when it was not."""
-        before, self._ahead_s = self._ahead_s, _ahead_s()
-        return max(0.0, before - self._ahead_s)
+        """By how many seconds it is behind where it was at its foremost; 0 when it was not set back."""
+        return max(0.0, self._most_s - _ahead_s())
 
 
 def _ahead_s() -> float:

@@ -14,6 +14,7 @@ from functools import partial
 
 from connectors import loops, metrics, recorder
 from connectors.claimer import Claimer
+from connectors.clocks import MachineClock
 from connectors.graph.budget import Budget
 from connectors.graph.settings import GraphSettings
 from connectors.graph.writer import Writer
@@ -91,9 +92,14 @@ def compose(
         ),
         record=partial(_record, deliver),
     )
-    process = Process(state_dsn, lock, roles, workers, base.clock, stop, fault, lambda: base.applied.outdated)
+    machine = MachineClock()
+    process = Process(state_dsn, lock, roles, workers, base.clock, machine, stop, fault, lambda: base.applied.outdated)
     parts = Parts(
-        state_dsn, stop, None if capture is None else capture.parts, None if deliver is None else deliver.parts
+        state_dsn,
+        stop,
+        None if capture is None else capture.parts,
+        None if deliver is None else deliver.parts,
+        machine.look,
     )
     return process, parts
 

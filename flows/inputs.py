@@ -29,14 +29,16 @@ class Arrived(NamedTuple):
 class Pacer:
     """Waits a moment, by no clock of the machine, after each round of looks in which no partition had anything."""
 
-    def __init__(self, stop: threading.Event) -> None:
-        """``stop`` ends a wait."""
+    def __init__(self, stop: threading.Event, look: Callable[[], None]) -> None:
+        """``stop`` ends a wait; ``look`` is called with each look at a partition."""
         self.parts = 0
         self._stop = stop
+        self._look = look
         self._empty = 0
 
     def looked(self, has_found: bool) -> None:
         """Count a look at a partition."""
+        self._look()
         self._empty = 0 if has_found else self._empty + 1
         if self._empty >= self.parts:
             self._empty = 0
@@ -74,10 +76,15 @@ class Part(StatefulSourcePartition[Arrived, Any]):
 class Inputs(FixedPartitionedSource[Arrived, Any]):
     """Several inputs as one; a partition is named by its step and its own name."""
 
-    def __init__(self, inputs: Mapping[str, FixedPartitionedSource[Any, Any]], stop: threading.Event) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, FixedPartitionedSource[Any, Any]],
+        stop: threading.Event,
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
         """``inputs`` by the name of the step that takes what they hand on; all of them end when ``stop`` is set."""
         self._inputs = inputs
-        self._pace = Pacer(stop)
+        self._pace = Pacer(stop, look)
 
     def list_parts(self) -> list[str]:
         """Every partition of every input."""

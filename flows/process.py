@@ -74,6 +74,7 @@ class Process:
         roles: Collection[str],
         workers: Workers,
         clock: StateClock,
+        machine: MachineClock,
         stop: threading.Event,
         fault: Fault,
         is_outdated: Callable[[], bool] = lambda: False,
@@ -89,7 +90,7 @@ class Process:
         self._roles = sorted(roles)
         self._workers = workers
         self._clock = clock
-        self._machine = MachineClock()
+        self._machine = machine
         self._started_at = clock.now()
         self._beating = Loop(failpoints.LOOP_BEAT, self._beat, stop)
 

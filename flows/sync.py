@@ -63,12 +63,16 @@ class DeliverParts:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of one process's flow; None for a role it does not have. All inputs end when ``stop`` is set."""
+    """The parts of one process's flow; None for a role it does not have. All inputs end when ``stop`` is set.
+
+    ``look`` is called with every look at an input: it notices when the clock of the engine is set back.
+    """
 
     state_dsn: str
     stop: threading.Event
     capture: CaptureParts | None
     deliver: DeliverParts | None
+    look: Callable[[], None] = lambda: None
 
 
 def build(parts: Parts) -> Dataflow:
@@ -90,7 +94,7 @@ def inputs(parts: Parts) -> Inputs:
         found |= {f"{WAL}-{name}": WalInput(reader, parts.stop) for name, reader in parts.capture.readers.items()}
     if parts.deliver is not None:
         found[DUE] = DueInput(parts.deliver.claimer, parts.stop)
-    return Inputs(found, parts.stop)
+    return Inputs(found, parts.stop, parts.look)
 
 
 def capture(arrived: Stream[Arrived], parts: Parts, of: CaptureParts, name: str, reader: Reader) -> None:
