@@ -3,7 +3,7 @@
 In: the body of a loop, which returns when it is asked to end; an act. Out: a thread; what it met unexpectedly, for
 health and metrics. Rules (docs/design.md section 14): no other module of the product starts a thread
 (tests/repository/rules.py); a loop whose body raises says so once, counts it, and begins its body anew after a backoff.
-What must not go on after such an error ends the process itself (`flows.process.Fault`).
+What must not go on after such an error ends the process itself (`flows.process.FatalFault`).
 """
 
 import threading
@@ -95,7 +95,7 @@ def health() -> dict[str, Any]:
     }
 
 
-class Call(Generic[T]):
+class Beside(Generic[T]):
     """One call beside its caller; a daemon, so that nobody waits for one that hangs."""
 
     def __init__(self, name: str, act: Callable[[], T]) -> None:

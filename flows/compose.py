@@ -36,7 +36,7 @@ from flows.graph_reads import PacedGraph
 from flows.health import to_health
 from flows.lanes import WriterLanes
 from flows.ports import Worker
-from flows.process import Fault, Process, Workers
+from flows.process import FatalFault, Process, Workers
 from flows.process_lock import ProcessLock
 from flows.reconcile import SOURCE, Reconciler
 from flows.refresh import Refresher
@@ -62,7 +62,7 @@ def compose(
     state_dsn: str, view: View, roles: frozenset[str], lock: ProcessLock, clock: StateClock, stop: threading.Event
 ) -> tuple[Process, Parts]:
     """The process, and the parts of its flow."""
-    fault = Fault(stop)
+    fault = FatalFault(stop)
     applied = CurrentView(view, stop)
     base = _Base(state_dsn, view.catalog.definition, lock.name, stop, fault, applied, clock, Pace())
     acts = SyncActs(state_dsn, stop)
@@ -115,7 +115,7 @@ class _Base:
     definition: Definition
     owner: str
     stop: threading.Event
-    fault: Fault
+    fault: FatalFault
     applied: CurrentView
     clock: StateClock
     pace: Pace

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from connectors.graph.writer import Writer
-from connectors.loops import Call
+from connectors.loops import Beside
 from rowtide.deciding.in_flight import InFlight
 from rowtide.deciding.outcomes import Outcome
 from rowtide.keys import lane_name
@@ -34,7 +34,7 @@ class WriterLanes:
 
     def stop(self) -> None:
         """End every writer, all at once, so that they share the grace; `left` then has the outcomes."""
-        ends = {name: Call("rowtide-stop", partial(writer.stop, GRACE_S)) for name, writer in self._writers.items()}
+        ends = {name: Beside("rowtide-stop", partial(writer.stop, GRACE_S)) for name, writer in self._writers.items()}
         for graph, end in ends.items():
             self._sort(graph, end.result())
 

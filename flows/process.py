@@ -35,7 +35,7 @@ STEP_BACK_S = 2.0
 """A clock that is set back by less is waited for."""
 
 
-class Fault:
+class FatalFault:
     """An error after which the process must not go on; the first one counts. Any thread may `note` it."""
 
     def __init__(self, stop: threading.Event) -> None:
@@ -76,7 +76,7 @@ class Process:
         clock: StateClock,
         machine: MachineClock,
         stop: threading.Event,
-        fault: Fault,
+        fault: FatalFault,
         is_outdated: Callable[[], bool] = lambda: False,
     ) -> None:
         """``is_outdated``: whether the parts were made for other sources or tenants than those in force."""

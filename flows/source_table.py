@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from connectors.loops import Call
+from connectors.loops import Beside
 from connectors.postgres import table_pages
 from rowtide.error_catalogue import source_errors
 from rowtide.mapping.compiled_sync import CompiledSync
@@ -45,7 +45,7 @@ class Table:
         self._list_id = list_id
         self._binding = compiled.bind(compiled.select_columns)
         self._size = LEAST_ROWS
-        self._ahead: tuple[tuple[table_pages.Cursor | None, table_pages.Cursor | None], Call[Read]] | None = None
+        self._ahead: tuple[tuple[table_pages.Cursor | None, table_pages.Cursor | None], Beside[Read]] | None = None
 
     def read(self, after: table_pages.Cursor | None, until: table_pages.Cursor | None = None) -> Read:
         """The page after ``after``; reading of the page behind it begins meanwhile."""
@@ -55,7 +55,7 @@ class Table:
         self._ahead = None
         if found.last is not None:
             behind = found.last
-            self._ahead = (behind, until), Call("rowtide-reconcile-read", lambda: self._page(behind, until))
+            self._ahead = (behind, until), Beside("rowtide-reconcile-read", lambda: self._page(behind, until))
         return found
 
     def rest(self) -> None:

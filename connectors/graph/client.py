@@ -18,7 +18,7 @@ from yarl import URL
 
 from connectors.graph.auth import TokenSource
 from connectors.graph.settings import GraphSettings
-from connectors.loops import Call
+from connectors.loops import Beside
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphUnavailable, RowtideError
 from state import failpoints
@@ -114,7 +114,7 @@ class Client:
         """A token, fetched once for all who wait, by a daemon thread, so that no exit waits for it."""
         if self._fetching is None or self._fetching.done():
             self._fetching = asyncio.get_running_loop().create_future()
-            Call("rowtide-token", partial(self._fetch, self._fetching))
+            Beside("rowtide-token", partial(self._fetch, self._fetching))
         return await asyncio.shield(self._fetching)
 
     def _fetch(self, waiting: "asyncio.Future[str]") -> None:

@@ -98,6 +98,8 @@ _OPENERS: Final = frozenset({"open_unproven", "ReplicationConnection", "connect"
 CLOCK_READERS: Final = frozenset(
     # What a clock of a machine is compared with, and the life of a token, which azure-identity reckons by it.
     {"connectors.clocks", "connectors.graph.auth"}
+    # When a report was sent, as the replication protocol has it; no server goes by it.
+    | {"connectors.postgres.replication.feedback"}
     # When a person's plan would be done, by that person's clock.
     | {"control.cli.plan", "control.cli.apply"}
 )

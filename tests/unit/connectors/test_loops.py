@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from connectors import loops
-from connectors.loops import Call, Loop
+from connectors.loops import Beside, Loop
 from state import failpoints
 
 
@@ -55,6 +55,6 @@ def test_a_loop_that_is_asked_to_end_does_not_begin_anew() -> None:
 
 
 def test_a_call_gives_its_result_or_its_error() -> None:
-    assert Call("rowtide-call", lambda: 7).result() == 7
+    assert Beside("rowtide-call", lambda: 7).result() == 7
     with pytest.raises(ZeroDivisionError):
-        Call("rowtide-call", lambda: 1 // 0).result()
+        Beside("rowtide-call", lambda: 1 // 0).result()
