@@ -12,14 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
-import structlog
-
-from rowtide.backoff import Backoff
+from connectors.trouble import Trouble
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import UNEXPECTED, RowtideError
 from state import failpoints
 
-log = structlog.get_logger()
 T = TypeVar("T")
 
 _failures: Final = Counter[str]()
@@ -39,7 +36,7 @@ class Loop(threading.Thread):
         self._failpoint = failpoint
         self._body = body
         self._stop_asked = stop
-        self._backoff = Backoff()
+        self._trouble = Trouble("loop failed", "loop has run well for a while", loop=self.name)
         self._failed_at = 0.0
 
     def run(self) -> None:
@@ -62,12 +59,9 @@ class Loop(threading.Thread):
         problem = self._count(error)
         now = time.monotonic()
         if now - self._failed_at > 2 * UNEXPECTED.most_s:  # it has run well for a while
-            self._backoff.succeeded()
+            self._trouble.succeeded()
         self._failed_at = now
-        wait_s = self._backoff.failed(problem)
-        if self._backoff.is_news:
-            log.error("loop failed", loop=self.name, code=problem.code, exc_info=error)
-        return wait_s
+        return self._trouble.failed(problem, error)
 
     def count(self, error: Exception) -> None:
         """Count what the body caught, survives and says itself, unless it is one of the errors that we expect."""
