@@ -132,9 +132,8 @@ def test_a_writer_that_lost_its_rows_ends_the_process_and_the_next_one_delivers(
 
 @pytest.mark.long
 def test_a_tenant_that_is_added_leaves_every_thread_at_work(stack: Stack) -> None:
-    with running(stack):
+    with definition_restored(stack) as text, running(stack):
         arrives(stack, "before the tenant")
-        text = stack.config.read_text()
         section = text[text.index("  contoso:") : text.index("syncs:")]
         added = SYNC.replace("parts:", "copies:", 1).replace("graph: contoso", "graph: fabrikam")
         added = added.replace("list: Parts", "list: Copies")
@@ -266,7 +265,7 @@ def test_doctor_names_the_skew(stack: Stack) -> None:
         },
     )
     try:
-        said = stack.command("doctor", check=False).stdout
+        said = stack.spawn("doctor", check=False).stdout
     finally:
         stack.environment = before
     found = re.findall(r"(\d+) s behind its clock", said.replace("\n", " "))
