@@ -144,7 +144,7 @@ class BatchSender:
         if task is not None and (under_way := self._slots.under_way.get(task)) is not None:
             loop = asyncio.get_running_loop()
             under_way.sent_at = loop.time()
-            loop.call_later(SLOW_S, self.pump)
+            loop.call_later(SLOW_S, self._guarded, self.pump)
 
     async def _wait_to_send(self, claims: Sequence[Claim]) -> bool:
         """Whether they may be sent now: waits while one window would hold too much, or hands them back unsent."""

@@ -130,17 +130,17 @@ def test_a_day_that_others_have_spent_is_spent() -> None:
     quota = budget(clock)
     clock.now += 60.0
     quota.set_day([(3600.0, 2_000_000.0)])
-    assert quota.take(100, timeout_s=0) == 0
+    assert quota.take(100) == 0
     assert quota.quota_wait_s() > 3600
     quota.set_day([(3600.0, 0.0)])
-    assert quota.take(100, timeout_s=0) == 100
+    assert quota.take(100) == 100
 
 
 def test_what_is_not_recorded_yet_is_counted_once() -> None:
     clock = Clock()
     quota = budget(clock)
     clock.now += 60.0
-    taken = quota.take(100, timeout_s=0)
+    taken = quota.take(100)
     quota.refund(40)
     units = quota.take_unrecorded()
     assert (taken, units) == (100, 60)
