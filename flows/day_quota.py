@@ -22,11 +22,9 @@ class DayQuota:
         """Write what was spent since the last call, and read the day."""
         for graph in self._graphs:
             budget, app = graph.budget, graph.settings.app
-            units = budget.take_unrecorded()
-            try:
+            units = budget.unrecorded
+            with connection.transaction():
                 if units:
                     spent.add(connection, app, units)
-            except BaseException:
-                budget.put_back_unrecorded(units)
-                raise
-            budget.set_day(spent.read(connection, app))
+                day = spent.read(connection, app)
+            budget.set_day(day, recorded=units)

@@ -42,7 +42,7 @@ class Budget:
         self._minute = Bucket.of(tier.ru_per_minute * scale, settings.window_s, share, now)
         self._minute.cap(0.0)  # whoever was killed a moment ago may have spent a burst in this window
         self._day = Bucket.of(tier.ru_per_day * scale, 1440 * settings.window_s, share, now)
-        self._unrecorded = 0.0  # units of the day that the state database does not know of yet
+        self.unrecorded = 0.0  # units of the day that the state database does not know of yet
 
     def take(self, wanted: int, least: int = PREPAID_RU) -> int:
         """Takes as many units as there are, up to ``wanted``; 0 when there are not even ``least``. Never waits."""
@@ -106,7 +106,7 @@ class Budget:
                 now = self._clock()
                 self._minute.charge(units, now)
                 self._day.charge(units, now)
-                self._unrecorded += units
+                self.unrecorded += units
 
     def refund(self, units: float) -> None:
         """Gives back units that were taken and not spent."""
@@ -114,23 +114,16 @@ class Budget:
             with self._lock:
                 self._minute.refund(units)
                 self._day.refund(units)
-                self._unrecorded -= units
+                self.unrecorded -= units
 
-    def take_unrecorded(self) -> float:
-        """The units spent since the last call, for whoever records the day."""
-        with self._lock:
-            units, self._unrecorded = self._unrecorded, 0.0
-            return units
+    def set_day(self, spent: Iterable[tuple[float, float]], recorded: float = 0.0) -> None:
+        """Take the day over as all processes of the app have spent it: seconds and units of each hour, oldest first.
 
-    def put_back_unrecorded(self, units: float) -> None:
-        """Those units could not be recorded."""
+        ``recorded`` of the units that were unrecorded are among them by now.
+        """
         with self._lock:
-            self._unrecorded += units
-
-    def set_day(self, spent: Iterable[tuple[float, float]]) -> None:
-        """Take the day over as all processes of the app have spent it: seconds and units of each hour, oldest first."""
-        with self._lock:
-            self._day.tokens, self._day.at = self._day.replay(spent) - self._unrecorded, self._clock()
+            self.unrecorded -= recorded
+            self._day.tokens, self._day.at = self._day.replay(spent) - self.unrecorded, self._clock()
 
     def close_gate(self, seconds: float | None) -> float:
         """Closes the gate for ``seconds``, or longer with each refusal in a row where Graph names none. The seconds."""
@@ -187,5 +180,5 @@ class Budget:
             return wanted
         taken = self._minute.take(min(wanted, max(0.0, self._day.tokens)), now)
         self._day.charge(taken, now)
-        self._unrecorded += taken
+        self.unrecorded += taken
         return int(taken)

@@ -142,12 +142,10 @@ def test_what_is_not_recorded_yet_is_counted_once() -> None:
     clock.now += 60.0
     taken = quota.take(100)
     quota.refund(40)
-    units = quota.take_unrecorded()
-    assert (taken, units) == (100, 60)
-    quota.put_back_unrecorded(units)
-    quota.set_day([])
+    assert (taken, quota.unrecorded) == (100, 60)
     full = quota._day.burst
+    quota.set_day([])
     assert quota._day.tokens == full - 60
-    assert quota.take_unrecorded() == 60
-    quota.set_day([(0.0, 60.0)])
-    assert quota._day.tokens == full - 60
+    quota.take(10)
+    quota.set_day([(3600.0, 60.0)], recorded=60)
+    assert (quota.unrecorded, quota._day.tokens) == (10, full - 60 - 10)
