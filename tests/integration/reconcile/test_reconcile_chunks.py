@@ -123,7 +123,7 @@ def test_a_page_of_wide_rows_is_bounded_in_bytes(bench: Any) -> None:
     compiled = bench.catalog.syncs["orders"]
     assert not table_pages.read_keyset(bench.source, compiled).wide
     bench.source.execute(
-        "INSERT INTO orders SELECT n, repeat(md5(n::text), 31250), n, 'paid' FROM generate_series(6, 25) n"
+        "INSERT INTO public.orders SELECT n, repeat(md5(n::text), 31250), n, 'paid' FROM generate_series(6, 25) n"
     )
     keyset = table_pages.read_keyset(bench.source, compiled)
     assert keyset.wide
