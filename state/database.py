@@ -45,12 +45,23 @@ SELECT EXISTS (
 """
 """Whether everybody may create something in schema public: PostgreSQL 15 and newer let nobody unless told to."""
 
+PLAIN = {
+    "default_transaction_isolation": "read\\ committed",  # a blank would end the value
+    "idle_session_timeout": "0",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "array_nulls": "on",
+    "client_min_messages": "warning",
+}
+"""Settings by which a statement means what it says, whatever an administrator has set for the database or the role."""
+
 # Plans: a queue changes its size within seconds, so no plan may outlive the sizes for which it was made. Compiling a
 # plan costs more than running any of our statements. Every plan uses the index (tests of state.outbox show the plans).
 _SETTINGS = {
+    **PLAIN,
     "TimeZone": "UTC",
     "DateStyle": "ISO",
-    "client_min_messages": "warning",
     "plan_cache_mode": "force_custom_plan",
     "jit": "off",
     "random_page_cost": "1.1",

@@ -15,7 +15,7 @@ from psycopg import conninfo
 
 from rowtide.error_catalogue import source_errors
 from rowtide.errors import RowtideError
-from state.database import NO_SEARCH_PATH
+from state.database import NO_SEARCH_PATH, PLAIN
 
 PINNED: Final = {
     "TimeZone": "UTC",
@@ -23,6 +23,7 @@ PINNED: Final = {
     "IntervalStyle": "postgres",
     "extra_float_digits": "3",
     "bytea_output": "hex",
+    "xmloption": "content",
 }
 """Session settings that decide how PostgreSQL prints values; a row key is canonical only under these."""
 
@@ -71,7 +72,7 @@ def source_conninfo(dsn: str, application: str, **more: str) -> str:
     except psycopg.ProgrammingError:
         # libpq's own sentence quotes the DSN with its password, so it is neither shown nor chained.
         raise source_errors.DSN_INVALID() from None
-    pins = " ".join(f"-c {name}={value}" for name, value in PINNED.items())
+    pins = " ".join(f"-c {name}={value}" for name, value in {**PINNED, **PLAIN}.items())
     options = f"{given.pop('options', '') or ''} {pins} {NO_SEARCH_PATH}".strip()
     settings = {**_LIVENESS, **given, **more, "application_name": application, "client_encoding": "UTF8"}
     return conninfo.make_conninfo("", **settings, options=options)
