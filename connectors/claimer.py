@@ -65,12 +65,14 @@ class Claimer:
         quotas: Mapping[str, Quota],
         deliverable: Callable[[], Mapping[str, Mapping[str, int]]],
         lists: Callable[[], Mapping[str, Mapping[str, str]]],
+        list_waits: Callable[[str], Mapping[str, float]],
         refresh: Callable[[Collection[str]], None],
         prepare: Callable[[Link, Sequence[str]], None],
         admit: Callable[[Link, Mapping[str, int]], Collection[str]],
     ) -> None:
         """``deliverable``: by graph the syncs that may deliver, with their weights.
 
+        ``list_waits``: of a graph, by list that fails the seconds until it may be tried with one row.
         ``refresh`` is told of syncs with rows that wait to be read from their source; nothing here reads them.
         ``prepare`` is done for these syncs before they are surveyed. ``admit``: of some syncs with so many deletions
         each, those that may carry them out.
@@ -82,6 +84,7 @@ class Claimer:
         self._quotas = quotas
         self._deliverable = deliverable
         self._lists = lists
+        self._list_waits = list_waits
         self._refresh = refresh
         self._prepare = prepare
         self._admit = admit
@@ -183,10 +186,27 @@ class Claimer:
             self._refresh(to_read)
         again, waits = False, [self._due.wait_s()]
         for graph, weights in graphs.items():
-            if due := self._due.of(weights):
+            if due := self._without_failing_lists(graph, self._due.of(weights)):
                 again |= self._claim(graph, due, weights)
                 waits.append(self._quotas[graph].quota_wait_s())
         return again, min((wait_s for wait_s in waits if wait_s > 0), default=0.0)
+
+    def _without_failing_lists(self, graph: str, due: Mapping[Line, int]) -> Mapping[Line, int]:
+        """The lines without those for lists that fail; of a list that may be tried, one row."""
+        waits = self._list_waits(graph)
+        if not waits:
+            return due
+        lists, left, tried = self._lists(), dict(due), set[str]()
+        for line in due:
+            list_id = lists.get(line.sync, {}).get(outbox.title_of(line.waits_for) or "")
+            if list_id is None or list_id not in waits:
+                continue
+            if waits[list_id] > 0 or list_id in tried:
+                del left[line]
+            else:
+                tried.add(list_id)
+                left[line] = 1
+        return left
 
     def _claim(self, graph: str, due: Mapping[Line, int], weights: Mapping[str, int]) -> bool:
         """Claim what the tenant's turns say; whether there may be more to do for it at once."""

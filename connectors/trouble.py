@@ -44,6 +44,11 @@ class Trouble:
         """How many attempts in a row have failed."""
         return self._backoff.failures
 
+    def resume(self, error: RowtideError, failures: int) -> None:
+        """Go on with a problem that was there before, after so many failures in a row."""
+        self.note(error)
+        self._backoff.failures = failures
+
     def failed(self, error: RowtideError, fault: Exception | None = None) -> float:
         """Note a failure; seconds to wait before the next attempt. A ``fault`` of our own is logged with its stack."""
         self.note(error, fault)

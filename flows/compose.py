@@ -35,6 +35,7 @@ from flows.enumerator import Enumerator
 from flows.graph_reads import PacedGraph
 from flows.health import to_health
 from flows.lanes import WriterLanes
+from flows.list_faults import ListFaults
 from flows.ports import Worker
 from flows.process import FatalFault, Process, Workers
 from flows.process_lock import ProcessLock
@@ -259,7 +260,7 @@ def _deliver(base: _Base) -> _Deliver:
     refresher = Refresher(
         base.state_dsn, base.owner, lambda: base.applied.view, lambda: base.sessions("rowtide refresh")
     )
-    claimer = _claimer(base, budgets, refresher)
+    claimer = _claimer(base, budgets, refresher, writers)
     parts = DeliverParts(claimer, decisions, lanes, partial(_settled, claimer, base.pace))
     columns = ColumnWatch(
         base.state_dsn,
@@ -275,12 +276,16 @@ def _deliver(base: _Base) -> _Deliver:
     return _Deliver(parts, tenants, budgets, writers, workers, unsettled, refresher.sessions)
 
 
-def _claimer(base: _Base, budgets: Mapping[str, Budget], refresher: Refresher) -> Claimer:
+def _claimer(
+    base: _Base, budgets: Mapping[str, Budget], refresher: Refresher, writers: Mapping[str, Writer]
+) -> Claimer:
     admission, due_again = Admission(base.applied.compiled), DueAgain(lambda: base.applied.view)
+    faults = ListFaults(base.owner, lambda: base.applied.view, writers)
 
     def prepare(link: Link, syncs: Sequence[str]) -> None:
         due_again.look(link, syncs)
         admission.look_again(link, syncs)
+        faults.look(link, syncs)
 
     return Claimer(
         base.state_dsn,
@@ -288,6 +293,7 @@ def _claimer(base: _Base, budgets: Mapping[str, Budget], refresher: Refresher) -
         budgets,
         lambda: base.applied.deliverable(budgets.keys()),
         base.applied.lists,
+        lambda graph: writers[graph].list_waits,
         refresher.wake,
         prepare,
         admission.admit,

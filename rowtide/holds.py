@@ -1,4 +1,4 @@
-"""What holds rows back: a hold on everything, a source, a tenant or a sync, each with who made it and why.
+"""What holds rows back: a hold on everything, a source, a tenant, a sync or a list, with who made it and why.
 
 In: the holds on record, where a sync belongs. Out: those that cover it. Rules (docs/design.md section 11): a sync runs
 when no hold covers it, whenever it was applied; holds of different kinds stand beside each other, and each goes by what
@@ -12,8 +12,8 @@ from typing import Final, Literal, Protocol
 
 from rowtide.position import Position
 
-Scope = Literal["all", "source", "tenant", "sync"]
-"""What a hold is on. Its object is the name of the source or tenant, the id of the sync; empty for everything."""
+Scope = Literal["all", "source", "tenant", "sync", "list"]
+"""What a hold is on. Its object is the name of the source or tenant, the id of the sync or list; of all it is empty."""
 
 PERSON: Final = "person"
 """A person paused it: until that person, or another, resumes the very same object."""
@@ -27,6 +27,8 @@ DELETES: Final = "deletes"
 """More deletions wait than the breaker lets pass: until a person approves these, or has them judged anew."""
 CREATES: Final = "creates"
 """More items are missing than the breaker lets be made anew: until a person approves these, or has them looked at."""
+FAULT: Final = "fault"
+"""A list fails: its rows wait until it is tried again, with one of them, and an answer to that lifts it."""
 
 _ORDER: Final = (PERSON, CAPTURE, SLOT, REFUSED, DELETES, CREATES)
 
@@ -55,6 +57,17 @@ class Hold:
     actor: str
     at: datetime
     deletes: HeldDeletes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListFault:
+    """A list that fails: why, after how many failures in a row, and in how many seconds it is tried again."""
+
+    list_id: str
+    code: str
+    sentence: str
+    failures: int
+    wait_s: float
 
 
 class Place(Protocol):

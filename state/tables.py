@@ -238,6 +238,9 @@ hold = Table(
     Column("at", _TIME, nullable=False, server_default=_NOW),
     # Of kinds deletes and creates: count, sample of keys, position up to which (rowtide.holds.HeldDeletes).
     Column("deletes", JSONB),
+    # Of kind fault: when the list is tried again, after how many failures in a row.
+    Column("until", _TIME),
+    Column("step", Integer),
 )
 
 reconcile = Table(

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import Final
 
 from connectors.trouble import Trouble
+from rowtide.error_catalogue.graph_errors import LIST_REFUSED, LIST_UNANSWERED
 from rowtide.errors import RowtideError
+from rowtide.holds import ListFault
 
 UNANSWERED: Final = 3
 """Requests of one list in a row without an answer, after which the list waits."""
@@ -30,7 +32,7 @@ class _Waiting:
 
 
 class ListPauses:
-    """The lists of one tenant. Used by the writer's thread; `problems` is for others, too."""
+    """The lists of one tenant. Used by the writer's thread; `problems`, `faults` and `waits` are for others, too."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -42,6 +44,30 @@ class ListPauses:
         """Why single lists do not move, by list id."""
         found = ((list_id, one.trouble.problem) for list_id, one in list(self._waiting.items()))
         return {list_id: problem for list_id, problem in found if problem is not None}
+
+    @property
+    def faults(self) -> list[ListFault]:
+        """The lists that fail, each with the time until it is tried again."""
+        return [
+            ListFault(list_id, problem.code, problem.sentence, one.trouble.failures, self._left_s(one))
+            for list_id, one in list(self._waiting.items())
+            if (problem := one.trouble.problem) is not None
+        ]
+
+    def restore(self, fault: ListFault) -> None:
+        """Wait for a list as the process before did."""
+        if fault.list_id in self._waiting:
+            return
+        entry = LIST_UNANSWERED if fault.code == LIST_UNANSWERED.code else LIST_REFUSED
+        waiting = _Waiting(fault.list_id, self._clock)
+        waiting.trouble.resume(entry.kind(fault.code, fault.sentence, entry.remedy), fault.failures)
+        waiting.until = self._clock() + fault.wait_s
+        self._waiting[fault.list_id] = waiting
+
+    @property
+    def waits(self) -> dict[str, float]:
+        """By list that fails the seconds until one row of it may be sent."""
+        return {list_id: self.wait_s(list_id) for list_id in list(self._waiting)}
 
     def failed(self, list_id: str, error: RowtideError) -> float:
         """The list refused or was lost; seconds that it waits. What comes while it waits already makes it no longer."""
@@ -76,8 +102,11 @@ class ListPauses:
         waiting = self._waiting.get(list_id)
         if waiting is None:
             return 0.0
-        left_s = max(0.0, waiting.until - self._clock())
+        left_s = self._left_s(waiting)
         return min(left_s, TRYING_S) if waiting.trying else left_s
+
+    def _left_s(self, waiting: _Waiting) -> float:
+        return max(0.0, waiting.until - self._clock())
 
     def tries(self, list_id: str, for_s: float) -> None:
         """One row of the list is sent to see whether it is answered; after ``for_s`` another one may be."""

@@ -23,6 +23,7 @@ from rowtide.deciding.in_flight import InFlight, Rules, release
 from rowtide.deciding.outcomes import Outcome
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
+from rowtide.holds import ListFault
 from state import failpoints
 
 
@@ -106,6 +107,21 @@ class Writer:
     def list_problems(self) -> dict[str, RowtideError]:
         """Why single lists do not move, by list id."""
         return self._health.lists.problems
+
+    @property
+    def list_faults(self) -> list[ListFault]:
+        """The lists that fail."""
+        return self._health.lists.faults
+
+    @property
+    def list_waits(self) -> dict[str, float]:
+        """By list that fails the seconds until one row of it may be sent."""
+        return self._health.lists.waits
+
+    def restore_lists(self, faults: Sequence[ListFault]) -> None:
+        """Wait for these lists as the process before did; called before the first row is submitted."""
+        for fault in faults:
+            self._health.lists.restore(fault)
 
     @property
     def counters(self) -> WriterCounters:

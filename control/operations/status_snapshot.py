@@ -168,6 +168,10 @@ def _list_problem(snapshot: StatusSnapshot, sync: str) -> tuple[str, KnownProble
         for list_id, problem in (health.get("lists") or {}).items():
             if list_id in titles and list_id not in snapshot.held:
                 return titles[list_id], _to_problem(problem)
+    # What a process left behind that has ended.
+    for hold in snapshot.holds:
+        if hold.scope == "list" and hold.object in titles and hold.object not in snapshot.held:
+            return titles[hold.object], _to_problem({"code": hold.code, "sentence": hold.reason})
     return None
 
 

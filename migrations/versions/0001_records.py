@@ -150,6 +150,8 @@ CREATE TABLE rowtide.hold (
     actor TEXT NOT NULL,
     at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     deletes JSONB,
+    until TIMESTAMP WITH TIME ZONE,
+    step INTEGER,
     CONSTRAINT hold_pkey PRIMARY KEY (scope, object, kind)
 );
 CREATE TABLE rowtide.reconcile (

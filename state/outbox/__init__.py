@@ -23,6 +23,7 @@ from state.outbox.claims import void_leases as void_leases
 from state.outbox.lines import READ as READ
 from state.outbox.lines import REMOVAL as REMOVAL
 from state.outbox.lines import survey as survey
+from state.outbox.lines import title_of as title_of
 from state.outbox.lines import waits_for as waits_for
 from state.outbox.settling import SettleCounts as SettleCounts
 from state.outbox.settling import complete as complete

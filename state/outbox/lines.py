@@ -18,10 +18,17 @@ READ = "read"
 REMOVAL = ""
 """What deletes wait for: which list their item is in is not known before the ledger is asked."""
 
+_TO = "to "
+
 
 def waits_for(op: Operation, target: str | None) -> str:
     """What a row waits for within its sync; column ``waits_for`` of the outbox is made by the same rule."""
-    return READ if op == "r" else REMOVAL if target is None else f"to {target}"
+    return READ if op == "r" else REMOVAL if target is None else f"{_TO}{target}"
+
+
+def title_of(waits_for: str) -> str | None:
+    """The title of the list that rows of a line wait for; None for those that wait for none."""
+    return waits_for.removeprefix(_TO) if waits_for.startswith(_TO) else None
 
 
 # Carried from line to line: how many rows of the sync were counted so far.

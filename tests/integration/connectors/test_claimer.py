@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import cast
 
 import pytest
 
@@ -35,6 +36,11 @@ def nothing_to_read(syncs: Collection[str]) -> None:
     raise AssertionError(f"no row of {syncs} has to be read")
 
 
+def no_waits(_graph: str) -> Mapping[str, float]:
+    """No list fails."""
+    return {}
+
+
 def no_more_to_do(_link: Link, _syncs: Sequence[str]) -> None:
     """Nothing is to be done before a survey."""
 
@@ -56,7 +62,7 @@ def claim_until_there(
     lists = {"orders": {"Orders": "list"}}
     quotas: dict[str, Quota] = {**(others or {}), "contoso": Plenty()}
     syncs = {graph: {"orders" if graph == "contoso" else f"of {graph}": 1} for graph in quotas}
-    claimer = Claimer(dsn, "p0", quotas, lambda: syncs, lambda: lists, nothing_to_read, prepare, admit_all)
+    claimer = Claimer(dsn, "p0", quotas, lambda: syncs, lambda: lists, no_waits, nothing_to_read, prepare, admit_all)
     for lane in range(LANES):
         claimer.own(lane)
     claimer.start()
@@ -115,7 +121,9 @@ def test_a_claimer_with_nothing_to_do_sleeps(state_dsn: str) -> None:
         rounds.append(time.monotonic())
 
     quotas: dict[str, Quota] = {"contoso": Plenty()}
-    claimer = Claimer(state_dsn, "p0", quotas, lambda: {"contoso": {}}, dict, nothing_to_read, prepare, admit_all)
+    claimer = Claimer(
+        state_dsn, "p0", quotas, lambda: {"contoso": {}}, dict, no_waits, nothing_to_read, prepare, admit_all
+    )
     claimer.own(0)
     claimer.start()
     try:
@@ -125,3 +133,59 @@ def test_a_claimer_with_nothing_to_do_sleeps(state_dsn: str) -> None:
     finally:
         claimer.stop()
     assert rounds[3] - rounds[1] > 0.5
+
+
+def test_of_a_list_that_fails_one_row_is_claimed_when_it_may_be_tried(state_dsn: str) -> None:
+    """The others stay where they are: they would only be handed back, and take the tenant's units along meanwhile."""
+    waits, rounds = {"bad": 60.0}, 0
+
+    def prepare(_link: Link, _syncs: Sequence[str]) -> None:
+        nonlocal rounds
+        rounds += 1
+
+    def waits_of(_graph: str) -> Mapping[str, float]:
+        found = dict(waits)
+        waits["bad"] = 60.0  # as the writer says while a row is tried
+        return found
+
+    changes = [
+        Change(f"{title} {number}", "u", title, {"Title": "t"}, False, 100, number, 7, 0, INTERACTIVE, None)
+        for number in range(5)
+        for title in ("Bad", "Good")
+    ]
+    lists, quotas = {"orders": {"Bad": "bad", "Good": "good"}}, {"contoso": cast(Quota, Plenty())}
+    with database.connect(state_dsn) as connection:
+        open_era(connection, ["orders"])
+        outbox.stage(connection, "slot", [ChangeBatch("orders", 1, 1, changes)])
+    claimer = Claimer(
+        state_dsn,
+        "p0",
+        quotas,
+        lambda: {"contoso": {"orders": 1}},
+        lambda: lists,
+        waits_of,
+        nothing_to_read,
+        prepare,
+        admit_all,
+    )
+    claimed: list[str] = []
+
+    def wait_until(condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + 30
+        while not condition() and time.monotonic() < end:
+            claimed.extend(work.desired.target or "" for lane in range(LANES) for work in claimer.take(lane))
+            threading.Event().wait(0.02)
+
+    for lane in range(LANES):
+        claimer.own(lane)
+    claimer.start()
+    try:
+        wait_until(lambda: len(claimed) == 5 and rounds > 3)
+        assert claimed == ["Good"] * 5
+        waits["bad"] = 0.0
+        wait_until(lambda: len(claimed) == 6)
+        seen = rounds
+        wait_until(lambda: rounds > seen + 2)
+    finally:
+        claimer.stop()
+    assert claimed == ["Good"] * 5 + ["Bad"]

@@ -110,7 +110,7 @@ def test_a_process_has_one_input_whatever_it_reads() -> None:
     stop = threading.Event()
     slots = {name: ReaderSettings(lambda: "", f"slot_{name}", "") for name in ("erp", "crm")}
     readers = {name: Reader(one, StateCursorStore("", one.slot, name, lambda *_: None)) for name, one in slots.items()}
-    claimer = Claimer("", "", {}, dict, dict, lambda _: None, lambda *_: None, lambda _, deletes: deletes)
+    claimer = Claimer("", "", {}, dict, dict, lambda _: {}, lambda _: None, lambda *_: None, lambda _, deletes: deletes)
     process = Process()
     capture = sync.CaptureParts(readers, "run", process, process.refresh, process, lambda _: None)
     deliver = sync.DeliverParts(claimer, Decisions(), Lanes(), lambda *_: None)

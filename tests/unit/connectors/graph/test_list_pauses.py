@@ -87,3 +87,20 @@ def test_few_requests_without_an_answer_blame_no_list() -> None:
     assert not pauses.is_waiting(A)
     pauses.unanswered(A, silence())
     assert pauses.is_waiting(A)
+
+
+def test_the_next_process_waits_where_the_last_one_ended() -> None:
+    clock = Clock()
+    before, after = ListPauses(clock), ListPauses(clock)
+    for _ in range(3):
+        clock.now += before.wait_s(A)
+        before.failed(A, refusal())
+    [fault] = before.faults
+    after.restore(fault)
+    assert after.faults == [fault]
+    assert after.waits == {A: before.wait_s(A)}
+    assert after.problems[A].sentence == refusal().sentence
+    clock.now += after.wait_s(A)
+    assert after.failed(A, refusal()) > fault.wait_s  # the next wait is longer still
+    after.answered(A)
+    assert after.faults == []
