@@ -10,9 +10,9 @@ import threading
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from connectors.claim_room import ClaimRoom, Queue
 from connectors.due_lines import DueLines
 from connectors.loops import Loop
 from connectors.trouble import Trouble
@@ -28,8 +28,6 @@ from state import channels, database, failpoints, instance, outbox
 from state.database import ONE_PLAN, Link
 
 LEASE_S = 120.0
-MAX_IN_FLIGHT = 400
-"""Rows of one tenant: a tenant that hangs takes up its own room only."""
 MAX_CLAIM = 100
 IDLE_POLL_S = 0.5
 
@@ -45,14 +43,6 @@ class Quota(Protocol):
 
     def quota_wait_s(self) -> float:
         """Seconds until the next row may be claimed; 0 when one may be now."""
-
-
-@dataclass(slots=True)
-class _Claimed:
-    """A claim that is not over: rows of a graph that are in flight."""
-
-    graph: str
-    rows: int
 
 
 class Claimer:
@@ -92,9 +82,8 @@ class Claimer:
         self._turns = {graph: Turns() for graph in quotas}
         self._lanes: set[int] = set()
         self._queues: dict[int, deque[Work]] = {lane: deque() for lane in range(LANES)}
-        self._claimed: dict[str, _Claimed] = {}  # by token
+        self._room = ClaimRoom()
         self._failed: list[str] = []  # tokens of claims that may or may not have been made
-        self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = Loop(failpoints.LOOP_DUE, self._run, self._stop)
@@ -121,19 +110,8 @@ class Claimer:
 
     def finished(self, works: Iterable[Work]) -> None:
         """These works were settled, released or parked: there is room for others."""
-        with self._lock:
-            for work in works:
-                token = work.desired.token
-                if (claimed := self._claimed.get(token)) is not None:
-                    claimed.rows -= 1
-                    if not claimed.rows:
-                        del self._claimed[token]
+        self._room.give_back(works)
         self._wake.set()
-
-    def _rows_of(self, graph: str | None = None) -> int:
-        """Rows in flight, of one graph or of all."""
-        with self._lock:
-            return sum(one.rows for one in self._claimed.values() if graph in (None, one.graph))
 
     def unsent(self) -> list[Outcome]:
         """Releases of works that were claimed and not taken: nothing was sent for them."""
@@ -142,7 +120,7 @@ class Claimer:
     @property
     def in_flight(self) -> int:
         """Rows claimed by this process and not settled yet."""
-        return self._rows_of()
+        return self._room.in_flight
 
     def stop(self) -> None:
         """End the threads; works that were claimed and never sent are handed back as known not applied."""
@@ -210,8 +188,10 @@ class Claimer:
 
     def _claim(self, graph: str, due: Mapping[Line, int], weights: Mapping[str, int]) -> bool:
         """Claim what the tenant's turns say; whether there may be more to do for it at once."""
-        room = min(MAX_CLAIM, MAX_IN_FLIGHT - self._rows_of(graph))
-        if room <= 0 or not self._lanes:
+        left = self._room.left_for(graph, due)
+        due = {line: rows for line, rows in due.items() if left[Queue.of(line)] > 0}
+        room = min(MAX_CLAIM, self._room.left(graph))
+        if room <= 0 or not due or not self._lanes:
             return False
         quota = self._quotas[graph]
         granted = quota.take(room * WRITE_RU, WRITE_RU)
@@ -223,7 +203,7 @@ class Claimer:
         token = uuid.uuid4().hex
         try:
             try:
-                if rows := self._admitted(self._turns[graph].allot(due, limit, weights)):
+                if rows := self._admitted(_cut(self._turns[graph].allot(due, limit, weights), left)):
                     works = self._link.run(lambda connection: self._lease(connection, rows, token))
                     self._due.took(rows, works)
             finally:
@@ -250,9 +230,7 @@ class Claimer:
 
     def _hand_on(self, graph: str, works: Sequence[Work]) -> None:
         """Queue the works in their lanes."""
-        if works:
-            with self._lock:
-                self._claimed[works[0].desired.token] = _Claimed(graph, len(works))
+        self._room.take(graph, works)
         for work in works:
             self._queues[self._owned_lane(work)].append(work)
 
@@ -276,3 +254,13 @@ class Claimer:
                             self._wake.set()
             except RowtideError as error:
                 self._stop.wait(backoff.failed(error))  # the slow poll goes on meanwhile
+
+
+def _cut(rows: Mapping[Line, int], left: Mapping[Queue, int]) -> dict[Line, int]:
+    """The rows of each line, as far as there is room for its queue; higher classes first."""
+    room, found = dict(left), {}
+    for line in sorted(rows, key=lambda line: line.priority):
+        queue = Queue.of(line)
+        found[line] = min(rows[line], room[queue])
+        room[queue] -= found[line]
+    return {line: count for line, count in found.items() if count}

@@ -5,45 +5,16 @@ simulator; its state database is on a server of its own. Rule: the latency of or
 run of the same minute.
 """
 
-import os
-import shutil
 import time
 from collections.abc import Iterator
-from statistics import quantiles
 from typing import Any
 
 import pytest
 
 from demo.postgres import Cluster
-from state import schema
-from tests.conftest import drop_databases, reachable_directory
-from tests.e2e.conftest import Simulator
 from tests.e2e.stack import SECRET, Stack, wait_until
+from tests.e2e.two_tenants import OTHER, Table, is_loaded, latency_s, notes, two_tenants
 
-OTHER = "1b2c3d4e-0000-4000-8000-000000000002"
-FABRIKAM = """quota: off
-  fabrikam:
-    tenant_id: 72f988bf-86f1-41af-91ab-2d7cd011db48
-    client_id: {client}
-    credential: {{client_secret: "env:ROWTIDE_OTHER_SECRET"}}
-    base_url: {base_url}
-    authority: {authority}
-    ca_file: {ca_file}
-    request_timeout: 8s
-    absent_after: 1s
-    quota: off"""
-SYNC = """
-  {name}:
-    source: {{postgres: erp, table: public.{name}}}
-    target: {{graph: {graph}, site: "contoso.sharepoint.com:/sites/ops"}}
-    list: {name}
-    breaker: {{share: 1.0, rows: 100000}}
-    fields: {{note: Title}}
-"""
-TABLE = """
-CREATE TABLE {name} (id bigint PRIMARY KEY, note text);
-INSERT INTO {name} SELECT n, 'note ' || n FROM generate_series(1, {rows}) n
-"""
 UPDATES = 15
 SLACK_S = 0.3
 """What a busy machine may add to the slowest of a few updates."""
@@ -52,51 +23,8 @@ SLACK_S = 0.3
 @pytest.fixture(scope="module")
 def stack(pg: Cluster) -> Iterator[Stack]:
     """Both syncs are applied; no process runs."""
-    cluster = Cluster(reachable_directory("rowtide-pg-"), {"fsync": "off", "shared_buffers": "32MB"})
-    cluster.start()
-    source, directory = f"tenants_{os.getpid()}", reachable_directory("rowtide-e2e-")
-    simulator = Simulator(directory, "--tier", "off", "--client", f"{OTHER}=env:SIMULATOR_SECRET")
-    source_dsn, state_dsn = pg.create_database(source), cluster.create_database("rowtide")
-    schema.upgrade(state_dsn)
-    syncs = SYNC.format(name="orders", graph="contoso") + SYNC.format(name="lines", graph="fabrikam")
-    graphs = FABRIKAM.format(client=OTHER, **simulator.ready)
-    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, syncs, graphs)
-    stack.environment["ROWTIDE_OTHER_SECRET"] = SECRET
-    stack.simulator = simulator
-    stack.sql(TABLE.format(name="orders", rows=40))
-    stack.sql(TABLE.format(name="lines", rows=1000))
-    stack.apply()
-    yield stack
-    stack.close()
-    simulator.close()
-    drop_databases(pg, [source])
-    cluster.kill()
-    for path in (directory, cluster.directory):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def notes(stack: Stack, name: str) -> dict[str, Any]:
-    """RowtideKey -> Title of the items of a list."""
-    items = [item["fields"] for item in stack.simulator.ask(f"items?list={name}")["items"]]
-    return {fields["RowtideKey"]: fields.get("Title") for fields in items}
-
-
-def is_loaded(stack: Stack, name: str) -> bool:
-    """Whether the list is as the table."""
-    rows = stack.sql(f"SELECT id, note FROM {name}")
-    return notes(stack, name) == {f"{name}:{id_}": note for id_, note in rows}
-
-
-def latency_s(stack: Stack, mark: str) -> float:
-    """The 95th percentile of single updates of orders, from the commit to the changed item."""
-    found = []
-    for number in range(UPDATES):
-        note = f"{mark} {number}"
-        stack.sql("UPDATE orders SET note = %s WHERE id = %s", note, 1 + number)
-        began = time.monotonic()
-        wait_until(lambda: notes(stack, "orders")[f"orders:{1 + number}"] == note, "the update arrives")  # noqa: B023
-        found.append(time.monotonic() - began)
-    return quantiles(found, n=20)[-1]
+    with two_tenants(pg, {"orders": Table("contoso", 40), "lines": Table("fabrikam", 1000)}) as stack:
+        yield stack
 
 
 def deep_pass_s(stack: Stack) -> float:
@@ -150,12 +78,12 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_tenant_in_trouble_delays_nobody_else(loaded: Stack, fault: dict[str, Any]) -> None:
     stack = loaded
-    before = latency_s(stack, "before")
+    before = latency_s(stack, "before", UPDATES)
     stack.simulator.set_faults([{"client": OTHER, "level": "request", **fault}])
     try:
         stack.sql("UPDATE lines SET note = note || '!'")
         wait_until(lambda: stack.simulator.ask("faults")["rules"][0]["hits"] > 0, "the fault strikes")
-        during = latency_s(stack, "during")
+        during = latency_s(stack, "during", UPDATES)
     finally:
         stack.simulator.clear_faults()
     assert during < 2 * before + SLACK_S, f"{during:.2f} s beside trouble, {before:.2f} s without"
