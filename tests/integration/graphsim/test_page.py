@@ -121,6 +121,10 @@ def test_a_move_between_two_lists_can_be_watched(board: Any, page: Page) -> None
     board.client.post(south, json={"fields": {"Title": "wanders"}})
     board.client.delete(north + "/1")
     expect(first.locator("tr.gone")).to_contain_text("wanders")
+    # Half a screen for each list leaves the title readable.
+    place = second.locator("td[data-field=Title]").bounding_box()
+    assert place is not None
+    assert place["width"] >= 150
     expect(second.locator("tbody tr")).to_contain_text("wanders")
     expect(first.locator("tr.gone")).to_have_count(0, timeout=20_000)
 
