@@ -5,7 +5,8 @@ as Graph traffic; an edit is made by a named person, so that `lastModifiedBy` is
 sense, or has a name that nobody reads, is answered 400 with one sentence.
 """
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -49,7 +50,7 @@ class ControlSide:
         self._endpoint = endpoint
         faults = tenant.faults
         self._shown: dict[tuple[str, str], Callable[[dict[str, str]], Any]] = {
-            ("GET", "stats"): self._stats,
+            ("GET", "stats"): lambda query: control_views.stats(tenant, query),
             ("DELETE", "stats"): lambda _: self._reset_stats(),
             ("GET", "faults"): lambda _: {"rules": [rule.to_json() for rule in faults.rules]},
             ("DELETE", "faults"): self._clear_faults,
@@ -94,15 +95,7 @@ class ControlSide:
         except GraphError as error:
             return _json(error.status, {"error": error.message, "code": error.code})
         self._tenant.journal.flush()
-        return _json(200, answer)
-
-    def _stats(self, query: dict[str, str]) -> Any:
-        tenant = self._tenant
-        return {
-            **tenant.stats.report(query.get("keys", "1") != "0"),
-            "ru": tenant.throttle.report(),
-            "now": tenant.now(),
-        }
+        return await _stream(request, answer) if isinstance(answer, Iterator) else _json(200, answer)
 
     def _reset_stats(self) -> Any:
         self._tenant.stats.reset()
@@ -164,6 +157,18 @@ def _check_names(given: Iterable[str], known: frozenset[str]) -> None:
     unknown = sorted(set(given) - known)
     if unknown:
         raise ValueError(f"there is no '{unknown[0]}' here; there are {', '.join(sorted(known)) or 'no names at all'}")
+
+
+async def _stream(request: web.BaseRequest, portions: Iterator[bytes]) -> web.StreamResponse:
+    """An answer told portion by portion; others have their turn between two."""
+    response = web.StreamResponse()
+    response.content_type = "application/json"
+    await response.prepare(request)
+    for portion in portions:
+        await response.write(portion)
+        await asyncio.sleep(0)
+    await response.write_eof()
+    return response
 
 
 def _json(status: int, body: Any) -> web.Response:

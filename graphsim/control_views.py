@@ -1,7 +1,8 @@
 """The read-only answers of the control side: items, lists, a table for the page, switches.
 
-In: the query of a `/_sim` request. Out: JSON, as bytes where it may be large. Rules: a hundred thousand items take a
-second or two; nothing is changed.
+In: the query of a `/_sim` request. Out: JSON, as bytes where it may be large, as portions where it may be very large.
+Rules: what has up to twenty thousand parts is the state of one moment; more than that is told portion by portion, while
+others have their turn, because a million items at once would stop everybody for ten seconds. Nothing is changed.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from graphsim.tenant import Tenant
 
 # A search looks at this many items, because it must not stop everybody else.
 _SEARCHED = 20_000
+# Answers of more parts than this are portions.
+_AT_ONCE = 20_000
+_PORTION = 1000
 
 
 def show_row(lst: SimList, item: ListItem) -> dict[str, Any]:
@@ -37,7 +41,7 @@ def show_row(lst: SimList, item: ListItem) -> dict[str, Any]:
     }
 
 
-def items(tenant: Tenant, query: dict[str, str]) -> bytes:
+def items(tenant: Tenant, query: dict[str, str]) -> bytes | Iterator[bytes]:
     """`?site=&list=`, `?all=1`; with `deleted=1` also the recycle bin."""
     if query.get("all") == "1":
         chosen = list(tenant.lists.by_id.values())
@@ -50,11 +54,31 @@ def items(tenant: Tenant, query: dict[str, str]) -> bytes:
         for item in lst.rows
         if item is not None and (item.state == LIVE or (with_deleted and item.state == RECYCLED))
     )
-    # In portions, because a million rows as dictionaries would take gigabytes for a moment.
-    portions = []
-    while portion := list(islice(rows, 2000)):
-        portions.append(orjson.dumps(portion)[1:-1])
-    return b'{"items":[' + b",".join(portions) + b"]}"
+    portions = _in_portions(b'{"items":[', (orjson.dumps(row) for row in rows), b"]}")
+    return b"".join(portions) if sum(len(lst.rows) for lst in chosen) <= _AT_ONCE else portions
+
+
+def stats(tenant: Tenant, query: dict[str, str]) -> bytes | Iterator[bytes]:
+    """Every counter and quota window; without `keys=0` also the POSTs of each key."""
+    counters = {**tenant.stats.report(), "ru": tenant.throttle.report(), "now": tenant.now()}
+    if query.get("keys", "1") == "0":
+        return orjson.dumps(counters)
+    # The names are those of this moment; their counters are read as they are told.
+    names = list(tenant.stats.posts)
+    entries = (orjson.dumps({name: tenant.stats.posts_of(name)})[1:-1] for name in names)
+    head = orjson.dumps(counters)[:-1] + b',"posts_by_key":{'
+    portions = _in_portions(head, entries, b"}}")
+    return b"".join(portions) if len(names) <= _AT_ONCE else portions
+
+
+def _in_portions(head: bytes, entries: Iterator[bytes], tail: bytes) -> Iterator[bytes]:
+    """The parts of a JSON text, several entries at a time."""
+    yield head
+    if first := b",".join(islice(entries, _PORTION)):
+        yield first
+    while portion := b",".join(islice(entries, _PORTION)):
+        yield b"," + portion
+    yield tail
 
 
 def lists(tenant: Tenant) -> Any:

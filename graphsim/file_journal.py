@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS version (
 _ITEM = "INSERT OR REPLACE INTO item VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
 _VERSION = "INSERT OR REPLACE INTO version VALUES (?,?,?,?,?,?)"
 FORMAT = 1
+_REMOVED_AT_ONCE = 1000
 
 
 def _lock(path: Path) -> int:
@@ -119,7 +120,7 @@ class FileJournal:
         self.record("list", lst.id, value)
 
     def list_gone(self, lst: SimList) -> None:
-        """Takes a list and all its items out of the file at the next `flush`."""
+        """Takes a list out of the file at the next `flush`, and its items with the next ones or the next start."""
         self.record("list", lst.id, None)
         self._gone.append(lst.id)
 
@@ -140,11 +141,21 @@ class FileJournal:
                 db.execute("DELETE FROM record WHERE kind = ? AND key = ?", (kind, key))
             else:
                 db.execute("INSERT OR REPLACE INTO record VALUES (?,?,?)", (kind, key, value))
-        for list_id in self._gone:
-            db.execute("DELETE FROM item WHERE list = ?", (list_id,))
-            db.execute("DELETE FROM version WHERE list = ?", (list_id,))
+        self._remove_some_of_gone()
         db.execute("COMMIT")
-        self._items, self._versions, self._records, self._gone = {}, [], {}, []
+        self._items, self._versions, self._records = {}, [], {}
+
+    def _remove_some_of_gone(self) -> None:
+        """Removes a part of the rows of deleted lists: those of a million items would take seconds at once."""
+        if not self._gone:
+            return
+        removed = 0
+        for table in ("item", "version"):
+            some = f"SELECT id FROM {table} WHERE list = ? LIMIT {_REMOVED_AT_ONCE}"
+            statement = f"DELETE FROM {table} WHERE list = ? AND id IN ({some})"
+            removed += self._db.execute(statement, (self._gone[0], self._gone[0])).rowcount
+        if not removed:
+            del self._gone[0]
 
     def close(self) -> None:
         """Writes what is left and closes the file."""
@@ -174,6 +185,8 @@ class FileJournal:
                 self.record("token", text, None)
             elif client_id in tenant.apps:
                 tenant.tokens.restore(text, tenant.apps[client_id], expires)
+        for table in ("item", "version"):
+            self._db.execute(f"DELETE FROM {table} WHERE list NOT IN (SELECT key FROM record WHERE kind = 'list')")
         for list_id, record in self.records("list").items():
             self._load_list(tenant, list_id, record)
 

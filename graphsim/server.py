@@ -101,7 +101,7 @@ async def _run(settings: Settings) -> None:
             "sites": [tenant.sites.to_text(site_id) for site_id in tenant.sites.by_id],
             **notes,
         }
-        await _serve(settings, notifier, ready)
+        await _serve(settings, tenant, notifier, ready)
 
 
 def _certificate_names(settings: Settings) -> list[str]:
@@ -110,11 +110,11 @@ def _certificate_names(settings: Settings) -> list[str]:
     return list(dict.fromkeys(["127.0.0.1", "localhost", *settings.names, *([public] if public else [])]))
 
 
-async def _serve(settings: Settings, notifier: Notifier, ready: dict[str, Any]) -> None:
+async def _serve(settings: Settings, tenant: Tenant, notifier: Notifier, ready: dict[str, Any]) -> None:
     """Says that it is ready, and waits for a signal."""
     stop = asyncio.Event()
     _end_by_signal(asyncio.get_running_loop(), stop)
-    tasks = [asyncio.create_task(notifier.run())]
+    tasks = [asyncio.create_task(notifier.run()), asyncio.create_task(tenant.lists.free_deleted())]
     if settings.parent_pid is not None:
         tasks.append(asyncio.create_task(parent_watch.watch(settings.parent_pid)))
     _collect_new_objects_only()

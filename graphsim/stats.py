@@ -43,9 +43,13 @@ class Stats:
         """Notes that a POST with this key created an item."""
         self.made[key] = self.made.get(key, 0) + 1
 
-    def report(self, with_keys: bool) -> dict[str, Any]:
-        """All counters as JSON; with keys also each key's POSTs."""
-        out: dict[str, Any] = {
+    def posts_of(self, key: str) -> dict[str, int]:
+        """How many POSTs carried this key, and how many of them created an item."""
+        return {"attempts": self.posts.get(key, 0), "created": self.made.get(key, 0)}
+
+    def report(self) -> dict[str, Any]:
+        """All counters but those of the single keys."""
+        return {
             "requests": _nested(self.answers),
             "http_requests": _nested(self.http),
             "throttled": sum(n for (_, status), n in self.answers.items() if status == 429),
@@ -59,9 +63,6 @@ class Stats:
             "notifications": dict(self.notifications),
             "key_field": self.key_field,
         }
-        if with_keys:
-            out["posts_by_key"] = {k: {"attempts": n, "created": self.made.get(k, 0)} for k, n in self.posts.items()}
-        return out
 
 
 def _nested(counter: Counter[tuple[str, int]]) -> dict[str, dict[str, int]]:

@@ -1,14 +1,18 @@
 """All lists of the tenant, found by id or by title.
 
-In: lists as they are made, renamed and deleted. Out: `SimList`, or GraphError 404. Rule: a title is unique within its
-site, whatever its case; an id is unique everywhere.
+In: lists as they are made, renamed and deleted. Out: `SimList`, or GraphError 404. Rules: a title is unique within its
+site, whatever its case; an id is unique everywhere; a deleted list is taken apart in small steps, because freeing a
+million items at once would stop everybody else.
 """
 
+import asyncio
 from collections.abc import Iterator
 
 from graphsim.http.errors import not_found
 from graphsim.lists.list_store import SimList
 from graphsim.lists.sites import Site, Sites
+
+_PAUSE_S = 0.1
 
 
 class ListIndex:
@@ -18,6 +22,7 @@ class ListIndex:
         self._sites = sites
         self.by_id: dict[str, SimList] = {}
         self.by_title: dict[tuple[str, str], SimList] = {}
+        self._deleted: list[SimList] = []
 
     def add(self, lst: SimList) -> None:
         """Makes a list known by its id and its title."""
@@ -25,9 +30,22 @@ class ListIndex:
         self.by_title[(lst.site_id, lst.display_name.casefold())] = lst
 
     def remove(self, lst: SimList) -> None:
-        """Forgets a list: before it is deleted, or before it gets another title."""
+        """Forgets a list before it gets another title."""
         self.by_id.pop(lst.id, None)
         self.by_title.pop((lst.site_id, lst.display_name.casefold()), None)
+
+    def delete(self, lst: SimList) -> None:
+        """Forgets a list for ever; `free_deleted` gives its memory back."""
+        self.remove(lst)
+        self._deleted.append(lst)
+
+    async def free_deleted(self) -> None:
+        """Takes deleted lists apart, a little at a time, until it is cancelled."""
+        while True:
+            await asyncio.sleep(_PAUSE_S)
+            while self._deleted:
+                for _ in self._deleted.pop().take_apart():
+                    await asyncio.sleep(0)
 
     def of_site(self, site: Site) -> Iterator[SimList]:
         """The lists of one site, in the order they were made."""

@@ -19,6 +19,8 @@ from graphsim.lists.value_index import ValueIndex
 from graphsim.switches import Switches
 
 LIVE, RECYCLED, PURGED = 0, 1, 2
+# Items of a deleted list that are freed at once.
+_STEP = 5000
 
 
 class ListItem:
@@ -108,9 +110,10 @@ class SimList:
         for name in set(self.indexes) - wanted:
             del self.indexes[name]
         for name in wanted - set(self.indexes):
-            self.indexes[name] = self._build_index(name)
+            self.indexes[name] = self.build_index(name)
 
-    def _build_index(self, name: str) -> ValueIndex:
+    def build_index(self, name: str) -> ValueIndex:
+        """A new index of the field, over all living items."""
         index = ValueIndex()
         for item in self.live_items():
             index.add(self.values(item).get(name), item.id)
@@ -216,6 +219,16 @@ class SimList:
         item.fields = b"{}"
         item.history = None
 
+    def take_apart(self) -> Iterator[None]:
+        """Frees a deleted list in steps of a few milliseconds, and the circle between the list and its log."""
+        while self.rows:
+            del self.rows[-_STEP:]
+            yield
+        while self.indexes:
+            self.indexes.popitem()
+            yield
+        self.log = ChangeLog(lambda *_: False)
+
     def _stamp(self, item: ListItem, editor: Principal, now: float) -> None:
         item.version += 1
         item.editor = editor
@@ -223,9 +236,11 @@ class SimList:
         self._note(item, now)
 
     def _note(self, item: ListItem, now: float) -> None:
-        item.position = self.log.append(item.id, now, is_first=item.position == 0)
+        before = item.position
+        item.position = self.log.append(item.id, now)
+        if before:
+            self.log.overtake(before)
         self.modified = int(now)
-        self.log.sweep()
 
     def _index_all(self, item_id: int, values: dict[str, Any]) -> None:
         for name, index in self.indexes.items():

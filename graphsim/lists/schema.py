@@ -14,7 +14,6 @@ from graphsim.lists.columns import ColumnDefinition
 from graphsim.lists.list_store import SimList
 from graphsim.lists.schema_queries import find_column, get_list
 from graphsim.lists.sites import Site
-from graphsim.lists.value_index import to_index_key
 from graphsim.tenant import Tenant
 
 _SYSTEM = (
@@ -136,7 +135,7 @@ def change_list(tenant: Tenant, call: ApiCall, lst: SimList) -> ApiReply:
 
 def delete_list(tenant: Tenant, lst: SimList) -> ApiReply:
     """DELETE: the list is gone with its items; nothing brings it back."""
-    tenant.lists.remove(lst)
+    tenant.lists.delete(lst)
     tenant.journal.list_gone(lst)
     return ApiReply(204)
 
@@ -243,9 +242,9 @@ def _check_new_index(tenant: Tenant, lst: SimList, column: ColumnDefinition, *, 
 
 
 def _check_no_duplicates(lst: SimList, column: ColumnDefinition) -> None:
-    seen = set()
-    for item in lst.live_items():
-        key = to_index_key(lst.values(item).get(column.stored_name))
-        if key is not None and key in seen:
-            raise errors.invalid(f"Column '{column.name}' holds duplicate values")
-        seen.add(key)
+    """By the index, where there is one; a column that gets its index only now is of a short list."""
+    index = lst.indexes.get(column.stored_name)
+    if index is None:
+        index = lst.build_index(column.stored_name)
+    if index.has_shared():
+        raise errors.invalid(f"Column '{column.name}' holds duplicate values")

@@ -127,6 +127,10 @@ class ValueIndex:
         held = self._ids.get(to_index_key(value))
         return 0 if held is None else len(held) if isinstance(held, set) else 1
 
+    def has_shared(self) -> bool:
+        """Whether any value is held by more than one item."""
+        return any(isinstance(held, set) and len(held) > 1 for held in self._ids.values())
+
     def find_missing(self, after: int = 0) -> Iterator[int]:
         """Ids of the items without a value, in order, above `after`."""
         at = self._missing.find(1, after + 1)

@@ -1,10 +1,20 @@
 """What must not bring the simulator down, stop it, or lose an answered write."""
 
+import asyncio
+import gc
+import sqlite3
 import threading
 import time
+import weakref
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
+import orjson
 import pytest
+
+from graphsim import control_views
+from graphsim.lists.changes import ChangeLog
 
 MEMBER = {"id": "1", "method": "GET"}
 
@@ -109,3 +119,88 @@ def test_members_of_a_batch_interleave_with_other_calls(simulators: Any) -> None
     stop.set()
     thread.join()
     assert between, "no other call came between the members of any batch"
+
+
+def test_no_write_and_no_page_passes_many_overtaken_changes() -> None:
+    newest: dict[int, int] = {}
+    passed = [0]
+
+    def is_last(item_id: int, position: int) -> bool:
+        passed[0] += 1
+        return newest[item_id] == position
+
+    log = ChangeLog(is_last)
+
+    def write(item_id: int) -> int:
+        before, passed[0] = newest.get(item_id), 0
+        newest[item_id] = log.append(item_id, 0.0)
+        if before is not None:
+            log.overtake(before)
+        return passed[0]
+
+    most = 0
+    for n in range(200_000):
+        # All items in turn, one item again and again, and some of them by leaps.
+        most = max(most, write(1 + n % 20_000 if n < 60_000 else 7 if n < 120_000 else 1 + (n * 7919) % 20_000))
+    assert most <= 2048
+    passed[0] = 0
+    assert log.page(0, log.position, 10)[0] == sorted(newest, key=lambda item: newest[item])[:10]
+    assert passed[0] <= 3 * 2048
+    assert list(log.newest()) == sorted(newest, key=lambda item: -newest[item])
+
+
+def test_a_deleted_list_gives_its_memory_back(desk: Any) -> None:
+    orders = desk.make_list()
+    for n in range(3):
+        desk.add(orders, RowtideKey=f"k{n}")
+        desk.call("PATCH", orders + "/items/1/fields", {"Amount": n})
+    lists = desk.tenant.lists
+
+    freed = asyncio.Event()
+    weakref.finalize(lists.by_id[desk.lists["Orders"]], freed.set)
+    assert desk.call("DELETE", orders).status == 204
+
+    async def run() -> None:
+        freeing = asyncio.create_task(lists.free_deleted())
+        await asyncio.wait_for(freed.wait(), 20)
+        freeing.cancel()
+
+    gc.disable()
+    try:
+        asyncio.run(run())
+    finally:
+        gc.enable()
+
+
+def test_a_deleted_list_leaves_the_data_file(simulators: Any, tmp_path: Any) -> None:
+    data = tmp_path / "state.db"
+    first = simulators("--tier", "off", "--data", str(data)).sign_in()
+    orders = first.make_list()
+    member = {"method": "POST", "url": orders + "/items", "headers": {"Content-Type": "application/json"}}
+    for start in range(0, 1200, 20):
+        requests = [{**member, "id": str(n), "body": {"fields": {"Amount": start + n}}} for n in range(20)]
+        assert first.client.post("/$batch", json={"requests": requests}).status_code == 200
+    assert first.client.delete(orders).status_code == 204
+    first.process.kill()
+    first.process.wait()
+    again = simulators("--tier", "off", "--data", str(data)).sign_in()
+    assert again.client.get(orders).status_code == 404
+    assert again.stop() == 0
+    with closing(sqlite3.connect(data)) as file:
+        assert file.execute("SELECT count(*) FROM item").fetchone() == (0,)
+
+
+def test_what_is_very_large_is_told_in_portions(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders = desk.make_list()
+    for n in range(5):
+        desk.add(orders, RowtideKey=f"k{n}")
+    whole = [control_views.items(desk.tenant, {"all": "1"}), control_views.stats(desk.tenant, {})]
+    monkeypatch.setattr(control_views, "_AT_ONCE", 4)
+    monkeypatch.setattr(control_views, "_PORTION", 2)
+    told = [control_views.items(desk.tenant, {"all": "1"}), control_views.stats(desk.tenant, {})]
+    for before, after in zip(whole, told, strict=True):
+        assert isinstance(before, bytes)
+        assert isinstance(after, Iterator)
+        portions = list(after)
+        assert len(portions) == 5
+        assert orjson.loads(b"".join(portions)) == orjson.loads(before)
