@@ -39,6 +39,10 @@ AT_LEAST: dict[str, tuple[float, str]] = {
     "isolation.p95_ratio": (2, "<="),
     "gated.neighbour_ms": (50, "<"),
     "peer_death.s": (6, "<"),
+    "simulator.creates_per_cpu_s": (5000, ">="),
+    "simulator.changes_per_cpu_s": (5000, ">="),
+    "simulator.rss_mib": (1024, "<="),
+    "simulator.request_ms": (200, "<="),
 }
 """What each metric has to reach (docs/performance.md)."""
 

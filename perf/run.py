@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from perf import capture, claiming, delivery, neighbours
+from perf import capture, claiming, delivery, neighbours, simulator
 from perf.figures import Measurements
 
 FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
@@ -26,6 +26,7 @@ FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
     "isolation": neighbours.isolation,
     "gated": neighbours.gated,
     "peer_death": neighbours.peer_death,
+    "simulator": simulator.run,
 }
 
 
