@@ -45,6 +45,9 @@ class Switches:
     batch_order: str = _one("shuffled", "shuffled|given", "[open] the order members are carried out and answered in")
     batch_status: str = _one("200", "200|424", "[open] the outer status of a batch with throttled members")
     filter_lag_s: float = _num(0.0, "[open] seconds until a written item is found by $filter")
+    list_filter: str = _one(
+        "displayName", "displayName|any", "[open] $filter on lists takes displayName only, or any property"
+    )
     orderby_paging: str = _one(
         "whole", "whole|page", "[open] $orderby orders the whole result, or each page of it by itself"
     )

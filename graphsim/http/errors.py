@@ -146,6 +146,11 @@ def not_indexed(name: str) -> GraphError:
     )
 
 
+def unsupported_filter() -> GraphError:
+    """A filter of lists that names anything but displayName (#microsoft-graph-docs/9836, /5013; #pnpcore/68)."""
+    return invalid("The provided filter statement is not supported")
+
+
 def too_large() -> GraphError:
     """A query over the list view threshold."""
     return GraphError(

@@ -25,6 +25,7 @@ _LIST_PATHS = frozenset(
     {"id", "name", "displayName", "description", "webUrl", "createdDateTime", "lastModifiedDateTime"}
     | {"list/template", "list/hidden"}
 )
+_LIST_FILTERS = frozenset({"displayName"})
 _COLUMN_PATHS = frozenset(
     {"id", "name", "displayName", "description", "columnGroup", "hidden", "readOnly", "required", "indexed"}
     | {"enforceUniqueValues"}
@@ -35,7 +36,9 @@ _KEEP = ("expand", "select", "filter", "orderby", "top")
 def list_lists(tenant: Tenant, call: ApiCall, site: Site) -> ApiReply:
     """GET of a site's lists, by title."""
     found = sorted(tenant.lists.of_site(site), key=lambda lst: lst.display_name.casefold())
-    chosen, link = _choose(call, [list_json(lst) for lst in found], LIST, _LIST_PATHS, f"sites/{site.id}/lists")
+    filters = _LIST_FILTERS if tenant.switches.list_filter == "displayName" else _LIST_PATHS
+    address = f"sites/{site.id}/lists"
+    chosen, link = _choose(call, [list_json(lst) for lst in found], LIST, _LIST_PATHS, address, filters)
     by_id = {lst.id: lst for lst in found}
     value = [_show_list(tenant, call, by_id[entity["id"]]) for entity in chosen]
     return ApiReply(200, {"@odata.context": f"{call.base}/$metadata#sites('{site.id}')/lists", "value": value, **link})
@@ -90,9 +93,17 @@ def _columns(lst: SimList) -> Iterable[ColumnDefinition]:
 
 
 def _choose(
-    call: ApiCall, entities: list[JsonObject], entity: EntityType, paths: frozenset[str], address: str
+    call: ApiCall,
+    entities: list[JsonObject],
+    entity: EntityType,
+    paths: frozenset[str],
+    address: str,
+    filters: frozenset[str] | None = None,
 ) -> tuple[list[JsonObject], dict[str, str]]:
-    """The entities of one page, filtered and ordered, and the link to the next, if there is one."""
+    """The entities of one page, filtered and ordered, and the link to the next, if there is one.
+
+    `paths` are there to be named; `filters` are those of them that a filter may name, if not all.
+    """
     check_options(call.query, (*_KEEP, "skiptoken"))
     options = read_options(call.query, entity)
 
@@ -103,6 +114,8 @@ def _choose(
 
     if options.filter is not None:
         wanted = parse_filter(options.filter, resolve)
+        if filters is not None and not wanted.fields <= filters:
+            raise errors.unsupported_filter()
         entities = [one for one in entities if wanted.test(_flat(one))]
     for path, descending in reversed(options.order_by):
         name = resolve(path)

@@ -63,6 +63,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "etag-status": "409",
         "unknown-select": "ignore",
         "filter-lag-s": "3",
+        "list-filter": "any",
         "orderby-paging": "page",
         "quota-multiplier": "4",
         "secret-flap": "on",

@@ -286,7 +286,17 @@ def test_a_token_for_graph_by_its_application_id_is_given(running: Any) -> None:
 # --- what works instead ---------------------------------------------------------------------------------------------
 
 
-def test_lists_are_selected_filtered_and_paged(desk: Any) -> None:
+def test_lists_are_filtered_by_their_title_only(desk: Any) -> None:
+    desk.make_list()
+    lists = f"/sites/{desk.site.id}/lists"
+    assert [one["displayName"] for one in desk.get(f"{lists}?$filter=displayName eq 'Orders'")["value"]] == ["Orders"]
+    for wanted in ("list/template eq 'genericList'", "name eq 'Orders'", "displayName eq 'x' or list/hidden eq false"):
+        status, code, message = desk.error("GET", f"{lists}?$filter={wanted}")
+        assert (status, code, message) == (400, "invalidRequest", "The provided filter statement is not supported")
+
+
+def test_lists_are_selected_filtered_and_paged(make_desk: Any) -> None:
+    desk = make_desk(list_filter="any")
     for title in ("Alpha", "Beta", "Gamma"):
         desk.make_list(title)
     lists = f"/sites/{desk.site.id}/lists"
