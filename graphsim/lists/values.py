@@ -157,7 +157,7 @@ def _check_choice(column: ColumnDefinition, value: str, switches: Switches) -> N
 def _choices(column: ColumnDefinition, value: Any, given: Mapping[str, Any], rules: ValueRules) -> Any:
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise _wrong(column, "a list of strings")
-    if given.get(column.name + "@odata.type") not in {"Collection(Edm.String)", "#Collection(String)"}:
+    if given.get(column.name + "@odata.type") not in ("Collection(Edm.String)", "#Collection(String)"):
         raise invalid(
             f"Field '{column.name}' needs the annotation '{column.name}@odata.type': 'Collection(Edm.String)'"
         )
@@ -249,7 +249,7 @@ def _reference(
 
 def _references(column: ColumnDefinition, value: Any, given: Mapping[str, Any], rules: ValueRules) -> Any:
     annotation = given.get(column.lookup_name + "@odata.type")
-    if not isinstance(value, list) or annotation not in {"Collection(Edm.Int32)", "Collection(Edm.String)"}:
+    if not isinstance(value, list) or annotation not in ("Collection(Edm.Int32)", "Collection(Edm.String)"):
         return _DROPPED
     if not all(isinstance(v, int | str) and str(v).isdecimal() for v in value):
         return _DROPPED

@@ -207,7 +207,8 @@ def _places(body: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(value)
 
 
-@settings(max_examples=40, deadline=None)
+# The same requests at every run; `derandomize=False` and more examples look for others.
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32))
 def test_no_request_meets_a_defect(seed: int) -> None:
     world = World(random.Random(seed))

@@ -35,6 +35,7 @@ def orders(desk: Any) -> str:
         {"Free": "x" * 256},
         {"Many": ["a", "b\x07"], "Many@odata.type": "Collection(Edm.String)"},
         {"Many": ["x" * 256], "Many@odata.type": "Collection(Edm.String)"},
+        {"Many": ["a"], "Many@odata.type": {"type": "Collection(Edm.String)"}},
         {"Title": "two\nlines"},
         {"Title": "two\rlines"},
         {"Title": "x" * 256},
