@@ -20,7 +20,7 @@ from graphsim.tenant import Tenant
 _SEARCHED = 20_000
 # Answers of more parts than this are portions.
 _AT_ONCE = 20_000
-_PORTION = 1000
+_PORTION = 200
 
 
 def show_row(lst: SimList, item: ListItem) -> dict[str, Any]:
