@@ -23,6 +23,9 @@ PREPAID_RU: Final = WRITE_RU
 
 _SPARE_PART: Final = 10
 
+_WINDOW_PART: Final = 0.95
+"""What one window may send of its quota: Graph counts what arrives, and a request may arrive in the next window."""
+
 
 class Budget:
     """Resource units of one app in one tenant; every method may be called from any thread."""
@@ -86,7 +89,7 @@ class Budget:
 
     def _room_s(self, units: int, now: float) -> float:
         self._forget_sent(now)
-        most = self._minute.rate * self._window_s + self._minute.burst
+        most = _WINDOW_PART * (self._minute.rate * self._window_s + self._minute.burst)
         is_full = self._sent and self._in_window + units > most
         return self._sent[0][0] + self._window_s - now if is_full else 0.0
 
