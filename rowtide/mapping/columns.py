@@ -249,6 +249,11 @@ def _plain(family: Family) -> Convert | None:
             return None
 
 
+def _is_longer(text: str, most: int) -> bool:
+    """Whether the text has more UTF-16 units; they are counted only where characters alone do not tell."""
+    return len(text) > most or len(text) + sum(character > "\uffff" for character in text) > most
+
+
 def _text(mapped: MappedColumn) -> Convert:
     most = NOTE_LENGTH if mapped.kind == "note" else TEXT_LENGTH
     # A character is one or two UTF-16 units: below this many no counting is needed.
@@ -256,10 +261,10 @@ def _text(mapped: MappedColumn) -> Convert:
     choices = frozenset(mapped.choices)
 
     def checked(text: str) -> JsonValue:
-        if len(text) > surely and len(text) + sum(character > "\uffff" for character in text) > most:
+        if len(text) > surely and _is_longer(text, most):
             if not mapped.truncate:
                 raise row_errors.VALUE_TOO_LONG(column=mapped.column, field=mapped.field, most=most, kind=mapped.kind)
-            text = text.encode("utf-16-le")[: 2 * most].decode("utf-16-le", "ignore")
+            text = text[:most].encode("utf-16-le")[: 2 * most].decode("utf-16-le", "ignore")
         if not text.isprintable() and _ILLEGAL.search(text):
             raise _unrepresentable(mapped, "the text has control characters, which SharePoint does not hold")
         if choices and text not in choices:

@@ -60,6 +60,7 @@ def test_family_of_a_type(type_name: str, family: str) -> None:
         (mapped("dateTime", "timestamptz", format="dateOnly"), "2026-01-01 23:59:59+00", "2026-01-01"),
         (mapped("text", truncate=True), "x" * 300, "x" * 255),
         (mapped("text", truncate=True), "x" * 254 + "\U0001f600", "x" * 254),
+        (mapped("text", truncate=True), "\U0001f600" * 300, "\U0001f600" * 127),
         (mapped("note"), "x" * 300, "x" * 300),
         (mapped("choice", choices=("a", "b")), "b", "b"),
     ],
