@@ -165,8 +165,8 @@ class _Comparison:
     def _read_again(self, keys: list[str]) -> Iterator[Candidate]:
         for start in range(0, len(keys), ASKED_ROWS):
             some = keys[start : start + ASKED_ROWS]
-            read = self._table.read_rows(some)
-            yield from backfill.find_candidates(self._state, self._ground(read.snapshot), read.lines)
+            for read in self._table.read_rows(some):
+                yield from backfill.find_candidates(self._state, self._ground(read.snapshot), read.lines)
             if self._table.compiled.deletes == "propagate":
                 yield from self._absent_of(some)
 

@@ -5,7 +5,7 @@ the next page is read in the background while the caller judges one; a read that
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from connectors.loops import Beside
@@ -102,22 +102,34 @@ class Table:
                 lines.append(chunk_line(key, target, lists.get(target), fields))
         return keys, lines
 
-    def read_rows(self, keys: Sequence[str]) -> Read:
-        """The rows of these keys, as far as they are there."""
-        self.rest()
-        snapshot, found = table_pages.read_rows(self._connection, self.compiled, keys)
-        there, lines = self.to_lines(found.values())
-        return Read(snapshot, there, lines, len(found), None, 0.0)
+    def read_rows(self, keys: Sequence[str]) -> Iterator[Read]:
+        """The rows of these keys, as far as they are there; in several reads where they are wide."""
+        for found in self._find(keys):
+            there, lines = self.to_lines(found.rows.values())
+            yield Read(found.snapshot, there, lines, len(found.rows), None, 0.0)
 
     def absent(self, keys: Sequence[str]) -> tuple[Snapshot, list[str]]:
         """Which of these keys have no row any more, or one that belongs to no list. Call it with nothing read ahead."""
-        self.rest()
         if self.compiled.where is None:
+            self.rest()
             snapshot, there = table_pages.read_keys(self._connection, self.compiled, self.keyset, keys)
-        else:
-            snapshot, found = table_pages.read_rows(self._connection, self.compiled, keys)
-            there = {key for key, values in found.items() if self._binding.change_of(values).op != "d"}
-        return snapshot, [key for key in keys if key not in there]
+            return snapshot, [key for key in keys if key not in there]
+        first: Snapshot | None = None
+        there = set()
+        for found in self._find(keys):
+            # Of several reads the first snapshot counts: whatever a later one sees beyond it is still to be streamed.
+            first = first or found.snapshot
+            there |= {key for key, values in found.rows.items() if self._binding.change_of(values).op != "d"}
+        return first or self.snapshot(), [key for key in keys if key not in there]
+
+    def _find(self, keys: Sequence[str]) -> Iterator[table_pages.Found]:
+        """The rows of these keys, no more at a time than a page holds."""
+        self.rest()
+        asked = 0
+        while asked < len(keys):
+            found = table_pages.read_rows(self._connection, self.compiled, self.keyset, keys[asked:])
+            asked += found.asked
+            yield found
 
     def mark(self) -> int:
         """Where the source's WAL stands; a message behind that LSN tells capture that somebody waits for it."""

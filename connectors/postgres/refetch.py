@@ -19,7 +19,7 @@ from rowtide.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """The row's own transaction is not visible yet; try again shortly."""
+    """The row's own transaction is not visible yet, or wide rows before it have filled the read; try again shortly."""
 
     work: Work
 
@@ -41,13 +41,14 @@ def refetch_works(
         compiled = catalog.syncs[sync]
         keys = list(dict.fromkeys(works[place].desired.key for place in places))
         binding = compiled.bind(compiled.select_columns)
-        snapshot, found = table_pages.read_rows(connection, compiled, keys)
+        found = table_pages.read_rows(connection, compiled, table_pages.read_keyset(connection, compiled), keys)
+        looked_for = set(keys[: found.asked])
         for place in places:
             work = works[place]
-            if not _sees(snapshot, work, eras.get(sync, 0)):
+            if work.desired.key not in looked_for or not _sees(found.snapshot, work, eras.get(sync, 0)):
                 answers[place] = NotYet(work)
             else:
-                values = found.get(work.desired.key)
+                values = found.rows.get(work.desired.key)
                 answers[place] = _completed(work, compiled.version, binding, values, catalog)
     return [answers[place] for place in range(len(works))]
 

@@ -7,10 +7,9 @@ whose first act is ``pg_current_snapshot()``; row security that would hide rows 
 stand in statements as the server's own ``$1``, because psycopg would look for its ``%s`` inside names too.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any, LiteralString
 
 import psycopg
@@ -48,7 +47,7 @@ class Keyset:
     wide: bool = False
 
 
-PAGE_BYTES = 8 << 20
+PAGE_BYTES = 4 << 20
 """A page of a table with wide rows ends when it is this large. Without any it is no larger than its rows' blocks."""
 WIDE_ROWS = 64
 """The most rows of such a table that are read at once: nobody knows how wide the next ones are."""
@@ -61,6 +60,17 @@ class Page:
     snapshot: Snapshot
     rows: list[Values]
     last: Cursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows by their keys under one snapshot. Only the first ``asked`` keys were looked for: the others would be more
+    than a page.
+    """
+
+    snapshot: Snapshot
+    rows: dict[str, Values]
+    asked: int
 
 
 # The session has no search path, so an operator of an extension's type is not found by its name alone; what would be
@@ -162,48 +172,58 @@ def read_page(
         _names(keyset.columns),
         sql.Literal(limit),
     )
-    with _translated(sync):
-        parameters = [*(after or ()), *(until or ())]
+    parameters = [*(after or ()), *(until or ())]
+    with _translated(sync), _reading(connection) as snapshot:
         if keyset.wide:
-            snapshot, (rows, is_whole) = _read(connection, query, parameters, partial(_wide_rows, limit=limit))
+            rows, is_whole = _wide_rows(connection, query, parameters, limit)
         else:
-            snapshot, (rows, is_whole) = _read(connection, query, parameters, _all_rows)
+            rows, is_whole = _all_rows(connection, query, parameters)
     if is_whole and len(rows) < limit:
         return Page(snapshot, rows, None)
     places = [sync.select_columns.index(column) for column in keyset.columns]
     return Page(snapshot, rows, tuple(str(rows[-1][place]) for place in places))
 
 
-def read_rows(connection: Connection, sync: CompiledSync, keys: Sequence[str]) -> tuple[Snapshot, dict[str, Values]]:
-    """The rows of these keys, as far as they exist, by row key, with values as in `select_columns`.
+def read_rows(connection: Connection, sync: CompiledSync, keyset: Keyset, keys: Sequence[str]) -> Found:
+    """The rows of these keys, as far as they exist, with values as in `select_columns`.
+
+    Of a table with wide rows only those of the first keys, as many as make up `PAGE_BYTES`, and at least one.
 
     A row is found only under its key's exact text. If a collation or a type treats other texts as equal, the row comes
     back under the text that it has now.
     """
-    return _read_keyed(connection, sync, read_keyset(connection, sync), keys, sync.select_columns)
+    return _read_keyed(connection, sync, keyset, keys, sync.select_columns)
 
 
 def read_keys(
     connection: Connection, sync: CompiledSync, keyset: Keyset, keys: Sequence[str]
 ) -> tuple[Snapshot, set[str]]:
     """Which of these keys exist, whatever their rows hold."""
-    snapshot, found = _read_keyed(connection, sync, keyset, keys, sync.key_columns)
-    return snapshot, set(found)
+    found = _read_keyed(connection, sync, replace(keyset, wide=False), keys, sync.key_columns)
+    return found.snapshot, set(found.rows)
 
 
 def _read_keyed(
     connection: Connection, sync: CompiledSync, keyset: Keyset, keys: Sequence[str], columns: Sequence[str]
-) -> tuple[Snapshot, dict[str, Values]]:
-    asked = [_array(texts) for texts in _by_column(sync, keyset, keys)]
+) -> Found:
     # A column may have the name of one of the asked keys.
     names = sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
     query = sql.SQL("SELECT {} FROM {} AS t {}").format(names, keyset.relation, _matching(keyset))
-    with _translated(sync):
-        snapshot, (rows, _) = _read(connection, query, asked, _all_rows)
+    rows: list[Values] = []
+    asked, left = 0, PAGE_BYTES
+    with _translated(sync), _reading(connection) as snapshot:
+        while asked < len(keys) and left > 0:
+            some = keys[asked : asked + _next_rows(asked, PAGE_BYTES - left, left)] if keyset.wide else keys
+            got, _ = _all_rows(connection, query, [_array(texts) for texts in _by_column(sync, keyset, some)])
+            rows += got
+            asked += len(some)
+            left -= _size_of(got) if keyset.wide else 0
     places = [list(columns).index(column) for column in sync.key_columns]
     if len(places) == 1:
-        return snapshot, {str(row[places[0]]): row for row in rows}
-    return snapshot, {row_key([str(row[place]) for place in places]): row for row in rows}
+        by_key = {str(row[places[0]]): row for row in rows}
+    else:
+        by_key = {row_key([str(row[place]) for place in places]): row for row in rows}
+    return Found(snapshot, by_key, asked)
 
 
 def _by_column(sync: CompiledSync, keyset: Keyset, keys: Sequence[str]) -> list[Sequence[str]]:
@@ -302,27 +322,22 @@ SELECT pg_current_snapshot()::text
 """
 
 
-Rows = tuple[list[Values], bool]
-"""Rows of a query, and whether they are all of them."""
-
-
-def _read(
-    connection: Connection,
-    query: sql.Composed,
-    parameters: Sequence[Any],
-    take: Callable[[Connection, sql.Composed, Sequence[Any]], Rows],
-) -> tuple[Snapshot, Rows]:
-    """Snapshot and rows of one read-only transaction, every value as its type's output function prints it."""
+@contextmanager
+def _reading(connection: Connection) -> Iterator[Snapshot]:
+    """One read-only transaction, and what it sees."""
     cursor = connection.cursor()
     try:
         cursor.execute(_BEGIN)
         cursor.set_result(-1)
         row = cursor.fetchone()
-        rows = take(connection, query, parameters)
+        yield Snapshot.parse(row[0] if row else "")
     finally:
         if not connection.closed:
             connection.execute("ROLLBACK")
-    return Snapshot.parse(row[0] if row else ""), rows
+
+
+Rows = tuple[list[Values], bool]
+"""Rows of a query, every value as its type's output function prints it, and whether they are all of them."""
 
 
 def _all_rows(connection: Connection, query: sql.Composed, parameters: Sequence[Any]) -> Rows:
@@ -337,16 +352,24 @@ def _wide_rows(connection: Connection, query: sql.Composed, parameters: Sequence
     with psycopg.RawServerCursor(connection, "rowtide_page") as reader:
         _as_text(reader)
         reader.execute(query, parameters)
-        left, asked = PAGE_BYTES, 1
+        left = PAGE_BYTES
         while left > 0 and len(rows) < limit:
-            got = reader.fetchmany(asked)
+            wanted = min(limit - len(rows), _next_rows(len(rows), PAGE_BYTES - left, left))
+            got = reader.fetchmany(wanted)
             rows += got
-            if len(got) < asked:
+            if len(got) < wanted:
                 return rows, True
-            size = sum(len(value) for row in got for value in row if value is not None)
-            left -= size
-            asked = max(1, min(2 * asked, WIDE_ROWS, limit - len(rows), left * len(got) // max(1, size)))
+            left -= _size_of(got)
     return rows, len(rows) == limit
+
+
+def _next_rows(count: int, size: int, left: int) -> int:
+    """How many rows to read next where ``count`` made up ``size`` bytes and ``left`` are left of the page."""
+    return max(1, min(count, WIDE_ROWS, left * count // max(1, size)))
+
+
+def _size_of(rows: Sequence[Values]) -> int:
+    return sum(len(value) for row in rows for value in row if value is not None)
 
 
 def _as_text(reader: psycopg.Cursor[Any]) -> None:

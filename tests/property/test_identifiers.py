@@ -196,8 +196,7 @@ def read_pages(server: psycopg.Connection[Any], sync: CompiledSync) -> None:
     assert [row[:2] for row in page.rows] == [("a", "1"), ("b", "2")]
     assert [row[0] for row in table_pages.read_page(server, sync, keyset, ("1", "a"), 10).rows] == ["b"]
     assert [row[0] for row in table_pages.read_page(server, sync, keyset, ("0", ""), 10, ("1", "a")).rows] == ["a"]
-    _, found = table_pages.read_rows(server, sync, ["a|1", "b|1"])
-    assert list(found) == ["a|1"]
+    assert list(table_pages.read_rows(server, sync, keyset, ["a|1", "b|1"]).rows) == ["a|1"]
     assert table_pages.read_keys(server, sync, keyset, ["b|2", "b|1"])[1] == {"b|2"}
 
 
@@ -226,4 +225,5 @@ def test_a_name_of_one_key_column(server: psycopg.Connection[Any]) -> None:
         "fields": {"words": "Title"},
     }
     sync = compile_sync("single", definitions.SyncDefinition.model_validate(document), columns)
-    assert list(table_pages.read_rows(server, sync, ["7", "8"])[1]) == ["7"]
+    keyset = table_pages.read_keyset(server, sync)
+    assert list(table_pages.read_rows(server, sync, keyset, ["7", "8"]).rows) == ["7"]

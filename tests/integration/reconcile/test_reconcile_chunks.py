@@ -10,6 +10,7 @@ import pytest
 
 from connectors.postgres import table_pages
 from connectors.postgres.connections import open_unproven
+from flows.source_table import Table
 from rowtide.errors import SourceRefused, SourceUnavailable, SyncError
 from rowtide.keys import row_key
 
@@ -147,6 +148,33 @@ def test_a_page_of_wide_rows_ends_at_its_rows_and_at_a_bound(bench: Any) -> None
     assert read(bench.source, compiled, keyset, ("1",), 10, ("3",)).last is None
 
 
+def test_wide_rows_that_are_read_by_key_are_bounded_in_bytes(bench: Any) -> None:
+    compiled = bench.catalog.syncs["orders"]
+    bench.source.execute(
+        "INSERT INTO public.orders SELECT n, repeat(md5(n::text), 31250), n, 'paid' FROM generate_series(6, 25) n"
+    )
+    keyset = table_pages.read_keyset(bench.source, compiled)
+    keys = ["999", *(str(number) for number in range(25, 0, -1))]
+    found = table_pages.read_rows(bench.source, compiled, keyset, keys)
+    assert set(found.rows) == set(keys[1 : found.asked])
+    assert sum(len(value) for row in found.rows.values() for value in row if value) < 2 * table_pages.PAGE_BYTES
+    assert 5 < found.asked < 20
+    assert bench.source.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def test_a_row_whose_table_has_wide_ones_is_looked_for_by_where(new_bench: Callable[..., Any]) -> None:
+    """Every key is asked about, in as many reads as it takes."""
+    bench = new_bench(where="status <> 'void'")
+    bench.source.execute(
+        "INSERT INTO public.orders SELECT n, repeat(md5(n::text), 31250), n, (ARRAY['void', 'paid'])[n % 2 + 1]"
+        "  FROM generate_series(6, 35) n"
+    )
+    table = Table(bench.source, bench.catalog.syncs["orders"], lambda _: None)
+    keys = [str(number) for number in range(6, 40)]
+    assert len(list(table.read_rows(keys))) > 1
+    assert table.absent(keys)[1] == [key for key in keys if int(key) % 2 == 0 or int(key) > 35]
+
+
 def test_the_snapshot_is_that_of_the_read(bench: Any) -> None:
     compiled = bench.catalog.syncs["orders"]
     keyset = table_pages.read_keyset(bench.source, compiled)
@@ -166,9 +194,11 @@ def test_rows_are_found_under_their_own_text_only(new_bench: Callable[..., Any])
         "CREATE EXTENSION citext;CREATE TABLE orders (id citext PRIMARY KEY, title text, amount numeric, status text)"
     )
     bench.owner.execute("INSERT INTO orders VALUES ('Abc', 't', 1, 'x')")
-    snapshot, found = table_pages.read_rows(bench.source, bench.catalog.syncs["orders"], ["abc", "Abc", "none"])
-    assert list(found) == ["Abc"]
-    assert snapshot.xmin > 0
+    compiled = bench.catalog.syncs["orders"]
+    keyset = table_pages.read_keyset(bench.source, compiled)
+    found = table_pages.read_rows(bench.source, compiled, keyset, ["abc", "Abc", "none"])
+    assert (list(found.rows), found.asked) == (["Abc"], 3)
+    assert found.snapshot.xmin > 0
 
 
 @pytest.mark.parametrize("key", ["(id, n)", "(n, id)", "(id)"], ids=["first", "second", "alone"])
@@ -195,7 +225,7 @@ def test_a_key_whose_operators_are_an_extensions(new_bench: Callable[..., Any], 
     bounded = table_pages.read_page(bench.source, compiled, keyset, None, 10, last)
     assert [row[compiled.select_columns.index("title")] for row in bounded.rows] == ["a", "B", "c"]
     asked = ["a"] if key == "(id)" else [row_key(["a", "1"] if key == "(id, n)" else ["1", "a"])]
-    assert list(table_pages.read_rows(bench.source, compiled, asked)[1]) == asked
+    assert list(table_pages.read_rows(bench.source, compiled, keyset, asked).rows) == asked
 
 
 def test_row_security_that_would_hide_rows_is_an_error(bench: Any) -> None:
@@ -213,7 +243,7 @@ def test_row_security_that_would_hide_rows_is_an_error(bench: Any) -> None:
             table_pages.read_page(reader, compiled, keyset, None, 10)
         assert refused.value.code == "row_security"
         with pytest.raises(SourceRefused):
-            table_pages.read_rows(reader, compiled, ["4"])
+            table_pages.read_rows(reader, compiled, keyset, ["4"])
     bench.owner.execute("DROP OWNED BY rowtide_reader; DROP ROLE rowtide_reader")
 
 
