@@ -15,7 +15,8 @@ import structlog
 
 from connectors.graph import list_items
 from connectors.graph.batch import Throttled, Unauthorized
-from connectors.graph.list_items import TooOld
+from connectors.graph.client import MOST_BYTES
+from connectors.graph.list_items import TooLarge, TooOld
 from connectors.pace import Pace
 from connectors.trouble import Trouble
 from flows.applied_view import View
@@ -25,6 +26,7 @@ from rowtide.enumeration import ItemsPage
 from rowtide.error_catalogue import graph_errors, process_errors
 from rowtide.errors import GraphRefused, GraphUnavailable, RowtideError
 from rowtide.mapping.compiled_sync import CompiledSync
+from rowtide.pacing import PAGE_ITEMS
 from state import enumeration, failpoints
 from state.enumeration import Enumeration
 
@@ -32,6 +34,10 @@ log = structlog.get_logger()
 
 IDLE_S = 0.2
 """Seconds between two looks whether something is to be read."""
+
+
+PAGE_BYTES = 4 << 20
+"""A page of several items that is larger is read in smaller ones: it is in memory several times."""
 
 
 class Enumerator(GraphRounds[list[Enumeration]]):
@@ -44,6 +50,7 @@ class Enumerator(GraphRounds[list[Enumeration]]):
         self._pace = pace
         self._troubles: dict[str, Trouble] = {}
         self._not_before: dict[str, float] = {}
+        self._page_items: dict[str, int] = {}  # of lists with wide items
         self.ru_used = 0
 
     async def _round(self, graph: str, reads: GraphReads) -> float:
@@ -71,11 +78,16 @@ class Enumerator(GraphRounds[list[Enumeration]]):
         if begun is None or site_id is None:
             tenant.budget.refund(units)
             return IDLE_S
-        answer = await reads.get(compiled.graph, begun.link or list_items.first_link(site_id, one.list_id))
+        link = begun.link or self._first_link(site_id, one.list_id)
+        alone = self._page_items.get(one.list_id) == 1
+        answer = await reads.get(compiled.graph, link, MOST_BYTES if alone else PAGE_BYTES)
         self._record_changed()
         self.ru_used += units
         reading = list_items.to_page(answer, one.list_id, compiled, tenant.settings.client_id)
         return self._take(tenant, begun, reading, units)
+
+    def _first_link(self, site_id: str, list_id: str) -> str:
+        return list_items.first_link(site_id, list_id, self._page_items.get(list_id, PAGE_ITEMS))
 
     def _take(self, tenant: PacedGraph, one: Enumeration, reading: list_items.PageReading, units: int) -> float:
         match reading:
@@ -90,6 +102,8 @@ class Enumerator(GraphRounds[list[Enumeration]]):
                 log.info("list is read from its beginning", sync=one.sync, list_id=one.list_id)
                 self._link.run(partial(enumeration.restart, one=one))
                 return 0.0
+            case TooLarge(error):
+                return self._read_smaller(one, error)
             case Throttled(after_s):
                 return tenant.budget.close_gate(after_s)
             case Unauthorized():
@@ -98,6 +112,16 @@ class Enumerator(GraphRounds[list[Enumeration]]):
                 return self._failed(one, reading)
             case _:
                 assert_never(reading)
+
+    def _read_smaller(self, one: Enumeration, error: GraphUnavailable) -> float:
+        """Read the list from its beginning with fewer items a page, because a link keeps to the page that it is of."""
+        page_items = self._page_items.get(one.list_id, PAGE_ITEMS)
+        if page_items == 1:
+            return self._failed(one, error)
+        self._page_items[one.list_id] = max(1, page_items // 4)
+        log.info("list is read in smaller pages", sync=one.sync, list_id=one.list_id, items=page_items // 4)
+        self._link.run(partial(enumeration.restart, one=one))
+        return 0.0
 
     def _failed(self, one: Enumeration, error: RowtideError) -> float:
         wait_s = self._trouble(one).failed(error)

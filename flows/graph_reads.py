@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from connectors.graph.auth import TokenSource
 from connectors.graph.budget import Budget
-from connectors.graph.client import Client, NoAnswer, NotSent, Reply
+from connectors.graph.client import MOST_BYTES, Client, NoAnswer, NotSent, Reply
 from connectors.graph.settings import GraphSettings
 
 
@@ -28,11 +28,11 @@ class GraphReads:
         self._tokens = {name: TokenSource(one.settings) for name, one in graphs.items()}
         self._clients: dict[str, Client] = {}
 
-    async def get(self, graph: str, link: str) -> Reply | NotSent | NoAnswer:
-        """The answer; a token that is refused is not used again."""
+    async def get(self, graph: str, link: str, most_bytes: int = MOST_BYTES) -> Reply | NotSent | NoAnswer:
+        """The answer, of so many bytes at most; a token that is refused is not used again."""
         if graph not in self._clients:  # it is made on the loop that uses it
             self._clients[graph] = Client(self._graphs[graph].settings, self._tokens[graph])
-        answer = await self._clients[graph].get(link)
+        answer = await self._clients[graph].get(link, most_bytes)
         if isinstance(answer, Reply) and answer.status == 401:
             self._tokens[graph].forget(answer.token)
         return answer

@@ -134,7 +134,7 @@ def to_body(members: Sequence[Mapping[str, Any]]) -> bytes:
 # --- back ---------------------------------------------------------------------------------------------------------
 
 
-def read_members(content: bytes) -> dict[str, Member] | None:
+def read_members(content: bytes | bytearray) -> dict[str, Member] | None:
     """The answers of a batch by id, whatever its outer status was; None when it holds none or cannot be read."""
     document = _loaded(content)
     responses = document.get("responses") if isinstance(document, dict) else None
@@ -149,7 +149,7 @@ def read_members(content: bytes) -> dict[str, Member] | None:
     return members
 
 
-def to_envelope(status: int, headers: Mapping[str, str], content: bytes) -> dict[str, Member] | Reading:
+def to_envelope(status: int, headers: Mapping[str, str], content: bytes | bytearray) -> dict[str, Member] | Reading:
     """The answers by id; or, when the batch as a whole was refused or lost, what that says about every member.
 
     Members are read whatever the outer status is: throttled ones come under 200 or 424 (contrib, docs21).
@@ -169,7 +169,7 @@ def to_envelope(status: int, headers: Mapping[str, str], content: bytes) -> dict
     return NotApplied(_LIST_AFTER_S, f"Graph answered {status} {code}".rstrip() + " to a batch")
 
 
-def _loaded(content: bytes) -> Any:
+def _loaded(content: bytes | bytearray) -> Any:
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:

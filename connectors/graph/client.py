@@ -1,7 +1,7 @@
 """The raw HTTP client of the hot path: sends one authorised request, and says whether it can have arrived.
 
 In: a path below the base URL and bytes, or a link that Graph gave. Out: `Reply`, `NotSent` (it cannot have reached
-Graph) or `NoAnswer` (it may have). Rule: no request is ever repeated here.
+Graph) or `NoAnswer` (it may have). Rules: no request is ever repeated here; an answer is read up to `MOST_BYTES`.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import aiohttp
 import structlog
@@ -22,6 +23,9 @@ from connectors.loops import Beside
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphUnavailable, RowtideError
 from state import failpoints
+
+MOST_BYTES: Final = 16 << 20
+"""No answer is read further than this, decompressed."""
 
 _CONNECT_S = 5.0
 _KEEPALIVE_S = 20.0
@@ -35,7 +39,7 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | bytearray
     token: str
 
 
@@ -79,16 +83,24 @@ class Client:
         headers = {"Content-Type": "application/json"}
         return await self._send("POST", f"{self._settings.base_url}{path}", headers, _to_data(body))
 
-    async def get(self, link: str) -> Reply | NotSent | NoAnswer:
-        """Reads a path below the base URL, or a link as Graph gave it; a link to elsewhere never gets our token."""
+    async def get(self, link: str, most_bytes: int = MOST_BYTES) -> Reply | NotSent | NoAnswer:
+        """Reads a path below the base URL, or a link as Graph gave it; a link to elsewhere never gets our token.
+
+        An answer of more than ``most_bytes`` is not read further.
+        """
         base_url = self._settings.base_url
         url = f"{base_url}{link}" if link.startswith("/") else link
         if not url.startswith(f"{base_url}/"):
             return NotSent(graph_errors.GRAPH_LINK_ELSEWHERE(base_url=base_url))
-        return await self._send("GET", url, {}, None)
+        return await self._send("GET", url, {}, None, most_bytes)
 
     async def _send(
-        self, method: str, url: str, more: Mapping[str, str], data: bytes | io.BytesIO | None
+        self,
+        method: str,
+        url: str,
+        more: Mapping[str, str],
+        data: bytes | io.BytesIO | None,
+        most_bytes: int = MOST_BYTES,
     ) -> Reply | NotSent | NoAnswer:
         token = self._tokens.current
         if token is None:
@@ -100,7 +112,9 @@ class Client:
             async with self._session.request(
                 method, address, data=data, headers=headers, allow_redirects=False
             ) as response:
-                content = await response.read()
+                content = await _read_whole(response, most_bytes)
+                if content is None:
+                    return NoAnswer(graph_errors.GRAPH_ANSWER_TOO_LARGE(megabytes=most_bytes >> 20))
                 lower = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(response.status, lower, content, token)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
@@ -135,6 +149,16 @@ class Client:
     async def close(self) -> None:
         """Closes all connections."""
         await self._session.close()
+
+
+async def _read_whole(response: aiohttp.ClientResponse, most_bytes: int) -> bytearray | None:
+    """The body, decompressed as it comes; None when it is larger than any that we read. The connection then closes."""
+    content = bytearray()
+    async for part in response.content.iter_any():
+        content += part
+        if len(content) > most_bytes:
+            return None
+    return content
 
 
 def _traced() -> aiohttp.TraceConfig:

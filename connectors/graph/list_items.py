@@ -26,12 +26,19 @@ class TooOld:
     """410: the list has to be read from its beginning."""
 
 
-PageReading = ItemsPage | TooOld | Throttled | Unauthorized | GraphUnavailable | GraphRefused
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """The page would fill the memory: fewer items at a time are to be asked for, which a link does not allow."""
+
+    error: GraphUnavailable
 
 
-def first_link(site_id: str, list_id: str) -> str:
+PageReading = ItemsPage | TooOld | TooLarge | Throttled | Unauthorized | GraphUnavailable | GraphRefused
+
+
+def first_link(site_id: str, list_id: str, page_items: int = PAGE_ITEMS) -> str:
     """Where the enumeration of a list begins. Every field is read, since Graph refuses to select one that is gone."""
-    return f"/sites/{site_id}/lists/{list_id}/items/delta?$top={PAGE_ITEMS}&$expand=fields"
+    return f"/sites/{site_id}/lists/{list_id}/items/delta?$top={page_items}&$expand=fields"
 
 
 def units_of(link: str | None, ended: int) -> int:
@@ -42,6 +49,8 @@ def units_of(link: str | None, ended: int) -> int:
 def to_page(answer: Reply | NotSent | NoAnswer, list_id: str, mapping: FieldMapping, client_id: str) -> PageReading:
     """What the answer to a page's request says."""
     match answer:
+        case NoAnswer(error) if error.code == graph_errors.GRAPH_ANSWER_TOO_LARGE.code:
+            return TooLarge(error)
         case NotSent(error) | NoAnswer(error):
             return error
         case Reply():

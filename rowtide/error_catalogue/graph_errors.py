@@ -68,6 +68,12 @@ GRAPH_BROKEN: Final = Entry(
     "the connection to Graph broke before its answer was whole",
     "check the network; it is tried again by itself",
 )
+GRAPH_ANSWER_TOO_LARGE: Final = Entry(
+    GraphUnavailable,
+    "graph_answer_too_large",
+    "an answer of Graph was more than {megabytes} MB and was not read",
+    "it is asked for in smaller parts by itself; if it lasts, look whether a proxy answers in Graph's place",
+)
 GRAPH_UNAVAILABLE: Final = Entry(
     GraphUnavailable, "graph_unavailable", "{what}: Graph answered {answer}", "it is tried again by itself"
 )

@@ -6,9 +6,10 @@ import orjson
 import pytest
 
 from connectors.graph.batch import Throttled, Unauthorized
-from connectors.graph.client import Reply
-from connectors.graph.list_items import PageReading, TooOld, first_link, to_page, units_of
+from connectors.graph.client import NoAnswer, Reply
+from connectors.graph.list_items import PageReading, TooLarge, TooOld, first_link, to_page, units_of
 from rowtide.enumeration import ItemsPage
+from rowtide.error_catalogue import graph_errors
 from rowtide.errors import GraphRefused, GraphUnavailable
 from tests.unit.connectors.graph.test_batch import Mapped
 
@@ -63,6 +64,12 @@ def test_the_last_state_of_an_item_counts_whatever_came_before_it() -> None:
 )
 def test_an_answer_without_a_page(status: int, kind: type[object]) -> None:
     assert isinstance(answer(status, {"error": {"code": "c", "message": "m"}}), kind)
+
+
+def test_a_page_that_is_too_large_is_told_from_one_that_did_not_come() -> None:
+    refused = graph_errors.GRAPH_ANSWER_TOO_LARGE(megabytes=16)
+    assert to_page(NoAnswer(refused), "list", Mapped(), "APP") == TooLarge(refused)
+    assert "$top=12&" in first_link("host,s,w", "list", 12)
 
 
 def test_an_entry_that_cannot_be_read_makes_no_page() -> None:
