@@ -2,7 +2,7 @@
 
 In: claims, their ends. Out: room left, for a tenant and for each queue of it (a list; deletes of a sync). Rule
 (docs/design.md section 6): a queue has no more rows in flight than there is room left for the others, so that one which
-does not move leaves half of the room, a second one half of the rest, and so on.
+does not move leaves half of the room, a second one half of the rest, and so on. So it is with the bytes of wide rows.
 """
 
 import threading
@@ -16,6 +16,9 @@ from state import outbox
 
 MOST: Final = 400
 """Rows in flight of one tenant: a tenant that hangs takes up its own room only."""
+
+MOST_BYTES: Final = 2 * outbox.MOST_BYTES
+"""What these rows take, as stored: a queue has half of it."""
 
 
 class Queue(NamedTuple):
@@ -31,10 +34,11 @@ class Queue(NamedTuple):
 
 
 class _Claim(NamedTuple):
-    """A claim that is not over: the queue of each row that is in flight."""
+    """A claim that is not over: the queue of each row that is in flight, and about what each takes."""
 
     graph: str
     rows: dict[tuple[str, str], Queue]
+    row_bytes: float
 
 
 class ClaimRoom:
@@ -45,8 +49,8 @@ class ClaimRoom:
         self._claims: dict[str, _Claim] = {}  # by token
         self._busy: dict[str, Counter[Queue]] = {}
 
-    def take(self, graph: str, works: Sequence[Work]) -> None:
-        """The rows of one claim are in flight."""
+    def take(self, graph: str, works: Sequence[Work], size_bytes: int = 0) -> None:
+        """The rows of one claim are in flight, which take so many bytes together."""
         if not works:
             return
         rows = {}
@@ -54,7 +58,7 @@ class ClaimRoom:
             desired = work.desired
             rows[desired.sync, desired.key] = Queue(desired.sync, outbox.waits_for(desired.op, desired.target))
         with self._lock:
-            self._claims[works[0].desired.token] = _Claim(graph, rows)
+            self._claims[works[0].desired.token] = _Claim(graph, rows, size_bytes / len(works))
             self._busy.setdefault(graph, Counter()).update(rows.values())
 
     def give_back(self, works: Iterable[Work]) -> None:
@@ -87,8 +91,26 @@ class ClaimRoom:
     def left_for(self, graph: str, lines: Iterable[Line]) -> Mapping[Queue, int]:
         """Rows that may be claimed of each queue of these lines, now that so much of the room is taken."""
         with self._lock:
-            left, busy = self._left(graph), self._busy.get(graph, Counter[Queue]())
-            return {queue: max(0, left - busy[queue] + 1) // 2 for queue in {Queue.of(line) for line in lines}}
+            left, busy, sizes = self._left(graph), self._busy.get(graph, Counter[Queue]()), self._sizes(graph)
+            left_bytes = MOST_BYTES - sum(sizes.values())
+            return {
+                queue: max(0, left - busy[queue] + 1) // 2 if sizes.get(queue, 0.0) < left_bytes else 0
+                for queue in {Queue.of(line) for line in lines}
+            }
+
+    def left_bytes(self, graph: str) -> int:
+        """What the next claim of the tenant may take: half of the room, and something in any case."""
+        with self._lock:
+            return max(1, int(MOST_BYTES - sum(self._sizes(graph).values())) // 2)
+
+    def _sizes(self, graph: str) -> Mapping[Queue, float]:
+        """The bytes in flight of each queue."""
+        sizes: dict[Queue, float] = {}
+        for claim in self._claims.values():
+            if claim.graph == graph:
+                for queue in claim.rows.values():
+                    sizes[queue] = sizes.get(queue, 0.0) + claim.row_bytes
+        return sizes
 
     def _left(self, graph: str) -> int:
         return MOST - sum(self._busy.get(graph, Counter[Queue]()).values())

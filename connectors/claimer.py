@@ -199,16 +199,17 @@ class Claimer:
         if limit == 0:
             quota.refund(granted)
             return False
-        works: list[Work] = []
+        claimed = outbox.Claimed([])
         token = uuid.uuid4().hex
         try:
             try:
                 if rows := self._admitted(_cut(self._turns[graph].allot(due, limit, weights), left)):
-                    works = self._link.run(lambda connection: self._lease(connection, rows, token))
-                    self._due.took(rows, works)
+                    claimed = self._link.run(lambda connection: self._lease(connection, graph, rows, token))
+                    if not claimed.is_cut:  # then there is more in each line than it gave
+                        self._due.took(rows, claimed.works)
             finally:
-                quota.refund(granted - WRITE_RU * len(works))
-            self._hand_on(graph, works)
+                quota.refund(granted - WRITE_RU * len(claimed.works))
+            self._hand_on(graph, claimed)
             return True
         except Exception:
             self._failed.append(token)
@@ -225,13 +226,17 @@ class Claimer:
             self._due.drop(sync)
         return {line: count for line, count in rows.items() if line.sync not in held}
 
-    def _lease(self, connection: database.Connection, rows: Mapping[Line, int], token: str) -> list[Work]:
-        return outbox.claim(connection, outbox.ClaimRequest(rows, self._owner, token, LEASE_S, self._lists()))
+    def _lease(
+        self, connection: database.Connection, graph: str, rows: Mapping[Line, int], token: str
+    ) -> outbox.Claimed:
+        most_bytes = self._room.left_bytes(graph)
+        request = outbox.ClaimRequest(rows, self._owner, token, LEASE_S, self._lists(), most_bytes)
+        return outbox.claim(connection, request)
 
-    def _hand_on(self, graph: str, works: Sequence[Work]) -> None:
+    def _hand_on(self, graph: str, claimed: outbox.Claimed) -> None:
         """Queue the works in their lanes."""
-        self._room.take(graph, works)
-        for work in works:
+        self._room.take(graph, claimed.works, claimed.size_bytes)
+        for work in claimed.works:
             self._queues[self._owned_lane(work)].append(work)
 
     def _owned_lane(self, work: Work) -> int:

@@ -208,7 +208,7 @@ class _SourceReader:
         if not lines:
             return []
         first = min(lines, key=lambda line: line.priority)
-        return outbox.claim(connection, outbox.ClaimRequest({first: limit}, self._owner, token, LEASE_S, {}))
+        return outbox.claim(connection, outbox.ClaimRequest({first: limit}, self._owner, token, LEASE_S, {})).works
 
     def _read_and_write_back(self, catalog: Catalog, works: Sequence[Work], pause: _Pause) -> None:
         try:

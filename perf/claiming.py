@@ -80,7 +80,7 @@ def _claim_often(connection: Connection) -> tuple[list[float], list[float]]:
         waiting = outbox.survey(connection, syncs)
         surveyed = time.monotonic()
         rows = turns.allot(waiting, CLAIMED, {})
-        works = outbox.claim(connection, outbox.ClaimRequest(rows, "p0", uuid.uuid4().hex, 120.0, {}))
+        works = outbox.claim(connection, outbox.ClaimRequest(rows, "p0", uuid.uuid4().hex, 120.0, {})).works
         claims.append(1000 * (time.monotonic() - surveyed))
         surveys.append(1000 * (surveyed - began))
         assert len(works) == CLAIMED, len(works)

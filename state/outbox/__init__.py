@@ -16,6 +16,8 @@ from rowtide.holds import HeldDeletes
 from rowtide.position import Position
 from state import channels
 from state.database import Connection
+from state.outbox.claims import MOST_BYTES as MOST_BYTES
+from state.outbox.claims import Claimed as Claimed
 from state.outbox.claims import ClaimRequest as ClaimRequest
 from state.outbox.claims import claim as claim
 from state.outbox.claims import take_back as take_back

@@ -1,15 +1,15 @@
 """Claiming due rows: leases by the database's clock, and what the ledger knows of them.
 
 In: how many rows of which lines. Out: `Work`s. Rules (docs/design.md section 6): of a line the rows go that have been
-due the longest; no row of a held sync is claimed, even by a process that has not heard of the hold yet; the claim
-itself writes down what it may send (`sent`); ledger rows are read in a *second* statement, because a join that waited
-for a row could show an older ledger.
+due the longest; a claim is no larger than a process can hold in memory; no row of a held sync is claimed, even by a
+process that has not heard of the hold yet; the claim itself writes down what it may send (`sent`); ledger rows are read
+in a *second* statement, because a join that waited for a row could show an older ledger.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from psycopg.rows import args_row
 from psycopg.types.json import Jsonb
@@ -26,11 +26,16 @@ Lists = Mapping[str, Mapping[str, str]]
 """Sync -> list title -> list id, as the applied definition has them."""
 
 
+MOST_BYTES: Final = 4 << 20
+"""What the values of claimed rows take at most, as stored: each is in memory several times."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
     """Who claims what: at most so many due rows of each line, leased to ``owner`` for ``lease_s``.
 
-    ``token`` marks the leases of this claim and is unique to it.
+    Fewer where they are wide: as many as make up ``most_bytes``, in proportion, and at least one. ``token`` marks the
+    leases of this claim and is unique to it.
     """
 
     rows: Mapping[Line, int]
@@ -38,31 +43,41 @@ class ClaimRequest:
     token: str
     lease_s: float
     lists: Lists
+    most_bytes: int = MOST_BYTES
 
 
 CLAIM = """
 WITH chosen AS MATERIALIZED (
-    SELECT c.place
+    SELECT c.place, c.bytes, row_number() OVER (PARTITION BY a.line ORDER BY c.due_at)::float8 / a.rows AS turn
       FROM (SELECT * FROM unnest(%(syncs)s::text[], %(waits_for)s::text[], %(priorities)s::smallint[], %(rows)s::int[])
-                          AS u (sync, waits_for, priority, rows)
+                          WITH ORDINALITY AS u (sync, waits_for, priority, rows, line)
              WHERE NOT EXISTS (SELECT FROM rowtide.sync x WHERE x.sync = u.sync AND x.retired)
                AND NOT EXISTS (SELECT FROM rowtide.hold h
                                 WHERE (h.scope, h.object) IN (('all', ''), ('sync', u.sync))) OFFSET 0) AS a
      CROSS JOIN LATERAL (
-           SELECT o.ctid AS place FROM rowtide.outbox o
+           SELECT o.ctid AS place, o.due_at,
+                  coalesce(octet_length(o.fields::text), 0) + octet_length(o.sent::text)
+                  + coalesce((SELECT octet_length(l.base::text) FROM rowtide.ledger l
+                               WHERE l.sync = o.sync AND l.key = o.key), 0) AS bytes
+             FROM rowtide.outbox o
             WHERE o.sync = a.sync AND o.waits_for = a.waits_for AND o.priority = a.priority AND o.state = 'waiting'
               AND o.due_at <= now() AND (o.lease_until IS NULL OR o.lease_until < now())
-            ORDER BY o.due_at LIMIT a.rows FOR UPDATE SKIP LOCKED) AS c
+            ORDER BY o.due_at LIMIT a.rows FOR UPDATE OF o SKIP LOCKED) AS c
+), fitting AS MATERIALIZED (
+    SELECT place, bytes, sum(bytes) OVER (ORDER BY turn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+      FROM chosen
 )
 UPDATE rowtide.outbox o
    SET lease_token = %(token)s, lease_owner = %(owner)s,
        lease_until = clock_timestamp() + %(lease_s)s * interval '1 second',
        sent = o.sent || jsonb_build_object('token', %(token)s::text, 'op', o.op, 'fields', o.fields,
                 'list_id', %(lists)s::jsonb -> o.sync ->> o.target, 'at', clock_timestamp())
- WHERE o.ctid = ANY (ARRAY(SELECT place FROM chosen))
+ WHERE o.ctid = ANY (ARRAY(SELECT place FROM fitting WHERE coalesce(before, 0) < %(most_bytes)s))
 RETURNING o.sync, o.key, o.op, o.target, %(lists)s::jsonb -> o.sync ->> o.target AS list_id, o.fields, o.partial,
           o.era, o.lsn, o.ordinal, o.xid, o.mapping_version, o.revision, o.lease_until, o.priority, o.attempts,
-          o.committed_at, coalesce(o.out_since, o.committed_at) AS out_since, o.sent
+          o.committed_at, coalesce(o.out_since, o.committed_at) AS out_since, o.sent,
+          (SELECT sum(bytes) FROM fitting WHERE coalesce(before, 0) < %(most_bytes)s)::bigint AS all_bytes,
+          (SELECT count(*) FROM chosen) AS found
 """
 """Leases due rows and writes down what each may send.
 
@@ -79,7 +94,18 @@ SELECT {ledger.COLUMNS}
 """Reads the ledger rows of two lists, syncs and keys, element by element."""
 
 
-def claim(conn: Connection, request: ClaimRequest) -> list[Work]:
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim took; ``size_bytes`` of all its rows; ``is_cut``: more were there, but they would have been too
+    large.
+    """
+
+    works: list[Work]
+    size_bytes: int = 0
+    is_cut: bool = False
+
+
+def claim(conn: Connection, request: ClaimRequest) -> Claimed:
     """Lease due rows; first come those of the highest class, and of these the row that was out of sync the longest."""
     lines = list(request.rows)
     lists = {line.sync: dict(request.lists.get(line.sync, {})) for line in lines}
@@ -87,18 +113,20 @@ def claim(conn: Connection, request: ClaimRequest) -> list[Work]:
         "syncs": text_array([line.sync for line in lines]), "waits_for": text_array([line.waits_for for line in lines]),
         "priorities": [line.priority for line in lines], "rows": list(request.rows.values()), "owner": request.owner,
         "token": request.token, "lease_s": request.lease_s, "lists": Jsonb(lists),
+        "most_bytes": request.most_bytes,
     }  # fmt: skip
     # By position: naming each column of each row costs more than reading it.
     with conn.cursor(row_factory=args_row(_Leased)) as cursor:
         rows = cursor.execute(CLAIM, parameters).fetchall()
     failpoints.hit(failpoints.CLAIM_AFTER_LEASE)
     if not rows:
-        return []
+        return Claimed([])
     names = [text_array([row.sync for row in rows]), text_array([row.key for row in rows])]
     with conn.cursor(row_factory=args_row(ledger.Stored)) as cursor:
         pairs = {(one.sync, one.key): ledger.to_pair(one) for one in cursor.execute(LEDGER, names)}
     rows.sort(key=lambda row: (row.priority, row.out_since))
-    return [Work(_desired(row, request.token), pairs.get((row.sync, row.key))) for row in rows]
+    works = [Work(_desired(row, request.token), pairs.get((row.sync, row.key))) for row in rows]
+    return Claimed(works, rows[0].all_bytes, len(rows) < rows[0].found)
 
 
 class _Leased(NamedTuple):
@@ -123,6 +151,8 @@ class _Leased(NamedTuple):
     committed_at: datetime
     out_since: datetime
     sent: Sequence[Mapping[str, Any]]
+    all_bytes: int
+    found: int
 
 
 def _desired(row: _Leased, token: str) -> Desired:

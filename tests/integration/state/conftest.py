@@ -61,7 +61,7 @@ class Records:
         """Survey, allot and claim under a token of its own."""
         self.claims += 1
         rows = self.turns.allot(outbox.survey(self.conn, syncs), limit, {})
-        return outbox.claim(self.conn, outbox.ClaimRequest(rows, owner, f"token-{self.claims}", lease_s, LISTS))
+        return outbox.claim(self.conn, outbox.ClaimRequest(rows, owner, f"token-{self.claims}", lease_s, LISTS)).works
 
     def claim_one(self) -> Work:
         """The one row that is due."""

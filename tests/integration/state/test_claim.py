@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rowtide.change import BACKFILL, BULK, INTERACTIVE, MOVE
+from rowtide.deciding.records import ItemId
 from rowtide.position import Position
 from rowtide.turns import LITTLE, Line
 from state import database, failpoints, holds, outbox
@@ -94,6 +95,38 @@ def test_the_lowest_class_fills_what_the_others_leave(records: Any, make_change:
     assert len(claimed) == 20
 
 
+def test_wide_rows_are_claimed_up_to_a_bound_in_bytes(records: Any, make_change: Any) -> None:
+    text = {"Note": "x" * 60_000}
+    records.stage(*[make_change(f"i{number}", priority=INTERACTIVE, fields=text) for number in range(18)])
+    records.stage(*[make_change(f"b{number}", priority=BULK, fields=text) for number in range(6)])
+    rows = outbox.survey(records.conn, ["orders"])
+    sizes, claimed = [], []
+    for number in range(4):
+        request = outbox.ClaimRequest(rows, "p0", f"t{number}", 120, {}, most_bytes=460_000)
+        found = outbox.claim(records.conn, request)
+        assert found.is_cut == (number < 2)
+        sizes.append(found.size_bytes // 60_000)
+        claimed.append(sum(key.startswith("b") for key in keys(found.works)))
+    assert sizes == [8, 8, 8, 0]
+    assert claimed == [2, 2, 2, 0]  # each line in proportion
+
+
+def test_a_row_wider_than_the_bound_is_claimed_alone(records: Any, make_change: Any) -> None:
+    records.stage(*[make_change(str(number), fields={"Note": "x" * 9000}) for number in range(3)])
+    rows = outbox.survey(records.conn, ["orders"])
+    found = outbox.claim(records.conn, outbox.ClaimRequest(rows, "p0", "t", 120, {}, most_bytes=1))
+    assert (len(found.works), found.is_cut) == (1, True)
+
+
+def test_what_was_agreed_counts_as_width(records: Any, make_change: Any, make_pair: Any) -> None:
+    for number in range(4):
+        records.know(str(number), make_pair(lsn=50, item_id=ItemId(str(number)), base={"Note": "z" * 9000}))
+    records.stage(*[make_change(str(number), fields={"Title": "y"}, partial=True) for number in range(4)])
+    rows = outbox.survey(records.conn, ["orders"])
+    found = outbox.claim(records.conn, outbox.ClaimRequest(rows, "p0", "t", 120, {}, most_bytes=20_000))
+    assert (len(found.works), found.is_cut) == (3, True)
+
+
 def test_only_due_waiting_rows_of_these_syncs(records: Any, make_change: Any) -> None:
     records.stage(*[make_change(str(number)) for number in range(40)])
     records.stage(make_change("1"), sync="customers")
@@ -134,7 +167,7 @@ def test_a_line_gives_what_it_is_asked_for_and_the_longest_due_first(records: An
     records.stage(make_change("late"), make_change("us", target="Orders US"), make_change("early"))
     records.set("early", "due_at = now() - interval '1 hour'")
     rows = {Line("orders", "to Orders EU", BULK): 1, Line("orders", "to Orders US", BULK): 5}
-    works = outbox.claim(records.conn, outbox.ClaimRequest(rows, "p0", "t", 120, {}))
+    works = outbox.claim(records.conn, outbox.ClaimRequest(rows, "p0", "t", 120, {})).works
     assert sorted(keys(works)) == ["early", "us"]
 
 

@@ -26,7 +26,7 @@ def deliver_all(dsn: str) -> None:
     lists = {"orders": {"Orders EU": "l"}}
     with database.connect(dsn) as connection:
         request = outbox.ClaimRequest(outbox.survey(connection, ["orders"]), "p0", "token", 120, lists)
-        outbox.settle(connection, [delivered(work) for work in outbox.claim(connection, request)])
+        outbox.settle(connection, [delivered(work) for work in outbox.claim(connection, request).works])
 
 
 def delivered(work: Work) -> Settle:

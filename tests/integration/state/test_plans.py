@@ -50,7 +50,7 @@ def claim_parameters(*syncs: str, rows: int) -> dict[str, Any]:
     lines = [(sync, name, priority) for sync in syncs for name in waits_for for priority in range(4)]
     of_lines = {"syncs": [sync for sync, _, _ in lines], "waits_for": [name for _, name, _ in lines]}
     rest = {"priorities": [priority for _, _, priority in lines], "rows": [rows] * len(lines)}
-    return {**of_lines, **rest, "owner": "p0", "token": "t", "lease_s": 120, "lists": "{}"}
+    return {**of_lines, **rest, "owner": "p0", "token": "t", "lease_s": 120, "lists": "{}", "most_bytes": 1 << 30}
 
 
 def rows_of(plan: str, index: str) -> list[float]:

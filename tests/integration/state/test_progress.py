@@ -151,7 +151,7 @@ def deliver_all(dsn: str, token: str) -> None:
     with database.connect(dsn) as connection:
         rows = dict.fromkeys(outbox.survey(connection, ["orders"]), 4)
         request = outbox.ClaimRequest(rows, "p0", token, 0.0, {"orders": {"L": "l"}})
-        while works := outbox.claim(connection, request):
+        while works := outbox.claim(connection, request).works:
             outbox.settle(connection, [delivered(work) for work in works])
 
 

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
-from connectors.claim_room import MOST, ClaimRoom, Queue
+from connectors.claim_room import MOST, MOST_BYTES, ClaimRoom, Queue
 from rowtide.deciding.records import Work
 from rowtide.turns import Line
 
@@ -49,3 +49,16 @@ def test_rows_that_end_make_room_once() -> None:
     assert (room.in_flight, room.left("contoso")) == (0, MOST)
     room.give_back(works(A, 3, "a claim of nobody"))
     assert room.left("contoso") == MOST
+
+
+def test_wide_rows_of_one_list_leave_half_of_the_bytes() -> None:
+    room = ClaimRoom()
+    assert room.left_bytes("contoso") == MOST_BYTES // 2
+    wide = works(A, 4, "wide")
+    room.take("contoso", wide, MOST_BYTES // 2)
+    assert room.left_for("contoso", [A, B]) == {Queue.of(A): 0, Queue.of(B): (MOST - 4 + 1) // 2}
+    assert (room.left_bytes("contoso"), room.left_bytes("fabrikam")) == (MOST_BYTES // 4, MOST_BYTES // 2)
+    room.give_back(wide[:1])
+    assert room.left_for("contoso", [A])[Queue.of(A)] > 0
+    room.give_back(wide)
+    assert room.left_bytes("contoso") == MOST_BYTES // 2

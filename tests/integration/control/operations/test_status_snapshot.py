@@ -28,7 +28,7 @@ def deliver_rows(dsn: str, ended: threading.Event) -> None:
             ]
             outbox.stage(connection, "slot", [ChangeBatch("parts", 1, 1, changes)])
             rows = outbox.survey(connection, ["parts"])
-            works = outbox.claim(connection, ClaimRequest(rows, "p0", f"t{number}", 120.0, {}))
+            works = outbox.claim(connection, ClaimRequest(rows, "p0", f"t{number}", 120.0, {})).works
             outbox.settle(connection, [Settle(work, to_pair(work.desired.key), 1) for work in works])
 
 
