@@ -24,7 +24,7 @@ from bytewax.recovery import RecoveryConfig
 from connectors import metrics
 from connectors.settings import Loaded, resolve_secret
 from connectors.trouble import Trouble
-from flows import ending, recovery, sync
+from flows import ending, memory, recovery, sync
 from flows.applied_view import read_view
 from flows.compose import CAPTURE, DELIVER, compose
 from flows.process_lock import ProcessLock
@@ -86,6 +86,7 @@ def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0, addr
     # Millions of short-lived tuples pass and hardly a cycle: at Python's default pace, collection costs a tenth.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    memory.bound_arenas()
     start = Start(config, roles, process_id, addresses)
     request = EndRequest()
     with _signals(request):

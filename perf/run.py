@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from perf import capture, claiming, delivery, neighbours, simulator
+from perf import capture, claiming, delivery, neighbours, simulator, wide
 from perf.figures import Measurements
 
 FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
@@ -27,6 +27,7 @@ FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
     "gated": neighbours.gated,
     "peer_death": neighbours.peer_death,
     "simulator": simulator.run,
+    "memory": wide.memory,
 }
 
 

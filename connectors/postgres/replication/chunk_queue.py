@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from rowtide.transaction import Chunk
 
-DRAIN_BYTES: Final = 8 << 20
+DRAIN_BYTES: Final = 4 << 20
 """What is handed on at once: each step makes something of it before the next drain."""
 
 

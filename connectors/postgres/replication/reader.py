@@ -58,7 +58,7 @@ class ReaderSettings:
     heartbeat_s: float = 10.0
     heal: bool = True
     failover: bool = False
-    queue_bytes: int = 64 << 20
+    queue_bytes: int = 32 << 20
 
 
 class Reader:
