@@ -110,11 +110,11 @@ def _yaml_sentence(error: YAMLError) -> str:
 
 
 def _duplicate_sentence(error: DuplicateKeyError, said: str) -> str:
-    # ruamel quotes both values, too: the key alone is shown.
+    # ruamel quotes both values, too: the key alone is shown, and that only if it looks like one.
     found = re.match(r'found duplicate (?:merge )?key "(.*?)"(?: with value|\Z)', said, re.DOTALL)
-    key = " ".join(found[1].split()) if found else "?"
+    key = f"the key '{found[1]}'" if found and re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", found[1]) else "a key"
     begun = "" if error.context_mark is None else f", which begins in line {int(error.context_mark.line) + 1}"
-    return f"the key '{key}' is there a second time in its section{begun}"
+    return f"{key} is there a second time in its section{begun}"
 
 
 def _plain(node: Any) -> Any:

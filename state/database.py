@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import orjson
 import psycopg
 from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import set_json_dumps, set_json_loads
 
 from rowtide.error_catalogue import row_errors, state_errors
 from rowtide.errors import RowtideError
+from state import dsn
 
 SCHEMA = "rowtide"
 
@@ -80,21 +80,29 @@ Each is planned once. Planning costs more than running it, for a transaction of 
 """
 
 
-def connect(dsn: str, application: str = "rowtide", settings: Mapping[str, str] | None = None) -> Connection:
-    """An autocommit connection in UTC with our settings and ``settings``; raises StateUnavailable or StateRefused."""
+def connect(text: str, application: str = "rowtide", settings: Mapping[str, str] | None = None) -> Connection:
+    """An autocommit connection in UTC by the DSN ``text``, with our settings and ``settings``.
+
+    Raises StateUnavailable or StateRefused.
+    """
     with translated():
-        return _connect(dsn, application, settings or {})
+        return _connect(text, application, settings or {})
 
 
-def _connect(dsn: str, application: str, own: Mapping[str, str]) -> Connection:
-    given = conninfo_to_dict(dsn)
+def _connect(text: str, application: str, own: Mapping[str, str]) -> Connection:
     settings = " ".join(f"-c {name}={value}" for name, value in {**_SETTINGS, **own}.items())
-    options = f"{settings} {given.pop('options', '')} {NO_SEARCH_PATH}"
-    given.setdefault("application_name", application)
-    connection = psycopg.connect(make_conninfo(**{**NETWORK, **given, "options": options}), autocommit=True)
+    connection = psycopg.connect(conninfo(text, settings, application), autocommit=True)
     set_json_loads(orjson.loads, connection)
     set_json_dumps(orjson.dumps, connection)
     return connection
+
+
+def conninfo(text: str, settings: str = "", application: str = "rowtide") -> str:
+    """What to connect to the state database with, where no name is searched for; StateRefused for a malformed DSN."""
+    found = dsn.parse(text)
+    if isinstance(found, dsn.MalformedDsn):
+        raise state_errors.STATE_DSN_INVALID(problem=found.problem)
+    return found.conninfo({**NETWORK, "application_name": application}, f"{settings} {{}} {NO_SEARCH_PATH}")
 
 
 @contextmanager
@@ -127,12 +135,15 @@ def to_error(error: psycopg.Error) -> RowtideError:
 
 # libpq gives no SQLSTATE for a connection that was refused, only words.
 _NO_SUCH_DATABASE = ('database "', "does not exist")
+_UNPROVEN = ("SSL", "certificate", "authentication method requirement", "did not complete authentication")
 _NO_ENTRY = ("authentication failed", "no pg_hba.conf entry", "no password supplied", "permission denied for database")
 
 
 def _connection_error(line: str) -> RowtideError:
     if all(words in line for words in _NO_SUCH_DATABASE):
         return state_errors.STATE_DATABASE_MISSING(said=line)
+    if any(words in line for words in _UNPROVEN):
+        return state_errors.STATE_TLS(said=line)
     if any(words in line for words in _NO_ENTRY) or ('role "' in line and "does not exist" in line):
         return state_errors.STATE_LOGIN(said=line)
     return state_errors.STATE_UNREACHABLE(said=line)
@@ -143,13 +154,16 @@ class Link:
 
     def __init__(
         self,
-        dsn: str,
+        text: str,
         application: str = "rowtide",
         settings: Mapping[str, str] | None = None,
         begin: Callable[[Connection], object] = lambda _: None,
     ) -> None:
-        """``settings`` beside those that every connection has; ``begin`` is done first on each new connection."""
-        self._dsn = dsn
+        """``text`` is the DSN; ``settings`` come beside those that every connection has.
+
+        ``begin`` is done first on each new connection.
+        """
+        self._dsn = text
         self._application = application
         self._settings = settings or {}
         self._begin = begin

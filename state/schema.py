@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import errors, sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from rowtide.error_catalogue import state_errors
 from rowtide.errors import StateRefused
 from state import database
+from state import dsn as dsns
 from state.database import SCHEMA, Connection, connect, to_error, translated
 
 if TYPE_CHECKING:
@@ -31,11 +31,9 @@ def engine(dsn: str) -> "sqlalchemy.Engine":
     """A SQLAlchemy engine without a pool, for migrations and tools."""
     import sqlalchemy
 
-    given = conninfo_to_dict(dsn)
-    options = f"{given.pop('options', '')} {database.NO_SEARCH_PATH}"
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(make_conninfo(**{**database.NETWORK, **given, "options": options})),
+        creator=lambda: psycopg.connect(database.conninfo(dsn)),
         poolclass=sqlalchemy.NullPool,
     )
 
@@ -89,11 +87,12 @@ def create_if_missing(dsn: str) -> bool:
             raise
     else:
         return False
-    name = conninfo_to_dict(dsn).get("dbname") or conninfo_to_dict(dsn).get("user") or "rowtide"
+    given = dsns.parse_or_none(dsn)
+    assert given is not None, "it was connected to just now"
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
-    with connect(make_conninfo(dsn, dbname="postgres")) as connection, translated():
+    with connect(given.of_database("postgres")) as connection, translated():
         try:
-            connection.execute(statement.format(sql.Identifier(str(name))))
+            connection.execute(statement.format(sql.Identifier(given.database or "rowtide")))
         except errors.DuplicateDatabase:  # another process was faster
             return False
     return True

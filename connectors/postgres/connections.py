@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from typing import Final
 
 import psycopg
-from psycopg import conninfo
 
 from rowtide.error_catalogue import source_errors
 from rowtide.errors import RowtideError
 from state.database import NO_SEARCH_PATH, PLAIN
+from state.dsn import MalformedDsn
+from state.dsn import parse as parse_dsn
 
 PINNED: Final = {
     "TimeZone": "UTC",
@@ -47,6 +48,7 @@ _CONNECT: Final[tuple[tuple[str, source_errors.SourceEntry], ...]] = (
         source_errors.NO_REPLICATION_PRIVILEGE,
     ),
     (r"permission denied for database", source_errors.NO_CONNECT_PRIVILEGE),
+    (r"server requested|did not complete authentication", source_errors.AUTHENTICATION),
     (r"SSL|certificate", source_errors.TLS),
     (
         r"too many clients|too many connections|remaining connection slots|max_wal_senders",
@@ -67,25 +69,18 @@ _CONNECT: Final[tuple[tuple[str, source_errors.SourceEntry], ...]] = (
 
 def source_conninfo(dsn: str, application: str, **more: str) -> str:
     """The DSN with pinned settings, UTF-8 and liveness added; liveness settings of the DSN itself stay."""
-    try:
-        given = conninfo.conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        # libpq's own sentence quotes the DSN with its password, so it is neither shown nor chained.
-        raise source_errors.DSN_INVALID() from None
+    found = parse_dsn(dsn)
+    if isinstance(found, MalformedDsn):
+        raise source_errors.DSN_INVALID(problem=found.problem)
     pins = " ".join(f"-c {name}={value}" for name, value in {**PINNED, **PLAIN}.items())
-    options = f"{given.pop('options', '') or ''} {pins} {NO_SEARCH_PATH}".strip()
-    settings = {**_LIVENESS, **given, **more, "application_name": application, "client_encoding": "UTF8"}
-    return conninfo.make_conninfo("", **settings, options=options)
+    options = f"{{}} {pins} {NO_SEARCH_PATH}"
+    return found.conninfo(_LIVENESS, options, **more, application_name=application, client_encoding="UTF8")
 
 
 def address(dsn: str) -> str:
     """``host:port/dbname`` of a DSN for sentences and logs; never the user's password."""
-    try:
-        given = conninfo.conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        return "?"
-    host = given.get("host") or given.get("hostaddr") or "localhost"
-    return f"{host}:{given.get('port') or 5432}/{given.get('dbname') or given.get('user') or ''}"
+    found = parse_dsn(dsn)
+    return "?" if isinstance(found, MalformedDsn) else found.address
 
 
 def open_unproven(dsn: str, application: str = "rowtide") -> psycopg.Connection:

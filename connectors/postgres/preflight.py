@@ -31,6 +31,7 @@ from rowtide.errors import RowtideError, SourceRefused
 from rowtide.mapping.columns import SourceColumn
 from rowtide.mapping.source_table import SourceTable
 from rowtide.slot_owner import reader_of
+from state import dsn
 from state.database import PUBLIC_IS_OPEN
 
 
@@ -178,6 +179,26 @@ def _one(conn: psycopg.Connection, query: str, parameters: Sequence[Any] = ()) -
     if row is None:
         raise source_errors.NO_ANSWER()
     return row
+
+
+def transport(conn: psycopg.Connection, text: str) -> list[Check]:
+    """Whether the session is encrypted and its server proven; nothing of a server on this machine.
+
+    ``text`` is the DSN that the session was made with.
+    """
+    found = dsn.parse_or_none(text)
+    if found is None or found.is_local:
+        return []
+    # libpq knows of our end; behind a pooler, pg_stat_ssl would tell of another.
+    encrypted = conn.pgconn.ssl_in_use
+    if encrypted and found.sslmode == dsn.VERIFIED:
+        return [findings.TLS_OK(address=found.address)]
+    finding = findings.TLS_UNVERIFIED if encrypted else findings.TLS_OFF
+    return [finding(address=found.address, sslmode=found.sslmode)]
+
+
+def _transport(at: _At) -> list[Check]:
+    return transport(at.conn, at.wanted.dsn)
 
 
 def _version(at: _At) -> list[Check]:
@@ -390,6 +411,7 @@ def _heartbeat(at: _At) -> list[Check]:
 
 
 _CHECKS: tuple[tuple[str, Callable[[_At], list[Check]]], ...] = (
+    ("tls", _transport),
     ("clock", lambda at: [clocks.check(at.conn)]),
     ("version", _version),
     ("wal_level", _wal_level),

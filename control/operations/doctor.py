@@ -74,6 +74,9 @@ def _state(session: Session) -> Iterator[CheckDocument]:
             yield _finding("state", entry(finding=f"{sentence[:1].upper()}{sentence[1:]}"))
         if not found:
             yield _finding("state", findings.SCHEMA_OK())
+        dsn = session.state_dsn()
+        for check in session.on_state(lambda connection: preflight.transport(connection, dsn)):
+            yield _finding("state", check)
         if session.on_state(schema.public_is_open):
             yield _finding("state", findings.PUBLIC_OPEN(database=_state_database(session)))
         if not misfits:

@@ -8,9 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-
 from connectors.postgres import preflight
 from control.operations.grants import (
     GraphGrant,
@@ -24,6 +21,7 @@ from control.operations.grants import (
 from control.operations.session import Session
 from rowtide.definition.model import Definition
 from rowtide.errors import RowtideError
+from state import dsn
 
 
 class ScriptDocument(TypedDict):
@@ -126,6 +124,7 @@ def _of_graph(definition: Definition, name: str) -> GraphRequirements:
 def _state_database(session: Session) -> str:
     """The name of the state database; ``rowtide`` while its DSN is not known."""
     try:
-        return str(conninfo_to_dict(session.state_dsn()).get("dbname") or "rowtide")
-    except (RowtideError, ProgrammingError):
+        found = dsn.parse_or_none(session.state_dsn())
+    except RowtideError:
         return "rowtide"
+    return "rowtide" if found is None or found.database is None else found.database

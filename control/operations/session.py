@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from connectors import settings
 from connectors.postgres import source_sessions
@@ -24,7 +23,7 @@ from rowtide.catalog import Catalog
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue import command_errors, state_errors
 from rowtide.errors import StateRefused, StateUnavailable, UserError
-from state import definitions, schema, slot_server
+from state import definitions, dsn, schema, slot_server
 from state.database import Connection, Link
 from state.slot_server import SlotServer
 
@@ -55,12 +54,9 @@ class Session:
 
     def state_dsn(self, actor: Actor | None = None) -> str:
         """The DSN of the state database."""
-        dsn = settings.resolve_secret(self.definition.state.dsn)
-        try:
-            given = conninfo_to_dict(dsn)
-        except psycopg.ProgrammingError:
-            return dsn  # whoever connects says what is wrong with it
-        return make_conninfo(dsn, application_name=given.get("application_name") or _application(actor))
+        text = settings.resolve_secret(self.definition.state.dsn)
+        found = dsn.parse_or_none(text)  # None: whoever connects says what is wrong with it
+        return text if found is None else found.as_application(_application(actor))
 
     def on_state(self, work: Callable[[Connection], T], actor: Actor | None = None) -> T:
         """The result of one piece of work on the state database; ``work`` may be run again (see `Link.run`)."""
@@ -77,9 +73,9 @@ class Session:
         It talks to the server of the slot's cursor, if there is one (SourceUnavailable ``source_differs``).
         """
         section = self.definition.postgres[name]
-        dsn = settings.resolve_secret((section.admin_dsn or section.dsn) if admin else section.dsn)
+        text = settings.resolve_secret((section.admin_dsn or section.dsn) if admin else section.dsn)
         expected = self.expected_server(name, actor)
-        connection = source_sessions.open_proven(dsn, _application(actor), lambda: expected)
+        connection = source_sessions.open_proven(text, _application(actor), lambda: expected)
         try:
             yield connection
         finally:

@@ -1,7 +1,7 @@
 """What is wrong with a definition: sentences, each with the path of its key.
 
 In: pydantic's findings. Out: `Problem`s and the one `DefinitionError` that carries them. Rule: a sentence names keys
-and what is allowed, never the key's value (it may be a secret).
+and what is allowed, never the key's value, nor a key that no definition has (either may be a secret in a wrong place).
 """
 
 import re
@@ -38,8 +38,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def dotted(path: Path) -> str:
-    """A path as an operator writes it, ``syncs.orders.source``."""
-    return ".".join(str(part) for part in path if part != "[key]")
+    """A path as an operator writes it, ``syncs.orders.source``; what could not be a name in it is left out."""
+    refused = {place for place, part in enumerate(path[1:]) if part == "[key]"}
+    parts = [
+        str(part) if place not in refused and _SHOWN.fullmatch(str(part)) else "…"
+        for place, part in enumerate(path)
+        if part != "[key]"
+    ]
+    return ".".join(parts)
+
+
+_SHOWN = re.compile(r"[\w .-]{1,63}")
 
 
 def from_validation(error: ValidationError, root: type[BaseModel]) -> list[Problem]:
@@ -61,7 +70,7 @@ def _problem(details: ErrorDetails, root: type[BaseModel]) -> Problem:
     where, key = dotted(path[:-1]) or "the file", str(path[-1]) if path else ""
     match details["type"]:
         case "extra_forbidden":
-            return Problem(path, f"unknown key '{key}' in {where}{did_you_mean(key, _known_keys(root, path[:-1]))}")
+            return Problem(path, _unknown_key(key, where, _known_keys(root, path[:-1])))
         case "missing":
             return Problem(path[:-1], f"{where} needs the key '{key}'")
         case "literal_error":
@@ -70,6 +79,13 @@ def _problem(details: ErrorDetails, root: type[BaseModel]) -> Problem:
             return Problem(path, f"{dotted(path)} must be {allowed}{close}")
         case kind:
             return Problem(path, f"{dotted(path) or 'the file'}: {_SENTENCES.get(kind, details['msg'])}")
+
+
+def _unknown_key(key: str, where: str, known: Sequence[str]) -> str:
+    close = did_you_mean(key, known)
+    return (
+        f"unknown key '{key}' in {where}{close}" if close else f"unknown key in {where}, which has {', '.join(known)}"
+    )
 
 
 def _known_keys(root: type[BaseModel], path: Path) -> list[str]:

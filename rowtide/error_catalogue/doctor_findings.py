@@ -14,6 +14,22 @@ CLOCK: Final = FindingEntry(
     "Nothing that runs depends on it, but times in logs and of commits do: keep the clocks in time (NTP).",
 )
 
+TLS_OK: Final = FindingEntry(
+    "tls", "ok", "The server at {address} has proven who it is, and what is sent there is encrypted."
+)
+TLS_OFF: Final = FindingEntry(
+    "tls",
+    "warning",
+    "What is sent to {address} is not encrypted (sslmode={sslmode} in the DSN).",
+    "Leave sslmode out of the DSN: then a server that is not on this machine has to prove itself.",
+)
+TLS_UNVERIFIED: Final = FindingEntry(
+    "tls",
+    "warning",
+    "What is sent to {address} is encrypted, but nothing proves who reads it (sslmode={sslmode} in the DSN).",
+    "Leave sslmode out of the DSN, and name who signed the server's certificate by sslrootcert.",
+)
+
 VERSION_OK: Final = FindingEntry("version", "ok", "PostgreSQL {version}.")
 VERSION_OLD: Final = FindingEntry(
     "version", "failure", "PostgreSQL {version}. Rowtide needs 14 or newer.", "Upgrade PostgreSQL."

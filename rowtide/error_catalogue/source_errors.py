@@ -16,8 +16,9 @@ _AT: Final = "PostgreSQL at {address}: {said}."
 DSN_INVALID: Final = Entry(
     SourceRefused,
     "dsn_invalid",
-    "The PostgreSQL DSN cannot be parsed.",
-    "Write it as postgresql://user:password@host/db.",
+    "The PostgreSQL DSN cannot be read: {problem}.",
+    "Write it as postgresql://user:password@host:5432/db, with @ / : ? # and % of the password as %40 %2F %3A %3F %23 "
+    "and %25.",
 )
 WRONG_PASSWORD: Final = Entry(SourceRefused, "wrong_password", _AT, "Correct the user or password in the DSN.")
 PG_HBA: Final = Entry(SourceRefused, "pg_hba", _AT, "Let this role in from this host in the server's pg_hba.conf.")
@@ -30,7 +31,20 @@ NO_REPLICATION_PRIVILEGE: Final = Entry(
     "Run ALTER ROLE ... REPLICATION for this role (on RDS: GRANT rds_replication).",
 )
 NO_CONNECT_PRIVILEGE: Final = Entry(SourceRefused, "no_connect_privilege", _AT, "Grant the role CONNECT.")
-TLS: Final = Entry(SourceRefused, "tls", _AT, "Correct sslmode, sslrootcert or the server's certificate.")
+TLS: Final = Entry(
+    SourceRefused,
+    "tls",
+    _AT,
+    "Give the server a certificate for its host name, and name who signed it by sslrootcert in the DSN (system: those "
+    "that this machine trusts); sslmode in the DSN asks for less.",
+)
+AUTHENTICATION: Final = Entry(
+    SourceRefused,
+    "authentication_method",
+    _AT,
+    "It asked for something else than scram-sha-256. Is it the right server? require_auth in the DSN allows more "
+    "(password: it is told the password itself).",
+)
 TOO_MANY_CONNECTIONS: Final = Entry(
     SourceUnavailable,
     "too_many_connections",

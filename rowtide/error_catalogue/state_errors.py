@@ -31,6 +31,20 @@ STATE_PRIVILEGE: Final = Entry(
 STATE_LOGIN: Final = Entry(
     StateRefused, "state_login", "the state database refuses the login: {said}", "check state.dsn"
 )
+STATE_DSN_INVALID: Final = Entry(
+    StateRefused,
+    "state_dsn_invalid",
+    "the DSN of the state database cannot be read: {problem}",
+    "write it as postgresql://user:password@host:5432/db, with @ / : ? # and % of the password as %40 %2F %3A %3F %23 "
+    "and %25",
+)
+STATE_TLS: Final = Entry(
+    StateRefused,
+    "state_tls",
+    "the server of the state database did not prove who it is: {said}",
+    "give it a certificate for its host name, and name who signed it by sslrootcert in the DSN (system: those that "
+    "this machine trusts); sslmode and require_auth in the DSN ask for less",
+)
 STATE_REFUSED: Final = Entry(
     StateRefused, "state_refused", "the state database refuses: {said}", "see the server's log"
 )

@@ -6,6 +6,7 @@ as much as the whole command (`spawn` starts one). Rule: nothing here looks insi
 its lists and its output.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -124,6 +125,7 @@ class Stack:
             "ROWTIDE_CLIENT_SECRET": SECRET,
         }
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.said: list[str] = []
         self.looks = Looks()
         self.log = directory / "run.log"
         self._graph = graph
@@ -160,12 +162,14 @@ syncs:{syncs}"""
         found = CliRunner().invoke(app, typed, env=self.environment)
         if found.exception is not None and not isinstance(found.exception, SystemExit):
             raise found.exception
+        self.said += [found.stdout, found.stderr]
         return _checked(subprocess.CompletedProcess(typed, found.exit_code, found.stdout, found.stderr), check)
 
     def spawn(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """The same in a process of its own."""
         command = [sys.executable, "-m", "control.cli", *self._typed(words)]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120)
+        self.said += [done.stdout, done.stderr]
         return _checked(done, check)
 
     def _typed(self, words: tuple[str, ...]) -> list[str]:
@@ -207,6 +211,24 @@ syncs:{syncs}"""
             if process.poll() is None:
                 process.kill()
                 process.wait(10)
+        assert not self.leaks(), self.leaks()
+
+    def leaks(self) -> list[str]:
+        """Where a secret stands: in what was said, in the log, in a table of the state database that can be asked."""
+        places = [("output", "".join(self.said)), ("log", self.logged())]
+        found = [name for name, text in places if any(secret in text for secret in self._secrets())]
+        with contextlib.suppress(psycopg.Error), psycopg.connect(self.state_dsn, connect_timeout=2) as connection:
+            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'rowtide'").fetchall()
+            for (table,) in tables:
+                query = f'SELECT EXISTS (SELECT FROM rowtide."{table}" AS t WHERE t::text ~ %s)'
+                if connection.execute(query, ["|".join(sorted(self._secrets()))]).fetchone() == (True,):
+                    found.append(f"table {table}")
+        return found
+
+    def _secrets(self) -> set[str]:
+        dsns = (self.source_dsn, self.state_dsn)
+        passwords = {str(psycopg.conninfo.conninfo_to_dict(dsn).get("password") or SECRET) for dsn in dsns}
+        return {secret for secret in {SECRET, *passwords} if len(secret) > 8}
 
     def status(self) -> dict[str, Any]:
         """`rowtide status --json`."""

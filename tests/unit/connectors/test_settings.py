@@ -80,6 +80,24 @@ def test_a_secret_in_the_file_is_refused_and_not_shown(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "mistyped"),
+    [
+        ('state: {dsn: "env:STATE"}', "state: {Hunter2: x}"),
+        ('state: {dsn: "env:STATE"}', 'state: {"postgresql://u:Hunter2@h/db": x}'),
+        ('state: {dsn: "env:STATE"}', "state: {dsn: {Hunter2: x}}"),
+        ("  erp:", '  "postgresql://u:Hunter2@h/db":'),
+        ("  erp:", "  Hunter2:"),
+        ("      order_no: Title", '      "postgresql://u:Hunter2@h/db": {as: nothing}'),
+        ("      order_no: Title", "      order_no: Title\n      Hunter2 x: Title\n      Hunter2 x: Title"),
+        ("version: 1", "version: 1\nHunter2: x"),
+    ],
+)
+def test_a_secret_in_place_of_a_key_is_not_shown(file: Path, given: str, mistyped: str) -> None:
+    assert given in WHOLE
+    assert "Hunter2" not in refused(file, WHOLE.replace(given, mistyped))
+
+
+@pytest.mark.parametrize(
     ("text", "line"),
     [
         ("version: 1\nstate: {dsn: 'x\n\n", 2),
