@@ -2,7 +2,8 @@
 
 In: plain values. Out: stdout for the answer, stderr for errors. Rules: no other module of the command line prints;
 with ``--json`` exactly one document goes to stdout and nothing else; tables are drawn by rich on a terminal and are
-plain columns when piped.
+plain columns when piped; no character of a value, a name or another system's message acts on the terminal
+(`rowtide.legible`).
 """
 
 import json
@@ -20,8 +21,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from rowtide.error_catalogue import command_errors
+from rowtide.error_catalogue import command_errors, source_errors
 from rowtide.errors import DefinitionError, RowtideError, UserError
+from rowtide.legible import legible, legible_json
 
 DONE, FAILED, USAGE, FINDINGS = 0, 1, 2, 3
 """Exit codes: done; failed; usage or an invalid definition; done, and there is something to look at."""
@@ -29,7 +31,8 @@ DONE, FAILED, USAGE, FINDINGS = 0, 1, 2, 3
 
 def document(value: Any) -> None:
     """Print ``value`` as the one JSON document of this command."""
-    sys.stdout.write(json.dumps(value, indent=2, default=_plain, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, default=_plain, ensure_ascii=False)
+    sys.stdout.write(legible_json(text) + "\n")
     sys.stdout.flush()
 
 
@@ -43,12 +46,18 @@ def _plain(value: object) -> object:
 
 def say(line: str = "") -> None:
     """Print one line of the answer."""
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(legible(line) + "\n")
+
+
+def script(lines: Iterable[str]) -> None:
+    """Print a script that another program reads; on a terminal it is for people to look at."""
+    for line in lines:
+        sys.stdout.write((legible(line) if sys.stdout.isatty() else line) + "\n")
 
 
 def warn(line: str) -> None:
     """Print one line for people to stderr; it is not part of the answer."""
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(legible(line) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -130,12 +139,13 @@ def _cell(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
-    return str(value)
+    return legible(str(value))
 
 
 def error(problem: RowtideError, as_json: bool) -> int:
     """Print what went wrong to stderr, and with ``--json`` as the document; the exit code to end with."""
-    lines = problem.sentence.splitlines() or [""]
+    joined = isinstance(problem, DefinitionError) or problem.code == source_errors.SOURCE_UNFIT.code
+    lines = (problem.sentence.split("\n") if joined else [problem.sentence]) or [""]
     if isinstance(problem, DefinitionError):
         # Each problem has a line of its own, so that editors find file:line at its beginning.
         warn(f"error {problem.code}: {len(lines)} problem{'s' if len(lines) != 1 else ''}")
@@ -143,8 +153,8 @@ def error(problem: RowtideError, as_json: bool) -> int:
         lines[0] = f"error {problem.code}: {lines[0]}"
     for line in lines:
         warn(line)
-    if problem.remedy:
-        warn(f"  {problem.remedy}")
+    for line in (problem.remedy.split("\n") if joined else [problem.remedy]) if problem.remedy else []:
+        warn(f"  {line}")
     if as_json:
         document({"error": {"code": problem.code, "sentence": problem.sentence, "remedy": problem.remedy}})
     return USAGE if isinstance(problem, UserError) else FAILED
@@ -154,7 +164,7 @@ def confirm(question: str) -> None:
     """Return when a person says yes; UserError when the answer is no, or when there is no terminal to ask on."""
     if not sys.stdin.isatty():
         raise command_errors.NOT_CONFIRMED()
-    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.write(f"{legible(question)} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise command_errors.NOTHING_DONE()

@@ -58,7 +58,7 @@ def _print_script(opened: Session, as_json: bool) -> None:
     if as_json:
         output.document(found.document())
     else:
-        output.say("\n".join(found.lines))
+        output.script(found.lines)
 
 
 def _print_grants(opened: Session, as_json: bool) -> None:

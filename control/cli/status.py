@@ -15,6 +15,7 @@ from control.cli.status_table import table_lines
 from control.operations import status as operations
 from control.operations.session import Session
 from rowtide.errors import RowtideError
+from rowtide.legible import legible
 
 WATCH_S = 1.0
 
@@ -45,5 +46,5 @@ def _picture(opened: Session, wide: bool) -> Text:
     try:
         found = operations.status(opened)
     except RowtideError as error:  # what does not answer now may answer at the next look
-        return Text(f"{error.code}: {error.sentence}")
-    return Text("\n".join(table_lines(found, output.width(), wide)))
+        return Text(legible(f"{error.code}: {error.sentence}"))
+    return Text("\n".join(legible(line) for line in table_lines(found, output.width(), wide)))

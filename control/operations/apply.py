@@ -24,6 +24,7 @@ from rowtide.actor import Actor
 from rowtide.catalog import ListRef
 from rowtide.error_catalogue import command_errors, graph_errors, source_errors
 from rowtide.holds import REFUSED
+from rowtide.legible import legible
 from rowtide.lists import NOTHING_HELD, ListMark
 from state import database, definitions, holds, instance, lists
 from state.database import Connection
@@ -105,8 +106,10 @@ def require_answers(plan: ApplyPlan) -> None:
             raise work.error
     faults = [(name, fault) for name, work in plan.sources.items() for fault in work.faults]
     if faults:
-        problems = "\n".join(f"source {name}: {fault.sentence}" for name, fault in faults)
-        raise source_errors.SOURCE_UNFIT(problems=problems, remedies="\n".join(fault.remedy for _, fault in faults))
+        problems = "\n".join(legible(f"source {name}: {fault.sentence}") for name, fault in faults)
+        raise source_errors.SOURCE_UNFIT(
+            problems=problems, remedies="\n".join(legible(fault.remedy) for _, fault in faults)
+        )
 
 
 def _require_unchanged(applied: AppliedDefinition | None, plan: ApplyPlan) -> None:
