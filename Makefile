@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 JS := tests/interop/javascript
 
-.PHONY: help demo test test-long check deps lock interop soak perf replay clean format
+.PHONY: help demo test test-long check deps lock interop soak takeouts perf replay clean format
 
 help:  ## Print the recipes
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -90,6 +90,9 @@ perf: $(STAMP)  ## Measure (ONLY=family) and write perf/results/latest.json
 
 soak: $(STAMP)  ## Kill processes at work 500 times (KILLS=) and count what was lost or doubled
 	@$(BIN)/python -m tests.e2e.crash.soak --kills $(or $(KILLS),500) $(ARGS)
+
+takeouts: $(STAMP)  ## Take each rule out of a copy of the product: do the histories of administration find it?
+	@$(BIN)/python -m tests.e2e.crash.takeouts $(ARGS)
 
 replay: $(STAMP)  ## Run a saved failing history again: make replay FILE=tests/histories/...
 	@$(BIN)/python -m tests.e2e.crash.soak --replay $(FILE)

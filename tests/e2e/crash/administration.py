@@ -15,13 +15,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.conftest import reachable_directory
 from tests.e2e.crash.acts import ACTS
+from tests.e2e.crash.acts.servers import read_all, run_tool
+from tests.e2e.crash.acts.tables import PUBLICATION
 from tests.e2e.crash.deck import deal
 from tests.e2e.crash.definition import IDS
 from tests.e2e.crash.judge import describe, is_unequal, judge
@@ -35,6 +37,8 @@ STEPS = 12
 SLOW = "reconcile.after_read=pause:0.4%0.5;stage.before_commit=pause:0.1%0.1"
 """Rows change between a page's read and its judgement, and acts come between a change and its staging."""
 BEHIND = f"{SLOW};epoch.closing=pause:3@1"
+STAGING = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'rowtide stage' AND state = 'idle in transaction'"
+UNDONE = "SELECT 1 FROM rowtide.reconcile WHERE state <> 'done'"
 LOOK_S = 90.0
 """How long status and lists may take to agree after an act, on a loaded machine."""
 
@@ -58,15 +62,18 @@ class Course:
         return cls(**{**data, "cards": tuple((name, number) for name, number in data["cards"])})
 
 
-def courses(seed: int, steps: int) -> Iterator[Course]:
-    """Histories for ever, dealt from one deck."""
-    cards, rng = deal(seed, CARDS), random.Random(f"numbers {seed}")
+def courses(seed: int, steps: int, names: Sequence[str]) -> Iterator[Course]:
+    """Histories for ever, dealt from one deck of these cards."""
+    cards, rng = deal(seed, names), random.Random(f"numbers {seed}")
     for state in itertools.cycle([OWN, SHARED]):
         yield Course(seed, state, tuple((next(cards), rng.randrange(1 << 16)) for _ in range(steps)))
 
 
 class Administration:
     """A history under way, on servers of its own; `close` ends them."""
+
+    looks_always = False
+    """Somebody looks after each card."""
 
     def __init__(self, state: str) -> None:
         self.played: list[tuple[str, int]] = []
@@ -111,7 +118,7 @@ class Administration:
             done = self._do(name, number)
         said = "done" if done else "nothing to act on"
         print(f"  {name} {number}: {said}, open: {sorted(self.world.open)}", flush=True)
-        if rng.random() < 0.5:
+        if self.looks_always or rng.random() < 0.5:
             self._look()
 
     def _do(self, name: str, number: int) -> bool:
@@ -155,33 +162,129 @@ class Administration:
         self.world.later("processes", lambda: self._start(BEHIND))
         return True
 
+    def read_it_all(self) -> bool:
+        """Every table is compared while its rows change: between a page's read and its judgement changes are staged."""
+        world = self.world
+        if world.open:
+            return False
+        self._end_in_order()
+        self._start("reconcile.after_read=pause:2")
+        for process in self._processes:
+            world.stack.wait_ready(process)
+        read_all(world)
+        wait_until(lambda: not world.stack.state(UNDONE), "the passes are done", LOOK_S)
+        return True
+
+    def start_astray(self) -> bool:
+        """The connection file names another server, processes are started with it, and passes are asked for."""
+        world = self.world
+        if world.open or not ACTS["lead_astray"](world, random.Random(0)):
+            return False
+        self._end_in_order()
+        self._start()
+        said = "SELECT 1 FROM rowtide.process WHERE health #>> '{sessions,erp,problem,code}' = 'source_differs'"
+        wait_until(lambda: world.stack.state(said) or not world.stack.state(UNDONE), "it is noticed", LOOK_S)
+        return True
+
+    def fall_behind(self) -> bool:
+        """Changes wait to be staged, and their tables are rewritten and truncated: no pass may read before they are."""
+        world = self.world
+        if world.free("swaps", "names", "lines", "publication") != ["swaps", "names", "lines", "publication"]:
+            return False
+        self._end_in_order()
+        for table in ("swaps", "names", "lines"):
+            world.sql(f"UPDATE {table} SET seq = nextval('tick'), body = 'before it'")
+        more = "SELECT 60, n, nextval('tick'), 'before it' FROM generate_series(1, 5) n"
+        world.sql(f"INSERT INTO lines {more} ON CONFLICT DO NOTHING")
+        world.sql("ALTER TABLE names ALTER COLUMN body TYPE text USING body || ' was rewritten'")
+        world.sql("TRUNCATE lines")
+        self._start(BEHIND)
+        return True
+
+    def pause_over_a_stop(self) -> bool:
+        """A person pauses a sync that is stopped at capture: neither's end is the end of the other."""
+        world = self.world
+        if world.open:
+            return False
+        name, query = world.definition.names["names"], "SELECT kind FROM rowtide.hold WHERE object = 'names'"
+
+        def held() -> set[str]:
+            return {kind for (kind,) in world.stack.state(query)}
+
+        world.sql(f"ALTER PUBLICATION {PUBLICATION} DROP TABLE names")
+        wait_until(lambda: held() == {"capture"}, "the sync is stopped at capture", LOOK_S)
+        world.stack.command("pause", name)
+        world.stack.command("resume", name, check=False)
+        assert held() == {"capture"}, f"a person's resume leaves {held()} of a stop at capture"
+        world.stack.command("pause", name)
+        world.sql(f"ALTER PUBLICATION {PUBLICATION} ADD TABLE names")
+        wait_until(lambda: "capture" not in held(), "the stop ends", LOOK_S)
+        assert held() == {"person"}, f"the end of a stop leaves {held()} of a person's pause"
+        world.stack.command("resume", name)
+        return True
+
+    def restore_the_records(self) -> bool:
+        """The state database is made anew from a dump: what was written since is on no record."""
+        world = self.world
+        if world.open:
+            return False
+        dump, before = str(self.directory / "records.dump"), world.simulator.writes()
+        run_tool(world, "pg_dump", "-Fc", "-f", dump, "-d", world.stack.state_dsn)
+        wait_until(lambda: world.simulator.writes() > before + 20, "more is written", LOOK_S)
+        self._end_in_order()
+        restored = world.state.create_database(f"restored_{len(self.played)}")
+        run_tool(world, "pg_restore", "-d", restored, dump)
+        world.stack.state_dsn = world.stack.environment["ROWTIDE_STATE_DSN"] = restored
+        world.restored = True
+        self._start()
+        held = "SELECT 1 FROM rowtide.hold WHERE code = 'list_of_other_instance'"
+        wait_until(lambda: world.stack.state(held), "nothing is written before a person says so", LOOK_S)
+        world.stack.command("apply", "--yes", "--take-over")
+        return True
+
     def sleep_through_an_era(self) -> bool:
-        """The processes stand still while servers die, the slot is lost and others take over; then they wake."""
+        """The processes stand still while servers die, the slot is lost and others take over; then they wake.
+
+        What they have read and not staged is of rows that are gone by then.
+        """
         if self.world.open:
             return False
-        asleep, world = self._processes, self.world
+        world, held = self.world, self.directory / "held"
+        self._end_in_order()
+        self._start(f"stage.before_commit=pause:{held}")
+        asleep = self._processes
         for process in asleep:
             world.stack.wait_ready(process)
+        world.workload.stop()  # so that nothing but these rows is under way
+        passed = self._wal_end()
+        wait_until(lambda: self._captured(passed), "capture has passed what was committed", LOOK_S)
+        held.touch()
+        world.sql("INSERT INTO things SELECT i, nextval('tick'), 'a', 'asleep' FROM generate_series(1001, 1020) i")
+        wait_until(lambda: world.stack.state(STAGING), "they are in the middle of staging", LOOK_S)
+        for process in asleep:
             process.send_signal(signal.SIGSTOP)
-        world.workload.stop()
         for cluster in {world.source, world.state}:
             world.kill_server(cluster)
         world.drop_slots()
-        world.sql("DELETE FROM things WHERE id > (SELECT max(id) - 20 FROM things)", "DELETE FROM names")
+        world.sql("DELETE FROM things WHERE id > 1000", "DELETE FROM names")
         world.workload.start()
-        config, text = world.stack.config, world.stack.config.read_text()
-        config.write_text(text.replace("/recovery,", f"/recovery-{asleep[0].pid},"))  # they run on another machine
-        self._start()
-        undone = "SELECT 1 FROM rowtide.reconcile WHERE state <> 'done'"
-        for process in self._processes:
-            world.stack.wait_ready(process)
-        config.write_text(text)
-        wait_until(lambda: not world.stack.state(undone), "the new era is reconciled", LOOK_S)
+        self._take_over(asleep[0].pid)
+        held.unlink()
         for process in asleep:
             process.send_signal(signal.SIGCONT)
         for process in asleep:
             process.wait(60)
         return True
+
+    def _take_over(self, pid: int) -> None:
+        """Others run on another machine, and have done what the new era asks for."""
+        config, text = self.world.stack.config, self.world.stack.config.read_text()
+        config.write_text(text.replace("/recovery,", f"/recovery-{pid},"))
+        self._start()
+        for process in self._processes:
+            self.world.stack.wait_ready(process)
+        config.write_text(text)
+        wait_until(lambda: not self.world.stack.state(UNDONE), "the new era is reconciled", LOOK_S)
 
     def _end_in_order(self) -> None:
         for process in self._processes:
@@ -206,7 +309,7 @@ class Administration:
             self.world.workload.start()
 
     def _status_tells_the_truth(self) -> bool:
-        passed = self.world.stack.sql("SELECT pg_current_wal_lsn() - '0/0'")[0][0]
+        passed = self._wal_end()
         wait_until(lambda: self._captured(passed) or self.world.open, "capture has passed what was committed", LOOK_S)
         said = {one["sync"]: one["reason"]["code"] for one in self.world.stack.status()["syncs"]}
         reasons = {id_: said.get(self.world.definition.names[id_]) for id_ in IDS}
@@ -217,6 +320,9 @@ class Administration:
         self._shown = f"{reasons}, unequal: {unequal}, {describe(self.world, unequal)}"
         self.world.let_go()
         return not silent and not unequal
+
+    def _wal_end(self) -> int:
+        return int(self.world.stack.sql("SELECT pg_current_wal_lsn() - '0/0'")[0][0])
 
     def _captured(self, lsn: int) -> bool:
         found = self.world.stack.sql(
@@ -263,16 +369,20 @@ OF_PROCESSES = {
     act.__name__: act
     for act in (
         Administration.restart, Administration.die, Administration.lose_the_store, Administration.split_or_join,
-        Administration.stand_still, Administration.sleep_through_an_era,
+        Administration.stand_still, Administration.fall_behind, Administration.pause_over_a_stop,
+        Administration.restore_the_records, Administration.read_it_all,
+        Administration.start_astray,
+        Administration.sleep_through_an_era,
     )
 }  # fmt: skip
 CARDS = (*ACTS, *OF_PROCESSES)
 """Everything a history may do."""
 
 
-def run(course: Course) -> list[str]:
+def run(course: Course, looks_always: bool = False) -> list[str]:
     """The findings of a history; one that has some is saved."""
     history = Administration(course.state)
+    history.looks_always = looks_always
     try:
         for name, number in course.cards:
             if not history.findings:
@@ -288,11 +398,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--histories", type=int, default=3)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--cards", nargs="*", choices=CARDS, metavar="NAME", help="only these, with a look after each")
     options = parser.parse_args(arguments)
-    seed = options.seed or random.SystemRandom().randrange(1 << 30)
+    seed, few = options.seed or random.SystemRandom().randrange(1 << 30), options.cards
+    steps = len(few) if few else options.steps
     print(f"seed {seed}", flush=True)
-    for number, course in enumerate(itertools.islice(courses(seed, options.steps), options.histories)):
-        findings = run(course)
+    for number, course in enumerate(itertools.islice(courses(seed, steps, few or CARDS), options.histories)):
+        findings = run(course, looks_always=bool(few))
         print(f"history {number}: {findings or 'equal'}", flush=True)
         if findings:
             return 1

@@ -143,6 +143,8 @@ def _ledger(world: World) -> Iterator[str]:
 
 def _counts(world: World) -> Iterator[str]:
     """Each pair was delivered once at least, and no write was counted that Graph did not see."""
+    if world.restored:
+        return
     short = world.stack.state(
         "SELECT l.sync, count(*), coalesce(max(p.delivered), 0) FROM rowtide.ledger l"
         " LEFT JOIN rowtide.progress p USING (sync) GROUP BY l.sync HAVING count(*) > coalesce(max(p.delivered), 0)"

@@ -12,6 +12,9 @@ import sys
 from tests.e2e.crash.world import World
 from tests.e2e.stack import wait_until
 
+QUESTION_S = 180.0
+"""How long a plan may take: it shares the quota with a process that delivers."""
+
 
 class Late:
     """`rowtide apply` at a terminal."""
@@ -31,13 +34,15 @@ class Late:
 
     def wait_for_the_question(self) -> None:
         """Until the plan is shown."""
-        wait_until(lambda: self._process.poll() is not None or "[y/N]" in self._log.read_text(), "the question")
+        wait_until(
+            lambda: self._process.poll() is not None or "[y/N]" in self._log.read_text(), "the question", QUESTION_S
+        )
         assert self._process.poll() is None, self._log.read_text()
 
     def agree(self) -> int:
         """Say yes; the exit code."""
         os.write(self._terminal, b"y\n")
-        return self._process.wait(120)
+        return self._process.wait(2 * QUESTION_S)
 
     def close(self) -> None:
         """Hang up."""

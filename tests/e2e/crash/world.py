@@ -57,6 +57,8 @@ class World:
         self.edited: set[str] = set()
         self.in_doubt: set[str] = set()
         self.acted = False
+        self.restored = False
+        """The records were put back: they do not count what was done since."""
         self.findings: list[str] = []
         """What acts themselves have seen that may not be."""
         self.others: list[Stack] = []
@@ -148,6 +150,11 @@ class World:
         """Every list that is there."""
         found: list[dict[str, Any]] = self.simulator.ask("lists")["lists"]
         return found
+
+    def list_id(self, target: str) -> str | None:
+        """The id of the target's list, while it is there."""
+        title = self.definition.shown[target]
+        return next((str(one["id"]) for one in self.lists() if one["displayName"] == title), None)
 
     def items_of(self, title: str) -> list[dict[str, Any]]:
         """The living items of a list."""

@@ -51,13 +51,16 @@ def _by_hand(world: World, rng: random.Random, **what: object) -> bool:
 
 
 def rename_in_sharepoint(world: World, rng: random.Random) -> bool:
-    """A person gives a list another title: it stays the target's list, under the person's title."""
+    """A person gives a list another title: it stays the target's, also after the next `apply`, which comes later."""
+    if not world.can_apply() or "title" in world.open:
+        return False
     target = rng.choice(world.definition.targets())
     title = f"{target.replace('/', ' ')} of theirs {rng.randrange(1000)}"
     if world.definition.shown[target] not in {one["displayName"] for one in world.lists()}:
         return False
     world.own("PATCH", world.definition.shown[target], body={"displayName": title})
     world.definition.shown[target] = title
+    world.later("title", world.apply)
     return True
 
 

@@ -16,6 +16,7 @@ from tests.e2e.crash.servers import Site
 from tests.e2e.crash.world import World
 
 ELSEWHERE = "of another server"
+MANY_XIDS = "DO $$ BEGIN FOR i IN 1..30000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
 
 
 def kill_the_source(world: World, rng: random.Random) -> bool:
@@ -40,13 +41,13 @@ def lead_astray(world: World, rng: random.Random) -> bool:
         connection.execute("INSERT INTO things SELECT i, i, 'a', %s FROM generate_series(1, 9) i", [ELSEWHERE])
         for table in ("swaps", "crates"):
             connection.execute(f"INSERT INTO {table} SELECT i, i, %s FROM generate_series(1, 3) i", [ELSEWHERE])
+        connection.execute(MANY_XIDS)  # so that everything seems to be visible there
     there = world.keys()
     world.connection_file.write_text(elsewhere)
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
     stream = "" if rng.random() < 0.5 else " AND backend_type = 'client backend'"
     world.sql(f"{others} AND application_name LIKE '%rowtide%'{stream}")
-    if rng.random() < 0.5:
-        read_the_lists_of_all(world)
+    read_all(world)
 
     def lead_back() -> None:
         world.connection_file.write_text(world.stack.source_dsn)
@@ -56,7 +57,7 @@ def lead_astray(world: World, rng: random.Random) -> bool:
     return True
 
 
-def read_the_lists_of_all(world: World) -> None:
+def read_all(world: World) -> None:
     """Somebody asks for passes, which read the source."""
     world.stack.state("UPDATE rowtide.reconcile SET asked = asked + 1, state = 'wanted' WHERE state = 'done'")
 
