@@ -122,7 +122,7 @@ class Table:
             there |= {key for key, values in found.rows.items() if self._binding.change_of(values).op != "d"}
         return first or self.snapshot(), [key for key in keys if key not in there]
 
-    def _find(self, keys: Sequence[str]) -> Iterator[table_pages.Found]:
+    def _find(self, keys: Sequence[str]) -> Iterator[table_pages.RowsByKey]:
         """The rows of these keys, no more at a time than a page holds."""
         self.rest()
         asked = 0

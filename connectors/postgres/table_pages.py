@@ -63,7 +63,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RowsByKey:
     """Rows by their keys under one snapshot. Only the first ``asked`` keys were looked for: the others would be more
     than a page.
     """
@@ -184,7 +184,7 @@ def read_page(
     return Page(snapshot, rows, tuple(str(rows[-1][place]) for place in places))
 
 
-def read_rows(connection: Connection, sync: CompiledSync, keyset: Keyset, keys: Sequence[str]) -> Found:
+def read_rows(connection: Connection, sync: CompiledSync, keyset: Keyset, keys: Sequence[str]) -> RowsByKey:
     """The rows of these keys, as far as they exist, with values as in `select_columns`.
 
     Of a table with wide rows only those of the first keys, as many as make up `PAGE_BYTES`, and at least one.
@@ -205,7 +205,7 @@ def read_keys(
 
 def _read_keyed(
     connection: Connection, sync: CompiledSync, keyset: Keyset, keys: Sequence[str], columns: Sequence[str]
-) -> Found:
+) -> RowsByKey:
     # A column may have the name of one of the asked keys.
     names = sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
     query = sql.SQL("SELECT {} FROM {} AS t {}").format(names, keyset.relation, _matching(keyset))
@@ -223,7 +223,7 @@ def _read_keyed(
         by_key = {str(row[places[0]]): row for row in rows}
     else:
         by_key = {row_key([str(row[place]) for place in places]): row for row in rows}
-    return Found(snapshot, by_key, asked)
+    return RowsByKey(snapshot, by_key, asked)
 
 
 def _by_column(sync: CompiledSync, keyset: Keyset, keys: Sequence[str]) -> list[Sequence[str]]:
