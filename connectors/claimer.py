@@ -103,10 +103,7 @@ class Claimer:
     def take(self, lane: int) -> list[Work]:
         """Everything claimed for the lane since the last call; never blocks."""
         queue = self._queues[lane]
-        works = []
-        while queue:
-            works.append(queue.popleft())
-        return works
+        return [queue.popleft() for _ in range(len(queue))]
 
     def finished(self, works: Iterable[Work]) -> None:
         """These works were settled, released or parked: there is room for others."""

@@ -6,7 +6,7 @@ the base; an item with the key of a row that has none is taken up, not made agai
 never touched; whatever moves is judged again, and then left to the next pass.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, assert_never
@@ -14,18 +14,19 @@ from typing import Final, assert_never
 import structlog
 
 from flows.source_table import Table
+from flows.unpaired import by_key, first_of_key, read_unpaired
 from rowtide import mass_delete
-from rowtide.deciding.observation import is_item
-from rowtide.deciding.records import ETag, Held, ItemId, LeftItem, Leftover, ListId, NoItem, Pair, WrongKey
+from rowtide.deciding.records import ETag, Held, ItemId, LeftItem, Leftover, ListId, NoItem, WrongKey
 from rowtide.enumeration import Differs, Equal, Kind, Moving, Verdict, judge
 from rowtide.keys import rowtide_key
 from rowtide.reconcile import MOST_TURNS, next_phase
-from state import enumeration, failpoints, ledger
+from state import enumeration, failpoints
 from state.database import Connection
-from state.enumeration import Enumeration, Purpose
+from state.enumeration import Enumeration
 from state.reconcile import items
 from state.reconcile import record as reconcile
-from state.reconcile.items import Doubtful, Loose, Mend
+from state.reconcile.items import Doubtful, Loose
+from state.reconcile.mends import Mend
 from state.reconcile.record import Reconcile
 
 log = structlog.get_logger()
@@ -235,65 +236,6 @@ def _to_mend(one: Doubtful, pair: Held | NoItem, copies: Sequence[Loose]) -> Men
 def _is_older(verdict: Verdict) -> bool:
     """Whether the item went back. A row that waits cannot go on then: only what was seen may lower a version."""
     return isinstance(verdict, Differs) and verdict.finding.kind is Kind.OLDER
-
-
-# --- items that no live pair has ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Unpaired:
-    """Items that no live pair has, unless something of ours explains them.
-
-    ``copies``: their key has another item; ``rest``: all others; ``unsettled``: keys of whose items nothing can be
-    said.
-    """
-
-    copies: Sequence[Loose]
-    rest: Sequence[Loose]
-    unsettled: Collection[str]
-
-
-def read_unpaired(conn: Connection, sync: str, purpose: Purpose, waiting: bool = True) -> Unpaired:
-    """Those of an enumeration; ``waiting``: nothing is said of keys for which something waits."""
-    loose = items.read_loose(conn, sync, purpose)
-    keys = {one.key for one in loose if one.ours and one.key is not None}
-    pairs = ledger.read(conn, sync, sorted(keys)) if keys else {}
-    unsettled = items.read_unsettled(conn, sync, purpose, keys, waiting)
-    copies: list[Loose] = []
-    rest: list[Loose] = []
-    for one in loose:
-        pair = pairs.get(one.key) if one.ours and one.key is not None else None
-        if one.ours and (one.key in unsettled or _is_explained(pair, one)):
-            continue
-        (copies if isinstance(pair, Held) else rest).append(one)
-    return Unpaired(copies, rest, unsettled)
-
-
-def _is_explained(pair: Pair | None, one: Loose) -> bool:
-    """Whether the row knows the item: left behind and still to be removed, or left there on purpose."""
-    list_id, item_id = ListId(one.list_id), ItemId(one.item_id)
-    if pair is None:
-        return False
-    own = isinstance(pair, Held) and (pair.item.list_id, pair.item.item_id) == (list_id, item_id)
-    return own or any(is_item(left, list_id, item_id) for left in pair.leftovers)
-
-
-def first_of_key(loose: Collection[Loose]) -> dict[str, Loose]:
-    """Per row key the oldest item that carries it."""
-    found: dict[str, Loose] = {}
-    for one in loose:
-        if one.ours and one.key is not None:
-            found.setdefault(one.key, one)
-    return found
-
-
-def by_key(loose: Collection[Loose]) -> dict[str, list[Loose]]:
-    """Per row key the items that carry it."""
-    found: dict[str, list[Loose]] = {}
-    for one in loose:
-        if one.ours and one.key is not None:
-            found.setdefault(one.key, []).append(one)
-    return found
 
 
 def _left(copies: Sequence[Loose], one: Doubtful) -> list[Leftover]:

@@ -13,9 +13,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from connectors.postgres.source_sessions import SourceSessions
-from flows.deep_pass import PAIRS_A_STEP, Lists, read_unpaired
+from flows.deep_pass import PAIRS_A_STEP, Lists
 from flows.reconcile import lists_of, open_table
 from flows.source_table import ASKED_ROWS, Table
+from flows.unpaired import read_unpaired
 from rowtide.catalog import Catalog
 from rowtide.enumeration import APART, Differs, Equal, Finding, Kind, Moving, judge
 from rowtide.error_catalogue import command_errors

@@ -10,13 +10,14 @@ stand in statements as the server's own ``$1``, because psycopg would look for i
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg import errors, sql
 from psycopg.types.string import TextLoader
 
 from connectors.postgres import connections
+from connectors.postgres.keyset import Keyset, bound, matching, names
 from connectors.postgres.replication.transactions import MARK
 from rowtide.error_catalogue import source_errors, sync_errors
 from rowtide.errors import SourceRefused
@@ -28,23 +29,6 @@ Connection = psycopg.Connection[Any]
 Values = tuple[str | None, ...]
 Cursor = tuple[str, ...]
 """The last key read: its columns' text, in the order of `Keyset.columns`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keyset:
-    """The order in which a table is read: its key columns as the index over them has them, with their types.
-
-    ``types`` are ``format_type`` with the modifier (``character`` alone would mean ``character(1)``); ``schemas`` are
-    those of their comparison operators (an extension's type has its own); ``estimate`` is the approximate number of
-    rows; ``wide`` says that there are rows of more than a block, with values out of line.
-    """
-
-    relation: sql.Identifier
-    columns: tuple[str, ...]
-    types: tuple[str, ...]
-    schemas: tuple[str, ...]
-    estimate: int
-    wide: bool = False
 
 
 PAGE_BYTES = 4 << 20
@@ -124,8 +108,8 @@ def read_keyset(connection: Connection, sync: CompiledSync) -> Keyset:
         problem = "or a key column of it is not there any more"
         raise sync_errors.RELATION_MISMATCH(table=sync.table_text, problem=problem)
     columns = tuple(order[0]) if order is not None else tuple(sync.key_columns)
-    names, schemas = zip(*(types[column] for column in columns), strict=True)
-    return Keyset(relation, columns, names, schemas, found[0][2], found[0][4])
+    printed, schemas = zip(*(types[column] for column in columns), strict=True)
+    return Keyset(relation, columns, printed, schemas, found[0][2], found[0][4])
 
 
 def read_snapshot(connection: Connection) -> Snapshot:
@@ -164,12 +148,12 @@ def read_page(
     wide: as many as make up `PAGE_BYTES`, and at least one.
     """
     given = [(sign, key) for sign, key in ((">", after), ("<=", until)) if key is not None]
-    bounds = [_bound(keyset, sign, place * len(keyset.columns)) for place, (sign, _) in enumerate(given)]
+    bounds = [bound(keyset, sign, place * len(keyset.columns)) for place, (sign, _) in enumerate(given)]
     query = sql.SQL("SELECT {} FROM {}{} ORDER BY {} LIMIT {}").format(
-        _names(sync.select_columns),
+        names(sync.select_columns),
         keyset.relation,
         sql.SQL(" WHERE ") + sql.SQL(" AND ").join(bounds) if bounds else sql.SQL(""),
-        _names(keyset.columns),
+        names(keyset.columns),
         sql.Literal(limit),
     )
     parameters = [*(after or ()), *(until or ())]
@@ -207,8 +191,8 @@ def _read_keyed(
     connection: Connection, sync: CompiledSync, keyset: Keyset, keys: Sequence[str], columns: Sequence[str]
 ) -> RowsByKey:
     # A column may have the name of one of the asked keys.
-    names = sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
-    query = sql.SQL("SELECT {} FROM {} AS t {}").format(names, keyset.relation, _matching(keyset))
+    wanted = sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
+    query = sql.SQL("SELECT {} FROM {} AS t {}").format(wanted, keyset.relation, matching(keyset))
     rows: list[Values] = []
     asked, left = 0, PAGE_BYTES
     with _translated(sync), _reading(connection) as snapshot:
@@ -241,75 +225,6 @@ def _array(texts: Sequence[str]) -> str:
     if "\\" in joined or joined.count('"') != 2 * (len(texts) - 1):
         joined = '","'.join(text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
     return '{"' + joined + '"}' if texts else "{}"
-
-
-def _matching(keyset: Keyset) -> sql.Composed:
-    """Rows whose key is among the given ones: one array of text per key column."""
-    if len(keyset.columns) == 1 and not keyset.types[0].endswith("[]"):
-        array = sql.SQL("{}[]").format(_type(keyset.types[0]))
-        equal = _operator("=", keyset.schemas[0])
-        column = sql.Identifier(keyset.columns[0])
-        return sql.SQL("WHERE {} {} ANY (CAST($1::text[] AS {}))").format(column, equal, array)
-    names = [sql.Identifier(f"k{place}") for place in range(len(keyset.columns))]
-    arrays = sql.SQL(", ").join(sql.SQL("{}::text[]").format(_value(place)) for place in range(len(names)))
-    conditions = [
-        sql.SQL("t.{} {} CAST(asked.{} AS {})").format(
-            sql.Identifier(column), _operator("=", schema), name, _type(type_name)
-        )
-        for column, name, type_name, schema in zip(keyset.columns, names, keyset.types, keyset.schemas, strict=True)
-    ]
-    return sql.SQL("JOIN unnest({}) AS asked ({}) ON {}").format(
-        arrays, sql.SQL(", ").join(names), sql.SQL(" AND ").join(conditions)
-    )
-
-
-def _bound(keyset: Keyset, sign: LiteralString, before: int) -> sql.Composed:
-    """The comparison of a row's key with a given one, whose values come after ``before`` others."""
-    values = [
-        sql.SQL("CAST({} AS {})").format(_value(before + place), _type(type_name))
-        for place, type_name in enumerate(keyset.types)
-    ]
-    if len(set(keyset.schemas)) == 1:
-        operator = _operator(sign, keyset.schemas[0])
-        return sql.SQL("({}) {} ({})").format(_names(keyset.columns), operator, sql.SQL(", ").join(values))
-    return _bound_by_column(keyset, sign, values)
-
-
-def _bound_by_column(keyset: Keyset, sign: LiteralString, values: Sequence[sql.Composed]) -> sql.Composed:
-    """`_bound` where no one name means the operators of all columns: the first column still bounds the index scan."""
-    strict, wide = (">", ">=") if sign == ">" else ("<", "<=")
-    *others, last = zip(keyset.columns, keyset.schemas, values, strict=True)
-    found = _compared(last[0], _operator(sign, last[1]), last[2])
-    for column, schema, value in reversed(others):
-        at_least = _compared(column, _operator(wide, schema), value)
-        beyond = _compared(column, _operator(strict, schema), value)
-        found = sql.SQL("({} AND ({} OR {}))").format(at_least, beyond, found)
-    return found
-
-
-def _compared(column: str, operator: sql.Composable, value: sql.Composable) -> sql.Composed:
-    return sql.SQL("{} {} {}").format(sql.Identifier(column), operator, value)
-
-
-def _operator(name: LiteralString, schema: str) -> sql.Composable:
-    """The operator as that schema has it; PostgreSQL's own go without, since nothing else is searched."""
-    if schema == "pg_catalog":
-        return sql.SQL(name)
-    return sql.SQL("OPERATOR({}." + name + ")").format(sql.Identifier(schema))
-
-
-def _value(place: int) -> sql.SQL:
-    """Where the server puts in the value at ``place``."""
-    return sql.SQL(f"${place + 1}")
-
-
-def _type(name: str) -> sql.SQL:
-    """PostgreSQL's own name of a type, quoted by itself where that is needed."""
-    return sql.SQL(name)
-
-
-def _names(columns: Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(column) for column in columns)
 
 
 # All in one round trip. With row security off, a policy that would hide rows becomes an error. A table that is being

@@ -39,9 +39,7 @@ def to_changes(names: Mapping[str, ColumnDefinition], given: Mapping[str, Any], 
     for name, value in given.items():
         column = names.get(name)
         if column is None:
-            if "@" in name:
-                continue
-            if rules.switches.unknown_field == "ignore":
+            if "@" in name or rules.switches.unknown_field == "ignore":
                 continue
             raise unknown_field(name)
         if column.read_only:

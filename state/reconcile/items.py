@@ -1,23 +1,19 @@
-"""Compares the items of an enumeration with ledger and outbox, and records in the ledger what was seen.
+"""Compares the items of an enumeration with ledger and outbox.
 
 In: the items as seen (`state.enumeration`). Out: pairs that do not simply agree with their item, items that no pair
-has; ledger rows that say what was seen, and rows in the outbox that mend it. Rules (docs/design.md section 9): what a
-row's own changes are about to write, or what moved since it was read, is left alone; ledger and outbox change in one
-transaction, the outbox first; a pair takes what was seen only where it still stands as it was judged.
+has. Rule (docs/design.md section 9): what a row's own changes are about to write, or what moved since it was read, is
+told apart. `state.reconcile.mends` records what follows.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-import orjson
-
-from rowtide.change import BACKFILL, Fields
+from rowtide.change import Fields
 from rowtide.deciding.answers import Item
-from rowtide.deciding.records import ETag, Held, ItemId, NoItem, version_of
+from rowtide.deciding.records import ETag, Held, ItemId
 from rowtide.enumeration import Compared
-from rowtide.error_catalogue import row_errors
 from rowtide.holds import HeldDeletes
 from rowtide.keys import rowtide_key
 from state import ledger, outbox
@@ -32,14 +28,14 @@ SELECT key FROM rowtide.ledger WHERE sync = %(sync)s AND key > %(after)s AND sta
  ORDER BY key OFFSET %(limit)s - 1 LIMIT 1
 """
 
-_UNTOUCHED = "o.state = 'waiting' AND o.op <> 'd' AND o.lease_token IS NULL AND o.sent = '[]'"
+UNTOUCHED = "o.state = 'waiting' AND o.op <> 'd' AND o.lease_token IS NULL AND o.sent = '[]'"
 """Nobody has claimed the row, and nothing that was sent for it is without an answer. A delete needs no other base."""
 
 # What agrees in every word is told here: of a million items few are anything else.
 _PAIRS = f"""
 SELECT {ledger.COLUMNS}, l.updated_at, l.updated_at >= e.began_at AS moved,
        l.updated_at >= e.began_at - %(lag)s::interval AS young, o.state AS waits,
-       coalesce({_UNTOUCHED}, false) AS untouched,
+       coalesce({UNTOUCHED}, false) AS untouched,
        s.item_id, s.item_key, s.etag, s.fields, s.by_app
   FROM rowtide.ledger AS l
   JOIN rowtide.enumeration AS e ON (e.sync, e.purpose, e.list_id) = (l.sync, %(purpose)s, l.list_id)
@@ -197,134 +193,3 @@ def read_unsettled(conn: Connection, sync: str, purpose: Purpose, keys: Collecti
     """
     values = {"sync": sync, "purpose": purpose, "keys": list(keys), "waiting": waiting}
     return {key for (key,) in conn.execute(_UNSETTLED, values)} if keys else set()
-
-
-# --- what was seen goes into the ledger ---------------------------------------------------------------------------
-
-
-class Mend(NamedTuple):
-    """What the ledger is to say of a key whose pair still stands as at ``updated_at``; ``stage``: the row mends it.
-
-    ``waits``: the row waits already, or is parked; ``anew``: it is read anew, while it is untouched.
-    """
-
-    key: str
-    updated_at: datetime
-    pair: Held | NoItem
-    stage: bool
-    waits: bool = False
-    anew: bool = False
-
-
-# A refresh: whatever the row is now is wanted, and compared with what was seen.
-_STAGE = """
-INSERT INTO rowtide.outbox (sync, key, op, partial, mapping_version, era, lsn, ordinal, xid, committed_at, priority)
-SELECT sync, key, 'r', false, %(mapping_version)s, %(era)s, CASE WHEN era = %(era)s THEN lsn ELSE 0 END,
-       CASE WHEN era = %(era)s THEN ordinal ELSE 0 END, CASE WHEN era = %(era)s THEN xid ELSE 0 END, now(),
-       %(priority)s
-  FROM jsonb_to_recordset(%(rows)s::jsonb) AS n (sync text, key text, era bigint, lsn bigint, ordinal int, xid bigint)
- ORDER BY key
-    ON CONFLICT (sync, key) DO NOTHING
-RETURNING key
-"""
-
-_RECORD = """
-UPDATE rowtide.ledger AS l
-   SET etag = n.etag, version = n.version, base = n.base, kept = n.kept, state = n.state, leftovers = n.leftovers,
-       updated_at = now()
-  FROM jsonb_to_recordset(%(rows)s::jsonb) AS n (sync text, key text, etag text, version bigint, base jsonb, kept jsonb,
-       state text, leftovers jsonb, was timestamptz)
- WHERE l.sync = n.sync AND l.key = n.key AND l.updated_at = n.was
-   AND (n.key = ANY (%(staged)s)
-        OR NOT EXISTS (SELECT FROM rowtide.outbox AS o WHERE o.sync = l.sync AND o.key = l.key))
-RETURNING l.key
-"""
-
-
-_FREE = f"""
-SELECT o.key, o.reason_code FROM rowtide.outbox AS o
- WHERE o.sync = %(sync)s AND o.key = ANY (%(keys)s) AND o.lease_token IS NULL
-   AND (o.key <> ALL (%(anew)s) OR {_UNTOUCHED})
- ORDER BY o.key FOR UPDATE
-"""
-
-
-def _free(conn: Connection, sync: str, mends: Sequence[Mend]) -> list[str]:
-    """Those of these waiting rows that nobody has claimed, locked; what was parked as older is tried again.
-
-    What is read anew knows nothing of the base of before: a change that names some fields only would leave an edit of
-    the others.
-    """
-    anew = [one.key for one in mends if one.anew]
-    found = conn.execute(_FREE, {"sync": sync, "keys": [one.key for one in mends], "anew": anew}).fetchall()
-    parked = [key for key, code in found if code == row_errors.ITEM_OLDER_THAN_KNOWN.code]
-    if parked:
-        outbox.retry_parked(conn, sync, parked)
-    free = [key for key, _ in found]
-    outbox.read_anew(conn, sync, sorted(set(free) & set(anew)))
-    return free
-
-
-def mend(conn: Connection, sync: str, era: int, mapping_version: int, mends: Sequence[Mend]) -> set[str]:
-    """Record what was seen and stage the rows that mend it, in the caller's transaction; the keys it was done for.
-
-    A row that was staged although its pair moved in this moment is read again and needs no write.
-    """
-    rows = [_to_row(sync, one) for one in mends]
-    staged = [row for row, one in zip(rows, mends, strict=True) if one.stage and not one.waits]
-    waiting = [one for one in mends if one.waits]
-    values = {"mapping_version": mapping_version, "era": era, "priority": BACKFILL, "rows": _json(staged)}
-    keys = [key for (key,) in conn.execute(_STAGE, values)] if staged else []
-    keys += _free(conn, sync, waiting) if waiting else []
-    unstaged = {one.key for one in mends if not one.stage}
-    may = [row for row in rows if row["key"] in unstaged or row["key"] in keys]
-    return {key for (key,) in conn.execute(_RECORD, {"rows": _json(may), "staged": keys})} if may else set()
-
-
-def _to_row(sync: str, one: Mend) -> dict[str, Any]:
-    stored = ledger.to_stored(sync, one.key, one.pair)
-    return stored | {"was": one.updated_at.isoformat()}
-
-
-# --- items are taken up -------------------------------------------------------------------------------------------
-
-_LOCK = "SELECT FROM rowtide.outbox WHERE sync = %(sync)s AND key = ANY (%(keys)s) ORDER BY key FOR UPDATE"
-
-_ADOPT = """
-INSERT INTO rowtide.ledger AS l (sync, key, list_id, item_id, etag, version, base, mapping_version, era, lsn, ordinal,
-                                 xid, state)
-SELECT %(sync)s, n.key, n.list_id, n.item_id, n.etag, n.version, n.base, %(mapping_version)s, %(era)s, 0, 0, 0, 'live'
-  FROM jsonb_to_recordset(%(rows)s::jsonb) AS n (key text, list_id text, item_id text, etag text, version bigint,
-       base jsonb)
- WHERE NOT EXISTS (SELECT FROM rowtide.outbox AS o WHERE o.sync = %(sync)s AND o.key = n.key
-                      AND (o.lease_token IS NOT NULL OR o.sent <> '[]'))
-   AND NOT EXISTS (SELECT FROM rowtide.ledger AS h WHERE h.list_id = n.list_id AND h.item_id = n.item_id
-                      AND h.state IN ('live', 'arriving'))
- ORDER BY n.key
-    ON CONFLICT (sync, key) DO UPDATE
-   SET list_id = excluded.list_id, item_id = excluded.item_id, etag = excluded.etag, version = excluded.version,
-       base = excluded.base, kept = '{}', mapping_version = excluded.mapping_version, state = 'live', updated_at = now()
- WHERE l.state = 'tombstone' AND NOT l.leftovers @> jsonb_build_array(jsonb_build_object('item_id', excluded.item_id))
-RETURNING l.key
-"""
-
-
-def adopt(conn: Connection, sync: str, era: int, mapping_version: int, found: Mapping[str, Loose]) -> set[str]:
-    """Make pairs of keys that have none and the items that carry them, in the caller's transaction; the keys taken.
-
-    The base is what the item holds: a row that says something else is written, one that says the same is not.
-    """
-    rows = [
-        {
-            "key": key, "list_id": one.list_id, "item_id": one.item_id, "etag": one.etag,
-            "version": version_of(ETag(one.etag)), "base": one.fields,
-        }
-        for key, one in found.items()
-    ]  # fmt: skip
-    values = {"sync": sync, "keys": sorted(found), "era": era, "mapping_version": mapping_version, "rows": _json(rows)}
-    conn.execute(_LOCK, values)
-    return {key for (key,) in conn.execute(_ADOPT, values)}
-
-
-def _json(rows: Sequence[Mapping[str, Any]]) -> str:
-    return orjson.dumps(rows).decode()

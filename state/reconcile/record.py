@@ -27,8 +27,10 @@ from state import channels, failpoints, holds, progress, runs
 from state.database import Connection
 from state.outbox import PAIRS, SAMPLE
 from state.reconcile import backfill, items
+from state.reconcile import mends as seen
 from state.reconcile.backfill import Differences, Ground, Line
-from state.reconcile.items import Loose, Mend
+from state.reconcile.items import Loose
+from state.reconcile.mends import Mend
 
 log = structlog.get_logger()
 
@@ -417,7 +419,7 @@ def adopt(conn: Connection, record: Reconcile, found: Mapping[str, Loose]) -> tu
     assert record.era is not None
     assert record.mapping_version is not None
     with _step(conn):
-        taken = items.adopt(conn, record.sync, record.era, record.mapping_version, found)
+        taken = seen.adopt(conn, record.sync, record.era, record.mapping_version, found)
         saved = save(conn, record.counting(adopted=len(taken)))
     failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
     return saved, taken
@@ -431,7 +433,7 @@ def mend(conn: Connection, record: Reconcile, mends: Sequence[Mend], counts: Map
     assert record.era is not None
     assert record.mapping_version is not None
     with _step(conn):
-        done = items.mend(conn, record.sync, record.era, record.mapping_version, mends)
+        done = seen.mend(conn, record.sync, record.era, record.mapping_version, mends)
         staged = Counter(counts[key] for key in done if key in counts)
         if staged:
             channels.notify(conn, channels.DUE, record.sync)
