@@ -101,12 +101,11 @@ class Line:
         self.process = self.stack.start(failpoints=failpoints)
         self.pages_before = self.stack.simulator.stats()["delta_pages"]
 
-    def ask(self, name: str) -> "subprocess.Popen[bytes]":
-        """`rowtide reconcile --deep`, under way."""
+    def ask(self, name: str, failpoints: str = "") -> "subprocess.Popen[bytes]":
+        """`rowtide reconcile --deep`, under way. The command, or the process that runs, does the pass."""
         command = [sys.executable, "-m", "control.cli", "reconcile", "-c", str(self.stack.config), name, "--deep"]
-        asked = subprocess.Popen(
-            command, env=self.stack.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        environment = {**self.stack.environment, "ROWTIDE_FAILPOINTS": failpoints}
+        asked = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.stack.processes.append(asked)
         return asked
 
@@ -325,8 +324,9 @@ def test_an_item_whose_row_goes_before_it_is_taken_up_goes_with_one_more_pass(li
     line.sync(name)
     line.stack.state("DELETE FROM rowtide.ledger WHERE sync = %s AND key IN ('7', '8')", name)
     held.touch()
-    line.restart(f"enumeration.before_take_up=pause:{held}")
-    asked = line.ask(name)
+    pause = f"enumeration.before_take_up=pause:{held}"
+    line.restart(pause)
+    asked = line.ask(name, pause)
     read = "SELECT 1 FROM rowtide.enumeration WHERE sync = %s AND purpose = 'deep' AND ended >= wanted"
     try:
         wait_until(lambda: line.stack.state(read, name), "the lists are read", 90)
