@@ -8,7 +8,7 @@ surveyed, now and then all; surveys take a tenth of the time at most.
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from rowtide.deciding.records import Work
@@ -22,11 +22,15 @@ EVERY_S: Final = 0.5
 _REST: Final = 9
 """After a survey so many times its own time passes before the next one of its kind."""
 
+_MOST_REST_S: Final = 5.0
+"""But no more seconds: a survey that took long has waited for the state database, which says nothing of the next."""
+
 
 class DueLines:
     """Of one thread; only `news` is for others."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._due: dict[Line, int] = {}
         self._lock = threading.Lock()
         self._named: set[str] = set()
@@ -43,7 +47,7 @@ class DueLines:
 
     def survey(self, link: Link, syncs: Collection[str]) -> None:
         """Look at what the news names, or at all of ``syncs``, if it is time for that."""
-        began = time.monotonic()
+        began = self._clock()
         everything, asked = self._take(syncs, began)
         if not everything and not asked:
             return
@@ -52,8 +56,8 @@ class DueLines:
         except BaseException:
             self.news(None)
             raise
-        ended = time.monotonic()
-        rest_s = _REST * (ended - began)
+        ended = self._clock()
+        rest_s = min(_MOST_REST_S, _REST * (ended - began))
         if everything:
             self._all_after, self._all_at = ended + rest_s, ended + max(EVERY_S, rest_s)
         self._named_after = ended if everything else ended + rest_s
@@ -79,7 +83,7 @@ class DueLines:
                 ends.append(self._all_after)
             if self._named:
                 ends.append(self._named_after)
-        return max(0.0, min(ends) - time.monotonic())
+        return max(0.0, min(ends) - self._clock())
 
     def of(self, syncs: Collection[str]) -> dict[Line, int]:
         """The lines of these syncs in which rows are due to be sent."""

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from connectors.claimer import Claimer, Quota
+from connectors.due_lines import DueLines
 from connectors.graph.budget import Budget
 from connectors.graph.settings import ClientSecret, GraphSettings
 from rowtide.change import INTERACTIVE, Change, ChangeBatch
@@ -189,3 +190,13 @@ def test_of_a_list_that_fails_one_row_is_claimed_when_it_may_be_tried(state_dsn:
     finally:
         claimer.stop()
     assert claimed == ["Good"] * 5 + ["Bad"]
+
+
+def test_a_survey_that_waited_for_the_database_does_not_put_off_the_next(state_dsn: str) -> None:
+    """It took a minute because a server had to recover, not because there is so much to look at."""
+    times = iter([0.0, 60.0, 60.0])
+    due = DueLines(lambda: next(times))
+    link = Link(state_dsn)
+    due.survey(link, ["orders"])
+    link.close()
+    assert 0 < due.wait_s() <= 5
