@@ -124,9 +124,18 @@ def _turn(world: World, source: object, target: object) -> None:
     world.workload.go_on()
 
 
+def _is_in_order(world: World) -> bool:
+    """Whether each item of ours has its key and is in a list of the definition: others nobody can explain later."""
+    lists = {world.definition.shown[target] for target in world.definition.targets()}
+    ours = (one for one in world.simulator.items() if (one["list_id"], one["id"]) not in world.strangers)
+    return all(one["fields"].get("RowtideKey") and one["list"] in lists for one in ours if not one["deleted"])
+
+
 def restore_the_lists(world: World, rng: random.Random) -> bool:
     """The lists are kept as they are, and put back later: what was written in between is gone."""
     if not isinstance(world.simulator, Site) or not world.can_apply() or {"list", "column", "key"} & world.open.keys():
+        return False
+    if not _is_in_order(world):
         return False
     site, shown, strangers = world.simulator, dict(world.definition.shown), dict(world.strangers)
     site.keep()
