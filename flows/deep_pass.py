@@ -241,13 +241,15 @@ def _is_older(verdict: Verdict) -> bool:
 def _left(copies: Sequence[Loose], one: Doubtful) -> list[Leftover]:
     """What is to become of the other items with a row's key: ours goes, a person's only loses the key.
 
-    While the row's own item lacks it, every other one has to lose it first: it is unique.
+    While the row's own item lacks it, every other one has to lose it first, also one that goes: it is unique.
     """
     own = one.compared.item
     lacks = own is None or own.row_key != one.compared.row_key
-    return [
-        LeftItem(ListId(copy.list_id), ItemId(copy.item_id), ETag(copy.etag))
-        if copy.made_by_app and not lacks
-        else WrongKey(ListId(copy.list_id), ItemId(copy.item_id), ETag(copy.etag))
-        for copy in copies
-    ]
+    left: list[Leftover] = []
+    for copy in copies:
+        list_id, item_id, etag = ListId(copy.list_id), ItemId(copy.item_id), ETag(copy.etag)
+        if lacks or not copy.made_by_app:
+            left.append(WrongKey(list_id, item_id, etag))
+        if copy.made_by_app:
+            left.append(LeftItem(list_id, item_id, None if lacks else etag))
+    return left

@@ -276,11 +276,16 @@ def test_two_items_of_one_key_are_one_again(line: Line) -> None:
     """Possible while a person has made RowtideKey's values not unique; a copy is a person's, or our application's."""
     name, simulator = "twins", line.stack.simulator
     line.sync(name)
-    own = {key: line.item(name, key)["id"] for key in (1, 2)}
+    own = {key: line.item(name, key)["id"] for key in (1, 2, 3)}
     owner.own(simulator, "PATCH", name, "/columns/RowtideKey", {"enforceUniqueValues": False})
     theirs = line.edit(name, fields={"Title": "a person's", "RowtideKey": f"{name}:1"})
-    ours = owner.own(simulator, "POST", name, "/items", {"fields": {"Title": "made twice", "RowtideKey": f"{name}:2"}})
-    assert kinds(line.diff(name)) == [("copy", "1"), ("copy", "2")]
+    twice = {"Title": "made twice", "RowtideKey": f"{name}:2"}
+    ours = owner.own(simulator, "POST", name, "/items", {"fields": twice})
+    line.edit(name, item_id=own[3], fields={"RowtideKey": None})
+    last = owner.own(
+        simulator, "POST", name, "/items", {"fields": {"Title": "in its stead", "RowtideKey": f"{name}:3"}}
+    )
+    assert kinds(line.diff(name)) == [("copy", "1"), ("copy", "2"), ("copy", "3"), ("edited", "3")]
     refused = line.stack.command("apply", "--yes", check=False)
     assert refused.returncode != 0
     assert f"rowtide reconcile {name} --deep" in refused.stdout + refused.stderr
@@ -290,7 +295,7 @@ def test_two_items_of_one_key_are_one_again(line: Line) -> None:
     assert {key: line.item(name, key)["id"] for key in own} == own
     [left] = [one for one in line.items(name) if one["fields"].get("RowtideKey") is None]
     assert (left["id"], left["fields"]["Title"]) == (theirs["id"], "a person's")
-    assert str(ours["id"]) not in {one["id"] for one in line.items(name)}
+    assert not {str(ours["id"]), str(last["id"])} & {one["id"] for one in line.items(name)}
     line.stack.apply()
     [key] = [one for one in owner.list_of(simulator, name)["columns"] if one["name"] == "RowtideKey"]
     assert (key["indexed"], key["enforceUniqueValues"]) == (True, True)
