@@ -185,7 +185,12 @@ class World:
         wait_until(back, "the server comes back")
 
     def drop_slots(self) -> None:
-        """What was committed and not read yet is in no stream any more: only a reconcile can find it."""
+        """What was committed and not read yet is in no stream any more: only a reconcile can find it.
+
+        A copy of the installation that reads the slot is ended first.
+        """
+        if end_the_copy := self.open.pop("instance", None):
+            end_the_copy()
 
         def dropped() -> bool:
             try:
