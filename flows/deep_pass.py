@@ -126,12 +126,8 @@ class DeepSteps:
         return self._enter(turned, turns=1), True
 
     def _has_rested(self, record: Reconcile) -> bool:
-        """Whether what moved in the turn before has had time to settle; before the last turn what Graph shows late."""
-        turns = record.counts.get("turns", 0)
-        if turns == 0:
-            return True
-        pause = max(REST, self._lists.lag) if turns == MOST_TURNS - 1 else REST
-        return enumeration.has_rested(self._state, record.sync, "deep", pause)
+        """Whether what moved in the turn before has had time to settle."""
+        return not record.counts.get("turns", 0) or enumeration.has_rested(self._state, record.sync, "deep", REST)
 
     def judge(self, record: Reconcile) -> tuple[Reconcile, bool]:
         """Compare the next pairs with their items, and mend what differs."""

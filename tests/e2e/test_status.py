@@ -88,7 +88,10 @@ class World:
         self.stack.state("UPDATE rowtide.outbox SET due_at = now() WHERE due_at > now() AND lease_until IS NULL")
         syncs = self.status().values()
         well = ("run", "ok", "idle", {"rows": 0, "unknown_since": None})
-        return all(
+        away = self.stack.state(
+            "SELECT FROM rowtide.list WHERE missing_since IS NOT NULL"
+        )  # once back it asks for a pass
+        return not away and all(
             (one["wanted"], one["health"]["code"], one["reason"]["code"], one["out_of_sync"]) == well for one in syncs
         )
 

@@ -19,7 +19,7 @@ def test_a_new_incarnation_and_its_reconciles_are_one_transaction(state_dsn: str
     asked: list[str] = []
 
     def ask(conn: database.Connection, place: SlotPosition, incarnation: NewIncarnation) -> None:
-        conn.execute("CREATE TABLE asked (reason text)")
+        conn.execute("CREATE TABLE public.asked (reason text)")
         asked.append(incarnation.reason)
         if len(asked) == 1:
             raise RuntimeError
