@@ -30,6 +30,7 @@ from tests.recording.messages import Message, Messages
 
 _PR_SET_PDEATHSIG = 1
 _HIGH_WATER = 1024 * 1024
+_ATTEMPTS = 3
 
 
 class Book:
@@ -198,6 +199,31 @@ def _free_port() -> int:
     return port
 
 
+def _is_taken(port: int) -> bool:
+    """Whether somebody else has got the port since it was free."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return True
+    return False
+
+
+def _start(port: int, own: list[str]) -> tuple[subprocess.Popen[bytes], bytes]:
+    """The simulator and its ready line, which is empty when it ends instead."""
+    # The simulator holds this process's own stdout too: whoever reads that to its end knows that both are gone.
+    held = os.dup(1)
+    simulator = subprocess.Popen(
+        [sys.executable, "-m", "graphsim", "--port", str(port), *own],
+        stdout=subprocess.PIPE,
+        # Safe beside the one thread there may be (the demo's leash): it makes one system call.
+        preexec_fn=_die_with_parent,  # noqa: PLW1509
+        pass_fds=[held],
+    )
+    os.close(held)
+    assert simulator.stdout is not None
+    return simulator, simulator.stdout.readline()
+
+
 async def _pass_on(
     simulator: subprocess.Popen[bytes], ready: dict[str, Any], port: int, inner_port: int, book: Book, *, is_tls: bool
 ) -> None:
@@ -223,21 +249,13 @@ def main(arguments: list[str]) -> int:
     port, own, is_leashed = _split(arguments)
     if is_leashed:
         _die_with_parent()
-    inner_port = _free_port()
     # For tests of processes that start a simulator of their own, such as the demo.
     own += os.environ.get("ROWTIDE_TEST_SIMULATOR_ARGUMENTS", "").split()
-    # The simulator holds this process's own stdout too: whoever reads that to its end knows that both are gone.
-    held = os.dup(1)
-    simulator = subprocess.Popen(
-        [sys.executable, "-m", "graphsim", "--port", str(inner_port), *own],
-        stdout=subprocess.PIPE,
-        # Safe beside the one thread there may be (the demo's leash): it makes one system call.
-        preexec_fn=_die_with_parent,  # noqa: PLW1509
-        pass_fds=[held],
-    )
-    os.close(held)
-    assert simulator.stdout is not None
-    line = simulator.stdout.readline()
+    for _ in range(_ATTEMPTS):
+        inner_port = _free_port()
+        simulator, line = _start(inner_port, own)
+        if line or simulator.wait() == 0 or not _is_taken(inner_port):
+            break
     if not line:
         return simulator.wait()
     book = Book(Path(os.environ[DIRECTORY]) / f"{os.getpid()}-{simulator.pid}.jsonl")

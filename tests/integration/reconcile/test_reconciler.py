@@ -151,7 +151,7 @@ def test_a_waiting_pass_shows_why_and_is_finished_when_it_can_be(bench: Any) -> 
 def test_a_pause_is_honoured_between_chunks(bench: Any) -> None:
     bench.owner.execute("INSERT INTO orders SELECT n, 'order ' || n, n, 'x' FROM generate_series(6, 60000) n")
     with running(bench):
-        eventually(bench.outbox, "something staged")
+        eventually(lambda: staged_rows(bench), "something staged")
         holds.place(bench.state, "sync", "orders", "person", "paused", "By hand.", "someone")
         eventually(lambda: bench.record.owner == "test", "taken up")
         locks = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database WHERE locktype = 'advisory'"
