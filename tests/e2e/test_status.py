@@ -86,13 +86,13 @@ class World:
     def is_well(self) -> bool:
         """Whether nothing is wrong, nothing is to be done, and that is known. Rows do not wait for another attempt."""
         self.stack.state("UPDATE rowtide.outbox SET due_at = now() WHERE due_at > now() AND lease_until IS NULL")
-        syncs = self.status().values()
+        # A list that was away asks for a pass once it is back: that is looked at first.
+        if self.stack.state("SELECT FROM rowtide.list WHERE missing_since IS NOT NULL"):
+            return False
         well = ("run", "ok", "idle", {"rows": 0, "unknown_since": None})
-        away = self.stack.state(
-            "SELECT FROM rowtide.list WHERE missing_since IS NOT NULL"
-        )  # once back it asks for a pass
-        return not away and all(
-            (one["wanted"], one["health"]["code"], one["reason"]["code"], one["out_of_sync"]) == well for one in syncs
+        return all(
+            (one["wanted"], one["health"]["code"], one["reason"]["code"], one["out_of_sync"]) == well
+            for one in self.status().values()
         )
 
     def wait_well(self) -> None:
