@@ -89,7 +89,7 @@ def stack(pg: Cluster) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def all_large(stack: Stack) -> Stack:
     """Both lists in trouble have thousands of rows."""
-    stack.sql("INSERT INTO far SELECT n, 'note ' || n FROM generate_series(%s, %s) n", FEW + 1, ROWS)
+    stack.sql("INSERT INTO far SELECT n, 'note ' || n FROM generate_series(%s::int, %s::int) n", FEW + 1, ROWS)
     wait_until(lambda: is_loaded(stack, "far"), "loaded", 120)
     return stack
 
