@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from demo.postgres import Cluster
 from state import schema
 from tests.conftest import drop_databases, reachable_directory
-from tests.e2e.stack import SECRET, TABLE, Stack
+from tests.e2e.stack import SECRET, SYNC, TABLE, Stack
 from tests.recording import simulator_module
 
 CLIENT = "1b2c3d4e-0000-4000-8000-000000000001"
@@ -113,30 +113,47 @@ def new_simulator(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
 
 def fill(stack: Stack, rows: int) -> None:
     """Make table ``parts`` with so many rows."""
-    stack.sql(TABLE)
-    if rows:
-        stack.sql(
-            "INSERT INTO parts SELECT i, 'part ' || i, 'note ' || i, i, i * 1.25, i % 2 = 0, now(),"
-            f" (ARRAY['EU', 'US', 'APAC'])[1 + i % 3], NULL FROM generate_series(1, {rows}) i"
-        )
+    for statement in parts_of(rows):
+        stack.sql(statement)
+
+
+def parts_of(rows: int) -> list[str]:
+    """The statements that make table ``parts`` with so many rows."""
+    insert = (
+        "INSERT INTO parts SELECT i, 'part ' || i, 'note ' || i, i, i * 1.25, i % 2 = 0, now(),"
+        f" (ARRAY['EU', 'US', 'APAC'])[1 + i % 3], NULL FROM generate_series(1, {rows}) i"
+    )
+    return [TABLE, insert] if rows else [TABLE]
 
 
 @contextmanager
-def shared_stack(pg: Cluster, name: str, rows: int) -> Iterator[Stack]:
-    """A stack for all tests of a file: table ``parts`` with its definition applied; nothing runs yet."""
-    databases = [f"{name}_{role}_{os.getpid()}" for role in ("source", "state")]
-    source_dsn, state_dsn = (pg.create_database(database) for database in databases)
+def shared_stack(
+    source: Cluster,
+    state: Cluster,
+    name: str,
+    statements: Sequence[str],
+    syncs: str = SYNC,
+    edit: Callable[[str], str] = lambda definition: definition,
+) -> Iterator[Stack]:
+    """A stack for all tests of a file: databases of its own on these servers, what ``statements`` make in the source,
+    and the definition, as ``edit`` leaves it, applied. Nothing runs yet.
+    """
+    databases = {f"{name}_{role}_{os.getpid()}": server for role, server in (("source", source), ("state", state))}
+    source_dsn, state_dsn = (server.create_database(database) for database, server in databases.items())
     schema.upgrade(state_dsn)
     directory = reachable_directory(f"rowtide-{name}-")
     simulator = Simulator(directory, "--tier", "off")
-    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, graph_options="quota: off")
+    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, syncs, "quota: off")
     stack.simulator = simulator
-    fill(stack, rows)
+    stack.config.write_text(edit(stack.config.read_text()))
+    for statement in statements:
+        stack.sql(statement)
     stack.apply()
     yield stack
     stack.close()
     simulator.close()
-    drop_databases(pg, databases)
+    for database, server in databases.items():
+        drop_databases(server, [database])
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -32,6 +32,14 @@ def no_doubles(stack: Stack) -> None:
     assert sorted(keys) == sorted(set(keys))
 
 
+def wait_quiet(stack: Stack) -> None:
+    """Until source and lists are equal, and nothing is left to do."""
+    wait_equal(stack)
+    wait_until(lambda: settled(stack) and idle(stack), "everything settled", 120)
+    wait_equal(stack)
+    no_doubles(stack)
+
+
 def test_a_sync_resumed_after_a_stop_at_capture_takes_changes_again(
     new_simulator: NewSimulator, new_stack: NewStack
 ) -> None:

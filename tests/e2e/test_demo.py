@@ -115,6 +115,7 @@ def test_a_demo_finds_no_difference_and_no_duplicate(start: Callable[..., Demo],
     assert list(parent.iterdir()) == []
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_workload_and_still_compares(start: Callable[..., Demo], parent: Path) -> None:
     demo = start("--seconds", "600", "--json")
     demo.reached("live workload")

@@ -4,22 +4,20 @@ In: one stack whose state database is on a server of its own; a process a test. 
 that changes afterwards arrives, that the process still beats, and what it says.
 """
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo.postgres import Cluster
-from state import failpoints, schema
-from tests.conftest import drop_databases, reachable_directory
+from state import failpoints
 from tests.e2e import stack as stacks
-from tests.e2e.conftest import Simulator
+from tests.e2e.conftest import shared_stack
 from tests.e2e.stack import TABLE, Stack
 
 SYNC = """
@@ -34,21 +32,9 @@ SYNC = """
 @pytest.fixture(scope="module")
 def stack(pg: Cluster, state_server: Cluster) -> Iterator[Stack]:
     """Applied, three rows."""
-    source = f"goes_on_{os.getpid()}"
-    directory = reachable_directory("rowtide-e2e-")
-    simulator = Simulator(directory, "--tier", "off")
-    source_dsn, state_dsn = pg.create_database(source), state_server.create_database("rowtide")
-    schema.upgrade(state_dsn)
-    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, SYNC, "quota: off")
-    stack.simulator = simulator
-    stack.sql(TABLE)
-    stack.sql("INSERT INTO parts (id, name) SELECT i, 'part ' || i FROM generate_series(1, 3) i")
-    stack.apply()
-    yield stack
-    stack.close()
-    simulator.close()
-    drop_databases(pg, [source])
-    shutil.rmtree(directory, ignore_errors=True)
+    rows = "INSERT INTO parts (id, name) SELECT i, 'part ' || i FROM generate_series(1, 3) i"
+    with shared_stack(pg, state_server, "goes_on", [TABLE, rows], SYNC) as stack:
+        yield stack
 
 
 @contextmanager
@@ -235,8 +221,11 @@ def set_clock(clock: Path, ahead_s: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("ahead_s", [-900, 900])
 def test_a_clock_that_is_minutes_wrong_does_no_harm(stack: Stack, ahead_s: int) -> None:
+    before = len(stack.logged())
     with under_clock(stack, ahead_s):
         arrives(stack, f"by a clock {ahead_s} s ahead")
+        [said, *_] = re.findall(r"timestamp=(\S+)", stack.logged()[before:])
+        assert abs((datetime.fromisoformat(said) - datetime.now(UTC)).total_seconds() - ahead_s) < 200
         settled = "SELECT count(*) FROM rowtide.outbox"
         wait_until(lambda: stack.state(settled) == [(0,)], "it is settled")
 

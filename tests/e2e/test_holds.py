@@ -5,8 +5,6 @@ person sees, in lists and by `rowtide status`; a test leaves both syncs equal, i
 """
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +13,7 @@ from typing import Any
 import pytest
 
 from demo.postgres import Cluster
-from state import schema
-from tests.conftest import drop_databases, reachable_directory
-from tests.e2e.conftest import Simulator
+from tests.e2e.conftest import shared_stack
 from tests.e2e.stack import Stack, wait_until
 
 SYNC = """
@@ -36,27 +32,12 @@ BOTH = SYNC.format(name="orders") + SYNC.format(name="lines")
 
 
 @pytest.fixture(scope="module")
-def stack(pg: Cluster) -> Iterator[Stack]:
+def stack(pg: Cluster, state_server: Cluster) -> Iterator[Stack]:
     """Syncs ``orders`` and ``lines`` run."""
-    cluster = Cluster(reachable_directory("rowtide-pg-"), {"fsync": "off", "shared_buffers": "32MB"})
-    cluster.start()
-    source, directory = f"holds_{os.getpid()}", reachable_directory("rowtide-e2e-")
-    simulator = Simulator(directory, "--tier", "off")
-    source_dsn, state_dsn = pg.create_database(source), cluster.create_database("rowtide")
-    schema.upgrade(state_dsn)
-    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, BOTH, "quota: off")
-    stack.simulator = simulator
-    for name in ("orders", "lines"):
-        stack.sql(TABLE.format(name=name))
-    stack.apply()
-    stack.start()
-    yield stack
-    stack.close()
-    simulator.close()
-    drop_databases(pg, [source])
-    cluster.kill()
-    for path in (directory, cluster.directory):
-        shutil.rmtree(path, ignore_errors=True)
+    tables = [TABLE.format(name=name) for name in ("orders", "lines")]
+    with shared_stack(pg, state_server, "holds", tables, BOTH) as stack:
+        stack.start()
+        yield stack
 
 
 def titles(stack: Stack, name: str = "orders") -> dict[int, str]:

@@ -13,7 +13,7 @@ import pytest
 
 from demo.postgres import Cluster
 from rowtide.keys import rowtide_key
-from tests.e2e.conftest import Simulator, shared_stack
+from tests.e2e.conftest import Simulator, parts_of, shared_stack
 from tests.e2e.stack import Stack, wait_until
 from tests.proxy import TcpProxy
 
@@ -73,7 +73,7 @@ def settled(stack: Stack) -> bool:
 @pytest.fixture(scope="module")
 def stack(pg: Cluster) -> Iterator[Stack]:
     """A running stack with forty rows, which have arrived."""
-    with shared_stack(pg, "push", 40) as made:
+    with shared_stack(pg, pg, "push", parts_of(40)) as made:
         made.start()
         wait_equal(made)
         yield made

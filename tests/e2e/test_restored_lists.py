@@ -15,8 +15,7 @@ import pytest
 from tests.e2e import owner
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack, wait_until
-from tests.e2e.test_administration import idle, no_doubles
-from tests.e2e.test_push import settled, wait_equal
+from tests.e2e.test_administration import wait_quiet
 
 
 class Site:
@@ -55,14 +54,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.simulator.close()
 
 
-def wait_quiet(stack: Stack) -> None:
-    """Until source and lists are equal, and nothing is left to do."""
-    wait_equal(stack)
-    wait_until(lambda: settled(stack) and idle(stack), "everything settled", 120)
-    wait_equal(stack)
-    no_doubles(stack)
-
-
 def passes(stack: Stack) -> list[tuple[Any, ...]]:
     """Why passes began that read the lists, the oldest first."""
     return stack.state("SELECT detail ->> 'why' FROM rowtide.runs WHERE detail ->> 'deep' = 'true' ORDER BY id")
@@ -93,6 +84,7 @@ def put_back(site: Site, stack: Stack) -> None:
     stack.start()
 
 
+@pytest.mark.long
 def test_a_list_that_was_away_and_is_back_is_read_by_itself(
     site: Site, new_stack: Callable[..., Stack], new_cluster: Callable[..., Any]
 ) -> None:

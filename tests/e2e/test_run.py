@@ -13,6 +13,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack, wait_until
 
@@ -121,6 +123,7 @@ def test_a_recovery_directory_that_cannot_be_is_said(new_simulator: NewSimulator
         assert "panicked" not in done.stderr
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_ends_the_flow_with_a_sentence(new_simulator: NewSimulator, new_stack: NewStack) -> None:
     """A partition's WAL grows past what the first look has tried."""
     stack = new_stack(new_simulator("--tier", "off"))

@@ -5,17 +5,13 @@ a sentence, and a row that cannot be carried is parked under its key while its n
 """
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from demo.postgres import Cluster
-from state import schema
-from tests.conftest import drop_databases, reachable_directory
-from tests.e2e.conftest import Simulator
+from tests.e2e.conftest import shared_stack
 from tests.e2e.stack import TABLE, Stack, wait_until
 
 SYNC = """
@@ -30,23 +26,16 @@ SYNC = """
 @pytest.fixture(scope="module")
 def stack(pg: Cluster, state_server: Cluster) -> Iterator[Stack]:
     """Applied, and never run yet; a gap stops it."""
-    source = f"said_{os.getpid()}"
-    directory = reachable_directory("rowtide-e2e-")
-    simulator = Simulator(directory, "--tier", "off")
-    source_dsn, state_dsn = pg.create_database(source), state_server.create_database("rowtide")
-    schema.upgrade(state_dsn)
-    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, SYNC, "quota: off")
-    stack.simulator = simulator
-    stack.config.write_text(stack.config.read_text().replace("heartbeat: 1s", "heartbeat: 1s, on_gap: stop"))
-    stack.sql(TABLE)
-    stack.sql("ALTER TABLE parts ADD COLUMN weight numeric")
-    stack.sql("INSERT INTO parts (id, name) SELECT i, 'part ' || i FROM generate_series(1, 3) i")
-    stack.apply()
-    yield stack
-    stack.close()
-    simulator.close()
-    drop_databases(pg, [source])
-    shutil.rmtree(directory, ignore_errors=True)
+    weight, rows = (
+        "ALTER TABLE parts ADD COLUMN weight numeric",
+        "INSERT INTO parts (id, name) SELECT i, 'part ' || i FROM generate_series(1, 3) i",
+    )
+
+    def edit(definition: str) -> str:
+        return definition.replace("heartbeat: 1s", "heartbeat: 1s, on_gap: stop")
+
+    with shared_stack(pg, state_server, "said", [TABLE, weight, rows], SYNC, edit) as stack:
+        yield stack
 
 
 def titles(stack: Stack) -> dict[str, str]:

@@ -5,15 +5,16 @@ so that each new session of every process has them.
 """
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Iterator
 
 import pytest
 
 from demo.postgres import Cluster
-from tests.e2e.conftest import Simulator
-from tests.e2e.stack import Stack, wait_until
-from tests.e2e.test_administration import no_doubles
-from tests.e2e.test_push import settled, wait_equal
+from tests.conftest import reachable_directory
+from tests.e2e.conftest import parts_of, shared_stack
+from tests.e2e.stack import Stack
+from tests.e2e.test_administration import wait_quiet
 
 SETTINGS = {
     "default_transaction_isolation": "serializable",
@@ -38,21 +39,15 @@ SETTINGS = {
 }
 
 
-@pytest.fixture
-def stack(
-    new_simulator: Callable[..., Simulator], new_stack: Callable[..., Stack], new_cluster: Callable[..., Cluster]
-) -> Stack:
-    """A stack on servers of its own."""
-    source, state = new_cluster(wal_level="logical"), new_cluster()
-    options = {"source_dsn": source.create_database("source"), "state_dsn": state.create_database("state")}
-    return new_stack(new_simulator("--tier", "off"), rows=30, **options)
-
-
-def wait_quiet(stack: Stack) -> None:
-    """Until source and lists are equal, and nothing is left to do."""
-    wait_equal(stack)
-    wait_until(lambda: settled(stack), "everything settled", 120)
-    no_doubles(stack)
+@pytest.fixture(scope="module")
+def stack(state_server: Cluster) -> Iterator[Stack]:
+    """A stack on servers of its own, because roles are a server's; nothing runs."""
+    source = Cluster(reachable_directory("rowtide-pg-"), {"fsync": "off", "wal_level": "logical"})
+    source.start()
+    with shared_stack(source, state_server, "sessions", parts_of(30)) as stack:
+        yield stack
+    source.kill()
+    shutil.rmtree(source.directory, ignore_errors=True)
 
 
 def change(stack: Stack, turn: int) -> None:
@@ -60,24 +55,6 @@ def change(stack: Stack, turn: int) -> None:
     stack.sql(f"UPDATE parts SET name = 'turn {turn}', made_at = now() WHERE id % 3 = {turn % 3}")
     stack.sql(f"INSERT INTO parts (id, name, price, made_at) VALUES ({1000 + turn}, 'new', 12.5, now())")
     stack.sql(f"DELETE FROM parts WHERE id = {10 + turn}")
-
-
-def test_settings_of_database_and_role_change_nothing(stack: Stack) -> None:
-    for ask, name in ((stack.sql, "source"), (stack.state, "state")):
-        for key, value in SETTINGS.items():
-            ask(f"ALTER DATABASE {name} SET {key} = '{value}'")
-            ask(f"ALTER ROLE postgres SET {key} = '{value}'")
-    stack.apply()
-    process = stack.start()
-    wait_quiet(stack)
-    for turn in range(3):
-        change(stack, turn)
-        wait_quiet(stack)
-    document = json.loads(stack.command("reconcile", "parts", "--deep", "--json").stdout)
-    assert document["done"], document
-    wait_quiet(stack)
-    assert not document["counts"].get("updates"), document
-    assert process.poll() is None
 
 
 def test_sessions_that_an_administrator_ends_are_made_again(stack: Stack) -> None:
@@ -90,4 +67,25 @@ def test_sessions_that_an_administrator_ends_are_made_again(stack: Stack) -> Non
         ended += len(stack.sql(others)) + len(stack.state(others))
     assert ended >= 8
     wait_quiet(stack)
+    assert process.poll() is None
+    assert stack.stop(process) == 0
+
+
+def test_settings_of_database_and_role_change_nothing(stack: Stack) -> None:
+    """The last test: they stay."""
+    for ask in (stack.sql, stack.state):
+        [(name,)] = ask("SELECT current_database()")
+        for key, value in SETTINGS.items():
+            ask(f"ALTER DATABASE {name} SET {key} = '{value}'")
+            ask(f"ALTER ROLE postgres SET {key} = '{value}'")
+    stack.apply()
+    process = stack.start()
+    wait_quiet(stack)
+    for turn in range(10, 13):
+        change(stack, turn)
+        wait_quiet(stack)
+    document = json.loads(stack.command("reconcile", "parts", "--deep", "--json").stdout)
+    assert document["done"], document
+    wait_quiet(stack)
+    assert not document["counts"].get("updates"), document
     assert process.poll() is None

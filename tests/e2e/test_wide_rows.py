@@ -4,8 +4,6 @@ In: one stack whose state database is on a server of its own; a process a test. 
 as the kernel knows it.
 """
 
-import os
-import shutil
 import signal
 import subprocess
 import time
@@ -16,9 +14,7 @@ from pathlib import Path
 import pytest
 
 from demo.postgres import Cluster
-from state import schema
-from tests.conftest import drop_databases, reachable_directory
-from tests.e2e.conftest import Simulator
+from tests.e2e.conftest import shared_stack
 from tests.e2e.stack import Stack, wait_until
 
 NOTES = [f"n{number}" for number in range(16)]
@@ -60,20 +56,8 @@ SLACK = 4
 @pytest.fixture(scope="module")
 def stack(pg: Cluster, state_server: Cluster) -> Iterator[Stack]:
     """Applied, no rows."""
-    source = f"wide_{os.getpid()}"
-    directory = reachable_directory("rowtide-e2e-")
-    simulator = Simulator(directory, "--tier", "off")
-    source_dsn, state_dsn = pg.create_database(source), state_server.create_database("rowtide")
-    schema.upgrade(state_dsn)
-    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, SYNCS, "quota: off")
-    stack.simulator = simulator
-    stack.sql(TABLES)
-    stack.apply()
-    yield stack
-    stack.close()
-    simulator.close()
-    drop_databases(pg, [source])
-    shutil.rmtree(directory, ignore_errors=True)
+    with shared_stack(pg, state_server, "wide", [TABLES], SYNCS) as stack:
+        yield stack
 
 
 @contextmanager

@@ -7,9 +7,10 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
@@ -85,10 +86,8 @@ def test_a_faulted_schema_change_does_not_keep_the_list_busy(simulators: Any, ac
         answer = simulator.client.post("/$batch", json={"requests": [member]})
         return int(answer.json()["responses"][0]["status"])
 
-    try:
+    with suppress(httpx.HTTPError, ValueError, KeyError):  # the answer is lost, cut off or garbage
         add("A")
-    except Exception:
-        pass
     assert add("B") == 201
     names = {column["name"] for column in simulator.client.get(orders + "/columns").json()["value"]}
     assert {"A", "B"} <= names

@@ -28,6 +28,16 @@ SSL_REQUEST, GSS_REQUEST = 80877103, 80877104
 CLEARTEXT = b"R" + struct.pack(">ii", 8, 3)
 
 
+def _accepted(listening: socket.socket) -> Iterator[socket.socket]:
+    """Each connection until the socket is closed."""
+    while True:
+        try:
+            peer, _ = listening.accept()
+        except OSError:
+            return
+        yield peer
+
+
 class FakeServer:
     """Answers each connection; ``tls`` None: it says that it has no TLS. ``told`` is what it was sent as passwords."""
 
@@ -40,11 +50,7 @@ class FakeServer:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
-        while True:
-            try:
-                peer, _ = self._socket.accept()
-            except OSError:
-                return
+        for peer in _accepted(self._socket):
             self.met += 1
             with peer:
                 peer.settimeout(10)
@@ -99,11 +105,7 @@ class TlsGate:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
-        while True:
-            try:
-                peer, _ = self._socket.accept()
-            except OSError:
-                return
+        for peer in _accepted(self._socket):
             threading.Thread(target=self._pass_on, args=(peer,), daemon=True).start()
 
     def _pass_on(self, peer: socket.socket) -> None:
