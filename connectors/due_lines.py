@@ -2,7 +2,7 @@
 
 In: syncs whose rows may have become due, by the news of `state.channels.DUE`; what claims took. Out: lines with how
 many rows may be claimed of each. Rules (docs/design.md section 6): after news only the syncs that it names are
-surveyed, now and then all; surveys take a tenth of the time at most.
+surveyed, now and then all; surveys take a tenth of the time at most, unless one takes half a second.
 """
 
 import threading

@@ -18,7 +18,7 @@ from flows.unpaired import by_key, first_of_key, read_unpaired
 from rowtide import mass_delete
 from rowtide.deciding.records import ETag, Held, ItemId, LeftItem, Leftover, ListId, NoItem, WrongKey
 from rowtide.enumeration import Differs, Equal, Kind, Moving, Verdict, judge
-from rowtide.keys import rowtide_key
+from rowtide.keys import rowtide_key, stand_in
 from rowtide.reconcile import MOST_TURNS, next_phase
 from state import enumeration, failpoints
 from state.database import Connection
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 PAIRS_A_STEP = 5000
 _ASKED = ["asked"]
 AGAIN: Final = "an item was left whose row had gone while the lists were read"
-"""Why one more pass is asked for; it asks for no other."""
+"""Why one more pass is asked for; it asks for another only where it took up something."""
 
 REST: Final = timedelta(seconds=2)
 """How long after the round of one turn that of the next may begin: rows that waited shall have been written by then."""
@@ -106,6 +106,19 @@ class DeepSteps:
             if one is not None:
                 found[key] = one
         if found:
+            record, _ = reconcile.adopt(self._state, record, found)
+        return record
+
+    def take_up_of_nobody(self, record: Reconcile) -> Reconcile:
+        """Take up what our application made for rows that nobody knew and the compared table has not.
+
+        Only a digest is left of their keys. A stand-in makes them pairs like any other, so that they are deleted after
+        the breaker.
+        """
+        loose = items.read_loose(self._state, record.sync, "deep")
+        digests = {stand_in(str(one.item_key)): one for one in reversed(loose) if _is_of_nobody(one)}
+        found = {key: one for key, one in digests.items() if key is not None}
+        if found and self._compiled.deletes == "propagate":
             record, _ = reconcile.adopt(self._state, record, found)
         return record
 
@@ -197,19 +210,22 @@ class DeepSteps:
     def _end_of_turn(self, record: Reconcile) -> Reconcile:
         """One more turn while something moved or waited for another reason than that it is being mended."""
         loose = read_unpaired(self._state, record.sync, "deep").rest
+        moving = sum(read_unpaired(self._state, record.sync, "deep", waiting=False).unsettled.values())
         orphans = sum(one.ours for one in loose)
-        record = record.counting(orphans=orphans, strangers=len(loose) - orphans)
+        record = record.counting(orphans=orphans, strangers=len(loose) - orphans, moving=moving)
         counts = record.counts
         unjudged = counts.get("moving", 0) + counts.get("waiting", 0)
         if unjudged and counts.get("turns", 0) < MOST_TURNS:
             return reconcile.save(self._state, replace(record, phase="round", after_key=None, waits=None))
-        if record.why != AGAIN and any(self._could_be_taken_up(one) for one in loose):
+        left = moving or any(self._could_be_taken_up(one) for one in loose)
+        if left and (record.why != AGAIN or counts.get("adopted")):
             reconcile.request(self._state, record.sync, AGAIN, deep=True)
         return self._enter(record)
 
     def _could_be_taken_up(self, one: Loose) -> bool:
         """Whether the item is ours to delete: its row was not settled yet when items were taken up, and is gone now."""
-        return one.ours and one.made_by_app and one.key is not None and self._compiled.deletes == "propagate"
+        can_be_named = one.key is not None or stand_in(str(one.item_key)) is not None
+        return one.ours and one.made_by_app and can_be_named and self._compiled.deletes == "propagate"
 
     def _enter(self, record: Reconcile, **counts: int) -> Reconcile:
         assert record.phase is not None
@@ -227,6 +243,10 @@ def _to_mend(one: Doubtful, pair: Held | NoItem, copies: Sequence[Loose]) -> Men
     """The ledger says what was seen, and which copies are to go; the row mends it, read anew where it waits."""
     made = replace(pair, leftovers=(*pair.leftovers, *_left(copies, one)))
     return Mend(one.compared.key, one.updated_at, made, True, waits=one.waits is not None, anew=one.untouched)
+
+
+def _is_of_nobody(one: Loose) -> bool:
+    return one.ours and one.made_by_app and one.key is None
 
 
 def _is_older(verdict: Verdict) -> bool:

@@ -132,6 +132,8 @@ class Pass:
 
     def _ask(self, _standing: SyncStanding) -> bool:
         record = self.record
+        if record.enumerates and record.after_key is None:
+            record = self._deep.take_up_of_nobody(record)
         keys: list[str] = []
         if self._compiled.deletes == "propagate":
             after = record.after_key[0] if record.after_key else None

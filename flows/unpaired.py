@@ -4,7 +4,7 @@ In: the items as seen, ledger and outbox. Out: `Unpaired`. Rule (docs/design.md 
 whose key is about to move.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from rowtide.deciding.observation import is_item
@@ -21,12 +21,12 @@ class Unpaired:
     """Items that no live pair has, unless something of ours explains them.
 
     ``copies``: their key has another item; ``rest``: all others; ``unsettled``: keys of whose items nothing can be
-    said.
+    said, with each whether a later look can.
     """
 
     copies: Sequence[Loose]
     rest: Sequence[Loose]
-    unsettled: Collection[str]
+    unsettled: Mapping[str, bool]
 
 
 def read_unpaired(conn: Connection, sync: str, purpose: Purpose, waiting: bool = True) -> Unpaired:
@@ -34,14 +34,18 @@ def read_unpaired(conn: Connection, sync: str, purpose: Purpose, waiting: bool =
     loose = items.read_loose(conn, sync, purpose)
     keys = {one.key for one in loose if one.ours and one.key is not None}
     pairs = ledger.read(conn, sync, sorted(keys)) if keys else {}
-    unsettled = items.read_unsettled(conn, sync, purpose, keys, waiting)
+    moves = items.read_unsettled(conn, sync, purpose, keys, waiting)
     copies: list[Loose] = []
     rest: list[Loose] = []
+    unsettled: dict[str, bool] = {}
     for one in loose:
         pair = pairs.get(one.key) if one.ours and one.key is not None else None
-        if one.ours and (one.key in unsettled or _is_explained(pair, one)):
+        if one.ours and _is_explained(pair, one):
             continue
-        (copies if isinstance(pair, Held) else rest).append(one)
+        if one.ours and one.key in moves:
+            unsettled[one.key] = moves[one.key]
+        else:
+            (copies if isinstance(pair, Held) else rest).append(one)
     return Unpaired(copies, rest, unsettled)
 
 

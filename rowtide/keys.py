@@ -58,6 +58,23 @@ def is_shortened(key: str) -> bool:
     return key[-_DIGEST - 1 :][:1] == "#"
 
 
+_STAND_IN = re.compile(r"\?#[a-z2-7]{52}\Z")
+
+
+def stand_in(item_key: str) -> str | None:
+    """The key for the row of an item whose ``RowtideKey`` is a digest that nobody can resolve; None: it is none.
+
+    Pairs and outbox have it in the place of a row key. The source has no row of it.
+    """
+    _, _, digest = item_key.partition(":")
+    return f"?{digest}" if _STAND_IN.match(f"?{digest}") else None
+
+
+def is_stand_in(key: str) -> bool:
+    """Whether `stand_in` made this key."""
+    return key.startswith("?#") and _STAND_IN.match(key) is not None
+
+
 def bucket_of(key: str, buckets: int) -> int:
     """The bucket a row key falls into, 0 to ``buckets`` - 1."""
     return crc32(key.encode()) % buckets

@@ -21,7 +21,7 @@ from connectors.postgres.keyset import Keyset, bound, matching, names
 from connectors.postgres.replication.transactions import MARK
 from rowtide.error_catalogue import source_errors, sync_errors
 from rowtide.errors import SourceRefused
-from rowtide.keys import key_values, row_key
+from rowtide.keys import is_stand_in, key_values, row_key
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.snapshot import Snapshot
 
@@ -198,7 +198,8 @@ def _read_keyed(
     with _translated(sync), _reading(connection) as snapshot:
         while asked < len(keys) and left > 0:
             some = keys[asked : asked + _next_rows(asked, PAGE_BYTES - left, left)] if keyset.wide else keys
-            got, _ = _all_rows(connection, query, [_array(texts) for texts in _by_column(sync, keyset, some)])
+            own = [key for key in some if not is_stand_in(key)]  # the others are of rows that nobody knows
+            got, _ = _all_rows(connection, query, [_array(texts) for texts in _by_column(sync, keyset, own)])
             rows += got
             asked += len(some)
             left -= _size_of(got) if keyset.wide else 0

@@ -140,11 +140,15 @@ SELECT key FROM rowtide.ledger WHERE sync = %(sync)s AND key !~ '^[0-9a-z-]{1,64
 
 # What was sent may make or remove an item; a pair that moved since says more than what was seen.
 _UNSETTLED = """
-SELECT key FROM rowtide.outbox WHERE sync = %(sync)s AND key = ANY (%(keys)s)
-   AND (%(waiting)s OR lease_token IS NOT NULL OR sent <> '[]')
- UNION
-SELECT key FROM rowtide.ledger WHERE sync = %(sync)s AND key = ANY (%(keys)s)
-   AND updated_at >= (SELECT min(began_at) FROM rowtide.enumeration WHERE sync = %(sync)s AND purpose = %(purpose)s)
+SELECT key, bool_or(moves)
+  FROM (SELECT key, state <> 'parked' AND (lease_token IS NOT NULL OR sent <> '[]') AS moves
+          FROM rowtide.outbox WHERE sync = %(sync)s AND key = ANY (%(keys)s)
+           AND (%(waiting)s OR lease_token IS NOT NULL OR sent <> '[]')
+         UNION ALL
+        SELECT key, true FROM rowtide.ledger WHERE sync = %(sync)s AND key = ANY (%(keys)s)
+           AND updated_at >= (SELECT min(began_at) FROM rowtide.enumeration
+                               WHERE sync = %(sync)s AND purpose = %(purpose)s)) AS found
+ GROUP BY key
 """
 
 
@@ -186,10 +190,12 @@ def _row_keys(conn: Connection, sync: str) -> dict[str, str]:
     return {rowtide_key(sync, key): key for (key,) in conn.execute(_DIGESTED, {"sync": sync})}
 
 
-def read_unsettled(conn: Connection, sync: str, purpose: Purpose, keys: Collection[str], waiting: bool) -> set[str]:
+def read_unsettled(
+    conn: Connection, sync: str, purpose: Purpose, keys: Collection[str], waiting: bool
+) -> dict[str, bool]:
     """Those of ``keys`` of whose items nothing can be said: something may have been sent, or their pair has moved.
 
-    ``waiting``: also those for which something merely waits.
+    ``waiting``: also those for which something merely waits. With each key, whether a later look can say more.
     """
     values = {"sync": sync, "purpose": purpose, "keys": list(keys), "waiting": waiting}
-    return {key for (key,) in conn.execute(_UNSETTLED, values)} if keys else set()
+    return dict(conn.execute(_UNSETTLED, values).fetchall()) if keys else {}

@@ -315,12 +315,16 @@ def test_items_that_the_records_do_not_know_are_taken_up(line: Line) -> None:
     assert found["counts"] == {"unknown": ROWS}
     assert line.diff("digests")["counts"] in ({"unknown": ROWS}, {"orphan": ROWS, "unsent": ROWS})
     line.stack.sql("DELETE FROM lost WHERE id = 7")
+    line.stack.sql("DELETE FROM digests WHERE id = 'Key 7'")
+    gone = "SELECT 1 FROM rowtide.ledger WHERE sync = 'digests' AND key = 'Key 7' AND state = 'tombstone'"
+    wait_until(lambda: line.stack.state(gone), "the deletion is settled as one of nothing", 90)
+    line.stack.state("DELETE FROM rowtide.ledger WHERE sync = 'digests'")  # no record has the row's key any more
     before = line.stack.simulator.writes()
     for name in ("lost", "digests"):
         assert line.deep(name)["counts"]["adopted"] >= ROWS - 1
         line.wait(name)
         assert line.diff(name)["findings"] == []
-    assert line.stack.simulator.writes() - before <= 1
+    assert line.stack.simulator.writes() - before <= 2
 
 
 def test_an_item_whose_row_goes_before_it_is_taken_up_goes_with_one_more_pass(line: Line, tmp_path: Path) -> None:
