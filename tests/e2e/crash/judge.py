@@ -62,9 +62,18 @@ def items(world: World) -> list[dict[str, Any]]:
 
 
 def describe(world: World, ids: Sequence[str]) -> str:
-    """Some of what differs, and what waits."""
+    """Some of what differs, what waits, and what the records say of items that they have or have lost."""
     try:
-        return f"{differences(world, ids)[:5]}, waiting: {waiting(world)[:3]}"
+        pairs = set(world.stack.state("SELECT list_id, item_id FROM rowtide.ledger WHERE state = 'live'"))
+        there = (one for one in items(world) if _sync_of(world, one) in ids)
+        loose = [one for one in there if (one["list_id"], one["id"]) not in pairs]
+        keys = [str(one["fields"].get("RowtideKey")).partition(":")[2] for one in loose]
+        said = world.stack.state(
+            "SELECT sync, key, state, item_id, etag, leftovers::text, updated_at::text FROM rowtide.ledger"
+            " WHERE key = ANY (%s)",
+            keys,
+        )
+        return f"{differences(world, ids)[:5]}, waiting: {waiting(world)[:3]}, loose: {loose[:3]}, ledger: {said}"
     except psycopg.Error as error:
         return str(error)
 
