@@ -18,7 +18,7 @@ from pathlib import Path
 from demo.postgres import Cluster
 from tests.e2e.conftest import Simulator
 from tests.e2e.crash.acts import ACTS
-from tests.e2e.crash.judge import judge
+from tests.e2e.crash.judge import judge, of_nobody
 from tests.e2e.crash.lives import Life, Work, work_of
 from tests.e2e.crash.plan import RANDOM, RULES, Plan, Round
 from tests.e2e.crash.world import World
@@ -221,7 +221,7 @@ class History:
         requests = sum(sum(by.values()) for by in stats["requests"].values())
         self.verdict.figures.update(
             transactions=workload.transactions, rows=workload.changes, histories=1, requests=requests,
-            faults=stats["faults"],
+            faults=stats["faults"], **{"items of nobody": len(of_nobody(self.world))},
         )  # fmt: skip
 
 

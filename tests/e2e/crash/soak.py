@@ -92,6 +92,7 @@ def table(figures: Counter[str], findings: list[str], seed: int, seconds: float)
         ("row changes committed", figures["rows"]),
         ("requests to Graph", figures["requests"]),
         ("faults injected", figures["faults"]),
+        ("items whose key a person deleted before they were on record", figures["items of nobody"]),
         ("rows lost", lost),
         ("items doubled", doubled),
         ("other findings", len(findings) - lost - doubled),

@@ -57,6 +57,8 @@ class World:
         self.edited: set[str] = set()
         self.in_doubt: set[str] = set()
         self.acted = False
+        self.keys_lost: set[str | None] = set()
+        """Ids of lists whose items have been without their keys."""
         self.restored = False
         """The records were put back: they do not count what was done since."""
         self.findings: list[str] = []
