@@ -17,6 +17,7 @@ import aiohttp
 import structlog
 from yarl import URL
 
+from connectors.graph import links
 from connectors.graph.auth import TokenSource
 from connectors.graph.settings import GraphSettings
 from connectors.loops import Beside
@@ -90,7 +91,7 @@ class Client:
         """
         base_url = self._settings.base_url
         url = f"{base_url}{link}" if link.startswith("/") else link
-        if not url.startswith(f"{base_url}/"):
+        if not links.is_below(base_url, url):
             return NotSent(graph_errors.GRAPH_LINK_ELSEWHERE(base_url=base_url))
         return await self._send("GET", url, {}, None, most_bytes)
 

@@ -5,30 +5,21 @@ change after another (parallel ones end in "Save Conflict"); the SDK repeats not
 known not to have been carried out; a list that holds items without RowtideKey is refused.
 """
 
-import asyncio
-import warnings
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING
 
-import orjson
-
-from connectors.graph import bodies, list_columns, list_schema, list_targets, retry_after
-from connectors.graph.auth import TokenSource, require_ca_file, tls_problem
+from connectors.graph import bodies, list_columns, list_schema, list_targets
 from connectors.graph.list_schema import FoundColumn, FoundList, FoundSite, Step, WantedList
-from connectors.graph.settings import SCOPE, GraphSettings
-from rowtide.backoff import Backoff
+from connectors.graph.sdk_client import patiently, read_all, run
+from connectors.graph.settings import GraphSettings
 from rowtide.error_catalogue import graph_errors
-from rowtide.errors import GraphRefused, GraphUnavailable
+from rowtide.errors import GraphRefused
 from rowtide.keys import ROWTIDE_KEY
 from rowtide.lists import HeldColumns, KnownList, ListMark, known_by_id
 
 if TYPE_CHECKING:
     from msgraph.graph_service_client import GraphServiceClient
-
-_T = TypeVar("_T")
-_TRIES: Final = 6
-_MOST_WAIT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +41,7 @@ class Provisioned:
 
 def discover(settings: GraphSettings, sites: Sequence[str]) -> dict[str, FoundSite]:
     """The sites (``host:/path``) with their lists and columns. GraphRefused for one that is not there or not ours."""
-    return _run(settings, lambda graph: _discover(graph, sites))
+    return run(settings, lambda graph: _discover(graph, sites))
 
 
 def provision(
@@ -64,7 +55,7 @@ def provision(
 
     ``known``: the lists that syncs have or had.
     """
-    return _run(settings, lambda graph: _provision(graph, site, wanted, known, mark))
+    return run(settings, lambda graph: _provision(graph, site, wanted, known, mark))
 
 
 def examine(
@@ -75,116 +66,12 @@ def examine(
     mark: ListMark | None = None,
 ) -> list[Step]:
     """What `provision` would do; GraphRefused where it would refuse. Nothing is changed."""
-    return _run(settings, lambda graph: _examine(graph, site, wanted, known, mark))
+    return run(settings, lambda graph: _examine(graph, site, wanted, known, mark))
 
 
 def find_gone(settings: GraphSettings, lists: Mapping[str, str]) -> frozenset[str]:
     """Those of ``lists`` (list id -> site id) that SharePoint has no more; it is asked for each by its id."""
-    return _run(settings, lambda graph: _find_gone(graph, lists)) if lists else frozenset()
-
-
-# --- the client ---------------------------------------------------------------------------------------------------
-
-
-class _AsyncCredential:
-    """Our tokens in the shape the SDK's authentication wants."""
-
-    def __init__(self, tokens: TokenSource) -> None:
-        self._tokens = tokens
-
-    async def get_token(self, *_scopes: str, **_options: Any) -> Any:
-        from azure.core.credentials import AccessToken
-
-        token = await asyncio.to_thread(self._tokens.fetch_token)
-        return AccessToken(token, 1 << 40)
-
-    async def close(self) -> None:
-        pass
-
-
-def _run(settings: GraphSettings, work: "Callable[[GraphServiceClient], Awaitable[_T]]") -> _T:
-    async def with_client() -> _T:
-        import httpx
-        from kiota_abstractions.api_error import APIError
-        from kiota_authentication_azure.azure_identity_authentication_provider import (
-            AzureIdentityAuthenticationProvider,
-        )
-        from kiota_http.middleware.options import RetryHandlerOption
-        from msgraph.graph_request_adapter import GraphRequestAdapter, options
-        from msgraph.graph_service_client import GraphServiceClient
-        from msgraph_core import GraphClientFactory
-
-        verify: Any = settings.ca_file if settings.ca_file and settings.base_url.startswith("https:") else True
-        http = httpx.AsyncClient(
-            timeout=settings.request_timeout_s,
-            verify=verify,
-            headers={"User-Agent": settings.user_agent},
-            trust_env=settings.base_url.startswith("https:"),
-        )
-        # The SDK wraps these and closes only its wrappers.
-        transports = [http._transport, *(one for one in http._mounts.values() if one is not None)]
-        # The SDK would repeat a POST after 503 and 504, although it may have been carried out.
-        once = {**options, RetryHandlerOption.get_key(): RetryHandlerOption(should_retry=False)}
-        client = GraphClientFactory.create_with_default_middleware(options=once, client=http)
-        tokens: Any = _AsyncCredential(TokenSource(settings))
-        # The SDK would derive the scope from the host, which may be a simulator's.
-        authentication = AzureIdentityAuthenticationProvider(tokens, scopes=[SCOPE])
-        adapter = GraphRequestAdapter(authentication, client=client)
-        adapter.base_url = settings.base_url
-        try:
-            return await work(GraphServiceClient(request_adapter=adapter))
-        except APIError as error:
-            raise _translated(error, "Graph") from error
-        except httpx.HTTPError as error:
-            problem = tls_problem(error)
-            if problem is not None:
-                raise graph_errors.GRAPH_CERTIFICATE(base_url=settings.base_url, said=problem) from error
-            raise graph_errors.GRAPH_UNANSWERED(base_url=settings.base_url, error=type(error).__name__) from error
-        finally:
-            await client.aclose()
-            for transport in transports:
-                await transport.aclose()
-
-    require_ca_file(settings)
-    with warnings.catch_warnings():
-        # The SDK imports its own deprecated names as it goes.
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(kiota_|msgraph)")
-        return asyncio.run(with_client())
-
-
-def _translated(error: Any, what: str) -> GraphRefused | GraphUnavailable:
-    """Our error for the SDK's, with Graph's status and code."""
-    status = error.response_status_code or 0
-    detail = getattr(error, "error", None)
-    code, message = (getattr(detail, "code", None) or "", getattr(detail, "message", None) or "")
-    if status == 429 or status >= 500:
-        return graph_errors.GRAPH_UNAVAILABLE(what=what, answer=f"{status} {code}".rstrip())
-    entry = graph_errors.STATUSES.get(status, graph_errors.GRAPH_STATUS)
-    return entry(what=what, status=status, code=code, message=message)
-
-
-async def _patiently(what: str, call: Callable[[], Awaitable[_T]]) -> _T:
-    """The call's result. Repeats the call while Graph throttles or makes another schema change: then it did nothing."""
-    from kiota_abstractions.api_error import APIError
-
-    backoff = Backoff()
-    for attempt in range(_TRIES):
-        try:
-            return await call()
-        except APIError as error:
-            status = error.response_status_code
-            code = getattr(getattr(error, "error", None), "code", None)
-            if attempt == _TRIES - 1 or not (status == 429 or (status == 409 and code == "resourceModified")):
-                raise _translated(error, what) from error
-            busy = graph_errors.GRAPH_UNAVAILABLE(what=what, answer=f"{status} {code}")
-            await asyncio.sleep(max(backoff.failed(busy), _retry_after_s(error)))
-    raise AssertionError("the last try returns or raises")
-
-
-def _retry_after_s(error: Any) -> float:
-    """How long the answer asks to wait, within what a command waits for; 0 where it does not say."""
-    headers = {str(name).lower(): str(value) for name, value in (error.response_headers or {}).items()}
-    return min(retry_after.retry_after_s(headers) or 0.0, _MOST_WAIT_S)
+    return run(settings, lambda graph: _find_gone(graph, lists)) if lists else frozenset()
 
 
 # --- what is there ------------------------------------------------------------------------------------------------
@@ -197,52 +84,21 @@ async def _discover(graph: "GraphServiceClient", sites: Sequence[str]) -> dict[s
 async def _find_site(graph: "GraphServiceClient", site: str) -> FoundSite:
     # The builder would write the path's slashes as %2F; Graph documents them plain (docs/facts.md section 1).
     url = f"{graph.request_adapter.base_url}/sites/{site}"
-    found = await _patiently(f"site '{site}'", lambda: graph.sites.by_site_id(site).with_url(url).get())
+    found = await patiently(f"site '{site}'", lambda: graph.sites.by_site_id(site).with_url(url).get())
     if found is None or found.id is None:
         raise graph_errors.SITE_MISSING(site=site)
     site_id = found.id
     lists: dict[str, FoundList] = {}
-    for one in await _all_pages(f"lists of '{site}'", graph.sites.by_site_id(site_id).lists):
-        lists[str(one.display_name).casefold()] = FoundList(one.id, one.display_name, {})
+    for one in await read_all(graph, f"lists of '{site}'", graph.sites.by_site_id(site_id).lists):
+        title = str(one.get("displayName"))
+        lists[title.casefold()] = FoundList(str(one.get("id")), title, {})
     return FoundSite(site_id, lists)
 
 
 async def _find_columns(graph: "GraphServiceClient", site_id: str, found: FoundList) -> dict[str, FoundColumn]:
     columns = graph.sites.by_site_id(site_id).lists.by_list_id(found.id).columns
-    entries = await _all_entries(graph, f"columns of '{found.title}'", columns)
+    entries = await read_all(graph, f"columns of '{found.title}'", columns)
     return {str(one.get("name")): list_columns.to_found(one) for one in entries}
-
-
-async def _all_pages(what: str, builder: Any) -> list[Any]:
-    """Everything a collection holds; links are followed as they are."""
-    entries: list[Any] = []
-    page = await _patiently(what, builder.get)
-    while page is not None:
-        entries.extend(page.value or [])
-        link = page.odata_next_link
-        page = await _patiently(what, builder.with_url(link).get) if link else None
-    return entries
-
-
-async def _all_entries(graph: "GraphServiceClient", what: str, builder: Any) -> list[dict[str, Any]]:
-    """Everything a collection holds, as JSON: the SDK takes ten milliseconds to make an object of one column."""
-    from msgraph.generated.models.o_data_errors.o_data_error import ODataError
-
-    async def fetch() -> Any:
-        information = at.to_get_request_information()
-        return await graph.request_adapter.send_primitive_async(information, "bytes", {"XXX": ODataError})
-
-    entries: list[dict[str, Any]] = []
-    at = builder
-    while at is not None:
-        try:
-            page = orjson.loads(await _patiently(what, fetch))
-            entries.extend(one for one in page["value"] if isinstance(one, dict))
-        except (orjson.JSONDecodeError, LookupError, TypeError) as error:
-            raise graph_errors.GRAPH_UNREADABLE(what=what) from error
-        link = page.get("@odata.nextLink")
-        at = builder.with_url(link) if link else None
-    return entries
 
 
 async def _find_item(graph: "GraphServiceClient", site_id: str, list_id: str, foreign: bool) -> str | None:
@@ -255,7 +111,7 @@ async def _find_item(graph: "GraphServiceClient", site_id: str, list_id: str, fo
         top=1, expand=["fields"], filter=f"fields/{ROWTIDE_KEY} eq null" if foreign else None
     )
     configuration = RequestConfiguration(query_parameters=parameters)
-    page = await _patiently("items", lambda: items.get(request_configuration=configuration))
+    page = await patiently("items", lambda: items.get(request_configuration=configuration))
     for item in (page.value if page is not None else None) or []:
         values = item.fields.additional_data if item.fields is not None else {}
         if not foreign or not values.get(ROWTIDE_KEY):
@@ -364,7 +220,7 @@ async def _find_gone(graph: "GraphServiceClient", lists: Mapping[str, str]) -> f
     for list_id, site_id in lists.items():
         builder = graph.sites.by_site_id(site_id).lists.by_list_id(list_id)
         try:
-            await _patiently("a list", builder.get)
+            await patiently("a list", builder.get)
         except GraphRefused as error:
             if error.code != graph_errors.GRAPH_404.code:
                 raise
@@ -377,7 +233,7 @@ async def _take(
 ) -> None:
     lists = graph.sites.by_site_id(site_id).lists
     if isinstance(step, list_schema.MakeList):
-        made = await _patiently(step.sentence, lambda: lists.post(bodies.of_list(step.title)))
+        made = await patiently(step.sentence, lambda: lists.post(bodies.of_list(step.title)))
         if made is None or made.id is None:
             raise graph_errors.GRAPH_UNREADABLE(what=step.sentence)
         ids[step.title] = made.id
@@ -386,28 +242,28 @@ async def _take(
     columns = there.columns
     match step:
         case list_schema.RenameList(title):
-            await _patiently(step.sentence, lambda: there.patch(bodies.of_title(title)))
+            await patiently(step.sentence, lambda: there.patch(bodies.of_title(title)))
         case list_schema.KeepName() | list_schema.HoldColumn():
             pass
         case list_schema.MakeKey():
-            await _patiently(step.sentence, lambda: columns.post(bodies.of_key(mark)))
+            await patiently(step.sentence, lambda: columns.post(bodies.of_key(mark)))
         case list_schema.MakeColumn(_, column):
-            await _patiently(step.sentence, lambda: columns.post(bodies.of_column(column)))
+            await patiently(step.sentence, lambda: columns.post(bodies.of_column(column)))
         case list_schema.MarkKey(_, column_id, description, _):
-            await _patiently(
+            await patiently(
                 step.sentence,
                 lambda: columns.by_column_definition_id(column_id).patch(bodies.of_description(description)),
             )
         case list_schema.MendKey(title, column_id, sync):
             try:
-                await _patiently(
+                await patiently(
                     step.sentence,
                     lambda: columns.by_column_definition_id(column_id).patch(bodies.of_mended_key()),
                 )
             except GraphRefused as error:
                 raise graph_errors.KEYS_NOT_UNIQUE(title=title, sync=sync, said=error.sentence) from error
         case list_schema.AddChoices(_, column_id, _, choices):
-            await _patiently(
+            await patiently(
                 step.sentence,
                 lambda: columns.by_column_definition_id(column_id).patch(bodies.of_choices(choices)),
             )

@@ -105,6 +105,18 @@ GRAPH_LINK_ELSEWHERE: Final = Entry(
     "Graph's link leads away from {base_url}; it is not followed",
     "check `base_url` if it is set; it is tried again by itself",
 )
+GRAPH_REDIRECTS: Final = Entry(
+    GraphUnavailable,
+    "graph_redirects",
+    "{base_url} sends us elsewhere ({status}); it is not followed, because our token is for {base_url} only",
+    "look whether a proxy answers in Graph's place, and check `base_url` if it is set",
+)
+GRAPH_PAGES_ENDLESS: Final = Entry(
+    GraphUnavailable,
+    "graph_pages_endless",
+    "Graph's pages do not end: after {pages} of them its link leads on, or back to one that was read",
+    "look whether a proxy answers in Graph's place; it is tried again by itself",
+)
 ITEMS_UNREADABLE: Final = Entry(
     GraphUnavailable,
     "graph_unavailable",
@@ -125,7 +137,7 @@ LIST_REFUSED: Final = Entry(
     "(`rowtide plan --grants`)",
 )
 GRAPH_UNREADABLE: Final = Entry(
-    GraphUnavailable, "graph_unavailable", "{what}: Graph's answer names no list", "it is tried again by itself"
+    GraphUnavailable, "graph_unavailable", "{what}: Graph's answer cannot be read", "it is tried again by itself"
 )
 
 # --- refusals ---------------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ THREAD_STARTERS: Final = {
     # Every loop is supervised there, and every call beside its caller.
     "Thread": frozenset({"connectors.loops"}),
     # Awaited where it is called, in commands only.
-    "to_thread": frozenset({"connectors.graph.provisioning"}),
+    "to_thread": frozenset({"connectors.graph.sdk_client"}),
     **dict.fromkeys(("Timer", "run_in_executor", "start_new_thread"), frozenset()),
     **dict.fromkeys(("ThreadPoolExecutor", "ProcessPoolExecutor", "Process"), frozenset()),
 }
