@@ -79,7 +79,7 @@ test: $(STAMP)  ## Everything but the long tests, in ten minutes
 	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" tests
 
 test-long: $(STAMP)  ## Crash histories and other long tests, in fifteen minutes
-	@$(PYTEST) -m long tests
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m long tests
 
 interop: $(STAMP) $(JS)/node_modules/.package-lock.json  ## Other people's Graph clients against the simulator
 	@$(PYTEST) tests/interop

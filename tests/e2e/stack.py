@@ -72,6 +72,13 @@ def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = 60.0
         time.sleep(max(PAUSE_S, now - began))
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Give a file another text at once: a process that starts in this moment reads the old one or the new one."""
+    beside = path.with_suffix(".new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
 class Looks:
     """Queries of a test that polls: one connection to each database, kept from look to look."""
 
@@ -136,7 +143,8 @@ class Stack:
 
     def write(self, syncs: str) -> None:
         """(Re)write the definition with these syncs."""
-        self.config.write_text(
+        replace_text(
+            self.config,
             f"""version: 1
 state: {{dsn: "env:ROWTIDE_STATE_DSN"}}
 run: {{recovery_dir: {self.directory}/recovery, listen: "127.0.0.1:0"}}
@@ -153,7 +161,7 @@ graph:
     request_timeout: 3s
     absent_after: 1s
     {self._graph_options}
-syncs:{syncs}"""
+syncs:{syncs}""",
         )
 
     def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -29,7 +29,7 @@ from tests.e2e.crash.definition import IDS
 from tests.e2e.crash.judge import describe, is_unequal, judge
 from tests.e2e.crash.servers import servers
 from tests.e2e.crash.world import OWN, SHARED, World
-from tests.e2e.stack import wait_until
+from tests.e2e.stack import replace_text, wait_until
 
 SAVED = Path(__file__).parents[2] / "histories"
 ROWS = 60
@@ -279,11 +279,11 @@ class Administration:
     def _take_over(self, pid: int) -> None:
         """Others run on another machine, and have done what the new era asks for."""
         config, text = self.world.stack.config, self.world.stack.config.read_text()
-        config.write_text(text.replace("/recovery,", f"/recovery-{pid},"))
+        replace_text(config, text.replace("/recovery,", f"/recovery-{pid},"))
         self._start()
         for process in self._processes:
             self.world.stack.wait_ready(process)
-        config.write_text(text)
+        replace_text(config, text)
         wait_until(lambda: not self.world.stack.state(UNDONE), "the new era is reconciled", LOOK_S)
 
     def _end_in_order(self) -> None:
@@ -347,14 +347,17 @@ class Administration:
 
     def _verdict(self) -> list[str]:
         self.world.workload.stop()
-        self.world.calm()
-        for process in self._processes:
-            self.world.stack.wait_ready(process)  # a deep pass needs a process that reads the lists
-        self.world.read_the_lists()
-        ended = [process.poll() for process in self._processes]
-        if any(code is not None for code in ended):
-            return [f"processes ended by themselves: {ended}"]
-        return judge(self.world)
+        if not self._end_by_themselves():
+            self.world.calm()
+            for process in self._processes:
+                self.world.stack.wait_ready(process)  # a deep pass needs a process that reads the lists
+            self.world.read_the_lists()
+        return self._end_by_themselves() or judge(self.world)
+
+    def _end_by_themselves(self) -> list[str]:
+        """A finding where a process has ended by itself."""
+        codes = [process.poll() for process in self._processes]
+        return [f"processes ended by themselves: {codes}"] if any(code is not None for code in codes) else []
 
     def _save(self, seed: int) -> None:
         """For `make replay FILE=`, with what it found and what the processes said."""

@@ -14,6 +14,7 @@ import psycopg
 from tests.e2e.crash import shop
 from tests.e2e.crash.servers import Site
 from tests.e2e.crash.world import World
+from tests.e2e.stack import replace_text
 
 ELSEWHERE = "of another server"
 MANY_XIDS = "DO $$ BEGIN FOR i IN 1..30000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
@@ -43,14 +44,14 @@ def lead_astray(world: World, rng: random.Random) -> bool:
             connection.execute(f"INSERT INTO {table} SELECT i, i, %s FROM generate_series(1, 3) i", [ELSEWHERE])
         connection.execute(MANY_XIDS)  # so that everything seems to be visible there
     there = world.keys()
-    world.connection_file.write_text(elsewhere)
+    replace_text(world.connection_file, elsewhere)
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
     stream = "" if rng.random() < 0.5 else " AND backend_type = 'client backend'"
     world.sql(f"{others} AND application_name LIKE '%rowtide%'{stream}")
     read_all(world)
 
     def lead_back() -> None:
-        world.connection_file.write_text(world.stack.source_dsn)
+        replace_text(world.connection_file, world.stack.source_dsn)
         judge_astray(world, there)
 
     world.later("astray", lead_back)
