@@ -189,6 +189,9 @@ class DeepSteps:
             verdict = judge(one.compared, self._compiled)
             if one.waits is not None and not one.untouched and not _is_older(verdict):
                 apart[one.waits] += 1
+                if copies and one.waits == "waiting":  # a row that is to be deleted takes them along
+                    names[key] = "copies"
+                    mends.append(_to_mend(one, known, copies))
                 continue
             match verdict:
                 case Moving():

@@ -21,7 +21,7 @@ class Unpaired:
     """Items that no live pair has, unless something of ours explains them.
 
     ``copies``: their key has another item; ``rest``: all others; ``unsettled``: keys of whose items nothing can be
-    said, with each whether a later look can.
+    said, with each whether nobody but a later look can.
     """
 
     copies: Sequence[Loose]

@@ -141,7 +141,7 @@ SELECT key FROM rowtide.ledger WHERE sync = %(sync)s AND key !~ '^[0-9a-z-]{1,64
 # What was sent may make or remove an item; a pair that moved since says more than what was seen.
 _UNSETTLED = """
 SELECT key, bool_or(moves)
-  FROM (SELECT key, state <> 'parked' AND (lease_token IS NOT NULL OR sent <> '[]') AS moves
+  FROM (SELECT key, lease_token IS NOT NULL AS moves
           FROM rowtide.outbox WHERE sync = %(sync)s AND key = ANY (%(keys)s)
            AND (%(waiting)s OR lease_token IS NOT NULL OR sent <> '[]')
          UNION ALL
@@ -195,7 +195,8 @@ def read_unsettled(
 ) -> dict[str, bool]:
     """Those of ``keys`` of whose items nothing can be said: something may have been sent, or their pair has moved.
 
-    ``waiting``: also those for which something merely waits. With each key, whether a later look can say more.
+    ``waiting``: also those for which something merely waits. With each key, whether nobody but a later look can say
+    more: a row that is not claimed yet, or was sent and not answered, looks for its items itself.
     """
     values = {"sync": sync, "purpose": purpose, "keys": list(keys), "waiting": waiting}
     return dict(conn.execute(_UNSETTLED, values).fetchall()) if keys else {}

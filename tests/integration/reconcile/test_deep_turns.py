@@ -77,3 +77,18 @@ def test_what_is_parked_asks_for_none(an_item_left: Bench) -> None:
     judged = judge(an_item_left, judging(an_item_left, turns=1))
     assert (judged.phase, judged.counts["moving"]) == ("done", 0)
     assert not an_item_left.record.deep
+
+
+def test_a_row_that_waits_to_be_deleted_takes_other_items_of_its_key_along(bench: Bench) -> None:
+    """Once it is deleted nothing would say that they are there."""
+    bench.state.execute(ROUND, ["10 seconds"])
+    bench.state.execute(SEEN)
+    bench.streamed("3")
+    bench.deliver()
+    bench.state.execute("UPDATE rowtide.ledger SET updated_at = now() - interval '1 minute'")
+    bench.streamed("3", "d", (1, 600, 0))
+    judged = judge(bench, judging(bench, turns=1))
+    assert (judged.phase, judged.counts["copies"]) == ("round", 1)
+    [(leftovers,)] = bench.state.execute("SELECT leftovers FROM rowtide.ledger WHERE key = '3'").fetchall()
+    assert {one["item_id"] for one in leftovers} == {"12"}
+    assert judge(bench, judging(bench, turns=2)).counts.get("copies") is None
