@@ -1,18 +1,19 @@
-"""The recovery store of Bytewax: one process or cluster holds it, checks it at each start, makes it anew if need be.
+"""The recovery store of Bytewax: one process holds it, checks it at each start, makes it anew if need be.
 
 In: the recovery directory and the names of the flow's steps and partitions. Out: a `RecoveryConfig`. Rules: the store
-is an accelerator; the position comes from the cursor, so a store that is lost, old, mixed, condemned or of another
-shape of the flow is thrown away, with one line in the log (docs/design.md section 14). Only a process that holds the
-directory alone checks or makes a store.
+is an accelerator; the position comes from the cursor, so a store that is lost, old, mixed, condemned, of another shape
+of the flow or of another release is thrown away, with one line in the log (docs/design.md section 14). A store holds
+pickles, and to read one is to run it: a directory that others may write is not touched.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import sqlite3
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import structlog
@@ -42,13 +43,11 @@ class _Part:
 class Store:
     """A recovery directory. `open` holds it until `close`; `condemn` has the next `open` make the store anew.
 
-    ``shared``: the processes of a cluster use one store. ``fresh``: the last `open` has made it anew. Not for two
-    threads at a time.
+    ``fresh``: the last `open` has made it anew. Not for two threads at a time.
     """
 
-    def __init__(self, directory: Path, shared: bool = False) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._shared = shared
         self._lock: int | None = None
         self._frontier = 0
         self.fresh = False
@@ -56,16 +55,15 @@ class Store:
     def open(self, names: Sequence[str]) -> RecoveryConfig:
         """A config over a store that is whole and belongs to a flow of exactly these step and partition names.
 
-        UserError when the directory cannot hold a store; Unavailable while another process has it.
+        UserError when the directory cannot hold a store, or others may write it; Unavailable while another process has
+        it.
         """
-        shape = hashlib.sha256(json.dumps(sorted(names)).encode()).hexdigest()
+        shape = json.dumps({"release": metadata.version("rowtide"), "names": sorted(names)})
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._take_lock():
-                self._make_fit(shape)
-            elif self._misfit_of_shape(shape) is not None:
-                self.close()  # a process that runs with the store has to end first
-                raise process_errors.RECOVERY_DIR_IN_USE(directory=self._directory)
+            self._require_ours()
+            self._take_lock()
+            self._make_fit(shape)
         except OSError as error:
             self.close()
             raise self._unusable(error.strerror or type(error).__name__) from error
@@ -73,7 +71,7 @@ class Store:
         return RecoveryConfig(str(self._directory))  # type: ignore[no-untyped-call]
 
     def condemn(self, reason: str) -> None:
-        """Have the next `open` make the store anew, here or in another process of the cluster."""
+        """Have the next `open` make the store anew, here or in the next process."""
         try:
             (self._directory / "condemned").write_text(reason)
         except OSError as error:
@@ -96,34 +94,33 @@ class Store:
         if lock is not None:
             os.close(lock)
 
-    def _take_lock(self) -> bool:
-        """Whether the directory is held alone (and may be checked); otherwise it is shared with a running cluster."""
+    def _require_ours(self) -> None:
+        """UserError unless the directory is this user's alone: whoever else may write it could have us run code."""
+        there = self._directory.lstat()
+        if stat.S_ISLNK(there.st_mode):
+            raise self._unusable("it is a symbolic link")
+        if there.st_uid != os.geteuid():
+            raise self._unusable("it belongs to another user")
+        if there.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise self._unusable("others may write it, and what is in it is run; remove it, and it is made anew")
+
+    def _take_lock(self) -> None:
         if self._lock is None:
-            self._lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
         except BlockingIOError:
-            pass
-        try:
-            if self._shared:
-                fcntl.flock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return False
-        except BlockingIOError:
-            pass
-        self.close()
-        raise process_errors.RECOVERY_DIR_IN_USE(directory=self._directory)
+            self.close()
+            raise process_errors.RECOVERY_DIR_IN_USE(directory=self._directory) from None
 
     def _make_fit(self, shape: str) -> None:
-        """Check the store, make it anew if it does not fit (``fresh``), and share it with the cluster."""
+        """Check the store, and make it anew if it does not fit (``fresh``)."""
         self._check_room()
         reason = self._misfit_of_shape(shape) or self._misfit_of_parts()
         self.fresh = reason is not None
         if reason is not None:
             self._wipe(reason)
             self._make(shape)
-        if self._shared and self._lock is not None:
-            fcntl.flock(self._lock, fcntl.LOCK_SH)
 
     def _make(self, shape: str) -> None:
         try:
@@ -157,7 +154,7 @@ class Store:
         if condemned.exists():
             return condemned.read_text() or "condemned"
         if not marker.exists() or marker.read_text() != shape:
-            return "another shape of the flow"
+            return "another shape of the flow, or another release"
         return None
 
     def _misfit_of_parts(self) -> str | None:

@@ -1,6 +1,6 @@
 """`rowtide run`: one process of the flow, from the first connection to its exit code.
 
-In: the loaded definition file (for the state database's address), roles, process id and peers. Out: an exit code. Rule:
+In: the loaded definition file (for the state database's address), roles, process id. Out: an exit code. Rule:
 the process waits for whatever is missing, with a clear line on stderr; SIGTERM ends everything within two seconds with
 code 0, and nothing else ends with 0; the applied definition is obeyed, not the file (docs/design.md section 14).
 """
@@ -9,7 +9,7 @@ import gc
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,21 +42,20 @@ ROLES = frozenset({CAPTURE, DELIVER})
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a process starts with: ``addresses`` of all processes of its cluster, none for one that stands alone."""
+    """What a process starts with."""
 
     config: Loaded
     roles: frozenset[str]
     process_id: int
-    addresses: Sequence[str]
 
     @property
     def recovery_dir(self) -> Path:
-        """A directory of its own for each process or cluster of one definition, by roles and process id."""
+        """A directory of its own for each process of one definition, by roles and process id."""
         directory = Path(self.config.definition.run.recovery_dir)
         if not directory.is_absolute():
             directory = self.config.path.parent / directory
         own = [] if self.roles == ROLES else sorted(self.roles)
-        if self.process_id and not self.addresses:
+        if self.process_id:
             own.append(str(self.process_id))
         return directory / "-".join(own) if own else directory
 
@@ -81,18 +80,18 @@ class EndRequest:
             stop.set()
 
 
-def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0, addresses: Sequence[str] = ()) -> int:
+def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0) -> int:
     """Run until SIGTERM or SIGINT (0) or until nothing can go on (1); wait while a person can mend the error."""
     # Millions of short-lived tuples pass and hardly a cycle: at Python's default pace, collection costs a tenth.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     memory.bound_arenas()
-    start = Start(config, roles, process_id, addresses)
+    start = Start(config, roles, process_id)
     request = EndRequest()
     with _signals(request):
         dsn = resolve_secret(config.definition.state.dsn)
         lock = ProcessLock(dsn, roles, process_id)
-        store = recovery.Store(start.recovery_dir, shared=bool(addresses))
+        store = recovery.Store(start.recovery_dir)
         try:
             code: int | None = None
             while code is None:
@@ -125,7 +124,7 @@ def _run_once(start: Start, dsn: str, lock: ProcessLock, store: recovery.Store, 
     )
     began, error = time.monotonic(), None
     try:
-        _run_engine(start, parts, recovery_config)
+        _run_engine(parts, recovery_config)
     except BaseException as raised:  # the engine raises a step's error, wrapped or as it is, and it may panic
         if not recovery.is_engine_fault(raised):
             raise
@@ -139,12 +138,11 @@ def _run_once(start: Start, dsn: str, lock: ProcessLock, store: recovery.Store, 
     return ending.conclude(end, store, time.monotonic() - began)
 
 
-def _run_engine(start: Start, parts: sync.Parts, recovery_config: RecoveryConfig) -> None:
+def _run_engine(parts: sync.Parts, recovery_config: RecoveryConfig) -> None:
+    # Alone: the processes of a cluster take pickles from whoever reaches their port.
     cli_main(  # type: ignore[no-untyped-call]
         sync.build(parts),
         workers_per_process=1,
-        process_id=start.process_id if start.addresses else None,
-        addresses=list(start.addresses) or None,
         epoch_interval=EPOCH,
         recovery_config=recovery_config,
     )

@@ -1,6 +1,6 @@
 """`rowtide run`: the process that does the work.
 
-In: roles, and for a cluster the process id and all addresses. Out: the flow's exit code. Rule: what happens is
+In: roles and process id. Out: the flow's exit code. Rule: what happens is
 control.operations.run's.
 """
 
@@ -20,18 +20,14 @@ def run(
     roles: Annotated[
         str, typer.Option("--roles", metavar="LIST", help="What this process does, comma-separated.")
     ] = ",".join(ROLES),
-    process_id: Annotated[int, typer.Option("--process-id", min=0, help="Which process of a cluster this is.")] = 0,
-    addresses: Annotated[
-        str, typer.Option("--addresses", metavar="A,B", help="host:port of every process of the cluster, in order.")
-    ] = "",
+    process_id: Annotated[int, typer.Option("--process-id", min=0, help="Which of several processes this is.")] = 0,
 ) -> None:
     """Carry changes until SIGTERM or Ctrl-C.
 
     Obeys the applied definition, not the file, and takes a newly applied one over within two seconds.
     """
     chosen = frozenset(role.strip() for role in roles.split(",") if role.strip())
-    peers = [address.strip() for address in addresses.split(",") if address.strip()]
-    code = operations.run(session.start_session(config), chosen, process_id, peers, session.actor())
+    code = operations.run(session.start_session(config), chosen, process_id, session.actor())
     # Everything of ours is closed; taking the interpreter apart would only spend the seconds a SIGTERM leaves.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -14,7 +14,6 @@ UNKNOWN_GRAPH: Final = Entry(UserError, "unknown_graph", "There is no graph {gra
 UNKNOWN_SOURCE: Final = Entry(UserError, "unknown_source", "Say which source with --source: {known}.")
 UNKNOWN_TIER: Final = Entry(UserError, "unknown_tier", "There is no tier {tier}: there are {known}.")
 UNKNOWN_ROLE: Final = Entry(UserError, "unknown_role", "--roles takes {roles}, comma-separated.")
-PROCESS_ID: Final = Entry(UserError, "process_id", "--process-id {process_id} has no address: {addresses} are given.")
 NOT_PARKED: Final = Entry(
     UserError, "not_parked", "Row {key} of sync {sync} is not parked.", "See `rowtide parked list`."
 )

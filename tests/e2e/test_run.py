@@ -1,6 +1,7 @@
 """`rowtide run` and its recovery store: whatever is in the directory, the flow runs, or says in a sentence why not."""
 
 import itertools
+import os
 import pickle
 import resource
 import shutil
@@ -121,6 +122,38 @@ def test_a_recovery_directory_that_cannot_be_is_said(new_simulator: NewSimulator
         assert "run.recovery_dir" in done.stderr
         assert "Traceback" not in done.stderr
         assert "panicked" not in done.stderr
+
+
+class Poison:
+    """A pickle that runs a command where it is read."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (self._command,)
+
+
+def test_a_store_that_others_may_write_runs_nothing(new_simulator: NewSimulator, new_stack: NewStack) -> None:
+    stack = new_stack(new_simulator("--tier", "off"))
+    run_to(stack, 5)
+    recovery, proof = stack.directory / "recovery", stack.directory / "proof"
+    recovery.chmod(0o777)
+    poison = pickle.dumps(Poison(f"touch {proof}"))
+    assert edit_parts(recovery, "UPDATE snaps SET ser_change = ?", poison) > 0
+    process = stack.start()
+    wait_until(lambda: process.poll() is not None or proof.exists(), "the store is refused, or read")
+    assert not proof.exists()
+    assert process.wait() == 2
+    assert "recovery_dir_unusable" in stack.logged()
+
+
+def test_processes_form_no_cluster(new_simulator: NewSimulator, new_stack: NewStack) -> None:
+    """Its port would take pickles from whoever connects."""
+    stack = new_stack(new_simulator("--tier", "off"))
+    done = stack.command("run", "--addresses", "127.0.0.1:0", check=False)
+    assert done.returncode == 2
+    assert "No such option" in done.stderr
 
 
 @pytest.mark.long

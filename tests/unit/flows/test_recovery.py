@@ -1,9 +1,12 @@
 """Which recovery stores are resumed from, which are made anew, and who may have the directory."""
 
+import json
+import os
 import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -144,44 +147,65 @@ def test_a_directory_in_use_is_waited_for(directory: Path) -> None:
     second.close()
 
 
-def test_a_cluster_shares_a_store_that_no_other_flow_may_have(directory: Path) -> None:
-    first, second, other = Store(directory, shared=True), Store(directory, shared=True), Store(directory, shared=True)
-    first.open(NAMES)
-    second.open(NAMES)
-    with pytest.raises(Unavailable):
-        other.open(["rowtide", "wal-other"])
-    second.condemn("UnpicklingError")
-    with pytest.raises(Unavailable):
-        second.open(NAMES)
-    first.close()
-    second.open(NAMES)
-    assert second.fresh
-    second.close()
+def open_to_a_group(directory: Path) -> None:
+    directory.chmod(0o770)
 
 
-def test_processes_that_begin_at_once_make_one_store(directory: Path) -> None:
-    stores = [Store(directory, shared=True) for _ in range(8)]
+def open_to_all(directory: Path) -> None:
+    directory.chmod(0o707)
+
+
+def lead_elsewhere(directory: Path) -> None:
+    """A link: whoever made it chooses the directory."""
+    directory.rename(directory.with_name("moved"))
+    directory.symlink_to(directory.with_name("moved"))
+
+
+def give_away(directory: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may give a directory away")
+    os.chown(directory, 65534, -1)
+
+
+@pytest.mark.parametrize("harm", [open_to_a_group, open_to_all, lead_elsewhere, give_away])
+def test_a_store_that_others_may_have_written_is_not_touched(harm: Callable[[Path], None], directory: Path) -> None:
+    """What is in it is unpickled, which is to run it."""
+    open_once(directory)
+    before = sorted(one.name for one in directory.iterdir())
+    harm(directory)
+    with pytest.raises(UserError, match="cannot be used") as caught:
+        Store(directory).open(NAMES)
+    assert caught.value.code == "recovery_dir_unusable"
+    assert sorted(one.name for one in directory.iterdir()) == before
+
+
+def test_a_store_of_another_release_is_made_anew(directory: Path) -> None:
+    open_once(directory)
+    release = json.loads((directory / "shape").read_text())
+    assert release["release"] == metadata.version("rowtide")
+    (directory / "shape").write_text(json.dumps({**release, "release": "0.0.1"}))
+    assert open_once(directory)
+    assert not open_once(directory)
+
+
+def test_of_processes_that_begin_at_once_one_has_the_directory(directory: Path) -> None:
+    stores = [Store(directory) for _ in range(8)]
     begin = threading.Barrier(len(stores))
-    failures: list[BaseException] = []
+    refused: list[BaseException] = []
 
     def start(store: Store) -> None:
         begin.wait(30)
-        while True:
-            try:
-                store.open(NAMES)
-                return
-            except Unavailable:
-                continue
-            except BaseException as error:
-                failures.append(error)
-                return
+        try:
+            store.open(NAMES)
+        except Unavailable as error:
+            refused.append(error)
 
     threads = [threading.Thread(target=start, args=[store]) for store in stores]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert not failures
+    assert len(refused) == 7
     assert [store.fresh for store in stores].count(True) == 1
     for store in stores:
         store.close()
