@@ -258,6 +258,8 @@ class Administration:
         world.workload.stop()  # so that nothing but these rows is under way
         passed = self._wal_end()
         wait_until(lambda: self._captured(passed), "capture has passed what was committed", LOOK_S)
+        stopped = "SELECT 1 FROM rowtide.hold WHERE object = 'things' AND kind = 'capture'"
+        wait_until(lambda: not world.stack.state(stopped), "capture has seen the end of what stopped it", LOOK_S)
         held.touch()
         world.sql("INSERT INTO things SELECT i, nextval('tick'), 'a', 'asleep' FROM generate_series(1001, 1020) i")
         wait_until(lambda: world.stack.state(STAGING), "they are in the middle of staging", LOOK_S)
