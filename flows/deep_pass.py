@@ -115,10 +115,12 @@ class DeepSteps:
         Only a digest is left of their keys. A stand-in makes them pairs like any other, so that they are deleted after
         the breaker.
         """
+        if self._compiled.deletes != "propagate":
+            return record
         loose = items.read_loose(self._state, record.sync, "deep")
         digests = {stand_in(str(one.item_key)): one for one in reversed(loose) if _is_of_nobody(one)}
         found = {key: one for key, one in digests.items() if key is not None}
-        if found and self._compiled.deletes == "propagate":
+        if found:
             record, _ = reconcile.adopt(self._state, record, found)
         return record
 

@@ -75,7 +75,7 @@ def draw(seed: int, number: int) -> Plan:
 def table(figures: Counter[str], findings: list[str], seed: int, seconds: float) -> str:
     """The figures as Markdown."""
     lost = sum("not equal" in one or "was confirmed" in one for one in findings)
-    doubled = sum("items with key" in one or "created" in one for one in findings)
+    doubled = sum("items with key" in one or "items created" in one for one in findings)
     rows = [
         ("histories", figures["histories"]),
         ("kills (SIGKILL) of a process that had staged or settled", figures["working kills"]),

@@ -85,18 +85,26 @@ def delete_a_list(world: World, rng: random.Random) -> bool:
     return True
 
 
+def _delete_column(world: World, target: str) -> None:
+    """The column goes, and what it held, also in items of others."""
+    world.own("DELETE", world.definition.shown[target], "/columns/Seq")
+    for (list_id, _), fields in world.strangers.items():
+        if list_id == world.list_id(target):
+            fields.pop("Seq", None)
+
+
 def change_a_columns_kind(world: World, rng: random.Random) -> bool:
     """A person makes a column of another kind in the place of a mapped one; the operator has it made anew later."""
     if not world.can_apply() or {"column", "list"} & world.open.keys():
         return False
     target = rng.choice(world.definition.targets())
-    world.own("DELETE", world.definition.shown[target], "/columns/Seq")
+    _delete_column(world, target)
     world.own("POST", world.definition.shown[target], "/columns", {"name": "Seq", "boolean": {}})
     id_ = target.partition("/")[0]
     world.in_doubt.add(id_)
 
     def mend() -> None:
-        world.own("DELETE", world.definition.shown[target], "/columns/Seq")
+        _delete_column(world, target)
         world.apply()
         world.in_doubt.discard(id_)
 
@@ -153,7 +161,7 @@ def make_a_column_anew(world: World, rng: random.Random) -> bool:
     if not world.can_apply() or {"column", "list", "copy"} & world.open.keys():
         return False
     target = rng.choice(world.definition.targets())
-    world.own("DELETE", world.definition.shown[target], "/columns/Seq")
+    _delete_column(world, target)
     world.own("POST", world.definition.shown[target], "/columns", {"name": "Seq", "number": {}})
     id_ = target.partition("/")[0]
     world.in_doubt.add(id_)
