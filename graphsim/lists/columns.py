@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphsim.http.errors import check_properties, invalid
+from graphsim.lists.characters import check_characters
 
 FACETS = (
     "text",
@@ -180,6 +181,7 @@ def make_column(column_id: str, given: dict[str, Any]) -> ColumnDefinition:
         raise invalid("A column needs a name")
     if len(asked) > 255:
         raise invalid("A column name has at most 255 characters")
+    check_characters("A column name", asked)
     display = given.get("displayName") or asked
     column = ColumnDefinition(column_id, to_internal_name(asked), facet, settings, display)
     change_column(column, {k: v for k, v in given.items() if k in COMMON})
@@ -235,6 +237,7 @@ def _set_common(column: ColumnDefinition, name: str, value: Any) -> None:
     else:
         if not isinstance(value, str | None):
             raise invalid(f"Property '{name}' must be a string")
+        check_characters(f"Property '{name}'", value or "")
         attribute = {"columnGroup": "group", "displayName": "display_name"}.get(name, name)
         setattr(column, attribute, value or ("" if name == "description" else getattr(column, attribute)))
 
@@ -293,6 +296,7 @@ def _checked_settings(facet: str, given: Any) -> dict[str, Any]:
     choices = out.get("choices", [])
     if not isinstance(choices, list) or not all(isinstance(c, str) for c in choices):
         raise invalid("'choices' must be a list of strings")
+    check_characters("A choice", *choices)
     length = out.get("maxLength")
     if length is not None and (not isinstance(length, int) or not 1 <= length <= 255):
         raise invalid("'maxLength' must be between 1 and 255")

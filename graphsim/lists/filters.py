@@ -9,15 +9,20 @@ refused, as OData services do, so neither depth nor length can exhaust anything.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
 
 from graphsim.http.errors import GraphError
 from graphsim.http.odata import bad_request
+from graphsim.lists.dates import to_kept_date, to_moment
 from graphsim.lists.value_index import to_index_key
 
 Test = Callable[[Mapping[str, Any]], bool]
 Resolve = Callable[[str], str]
+Read = Callable[[str, Any], Any]
 _NODES = 100
+# More than a filter of a hundred nodes can have: the text is not read to its end for nothing.
+_TOKENS = 1000
 _TOKEN = re.compile(r"\s*(?:(?P<string>'(?:[^']|'')*')|(?P<mark>[(),])|(?P<word>[^\s(),']+))")
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]{5,16}(Z|[+-][0-9]{2}:[0-9]{2}))?")
@@ -48,10 +53,13 @@ class Filter:
     conditions: tuple[Condition, ...]
 
 
-def parse_filter(text: str, resolve: Resolve) -> Filter:
-    """The filter a text says; GraphError 400 when it cannot be read. `resolve` gives the field that a path names."""
+def parse_filter(text: str, resolve: Resolve, read: Read) -> Filter:
+    """The filter a text says; GraphError 400 when it cannot be read.
+
+    `resolve` gives the field that a path names, `read` what a literal stands for beside that field.
+    """
     tokens = _split(text)
-    parser = _FilterParser(tokens, resolve)
+    parser = _FilterParser(tokens, resolve, read)
     found = parser.either()
     if parser.peek() is not None:
         raise bad_filter(f"Syntax error: unexpected '{parser.peek()}'")
@@ -63,6 +71,10 @@ def bad_filter(what: str) -> GraphError:
     return bad_request(f"Invalid filter clause: {what}")
 
 
+def _too_many_nodes() -> GraphError:
+    return bad_filter(f"The node count limit of '{_NODES}' has been exceeded.")
+
+
 def _split(text: str) -> list[str]:
     tokens, at = [], 0
     text = text.rstrip()
@@ -72,13 +84,16 @@ def _split(text: str) -> list[str]:
             raise bad_filter(f"Syntax error at position {at} in '{text[:200]}'.")
         tokens.append(match.group(match.lastgroup or 0).strip())
         at = match.end()
+        if len(tokens) > _TOKENS:
+            raise _too_many_nodes()
     return tokens
 
 
 class _FilterParser:
-    def __init__(self, tokens: list[str], resolve: Resolve) -> None:
+    def __init__(self, tokens: list[str], resolve: Resolve, read: Read) -> None:
         self._tokens = tokens
         self._resolve = resolve
+        self._read = read
         self._at = 0
         self._nodes = 0
 
@@ -101,7 +116,7 @@ class _FilterParser:
         """OData counts a comparison as three nodes: the operator and its two sides."""
         self._nodes += nodes
         if self._nodes > _NODES:
-            raise bad_filter(f"The node count limit of '{_NODES}' has been exceeded.")
+            raise _too_many_nodes()
 
     def either(self) -> Filter:
         left = self.both()
@@ -157,7 +172,7 @@ class _FilterParser:
         operator = self.take()
         if operator not in _COMPARISONS:
             raise bad_filter(f"Syntax error: '{operator}' is no operator here.")
-        value = to_literal(self.take())
+        value = self._read(name, to_literal(self.take()))
         return Filter(_to_test(name, operator, value), frozenset({name}), (Condition(name, operator, value),))
 
 
@@ -196,6 +211,16 @@ def to_literal(token: str) -> Any:
     if not _DATE.fullmatch(token):
         raise bad_filter(f"Could not find a property named '{token}' on type 'microsoft.graph.fieldValueSet'.")
     return token
+
+
+def read_date(literal: Any, zone: tzinfo) -> Any:
+    """The moment a literal says, as lists keep it; None stays None, GraphError 400 for what is no date."""
+    if literal is None:
+        return None
+    try:
+        return to_kept_date(to_moment(str(literal), zone))
+    except ValueError:
+        raise bad_filter(f"'{literal}' is no date.") from None
 
 
 def is_equal(held: Any, wanted: Any) -> bool:

@@ -7,7 +7,9 @@ looks at more items than the threshold allows.
 """
 
 import base64
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import tzinfo
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, unquote
@@ -18,14 +20,16 @@ from graphsim.http import errors
 from graphsim.http.odata import QueryOptions, bad_request, check_options, read_options, to_query
 from graphsim.http.request import ApiCall, JsonObject
 from graphsim.lists.entity_types import LIST_ITEM
-from graphsim.lists.filters import Condition, Filter, bad_filter, parse_filter
+from graphsim.lists.filters import Condition, Filter, bad_filter, parse_filter, read_date
 from graphsim.lists.list_store import ListItem, SimList
 from graphsim.lists.representations import check_selected, full_item, items_context, system_fields, to_fragment
 from graphsim.lists.value_index import to_index_key
+from graphsim.switches import to_zone
 from graphsim.tenant import Tenant
 
 COLLECTION_OPTIONS = frozenset({"expand", "select", "filter", "orderby", "top", "skiptoken"})
 _IDS = frozenset({"id", "ID"})
+_ID = re.compile(r"-?[0-9]{1,18}")
 _ITEM_DATES = {"createdDateTime": "Created", "lastModifiedDateTime": "Modified"}
 _PREFER = "honornonindexedqueriesmayfailrandomly", "honornonindexedquerieswarningmayfailrandomly"
 _TEXT_FACETS, _NUMBER_FACETS = frozenset({"text", "choice", "dateTime"}), frozenset({"number", "currency"})
@@ -78,8 +82,9 @@ class _Search:
         self._switches = tenant.switches
         self._lst = lst
         self._prefer = call.headers.get("prefer", "").lower()
-        resolve = _Names(lst).resolve
-        self._filter = None if options.filter is None else parse_filter(options.filter, resolve)
+        names = _Names(lst, to_zone(tenant.switches.site_time_zone))
+        resolve = names.resolve
+        self._filter = None if options.filter is None else parse_filter(options.filter, resolve, names.read)
         self._order = [(resolve(name), descending) for name, descending in options.order_by]
         for name in sorted({*(self._filter.fields if self._filter else ()), *(name for name, _ in self._order)}):
             self._check_indexed(name)
@@ -171,14 +176,14 @@ class _Search:
         """Whether the field has an index whose values are of the literal's type."""
         value, operator = condition.value, condition.operator
         if condition.field in _IDS:
-            return operator != "startswith" and str(value).lstrip("-").isdecimal()
+            return operator != "startswith" and value is not None
         column = self._lst.names.get(condition.field)
         if column is None or condition.field not in self._lst.indexes:
             return False
         if value is None:
             return operator == "eq"
         if column.lookup_name:
-            return operator == "eq" and str(value).isdecimal()
+            return operator == "eq" and _ID.fullmatch(str(value)) is not None
         if column.facet in _TEXT_FACETS:
             return isinstance(value, str)
         if column.facet in _NUMBER_FACETS:
@@ -216,10 +221,22 @@ def _sort_key(value: Any) -> tuple[int, Any]:
 
 
 class _Names:
-    """Paths of a query: `fields/Title` is a column, a bare name is a property of the item itself."""
+    """Paths of a query: `fields/Title` is a column, a bare name is a property of the item itself.
 
-    def __init__(self, lst: SimList) -> None:
+    Beside a date stands a date, beside an id a number: anything else would be compared as text and find nothing.
+    """
+
+    def __init__(self, lst: SimList, zone: tzinfo) -> None:
         self._lst = lst
+        self._zone = zone
+
+    def read(self, name: str, literal: Any) -> Any:
+        if name in _IDS:
+            if literal is not None and not _ID.fullmatch(str(literal)):
+                raise bad_filter(f"'{literal}' is no id.")
+            return literal
+        column = self._lst.names.get(name)
+        return read_date(literal, self._zone) if column is not None and column.facet == "dateTime" else literal
 
     def resolve(self, path: str) -> str:
         head, slash, name = path.partition("/")

@@ -6,10 +6,12 @@ index cannot be made once the list is over the threshold.
 """
 
 from typing import Any
+from urllib.parse import quote
 
 from graphsim.http import errors
 from graphsim.http.request import ApiCall, ApiReply, JsonObject
 from graphsim.lists import columns, values
+from graphsim.lists.characters import check_characters
 from graphsim.lists.columns import ColumnDefinition
 from graphsim.lists.list_store import SimList
 from graphsim.lists.schema_queries import find_column, get_list
@@ -61,9 +63,7 @@ def create_list(tenant: Tenant, call: ApiCall, site: Site) -> ApiReply:
             "Cannot define a 'name' for a list as it is assigned by the server. Instead, provide 'displayName'"
         )
     errors.check_properties(given, {"name", "displayName", "description", "columns", "list"}, "list")
-    title = given.get("displayName")
-    if not isinstance(title, str) or not title.strip() or len(title) > 255:
-        raise errors.invalid("A list needs a displayName of at most 255 characters")
+    title = _title_of(given)
     if tenant.lists.holder_of(site.id, title) is not None:
         raise errors.name_taken("A list with that name")
     _check_facet({} if given.get("list") is None else given["list"])
@@ -78,7 +78,7 @@ def create_list(tenant: Tenant, call: ApiCall, site: Site) -> ApiReply:
         created=now,
         modified=now,
         author=call.app.principal,
-        web_url=f"{site.web_url}/Lists/{name.replace(' ', '%20')}",
+        web_url=f"{site.web_url}/Lists/{quote(name)}",
         columns=_system_columns(tenant),
         switches=tenant.switches,
     )
@@ -97,10 +97,19 @@ def _columns_of(given: JsonObject) -> list[Any]:
     return columns or []
 
 
+def _title_of(given: JsonObject) -> str:
+    title = given.get("displayName")
+    if not isinstance(title, str) or not title.strip() or len(title) > 255:
+        raise errors.invalid("A list needs a displayName of at most 255 characters")
+    check_characters("Property 'displayName'", title)
+    return title
+
+
 def _description_of(given: JsonObject) -> str:
     description = given.get("description")
     if not isinstance(description, str | None):
         raise errors.invalid("Property 'description' must be a string")
+    check_characters("Property 'description'", description or "")
     return description or ""
 
 
@@ -116,10 +125,8 @@ def change_list(tenant: Tenant, call: ApiCall, lst: SimList) -> ApiReply:
     """PATCH: another title or description."""
     given = call.object_body()
     errors.check_properties(given, {"displayName", "description"}, "list")
-    title = given.get("displayName")
-    if title is not None:
-        if not isinstance(title, str) or not title.strip() or len(title) > 255:
-            raise errors.invalid("A list needs a displayName of at most 255 characters")
+    if given.get("displayName") is not None:
+        title = _title_of(given)
         holder = tenant.lists.holder_of(lst.site_id, title)
         if holder is not None and holder is not lst:
             raise errors.name_taken("A list with that name")

@@ -6,6 +6,7 @@ names properties of the entity itself; the links of pages carry the number of en
 
 import base64
 from collections.abc import Iterable
+from datetime import UTC
 from typing import Any
 
 from graphsim.http import errors
@@ -13,7 +14,7 @@ from graphsim.http.odata import EntityType, check_options, read_options, to_quer
 from graphsim.http.request import ApiCall, ApiReply, JsonObject
 from graphsim.lists.columns import ColumnDefinition
 from graphsim.lists.entity_types import COLUMN, LIST
-from graphsim.lists.filters import bad_filter, parse_filter
+from graphsim.lists.filters import bad_filter, parse_filter, read_date
 from graphsim.lists.list_store import SimList
 from graphsim.lists.queries import collection_page
 from graphsim.lists.representations import list_json
@@ -25,6 +26,7 @@ _LIST_PATHS = frozenset(
     {"id", "name", "displayName", "description", "webUrl", "createdDateTime", "lastModifiedDateTime"}
     | {"list/template", "list/hidden"}
 )
+_DATE_PATHS = frozenset({"createdDateTime", "lastModifiedDateTime"})
 _LIST_FILTERS = frozenset({"displayName"})
 _COLUMN_PATHS = frozenset(
     {"id", "name", "displayName", "description", "columnGroup", "hidden", "readOnly", "required", "indexed"}
@@ -113,7 +115,7 @@ def _choose(
         return path
 
     if options.filter is not None:
-        wanted = parse_filter(options.filter, resolve)
+        wanted = parse_filter(options.filter, resolve, _read_literal)
         if filters is not None and not wanted.fields <= filters:
             raise errors.unsupported_filter()
         entities = [one for one in entities if wanted.test(_flat(one))]
@@ -128,6 +130,10 @@ def _choose(
     return entities[skip:end], {
         "@odata.nextLink": f"{call.base}/{address}?{to_query(call.query, _KEEP, _skiptoken=token)}"
     }
+
+
+def _read_literal(path: str, literal: Any) -> Any:
+    return read_date(literal, UTC) if path in _DATE_PATHS else literal
 
 
 def _flat(entity: JsonObject) -> dict[str, Any]:

@@ -6,20 +6,17 @@ wrongly shaped lookup or person value is dropped in silence (#microsoft-graph-do
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, time
 from typing import Any
 
 from graphsim.http.errors import general_exception, invalid, invalid_text, read_only_field, unknown_field
+from graphsim.lists.characters import XML_LACKS
 from graphsim.lists.columns import ColumnDefinition
+from graphsim.lists.dates import to_kept_date, to_moment
 from graphsim.switches import Switches, to_zone
 
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_FRACTION = re.compile(r"\.(\d{6})\d+")
-# What XML 1.0 cannot carry, and with it SharePoint.
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _NOTE_UNITS, _CHOICE_UNITS = 63_999, 255
 _DROPPED = object()
 _WITH_DEFAULT = frozenset({"text", "number", "currency", "boolean", "dateTime", "choice"})
@@ -88,7 +85,7 @@ def _text(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
     if not isinstance(value, str):
         raise _wrong(column, "a string")
     settings = column.settings
-    if not value.isprintable() and _CONTROL.search(value):
+    if not value.isprintable() and XML_LACKS.search(value):
         raise invalid(f"Field '{column.name}' has characters that XML cannot hold")
     if settings["allowMultipleLines"]:
         if len(value) > _NOTE_UNITS // 2 and _utf16_units(value) > _NOTE_UNITS:
@@ -146,7 +143,8 @@ def _choice(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
 
 def _check_choice(column: ColumnDefinition, value: str, switches: Switches) -> None:
     settings = column.settings
-    if not value.isprintable() or _utf16_units(value) > _CHOICE_UNITS:
+    is_one_line = value.isprintable() or not (XML_LACKS.search(value) or "\n" in value or "\r" in value)
+    if not is_one_line or _utf16_units(value) > _CHOICE_UNITS:
         raise invalid_text()
     if switches.choice_check and value and not settings["allowTextEntry"] and value not in settings["choices"]:
         raise invalid(f"Field '{column.name}' has no choice '{value}'")
@@ -172,20 +170,15 @@ def _date_time(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
         return value
     zone = to_zone(switches.site_time_zone)
     try:
-        if _DATE.fullmatch(value):
-            moment = datetime.combine(date.fromisoformat(value), time(), zone)
-        else:
-            moment = datetime.fromisoformat(_FRACTION.sub(r".\1", value))
+        moment = to_moment(value, zone)
     except ValueError:
         raise _wrong(column, "an ISO 8601 date and time") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
     if not 1900 <= moment.year <= 8900:
         raise invalid(f"Field '{column.name}' cannot hold a date before 1900 or after 8900")
     if date_only:
         # The day is the site's; it comes back as that zone's midnight in UTC (#pnpjs/1890).
-        moment = datetime.combine(moment.astimezone(zone).date(), time(), zone)
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        moment = datetime.combine(moment.astimezone(zone).date(), time(), zone).astimezone(UTC)
+    return to_kept_date(moment)
 
 
 def _is_kept_form(value: str) -> bool:
@@ -205,7 +198,7 @@ def _hyperlink(column: ColumnDefinition, value: Any, switches: Switches) -> Any:
     if not isinstance(value, dict) or not isinstance(value.get("Url"), str):
         raise _wrong(column, "an object with Url and Description")
     url, text = value["Url"], value.get("Description") or value["Url"]
-    if not isinstance(text, str) or _CONTROL.search(url) or _CONTROL.search(text):
+    if not isinstance(text, str) or XML_LACKS.search(url) or XML_LACKS.search(text):
         raise _wrong(column, "a Url and a Description that XML can hold")
     return {"Description": text, "Url": url}
 

@@ -24,6 +24,10 @@ def orders(desk: Any) -> str:
     [
         {"At": "1899-12-31T23:59:59Z"},
         {"At": "1899-12-31T23:59:59+01:00"},
+        {"At": "1900-01-01T00:00:00+14:00"},
+        {"At": "8900-12-31T23:59:59-01:00"},
+        {"At": "0001-01-01T00:00:00+14:00"},
+        {"At": "9999-12-31T23:59:59-14:00"},
         {"At": "8901-01-01T00:00:00Z"},
         {"At": "9999-12-31T23:59:59Z"},
         {"Day": "8901-01-01"},
@@ -32,6 +36,7 @@ def orders(desk: Any) -> str:
         {"Title": "a\ufffeb"},
         {"Note": "a\x1fb"},
         {"Free": "a\x07"},
+        {"Free": "two\nlines"},
         {"Free": "x" * 256},
         {"Many": ["a", "b\x07"], "Many@odata.type": "Collection(Edm.String)"},
         {"Many": ["x" * 256], "Many@odata.type": "Collection(Edm.String)"},
@@ -61,6 +66,9 @@ def test_a_value_that_sharepoint_does_not_hold_is_refused(desk: Any, orders: str
     [
         {"At": "1900-01-01T00:00:00Z"},
         {"At": "8900-12-31T23:59:59Z"},
+        {"Free": "no\u00a0break"},
+        {"Free": "全角\u3000空白"},
+        {"Free": "👨\u200d👩\u200d👧"},
         {"Title": "x" * 255},
         {"Title": "😀" * 127 + "x"},
         {"Title": "a\tb"},
@@ -71,6 +79,69 @@ def test_a_value_that_sharepoint_does_not_hold_is_refused(desk: Any, orders: str
 def test_a_value_at_the_edge_is_held(desk: Any, orders: str, fields: dict[str, Any]) -> None:
     made = desk.add(orders, **fields)
     assert {name: made["fields"][name] for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("given", "held"),
+    [
+        ("1899-12-31T23:30:00-01:00", "1900-01-01T00:30:00Z"),
+        ("8901-01-01T00:30:00+01:00", "8900-12-31T23:30:00Z"),
+        ("2026-05-05T10:00:00.123456789Z", "2026-05-05T10:00:00Z"),
+    ],
+)
+def test_the_range_of_dates_is_that_of_utc(desk: Any, orders: str, given: str, held: str) -> None:
+    assert desk.add(orders, At=given)["fields"]["At"] == held
+
+
+def test_texts_of_a_list_and_of_its_columns_have_no_control_characters(desk: Any, orders: str) -> None:
+    lists, columns = f"/sites/{desk.site.id}/lists", orders + "/columns"
+    for method, url, body in (
+        ("POST", lists, {"displayName": "a\x07b"}),
+        ("POST", lists, {"displayName": "X", "description": "a\x07b"}),
+        ("POST", lists, {"displayName": "X", "columns": [{"name": "a\x07b", "text": {}}]}),
+        ("PATCH", orders, {"displayName": "a\x07b"}),
+        ("POST", columns, {"name": "N", "displayName": "a\x07b", "text": {}}),
+        ("POST", columns, {"name": "N", "description": "a\x07b", "text": {}}),
+        ("POST", columns, {"name": "N", "choice": {"choices": ["a\x07b"]}}),
+        ("PATCH", columns + "/Free", {"choice": {"choices": ["a\x07b"]}}),
+    ):
+        assert desk.error(method, url, body)[:2] == (400, "invalidRequest"), body
+    shown = desk.get(f"{lists}?$expand=columns")
+    assert "\x07" not in str(shown)
+    assert [one["displayName"] for one in shown["value"]] == ["Orders"]
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("fields/At eq '2026-05-05T10:00:00.000Z'", ["2"]),
+        ("fields/At eq 2026-05-05T10:00:00Z", ["2"]),
+        ("fields/At eq '2026-05-05T12:00:00+02:00'", ["2"]),
+        ("fields/At gt '2026-05-05T10:00:00.000Z'", ["3"]),
+        ("fields/At le 2026-05-05T10:00:00.000Z", ["1", "2"]),
+        ("fields/At lt '2026-05-05'", ["1"]),
+        ("fields/At eq null", ["4"]),
+        ("fields/Day eq '2026-05-04T22:00:00Z'", ["1"]),
+        ("fields/Day eq '2026-05-05'", ["1"]),
+        ("createdDateTime ge '2020-01-01T00:00:00.000Z' and createdDateTime le 2030-01-01", ["1", "2", "3", "4"]),
+    ],
+)
+def test_a_filter_reads_dates_as_values_do(make_desk: Any, query: str, ids: list[str]) -> None:
+    desk = make_desk(site_time_zone="Europe/Berlin")
+    orders = desk.make_list("Orders", COLUMNS)
+    days = ["2026-05-04T10:00:00Z", "2026-05-05T10:00:00Z", "2026-05-05T10:00:01Z"]
+    for n, at in enumerate(days):
+        desk.add(orders, At=at, **({} if n else {"Day": "2026-05-05"}))
+    desk.add(orders)
+    prefer = "HonorNonIndexedQueriesWarningMayFailRandomly"
+    plain = [
+        one["id"] for one in desk.get(f"{orders}/items?$filter={query.replace('+', '%2B')}", prefer=prefer)["value"]
+    ]
+    assert plain == ids
+    for name in ("At", "Day"):
+        assert desk.call("PATCH", f"{orders}/columns/{name}", {"indexed": True}).status == 200
+    found = desk.get(f"{orders}/items?$filter={query.replace('+', '%2B')}", prefer=prefer)["value"]
+    assert [one["id"] for one in found] == ids
 
 
 def test_a_line_break_in_one_line_may_be_held(make_desk: Any) -> None:
