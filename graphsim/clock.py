@@ -9,6 +9,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
+# The beginning of the year 8000; dates of lists end in 8900.
+_LAST = 190_288_396_800.0
+
 
 class Clock:
     """Seconds since 1970, moved forward at will by `advance`."""
@@ -24,7 +27,9 @@ class Clock:
         return self._last
 
     def advance(self, seconds: float) -> None:
-        """Moves the time forward, as if the seconds had passed."""
+        """Moves the time forward, as if the seconds had passed; ValueError for a time that no calendar has."""
+        if self.now() + seconds > _LAST:
+            raise ValueError("the clock goes up to the year 8000")
         self._offset_s += max(0.0, seconds)
 
 

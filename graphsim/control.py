@@ -22,6 +22,7 @@ from graphsim.webhooks import webhook_sender
 from graphsim.webhooks.webhook_sender import Notifier
 
 PREFIX = "/_sim/"
+_MOST = 1e9
 # What a request may name: a misspelt name would otherwise be read as a wish for the default.
 _QUERIES: dict[str, frozenset[str]] = {
     "stats": frozenset({"keys"}),
@@ -110,7 +111,7 @@ class ControlSide:
         return control_views.switches(self._tenant)
 
     def _advance(self, body: Any) -> Any:
-        self._tenant.clock.advance(float(body["advance_s"]))
+        self._tenant.clock.advance(_to_number("advance_s", body["advance_s"]))
         return {"now": self._tenant.now()}
 
     def _tokens(self, body: Any) -> Any:
@@ -126,7 +127,7 @@ class ControlSide:
         return out
 
     def _set_latency(self, body: Any) -> Any:
-        self._endpoint.latency_s = max(0.0, float(body["latency_ms"])) / 1000
+        self._endpoint.latency_s = _to_number("latency_ms", body["latency_ms"]) / 1000
         return {"latency_ms": self._endpoint.latency_s * 1000}
 
     def _lifecycle(self, body: Any) -> Any:
@@ -150,6 +151,14 @@ class ControlSide:
         app = self._tenant.apps[body["client"]]
         app.blocked = bool(body.get("blocked", True))
         return {"client": app.client_id, "blocked": app.blocked}
+
+
+def _to_number(name: str, value: Any) -> float:
+    """ValueError with one sentence for what is no length of time."""
+    number = float(value)
+    if not 0 <= number <= _MOST:
+        raise ValueError(f"'{name}' takes a number from 0 to {_MOST:g}, not '{value}'")
+    return number
 
 
 def _check_names(given: Iterable[str], known: frozenset[str]) -> None:

@@ -17,6 +17,9 @@ from graphsim.identity.permissions import KNOWN_ROLES
 from graphsim.limits.throttle import TIERS
 from graphsim.switches import Switches, apply_switches
 
+# Thirty years, in seconds.
+_MOST = 1e9
+
 
 class UsageError(Exception):
     """One sentence for the person who typed the command."""
@@ -98,8 +101,8 @@ def _parser() -> argparse.ArgumentParser:
 def read_settings(arguments: list[str]) -> Settings:
     """The settings of a command line; `UsageError` with one sentence for a bad one."""
     given = _parser().parse_args(arguments)
-    if given.window_s <= 0 or given.latency_ms < 0:
-        raise UsageError("--window-s must be positive and --latency-ms not negative")
+    if not 0 < given.window_s <= _MOST or not 0 <= given.latency_ms <= _MOST:
+        raise UsageError(f"--window-s must be positive and --latency-ms not negative, and neither above {_MOST:g}")
     for name in ("port", "auth_port"):
         if not 0 <= getattr(given, name) <= 65535:
             raise UsageError(f"--{name.replace('_', '-')} must be between 0 and 65535")

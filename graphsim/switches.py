@@ -16,7 +16,11 @@ def _one(default: str, choices: str, doc: str) -> Any:
     return field(default=default, metadata={"choices": choices.split("|"), "doc": doc})
 
 
-def _num(default: float, doc: str, least: float = 0.0, most: float = float("inf")) -> Any:
+# Thirty years of seconds, or more items than a list can have.
+_MOST = 1_000_000_000.0
+
+
+def _num(default: float, doc: str, least: float = 0.0, most: float = _MOST) -> Any:
     return field(default=default, metadata={"doc": doc, "least": least, "most": most})
 
 
@@ -40,8 +44,8 @@ class Switches:
         "resourceModified", "resourceModified|preconditionFailed|notAllowed", "[open] the code of a failed If-Match"
     )
     etag_status: str = _one("412", "412|409", "the status of a failed If-Match (412 is documented)")
-    page_size: int = _num(200, "[open] items a page without $top")
-    page_cap: int = _num(5000, "[open] most items a page whatever $top says")
+    page_size: int = _num(200, "[open] items a page without $top", least=1)
+    page_cap: int = _num(5000, "[open] most items a page whatever $top says", least=1)
     batch_order: str = _one("shuffled", "shuffled|given", "[open] the order members are carried out and answered in")
     batch_status: str = _one("200", "200|424", "[open] the outer status of a batch with throttled members")
     filter_lag_s: float = _num(0.0, "[open] seconds until a written item is found by $filter")
@@ -137,7 +141,11 @@ def _to_value(name: str, spec: Any, value: Any) -> Any:
     least, most = spec.metadata["least"], spec.metadata["most"]
     if not least <= number <= most:
         raise ValueError(f"switch '{name}' takes a number from {least:g} to {most:g}, not '{value}'")
-    return int(number) if isinstance(spec.default, int) else number
+    if not isinstance(spec.default, int):
+        return number
+    if not number.is_integer():
+        raise ValueError(f"switch '{name}' takes a whole number, not '{value}'")
+    return int(number)
 
 
 def to_zone(name: str) -> tzinfo:

@@ -47,18 +47,27 @@ class QueryOptions:
 
 
 _NOTHING = QueryOptions(None, (), None, (), None, {})
+_NEVER_EMPTY = frozenset({"filter", "orderby", "top", "skiptoken"})
+# A member of a batch could have megabytes of query, and hold everybody up.
+_MAX_QUERY = 131_072
 
 
 def check_options(query: Mapping[str, str], allowed: Iterable[str]) -> None:
-    """GraphError 400 for an option that the route does not know."""
+    """GraphError 400 for an option that the route does not know, and for one whose value is empty or too long."""
     if REPEATED in query:
         repeated = query[REPEATED]
         raise bad_request(
             f"Query option '{repeated}' was specified more than once, but it must be specified at most once."
         )
-    for name in query:
+    for name, value in query.items():
         if name not in allowed:
             raise unsupported_option(name)
+        if name in _NEVER_EMPTY and not value.strip():
+            raise bad_request(f"The value for OData query '${name}' cannot be empty.")
+    if sum(map(len, query.values())) > _MAX_QUERY:
+        raise bad_request(
+            "The length of the query string for this request exceeds the configured maxQueryStringLength value."
+        )
 
 
 def unsupported_option(name: str) -> GraphError:
@@ -142,8 +151,8 @@ def _nested_options(inner: str, allowed: frozenset[str]) -> dict[str, str]:
     out = {}
     for part in _split_outside(inner, ";"):
         name, equals, value = part.partition("=")
-        name = name.strip().lstrip("$").lower()
-        if not equals or name not in allowed:
+        name = name.strip().removeprefix("$").lower()
+        if not equals or name not in allowed or name in out:
             raise _bad_expand(f"Term '({inner})' is not valid in a $select or $expand expression.")
         out[name] = value
     return out
@@ -152,7 +161,7 @@ def _nested_options(inner: str, allowed: frozenset[str]) -> dict[str, str]:
 def _read_top(text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.isdecimal() or len(text) > 10 or int(text) == 0:
+    if not text.isascii() or not text.isdecimal() or len(text) > 10 or int(text) == 0:
         raise bad_request(f"Invalid value '{text}' for $top query option found. It must be a positive integer.")
     return int(text)
 

@@ -71,7 +71,7 @@ def parse_query(query: str) -> dict[str, str]:
     for part in query.split("&"):
         if part:
             name, _, value = part.partition("=")
-            name = unquote_plus(name).lstrip("$").lower()
+            name = unquote_plus(name).removeprefix("$").lower()
             if name in out:
                 out[REPEATED] = name
             out[name] = unquote_plus(value)

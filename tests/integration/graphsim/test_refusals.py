@@ -114,6 +114,18 @@ def test_the_words_for_what_a_list_item_lacks_are_recorded_ones(desk: Any, optio
         ("$top=x", "Invalid value"),
         ("$skip=5", "Only URLs returned by the API can be used to page"),
         ("$top=1&$top=2", "more than once"),
+        ("$top=%D9%A3", "Invalid value"),
+        ("$$top=1", "is not supported"),
+        ("$filter=", "cannot be empty"),
+        ("$orderby=%20", "cannot be empty"),
+        ("$top=", "cannot be empty"),
+        ("$expand=fields($select=Title;$select=Amount)", "is not valid in a $select or $expand expression"),
+        ("$filter=id eq '--5'", "'--5' is no id"),
+        ("$filter=id gt 1.5", "'1.5' is no id"),
+        ("$filter=createdDateTime gt 'tomorrow'", "'tomorrow' is no date"),
+        ("$filter=fields/Modified lt 5", "'5' is no date"),
+        ("$filter=fields/Modified lt 0001-01-01T00:00:00%2B14:00", "is no date"),
+        ("$expand=" + ",".join(["fields"] * 20_000), "maxQueryStringLength"),
     ],
 )
 def test_a_query_that_cannot_be_carried_out_is_refused(desk: Any, query: str, part: str) -> None:
@@ -237,6 +249,14 @@ def test_a_batch_takes_no_other_method_option_or_property(running: Any) -> None:
         ("POST", "/recycle", {"list": "Orders", "item_id": "1", "action": "restor"}),
         ("POST", "/tokens", {"revok": True}),
         ("POST", "/switches", {"notify-loss": 2}),
+        ("POST", "/switches", {"page-size": 0}),
+        ("POST", "/switches", {"page-cap": 0.5}),
+        ("POST", "/switches", {"threshold": "inf"}),
+        ("POST", "/switches", {"index-limit": 1e300}),
+        ("POST", "/clock", {"advance_s": "nan"}),
+        ("POST", "/clock", {"advance_s": "inf"}),
+        ("POST", "/clock", {"advance_s": -1}),
+        ("POST", "/latency", {"latency_ms": "inf"}),
     ],
 )
 def test_the_control_side_refuses_names_that_it_does_not_read(running: Any, method: str, path: str, body: Any) -> None:
