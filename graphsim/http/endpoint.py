@@ -33,15 +33,16 @@ class Endpoint:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The way of one HTTP request: token, call, answer, journal, and a fault of the connection if one was drawn."""
         tenant = self._tenant
-        raw = await request.read()
         latency_s = self._latency()
         if latency_s:
             await asyncio.sleep(latency_s / 2)
         try:
-            call = self._to_call(request, raw)
+            call = self._to_call(request, await _read(request))
             served = await self._serve(call)
         except errors.GraphError as error:
             served = pipeline.Served(self._refuse(request, error))
+        except Exception:
+            served = pipeline.Served(self._refuse(request, pipeline.tell_defect(f"{request.method} {request.path}")))
         reply = served.reply
         try:
             if reply.hold_s:
@@ -129,6 +130,16 @@ class Endpoint:
             headers["ETag"] = etag
         body = reply.body.encode() if isinstance(reply.body, str) else orjson.dumps(reply.body)
         return web.Response(status=reply.status, headers=headers, body=body)
+
+
+async def _read(request: web.BaseRequest) -> bytes:
+    """The body; GraphError for one that is too large for anything, or that its own encoding cannot be read from."""
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise errors.GraphError(413, "RequestEntityTooLarge", "The request is too large") from None
+    except web.RequestPayloadError:
+        raise errors.GraphError(400, "BadRequest", "The request body cannot be read") from None
 
 
 async def _send(request: web.BaseRequest, response: web.Response, fault: Fault | None) -> web.StreamResponse:

@@ -34,7 +34,8 @@ def to_body(error: GraphError, *, request_id: str, client_id: str, now: float, i
         inner["code"] = error.inner
     inner["date"] = to_text(int(now))[:-1]
     inner["request-id"] = request_id
-    inner["client-request-id"] = client_id
+    # A header may have bytes that are no UTF-8, which JSON cannot have.
+    inner["client-request-id"] = client_id.encode(errors="replace").decode()
     return {"error": {"code": error.code, "message": error.message, inner_name: inner}}
 
 

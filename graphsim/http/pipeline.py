@@ -37,12 +37,17 @@ def serve(tenant: Tenant, call: ApiCall) -> ApiReply:
     except GraphError as error:
         reply = to_reply(tenant, call, error)
     except Exception:
-        # A defect of the simulator fails its own call only, not the batch around it; stderr says where to look.
-        sys.stderr.write(f"graphsim: {call.method} {call.path} failed\n{traceback.format_exc()}")
-        reply = to_reply(tenant, call, errors.general_exception())
+        # A defect of the simulator fails its own call only, not the batch around it.
+        reply = to_reply(tenant, call, tell_defect(f"{call.method} {call.path}"))
     if key is not None and reply.status == 201:
         tenant.stats.count_made(key)
     return _finish(tenant, call, reply)
+
+
+def tell_defect(call: str) -> GraphError:
+    """The answer to a call that met a defect of the simulator, called where it is caught; stderr says where to look."""
+    sys.stderr.write(f"graphsim: {call} failed\n{traceback.format_exc()}")
+    return errors.general_exception()
 
 
 def _count_post(tenant: Tenant, call: ApiCall) -> str | None:

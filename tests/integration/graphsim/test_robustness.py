@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import sqlite3
 import threading
 import time
@@ -16,6 +17,7 @@ import pytest
 
 from graphsim import control_views
 from graphsim.lists.changes import ChangeLog
+from tests.integration.graphsim.reach import Meter
 
 MEMBER = {"id": "1", "method": "GET"}
 
@@ -43,6 +45,48 @@ def test_a_filter_refused_in_a_batch_leaves_the_other_members(running: Any) -> N
     requests = [{**MEMBER, "url": deep}, {**MEMBER, "id": "2", "url": orders}]
     answers = simulator.client.post("/$batch", json={"requests": requests}).json()["responses"]
     assert {answer["id"]: answer["status"] for answer in answers} == {"1": 400, "2": 200}
+
+
+@pytest.mark.parametrize("option", ["$filter=" + "(" * 1_000_000, "$expand=" + "fields," * 500_000])
+def test_megabytes_of_query_in_a_batch_cost_little_and_leave_the_other_members(running: Any, option: str) -> None:
+    simulator = running.sign_in()
+    orders = simulator.make_list(f"Megabytes {len(option)}")
+    before = Meter(simulator.process.pid).cpu_s()
+    requests = [{**MEMBER, "url": f"{orders}/items?{option}"}, {**MEMBER, "id": "2", "url": orders}]
+    answers = simulator.client.post("/$batch", json={"requests": requests}).json()["responses"]
+    assert {answer["id"]: answer["status"] for answer in answers} == {"1": 400, "2": 200}
+    assert Meter(simulator.process.pid).cpu_s() - before < 0.2
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "status"),
+    [
+        (b"GET /v1.0/sites/none HTTP/1.1\r\nclient-request-id: a\xff", b"", 400),
+        (b"GET /v1.0/nons%ff HTTP/1.1", b"", 400),
+        (b"GET http://x/v1.0/nonsense HTTP/1.1", b"", 400),
+        (b"POST /v1.0/$batch HTTP/1.1", b"\xff\xfe", 400),
+        (b"POST /v1.0/$batch HTTP/1.1", b"[" * 100_000, 400),
+    ],
+)
+def test_odd_bytes_are_refused_in_graphs_words(running: Any, head: bytes, body: bytes, status: int) -> None:
+    simulator = running.sign_in()
+    token = simulator.client.headers["Authorization"].encode()
+    head += b"\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nAuthorization: " + token
+    head += b"\r\nContent-Length: %d\r\n\r\n" % len(body)
+    url = httpx.URL(simulator.ready["base_url"])
+    with socket.create_connection((url.host, url.port), 30) as connection, connection.makefile("rb") as answer:
+        connection.sendall(head + body)
+        assert int(answer.readline().split()[1]) == status
+        error = orjson.loads(answer.read().partition(b"\r\n\r\n")[2])["error"]
+    assert error["code"]
+    assert simulator.client.get("/sites/root").status_code == 200
+
+
+def test_a_body_that_is_not_what_its_encoding_says_is_refused(simulators: Any) -> None:
+    simulator = simulators("--tier", "off").sign_in()
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = simulator.client.post("/$batch", content=b"this is no gzip", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "BadRequest")
 
 
 def test_a_defect_fails_its_own_call_only(desk: Any, capsys: pytest.CaptureFixture[str]) -> None:
