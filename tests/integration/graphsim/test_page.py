@@ -109,6 +109,30 @@ def test_it_shows_what_a_business_user_sees(board: Any, page: Page, eventually: 
     assert all(url.startswith(board.ready["ui_url"]) for url in requests)
 
 
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("übung", {"1"}),
+        ("ÜBUNG", {"1"}),
+        ('"quoted"', {"1"}),
+        ("strasse", {"2"}),
+        ("12.5", {"2"}),
+        ("ann", {"3"}),
+        ("title", set()),
+        ("lookupid", set()),
+    ],
+)
+def test_find_looks_at_what_is_shown(board: Any, text: str, ids: set[str]) -> None:
+    items = board.addresses["Deals north"] + "/items"
+    for fields in ({"Title": 'Übung "quoted"'}, {"Title": "Straße", "Amount": 12.5}, {"Title": "x"}):
+        assert board.client.post(items, json={"fields": fields}).status_code == 201
+    board.order("edit", {"list": "Deals south", "fields": {}, "user": "Ann Person"})
+    number = next(one["id"] for one in board.control.get("/people").json()["people"] if one["name"] == "Ann Person")
+    board.client.patch(f"{items}/3/fields", json={"OwnerLookupId": str(number)})
+    found = board.control.get("/table", params={"list": "Deals north", "find": text}).json()["rows"]
+    assert {row["id"] for row in found} == ids
+
+
 def test_a_move_between_two_lists_can_be_watched(board: Any, page: Page) -> None:
     north, south = (board.addresses[title] + "/items" for title in ("Deals north", "Deals south"))
     board.client.post(north, json={"fields": {"Title": "wanders"}})
