@@ -1,8 +1,8 @@
 """Collects the figures of a run and writes them to the results file.
 
-In: measured values, several for each metric. Out: ``perf/results/latest.json``: commit, machine, time, and per metric
-the median, unit, spread and what it is compared with. Rule: a metric that was not measured in this run keeps the value
-of the file with its own commit, so that a run of one family never loses the others.
+In: measured values, several for each metric. Out: ``perf/results/latest.json``: per metric the median, unit, spread,
+what it is compared with, and the commit, machine and time of its run. Rule: a metric that was not measured in this run
+stays as it is in the file, so that a run of one family never loses the others.
 """
 
 import json
@@ -72,13 +72,14 @@ class Measurements:
         """Merge into the results file."""
         before: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"metrics": {}}
         commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-        document = {
+        run = {
             "commit": commit.stdout.strip(),
             "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()},"
             f" load {os.getloadavg()[1]:.1f}",
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "metrics": {**before["metrics"], **self.metrics},
         }
+        measured = {name: {**metric, **run} for name, metric in self.metrics.items()}
+        document = {"metrics": {**before["metrics"], **measured}}
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
