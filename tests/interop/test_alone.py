@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -78,6 +80,37 @@ def test_the_pytest_example_passes(alone: Path, tmp_path: Path) -> None:
                 "def test_tls(graph_simulator):\n    assert graph_simulator.token()\n"
             )
         assert "1 passed" in _run(alone / "python", "-m", "pytest", "-q", cwd=tmp_path)
+
+
+def _recipe(instruction: str) -> str:
+    """What the last instruction of a name in the container's recipe says."""
+    text = (ROOT / "graphsim" / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    found: list[str] = re.findall(rf"^{instruction} (.*)$", text, re.MULTILINE)
+    return found[-1]
+
+
+def test_the_command_of_the_container_serves_its_name_over_tls(alone: Path, tmp_path: Path) -> None:
+    """What the recipe starts, with other ports and another folder for the certificate; no engine is needed."""
+    assert _recipe("COPY") == "graphsim /app/graphsim"
+    shutil.copytree(ROOT / "graphsim", tmp_path / "app" / "graphsim", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [*json.loads(_recipe("ENTRYPOINT")), *json.loads(_recipe("CMD"))]
+    assert command[:3] == ["/venv/bin/python", "-m", "graphsim"]
+    ports = {"8443": "0", "8444": "0", "/ca/ca.pem": str(tmp_path / "ca.pem"), command[0]: str(alone / "python")}
+    command = [ports.get(part, part) for part in [*command, "--die-with-parent"]]
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(tmp_path / "app")}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as simulator:
+        assert simulator.stdout is not None
+        ready = json.loads(simulator.stdout.readline())
+        port = int(ready["base_url"].removesuffix("/v1.0").rpartition(":")[2])
+        context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        with (
+            socket.create_connection(("127.0.0.1", port), 30) as plain,
+            context.wrap_socket(plain, server_hostname="graphsim") as secure,
+        ):
+            secure.sendall(b"GET / HTTP/1.1\r\nHost: graphsim\r\nConnection: close\r\n\r\n")
+            assert secure.makefile("rb").readline().split()[1] == b"200"
+        simulator.terminate()
+    assert simulator.returncode == 0
 
 
 @pytest.fixture
