@@ -6,7 +6,7 @@ import pytest
 
 from graphsim.http.routes import ROUTES
 
-METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
+METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS")
 OPTIONS = ("select", "expand", "filter", "orderby", "top", "search", "skiptoken", "token")
 GRANTEE = {"application": {"id": "app-9"}}
 OPERATIONS = [(route, method) for route, operations in ROUTES.items() for method in operations]
