@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable
 
 import psycopg
+import pytest
 
 from state import failpoints
 from tests.e2e.conftest import Simulator
@@ -54,6 +55,7 @@ def figures(stack: Stack) -> dict[str, int]:
     return {name: parts[name] for name in ("changes", "delivered", "writes", "suppressed", "waiting")}
 
 
+@pytest.mark.long
 def test_after_kills_each_row_was_counted_once(
     new_simulator: Callable[..., Simulator], new_stack: Callable[..., Stack]
 ) -> None:

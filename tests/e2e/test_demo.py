@@ -137,6 +137,7 @@ def test_sigterm_while_starting_ends_at_once_and_leaves_nothing(start: Callable[
     assert list(parent.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_killed_demo_leaves_no_process_and_the_next_clears_its_directory(
     start: Callable[..., Demo], parent: Path
 ) -> None:

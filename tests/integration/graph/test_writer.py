@@ -317,6 +317,7 @@ def test_a_429_closes_the_gate_for_all(new_delivery: Make) -> None:
     assert delivery.writer.counters.requests == requests
 
 
+@pytest.mark.long
 def test_paces_itself_within_the_quota(new_delivery: Make) -> None:
     options = ("--tier", "1000", "--window-s", "3")
     simulator, delivery, a, _ = new_delivery(*options, quota_off=False, window_s=3.0, send_within_s=5.0)
