@@ -8,7 +8,7 @@ told apart. `state.reconcile.mends` records what follows.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rowtide.change import Fields
 from rowtide.deciding.answers import Item
@@ -20,6 +20,12 @@ from state import ledger, outbox
 from state.database import Connection
 from state.enumeration import Purpose
 from state.ledger import Stored
+
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Of pairs that are compared at once: they are in memory together, and a row may have a megabyte."""
+
+AT_ONCE: Final = 5
+"""Pairs that are fetched at once, so that the widest ones do not go far beyond that."""
 
 # --- pairs and their items ----------------------------------------------------------------------------------------
 
@@ -36,7 +42,8 @@ _PAIRS = f"""
 SELECT {ledger.COLUMNS}, l.updated_at, l.updated_at >= e.began_at AS moved,
        l.updated_at >= e.began_at - %(lag)s::interval AS young, o.state AS waits,
        coalesce({UNTOUCHED}, false) AS untouched,
-       s.item_id, s.item_key, s.etag, s.fields, s.by_app
+       s.item_id, s.item_key, s.etag, s.fields, s.by_app,
+       coalesce(octet_length(l.base::text), 0) + coalesce(octet_length(s.fields::text), 0)
   FROM rowtide.ledger AS l
   JOIN rowtide.enumeration AS e ON (e.sync, e.purpose, e.list_id) = (l.sync, %(purpose)s, l.list_id)
   LEFT JOIN LATERAL (SELECT * FROM rowtide.seen WHERE sync = l.sync AND purpose = %(purpose)s AND list_id = l.list_id
@@ -46,6 +53,7 @@ SELECT {ledger.COLUMNS}, l.updated_at, l.updated_at >= e.began_at AS moved,
    AND (o.key IS NOT NULL OR s.item_id IS NULL OR l.updated_at >= e.began_at OR s.etag IS DISTINCT FROM l.etag
         OR NOT l.base @> s.fields OR l.base ? 'RowtideKey' OR l.key = ANY (%(also)s)
         OR s.item_key IS DISTINCT FROM %(sync)s || ':' || l.key)
+ ORDER BY l.key
 """
 _PAIR_COLUMNS = len(Stored._fields)
 
@@ -72,15 +80,24 @@ class DoubtfulPage(NamedTuple):
 def read_doubtful(
     conn: Connection, sync: str, purpose: Purpose, after: str, limit: int, lag: timedelta, also: Collection[str] = ()
 ) -> DoubtfulPage:
-    """The next ``limit`` pairs after the key ``after``; those of ``also`` are doubtful in any case.
+    """The next ``limit`` pairs after the key ``after``, or fewer wide ones; those of ``also`` are doubtful in any case.
 
     An item may be shown for so long (``lag``) as it was before.
     """
     values = {"sync": sync, "purpose": purpose, "after": after, "limit": limit, "lag": lag, "also": list(also)}
     found = conn.execute(_LAST, values).fetchone()
     last = None if found is None else str(found[0])
-    rows = conn.execute(_PAIRS, values | {"last": last}).fetchall()
-    return DoubtfulPage([_to_doubtful(sync, row) for row in rows], last)
+    pairs: list[Doubtful] = []
+    size_bytes = 0
+    with conn.transaction(), conn.cursor("doubtful") as cursor:
+        cursor.execute(_PAIRS, values | {"last": last})
+        while size_bytes < MOST_BYTES:
+            if not (rows := cursor.fetchmany(AT_ONCE)):
+                return DoubtfulPage(pairs, last)
+            for *row, row_bytes in rows:
+                pairs.append(_to_doubtful(sync, row))
+                size_bytes += row_bytes
+    return DoubtfulPage(pairs, pairs[-1].compared.key)
 
 
 def _to_doubtful(sync: str, row: Sequence[Any]) -> Doubtful:
