@@ -172,14 +172,17 @@ class Administration:
         for process in self._processes:
             world.stack.wait_ready(process)
         read_all(world)
-        wait_until(lambda: not world.stack.state(UNDONE), "the passes are done", LOOK_S)
+        wait_until(self._passes_are_done, "the passes are done", LOOK_S)
         return True
 
     def start_astray(self) -> bool:
         """The connection file names another server, processes are started with it, and passes are asked for."""
         world = self.world
-        if world.open or not ACTS["lead_astray"](world, random.Random(0)):
+        if world.open:
             return False
+        passed = self._wal_end()
+        wait_until(lambda: self._captured(passed), "the server is on record", LOOK_S)
+        ACTS["lead_astray"](world, random.Random(0))
         self._end_in_order()
         self._start()
         said = "SELECT 1 FROM rowtide.process WHERE health #>> '{sessions,erp,problem,code}' = 'source_differs'"
@@ -286,7 +289,12 @@ class Administration:
         for process in self._processes:
             self.world.stack.wait_ready(process)
         replace_text(config, text)
-        wait_until(lambda: not self.world.stack.state(UNDONE), "the new era is reconciled", LOOK_S)
+        wait_until(self._passes_are_done, "the new era is reconciled", LOOK_S)
+
+    def _passes_are_done(self) -> bool:
+        """Somebody looks on, and lets go what a breaker stopped."""
+        self.world.let_go()
+        return not self.world.stack.state(UNDONE)
 
     def _end_in_order(self) -> None:
         for process in self._processes:
@@ -319,7 +327,8 @@ class Administration:
         unknown = self.world.edited | self.world.in_doubt
         unequal = [id_ for id_, reason in reasons.items() if reason == "idle" and id_ not in unknown]
         unequal = [id_ for id_ in unequal if is_unequal(self.world, id_)]
-        self._shown = f"{reasons}, unequal: {unequal}, {describe(self.world, unequal)}"
+        captured = f"captured: {self._captured(passed)}"
+        self._shown = f"{reasons}, {captured}, unequal: {unequal}, {describe(self.world, unequal)}"
         self.world.let_go()
         return not silent and not unequal
 

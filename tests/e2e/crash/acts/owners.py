@@ -72,16 +72,26 @@ def rename_in_sharepoint(world: World, rng: random.Random) -> bool:
 
 
 def delete_a_list(world: World, rng: random.Random) -> bool:
-    """A person deletes a list; the operator applies again later."""
+    """A person deletes a list; the operator applies again later.
+
+    `status` may say idle for five minutes when nothing is written to it (docs/limits.md).
+    """
     if not world.can_apply() or {"list", "column"} & world.open.keys():
         return False
     target = rng.choice(world.definition.targets())
+    id_ = target.partition("/")[0]
     title = world.definition.shown[target]
     [there] = [one["id"] for one in world.lists() if one["displayName"] == title]
     world.own("DELETE", title)
     world.strangers = {place: fields for place, fields in world.strangers.items() if place[0] != there}
     world.definition.shown[target] = world.definition.titles[target]
-    world.later("list", world.apply)
+    world.in_doubt.add(id_)
+
+    def mend() -> None:
+        world.apply()
+        world.in_doubt.discard(id_)
+
+    world.later("list", mend)
     return True
 
 
