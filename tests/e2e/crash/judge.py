@@ -4,6 +4,7 @@ In: a calm `World` whose processes run. Out: findings, empty when all is as it s
 lists is computed by the shop's own mapping; nothing of the product decides here.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -86,13 +87,11 @@ def describe(world: World, ids: Sequence[str]) -> str:
         pairs = set(world.stack.state("SELECT list_id, item_id FROM rowtide.ledger WHERE state = 'live'"))
         there = (one for one in items(world) if _sync_of(world, one) in ids)
         loose = [one for one in there if (one["list_id"], one["id"]) not in pairs]
+        found = differences(world, ids)[:5]
         keys = [str(one["fields"].get("RowtideKey")).partition(":")[2] for one in loose]
-        said = world.stack.state(
-            "SELECT sync, key, state, item_id, etag, leftovers::text, updated_at::text FROM rowtide.ledger"
-            " WHERE key = ANY (%s)",
-            keys,
-        )
-        return f"{differences(world, ids)[:5]}, waiting: {waiting(world)[:3]}, loose: {loose[:3]}, ledger: {said}"
+        keys += [key for one in found for key in re.findall(r"'(\d[^']*)'\)", one)]
+        said = world.stack.state("SELECT to_jsonb(l) FROM rowtide.ledger l WHERE key = ANY (%s)", keys)
+        return f"{found}, waiting: {waiting(world)[:3]}, loose: {loose[:3]}, ledger: {said}"
     except psycopg.Error as error:
         return str(error)
 
