@@ -6,6 +6,7 @@ all problems of a file come together, each with ``file:line:``; no message ever 
 
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 
 from rowtide.definition import model as definitions
 from rowtide.definition.diagnostics import Problem
@@ -87,7 +88,10 @@ def _reason(error: Exception) -> str:
 
 def _parse(path: Path, text: str) -> Any:
     try:
-        return YAML(typ="rt", pure=True).load(text)
+        with warnings.catch_warnings():
+            # ruamel warns of an anchor that is there twice, and quotes both lines.
+            warnings.simplefilter("ignore", ReusedAnchorWarning)
+            return YAML(typ="rt", pure=True).load(text)
     except YAMLError as error:
         raise definition_errors.NOT_YAML(path=path, line=_line_of_error(error), problem=_yaml_sentence(error)) from None
 
@@ -106,7 +110,13 @@ def _yaml_sentence(error: YAMLError) -> str:
     said = str(error.problem or "") if isinstance(error, MarkedYAMLError) else ""
     if isinstance(error, DuplicateKeyError):
         return _duplicate_sentence(error, said)
-    return f"not YAML: {said.splitlines()[0]}" if said and '"' not in said else "not YAML"
+    if said.startswith("found undefined alias"):
+        return "not YAML: found undefined alias; a value that begins with * goes in quotes"
+    # Characters and the parser's own <words> may be quoted; what is longer was in the file.
+    return f"not YAML: {said.splitlines()[0]}" if said and not _QUOTES_MORE.search(said) else "not YAML"
+
+
+_QUOTES_MORE = re.compile(r'"|\'[^\'\\<][^\'\\]+\'')
 
 
 def _duplicate_sentence(error: DuplicateKeyError, said: str) -> str:

@@ -5,7 +5,7 @@ and what is allowed, never the key's value, nor a key that no definition has (ei
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple, get_args
 
@@ -37,11 +37,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def dotted(path: Path) -> str:
-    """A path as an operator writes it, ``syncs.orders.source``; what could not be a name in it is left out."""
-    refused = {place for place, part in enumerate(path[1:]) if part == "[key]"}
+def dotted(path: Path, refused: Collection[Path] = ()) -> str:
+    """A path as an operator writes it, ``syncs.orders.source``; what could not be a name in it is left out.
+
+    ``refused``: paths whose last part was found to be no name.
+    """
     parts = [
-        str(part) if place not in refused and _SHOWN.fullmatch(str(part)) else "…"
+        str(part) if path[: place + 1] not in refused and _SHOWN.fullmatch(str(part)) else "…"
         for place, part in enumerate(path)
         if part != "[key]"
     ]
@@ -53,7 +55,9 @@ _SHOWN = re.compile(r"[\w .-]{1,63}")
 
 def from_validation(error: ValidationError, root: type[BaseModel]) -> list[Problem]:
     """A problem for each finding, in the file's terms."""
-    return [_problem(details, root) for details in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    refused = {details["loc"][:-1] for details in found if details["loc"][-1:] == ("[key]",)}
+    return [_problem(details, root, refused) for details in found]
 
 
 _SENTENCES = {
@@ -65,9 +69,10 @@ _SENTENCES = {
 }  # fmt: skip
 
 
-def _problem(details: ErrorDetails, root: type[BaseModel]) -> Problem:
+def _problem(details: ErrorDetails, root: type[BaseModel], refused: Collection[Path]) -> Problem:
     path = tuple(details["loc"])
-    where, key = dotted(path[:-1]) or "the file", str(path[-1]) if path else ""
+    shown, where = dotted(path, refused), dotted(path[:-1], refused) or "the file"
+    key = str(path[-1]) if path else ""
     match details["type"]:
         case "extra_forbidden":
             return Problem(path, _unknown_key(key, where, _known_keys(root, path[:-1])))
@@ -76,9 +81,9 @@ def _problem(details: ErrorDetails, root: type[BaseModel]) -> Problem:
         case "literal_error":
             allowed = str(details.get("ctx", {}).get("expected", ""))
             close = did_you_mean(str(details["input"]), re.findall(r"'([^']*)'", allowed))
-            return Problem(path, f"{dotted(path)} must be {allowed}{close}")
+            return Problem(path, f"{shown} must be {allowed}{close}")
         case kind:
-            return Problem(path, f"{dotted(path) or 'the file'}: {_SENTENCES.get(kind, details['msg'])}")
+            return Problem(path, f"{shown or 'the file'}: {_SENTENCES.get(kind, details['msg'])}")
 
 
 def _unknown_key(key: str, where: str, known: Sequence[str]) -> str:

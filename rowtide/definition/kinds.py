@@ -32,6 +32,11 @@ NAME = r"[a-z][a-z0-9_-]{0,31}"
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
+def is_name(key: object) -> bool:
+    """Whether a key can be the name of a source, a tenant or a sync. Others are not shown: one may be a secret."""
+    return re.fullmatch(NAME, str(key)) is not None
+
+
 def parse_duration(text: object) -> timedelta:
     """The duration that ``<int>(ms|s|m|h|d)`` says; refused when the text is none."""
     match = re.fullmatch(r"([1-9]\d{0,8})(ms|s|m|h|d)", text) if isinstance(text, str) else None
@@ -59,7 +64,13 @@ def _secret(reference: str) -> str:
         raise PydanticCustomError("secret", "vault: references are not available yet; use env:NAME or file:path")
     if scheme not in {"env", "file"} or not rest:
         raise PydanticCustomError("secret", "must be a reference (env:NAME or file:path), never the secret itself")
+    if _SECRET_ITSELF.search(rest) or (scheme == "env" and not _VARIABLE.fullmatch(rest)):
+        raise PydanticCustomError("secret", "must name a variable or a file after the colon, never the secret itself")
     return reference
+
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_SECRET_ITSELF = re.compile(r"://|password\s*=|[\r\n]")
 
 
 def matching(pattern: str, sentence: str) -> AfterValidator:

@@ -29,6 +29,7 @@ from rowtide.definition.kinds import (
     TableName,
     Title,
     Url,
+    is_name,
     matching,
     not_yet,
     to_come,
@@ -301,9 +302,10 @@ def parse(data: object) -> Definition:
 def _sound_syncs(data: object) -> dict[str, SyncDefinition]:
     """The valid syncs of a definition that is not valid as a whole."""
     sound = {}
-    for name, sync in _section(data, "syncs").items():
+    syncs = _section(data, "syncs")
+    for name in filter(is_name, syncs):
         try:
-            sound[str(name)] = SyncDefinition.model_validate(sync)
+            sound[name] = SyncDefinition.model_validate(syncs[name])
         except ValidationError:
             continue
     return sound
@@ -312,12 +314,13 @@ def _sound_syncs(data: object) -> dict[str, SyncDefinition]:
 def _cross_problems(data: object, syncs: Mapping[str, SyncDefinition]) -> list[Problem]:
     """Problems between the parts of a definition, such as a name that nothing has."""
     problems: list[Problem] = []
-    for name in _section(data, "syncs"):
+    for name in filter(is_name, _section(data, "syncs")):
         for section, path in (("postgres", ("syncs", name, "source")), ("graph", ("syncs", name, "target"))):
             word = _section(data, *path).get(section)
-            known = [str(key) for key in _section(data, section)]
+            known = list(filter(is_name, _section(data, section)))
             if isinstance(word, str) and word not in known:
-                sentence = f"{'.'.join(path)}.{section}: there is no '{word}' in {section}"
+                shown = f"'{word}'" if is_name(word) else "such name"
+                sentence = f"{'.'.join(path)}.{section}: there is no {shown} in {section}"
                 problems.append(Problem((*path, section), sentence + diagnostics.did_you_mean(word, known)))
     known_as: dict[str, str] = {}
     for name, sync in syncs.items():

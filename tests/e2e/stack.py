@@ -9,6 +9,7 @@ its lists and its output.
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -24,6 +25,8 @@ from typer.testing import CliRunner
 from control.cli.main import app
 
 SECRET = "not-a-secret-of-anyone"
+TOKEN = r"sim\.[0-9a-f]{64}"
+"""How access tokens of the simulator begin."""
 
 TABLE = """
 CREATE TABLE parts (
@@ -224,12 +227,13 @@ syncs:{syncs}""",
     def leaks(self) -> list[str]:
         """Where a secret stands: in what was said, in the log, in a table of the state database that can be asked."""
         places = [("output", "".join(self.said)), ("log", self.logged())]
-        found = [name for name, text in places if any(secret in text for secret in self._secrets())]
+        pattern = "|".join(sorted(map(re.escape, self._secrets()))) + f"|{TOKEN}"
+        found = [name for name, text in places if re.search(pattern, text)]
         with contextlib.suppress(psycopg.Error), psycopg.connect(self.state_dsn, connect_timeout=2) as connection:
             tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'rowtide'").fetchall()
             for (table,) in tables:
                 query = f'SELECT EXISTS (SELECT FROM rowtide."{table}" AS t WHERE t::text ~ %s)'
-                if connection.execute(query, ["|".join(sorted(self._secrets()))]).fetchone() == (True,):
+                if connection.execute(query, [pattern]).fetchone() == (True,):
                     found.append(f"table {table}")
         return found
 

@@ -1,5 +1,6 @@
 """The file and what it refers to: lines, suggestions, secrets."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -90,11 +91,36 @@ def test_a_secret_in_the_file_is_refused_and_not_shown(file: Path) -> None:
         ("      order_no: Title", '      "postgresql://u:Hunter2@h/db": {as: nothing}'),
         ("      order_no: Title", "      order_no: Title\n      Hunter2 x: Title\n      Hunter2 x: Title"),
         ("version: 1", "version: 1\nHunter2: x"),
+        ('  erp:\n    dsn: "env:ERP"', '  Hunter2:\n    dsn: "env:ERP"\n    nothing: x'),
+        ("  orders:\n    source: {postgres: erp,", "  Hunter2:\n    source: {postgres: nothing,"),
     ],
 )
 def test_a_secret_in_place_of_a_key_is_not_shown(file: Path, given: str, mistyped: str) -> None:
     assert given in WHOLE
     assert "Hunter2" not in refused(file, WHOLE.replace(given, mistyped))
+
+
+@pytest.mark.parametrize(
+    ("given", "mistyped"),
+    [
+        ('"env:SECRET"', "*Hunter2"),
+        ('"env:SECRET"', "!Hun!ter2 x"),
+        ('"env:SECRET"', "&twice Hunter2\n    licences: &twice Hunter2"),
+        ('"env:SECRET"', '"env:postgresql://u:Hunter2@h/db"'),
+        ('"env:ERP"', '"env:postgresql://u:Hunter2@h/db"'),
+        ('"env:ERP"', '"env:host=h user=u password=Hunter2"'),
+        ('"env:ERP"', '"file:postgresql://u:Hunter2@h/db"'),
+        ('"env:ERP"', '"file:host=h password = Hunter2"'),
+        ("postgres: erp", "postgres: Hunter2"),
+    ],
+)
+def test_a_secret_that_yaml_or_a_reference_reads_otherwise_is_not_shown(file: Path, given: str, mistyped: str) -> None:
+    assert given in WHOLE
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        said = refused(file, WHOLE.replace(given, mistyped))
+    assert "ter2" not in said + "".join(str(one.message) for one in warned)
+    assert said.startswith("rowtide.yaml:")
 
 
 @pytest.mark.parametrize(
