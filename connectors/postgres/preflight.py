@@ -7,8 +7,8 @@ and goes with its session); every check is tried, and one that PostgreSQL refuse
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -29,7 +29,7 @@ from rowtide.error_catalogue import source_errors, sync_errors
 from rowtide.error_catalogue.entries import Check
 from rowtide.errors import RowtideError, SourceRefused
 from rowtide.mapping.columns import SourceColumn
-from rowtide.mapping.source_table import SourceTable
+from rowtide.mapping.source_table import ColumnsRead, SourceTable
 from rowtide.slot_owner import reader_of
 from state import dsn
 from state.database import PUBLIC_IS_OPEN
@@ -52,6 +52,8 @@ class WantedSource:
     cursor: Callable[[], Cursor | None] = lambda: None
     expected: ExpectedServer | None = None
     instance: str | None = None
+    columns: Mapping[Table, ColumnsRead] = field(default_factory=dict)
+    """What of a table is read; the whole table where nothing is said."""
 
     def open(self) -> psycopg.Connection:
         """A session on it."""
@@ -148,15 +150,20 @@ WHERE b.typbasetype = 0 ORDER BY b.attnum
 """
 
 
-def owner_of(connection: psycopg.Connection, schema: str, table: str) -> tuple[str | None, bool]:
-    """The owning role (None: there is no such table) and whether row security is on."""
-    with as_source_errors(f"reading the owner of {table_name.to_text(schema, table)}"):
-        row = connection.execute(
-            "SELECT pg_get_userbyid(c.relowner)::text, c.relrowsecurity FROM pg_class c "
-            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
-            [schema, table],
-        ).fetchone()
-    return (None, False) if row is None else (row[0], bool(row[1]))
+_READ = """
+SELECT a.attname::text, has_column_privilege(c.oid, a.attnum, 'SELECT')
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+  LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+ WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
+   AND (a.attname = ANY (%s) OR (%s AND a.attnum = ANY (i.indkey::int2[]))) ORDER BY a.attnum
+"""
+
+
+def read_privileges(conn: psycopg.Connection, table: Table, needed: ColumnsRead) -> dict[str, bool]:
+    """The columns of a table that are needed, in its order, and whether the role of ``conn`` may read each."""
+    with as_source_errors(f"reading the privileges on {table_name.to_text(*table)}"):
+        found = conn.execute(_READ, [*table, sorted(needed.names), needed.with_primary_key]).fetchall()
+    return {name: bool(may) for name, may in found}
 
 
 _KIND = """
@@ -283,7 +290,7 @@ _IDENTITY = """
 SELECT c.relreplident::text,
   EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),
   EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate),
-  has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),
+  has_schema_privilege(c.relnamespace, 'USAGE'), has_table_privilege(c.oid, 'SELECT'),
   c.relrowsecurity AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)
     AND NOT (pg_has_role(c.relowner, 'USAGE') AND NOT c.relforcerowsecurity),
   c.relpersistence::text, current_user::text
@@ -293,27 +300,33 @@ WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
 
 
 def _tables(at: _At) -> list[Check]:
-    return [_table(at.conn, table) for table in at.wanted.tables]
+    return [_table(at.conn, table, at.wanted.columns.get(table)) for table in at.wanted.tables]
 
 
-def _table(conn: psycopg.Connection, table: Table) -> Check:
+def _table(conn: psycopg.Connection, table: Table, columns: ColumnsRead | None) -> Check:
     name = table_name.to_text(*table)
     row = conn.execute(_IDENTITY, table).fetchone()
     if row is None:
         return Check.of_error("table", _no_table(conn, *table))
-    identity, has_key, deferrable, readable, hidden, persistence, user = row
+    identity, has_key, deferrable, may_enter, may_read, hidden, persistence, user = row
     if persistence != "p":
         return findings.TABLE_UNLOGGED(table=name)
     if identity == "n" or (identity == "d" and not has_key):
         return findings.TABLE_IDENTITY(table=name)
     if identity == "d" and deferrable:
         return findings.TABLE_DEFERRABLE(table=name)
-    if not readable:
+    if not (may_enter and (may_read or _may_read_columns(conn, table, columns))):
         schema, relation, role = _quoted(conn, table[0]), _quoted(conn, *table), _quoted(conn, user)
         return findings.TABLE_UNREADABLE(table=name, schema=schema, relation=relation, role=role)
     if hidden:
         return findings.TABLE_HIDDEN(table=name, role=_quoted(conn, user))
     return findings.TABLE_OK(table=name)
+
+
+def _may_read_columns(conn: psycopg.Connection, table: Table, needed: ColumnsRead | None) -> bool:
+    """Whether all that is needed of the table was granted column by column."""
+    granted = {} if needed is None else read_privileges(conn, table, needed)
+    return bool(granted) and all(granted.values())
 
 
 def _quoted(conn: psycopg.Connection, *name: str) -> str:

@@ -54,6 +54,8 @@ def _tell(found: AppliedDocument) -> None:
             output.say(line)
     for line in found["left_alone"]:
         output.say(f"left alone: {line}")
+    for statement in found["revocable"]:
+        output.say(f"may be taken back until a table is added: {statement}")
     for line in found["warnings"]:
         output.warn(f"warning: {line}")
     version = found["version"]

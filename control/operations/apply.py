@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypedDict
 
-from connectors.postgres import slots
+from connectors.postgres import publishing_rights, slots
 from control.operations import compile, list_plan
 from control.operations.compile import CompiledDefinition
 from control.operations.differences import differences
@@ -38,7 +38,10 @@ VERSIONS = 10
 
 
 class AppliedDocument(TypedDict):
-    """The version in force, whether it is a new one, and what was done to sources and tenants."""
+    """The version in force, whether it is a new one, and what was done to sources and tenants.
+
+    ``revocable``: statements that take back what a publication needed, where it was made or changed now.
+    """
 
     version: int
     changed: bool
@@ -46,6 +49,7 @@ class AppliedDocument(TypedDict):
     graphs: dict[str, list[str]]
     left_alone: list[str]
     warnings: list[str]
+    revocable: list[str]
 
 
 def apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
@@ -62,7 +66,10 @@ def apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
 
 
 def _apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
-    sources = {name: _apply_source(session, name, actor) for name in session.definition.postgres}
+    sources, revocable = dict[str, list[str]](), list[str]()
+    for name in session.definition.postgres:
+        sources[name], taken_back = _apply_source(session, name, actor)
+        revocable += taken_back
     compiled = compile.compile_known(session.loaded, compile.read_all_tables(session))
     known, mark = session.on_state(lists.read), ListMark(session.on_state(_confirm_instance), plan.take_over)
     made = {
@@ -76,6 +83,7 @@ def _apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
         "graphs": {name: list(one.done) for name, one in made.items()},
         "left_alone": list(plan.left_alone),
         "warnings": list(plan.warnings),
+        "revocable": revocable,
     }
 
 
@@ -129,16 +137,18 @@ def _require_unmoved(connection: Connection, applied: AppliedDefinition | None, 
     raise command_errors.DEFINITION_MOVED(version=applied.version, by=applied.applied_by, changes="; ".join(changes))
 
 
-def _apply_source(session: Session, name: str, actor: Actor) -> list[str]:
-    """Make publication, then slot, where they are missing; what was done, as SQL."""
-    definition = session.definition
+def _apply_source(session: Session, name: str, actor: Actor) -> tuple[list[str], list[str]]:
+    """Make publication, then slot, where they are missing; what was done, and what may be revoked now, as SQL."""
+    definition, revocable = session.definition, list[str]()
     publication, slot = definition.publication(name), definition.slot(name)
     failover = definition.postgres[name].failover
     with session.source(name, admin=True, actor=actor) as connection:
         done = slots.ensure_publication(connection, publication, definition.tables(name))
+        if done:
+            revocable = publishing_rights.revocable(connection, definition.tables(name))
     with session.source(name, actor=actor) as connection:
         _, made = slots.ensure_slot(connection, slot, publication, failover)
-    return [*done, slots.slot_statement(slot, failover)] if made else done
+    return [*done, *([slots.slot_statement(slot, failover)] if made else [])], revocable
 
 
 def _store(

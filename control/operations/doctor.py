@@ -18,6 +18,7 @@ from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue.entries import Check, Level
 from rowtide.errors import RowtideError
 from rowtide.lists import KnownList, ListMark
+from rowtide.mapping.source_table import columns_read
 from state import cursors, instance, lists, processes, schema
 
 BYTEWAX = "0.21.1"
@@ -149,6 +150,7 @@ def _sources(session: Session) -> Iterator[CheckDocument]:
             partial(_cursor, session, slot),
             session.expected_server(name),
             here,
+            columns_read(definition, name),
         )
         yield from (_finding(part, check) for check in preflight.checks(wanted))
 

@@ -1,9 +1,10 @@
 """What others have to allow, as text: the DBA's statements and the permissions of Graph, with least privilege.
 
 In: what a definition requires of a source or a tenant. Out: SQL lines; permissions with the requests that grant them.
-Rule: two roles on the source: `rowtide_admin` makes the publication (PostgreSQL asks for the tables' owner),
+Rules: two roles on the source: `rowtide_admin` makes the publication (PostgreSQL asks for the tables' owner),
 `rowtide_reader` streams and reads. With REPLICATION it can read the whole database through a slot, whatever SELECT it
-was granted, so its password has to be guarded like a superuser's.
+was granted, so its password has to be guarded like a superuser's. Nobody is made a member of a role that can become
+superuser: whoever owns such a table makes the publication.
 """
 
 import json
@@ -26,12 +27,17 @@ def composed(statement: LiteralString, *parts: sql.Composable) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TableRequirements:
-    """A table to be read; ``owner`` is None when the source could not be asked."""
+    """A table to be read; ``owner`` is None when the source could not be asked.
+
+    ``powerful_owner``: its members can become superuser. ``columns``: those that are read, as far as they are known.
+    """
 
     schema: str
     table: str
     owner: str | None = None
+    powerful_owner: bool = False
     row_security: bool = False
+    columns: Sequence[str] = ()
 
     @property
     def name(self) -> sql.Identifier:
@@ -54,7 +60,7 @@ class SourceRequirements:
 
 
 def source_statements(required: SourceRequirements) -> list[str]:
-    """The DBA's script for a source, in order: roles, reading, publication, slot."""
+    """The DBA's script for a source, in order: roles, reading, publication, slot, what may be taken back."""
     return [
         f"-- source {required.source}; PostgreSQL 14 or newer with wal_level = logical",
         "-- (ALTER SYSTEM SET wal_level = 'logical' needs a restart)",
@@ -65,27 +71,89 @@ def source_statements(required: SourceRequirements) -> list[str]:
         *_bypass(required),
         *(_CLOSE_PUBLIC if required.public_open else ()),
         "",
+        *_reading(required),
+        "",
+        *(_publishing_above(required) if _above(required) else _publishing(required)),
+        "",
+        "-- The slot; from here on WAL is kept until Rowtide has read it: max_slot_wal_keep_size says how much at most",
+        _slot(required),
+        *([] if _above(required) else ["", *_afterwards(required)]),
+    ]
+
+
+def _reading(required: SourceRequirements) -> list[str]:
+    return [
         "-- Reading: first loads, reconciles and rows that the stream shows in part",
         composed("GRANT CONNECT ON DATABASE {} TO {}, {};", _database(required), ADMIN, READER),
         *(
             composed("GRANT USAGE ON SCHEMA {} TO {}, {};", sql.Identifier(schema), ADMIN, READER)
             for schema in sorted({table.schema for table in required.tables})
         ),
-        *(composed("GRANT SELECT ON TABLE {} TO {};", table.name, READER) for table in required.tables),
-        "",
+        *(line for table in required.tables for line in _reading_table(table)),
+    ]
+
+
+def _reading_table(table: TableRequirements) -> list[str]:
+    whole = composed("GRANT SELECT ON TABLE {} TO {};", table.name, READER)
+    if not table.columns:
+        return [whole]
+    columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
+    only = composed("GRANT SELECT ({}) ON TABLE {} TO {};", columns, table.name, READER)
+    return [whole, *_commented(f"or, in its place, what the definition reads of it: {only}")]
+
+
+def _commented(text: str) -> list[str]:
+    """The text as a comment; each of its lines, since a name may hold a line break."""
+    return [f"-- {line}" for line in text.splitlines()]
+
+
+def _publishing(required: SourceRequirements) -> list[str]:
+    unknown = not all(table.owner for table in required.tables)
+    return [
         "-- Publishing: PostgreSQL asks for the tables' owner",
+        *(["-- (an owner that is a superuser is granted to nobody: it makes the publication itself)"] * unknown),
         composed("GRANT CREATE ON DATABASE {} TO {};", _database(required), ADMIN),
         *(composed("GRANT {} TO {};", owner, ADMIN) for owner in _owners(required)),
         "",
         "-- The publication, always before the slot",
         composed("SET ROLE {};", ADMIN),
+        *_publication(required),
+        "RESET ROLE;",
+    ]
+
+
+def _above(required: SourceRequirements) -> list[str]:
+    """The owners whose members can become superuser."""
+    return sorted({table.owner for table in required.tables if table.owner and table.powerful_owner})
+
+
+def _publishing_above(required: SourceRequirements) -> list[str]:
+    owners = composed(", ".join(["{}"] * len(_above(required))), *map(sql.Identifier, _above(required)))
+    return [
+        "-- The publication, always before the slot. PostgreSQL asks for the tables' owner, and members of",
+        *_commented(f"{owners} can become superuser: so a superuser makes it, and nobody becomes a member."),
+        "-- When a table is added, `rowtide plan` prints what has to be run",
+        *_publication(required),
+    ]
+
+
+def _publication(required: SourceRequirements) -> list[str]:
+    return [
         composed("CREATE PUBLICATION {} FOR TABLE", sql.Identifier(required.publication)),
         "    " + ",\n    ".join(table.name.as_string() for table in required.tables),
         "    WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true);",
-        "RESET ROLE;",
-        "",
-        "-- The slot; from here on WAL is kept until Rowtide has read it: max_slot_wal_keep_size says how much at most",
-        _slot(required),
+    ]
+
+
+def _afterwards(required: SourceRequirements) -> list[str]:
+    """What is needed again only when tables are added."""
+    revokes = [
+        *(composed("REVOKE {} FROM {};", owner, ADMIN) for owner in _owners(required)),
+        composed("REVOKE CREATE ON DATABASE {} FROM {};", _database(required), ADMIN),
+    ]
+    return [
+        "-- After `rowtide apply` this may be taken back; it is needed again when a table is added",
+        *(line for revoke in revokes for line in _commented(revoke)),
     ]
 
 

@@ -27,6 +27,7 @@ from rowtide.error_catalogue.entries import Check
 from rowtide.errors import DefinitionError, RowtideError
 from rowtide.lists import KnownList, ListMark
 from rowtide.mapping.compiled_sync import CompiledSync
+from rowtide.mapping.source_table import columns_read
 from rowtide.pacing import tier_of
 from state import instance, ledger, lists, processes, schema
 from state.database import Connection
@@ -296,7 +297,8 @@ def _faults(session: Session, name: str, connection: psycopg.Connection) -> list
     definition = session.definition
     dsn = settings.resolve_secret(definition.postgres[name].dsn)
     publication, tables = definition.publication(name), definition.tables(name)
-    wanted = WantedSource(dsn, definition.slot(name), publication, tables)
+    read = columns_read(definition, name)
+    wanted = WantedSource(dsn, definition.slot(name), publication, tables, columns=read)
     found = preflight.blockers(wanted, connection)
     if slots.publication_statements(connection, publication, tables):
         with session.source(name, admin=True) as admin:

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from connectors.postgres import preflight
+import psycopg
+
+from connectors.postgres import preflight, publishing_rights
 from control.operations.grants import (
     GraphGrant,
     GraphRequirements,
@@ -21,6 +23,7 @@ from control.operations.grants import (
 from control.operations.session import Session
 from rowtide.definition.model import Definition
 from rowtide.errors import RowtideError
+from rowtide.mapping.source_table import ColumnsRead, columns_read
 from state import dsn
 
 
@@ -88,14 +91,20 @@ def _grant_document(grant: GraphGrant) -> GrantDocument:
 
 
 def _ask_source(session: Session, name: str) -> SourceRequirements:
-    """The requirements of one source, with the owners of its tables."""
+    """The requirements of one source, with the owners of its tables and the columns that are read."""
+    read = columns_read(session.definition, name)
     with session.source(name, admin=True) as connection:
-        tables = [
-            TableRequirements(schema, table, *preflight.owner_of(connection, schema, table))
-            for schema, table in session.definition.tables(name)
-        ]
+        tables = [_ask_table(connection, table, read[table]) for table in session.definition.tables(name)]
         public_open = preflight.public_is_open(connection)
         return replace(_of_source(session.definition, name, connection.info.dbname, tables), public_open=public_open)
+
+
+def _ask_table(connection: psycopg.Connection, table: tuple[str, str], needed: ColumnsRead) -> TableRequirements:
+    owner = publishing_rights.owner_of(connection, *table)
+    columns = tuple(preflight.read_privileges(connection, table, needed))
+    if owner is None:
+        return TableRequirements(*table)
+    return TableRequirements(*table, owner.name, owner.powerful, owner.row_security, columns)
 
 
 def _without_owners(definition: Definition, name: str) -> SourceRequirements:

@@ -116,6 +116,12 @@ PUBLISH_TABLE: Final = FindingEntry(
     "The role {role} does not own {table}, as PostgreSQL asks of whoever publishes it.",
     "{grant} or name a role that does as `admin_dsn`.",
 )
+PUBLISH_ABOVE: Final = FindingEntry(
+    "publication",
+    "failure",
+    "The role {role} may not publish what {owner} owns, and whoever is made a member of {owner} can become superuser.",
+    "Run as {owner}, or as superuser: {statements};",
+)
 
 TABLE_OK: Final = FindingEntry("table", "ok", "The table {table} can be read and its changes identified.")
 TABLE_UNLOGGED: Final = FindingEntry(
@@ -140,7 +146,8 @@ TABLE_UNREADABLE: Final = FindingEntry(
     "table",
     "failure",
     "The table {table} cannot be read (first load and repair need it).",
-    "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON TABLE {relation} TO {role};",
+    "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON TABLE {relation} TO {role}; "
+    "(or column by column, as `rowtide plan --sql` prints it)",
 )
 TABLE_HIDDEN: Final = FindingEntry(
     "table",

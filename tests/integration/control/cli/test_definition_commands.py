@@ -132,16 +132,56 @@ def statements(script: list[str]) -> list[str]:
 
 
 @pytest.fixture
-def shop_owner(desk: Desk) -> Iterator[str]:
-    """A role that owns the table; it and the script's roles go afterwards."""
-    desk.sql("CREATE ROLE shop_owner")
-    desk.sql("ALTER TABLE parts OWNER TO shop_owner")
-    yield "shop_owner"
+def roles(desk: Desk) -> Iterator[None]:
+    """What the script makes goes afterwards."""
+    yield
     for role in ("rowtide_admin", "rowtide_reader", "shop_owner"):
         desk.sql(
             f"DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN "
             f"REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {role}; DROP ROLE {role}; END IF; END $$"
         )
+
+
+@pytest.fixture
+def shop_owner(desk: Desk, roles: None) -> str:
+    """A role that owns the table."""
+    desk.sql("CREATE ROLE shop_owner")
+    desk.sql("ALTER TABLE parts OWNER TO shop_owner")
+    return "shop_owner"
+
+
+MEMBERS = """
+SELECT m.rolname::text, r.rolname::text FROM pg_roles m CROSS JOIN pg_roles r
+ WHERE m.rolname IN ('rowtide_admin', 'rowtide_reader') AND m.oid <> r.oid AND pg_has_role(m.oid, r.oid, 'MEMBER')
+"""
+
+
+@pytest.mark.parametrize(
+    "owner", ["", "CREATE ROLE shop_owner CREATEROLE", "CREATE ROLE shop_owner IN ROLE pg_write_server_files"]
+)
+def test_the_dbas_script_makes_nobody_a_superuser(desk: Desk, roles: None, owner: str) -> None:
+    """The table is the superuser's own, or of a role whose members can become one."""
+    if owner:
+        desk.sql(owner)
+        desk.sql("ALTER TABLE parts OWNER TO shop_owner")
+    for statement in statements(desk.type("plan", "--sql", "--json").json["sql"]):
+        if "rowtide_state" not in statement:
+            desk.sql(statement.replace("%", "%%"))
+    assert desk.sql(MEMBERS) == []
+    desk.sql("ALTER ROLE rowtide_admin PASSWORD 'a'")
+    desk.sql("CREATE TABLE more (id int PRIMARY KEY, name text); GRANT SELECT ON more TO rowtide_admin")
+    more = SYNC.replace("  parts:", "  more:").replace("public.parts", "public.more").replace("quantity:", "id:")
+    lists = "lists: {by: region, map: {EU: Parts EU, US: Parts US}, default: Parts Other}"
+    desk.write(
+        SYNC + more.replace(lists, "list: More").replace("      note: {field: Note, as: note}\n", "").lstrip("\n")
+    )
+    admin = make_conninfo(desk.source_dsn, user="rowtide_admin", password="a")
+    faults = desk.type("plan", "--json", ROWTIDE_SOURCE_DSN=admin).json["sources"]["erp"]["faults"]
+    said = [fault["remedy"] for fault in faults]
+    assert not any('GRANT "postgres"' in one or 'GRANT "shop_owner"' in one for one in said), said
+    (alter,) = [one for one in said if "ADD TABLE" in one]
+    desk.sql(alter.partition(": ")[2])
+    assert desk.sql("SELECT count(*) FROM pg_publication_tables WHERE pubname = 'rowtide_erp'") == [(2,)]
 
 
 def test_the_dbas_script_is_enough_and_least(desk: Desk, shop_owner: str) -> None:

@@ -17,12 +17,12 @@ REQUIRED = SourceRequirements(
     "slot",
     "pub",
     True,
-    [TableRequirements("public", "orders", "owner"), TableRequirements("s", "Odd", "owner", True)],
+    [TableRequirements("public", "orders", "owner"), TableRequirements("s", "Odd", "owner", row_security=True)],
 )
 
 
 def test_names_are_quoted_and_no_comment_ends_early() -> None:
-    hostile = TableRequirements("order", 'a"b\nDROP', "Owner", True)
+    hostile = TableRequirements("order", 'a"b\nDROP', "Owner", False, True, ["x\nDROP"])
     script = source_statements(SourceRequirements("erp", "user", "slot", "my pub", False, [hostile]))
     assert 'GRANT SELECT ON TABLE "order"."a""b\nDROP" TO "rowtide_reader";' in script
     assert 'GRANT CONNECT ON DATABASE "user" TO "rowtide_admin", "rowtide_reader";' in script
@@ -37,6 +37,33 @@ def test_the_publication_comes_before_the_slot() -> None:
     assert 'GRANT SELECT ON TABLE "s"."Odd" TO "rowtide_reader";' in script
     assert "BYPASSRLS" in script
     assert "SUPERUSER" not in script
+
+
+def test_members_of_an_owner_who_can_become_superuser_are_not_made() -> None:
+    tables = [TableRequirements("public", "orders", "owner"), TableRequirements("s", "Odd", "post\ngres", True)]
+    script = source_statements(replace(REQUIRED, tables=tables))
+    granted = [line for line in script if line.startswith("GRANT")]
+    assert [line for line in granted if "postgres" in line.replace("\n", "") or '"owner"' in line] == []
+    assert not any(line.startswith("SET ROLE") for line in script)
+    assert 'CREATE PUBLICATION "pub" FOR TABLE' in script
+    assert all("\n" not in line for line in script if line.startswith("--"))
+
+
+def test_what_is_needed_for_the_publication_alone_may_be_taken_back() -> None:
+    script = source_statements(REQUIRED)
+    assert script[-2:] == [
+        '-- REVOKE "owner" FROM "rowtide_admin";',
+        '-- REVOKE CREATE ON DATABASE "shop" FROM "rowtide_admin";',
+    ]
+
+
+def test_columns_are_offered_in_place_of_the_table() -> None:
+    table = TableRequirements("public", "orders", "owner", columns=("id", "na me"))
+    script = source_statements(replace(REQUIRED, tables=[table]))
+    whole = 'GRANT SELECT ON TABLE "public"."orders" TO "rowtide_reader";'
+    only = 'GRANT SELECT ("id", "na me") ON TABLE "public"."orders" TO "rowtide_reader";'
+    assert script[script.index(whole) + 1].startswith("-- or")
+    assert script[script.index(whole) + 1].endswith(only)
 
 
 def test_schema_public_is_closed_where_it_is_open_and_the_state_database_to_everybody() -> None:
