@@ -1,11 +1,12 @@
 """Reads ``rowtide.yaml`` and the secrets to which it refers.
 
-In: the path of a file; secret references. Out: `Loaded` (the definition with its source text), secrets as text. Rule:
+In: the path of a file; secret references. Out: `Loaded` (the definition with its file), secrets as text. Rule:
 all problems of a file come together, each with ``file:line:``; no message ever shows a value, for it may be a secret.
 """
 
 import os
 import re
+import socket
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,18 +22,27 @@ from rowtide.definition import model as definitions
 from rowtide.definition.diagnostics import Problem
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue import definition_errors
-from rowtide.errors import DefinitionError
+from rowtide.errors import DefinitionError, RowtideError
+
+Stamp = tuple[int, int, int, int]
+"""Device, inode, size and time of change of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A definition with the text it was read from, which `apply` stores beside it."""
+    """A definition with the file it was read from."""
 
     definition: Definition
-    source_text: str
     path: Path
+    stamp: Stamp | None
+    """What the file's state was before it was read."""
     tree: Any
     """ruamel's tree: it knows the lines."""
+
+    @property
+    def where(self) -> str:
+        """The file as sentences call it that are read on other machines, too."""
+        return f"{self.path} on {socket.gethostname()}"
 
     def located(self, error: DefinitionError) -> DefinitionError:
         """The same error with ``file:line:`` before each problem (those that compiling a sync found, say)."""
@@ -42,6 +52,7 @@ class Loaded:
 def load(path: str | Path) -> Loaded:
     """The definition in a file; DefinitionError with every problem of it."""
     path = Path(path)
+    stamp = stamp_of(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -50,9 +61,27 @@ def load(path: str | Path) -> Loaded:
         raise definition_errors.DEFINITION_UNREADABLE(path=path, problem=_reason(error)) from error
     tree = _parse(path, text)
     try:
-        return Loaded(definitions.parse(_plain(tree)), text, path, tree)
+        return Loaded(definitions.parse(_plain(tree)), path, stamp, tree)
     except DefinitionError as error:
         raise _located(path, tree, error) from error
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What changes when the file does; None when it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def why_away(reference: str) -> str | None:
+    """Why the secret of a reference cannot be had; None where it can."""
+    try:
+        resolve_secret(reference)
+    except RowtideError as error:
+        return error.sentence
+    return None
 
 
 def resolve_secret(reference: str) -> str:

@@ -28,6 +28,6 @@ def _apply_pacing(environment: Environment) -> None:
         applied = definitions.read_applied(connection)
         assert applied is not None
         compiled = {**applied.compiled, "definition": session.definition.to_json()}
-        definitions.apply(connection, session.loaded.source_text, compiled, _DEMO.name, applied.version)
+        definitions.apply(connection, compiled, _DEMO.name, applied.version)
 
     session.on_state(work, _DEMO)

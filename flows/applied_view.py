@@ -1,7 +1,8 @@
 """Follows what people decide: the applied definition and which syncs are paused, within a second or two.
 
-In: the state database (news on `state.channels.CONTROL`, a poll each second). Out: `CurrentView`, which answers what is
-in force. Rule: a running flow obeys the applied version and never an unapplied file.
+In: the state database (news on `state.channels.CONTROL`, a poll each second), the process's own file. Out:
+`CurrentView`, which answers what is in force. Rule: what to do is said by the applied version and never by an unapplied
+file; how to reach anything is said by the file and never by the applied version.
 """
 
 import threading
@@ -13,12 +14,14 @@ import structlog
 
 from connectors.loops import Loop
 from connectors.trouble import Trouble
+from flows.own_file import OwnFile
 from flows.ports import Stream
 from rowtide.backoff import Backoff
 from rowtide.catalog import FORMAT, Catalog
+from rowtide.connections import Reach
 from rowtide.error_catalogue import state_errors
 from rowtide.errors import DefinitionError, RowtideError
-from rowtide.holds import Hold, capture_hold, covering
+from rowtide.holds import Hold, capture_hold, covering, places
 from rowtide.lists import HeldColumns
 from rowtide.mapping.compiled_sync import CompiledSync
 from state import channels, database, definitions, failpoints, holds, lists
@@ -34,7 +37,8 @@ class View:
     """What is in force now: the catalog of the applied definition, the state of each sync, what holds rows back.
 
     ``held``: by list id what of it cannot be written. ``latest``: the version in force; ``not_taken``: why the catalog
-    is of an older one. Then changes are staged by it, and nothing is delivered or reconciled.
+    is of an older one. Then changes are staged by it, and nothing is delivered or reconciled. ``reach``: how this
+    process reaches the sources and tenants of the catalog, and why not all of them.
     """
 
     catalog: Catalog
@@ -43,13 +47,16 @@ class View:
     held: Mapping[str, HeldColumns] = field(default_factory=dict)
     latest: int = 0
     not_taken: RowtideError | None = None
+    reach: Reach = field(default_factory=Reach)
 
     @property
     def running(self) -> frozenset[str]:
-        """Syncs that may deliver: nothing holds them."""
+        """Syncs that may deliver: nothing holds them, and this process reaches their source and tenant."""
         if self.not_taken is not None:
             return frozenset()
-        return frozenset(sync for sync in self._named if not covering(self.holds, self.catalog.syncs[sync]))
+        syncs, apart = self.catalog.syncs, self.reach.apart.keys()
+        free = [sync for sync in self._named if not covering(self.holds, syncs[sync])]
+        return frozenset(sync for sync in free if not apart & places(syncs[sync])) if apart else frozenset(free)
 
     @property
     def routed(self) -> frozenset[str]:
@@ -73,8 +80,8 @@ VERSIONS = 10
 """How many versions back a process looks for one that it understands."""
 
 
-def read_view(connection: database.Connection, known: View | None) -> View:
-    """The view as the database has it; the catalog is compiled anew only for another version.
+def read_view(connection: database.Connection, known: View | None, reach: Callable[[Catalog], Reach]) -> View:
+    """The view as the database and the file have it; the catalog is compiled anew only for another version.
 
     Holds are read whatever was applied, so that a process which cannot take a version over obeys pauses all the same.
     """
@@ -83,15 +90,23 @@ def read_view(connection: database.Connection, known: View | None) -> View:
     latest = definitions.latest_version(connection)
     if latest is None:
         raise state_errors.NOT_APPLIED()
+    catalog, not_taken = _catalog_of(connection, latest, known)
+    return View(catalog, states, held, columns, latest, not_taken, reach(catalog))
+
+
+def _catalog_of(
+    connection: database.Connection, latest: int, known: View | None
+) -> tuple[Catalog, RowtideError | None]:
+    """The catalog to work by, and why it is not that of the version in force."""
     if known is not None and known.latest == latest:
-        return View(known.catalog, states, held, columns, latest, known.not_taken)
+        return known.catalog, known.not_taken
     try:
-        return View(_compile(definitions.read_newest(connection, 1)[0]), states, held, columns, latest)
+        return _compile(definitions.read_newest(connection, 1)[0]), None
     except RowtideError as error:
         catalog = known.catalog if known is not None else _older(connection)
         if catalog is None:
             raise
-        return View(catalog, states, held, columns, latest, error)
+        return catalog, error
 
 
 def _older(connection: database.Connection) -> Catalog | None:
@@ -119,7 +134,7 @@ class CurrentView:
     def __init__(self, view: View, stop: threading.Event) -> None:
         """``stop`` is set when the parts that were made for ``view`` no longer fit (`outdated`)."""
         self._view = view
-        self._made_for = view.catalog.definition
+        self._made_for = view.reach
         self._stop = stop
         self.routing = 0
         self.outdated = False
@@ -133,7 +148,7 @@ class CurrentView:
             log.error("definition not taken", code=view.not_taken.code, problem=view.not_taken.sentence)
         if view.routes != before.routes:
             self.routing += 1
-        if not self._made_for.has_connections_of(view.catalog.definition):
+        if not self._made_for.is_same(view.reach):
             self.outdated = True
             self._stop.set()
 
@@ -184,8 +199,9 @@ class CurrentView:
 class Watcher:
     """Calls ``seen`` with the current view at once and after each further read, one view after the other."""
 
-    def __init__(self, dsn: str, first: View, seen: Callable[[View], None]) -> None:
+    def __init__(self, dsn: str, first: View, own: OwnFile, seen: Callable[[View], None]) -> None:
         self._dsn = dsn
+        self._own = own
         self._link = Link(dsn, "rowtide control")
         self._view = first
         self._seen = seen
@@ -208,7 +224,7 @@ class Watcher:
     def refresh(self) -> None:
         """Read the view and hand it on, from any thread; an older view is never handed on after a newer one."""
         with self._reading:
-            self._view = self._link.run(lambda connection: read_view(connection, self._view))
+            self._view = self._link.run(lambda connection: read_view(connection, self._view, self._own.reach))
             self._seen(self._view)
 
     def _poll(self) -> None:

@@ -1,8 +1,9 @@
-"""Builds a process from the applied definition: the only file that knows all parts.
+"""Builds a process from the applied definition and its own file: the only file that knows all parts.
 
 In: who the process is, its roles, the view in force. Out: a `Process` ready to start and the parts of its flow. Rules:
-parts get values and each other from here, and none asks for the process; a secret is resolved where it is used and kept
-nowhere else; code that joins two connectors stands here, not in one of them.
+parts get values and each other from here, and none asks for the process; what is not reached (`View.reach`) has no
+parts; a secret is resolved where it is used and kept nowhere else; code that joins two connectors stands here, not in
+one of them.
 """
 
 import threading
@@ -36,9 +37,11 @@ from flows.graph_reads import PacedGraph
 from flows.health import to_health
 from flows.lanes import WriterLanes
 from flows.list_faults import ListFaults
+from flows.own_file import OwnFile
 from flows.ports import Worker
 from flows.process import FatalFault, Process, Workers
 from flows.process_lock import ProcessLock
+from flows.reach_holds import ReachHolds
 from flows.reconcile import SOURCE, Reconciler
 from flows.refresh import Refresher
 from flows.routing import EraRouter
@@ -49,7 +52,6 @@ from flows.sync_acts import SyncActs
 from rowtide.catalog import Catalog
 from rowtide.deciding.in_flight import Rules
 from rowtide.deciding.outcomes import Outcome
-from rowtide.definition.model import Definition
 from rowtide.error_catalogue import sync_errors
 from state import eras, instance
 from state.database import Connection, Link
@@ -60,17 +62,29 @@ CAPTURE, DELIVER = "capture", "deliver"
 
 
 def compose(
-    state_dsn: str, view: View, roles: frozenset[str], lock: ProcessLock, clock: StateClock, stop: threading.Event
+    state_dsn: str,
+    view: View,
+    own: OwnFile,
+    roles: frozenset[str],
+    lock: ProcessLock,
+    clock: StateClock,
+    stop: threading.Event,
 ) -> tuple[Process, Parts]:
     """The process, and the parts of its flow."""
     fault = FatalFault(stop)
     applied = CurrentView(view, stop)
-    base = _Base(state_dsn, view.catalog.definition, lock.name, stop, fault, applied, clock, Pace())
+    base = _Base(state_dsn, view, lock.name, stop, fault, applied, clock, Pace())
     acts = SyncActs(state_dsn, stop)
-    soon = {name: threading.Event() for name in base.definition.postgres}
+    soon = {name: threading.Event() for name in view.reach.sources}
     readers = {name: _reader(base, name, soon[name]) for name in soon} if CAPTURE in roles else {}
     watches = {name: _shape_watch(base, acts, name, reader, soon[name]) for name, reader in readers.items()}
-    watcher = Watcher(state_dsn, view, EraRouter(base.applied, acts, readers).take_over)
+    router, keeper = EraRouter(base.applied, acts, readers), ReachHolds(acts, lock.name, _opens(roles))
+
+    def take_over(found: View) -> None:
+        router.take_over(found)
+        keeper.follow(found)
+
+    watcher = Watcher(state_dsn, view, own, take_over)
     capture = _capture(base, acts, readers, watcher) if CAPTURE in roles else None
     deliver = _deliver(base) if DELIVER in roles else None
     workers = Workers(
@@ -105,15 +119,20 @@ def compose(
     return process, parts
 
 
+def _opens(roles: frozenset[str]) -> frozenset[str]:
+    """Scopes of what a process with these roles connects to; deliver reads rows anew."""
+    return frozenset({"source", "tenant"} if DELIVER in roles else {"source"})
+
+
 @dataclass(frozen=True, slots=True)
 class _Base:
     """What every part of a process needs; ``owner`` is the name under which it holds leases.
 
-    The process was started with ``definition``: its slots and its tenants do not change while it runs.
+    The process was started with ``view``: its slots and its tenants do not change while it runs.
     """
 
     state_dsn: str
-    definition: Definition
+    view: View
     owner: str
     stop: threading.Event
     fault: FatalFault
@@ -126,9 +145,10 @@ class _Base:
         return self.applied.view.catalog
 
     def source(self, postgres: str) -> Source:
-        """A source of the catalog in force, the secret of its DSN resolved now."""
-        definition = self.catalog().definition
-        return Source(resolve_secret(definition.postgres[postgres].dsn), definition.slot(postgres))
+        """A source of the catalog in force, the secret of its DSN resolved now; UserError for one not reached."""
+        view = self.applied.view
+        dsn = resolve_secret(view.reach.source(postgres).dsn)
+        return Source(dsn, view.catalog.definition.slot(postgres))
 
     def sessions(self, application: str) -> SourceSessions:
         """Sessions on the sources, for one thread."""
@@ -170,11 +190,11 @@ def _shape_watch(base: _Base, acts: SyncActs, postgres: str, reader: Reader, soo
 
 def _reader(base: _Base, postgres: str, look_soon: threading.Event) -> Reader:
     """The reader of a PostgreSQL's slot; a new incarnation begins a new era of each of its syncs."""
-    source = base.definition.postgres[postgres]
+    source, definition = base.view.reach.source(postgres), base.view.catalog.definition
     settings = ReaderSettings(
         read_dsn=lambda: resolve_secret(source.dsn),
-        slot=base.definition.slot(postgres),
-        publication=base.definition.publication(postgres),
+        slot=definition.slot(postgres),
+        publication=definition.publication(postgres),
         source=postgres,
         heartbeat_s=source.heartbeat.total_seconds(),
         heal=source.on_gap == "heal",
@@ -240,7 +260,7 @@ class _Deliver:
 
 
 def _deliver(base: _Base) -> _Deliver:
-    settings = {name: GraphSettings.from_definition(base.definition, name) for name in base.definition.graph}
+    settings = {name: GraphSettings.from_section(name, one) for name, one in base.view.reach.tenants.items()}
     budgets = {name: Budget(one) for name, one in settings.items()}
     decisions = _Decisions(base, settings, budgets)
     writers = {

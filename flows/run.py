@@ -1,8 +1,8 @@
 """`rowtide run`: one process of the flow, from the first connection to its exit code.
 
-In: the loaded definition file (for the state database's address), roles, process id. Out: an exit code. Rule:
-the process waits for whatever is missing, with a clear line on stderr; SIGTERM ends everything within two seconds with
-code 0, and nothing else ends with 0; the applied definition is obeyed, not the file (docs/design.md section 14).
+In: the loaded definition file (for how everything is reached), roles, process id. Out: an exit code. Rule: the process
+waits for whatever is missing, with a clear line on stderr; SIGTERM ends everything within two seconds with code 0, and
+nothing else ends with 0; what to do is said by the applied definition, not by the file (docs/design.md section 14).
 """
 
 import gc
@@ -27,6 +27,7 @@ from connectors.trouble import Trouble
 from flows import ending, memory, recovery, sync
 from flows.applied_view import read_view
 from flows.compose import CAPTURE, DELIVER, compose
+from flows.own_file import OwnFile
 from flows.process_lock import ProcessLock
 from flows.state_clock import StateClock
 from rowtide.errors import Retry, RowtideError, reaction_to
@@ -91,29 +92,31 @@ def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0) -> i
     with _signals(request):
         dsn = resolve_secret(config.definition.state.dsn)
         lock = ProcessLock(dsn, roles, process_id)
-        store = recovery.Store(start.recovery_dir)
+        store, own = recovery.Store(start.recovery_dir), OwnFile(config)
         try:
             code: int | None = None
             while code is None:
-                code = _run_once(start, dsn, lock, store, request)
+                code = _run_once(start, own, dsn, lock, store, request)
             return code
         finally:
             store.close()
             lock.close()
 
 
-def _run_once(start: Start, dsn: str, lock: ProcessLock, store: recovery.Store, request: EndRequest) -> int | None:
+def _run_once(
+    start: Start, own: OwnFile, dsn: str, lock: ProcessLock, store: recovery.Store, request: EndRequest
+) -> int | None:
     """One run of the flow: its exit code, or None when it begins anew (another store, other connections)."""
     link = Link(dsn, "rowtide run")
     _wait_for(request.made, lambda: link.run(instance.confirm))
-    view = _wait_for(request.made, lambda: link.run(lambda connection: read_view(connection, None)))
+    view = _wait_for(request.made, lambda: link.run(lambda connection: read_view(connection, None, own.reach)))
     clock = _wait_for(request.made, lambda: link.run(StateClock.read))
     link.close()
     _wait_for(request.made, lock.hold)
     if view is None or clock is None or request.made.is_set():
         return 0
-    process, parts = compose(dsn, view, start.roles, lock, clock, threading.Event())
-    metrics.serve(view.catalog.definition.run.listen)
+    process, parts = compose(dsn, view, own, start.roles, lock, clock, threading.Event())
+    metrics.serve(start.config.definition.run.listen)
     recovery_config = _wait_for(request.made, lambda: store.open(sync.names(parts)))
     if recovery_config is None:
         return 0
@@ -139,6 +142,10 @@ def _run_once(start: Start, dsn: str, lock: ProcessLock, store: recovery.Store, 
 
 
 def _run_engine(parts: sync.Parts, recovery_config: RecoveryConfig) -> None:
+    if not parts.has_inputs:
+        # Nothing is reached: an engine without inputs would end at once.
+        parts.stop.wait()
+        return
     # Alone: the processes of a cluster take pickles from whoever reaches their port.
     cli_main(  # type: ignore[no-untyped-call]
         sync.build(parts),

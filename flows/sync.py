@@ -74,6 +74,11 @@ class Parts:
     deliver: DeliverParts | None
     look: Callable[[], None] = lambda: None
 
+    @property
+    def has_inputs(self) -> bool:
+        """Whether there is anything to take in."""
+        return self.deliver is not None or (self.capture is not None and bool(self.capture.readers))
+
 
 def build(parts: Parts) -> Dataflow:
     """The dataflow of a process's roles."""

@@ -12,10 +12,12 @@ from typing import TypeVar
 import structlog
 
 from connectors.outbox_io import until_answered
-from rowtide.error_catalogue import sync_errors
-from rowtide.errors import SyncError
+from rowtide.connections import Part
+from rowtide.error_catalogue import definition_errors, sync_errors
+from rowtide.errors import RowtideError, SyncError
+from rowtide.holds import REFUSED
 from rowtide.shape import Prints
-from state import definitions, eras, shapes
+from state import definitions, eras, holds, processes, shapes
 from state.database import Connection, Link
 from state.reconcile import record as reconciles
 
@@ -58,6 +60,22 @@ class SyncActs:
     def note_since(self, sync: str, era: int, lsn: int) -> None:
         """Note that from ``lsn`` on every transaction of the sync is in the stream of its era."""
         self._write("since", partial(eras.note_since, sync=sync, era=era, lsn=lsn))
+
+    def hold_apart(self, part: Part, error: RowtideError, by: str) -> None:
+        """Hold everything of a source or tenant that the process ``by`` does not reach."""
+        log.error("not reached", **{part[0]: part[1]}, code=error.code, problem=error.sentence, remedy=error.remedy)
+        self._write("hold", lambda c: holds.place(c, *part, REFUSED, error.code, error.sentence, by))
+
+    def lift_apart(self, part: Part) -> None:
+        """Let a source or tenant go on that is reached again."""
+        log.info("reached again", **{part[0]: part[1]})
+        codes = [definition_errors.CONNECTION_OTHER.code]
+        self._write("lift", lambda c: holds.lift(c, *part, REFUSED, codes))
+
+    def living(self) -> frozenset[str]:
+        """Names of the processes that have beaten lately."""
+        beats = self._write("processes", processes.read)
+        return frozenset(processes.name_of(one.process_id, one.roles) for one in beats if one.is_alive)
 
     def _write(self, what: str, act: Callable[[Connection], T]) -> T:
         link = getattr(self._links, "link", None)

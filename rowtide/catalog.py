@@ -1,7 +1,8 @@
 """The applied definition, ready to run: every sync is compiled, every list has its id.
 
-In: the JSON that `apply` stored (definition, columns of each table, lists found or made). Out: a `Catalog`. Rule: a
-running flow needs neither the file nor the catalogs of PostgreSQL and Graph; the applied definition is enough.
+In: the JSON that `apply` stored (document, identities of tenants, columns of each table, lists found or made). Out: a
+`Catalog`. Rule: a running flow needs none of the catalogs of PostgreSQL and Graph to know what to do; how to reach them
+is not in here (`rowtide.connections`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,11 @@ from zlib import crc32
 
 from pydantic import TypeAdapter
 
+from rowtide import connections
+from rowtide.connections import Strayed, TenantIdentity
 from rowtide.deciding.records import ListId
 from rowtide.definition import model as definitions
-from rowtide.definition.model import Definition
+from rowtide.definition.model import Document
 from rowtide.errors import DefinitionError
 from rowtide.lists import LeftList
 from rowtide.mapping.columns import SourceColumn
@@ -46,9 +49,12 @@ class LeftOut:
 
 
 class _Applied(TypedDict):
-    """What is stored: the definition, per sync its table's columns, its lists by title, the lists its rows leave."""
+    """What is stored: the document, the identities of tenants, per sync its table's columns, its lists by title, the
+    lists its rows leave.
+    """
 
     definition: dict[str, object]
+    tenants: dict[str, dict[str, object]]
     columns: dict[str, list[dict[str, object]]]
     lists: dict[str, dict[str, dict[str, object]]]
     left: dict[str, list[dict[str, object]]]
@@ -61,14 +67,17 @@ class Catalog:
     ``syncs`` and all that is per sync go by the id of the sync (`Definition.id_of`).
     ``left_out``: the syncs that this release cannot compile, which are not among ``syncs``.
     ``left``: the lists no target of their sync names any more, while items of ours may be in them.
+    ``tenants``: which tenants the lists are in. ``strayed``: what is stored and must not be.
     """
 
     version: int
-    definition: Definition
+    definition: Document
     syncs: Mapping[str, CompiledSync]
     lists: Mapping[str, Mapping[str, ListRef]]
     left: Mapping[str, Sequence[LeftList]] = field(default_factory=dict)
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    tenants: Mapping[str, TenantIdentity] = field(default_factory=dict)
+    strayed: Strayed = field(default_factory=dict)
     _by_relation: dict[tuple[str, str], tuple[CompiledSync, ...]] = field(init=False, repr=False)
     _sites: dict[str, str | None] = field(init=False, repr=False)
 
@@ -89,7 +98,8 @@ class Catalog:
         With ``leave_out`` a sync that alone cannot be compiled is left out, so that its neighbours go on.
         """
         applied = cast(_Applied, compiled)
-        definition = definitions.parse(applied["definition"])
+        document, strayed = connections.split_off(applied["definition"])
+        definition = definitions.parse_document(document)
         buckets = buckets_for(len(definition.syncs))
         lists = {
             name: {title: _LIST.validate_python(ref) for title, ref in titles.items()}
@@ -107,7 +117,8 @@ class Catalog:
                 continue
             syncs[compiled_sync.sync] = _into_lists(compiled_sync, lists.get(compiled_sync.sync, {}))
         left = {name: [_LEFT.validate_python(one) for one in of_sync] for name, of_sync in applied["left"].items()}
-        return cls(version, definition, syncs, lists, left, left_out)
+        tenants = {name: TenantIdentity.from_stored(one) for name, one in applied.get("tenants", {}).items()}
+        return cls(version, definition, syncs, lists, left, left_out, tenants, strayed)
 
     @property
     def everything(self) -> Mapping[str, CompiledSync | LeftOut]:
@@ -146,14 +157,19 @@ def _into_lists(sync: CompiledSync, lists: Mapping[str, ListRef]) -> CompiledSyn
 
 
 def to_compiled(
-    definition: Definition,
+    document: Document,
+    tenants: Mapping[str, TenantIdentity],
     columns: Mapping[str, Sequence[SourceColumn]],
     lists: Mapping[str, Mapping[str, ListRef]],
     left: Mapping[str, Sequence[LeftList]] | None = None,
 ) -> dict[str, object]:
-    """JSON of everything a running flow needs; ``columns`` by the name of a sync, ``lists`` and ``left`` by its id."""
+    """JSON of everything a running flow needs but for how sources and tenants are reached.
+
+    ``columns`` by the name of a sync, ``lists`` and ``left`` by its id.
+    """
     return {
-        "definition": definition.to_json(),
+        "definition": document.to_json(),
+        "tenants": {name: asdict(one) for name, one in tenants.items()},
         "columns": {
             sync: [{**asdict(column), "enum_labels": list(column.enum_labels)} for column in of_sync]
             for sync, of_sync in columns.items()

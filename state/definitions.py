@@ -6,6 +6,7 @@ seconds. Locks: the row of a sync before its holds.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,12 +24,11 @@ from state.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class AppliedDefinition:
-    """An applied definition: its compiled JSON, the format that takes (`rowtide.catalog.FORMAT`), the text it is of."""
+    """An applied definition: its compiled JSON, and the format that takes (`rowtide.catalog.FORMAT`)."""
 
     version: int
     compiled: dict[str, Any]
     needs: int
-    source_text: str
     applied_at: datetime
     applied_by: str
 
@@ -67,22 +67,23 @@ def lock(conn: Connection) -> None:
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('rowtide.definition', 0))")
 
 
-def apply(conn: Connection, source_text: str, compiled: Mapping[str, Any], by: str, based_on: int | None) -> int | None:
+def apply(conn: Connection, compiled: Mapping[str, Any], by: str, based_on: int | None) -> int | None:
     """Store the definition and return its version; retire, in the same transaction, syncs it no longer names.
 
     None, and nothing is stored, when the version in force is another than ``based_on``, for which it was planned.
     """
-    digest = hashlib.sha256(source_text.encode()).hexdigest()
+    canonical = json.dumps(compiled, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
     names = [sync.get("id", name) for name, sync in compiled["definition"]["syncs"].items()]
     with conn.transaction():
         lock(conn)
         if latest_version(conn) != based_on:
             return None
         insert = (
-            "INSERT INTO rowtide.definition (hash, source_text, compiled, needs, based_on, applied_by)"
-            " VALUES (%s, %s, %s, %s, %s, %s) RETURNING version"
+            "INSERT INTO rowtide.definition (hash, compiled, needs, based_on, applied_by)"
+            " VALUES (%s, %s, %s, %s, %s) RETURNING version"
         )
-        values = [digest, source_text, Jsonb(dict(compiled)), FORMAT, based_on, by]
+        values = [digest, Jsonb(dict(compiled)), FORMAT, based_on, by]
         [(version,)] = conn.execute(insert, values).fetchall()
         failpoints.hit(failpoints.APPLY_STORED)
         retired = conn.execute(
@@ -120,7 +121,7 @@ def read_applied(conn: Connection) -> AppliedDefinition | None:
 
 def read_newest(conn: Connection, limit: int) -> list[AppliedDefinition]:
     """The newest versions, that in force first."""
-    columns = "version, compiled, needs, source_text, applied_at, applied_by"
+    columns = "version, compiled, needs, applied_at, applied_by"
     with conn.cursor(row_factory=class_row(AppliedDefinition)) as cursor:
         query = f"SELECT {columns} FROM rowtide.definition ORDER BY version DESC LIMIT %s"
         return cursor.execute(query, [limit]).fetchall()

@@ -177,8 +177,9 @@ definition = Table(
     "definition",
     metadata,
     Column("version", Integer, Identity(), primary_key=True),
+    # SHA-256 of ``compiled`` in one canonical form.
     Column("hash", Text, nullable=False),
-    Column("source_text", Text, nullable=False),
+    # rowtide.catalog.to_compiled: mapping, lists and policy. Nothing in it says how something is reached.
     Column("compiled", JSONB, nullable=False),
     # The format of ``compiled`` (rowtide.catalog.FORMAT): a process that knows only older ones does not take it over.
     Column("needs", Integer, nullable=False),

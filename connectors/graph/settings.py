@@ -1,6 +1,6 @@
 """The settings for one tenant's Graph.
 
-In: plain values, or a definition and the name of one of its graphs. Out: `GraphSettings`, read by auth, budget,
+In: plain values, or the section of a graph as a file has it. Out: `GraphSettings`, read by auth, budget,
 client, writer and lists. Rules: a secret is resolved when settings are made and kept nowhere else; ``base_url``,
 ``authority`` and ``ca_file`` are for a simulator; without them everything goes to Microsoft with default
 verification.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from connectors.settings import resolve_secret
-from rowtide.definition.model import CredentialDefinition, Definition
+from rowtide.definition.model import CredentialDefinition, GraphDefinition
 
 GRAPH = "https://graph.microsoft.com/v1.0"
 SCOPE = "https://graph.microsoft.com/.default"
@@ -73,9 +73,8 @@ class GraphSettings:
     send_within_s: float = 30.0
 
     @classmethod
-    def from_definition(cls, definition: Definition, name: str, provisioning: bool = False) -> Self:
-        """The settings of a definition's graph; ``provisioning``: as the identity that makes lists and columns."""
-        graph = definition.graph[name]
+    def from_section(cls, name: str, graph: GraphDefinition, provisioning: bool = False) -> Self:
+        """The settings of a file's graph; ``provisioning``: as the identity that makes lists and columns."""
         credential = graph.credential
         if provisioning and graph.provisioning_credential is not None:
             credential = graph.provisioning_credential

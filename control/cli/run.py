@@ -24,7 +24,8 @@ def run(
 ) -> None:
     """Carry changes until SIGTERM or Ctrl-C.
 
-    Obeys the applied definition, not the file, and takes a newly applied one over within two seconds.
+    What it does was applied, and a newly applied definition is taken over within two seconds. How it reaches sources
+    and tenants is said by the file, which is read again when it changes.
     """
     chosen = frozenset(role.strip() for role in roles.split(",") if role.strip())
     code = operations.run(session.start_session(config), chosen, process_id, session.actor())

@@ -19,7 +19,7 @@ from control.operations.differences import differences
 from control.operations.list_plan import MadeLists
 from control.operations.plan_document import ApplyPlan
 from control.operations.session import Session, require_schema
-from rowtide import catalog
+from rowtide import catalog, connections
 from rowtide.actor import Actor
 from rowtide.catalog import ListRef
 from rowtide.error_catalogue import command_errors, graph_errors, source_errors
@@ -159,7 +159,6 @@ def _store(
     actor: Actor,
 ) -> tuple[int, bool]:
     """Store the definition unless it is in force already; the version in force, and whether it is a new one."""
-    source_text = session.loaded.source_text
     known = [one for of_graph in made.values() for one in of_graph.lists]
     gone = frozenset[str]().union(*(of_graph.gone for of_graph in made.values()))
     held = {list_id: left_out for of_graph in made.values() for list_id, left_out in of_graph.held.items()}
@@ -179,19 +178,19 @@ def _store(
             for one in known:
                 if before.get(one.id, NOTHING_HELD).is_mended_by(held[one.id]):
                     reconciles.request(connection, one.sync, "columns of its list were mended")
-            stored = catalog.to_compiled(session.definition, compiled.columns, _refs(compiled, made), left)
-            if applied is not None and _is_in_force(applied, stored, source_text):
+            tenants = connections.tenants_of(session.definition)
+            stored = catalog.to_compiled(session.definition, tenants, compiled.columns, _refs(compiled, made), left)
+            if applied is not None and _is_in_force(applied, stored):
                 return applied.version, False
-            version = definitions.apply(connection, source_text, stored, actor.name, plan.applied_version)
+            version = definitions.apply(connection, stored, actor.name, plan.applied_version)
             assert version is not None, "the lock is held, and the version in force was read under it"
             return version, True
 
     return session.on_state(work, actor)
 
 
-def _is_in_force(applied: AppliedDefinition, compiled: Mapping[str, object], source_text: str) -> bool:
-    same = applied.compiled == compiled and applied.source_text == source_text
-    return same and applied.needs == catalog.FORMAT
+def _is_in_force(applied: AppliedDefinition, compiled: Mapping[str, object]) -> bool:
+    return applied.compiled == compiled and applied.needs == catalog.FORMAT
 
 
 def _refs(compiled: CompiledDefinition, made: Mapping[str, MadeLists]) -> dict[str, dict[str, ListRef]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rowtide import table_name
 from rowtide.catalog import Catalog
-from rowtide.definition.model import Definition
+from rowtide.definition.model import Definition, Document
 from rowtide.mapping.compiled_sync import CompiledSync
 
 
@@ -69,7 +69,7 @@ def _left_lists(old: CompiledSync, new: Definition) -> list[str]:
     return [title for title, of_title in before if title not in now and not targets.intersection(of_title)]
 
 
-def _left_in_source(name: str, old: Definition, new: Definition) -> Iterator[str]:
+def _left_in_source(name: str, old: Document, new: Document) -> Iterator[str]:
     here = name in new.postgres
     if not here or new.slot(name) != old.slot(name):
         yield f"slot {old.slot(name)} of source {name}; it holds WAL back until `rowtide slot drop`"

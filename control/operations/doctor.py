@@ -14,6 +14,7 @@ from connectors import clocks, settings
 from connectors.postgres import preflight
 from control.operations import list_plan
 from control.operations.session import AppliedCatalog, Session, read_applied_definition
+from rowtide import connections
 from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue.entries import Check, Level
 from rowtide.errors import RowtideError
@@ -97,12 +98,16 @@ def _records(session: Session) -> Iterator[CheckDocument]:
         return
     yield _finding("state", session.on_state(clocks.check))
     yield _finding("state", _in_force(session, found))
+    for (scope, name), error in session.reach(found.catalog).apart.items():
+        yield _finding(f"{'graph' if scope == 'tenant' else scope} {name}", Check.of_error("file", error))
     yield _finding("state", _running(session))
 
 
 def _in_force(session: Session, found: AppliedCatalog) -> Check:
     version = found.record.version
-    if found.record.source_text == session.loaded.source_text:
+    applied, own = found.catalog, session.definition
+    same = applied.definition.to_json() == own.to_json() and applied.tenants == connections.tenants_of(own)
+    if same and not applied.strayed:
         return findings.DEFINITION_OK(version=version)
     return findings.DEFINITION_DIFFERS(path=session.loaded.path, version=version)
 

@@ -45,7 +45,7 @@ def missing_work(
     definition: Definition, graph: str, compiled: CompiledDefinition, known: Sequence[KnownList], mark: ListMark
 ) -> list[str]:
     """What `apply` would do in the tenant, a sentence each; ``known``: the lists that syncs have or had."""
-    settings = GraphSettings.from_definition(definition, graph, provisioning=True)
+    settings = GraphSettings.from_section(graph, definition.graph[graph], provisioning=True)
     steps = [
         step
         for site, wanted in wanted_lists(graph, compiled).items()
@@ -73,7 +73,7 @@ def make_lists(
     definition: Definition, graph: str, compiled: CompiledDefinition, known: Sequence[KnownList], mark: ListMark
 ) -> MadeLists:
     """Make what is missing in the tenant; nothing is ever deleted there."""
-    settings = GraphSettings.from_definition(definition, graph, provisioning=True)
+    settings = GraphSettings.from_section(graph, definition.graph[graph], provisioning=True)
     done: list[str] = []
     lists: list[KnownList] = []
     filled: set[str] = set()
@@ -105,7 +105,7 @@ def check_graph(
     installation's (None: unknown; then no mark is looked at).
     """
     try:
-        settings = GraphSettings.from_definition(definition, graph)
+        settings = GraphSettings.from_section(graph, definition.graph[graph])
         TokenSource(settings).fetch_token()
     except RowtideError as error:
         yield Check.of_error("token", error)

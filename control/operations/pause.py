@@ -14,8 +14,8 @@ from typing import TypedDict, assert_never
 from control.operations.session import Session, choose_source, require_applied_definition, require_sync
 from rowtide.actor import Actor
 from rowtide.catalog import Catalog
-from rowtide.definition.model import Definition
-from rowtide.error_catalogue import command_errors, graph_errors, status_reasons, sync_errors
+from rowtide.definition.model import Document
+from rowtide.error_catalogue import command_errors, definition_errors, graph_errors, status_reasons, sync_errors
 from rowtide.holds import CREATES, DELETES, PERSON, SLOT, HeldDeletes, Hold, Scope, covering, places
 from state import cursors, definitions, holds
 from state.database import Connection
@@ -109,7 +109,7 @@ class TakenDocument(TypedDict):
     left: bool
 
 
-def named(definition: Definition, held: Held) -> tuple[Scope, str]:
+def named(definition: Document, held: Held) -> tuple[Scope, str]:
     """Scope and object of the hold; UserError when the definition has nothing of that name."""
     match held:
         case OneSync(name):
@@ -206,6 +206,8 @@ def what_lifts(hold: Hold) -> str:
             return status_reasons.LIFTED_BY_RECONCILE(object=object_).sentence
         case "refused" if hold.code == graph_errors.LIST_OF_OTHER_INSTANCE.code:
             return status_reasons.LIFTED_BY_TAKE_OVER().sentence
+        case "refused" if hold.code == definition_errors.CONNECTION_OTHER.code:
+            return status_reasons.LIFTED_BY_FILE().sentence
         case "slot":
             return status_reasons.LIFTED_BY_TAKING_THE_SLOT(object=hold.object).sentence
         case "deletes":

@@ -6,7 +6,7 @@ be asked is named with its reason, and the rest is still told.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TypedDict
 
@@ -21,7 +21,8 @@ from control.operations.differences import differences, left_alone
 from control.operations.forecast import Allowance, Forecast, ListLoad, forecast
 from control.operations.session import Session, read_applied_definition
 from rowtide.catalog import FORMAT, Catalog
-from rowtide.definition.model import Definition
+from rowtide.connections import TenantIdentity, tenants_of
+from rowtide.definition.model import Definition, Document
 from rowtide.error_catalogue import state_errors
 from rowtide.error_catalogue.entries import Check
 from rowtide.errors import DefinitionError, RowtideError
@@ -182,10 +183,10 @@ def plan(session: Session, now: datetime, take_over: bool = False) -> ApplyPlan:
     answers = _ask_sources(session, records)
     compiled = compile.compile_known(session.loaded, answers.tables)
     mark = ListMark(records.instance, take_over)
-    old = None if records.catalog is None else records.catalog.definition.to_json()
+    old = None if records.catalog is None else _compared(records.catalog.definition, records.catalog.tenants)
     return ApplyPlan(
         records.version,
-        differences(old, definition.to_json()),
+        differences(old, _compared(definition, tenants_of(definition))),
         records.findings,
         answers.work,
         {name: _ask_graph(definition, name, compiled, records.lists, mark) for name in definition.graph},
@@ -195,6 +196,11 @@ def plan(session: Session, now: datetime, take_over: bool = False) -> ApplyPlan:
         take_over,
         records.error,
     )
+
+
+def _compared(document: Document, tenants: Mapping[str, TenantIdentity]) -> dict[str, object]:
+    """What is compared of two definitions: what is stored of them."""
+    return {**document.to_json(), "tenants": {name: asdict(one) for name, one in tenants.items()}}
 
 
 # --- state database -------------------------------------------------------------------------------------------------

@@ -18,9 +18,11 @@ from connectors.postgres import source_sessions
 from connectors.postgres.server_proof import ExpectedServer
 from connectors.postgres.source_sessions import Source, SourceSessions, StateRecords
 from connectors.settings import Loaded
+from rowtide import connections
 from rowtide.actor import Actor
 from rowtide.catalog import Catalog
-from rowtide.definition.model import Definition
+from rowtide.connections import Reach
+from rowtide.definition.model import Definition, Document
 from rowtide.error_catalogue import command_errors, state_errors
 from rowtide.errors import StateRefused, StateUnavailable, UserError
 from state import definitions, dsn, schema, slot_server
@@ -51,6 +53,12 @@ class Session:
     def definition(self) -> Definition:
         """The definition of the file, which need not be the one in force."""
         return self.loaded.definition
+
+    def reach(self, catalog: Catalog) -> Reach:
+        """What of the definition in force is reached by the file, and why the rest is not."""
+        return connections.compare(
+            catalog.definition, catalog.tenants, catalog.strayed, self.definition, self.loaded.where
+        )
 
     def state_dsn(self, actor: Actor | None = None) -> str:
         """The DSN of the state database."""
@@ -139,7 +147,7 @@ def require_schema(session: Session) -> None:
         raise state_errors.STATE_SCHEMA(finding=findings[0])
 
 
-def choose_source(definition: Definition, name: str | None) -> str:
+def choose_source(definition: Document, name: str | None) -> str:
     """The source that is meant: the named one, or the only one."""
     if name is None and len(definition.postgres) == 1:
         return next(iter(definition.postgres))
@@ -149,7 +157,7 @@ def choose_source(definition: Definition, name: str | None) -> str:
     return name
 
 
-def require_sync(definition: Definition, sync: str) -> str:
+def require_sync(definition: Document, sync: str) -> str:
     """The id of the sync that is meant by its name or id; UserError unless the definition has it."""
     found = definition.find_sync(sync)
     if found is None:
@@ -165,7 +173,10 @@ def open_sync(session: Session, sync: str, application: str) -> tuple[Catalog, s
     if sync_id in catalog.left_out:
         raise catalog.left_out[sync_id].error
 
+    reach = session.reach(catalog)
+    reach.require(catalog.syncs[sync_id].postgres, catalog.syncs[sync_id].graph)
+
     def find(name: str) -> Source:
-        return Source(settings.resolve_secret(catalog.definition.postgres[name].dsn), catalog.definition.slot(name))
+        return Source(settings.resolve_secret(reach.source(name).dsn), catalog.definition.slot(name))
 
     return catalog, sync_id, SourceSessions(application, find, StateRecords(session.state_dsn(), application))

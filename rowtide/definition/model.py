@@ -1,14 +1,15 @@
 """What ``rowtide.yaml`` may say, as values (docs/design.md section 11), checked as far as a file can be.
 
 In: the plain data of the parsed YAML (connectors.settings reads it), or the JSON of an applied definition. Out: a
-`Definition`, or one `DefinitionError` that carries *all* problems with their paths, which settings turns into
-``file:line``. Rules: unknown keys are errors; what is not built yet is refused with a reason, never ignored; secrets
-are references and no message ever shows a value.
+`Definition`, or a `Document`, which is what of it is stored; else one `DefinitionError` that carries *all* problems
+with their paths, which settings turns into ``file:line``. Rules: unknown keys are errors; what is not built yet is
+refused with a reason, never ignored; secrets are references and no message ever shows a value; only a file says how
+something is reached (docs/design.md section 11).
 """
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -44,6 +45,9 @@ class Section(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
 
+_S = TypeVar("_S", bound=Section)
+
+
 class StateDefinition(Section):
     """The state database."""
 
@@ -58,17 +62,22 @@ class RunDefinition(Section):
     log: Literal["text", "json"] = "text"
 
 
-class PostgresDefinition(Section):
-    """A source. ``slot`` and ``publication`` None: ``rowtide_<name>``; see `Definition.slot`."""
+class SourcePolicy(Section):
+    """How a source is read. ``slot`` and ``publication`` None: ``rowtide_<name>``; see `Document.slot`."""
 
-    dsn: Secret
-    apply_dsn: Annotated[None, to_come("nothing is applied to PostgreSQL while syncs push; leave it out")] = None
-    admin_dsn: Secret | None = None
     slot: SlotName | None = None
     publication: Identifier | None = None
     heartbeat: Duration = timedelta(seconds=10)
     failover: bool = False
     on_gap: Literal["heal", "stop"] = "heal"
+
+
+class PostgresDefinition(SourcePolicy):
+    """A source, and how it is reached."""
+
+    dsn: Secret
+    apply_dsn: Annotated[None, to_come("nothing is applied to PostgreSQL while syncs push; leave it out")] = None
+    admin_dsn: Secret | None = None
 
 
 class CredentialDefinition(Section):
@@ -87,26 +96,30 @@ class CredentialDefinition(Section):
         return self
 
 
-class GraphDefinition(Section):
-    """A tenant and our app in it. The last block is for tests against a simulator; leave it out otherwise."""
+class TenantPolicy(Section):
+    """How a tenant is written to. The last two keys are for tests against a simulator; leave them out otherwise."""
 
-    tenant_id: Plain
-    client_id: Plain
-    credential: CredentialDefinition
-    provisioning_credential: CredentialDefinition | None = None
     licences: Annotated[int, Field(ge=1)] = 1000
     quota_share: Annotated[float, Field(gt=0, le=1, strict=False)] = 0.8
     user_agent: str = "NONISV|Rowtide|Rowtide/1.0"
     request_timeout: Duration = timedelta(seconds=30)
     absent_after: Duration = timedelta(seconds=60)
-
-    base_url: Url = "https://graph.microsoft.com/v1.0"
-    authority: Url = "https://login.microsoftonline.com"
-    ca_file: str | None = None
     rate_window: Duration = timedelta(seconds=60)
     """Window the tier's limit a minute is scaled to: 6s means a tenth of it in 6 s."""
     quota: Literal["on", "off"] = "on"
     """off: no pacing at all, for throughput runs against a simulator."""
+
+
+class GraphDefinition(TenantPolicy):
+    """A tenant and our app in it. The last three keys are for tests against a simulator; leave them out otherwise."""
+
+    tenant_id: Plain
+    client_id: Plain
+    credential: CredentialDefinition
+    provisioning_credential: CredentialDefinition | None = None
+    base_url: Url = "https://graph.microsoft.com/v1.0"
+    authority: Url = "https://login.microsoftonline.com"
+    ca_file: str | None = None
 
 
 class SourceDefinition(Section):
@@ -240,16 +253,12 @@ class SyncDefinition(Section):
         return sharding.single(self.list)
 
 
-class Definition(Section):
-    """The whole file."""
+class Document(Section):
+    """What a definition says of syncs, sources and tenants, but for how these are reached: what `apply` stores."""
 
     version: Literal[1]
-    state: StateDefinition
-    redis: Annotated[None, to_come("one process keeps the quota; leave it out")] = None
-    run: RunDefinition = RunDefinition()
-    retention: Annotated[None, to_come("records are kept; leave it out")] = None
-    postgres: dict[Name, PostgresDefinition] = Field(min_length=1)
-    graph: dict[Name, GraphDefinition] = Field(min_length=1)
+    postgres: Mapping[Name, SourcePolicy] = Field(min_length=1)
+    graph: Mapping[Name, TenantPolicy] = Field(min_length=1)
     syncs: dict[Name, SyncDefinition] = Field(min_length=1)
 
     def id_of(self, sync: str) -> str:
@@ -265,10 +274,6 @@ class Definition(Section):
         """The sync with that id; None when there is none."""
         return next((sync for name, sync in self.syncs.items() if self.id_of(name) == sync_id), None)
 
-    def has_connections_of(self, other: "Definition") -> bool:
-        """Whether both name the same sources, slots and tenants."""
-        return self.postgres == other.postgres and self.graph == other.graph
-
     def slot(self, postgres: str) -> str:
         """The replication slot of a source."""
         return self.postgres[postgres].slot or f"rowtide_{postgres.replace('-', '_')}"
@@ -282,8 +287,46 @@ class Definition(Section):
         return tuple(sorted({s.source.schema_and_table for s in self.syncs.values() if s.source.postgres == postgres}))
 
     def to_json(self) -> dict[str, object]:
-        """Plain JSON that `parse` reads back as the same definition."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """Plain JSON that `parse_document` reads back: of a whole definition, too, it is the document alone."""
+        sources = {name: _as(SourcePolicy, one) for name, one in self.postgres.items()}
+        tenants = {name: _as(TenantPolicy, one) for name, one in self.graph.items()}
+        document = Document(version=self.version, postgres=sources, graph=tenants, syncs=self.syncs)
+        return document.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _as(kind: type[_S], section: _S) -> _S:
+    """The section without what ``kind`` does not have."""
+    return kind(**{name: getattr(section, name) for name in kind.model_fields})
+
+
+class Definition(Document):
+    """The whole file."""
+
+    state: StateDefinition
+    redis: Annotated[None, to_come("one process keeps the quota; leave it out")] = None
+    run: RunDefinition = RunDefinition()
+    retention: Annotated[None, to_come("records are kept; leave it out")] = None
+    postgres: dict[Name, PostgresDefinition] = Field(min_length=1)
+    graph: dict[Name, GraphDefinition] = Field(min_length=1)
+
+
+CONNECTION_KEYS: Final[Mapping[str, frozenset[str]]] = {
+    "postgres": frozenset(PostgresDefinition.model_fields.keys() - SourcePolicy.model_fields.keys()),
+    "graph": frozenset(GraphDefinition.model_fields.keys() - TenantPolicy.model_fields.keys()),
+}
+"""By section the keys that say how something is reached; they are read from a file only."""
+
+
+def parse_document(data: object) -> Document:
+    """The document that the JSON of an applied definition describes; DefinitionError with all problems of it."""
+    try:
+        document = Document.model_validate(data)
+    except ValidationError as error:
+        raise diagnostics.as_error(diagnostics.from_validation(error, Document)) from None
+    crossed = _cross_problems(data, document.syncs)
+    if crossed:
+        raise diagnostics.as_error(crossed)
+    return document
 
 
 def parse(data: object) -> Definition:

@@ -34,3 +34,30 @@ SECRET_LITERAL: Final = Entry(
 NOT_AVAILABLE: Final = Entry(
     UserError, "not_available", "vault: references are not available yet", "use env:NAME or file:path"
 )
+
+_MEND = "mend {file}, which is read again by itself; if it is right, `rowtide apply` with it"
+CONNECTION_ABSENT: Final = Entry(
+    UserError,
+    "connection_differs",
+    "The applied definition names {what} {name}, and {file} does not; nothing is read or written there.",
+    _MEND,
+)
+CONNECTION_OTHER: Final = Entry(
+    UserError,
+    "connection_differs",
+    "{file} has {what} {name} as {here}, and it was applied as {there}; nothing is read or written there.",
+    _MEND,
+)
+CONNECTION_STORED: Final = Entry(
+    UserError,
+    "connection_differs",
+    "The applied definition itself says how {what} {name} is reached ({keys}), which only {file} may; nothing is read "
+    "or written there.",
+    "see who may write table rowtide.definition, then `rowtide apply` with a definition that is right",
+)
+CONNECTION_SECRET: Final = Entry(
+    UserError,
+    "connection_differs",
+    "{file} names a secret of {what} {name} that the process does not have: {why}; nothing is read or written there.",
+    "give it to the process; a new environment variable needs a restart",
+)

@@ -33,6 +33,10 @@ LIFTED_BY_TAKE_OVER: Final = ReasonEntry(
     "`rowtide apply --take-over`, if the lists are to be this installation's; it goes by itself when their mark is its "
     "own",
 )
+LIFTED_BY_FILE: Final = ReasonEntry(
+    "lifted_by_file",
+    "mend the file that the sentence names, or `rowtide apply` with it if it is right; it goes by itself then",
+)
 LISTS_UNPROVEN: Final = ReasonEntry(
     "list_of_other_instance",
     "The state database was restored or copied: this is another installation now, and its lists carry the mark of the "

@@ -176,7 +176,7 @@ def test_of_two_applies_that_interleave_the_later_is_refused(stack: Stack) -> No
     wait_equal(stack, "lines")
 
 
-STORED = "INSERT INTO rowtide.definition (hash, source_text, compiled, needs, applied_by) SELECT hash, source_text"
+STORED = "INSERT INTO rowtide.definition (hash, compiled, needs, applied_by) SELECT hash"
 NEWEST = "FROM rowtide.definition ORDER BY version DESC LIMIT 1"
 
 

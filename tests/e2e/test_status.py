@@ -180,8 +180,8 @@ def stopped(which: str) -> Broken:
 @contextmanager
 def newer_definition(world: World) -> Iterator[None]:
     world.stack.state(
-        "INSERT INTO rowtide.definition (hash, source_text, compiled, needs, applied_by)"
-        " SELECT hash, source_text, compiled, 99, 'newer' FROM rowtide.definition ORDER BY version DESC LIMIT 1"
+        "INSERT INTO rowtide.definition (hash, compiled, needs, applied_by)"
+        " SELECT hash, compiled, 99, 'newer' FROM rowtide.definition ORDER BY version DESC LIMIT 1"
     )
     yield
     world.stack.state("DELETE FROM rowtide.definition WHERE needs = 99")

@@ -13,6 +13,8 @@ import pytest
 
 from demo.postgres import Cluster
 from tests.e2e.stack import SECRET, Stack, wait_until
+from tests.e2e.stranger import Stranger
+from tests.e2e.test_connections import insert_version, reason
 from tests.e2e.two_tenants import OTHER, Table, is_loaded, latency_s, notes, two_tenants
 
 UPDATES = 15
@@ -87,3 +89,23 @@ def test_a_tenant_in_trouble_delays_nobody_else(loaded: Stack, fault: dict[str, 
     finally:
         stack.simulator.clear_faults()
     assert during < 2 * before + SLACK_S, f"{during:.2f} s beside trouble, {before:.2f} s without"
+
+
+def test_a_row_in_the_state_database_leads_no_credential_astray(loaded: Stack) -> None:
+    """Nothing that is stored says how a tenant is reached; what is put there holds the tenant, and no other."""
+    [(stored,)] = loaded.state("SELECT string_agg(d::text, ' ') FROM rowtide.definition AS d")
+    words = ("dsn", "env:", "file:", "base_url", "authority", "ca_file", "credential", str(loaded.directory))
+    assert [word for word in words if word in stored] == []
+    stranger = Stranger()
+    insert_version(loaded, ("definition,graph,contoso,base_url", f"http://127.0.0.1:{stranger.port}/v1.0"))
+    wait_until(
+        lambda: stranger.heard or reason(loaded, "orders")["code"] == "connection_differs", "held, or led astray"
+    )
+    loaded.sql("UPDATE lines SET note = 'goes on' WHERE id = 1")
+    wait_until(lambda: is_loaded(loaded, "lines"), "the neighbour goes on")
+    assert not stranger.heard
+    assert str(loaded.config) in reason(loaded, "orders")["sentence"]
+    loaded.apply()
+    loaded.sql("UPDATE orders SET note = 'goes on' WHERE id = 1")
+    wait_until(lambda: is_loaded(loaded, "orders"), "it goes on by itself")
+    stranger.close()

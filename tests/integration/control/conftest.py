@@ -11,6 +11,7 @@ from connectors.postgres import connections, preflight
 from control.operations.session import Session, open_session
 from rowtide import catalog
 from rowtide.catalog import ListRef
+from rowtide.connections import tenants_of
 from state import database, definitions
 from tests.e2e.conftest import Simulator
 from tests.integration.control.desk import TABLE, Desk
@@ -46,9 +47,8 @@ def applied(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
         columns = {"parts": preflight.read_columns(connection, "public", "parts")}
     lists = {"parts": {title: ListRef(title, "site", "contoso") for title in ("Parts EU", "Parts US", "Parts Other")}}
     with database.connect(desk.state_dsn) as connection:
-        definitions.apply(
-            connection, loaded.source_text, catalog.to_compiled(loaded.definition, columns, lists), "test", None
-        )
+        tenants = tenants_of(loaded.definition)
+        definitions.apply(connection, catalog.to_compiled(loaded.definition, tenants, columns, lists), "test", None)
     return desk
 
 

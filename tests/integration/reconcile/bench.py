@@ -108,8 +108,8 @@ class Bench:
     def apply(self) -> None:
         """Store the definition, for processes of their own to obey."""
         columns = {self.sync: read_columns(self.source, "public", "orders")}
-        compiled = to_compiled(self.catalog.definition, columns, self.catalog.lists)
-        apply_definition(self.state, "version: 1", compiled, "test", latest_version(self.state))
+        compiled = to_compiled(self.catalog.definition, {}, columns, self.catalog.lists)
+        apply_definition(self.state, compiled, "test", latest_version(self.state))
 
     def dry_run(self) -> tuple[int, Any]:
         """Rows and differences."""

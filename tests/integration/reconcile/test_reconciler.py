@@ -14,6 +14,7 @@ from connectors.pace import Pace
 from flows import reconcile as flow
 from flows.applied_view import read_view
 from flows.reconcile import Reconciler
+from rowtide.connections import Reach
 from rowtide.position import Position
 from state import database, failpoints, holds
 from state.reconcile import record
@@ -26,7 +27,7 @@ preload(__name__)
 def reconcile_to_the_end(state_dsn: str, source_dsn: str) -> None:
     """Reconcile the applied definition until its pass is done."""
     with database.connect(state_dsn) as connection:
-        view = read_view(connection, None)
+        view = read_view(connection, None, lambda _catalog: Reach())
         reconciler = Reconciler(state_dsn, "a process", lambda: view, sessions_on(lambda: source_dsn), Pace())
         reconciler.start()
         while (found := record.read(connection, "orders")) is None or found.state != "done":

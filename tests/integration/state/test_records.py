@@ -47,7 +47,7 @@ def asked(records: Any, sync: str = "orders") -> str | None:
 def test_an_era_is_opened_with_its_reconcile_and_noted_once(records: Any) -> None:
     conn = records.conn
     conn.execute("DELETE FROM rowtide.sync")
-    definitions.apply(conn, "text", compiled("orders"), "me", definitions.latest_version(conn))
+    definitions.apply(conn, compiled("orders"), "me", definitions.latest_version(conn))
     [(seconds,)] = conn.execute("SELECT floor(extract(epoch FROM now()))::bigint").fetchall()
     assert eras.route(conn, ["orders"], "slot", 7, "why") == []  # the slot is in another incarnation by now
     assert (era_of(records), asked(records)) == ((0, None, None, None), None)
@@ -74,11 +74,11 @@ def test_a_sync_that_capture_passes_by_has_no_new_era_until_it_is_resumed(record
     assert definitions.end_stop(conn, "orders")
     assert eras.route(conn, ["orders"], "slot", 1, "changes passed by") == ["orders"]
     assert era_of(records)[0] > 1
-    definitions.apply(conn, "text", compiled("customers"), "me", definitions.latest_version(conn))
+    definitions.apply(conn, compiled("customers"), "me", definitions.latest_version(conn))
     retired = era_of(records)
     assert retired[1:] == (None, None, None)
     assert eras.route(conn, ["orders"], "slot", 1, "why") == []
-    definitions.apply(conn, "text", compiled("orders", "customers"), "me", definitions.latest_version(conn))
+    definitions.apply(conn, compiled("orders", "customers"), "me", definitions.latest_version(conn))
     assert eras.route(conn, ["orders"], "slot", 1, "why") == ["orders"]
     assert era_of(records)[0] > retired[0]
 
@@ -87,16 +87,16 @@ def test_apply_stores_versions_and_retires_what_is_gone(records: Any) -> None:
     conn = records.conn
     assert definitions.read_applied(conn) is None
     assert definitions.latest_version(conn) is None
-    first = definitions.apply(conn, "one", compiled("orders", "customers"), "me", definitions.latest_version(conn))
-    second = definitions.apply(conn, "two", compiled("orders"), "you", definitions.latest_version(conn))
+    first = definitions.apply(conn, compiled("orders", "customers"), "me", definitions.latest_version(conn))
+    second = definitions.apply(conn, compiled("orders"), "you", definitions.latest_version(conn))
     assert first is not None
     assert second is not None
     assert first < second == definitions.latest_version(conn)
-    assert definitions.apply(conn, "three", compiled("orders"), "late", first) is None
+    assert definitions.apply(conn, compiled("orders"), "late", first) is None
     assert definitions.latest_version(conn) == second
     applied = definitions.read_applied(conn)
     assert applied is not None
-    assert (applied.source_text, applied.compiled, applied.applied_by) == ("two", compiled("orders"), "you")
+    assert (applied.compiled, applied.applied_by) == (compiled("orders"), "you")
     states = {name: state.retired for name, state in definitions.sync_states(conn).items()}
     assert states == {"orders": False, "customers": True}
 
@@ -121,7 +121,7 @@ def test_a_hold_and_its_end_are_announced(records: Any) -> None:
 
 def test_holds_of_different_kinds_stand_beside_each_other(records: Any) -> None:
     conn = records.conn
-    definitions.apply(conn, "one", compiled("orders", "customers"), "me", definitions.latest_version(conn))
+    definitions.apply(conn, compiled("orders", "customers"), "me", definitions.latest_version(conn))
     holds.place(conn, "sync", "orders", "person", "paused", "By hand.", "me")
     definitions.stop_capture(conn, "orders", "not_published", "It is not published.")
     definitions.stop_capture(conn, "customers", "key_unknown", "A row came without its key.")
@@ -131,7 +131,7 @@ def test_holds_of_different_kinds_stand_beside_each_other(records: Any) -> None:
     assert (kinds(conn), kinds(conn, "customers")) == ({"person": "paused"}, {"capture": "key_unknown"})
     definitions.stop_capture(conn, "customers", "not_published", "It is not published.")
     assert definitions.end_stop(conn, "customers", codes)
-    definitions.apply(conn, "two", compiled("customers"), "me", definitions.latest_version(conn))
+    definitions.apply(conn, compiled("customers"), "me", definitions.latest_version(conn))
     assert kinds(conn) == {}  # retired
 
 

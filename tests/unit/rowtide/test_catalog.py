@@ -7,6 +7,7 @@ import pytest
 
 from rowtide import catalog as catalogs
 from rowtide.catalog import Catalog, ListRef
+from rowtide.connections import tenants_of
 from rowtide.definition import model as definitions
 from rowtide.lists import KnownList, LeftList, ListState
 from rowtide.mapping.columns import SourceColumn
@@ -40,7 +41,9 @@ def applied(first: str = "l1") -> Catalog:
         }
     )
     lists = {"orders": {"orders ok": ListRef(first, "s1", "contoso"), "orders sad": ListRef("l2", "s1", "contoso")}}
-    compiled = catalogs.to_compiled(definition, {"orders": COLUMNS, "again": COLUMNS}, lists, LEFT)
+    compiled = catalogs.to_compiled(
+        definition, tenants_of(definition), {"orders": COLUMNS, "again": COLUMNS}, lists, LEFT
+    )
     return Catalog.from_applied(3, json.loads(json.dumps(compiled)))
 
 

@@ -124,7 +124,7 @@ def test_a_plan_against_another_version_is_not_applied(desk: Desk, simulator: Si
     db.upgrade(session, ANN)
     plan = plan_document.plan(session, datetime.now(UTC))
     with database.connect(desk.state_dsn) as connection:
-        definitions.apply(connection, "another", {"definition": {"syncs": {}}}, "somebody", None)
+        definitions.apply(connection, {"definition": {"syncs": {}}}, "somebody", None)
     with pytest.raises(UserError) as refused:
         apply.apply(session, plan, ANN)
     assert refused.value.code == "plan_outdated"
