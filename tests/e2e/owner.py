@@ -1,15 +1,20 @@
 """What the owner of lists does to them by Graph, with our application's token.
 
-In: a simulator, the title of a list. Out: Graph's answer. Rule: items that are made this way are our application's.
+In: a simulator, the title of a list. Out: Graph's answer. Rules: items that are made this way are our application's;
+a call that is throttled is made again when its `Retry-After` has passed.
 """
 
 import json
 import ssl
+import time
+import urllib.error
 import urllib.request
+from functools import partial
 from typing import Any
 
 from connectors.graph.auth import TokenSource
 from tests.e2e.conftest import Simulator
+from tests.e2e.stack import wait_until
 from tests.integration.graph.conftest import settings_for
 
 
@@ -28,5 +33,18 @@ def own(simulator: Simulator, method: str, title: str, path: str = "", body: Any
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers, method=method)
     context = ssl.create_default_context(cafile=ready["ca_file"]) if url.startswith("https") else None
-    with urllib.request.urlopen(request, timeout=30, context=context) as answer:
-        return json.loads(answer.read() or b"null")
+    tries = 5
+    while True:
+        tries -= 1
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as refused:
+            if refused.code != 429 or not tries:
+                raise
+            ready_at = time.monotonic() + float(refused.headers["Retry-After"])
+        wait_until(partial(_is_past, ready_at), "Graph takes calls again", 120)
+
+
+def _is_past(moment: float) -> bool:
+    return time.monotonic() >= moment
