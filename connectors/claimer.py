@@ -91,7 +91,7 @@ class Claimer:
         self.problem: RowtideError | None = None
 
     def start(self) -> None:
-        """Void the leases of an earlier process of this name, then begin to claim."""
+        """Begin to claim."""
         self._thread.start()
         self._listener.start()
 
@@ -127,15 +127,11 @@ class Claimer:
         self._link.close()
 
     def _run(self) -> None:
-        voided = False
         trouble = Trouble("claiming waits", "claiming goes on")
         while not self._stop.is_set():
             self._wake.clear()
             try:
                 self._thread.turn()
-                if not voided:
-                    self._link.run(lambda connection: outbox.void_leases(connection, self._owner))
-                    voided = True
                 if self._failed:
                     self._link.run(lambda connection: outbox.take_back(connection, self._owner, self._failed))
                     self._failed.clear()

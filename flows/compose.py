@@ -45,6 +45,7 @@ from flows.reach_holds import ReachHolds
 from flows.reconcile import SOURCE, Reconciler
 from flows.refresh import Refresher
 from flows.routing import EraRouter
+from flows.self_fence import SelfFence
 from flows.shape_watch import ShapeWatch
 from flows.state_clock import StateClock
 from flows.sync import CaptureParts, DeliverParts, Parts
@@ -53,7 +54,7 @@ from rowtide.catalog import Catalog
 from rowtide.deciding.in_flight import Rules
 from rowtide.deciding.outcomes import Outcome
 from rowtide.error_catalogue import sync_errors
-from state import eras, instance
+from state import eras, instance, outbox
 from state.database import Connection, Link
 from state.outbox import SettleCounts, StageCounts
 
@@ -71,9 +72,9 @@ def compose(
     stop: threading.Event,
 ) -> tuple[Process, Parts]:
     """The process, and the parts of its flow."""
-    fault = FatalFault(stop)
-    applied = CurrentView(view, stop)
-    base = _Base(state_dsn, view, lock.name, stop, fault, applied, clock, Pace())
+    fault, applied = FatalFault(stop), CurrentView(view, stop)
+    owner, fence = outbox.new_owner(lock.name), SelfFence(clock.now)
+    base = _Base(state_dsn, view, owner, fence, stop, fault, applied, clock, Pace())
     acts = SyncActs(state_dsn, stop)
     soon = {name: threading.Event() for name in view.reach.sources}
     readers = {name: _reader(base, name, soon[name]) for name in soon} if CAPTURE in roles else {}
@@ -108,7 +109,19 @@ def compose(
         record=partial(_record, deliver),
     )
     machine = MachineClock()
-    process = Process(state_dsn, lock, roles, workers, base.clock, machine, stop, fault, lambda: base.applied.outdated)
+    process = Process(
+        state_dsn,
+        lock,
+        owner,
+        fence,
+        roles,
+        workers,
+        base.clock,
+        machine,
+        stop,
+        fault,
+        lambda: base.applied.outdated,
+    )
     parts = Parts(
         state_dsn,
         stop,
@@ -126,7 +139,7 @@ def _opens(roles: frozenset[str]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """What every part of a process needs; ``owner`` is the name under which it holds leases.
+    """What every part of a process needs; ``owner`` is whose its leases are.
 
     The process was started with ``view``: its slots and its tenants do not change while it runs.
     """
@@ -134,6 +147,7 @@ class _Base:
     state_dsn: str
     view: View
     owner: str
+    fence: SelfFence
     stop: threading.Event
     fault: FatalFault
     applied: CurrentView
@@ -270,6 +284,7 @@ def _deliver(base: _Base) -> _Deliver:
             rules_of=decisions.rules_of,
             site_of=base.applied.site_of,
             now=base.clock.now,
+            is_ours=base.fence.allows,
             failed=base.fault.note,
         )
         for name, one in settings.items()

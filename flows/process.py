@@ -8,6 +8,7 @@ database.
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from connectors.loops import Loop
 from connectors.trouble import Trouble
 from flows.ports import Worker
 from flows.process_lock import ProcessLock
+from flows.self_fence import SelfFence
 from flows.state_clock import StateClock
 from rowtide.deciding.outcomes import Outcome
 from rowtide.error_catalogue import state_errors
@@ -71,6 +73,8 @@ class Process:
         self,
         state_dsn: str,
         lock: ProcessLock,
+        owner: str,
+        fence: SelfFence,
         roles: Collection[str],
         workers: Workers,
         clock: StateClock,
@@ -79,7 +83,9 @@ class Process:
         fault: FatalFault,
         is_outdated: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``is_outdated``: whether the parts were made for other sources or tenants than those in force."""
+        """``owner`` holds the leases of this life, and ``fence`` says whether it does still.
+
+        ``is_outdated``: whether the parts were made for other sources or tenants than those in force."""
         self.stop = stop
         self.is_outdated = is_outdated
         self.fault = fault
@@ -87,6 +93,9 @@ class Process:
         self.clock_set_back = False
         self._state_dsn = state_dsn
         self._lock = lock
+        self._owner = owner
+        self._fence = fence
+        self._others_end_s: float | None = None
         self._roles = sorted(roles)
         self._workers = workers
         self._clock = clock
@@ -97,7 +106,7 @@ class Process:
     def start(self) -> None:
         """Start every thread of the process."""
         with closing(Link(self._state_dsn, "rowtide start")) as link, suppress(RowtideError):  # the beat tries again
-            link.run(self._workers.account)
+            self._confirm(link)
         for worker in [*self._workers.beside, *self._workers.deliver]:
             worker.start()
         self._beating.start()
@@ -116,9 +125,9 @@ class Process:
         link = Link(self._state_dsn, "rowtide close")
         try:
             link.run(lambda connection: outbox.settle(connection, outcomes))
-            if not self.supplanted:  # then they are another process's by now
-                link.run(lambda connection: outbox.void_leases(connection, self._lock.name))
-            link.run(lambda connection: processes.leave(connection, self._lock.process_id, self._roles))
+            link.run(lambda connection: outbox.void_leases(connection, self._owner))
+            if not self.supplanted:  # then the other one is on the list
+                link.run(lambda connection: processes.leave(connection, self._lock.process_id, self._roles))
         except RowtideError as error:
             log.warning("leases stay until they expire", code=error.code, rows=len(outcomes))
         finally:
@@ -127,24 +136,27 @@ class Process:
     def _beat(self) -> None:
         trouble = Trouble("beats missed", "beats go on")
         with closing(Link(self._state_dsn, "rowtide beat")) as link:
-            # The first beat comes at once: a process that dies before it would be nobody's peer.
-            wait_s = 0.0
-            while not self.stop.wait(wait_s):
-                wait_s = BEAT_S
+            while not self.stop.wait(BEAT_S):
                 self._beating.turn()
                 self._look_at_clock()
                 self._workers.record()
                 try:
-                    link.run(self._beat_once)
-                    self._lock.hold()
+                    self._confirm(link)
                     trouble.succeeded()
                 except RowtideError as error:
                     trouble.note(error)
                     if error.code == state_errors.PROCESS_ID_TAKEN.code:
-                        # That process voided our leases: it takes what we have under way for uncertain, and looks.
+                        # That process voids our leases: it takes what we have under way for uncertain, and looks.
                         log.error("flow stopped", code=error.code, problem=error.sentence, remedy=error.remedy)
                         self.supplanted = True
                         self.stop.set()
+
+    def _confirm(self, link: Link) -> None:
+        """Say that the process lives; afterwards it may send for a while."""
+        began_s = time.monotonic()
+        link.run(self._beat_once)
+        self._lock.hold()
+        self._fence.confirmed(began_s)
 
     def _look_at_clock(self) -> None:
         """Begin anew after a step back: the engine ends no epoch before the time at which it began."""
@@ -159,10 +171,16 @@ class Process:
         instance.confirm(connection)
         ids = (self._lock.process_id, self._roles, os.getpid(), socket.gethostname(), self._started_at)
         self._workers.account(connection)
+        if self._others_end_s is None:  # who had this name before us sends nothing any more from then on
+            silent_s = processes.silent_s(connection, self._lock.process_id, self._roles)
+            self._others_end_s = time.monotonic() + (0.0 if silent_s is None else processes.DEAD_S - silent_s)
         processes.beat(connection, *ids, {**self._workers.health(), "loops": loops.health()})
-        for name in processes.find_dead(connection):
+        dead: list[tuple[str, str | None]] = [(name, None) for name in processes.find_dead(connection)]
+        if time.monotonic() >= self._others_end_s:
+            dead.append((self._lock.name, self._owner))
+        for name, but in dead:
             # What it may have sent stays written down: whoever claims these rows looks first.
-            if rows := outbox.void_leases(connection, name):
+            if rows := outbox.void_leases_of_others(connection, name, but):
                 log.info("rows of a dead process are claimed anew", process=name, rows=rows)
 
 

@@ -90,13 +90,23 @@ def leave(conn: psycopg.Connection[Any], process_id: int, roles: Collection[str]
     )
 
 
-DEAD_S = 3.0
-"""Seconds without a beat after which a process that no longer holds its lock is dead."""
+DEAD_S = 4.0
+"""Seconds without a beat after which a process that no longer holds its lock is dead; it sends nothing by then."""
 
 
 def name_of(process_id: int, roles: Collection[str]) -> str:
-    """The name of a process: it owns its leases and holds an advisory lock by this name."""
+    """The name of a process, by which it holds an advisory lock."""
     return f"rowtide:{','.join(sorted(roles))}:{process_id}"
+
+
+def silent_s(conn: psycopg.Connection[Any], process_id: int, roles: Collection[str]) -> float | None:
+    """For how long the process of this name has not beaten; None for one that has left or never was."""
+    query = """
+        SELECT extract(epoch FROM clock_timestamp() - seen_at)::float8
+          FROM rowtide.process WHERE process_id = %s AND roles = %s
+    """
+    found = conn.execute(query, [process_id, ",".join(sorted(roles))]).fetchone()
+    return None if found is None else found[0]
 
 
 # The two halves of a lock's 64-bit key are columns of pg_locks. A process that hangs still holds its lock.

@@ -33,7 +33,7 @@ class Claim:
 
     in_flight: InFlight
     rules: Rules
-    send_by: datetime
+    claimed_at: datetime
     paid_ru: float = PREPAID_RU
     asked_again: bool = False  # with a fresh token
     ended: bool = False

@@ -10,7 +10,7 @@ writer's thread.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -35,6 +35,7 @@ _LOOK_S: Final = 0.1
 """Seconds between two looks whether a batch that waits for its window has to be handed back."""
 
 _TOO_OLD: Final = NotApplied(0.0, "claimed too long ago to be sent")
+_NOT_OURS: Final = NotApplied(1.0, "the process may have lost its lease")
 
 _log = structlog.get_logger()
 
@@ -52,13 +53,19 @@ class BatchSender:
         *,
         site_of: Callable[[str], str | None],
         now: Callable[[], datetime],
+        is_ours: Callable[[datetime], bool],
         guarded: Callable[[Callable[[], None]], None],
     ) -> None:
-        """``guarded`` calls what the event loop calls back, and knows what follows from its failure."""
+        """``is_ours``: whether what was claimed at a time may still be sent by this process.
+
+        ``guarded`` calls what the event loop calls back, and knows what follows from its failure."""
         self.ru_used = 0
         self.requests = 0
         self._settings, self._budget, self._health, self._tokens = settings, budget, health, tokens
-        self._answers, self._site_of, self._now, self._guarded = answers, site_of, now, guarded
+        self._answers, self._site_of, self._guarded = answers, site_of, guarded
+        self._now, self._is_ours = now, is_ours
+        # The lease still has room for a full time-out then.
+        self._send_within = timedelta(seconds=settings.send_within_s)
         self._client: Client | None = None
         self._slots = BatchSlots()
 
@@ -88,15 +95,22 @@ class BatchSender:
             self._answers.answer_all(back, NotApplied(lists.wait_s(list_id), reason), now)
 
     def _dispatch(self, claims: Sequence[Claim]) -> None:
-        now = self._now()
-        late = [claim for claim in claims if now > claim.send_by]
-        if late:
-            self._answers.answer_all(late, _TOO_OLD, now)
-            claims = [claim for claim in claims if now <= claim.send_by]
-        if claims:
+        if claims := self._sendable(claims):
             task = asyncio.get_running_loop().create_task(self._carry_out(claims))
             self._slots.begin(task, claims)
             task.add_done_callback(lambda done: self._guarded(partial(self._done, done)))
+
+    def _sendable(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Those that may be sent; the others are handed back."""
+        now, good = self._now(), list[Claim]()
+        for claim in claims:
+            if now - claim.claimed_at > self._send_within:
+                self._answers.answer(claim, _TOO_OLD, now)
+            elif not self._is_ours(claim.claimed_at):
+                self._answers.answer(claim, _NOT_OURS, now)
+            else:
+                good.append(claim)
+        return good
 
     def _done(self, task: asyncio.Task[None]) -> None:
         claims = self._slots.under_way.pop(task).claims
@@ -151,8 +165,9 @@ class BatchSender:
         units = sum(pacing.cost_of(claim.in_flight.command) for claim in claims)
         while True:
             # The lease has to outlive the request: whatever went before, a late row is not sent.
-            if any(self._now() > claim.send_by for claim in claims):
-                self._answers.answer_all(claims, _TOO_OLD, self._now())
+            good = self._sendable(claims)
+            if len(good) < len(claims):
+                self._answers.answer_all(good, _TOO_OLD, self._now())
                 return False
             wait_s = self._budget.send_wait_s(units)
             if wait_s == 0:

@@ -49,23 +49,32 @@ class Writer:
         rules_of: Callable[[str], Rules],
         site_of: Callable[[str], str | None],
         now: Callable[[], datetime],
+        is_ours: Callable[[datetime], bool],
         failed: Callable[[RowtideError], None],
     ) -> None:
         """``rules_of`` a sync and ``site_of`` a list raise KeyError for what is not applied (any more).
 
         ``site_of`` is None for a list that SharePoint has no more: nothing is asked of it.
 
-        ``now`` is the state database's clock: leases and attempts are dated by it. ``failed`` is told of a fault after
+        ``now`` is the state database's clock: leases and attempts are dated by it. ``is_ours`` says whether
+        what was claimed at a time may still be sent by this process. ``failed`` is told of a fault after
         which nobody knows which rows the writer has.
         """
-        # A row is sent within this time of its claim, so that its lease still has room for a full time-out.
-        self._before_lease_ends = timedelta(seconds=settings.lease_s - settings.send_within_s)
+        self._lease = timedelta(seconds=settings.lease_s)
         self._rules_of = rules_of
         self._health = Health(settings.name, budget)
         tokens = TokenSource(settings)
         self._answers = AnswerHandler(settings.name, budget, self._health, tokens)
         self._sender = BatchSender(
-            settings, budget, self._health, tokens, self._answers, site_of=site_of, now=now, guarded=self._guarded
+            settings,
+            budget,
+            self._health,
+            tokens,
+            self._answers,
+            site_of=site_of,
+            now=now,
+            is_ours=is_ours,
+            guarded=self._guarded,
         )
         self._name, self._failed = settings.name, failed
         self._outcomes = self._answers.outcomes
@@ -161,5 +170,5 @@ class Writer:
             except KeyError:
                 self._answers.end(release(in_flight.known, 30.0, "the sync is not applied any more"), PREPAID_RU)
                 continue
-            self._answers.admit(Claim(in_flight, rules, desired.lease_until - self._before_lease_ends))
+            self._answers.admit(Claim(in_flight, rules, desired.lease_until - self._lease))
         self._sender.pump()

@@ -20,8 +20,10 @@ from state.outbox.claims import MOST_BYTES as MOST_BYTES
 from state.outbox.claims import Claimed as Claimed
 from state.outbox.claims import ClaimRequest as ClaimRequest
 from state.outbox.claims import claim as claim
+from state.outbox.claims import new_owner as new_owner
 from state.outbox.claims import take_back as take_back
 from state.outbox.claims import void_leases as void_leases
+from state.outbox.claims import void_leases_of_others as void_leases_of_others
 from state.outbox.lines import READ as READ
 from state.outbox.lines import REMOVAL as REMOVAL
 from state.outbox.lines import survey as survey

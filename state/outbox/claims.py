@@ -6,6 +6,7 @@ process that has not heard of the hold yet; the claim itself writes down what it
 in a *second* statement, because a join that waited for a row could show an older ledger.
 """
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -183,15 +184,32 @@ def _sent(stored: Mapping[str, Any]) -> Sent:
     return Sent(stored["token"], stored["op"], list_id, stored["fields"] or {}, at)
 
 
-VOID = """
-UPDATE rowtide.outbox SET lease_token = NULL, lease_owner = NULL, lease_until = NULL WHERE lease_owner = %s
-"""
+VOID = "UPDATE rowtide.outbox SET lease_token = NULL, lease_owner = NULL, lease_until = NULL WHERE lease_owner = %s"
 """Gives up the leases of an owner; what its claims may have sent stays written down."""
+
+VOID_OTHERS = """
+UPDATE rowtide.outbox SET lease_token = NULL, lease_owner = NULL, lease_until = NULL
+ WHERE lease_owner IS NOT NULL AND starts_with(lease_owner, %s || '/') AND lease_owner IS DISTINCT FROM %s
+"""
+"""The same for each life of a process but one (null: for all)."""
+
+
+def new_owner(process: str) -> str:
+    """Who owns the leases that the process of this name takes in this life; no other life has the same owner."""
+    return f"{process}/{uuid.uuid4().hex[:12]}"
 
 
 def void_leases(conn: Connection, owner: str) -> int:
-    """Give up every lease of ``owner``, a process that is dead; the rows are due at once."""
-    voided = conn.execute(VOID, [owner]).rowcount
+    """Give up every lease of ``owner``, who sends nothing any more; the rows are due at once."""
+    return _said(conn, conn.execute(VOID, [owner]).rowcount)
+
+
+def void_leases_of_others(conn: Connection, process: str, owner: str | None) -> int:
+    """The same for all lives of the process of this name but that of ``owner`` (None: for all)."""
+    return _said(conn, conn.execute(VOID_OTHERS, [process, owner]).rowcount)
+
+
+def _said(conn: Connection, voided: int) -> int:
     if voided:
         channels.notify(conn, channels.DUE)
     return voided

@@ -3,6 +3,7 @@
 The state database is on a server of its own.
 """
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def test_the_rows_of_a_killed_peer_move_on(
     wait_equal(stack)
     held.touch()
     stack.sql("UPDATE parts SET quantity = quantity + 100")
-    leased = "SELECT count(*) FROM rowtide.outbox WHERE lease_owner = 'rowtide:deliver:1' AND lease_until > now()"
+    leased = "SELECT count(*) FROM rowtide.outbox WHERE lease_owner LIKE 'rowtide:deliver:1/%' AND lease_until > now()"
     wait_until(lambda: stack.state(leased) == [(ROWS,)], "one process has all rows")
     peer = stack.start("--roles", "deliver", "--process-id", "2")
     stack.wait_ready(peer)
@@ -50,3 +51,38 @@ def test_the_rows_of_a_killed_peer_move_on(
     first.kill()
     wait_equal(stack, deadline_s=30.0)
     assert stack.stop(peer) == 0, stack.logged()[-4000:]
+
+
+def test_a_process_that_stood_still_writes_nothing_over_its_peers_values(
+    new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
+    """Its rows were another's when it woke, and the other one had written newer values of them."""
+    state_dsn = new_cluster().create_database("rowtide")
+    stack = new_stack(new_simulator("--tier", "off"), rows=ROWS, state_dsn=state_dsn)
+    stack.start("--roles", "capture")
+    held = tmp_path / "held"
+    first = stack.start("--roles", "deliver", "--process-id", "1", failpoints=f"deliver.before_send=pause:{held}")
+    wait_equal(stack)
+    held.touch()
+    stack.sql("UPDATE parts SET quantity = 100")
+    leased = "SELECT count(*) FROM rowtide.outbox WHERE lease_owner LIKE 'rowtide:deliver:1/%' AND lease_until > now()"
+    wait_until(lambda: stack.state(leased) == [(ROWS,)], "one process has all rows")
+    first.send_signal(signal.SIGSTOP)
+    try:
+        # What a server or a network that fails does to the session that holds its lock.
+        stack.state(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rowtide identity'"
+        )
+        peer = stack.start("--roles", "deliver", "--process-id", "2")
+        wait_equal(stack)
+        stack.sql("UPDATE parts SET quantity = 1000")
+        wait_equal(stack)
+        wait_until(lambda: stack.state("SELECT count(*) FROM rowtide.outbox") == [(0,)], "everything settled")
+    finally:
+        held.unlink()
+        first.send_signal(signal.SIGCONT)
+    [(thawed,)] = stack.state("SELECT clock_timestamp()")
+    idle = "SELECT (health -> 'due' -> 'in_flight')::int = 0 AND seen_at > %s FROM rowtide.process WHERE process_id = 1"
+    wait_until(lambda: stack.state(idle, thawed) == [(True,)], "it has given up what it had")
+    assert set(quantities(stack).values()) == {1000}
+    assert [stack.stop(one) for one in (peer, first)] == [0, 0], stack.logged()[-4000:]

@@ -78,6 +78,7 @@ class Delivery:
             rules_of=lambda _: self.rules,
             site_of=lambda _: site_id,
             now=clock,
+            is_ours=lambda _: True,
             failed=self.faults.append,
         )
         self.rows: dict[str, Row] = {}

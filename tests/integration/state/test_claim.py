@@ -192,6 +192,18 @@ def test_void_leases_frees_only_the_owners_rows_and_keeps_sent(records: Any, mak
     assert [one.token for one in again.desired.sent] == [mine.desired.token]
 
 
+def test_the_leases_of_a_processs_other_lives_are_void(records: Any, make_change: Any) -> None:
+    records.stage(*(make_change(str(n)) for n in range(5)))
+    now, former, other = outbox.new_owner("p1"), outbox.new_owner("p1"), outbox.new_owner("p10")
+    for owner in (now, former, other):
+        records.claim(limit=1, owner=owner)
+    assert outbox.void_leases_of_others(records.conn, "p1", now) == 1
+    query = "SELECT array_agg(lease_owner ORDER BY lease_owner) FROM rowtide.outbox WHERE lease_owner IS NOT NULL"
+    assert records.conn.execute(query).fetchone() == (sorted([now, other]),)
+    assert outbox.void_leases_of_others(records.conn, "p1", None) == 1
+    assert records.conn.execute(query).fetchone() == ([other],)
+
+
 def test_the_ledger_is_read_after_the_lease_is_had(
     records: Any, make_change: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -177,9 +177,10 @@ def rows_read(connection: database.Connection) -> int:
 
 def test_leases_of_an_owner(filled: Any) -> None:
     filled.conn.execute("UPDATE rowtide.outbox SET lease_owner = 'p0' WHERE key = '5'")
-    plan = filled.explain(claims.VOID, ["p0"])
-    assert "outbox_lease_idx" in plan
-    assert "Seq Scan on outbox" not in plan
+    for statement, parameters in [(claims.VOID, ["p0"]), (claims.VOID_OTHERS, ["p0", "p0/1"])]:
+        plan = filled.explain(statement, parameters)
+        assert "outbox_lease_idx" in plan
+        assert "Seq Scan on outbox" not in plan
 
 
 def test_waiting_deletes(filled: Any) -> None:
