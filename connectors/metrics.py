@@ -64,6 +64,10 @@ class PrometheusRecorder:
             registry=registry,
         )
 
+        self._faults = Gauge(
+            "rowtide_faults", "Lists, tables and tenants that fail and are tried again", ["scope"], registry=registry
+        )
+
     def count(self, sync: str, name: SyncCount, n: int) -> None:
         """Add ``n`` to a figure of a sync."""
         self._by_sync[name].labels(sync).inc(n)
@@ -87,6 +91,11 @@ class PrometheusRecorder:
         """Record how often each loop met an unexpected error since the process started."""
         for loop, count in failures.items():
             self._loop_failures.labels(loop).set(count)
+
+    def read_faults(self, counts: Mapping[str, int]) -> None:
+        """Record how much fails at the moment, by scope."""
+        for scope, count in counts.items():
+            self._faults.labels(scope).set(count)
 
 
 RECORDER: Final = PrometheusRecorder(REGISTRY)

@@ -57,6 +57,9 @@ class Recorder(Protocol):
     def read_loops(self, failures: Mapping[str, int]) -> None:
         """Record how often each loop met an unexpected error since the process started."""
 
+    def read_faults(self, counts: Mapping[str, int]) -> None:
+        """Record how much fails at the moment, by scope."""
+
 
 def record_stage(recorder: Recorder, counts: StageCounts) -> None:
     """Record what a stage did."""

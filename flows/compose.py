@@ -33,10 +33,10 @@ from flows.column_watch import ColumnWatch
 from flows.day_quota import DayQuota
 from flows.due_again import DueAgain
 from flows.enumerator import Enumerator
+from flows.faults import FaultRecord
 from flows.graph_reads import PacedGraph
 from flows.health import to_health
 from flows.lanes import WriterLanes
-from flows.list_faults import ListFaults
 from flows.own_file import OwnFile
 from flows.ports import Worker
 from flows.process import FatalFault, Process, Workers
@@ -265,6 +265,7 @@ class _Deliver:
     """The parts of the role deliver; ``workers`` in the order in which they begin."""
 
     parts: DeliverParts
+    faults: FaultRecord
     tenants: Mapping[str, PacedGraph]
     budgets: Mapping[str, Budget]
     writers: Mapping[str, Writer]
@@ -295,7 +296,8 @@ def _deliver(base: _Base) -> _Deliver:
     refresher = Refresher(
         base.state_dsn, base.owner, lambda: base.applied.view, lambda: base.sessions("rowtide refresh")
     )
-    claimer = _claimer(base, budgets, refresher, writers)
+    faults = FaultRecord(base.owner, lambda: base.applied.view, writers, refresher)
+    claimer = _claimer(base, budgets, refresher, writers, faults)
     parts = DeliverParts(claimer, decisions, lanes, partial(_settled, claimer, base.pace))
     columns = ColumnWatch(
         base.state_dsn,
@@ -308,14 +310,17 @@ def _deliver(base: _Base) -> _Deliver:
     def unsettled() -> list[Outcome]:
         return [*lanes.left(), *claimer.unsent()]
 
-    return _Deliver(parts, tenants, budgets, writers, workers, unsettled, refresher.sessions)
+    return _Deliver(parts, faults, tenants, budgets, writers, workers, unsettled, refresher.sessions)
 
 
 def _claimer(
-    base: _Base, budgets: Mapping[str, Budget], refresher: Refresher, writers: Mapping[str, Writer]
+    base: _Base,
+    budgets: Mapping[str, Budget],
+    refresher: Refresher,
+    writers: Mapping[str, Writer],
+    faults: FaultRecord,
 ) -> Claimer:
     admission, due_again = Admission(base.applied.compiled), DueAgain(lambda: base.applied.view)
-    faults = ListFaults(base.owner, lambda: base.applied.view, writers)
 
     def prepare(link: Link, syncs: Sequence[str]) -> None:
         due_again.look(link, syncs)
@@ -353,3 +358,4 @@ def _record(deliver: _Deliver | None) -> None:
         for name, writer in deliver.writers.items()
     }
     metrics.RECORDER.read(deliver.parts.claimer.in_flight, graphs)
+    metrics.RECORDER.read_faults(deliver.faults.counts())

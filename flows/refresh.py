@@ -2,8 +2,8 @@
 
 In: syncs with rows that wait to be read. Out: what the rows are now, written back and due in the line of their list.
 Rules (docs/design.md section 6): claiming never touches a source; each source is read by a thread of its own; a table
-that cannot be read holds back its own rows only, and is tried with one of them; of what is held nothing is read.
-Reading needs no quota.
+that cannot be read holds back its own rows only, and is tried with one of them, as other processes find on record
+(`flows.faults`); of what is held nothing is read. Reading needs no quota.
 """
 
 import threading
@@ -28,6 +28,7 @@ from rowtide.deciding.outcomes import Outcome, ParkRow, Release
 from rowtide.deciding.records import Work
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
+from rowtide.holds import FaultHold
 from state import eras, failpoints, instance, outbox
 from state.database import ONE_PLAN, Connection, Link
 
@@ -63,10 +64,33 @@ class Refresher:
         known = self._view().catalog.syncs
         for sync in syncs:
             if sync in known:
-                source = known[sync].postgres
-                if source not in self._readers:
-                    self._readers[source] = self._make(source)
-                self._readers[source].wake(sync)
+                self._reader_of(known[sync].postgres).wake(sync)
+
+    def _reader_of(self, source: str) -> "_SourceReader":
+        if source not in self._readers:
+            self._readers[source] = self._make(source)
+        return self._readers[source]
+
+    @property
+    def faults(self) -> list[FaultHold]:
+        """The tables that cannot be read."""
+        return [fault for reader in list(self._readers.values()) for fault in reader.faults]
+
+    def heed(self, fault: FaultHold) -> None:
+        """Wait for a table as another process does."""
+        sync = self._view().catalog.syncs.get(fault.object)
+        if sync is not None:
+            self._reader_of(sync.postgres).heed(fault)
+
+    def hasten(self, fault: FaultHold) -> None:
+        """Wait no longer than is written down by now of the same failure."""
+        for reader in self._readers.values():
+            reader.hasten(fault)
+
+    def forget(self, fault: FaultHold) -> None:
+        """The table can be read again, or no row of it waits to be read."""
+        for reader in self._readers.values():
+            reader.forget(fault.object)
 
     def stop(self) -> None:
         """End every thread, whatever it reads; the process gives up what they have leased."""
@@ -87,6 +111,16 @@ class _Pause:
 
     trouble: Trouble
     until: float = 0.0
+
+    @classmethod
+    def of(cls, sync: str) -> "_Pause":
+        """That of a table which can be read, as far as anybody knows."""
+        return cls(Trouble("rows wait to be read", "rows are read again", sync=sync))
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until it may be asked again."""
+        return max(0.0, self.until - time.monotonic())
 
     def failed(self, error: RowtideError, fault: Exception) -> float:
         """Seconds for which its rows wait after this failure."""
@@ -128,6 +162,40 @@ class _SourceReader:
             self._waiting.add(sync)
         self._woken.set()
 
+    @property
+    def faults(self) -> list[FaultHold]:
+        """The tables of this source that cannot be read."""
+        with self._lock:
+            return [
+                FaultHold.of("table", sync, problem, one.trouble.failures, one.left_s)
+                for sync, one in self._pauses.items()
+                if (problem := one.trouble.problem) is not None
+            ]
+
+    def heed(self, fault: FaultHold) -> None:
+        """Wait for a table as another process does."""
+        with self._lock:
+            pause = self._pauses.setdefault(fault.object, _Pause.of(fault.object))
+            if pause.trouble.problem is None:
+                pause.trouble.resume(fault.problem, fault.failures)
+                pause.until = time.monotonic() + fault.wait_s
+
+    def hasten(self, fault: FaultHold) -> None:
+        """Wait no longer than is written down by now of the same failure."""
+        with self._lock:
+            pause = self._pauses.get(fault.object)
+            if pause is not None and pause.trouble.failures == fault.failures:
+                pause.until = min(pause.until, time.monotonic() + fault.wait_s)
+        self._woken.set()
+
+    def forget(self, sync: str) -> None:
+        """The table can be read again, or no row of it waits to be read."""
+        with self._lock:
+            if (pause := self._pauses.get(sync)) is not None:
+                pause.trouble.succeeded()
+                pause.until = 0.0
+        self._woken.set()
+
     def stop(self) -> None:
         """End soon; at once, if the source lets go of the read."""
         self._stop.set()
@@ -154,7 +222,7 @@ class _SourceReader:
         waits: list[float | None] = []
         for sync in waiting:
             pause = self._pause_of(sync)
-            if (left_s := pause.until - time.monotonic()) > 0:
+            if (left_s := pause.left_s) > 0:
                 waits.append(left_s)
             elif not self._stop.is_set():
                 waits.append(self._try(sync, pause))
@@ -168,13 +236,16 @@ class _SourceReader:
             self._thread.count(error)
             name = type(error).__name__
             problem = error if isinstance(error, RowtideError) else process_errors.REFRESH_FAILED(error=name)
-            return pause.failed(problem, error)
+            return self._note_failure(pause, problem, error)
         return 0.0 if found else None
 
+    def _note_failure(self, pause: _Pause, problem: RowtideError, fault: Exception) -> float:
+        with self._lock:
+            return pause.failed(problem, fault)
+
     def _pause_of(self, sync: str) -> _Pause:
-        if sync not in self._pauses:
-            self._pauses[sync] = _Pause(Trouble("rows wait to be read", "rows are read again", sync=sync))
-        return self._pauses[sync]
+        with self._lock:
+            return self._pauses.setdefault(sync, _Pause.of(sync))
 
     def _read_some(self, sync: str, pause: _Pause) -> bool:
         """Lease rows, read them and write them back; whether there were any."""
@@ -214,11 +285,12 @@ class _SourceReader:
         try:
             answers = self._read(catalog, works)
         except RowtideError as error:
-            after_s = pause.failed(error, error)
+            after_s = self._note_failure(pause, error, error)
             back: list[Outcome] = [Release(work, after_s, unknown=False, reason=error.sentence) for work in works]
             self._state.run(lambda connection: outbox.settle(connection, back))
             return
-        pause.trouble.succeeded()
+        with self._lock:
+            pause.trouble.succeeded()
         self._take(answers)
 
     def _read(self, catalog: Catalog, works: Sequence[Work]) -> Sequence[refetch.Refetched]:

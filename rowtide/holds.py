@@ -1,8 +1,9 @@
-"""What holds rows back: a hold on everything, a source, a tenant, a sync or a list, with who made it and why.
+"""What holds rows back: a hold on everything, a source, a tenant, a sync, a table or a list, with who and why.
 
 In: the holds on record, where a sync belongs. Out: those that cover it. Rules (docs/design.md section 11): a sync runs
 when no hold covers it, whenever it was applied; holds of different kinds stand beside each other, and each goes by what
-it waits for; an unknown kind, of a newer release, holds too.
+it waits for; an unknown kind, of a newer release, holds too. A fault covers no sync: what fails has its own time of the
+next trial.
 """
 
 from collections.abc import Iterable
@@ -10,10 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, Protocol
 
+from rowtide.error_catalogue.process_errors import FAULT_ON_RECORD
+from rowtide.errors import RowtideError
 from rowtide.position import Position
 
-Scope = Literal["all", "source", "tenant", "sync", "list"]
-"""What a hold is on. Its object is the name of the source or tenant, the id of the sync or list; of all it is empty."""
+Scope = Literal["all", "source", "tenant", "sync", "table", "list"]
+"""What a hold is on. Its object is the name of the source or tenant, the id of the list, or of the sync; a table is
+named by the sync that reads it. Of all it is empty."""
+
+FaultScope = Literal["tenant", "table", "list"]
+"""What may fail by itself: every request to a tenant, reading the table of a sync, writing to a list."""
 
 PERSON: Final = "person"
 """A person paused it: until that person, or another, resumes the very same object."""
@@ -28,7 +35,7 @@ DELETES: Final = "deletes"
 CREATES: Final = "creates"
 """More items are missing than the breaker lets be made anew: until a person approves these, or has them looked at."""
 FAULT: Final = "fault"
-"""A list fails: its rows wait until it is tried again, with one of them, and an answer to that lifts it."""
+"""Something fails: its rows wait until it is tried again, with few of them, and an answer to that lifts it."""
 
 _ORDER: Final = (PERSON, CAPTURE, SLOT, REFUSED, DELETES, CREATES)
 
@@ -57,17 +64,38 @@ class Hold:
     actor: str
     at: datetime
     deletes: HeldDeletes | None = None
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class ListFault:
-    """A list that fails: why, after how many failures in a row, and in how many seconds it is tried again."""
+class FaultHold:
+    """What fails: why, after how many failures in a row, and in how many seconds it is tried again.
 
-    list_id: str
+    ``object`` is the id of the list, the id of the sync whose table it is, or the name of the tenant.
+    """
+
+    scope: FaultScope
+    object: str
     code: str
     sentence: str
+    remedy: str
     failures: int
     wait_s: float
+
+    @classmethod
+    def of(cls, scope: FaultScope, object_: str, error: RowtideError, failures: int, wait_s: float) -> "FaultHold":
+        """The fault that this error makes."""
+        return cls(scope, object_, error.code, error.sentence, error.remedy, failures, wait_s)
+
+    @property
+    def place(self) -> tuple[FaultScope, str]:
+        """What fails."""
+        return self.scope, self.object
+
+    @property
+    def problem(self) -> RowtideError:
+        """Why it fails, for a process that was only told of it."""
+        return FAULT_ON_RECORD(code=self.code, sentence=self.sentence, remedy=self.remedy)
 
 
 class Place(Protocol):
@@ -89,7 +117,8 @@ class Place(Protocol):
 def covering(holds: Iterable[Hold], place: Place) -> tuple[Hold, ...]:
     """The holds on a sync and on what it belongs to, in the order in which `status` names them."""
     over = places(place)
-    return tuple(sorted((hold for hold in holds if (hold.scope, hold.object) in over), key=_rank))
+    found = (hold for hold in holds if (hold.scope, hold.object) in over and hold.kind != FAULT)
+    return tuple(sorted(found, key=_rank))
 
 
 def places(place: Place) -> frozenset[tuple[Scope, str]]:

@@ -17,7 +17,7 @@ from rowtide.position import Position
 from state import channels
 from state.database import Connection
 
-COVERS = """(h.scope, h.object) IN
+COVERS = """h.kind <> 'fault' AND (h.scope, h.object) IN
        (('all', ''), ('source', %(source)s::text), ('tenant', %(tenant)s::text), ('sync', %(sync)s::text))"""
 """Whether hold ``h`` covers a sync of a source and a tenant."""
 
@@ -31,11 +31,15 @@ class _Stored(NamedTuple):
     actor: str
     at: datetime
     deletes: dict[str, Any] | None
+    remedy: str
+
+
+_COLUMNS = ", ".join(_Stored._fields)
 
 
 def read(conn: Connection) -> tuple[Hold, ...]:
     """Every hold, the oldest first."""
-    query = "SELECT scope, object, kind, code, reason, actor, at, deletes FROM rowtide.hold ORDER BY at, object, kind"
+    query = f"SELECT {_COLUMNS} FROM rowtide.hold ORDER BY at, object, kind"
     with conn.cursor(row_factory=class_row(_Stored)) as cursor:
         return tuple(_to_hold(row) for row in cursor.execute(query))
 
@@ -51,7 +55,7 @@ def _to_hold(row: _Stored) -> Hold:
         upto = row.deletes["upto"]
         position = None if upto is None else Position(*upto)
         deletes = HeldDeletes(row.deletes["count"], tuple(row.deletes["sample"]), position)
-    return Hold(*row[:7], deletes=deletes)
+    return Hold(*row[:7], deletes=deletes, remedy=row.remedy)
 
 
 def place(
@@ -90,10 +94,10 @@ def _from_deletes(deletes: HeldDeletes) -> dict[str, Any]:
 
 def lift(conn: Connection, scope: str, object_: str, kind: str, codes: Sequence[str] | None = None) -> Hold | None:
     """Take the hold away, where it is for one of ``codes`` (None: whatever it is for); the hold, or None."""
-    statement = """
+    statement = f"""
         DELETE FROM rowtide.hold
          WHERE scope = %s AND object = %s AND kind = %s AND (%s::text[] IS NULL OR code = ANY (%s))
-        RETURNING scope, object, kind, code, reason, actor, at, deletes
+        RETURNING {_COLUMNS}
     """
     given = None if codes is None else list(codes)
     with conn.cursor(row_factory=class_row(_Stored)) as cursor:
@@ -105,8 +109,8 @@ def lift(conn: Connection, scope: str, object_: str, kind: str, codes: Sequence[
 
 
 def lift_all_of(conn: Connection, syncs: Sequence[str]) -> None:
-    """Take away every hold on these syncs: they are retired."""
-    conn.execute("DELETE FROM rowtide.hold WHERE scope = 'sync' AND object = ANY (%s)", [list(syncs)])
+    """Take away every hold on these syncs and their tables: they are retired."""
+    conn.execute("DELETE FROM rowtide.hold WHERE scope IN ('sync', 'table') AND object = ANY (%s)", [list(syncs)])
 
 
 def approve(conn: Connection, sync: str, kind: str = DELETES) -> HeldDeletes | None:

@@ -239,7 +239,8 @@ hold = Table(
     Column("at", _TIME, nullable=False, server_default=_NOW),
     # Of kinds deletes and creates: count, sample of keys, position up to which (rowtide.holds.HeldDeletes).
     Column("deletes", JSONB),
-    # Of kind fault: when the list is tried again, after how many failures in a row.
+    # Of kind fault: what to do about it, when it is tried again, after how many failures in a row.
+    Column("remedy", Text, nullable=False, server_default=text("''")),
     Column("until", _TIME),
     Column("step", Integer),
 )

@@ -148,6 +148,11 @@ class Budget:
         with self._lock:
             self._gate_until = max(self._gate_until, self._clock() + bounded(seconds))
 
+    def end_pause(self, seconds: float) -> None:
+        """Lets the gate open after ``seconds``, or as soon as Graph no longer throttles the app."""
+        with self._lock:
+            self._gate_until = max(self._throttled_until, min(self._gate_until, self._clock() + seconds))
+
     def note_success(self) -> None:
         """Notes an answer that was no refusal."""
         self._refusals = 0

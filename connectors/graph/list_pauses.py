@@ -5,15 +5,15 @@ In: what Graph answers for lists, or does not. Out: seconds to wait before the r
 longer each time; when its wait is over one row is sent, and an answer to it ends the trouble.
 """
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 from connectors.trouble import Trouble
-from rowtide.error_catalogue.graph_errors import LIST_REFUSED, LIST_UNANSWERED
 from rowtide.errors import RowtideError
-from rowtide.holds import ListFault
+from rowtide.holds import FaultHold
 
 UNANSWERED: Final = 3
 """Requests of one list in a row without an answer, after which the list waits."""
@@ -32,10 +32,11 @@ class _Waiting:
 
 
 class ListPauses:
-    """The lists of one tenant. Used by the writer's thread; `problems`, `faults` and `waits` are for others, too."""
+    """The lists of one tenant, for the writer's thread, and for the one that keeps the record."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._lock = threading.Lock()
         self._waiting: dict[str, _Waiting] = {}
         self._unanswered: Counter[str] = Counter()
 
@@ -46,23 +47,35 @@ class ListPauses:
         return {list_id: problem for list_id, problem in found if problem is not None}
 
     @property
-    def faults(self) -> list[ListFault]:
+    def faults(self) -> list[FaultHold]:
         """The lists that fail, each with the time until it is tried again."""
         return [
-            ListFault(list_id, problem.code, problem.sentence, one.trouble.failures, self._left_s(one))
+            FaultHold.of("list", list_id, problem, one.trouble.failures, self._left_s(one))
             for list_id, one in list(self._waiting.items())
             if (problem := one.trouble.problem) is not None
         ]
 
-    def restore(self, fault: ListFault) -> None:
-        """Wait for a list as the process before did."""
-        if fault.list_id in self._waiting:
-            return
-        entry = LIST_UNANSWERED if fault.code == LIST_UNANSWERED.code else LIST_REFUSED
-        waiting = _Waiting(fault.list_id, self._clock)
-        waiting.trouble.resume(entry.kind(fault.code, fault.sentence, entry.remedy), fault.failures)
-        waiting.until = self._clock() + fault.wait_s
-        self._waiting[fault.list_id] = waiting
+    def heed(self, fault: FaultHold) -> None:
+        """Wait for a list as another process does."""
+        with self._lock:
+            if fault.object not in self._waiting:
+                waiting = _Waiting(fault.object, self._clock)
+                waiting.trouble.resume(fault.problem, fault.failures)
+                waiting.until += fault.wait_s
+                self._waiting[fault.object] = waiting
+
+    def hasten(self, fault: FaultHold) -> None:
+        """Wait no longer than is written down by now of the same failure."""
+        with self._lock:
+            waiting = self._waiting.get(fault.object)
+            if waiting is not None and not waiting.trying and waiting.trouble.failures == fault.failures:
+                waiting.until = min(waiting.until, self._clock() + fault.wait_s)
+
+    def forget(self, list_id: str) -> None:
+        """The list fails no more."""
+        with self._lock:
+            if (waiting := self._waiting.pop(list_id, None)) is not None:
+                waiting.trouble.succeeded()
 
     @property
     def waits(self) -> dict[str, float]:
@@ -71,14 +84,15 @@ class ListPauses:
 
     def failed(self, list_id: str, error: RowtideError) -> float:
         """The list refused or was lost; seconds that it waits. What comes while it waits already makes it no longer."""
-        waiting = self._waiting.setdefault(list_id, _Waiting(list_id, self._clock))
-        now = self._clock()
-        if waiting.trying or now >= waiting.until:
-            waiting.until = now + waiting.trouble.failed(error)
-            waiting.trying = False
-        else:
-            waiting.trouble.note(error)
-        return waiting.until - now
+        with self._lock:
+            waiting = self._waiting.setdefault(list_id, _Waiting(list_id, self._clock))
+            now = self._clock()
+            if waiting.trying or now >= waiting.until:
+                waiting.until = now + waiting.trouble.failed(error)
+                waiting.trying = False
+            else:
+                waiting.trouble.note(error)
+            return waiting.until - now
 
     def unanswered(self, list_id: str, error: RowtideError, requests: int = 1) -> None:
         """So many requests of the list got no answer."""
@@ -90,8 +104,8 @@ class ListPauses:
         """Graph answered for the list."""
         if self._unanswered:
             self._unanswered.pop(list_id, None)
-        if self._waiting and list_id in self._waiting:
-            self._waiting.pop(list_id).trouble.succeeded()
+        if self._waiting:
+            self.forget(list_id)
 
     def is_waiting(self, list_id: str) -> bool:
         """Whether the list has failed and was not answered for since."""
@@ -110,5 +124,6 @@ class ListPauses:
 
     def tries(self, list_id: str, for_s: float) -> None:
         """One row of the list is sent to see whether it is answered; after ``for_s`` another one may be."""
-        waiting = self._waiting[list_id]
-        waiting.trying, waiting.until = True, self._clock() + for_s
+        with self._lock:
+            if (waiting := self._waiting.get(list_id)) is not None:  # else it was forgotten a moment ago
+                waiting.trying, waiting.until = True, self._clock() + for_s

@@ -7,7 +7,9 @@ member may have made it fail; a list that fails holds back no other list.
 """
 
 import random
-from collections.abc import Collection, Iterable
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
 
 from connectors.graph.batch import MEMBERS
 from connectors.graph.budget import Budget
@@ -16,13 +18,18 @@ from connectors.trouble import Trouble
 from rowtide.backoff import Backoff
 from rowtide.error_catalogue import graph_errors
 from rowtide.errors import RowtideError
+from rowtide.holds import FaultHold
 
 
 class Health:
-    """The health of one app in one tenant, and of its lists."""
+    """The health of one app in one tenant, and of its lists; `heed`, `hasten` and `forget` are for another thread."""
 
-    def __init__(self, name: str, budget: Budget) -> None:
+    def __init__(self, name: str, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
         self._budget = budget
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._paused_until: float | None = None  # all rows wait; None: the tenant does not fail
         self._backoff = Backoff(random.Random(name).uniform)  # noqa: S311  spreads retries, guards nothing
         self._failing = Trouble("graph fails", "graph answers again", graph=name)
         self._throttling = Trouble("throttled by graph", "no longer throttled by graph", graph=name)
@@ -37,6 +44,40 @@ class Health:
         """Why nothing moves in the tenant; None when all is well."""
         return self._throttling.problem or self._failing.problem
 
+    @property
+    def fault(self) -> FaultHold | None:
+        """The fault of the tenant, once all its rows wait."""
+        with self._lock:
+            problem, until, failures = self._failing.problem, self._paused_until, self._backoff.failures
+        if problem is None or until is None:
+            return None
+        return FaultHold.of("tenant", self._name, problem, failures, max(0.0, until - self._clock()))
+
+    def heed(self, fault: FaultHold) -> None:
+        """Wait for the tenant as another process does."""
+        with self._lock:
+            if self._paused_until is None:
+                self._failing.note(fault.problem)
+                self._backoff.failures = fault.failures
+                self._pause(fault.wait_s)
+
+    def hasten(self, fault: FaultHold) -> None:
+        """Wait no longer than is written down by now of the same failure."""
+        with self._lock:
+            until = self._clock() + fault.wait_s
+            if (
+                self._paused_until is not None
+                and self._backoff.failures == fault.failures
+                and until < self._paused_until
+            ):
+                self._paused_until = until
+                self._budget.end_pause(fault.wait_s)
+
+    def forget(self) -> None:
+        """The tenant fails no more."""
+        self._budget.end_pause(0.0)
+        self._recover()
+
     def note_throttled(self, afters: Iterable[float | None]) -> float:
         """Closes the gate for the longest of these (None: Graph did not say). Seconds until it opens."""
         seconds = [after_s for after_s in afters if after_s is not None]
@@ -47,12 +88,17 @@ class Health:
 
     def note_failure(self, error: RowtideError, sent: bool = True) -> float:
         """Notes that the tenant gives no answer; seconds to wait. What was not ``sent`` closes the gate at once."""
-        pause_s = self._backoff.failed(error)
-        self.failures += 1
-        self._failing.note(error)
-        if self._backoff.failures > 1 or not sent:
-            self._budget.pause(pause_s)
-        return pause_s
+        with self._lock:
+            pause_s = self._backoff.failed(error)
+            self.failures += 1
+            self._failing.note(error)
+            if self._backoff.failures > 1 or not sent:
+                self._pause(pause_s)
+            return pause_s
+
+    def _pause(self, seconds: float) -> None:
+        self._paused_until = self._clock() + seconds
+        self._budget.pause(seconds)
 
     def note_lost_batch(self, lists: Collection[str], error: RowtideError) -> None:
         """Notes that a batch with these lists was lost as a whole.
@@ -79,8 +125,13 @@ class Health:
         """Notes that a batch was answered, and not only by refusals."""
         if self._budget.gate_s() > 0:
             return  # an answer to what was sent before the gate closed
-        self._failing.succeeded()
         self._throttling.succeeded()
-        self._backoff.succeeded()
-        self._lost_alone.clear()
+        self._recover()
         self._budget.note_success()
+
+    def _recover(self) -> None:
+        with self._lock:
+            self._failing.succeeded()
+            self._backoff.succeeded()
+            self._lost_alone.clear()
+            self._paused_until = None

@@ -23,7 +23,7 @@ from rowtide.deciding.in_flight import InFlight, Rules, release
 from rowtide.deciding.outcomes import Outcome
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
-from rowtide.holds import ListFault
+from rowtide.holds import FaultHold
 from state import failpoints
 
 
@@ -118,19 +118,30 @@ class Writer:
         return self._health.lists.problems
 
     @property
-    def list_faults(self) -> list[ListFault]:
-        """The lists that fail."""
-        return self._health.lists.faults
+    def faults(self) -> list[FaultHold]:
+        """The lists that fail, and the tenant if it does."""
+        of_tenant = self._health.fault
+        return self._health.lists.faults if of_tenant is None else [of_tenant, *self._health.lists.faults]
 
     @property
     def list_waits(self) -> dict[str, float]:
         """By list that fails the seconds until one row of it may be sent."""
         return self._health.lists.waits
 
-    def restore_lists(self, faults: Sequence[ListFault]) -> None:
-        """Wait for these lists as the process before did; called before the first row is submitted."""
-        for fault in faults:
-            self._health.lists.restore(fault)
+    def heed(self, fault: FaultHold) -> None:
+        """Wait for a list, or for the tenant, as another process does."""
+        (self._health.lists if fault.scope == "list" else self._health).heed(fault)
+
+    def hasten(self, fault: FaultHold) -> None:
+        """Wait no longer than is written down by now of the same failure."""
+        (self._health.lists if fault.scope == "list" else self._health).hasten(fault)
+
+    def forget(self, fault: FaultHold) -> None:
+        """The list, or the tenant, fails no more: another process was answered, or a person says so."""
+        if fault.scope == "list":
+            self._health.lists.forget(fault.object)
+        else:
+            self._health.forget()
 
     @property
     def counters(self) -> WriterCounters:

@@ -50,6 +50,7 @@ class SyncFacts:
     graph: str = ""
     graph_problem: KnownProblem | None = None
     list_problem: tuple[str, KnownProblem] | None = None  # title of a list of the sync
+    table_problem: KnownProblem | None = None  # why rows of its table cannot be read
     gate_until: datetime | None = None
     gate_throttled: bool = False
     quota_wait_s: float = 0.0  # until the next write may be sent
@@ -204,6 +205,13 @@ def _list(facts: SyncFacts) -> Said | None:
     return status_reasons.LIST_PROBLEM(code=met.code, title=title, problem=met.sentence, next=met.remedy)
 
 
+def _table(facts: SyncFacts) -> Said | None:
+    met = facts.table_problem
+    if met is None:
+        return None
+    return status_reasons.TABLE_PROBLEM(code=met.code, problem=met.sentence, next=met.remedy)
+
+
 def _gate(facts: SyncFacts) -> Said | None:
     if not facts.rows_to_deliver or facts.gate_until is None or facts.gate_until <= facts.now or facts.gate_throttled:
         return None
@@ -265,6 +273,7 @@ _WRONG: tuple[Cause, ...] = (
     _source_differs,
     _graph,
     _list,
+    _table,
     _throttled,
     _gate,
     _reconcile_problem,

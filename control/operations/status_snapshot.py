@@ -18,7 +18,7 @@ from control.operations.session import Session, require_applied_definition
 from rowtide.catalog import Catalog
 from rowtide.error_catalogue import source_errors, status_reasons
 from rowtide.errors import RowtideError
-from rowtide.holds import Hold, covering
+from rowtide.holds import FAULT, FaultScope, Hold, covering
 from rowtide.lists import HeldColumns
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.pacing import tier_of
@@ -169,10 +169,17 @@ def _list_problem(snapshot: StatusSnapshot, sync: str) -> tuple[str, KnownProble
             if list_id in titles and list_id not in snapshot.held:
                 return titles[list_id], _to_problem(problem)
     # What a process left behind that has ended.
-    for hold in snapshot.holds:
-        if hold.scope == "list" and hold.object in titles and hold.object not in snapshot.held:
-            return titles[hold.object], _to_problem({"code": hold.code, "sentence": hold.reason})
+    for list_id, title in titles.items():
+        if list_id not in snapshot.held and (problem := _on_record(snapshot, "list", list_id)) is not None:
+            return title, problem
     return None
+
+
+def _on_record(snapshot: StatusSnapshot, scope: FaultScope, object_: str) -> KnownProblem | None:
+    """What is on record as failing there."""
+    found = (hold for hold in snapshot.holds if (hold.scope, hold.object, hold.kind) == (scope, object_, FAULT))
+    hold = next(found, None)
+    return None if hold is None else _to_problem({"code": hold.code, "sentence": hold.reason, "remedy": hold.remedy})
 
 
 def _unwatched(snapshot: StatusSnapshot, slot: str) -> tuple[int, str] | None:
@@ -281,7 +288,8 @@ def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
         unwatched=_unwatched(snapshot, snapshot.catalog.definition.slot(sync.postgres)),
         silent_since=_dark_since(snapshot, sync.postgres),
         graph=sync.graph,
-        graph_problem=problem_of(snapshot, "graph", sync.graph),
+        graph_problem=problem_of(snapshot, "graph", sync.graph) or _on_record(snapshot, "tenant", sync.graph),
+        table_problem=_on_record(snapshot, "table", name),
         list_problem=_list_problem(snapshot, name),
         gate_until=gate_until(snapshot, sync.graph),
         gate_throttled=any(health.get("gate_throttled") for health in graphs),

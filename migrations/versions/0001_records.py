@@ -149,6 +149,7 @@ CREATE TABLE rowtide.hold (
     actor TEXT NOT NULL,
     at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     deletes JSONB,
+    remedy TEXT DEFAULT '' NOT NULL,
     until TIMESTAMP WITH TIME ZONE,
     step INTEGER,
     CONSTRAINT hold_pkey PRIMARY KEY (scope, object, kind)

@@ -20,6 +20,8 @@ REFRESH_FAILED: Final = Entry(RowtideError, "refresh_failed", "Reading rows from
 SHAPE_WATCH_FAILED: Final = Entry(
     RowtideError, "shape_watch_failed", "Looking at the source's catalog failed ({error}).", _REPORT
 )
+FAULT_ON_RECORD: Final = Entry(RowtideError, "{code}", "{sentence}", "{remedy}")
+"""What fails as another process has written it down: its code, its sentence and its remedy."""
 
 LOOP_FAILED: Final = Entry(
     RowtideError, "loop_failed", "The thread {loop} met an unexpected {error} and began anew.", _REPORT

@@ -89,6 +89,7 @@ GATE: Final = ReasonEntry(
     "nothing: it is tried again by itself",
 )
 LIST_PROBLEM: Final = ReasonEntry("{code}", "List '{title}': {problem}", "{next}")
+TABLE_PROBLEM: Final = ReasonEntry("{code}", "Rows of its table cannot be read: {problem}", "{next}")
 RECONCILE_PROBLEM: Final = ReasonEntry("{code}", "The reconcile cannot go on: {problem}", "{next}")
 RECONCILE_WAITS: Final = ReasonEntry("reconcile_waits", "{waits}", "nothing: it goes on by itself")
 RECONCILE_STANDS: Final = ReasonEntry(

@@ -30,5 +30,6 @@ def test_each_declared_metric_moves() -> None:
     record_settle(recorder, SettleCounts({"parts": did}, stale=1))
     recorder.read(7, {"contoso": GraphReading(8.0, 9.0)})
     recorder.read_loops({"rowtide-due": 10})
+    recorder.read_faults({"list": 11})
     still = sorted(name for name, total in totals(registry).items() if not total)
     assert still == []

@@ -1,6 +1,6 @@
 """How long a list waits after failures, and when one row of it is tried."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from connectors.graph.list_pauses import TRYING_S, UNANSWERED, ListPauses
 from rowtide.error_catalogue import graph_errors
@@ -96,7 +96,7 @@ def test_the_next_process_waits_where_the_last_one_ended() -> None:
         clock.now += before.wait_s(A)
         before.failed(A, refusal())
     [fault] = before.faults
-    after.restore(fault)
+    after.heed(fault)
     assert after.faults == [fault]
     assert after.waits == {A: before.wait_s(A)}
     assert after.problems[A].sentence == refusal().sentence
@@ -104,3 +104,23 @@ def test_the_next_process_waits_where_the_last_one_ended() -> None:
     assert after.failed(A, refusal()) > fault.wait_s  # the next wait is longer still
     after.answered(A)
     assert after.faults == []
+
+
+def test_a_wait_that_was_ended_on_record_ends_and_what_is_gone_there_is_forgotten() -> None:
+    clock = Clock()
+    pauses = ListPauses(clock)
+    pauses.failed(A, refusal())
+    [fault] = pauses.faults
+    pauses.hasten(replace(fault, failures=9, wait_s=0.0))  # of another time
+    assert pauses.wait_s(A) == fault.wait_s
+    pauses.heed(replace(fault, wait_s=0.0))  # it is known
+    assert pauses.wait_s(A) == fault.wait_s
+    pauses.hasten(replace(fault, wait_s=0.0))
+    assert pauses.wait_s(A) == 0
+    pauses.tries(A, 30.0)
+    pauses.hasten(replace(fault, wait_s=0.0))  # it is tried already
+    assert pauses.wait_s(A) > 0
+    pauses.forget(A)
+    assert pauses.faults == []
+    pauses.tries(A, 30.0)
+    assert pauses.faults == []
