@@ -84,7 +84,7 @@ def resume(
     config: options.Config = options.CONFIG,
     as_json: options.Json = False,
 ) -> None:
-    """Let go on what was paused.
+    """Let go on what was paused, and try at once what fails.
 
     Only the last state of each row is delivered. Whatever else holds a sync back is named, with what lifts it.
     """
@@ -115,6 +115,8 @@ def resume(
         if found["made_anew"] is not None:
             sample = ", ".join(found["made_anew"]["sample"])
             output.say(f"{found['made_anew']['count']:,} items are made anew: {sample}, ...")
+        if found["tried"]:
+            output.say(f"tried again at once: {found['tried']:,} of what fails (`rowtide status` says what)")
         _tell(found["remaining"])
     if found["remaining"]:
         raise typer.Exit(output.FINDINGS)

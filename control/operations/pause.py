@@ -17,7 +17,7 @@ from rowtide.catalog import Catalog
 from rowtide.definition.model import Document
 from rowtide.error_catalogue import command_errors, definition_errors, graph_errors, status_reasons, sync_errors
 from rowtide.holds import CREATES, DELETES, PERSON, SLOT, HeldDeletes, Hold, Scope, covering, places
-from state import cursors, definitions, holds
+from state import cursors, definitions, faults, holds, outbox
 from state.database import Connection
 
 
@@ -83,7 +83,7 @@ class ApprovedDocument(TypedDict):
 class ResumedDocument(TypedDict):
     """What was let go on, whether a person had held it, and by sync what still holds it.
 
-    ``approved``: deletions; ``made_anew``: items that lists lack.
+    ``approved``: deletions; ``made_anew``: items that lists lack; ``tried``: how many faults are tried again at once.
     """
 
     scope: Scope
@@ -91,6 +91,7 @@ class ResumedDocument(TypedDict):
     resumed: bool
     approved: ApprovedDocument | None
     made_anew: ApprovedDocument | None
+    tried: int
     remaining: dict[str, list[HoldDocument]]
 
 
@@ -144,7 +145,8 @@ def resume(
 ) -> ResumedDocument:
     """Lift the person's hold of what is named; with ``approve_deletes`` let the deletions go that a sync's hold names.
 
-    With ``approve_creates`` the items that its hold names are made anew. What is beyond these is judged anew.
+    With ``approve_creates`` the items that its hold names are made anew. What is beyond these is judged anew. Lists,
+    tables and tenants that fail are tried at once.
     """
     if (approve_deletes or approve_creates) and not isinstance(held, OneSync):
         raise command_errors.APPROVE_ONE_SYNC()
@@ -156,6 +158,8 @@ def resume(
             lifted = holds.lift(connection, scope, object_, PERSON)
             approved = holds.approve(connection, object_) if approve_deletes else None
             made_anew = holds.approve(connection, object_, CREATES) if approve_creates else None
+            syncs = _covered(catalog, scope, object_)
+            tried = _try_at_once(connection, catalog, syncs)
             left = holds.read(connection)
         return {
             "scope": scope,
@@ -163,10 +167,23 @@ def resume(
             "resumed": lifted is not None,
             "approved": _approved(approved),
             "made_anew": _approved(made_anew),
-            "remaining": _remaining(catalog, _covered(catalog, scope, object_), left),
+            "tried": tried,
+            "remaining": _remaining(catalog, syncs, left),
         }
 
     return session.on_state(work, actor)
+
+
+def _try_at_once(connection: Connection, catalog: Catalog, syncs: Sequence[str]) -> int:
+    """End the waits of what fails and concerns these syncs, and of the rows that wait for it; how much fails."""
+    lists = {("list", ref.id) for sync in syncs for ref in catalog.lists.get(sync, {}).values()}
+    tables = {("table", sync) for sync in syncs}
+    tenants = {("tenant", catalog.everything[sync].graph) for sync in syncs}
+    tried = faults.end_waits(connection, lists | tables | tenants)
+    if tried:
+        for sync in syncs:
+            outbox.make_due(connection, sync)
+    return tried
 
 
 def judge_anew(connection: Connection, sync: str) -> None:
