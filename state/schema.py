@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from rowtide.error_catalogue import state_errors
 from rowtide.errors import StateRefused
-from state import database
+from state import database, roles
 from state import dsn as dsns
 from state.database import SCHEMA, Connection, connect, to_error, translated
 
@@ -39,13 +39,18 @@ def engine(dsn: str) -> "sqlalchemy.Engine":
 
 
 def upgrade(dsn: str) -> str:
-    """Bring the schema to the newest version (creating it) and return that version. The database has to be there."""
+    """Bring the schema to the newest version (creating it) and return that version. The database has to be there.
+
+    Roles that the server has get what is theirs (`state.roles`).
+    """
     from alembic import command
 
     with _unwrapped(), engine(dsn).begin() as connection:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+    with connect(dsn) as granting, translated():
+        roles.grant(granting)
     return newest_version()
 
 

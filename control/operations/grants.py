@@ -15,9 +15,10 @@ from typing import LiteralString
 from psycopg import sql
 
 from rowtide import table_name
+from state import roles
 
-ADMIN, READER, STATE = (sql.Identifier(name) for name in ("rowtide_admin", "rowtide_reader", "rowtide_state"))
-"""The roles that the script makes."""
+ADMIN, READER = (sql.Identifier(name) for name in ("rowtide_admin", "rowtide_reader"))
+"""The roles that the script makes on a source."""
 
 
 def composed(statement: LiteralString, *parts: sql.Composable) -> str:
@@ -191,15 +192,24 @@ def _slot(required: SourceRequirements) -> str:
 
 def state_statements(database: str) -> list[str]:
     """The DBA's script for the state database."""
+    here, owner = sql.Identifier(database), sql.Identifier(roles.OWNER)
+    others = [sql.Identifier(name) for name in roles.ROLES if name != roles.OWNER]
     return [
         "-- the state database: on the same server or, for large sources, on another one",
-        composed("CREATE ROLE {} LOGIN;", STATE),
-        composed("CREATE DATABASE {} OWNER {};", sql.Identifier(database), STATE),
+        f"-- {roles.OWNER}: for `rowtide db upgrade`; {roles.RUN}: for `rowtide run`; {roles.VIEW}: only to look;",
+        f"-- {roles.APPLY}: for the commands of operators, the only one that puts a definition into force",
+        *(composed("CREATE ROLE {} LOGIN;", sql.Identifier(name)) for name in roles.ROLES),
+        composed("CREATE DATABASE {} OWNER {};", here, owner),
         "-- Nobody else has business there",
-        composed("REVOKE CONNECT ON DATABASE {} FROM PUBLIC;", sql.Identifier(database)),
-        composed("\\connect {}", sql.Identifier(database)),
+        composed("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC;", here),
+        *(composed("GRANT CONNECT ON DATABASE {} TO {};", here, role) for role in others),
+        *(
+            composed("GRANT TEMPORARY ON DATABASE {} TO {};", here, sql.Identifier(name))
+            for name in (roles.RUN, roles.APPLY)
+        ),
+        composed("\\connect {}", here),
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC;",
-        "-- then: rowtide db upgrade",
+        f"-- then: rowtide db upgrade, as {roles.OWNER}; it grants each role what is its own",
     ]
 
 

@@ -71,8 +71,12 @@ def test_schema_public_is_closed_where_it_is_open_and_the_state_database_to_ever
     assert closing in source_statements(REQUIRED)
     assert closing not in source_statements(replace(REQUIRED, public_open=False))
     script = state_statements("records")
-    assert 'REVOKE CONNECT ON DATABASE "records" FROM PUBLIC;' in script
+    assert 'REVOKE CONNECT, TEMPORARY ON DATABASE "records" FROM PUBLIC;' in script
     assert script.index('\\connect "records"') + 1 == script.index(closing)
+    assert 'GRANT TEMPORARY ON DATABASE "records" TO "rowtide_view";' not in script
+    assert [line for line in script if line.startswith("CREATE ROLE")] == [
+        f'CREATE ROLE "rowtide_{name}" LOGIN;' for name in ("owner", "run", "apply", "view")
+    ]
 
 
 def test_the_runner_may_only_write_where_somebody_else_provisions() -> None:
