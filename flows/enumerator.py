@@ -8,14 +8,17 @@ another one of its tenant.
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import assert_never
 
 import structlog
 
-from connectors.graph import list_items
+from connectors.graph import links, list_items
 from connectors.graph.batch import Throttled, Unauthorized
 from connectors.graph.client import MOST_BYTES
+from connectors.graph.links import Paging
 from connectors.graph.list_items import TooLarge, TooOld
 from connectors.pace import Pace
 from connectors.trouble import Trouble
@@ -40,6 +43,22 @@ PAGE_BYTES = 4 << 20
 """A page of several items that is larger is read in smaller ones: it is in memory several times."""
 
 
+@dataclass(slots=True)
+class _Round:
+    """The links of one round of a list. A page that was not kept is read again, and brings the same link."""
+
+    began_at: datetime | None
+    paging: Paging
+    judged: tuple[int, str] | None = None
+    problem: GraphUnavailable | None = None
+
+    def problem_of(self, pages: int, link: str) -> GraphUnavailable | None:
+        """Why the link behind the page after so many is not to be kept."""
+        if self.judged != (pages, link):
+            self.judged, self.problem = (pages, link), self.paging.problem_of(link)
+        return self.problem
+
+
 class Enumerator(GraphRounds[list[Enumeration]]):
     """The reader of a process."""
 
@@ -51,6 +70,7 @@ class Enumerator(GraphRounds[list[Enumeration]]):
         self._troubles: dict[str, Trouble] = {}
         self._not_before: dict[str, float] = {}
         self._page_items: dict[str, int] = {}  # of lists with wide items
+        self._rounds: dict[tuple[str, str, str], _Round] = {}
         self.ru_used = 0
 
     async def _round(self, graph: str, reads: GraphReads) -> float:
@@ -78,6 +98,10 @@ class Enumerator(GraphRounds[list[Enumeration]]):
         if begun is None or site_id is None:
             tenant.budget.refund(units)
             return IDLE_S
+        if begun.link is not None and not links.is_below(tenant.settings.base_url, begun.link):
+            # What was stored is no link that Graph gave: nothing goes there.
+            tenant.budget.refund(units)
+            return self._take(tenant, begun, TooOld(), units)
         link = begun.link or self._first_link(site_id, one.list_id)
         alone = self._page_items.get(one.list_id) == 1
         answer = await reads.get(compiled.graph, link, MOST_BYTES if alone else PAGE_BYTES)
@@ -92,6 +116,8 @@ class Enumerator(GraphRounds[list[Enumeration]]):
     def _take(self, tenant: PacedGraph, one: Enumeration, reading: list_items.PageReading, units: int) -> float:
         match reading:
             case ItemsPage():
+                if (problem := self._link_problem(tenant, one, reading)) is not None:
+                    return self._failed(one, problem)
                 self._link.run(partial(enumeration.save_page, one=one, page=reading, units=units))
                 failpoints.hit(failpoints.ENUMERATION_AFTER_PAGE)
                 self._trouble(one).succeeded()
@@ -112,6 +138,18 @@ class Enumerator(GraphRounds[list[Enumeration]]):
                 return self._failed(one, reading)
             case _:
                 assert_never(reading)
+
+    def _link_problem(self, tenant: PacedGraph, one: Enumeration, page: ItemsPage) -> GraphUnavailable | None:
+        """Why the link behind the page is not to be kept: it leads away, or the round does not end."""
+        reading = (one.sync, one.purpose, one.list_id)
+        round_ = self._rounds.get(reading)
+        if round_ is None or round_.began_at != one.began_at:
+            round_ = self._rounds[reading] = _Round(one.began_at, Paging(tenant.settings.base_url))
+        problem = round_.problem_of(one.pages, page.link)
+        if page.is_last:
+            del self._rounds[reading]
+        ends = page.is_last and problem is not None and problem.code == graph_errors.GRAPH_PAGES_ENDLESS.code
+        return None if ends else problem
 
     def _read_smaller(self, one: Enumeration, error: GraphUnavailable) -> float:
         """Read the list from its beginning with fewer items a page, because a link keeps to the page that it is of."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from rowtide import table_name
-from rowtide.definition import diagnostics
+from rowtide.definition import clouds, diagnostics
 from rowtide.definition.diagnostics import Problem
 from rowtide.definition.kinds import (
     Duration,
@@ -111,7 +111,10 @@ class TenantPolicy(Section):
 
 
 class GraphDefinition(TenantPolicy):
-    """A tenant and our app in it. The last three keys are for tests against a simulator; leave them out otherwise."""
+    """A tenant and our app in it. Without the last four keys it is in Microsoft's global cloud.
+
+    ``base_url`` and ``authority`` are for its national clouds; ``ca_file`` and ``simulator`` for tests.
+    """
 
     tenant_id: Plain
     client_id: Plain
@@ -120,6 +123,14 @@ class GraphDefinition(TenantPolicy):
     base_url: Url = "https://graph.microsoft.com/v1.0"
     authority: Url = "https://login.microsoftonline.com"
     ca_file: str | None = None
+    simulator: bool = False
+
+    @model_validator(mode="after")
+    def _where_secrets_go(self) -> "GraphDefinition":
+        for key in ("base_url", "authority"):
+            if (problem := clouds.why_not(getattr(self, key), self.simulator)) is not None:
+                raise PydanticCustomError("address", "{key} {problem}", {"key": key, "problem": problem})
+        return self
 
 
 class SourceDefinition(Section):

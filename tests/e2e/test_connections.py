@@ -168,3 +168,27 @@ def test_a_tenant_that_the_process_does_not_know_is_held_until_its_file_has_it(s
     wait_equal(stack, "lines")
     wait_until(lambda: [reason(stack, name)["code"] for name in ("orders", "lines")] == ["idle"] * 2, "both go on")
     assert stack.state("SELECT 1 FROM rowtide.hold") == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("roles", ["capture", "deliver"])
+def test_a_process_that_reaches_nothing_waits_for_its_file(stack: Stack, roles: str) -> None:
+    """It lives, says what is wrong with its file, and goes to work when that is mended; the other process goes on."""
+    other = stack.directory / f"{roles}.yaml"
+    text, good = stack.config.read_text(), stack.config
+    for name in ("erp", "crm", "contoso", "fabrikam"):
+        text = text.replace(name, f"{name}-of-before").replace(f"{name}-of-before.", f"{name}.")
+    replace_text(other, text)
+    stack.config = other
+    process = stack.start("--roles", roles)
+    stack.config = good
+    stack.wait_ready(process)
+    placed = "SELECT count(*) FROM rowtide.hold WHERE code = 'connection_differs' AND reason LIKE %s"
+    expected = 2 if roles == "capture" else 4
+    wait_until(lambda: stack.state(placed, f"%{other.name}%") == [(expected,)], "all that it opens is held")
+    assert process.poll() is None
+    replace_text(other, good.read_text())
+    wait_until(lambda: stack.state("SELECT 1 FROM rowtide.hold") == [], "nothing is held")
+    stack.sql("UPDATE orders SET note = %s WHERE id = 3", f"beside {roles}")
+    wait_equal(stack, "orders")
+    assert stack.stop(process) == 0

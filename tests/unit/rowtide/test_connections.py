@@ -62,12 +62,14 @@ def test_connections_are_the_files_and_policy_is_what_was_applied() -> None:
         (lambda file: file["graph"].update(fabrikam={**TENANT, "tenant_id": "u"}), ("tenant", "fabrikam"), "tenant u"),
         (lambda file: file["graph"].update(fabrikam={**TENANT, "client_id": "d"}), ("tenant", "fabrikam"), "app d"),
         (
-            lambda file: file["graph"].update(fabrikam={**TENANT, "base_url": "https://graph.example/v1.0"}),
+            lambda file: file["graph"].update(fabrikam={**TENANT, "base_url": "https://graph.microsoft.us/v1.0"}),
             ("tenant", "fabrikam"),
-            "a.yaml on host has tenant fabrikam as graph.example (",
+            "a.yaml on host has tenant fabrikam as graph.microsoft.us (",
         ),
         (
-            lambda file: file["graph"].update(fabrikam={**TENANT, "authority": "https://login.example"}),
+            lambda file: file["graph"].update(
+                fabrikam={**TENANT, "authority": "https://login.example", "simulator": True}
+            ),
             ("tenant", "fabrikam"),
             "login login.example",
         ),
