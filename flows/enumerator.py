@@ -44,7 +44,7 @@ PAGE_BYTES = 4 << 20
 
 
 @dataclass(slots=True)
-class _Round:
+class _RoundLinks:
     """The links of one round of a list. A page that was not kept is read again, and brings the same link."""
 
     began_at: datetime | None
@@ -70,7 +70,7 @@ class Enumerator(GraphRounds[list[Enumeration]]):
         self._troubles: dict[str, Trouble] = {}
         self._not_before: dict[str, float] = {}
         self._page_items: dict[str, int] = {}  # of lists with wide items
-        self._rounds: dict[tuple[str, str, str], _Round] = {}
+        self._rounds: dict[tuple[str, str, str], _RoundLinks] = {}
         self.ru_used = 0
 
     async def _round(self, graph: str, reads: GraphReads) -> float:
@@ -144,7 +144,7 @@ class Enumerator(GraphRounds[list[Enumeration]]):
         reading = (one.sync, one.purpose, one.list_id)
         round_ = self._rounds.get(reading)
         if round_ is None or round_.began_at != one.began_at:
-            round_ = self._rounds[reading] = _Round(one.began_at, Paging(tenant.settings.base_url))
+            round_ = self._rounds[reading] = _RoundLinks(one.began_at, Paging(tenant.settings.base_url))
         problem = round_.problem_of(one.pages, page.link)
         if page.is_last:
             del self._rounds[reading]

@@ -1,7 +1,7 @@
 """How a process reaches the sources and tenants of the definition in force: by its own file, and by nothing else.
 
 In: the definition in force, the process's own file. Out: `Reach`: the connections of what both name alike, and of each
-source and tenant that they do not, why not. Rules (docs/design.md section 11): whoever may
+source and tenant that they do not, why not. Rules (docs/decisions/0032-connections-come-from-the-file.md): whoever may
 write the state database chooses no server, no secret and no certificate; a difference keeps its own source or tenant
 apart, and no other.
 """
