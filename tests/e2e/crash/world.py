@@ -135,6 +135,11 @@ class World:
         """Whether `apply` would not refuse: all tables fit, no list is another installation's or has a key twice."""
         return not {*IDS, "publication", "mark", "copy", "astray", "snapshot", "lists", "key"} & self.open.keys()
 
+    def can_take_lists_away(self) -> bool:
+        """Whether `apply` may leave a list: one that leaves before restored records have met it is never read."""
+        unread = "SELECT 1 FROM rowtide.reconcile WHERE deep OR state <> 'done'"
+        return self.can_apply() and not (self.restored and self.stack.state(unread))
+
     def apply(self) -> None:
         """Write the definition and apply it."""
         self.stack.write(self.definition.syncs())

@@ -88,7 +88,7 @@ def rename_a_list(world: World, rng: random.Random) -> bool:
 
 def change_the_shards(world: World, rng: random.Random) -> bool:
     """A value is taken out of the map, or put back."""
-    if not world.can_apply():
+    if not world.can_take_lists_away():
         return False
     shards = world.definition.shards
     world.definition.shards = ["a", "b"] if "b" not in shards else ["a"]
@@ -111,7 +111,7 @@ def another_slot(world: World, rng: random.Random) -> bool:
 
 def change_it_beside_another(world: World, rng: random.Random) -> bool:
     """Two people change the definition: the later one, who planned on what was in force before, is refused."""
-    if not world.can_apply():
+    if not world.can_take_lists_away():
         return False
     shards, titles, shown = list(world.definition.shards), dict(world.definition.titles), dict(world.definition.shown)
     world.definition.shards = ["a", "b"] if "b" not in shards else ["a"]
