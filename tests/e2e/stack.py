@@ -122,6 +122,7 @@ class Stack:
         graph_options: str = "",
         slot: str = "",
         source_secret: str = "env:ROWTIDE_SOURCE_DSN",
+        request_timeout: str = "10s",
     ) -> None:
         self.directory = directory
         self.slot = slot or f"rowtide_{directory.name.lower().replace('-', '_')[-40:]}"
@@ -141,6 +142,7 @@ class Stack:
         self._graph = graph
         self._source_secret = source_secret
         self._graph_options = graph_options
+        self._request_timeout = request_timeout
         self.simulator: Any = None
         self.write(syncs)
 
@@ -161,7 +163,7 @@ graph:
     base_url: {self._graph["base_url"]}
     authority: {self._graph["authority"]}
     ca_file: {self._graph["ca_file"]}
-    request_timeout: 3s
+    request_timeout: {self._request_timeout}
     absent_after: 1s
     {self._graph_options}
 syncs:{syncs}""",

@@ -157,7 +157,7 @@ def new_line(
     schema.upgrade(state_dsn)
     simulator = Simulator(tmp_path_factory.mktemp("simulator"), "--tier", "off")
     directory = reachable_directory(f"rowtide-{name}-")
-    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, syncs, "quota: off")
+    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, syncs, "quota: off", request_timeout="3s")
     stack.simulator = simulator
     stack.sql(TABLE)
     stack.sql(NAMED_TABLE.format("names"))

@@ -119,7 +119,16 @@ def world(pg: Cluster) -> Iterator[World]:
     proxy, address = TcpProxy(pg.port), directory / "erp.dsn"
     address.write_text(make_conninfo(erp, user=name, password="p", port=proxy.port))
     simulator = Simulator(directory, "--tier", "off")
-    stack = Stack(directory, erp, state_dsn, simulator.ready, SYNCS, "quota: off", source_secret=f"file:{address}")
+    stack = Stack(
+        directory,
+        erp,
+        state_dsn,
+        simulator.ready,
+        SYNCS,
+        "quota: off",
+        source_secret=f"file:{address}",
+        request_timeout="3s",
+    )
     stack.simulator = simulator
     stack.environment |= {"ROWTIDE_ERP_ADMIN_DSN": erp, "ROWTIDE_CRM_DSN": crm}
     crm_section = f'  crm: {{dsn: "env:ROWTIDE_CRM_DSN", slot: {stack.slot}_crm, heartbeat: 1s, on_gap: stop}}\n'

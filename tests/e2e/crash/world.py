@@ -25,6 +25,8 @@ from tests.e2e.stack import Stack, wait_until
 GRAPH_OPTIONS = "rate_window: 2s\n    licences: 100000"
 READ_S = 180.0
 """How long a deep reconcile may take on a loaded machine; rows that wait for the quota have to be written first."""
+TIMEOUT = "3s"
+"""Less than the delay of some faults."""
 OWN, SHARED = "own", "shared"
 """The state database has a server of its own, or is another database of the source's."""
 
@@ -70,7 +72,7 @@ class World:
         """An installation: this definition on a state database, its files in a directory."""
         secret = f"file:{self.connection_file}"
         graph, syncs = self.simulator.ready, self.definition.syncs()
-        stack = Stack(directory, source_dsn, state_dsn, graph, syncs, GRAPH_OPTIONS, slot, secret)
+        stack = Stack(directory, source_dsn, state_dsn, graph, syncs, GRAPH_OPTIONS, slot, secret, TIMEOUT)
         stack.simulator = self.simulator
         return stack
 
