@@ -75,6 +75,8 @@ outbox = Table(
     # A deletion that a person has let through; a newer change of the row is judged anew.
     Column("approved", Boolean, nullable=False, server_default=_FALSE),
     Column("attempts", Integer, nullable=False, server_default=_ZERO),
+    # How often in a row it was given back with a wait that grows.
+    Column("tries", Integer, nullable=False, server_default=_ZERO),
     Column("lease_token", Text),
     Column("lease_owner", Text),
     Column("lease_until", _TIME),

@@ -7,7 +7,7 @@ once; a fault of our own parks one row and touches no other. Everything here hap
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -125,6 +125,8 @@ class AnswerHandler:
             self.writes += 1
         if not isinstance(answer, NotApplied | Unknown):
             self._health.lists.answered(claim.list_id)
+        if isinstance(answer, Unknown) and self._health.lists.is_waiting(claim.list_id):
+            answer = replace(answer, of_row=False)  # the list is to blame, and has a wait of its own
         try:
             following = push.after(claim.in_flight, answer, claim.rules, now)
         except Exception as error:

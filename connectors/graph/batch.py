@@ -38,7 +38,8 @@ BODY_BYTES: Final = 3_500_000
 """A body above this is sent in halves (the limit is 4 MB)."""
 
 _LIST_AFTER_S: Final = 60.0
-_LOCKED_AFTER_S: Final = 30.0
+_BUSY_AFTER_S: Final = 1.0
+"""Seconds until an item that SharePoint has locked, or is still busy with, is written again for the first time."""
 _JSON: Final = {"Content-Type": "application/json"}
 
 
@@ -162,7 +163,7 @@ def to_envelope(status: int, headers: Mapping[str, str], content: bytes | bytear
     if status == 401:
         return Unauthorized()
     if status >= 500 or 200 <= status < 300:
-        return Unknown(f"Graph answered {status}" if status >= 500 else "Graph's answer cannot be read")
+        return Unknown(f"Graph answered {status}" if status >= 500 else "Graph's answer cannot be read", of_row=False)
     code, sentence = error_of(_loaded(content))
     if status in (400, 413) and code:
         return Rejected(status, code, sentence)
@@ -191,7 +192,7 @@ def to_reading(command: Command, member: Member, mapping: FieldMapping, client_i
     if status in (403, 507):
         return ListRefused(status, code, sentence)
     if status == 423:
-        return NotApplied(_LOCKED_AFTER_S, f"SharePoint has locked the item ({code})")
+        return NotApplied(_BUSY_AFTER_S, f"SharePoint has locked the item ({code})", of_row=True)
     if isinstance(command, LookAtItem | LookForKey):
         return _to_look_refused(command, status, code, sentence)
     return _to_write_refused(command, status, code, _without_values(sentence, command))
@@ -211,7 +212,8 @@ def _to_write_refused(command: Command, status: int, code: str, sentence: str) -
         return ListRefused(status, code, sentence) if is_create else Missing()
     if modified:
         # Without If-Match this only means that SharePoint is still busy with the item.
-        return NotApplied(1.0, f"Graph answered {status} {code}") if is_create else Changed()
+        busy = NotApplied(_BUSY_AFTER_S, f"Graph answered {status} {code}", of_row=True)
+        return busy if is_create else Changed()
     known = code or row_errors.GRAPH_REFUSED_ROW_PLAINLY(status=status, sentence=sentence).code
     return Rejected(status, known, sentence, duplicate=_names_duplicate(status, code, sentence))
 

@@ -147,7 +147,7 @@ class BatchSender:
                 self._not_sent(claims, result.error)
             case NoAnswer():
                 self._note_lost(claims, result.error)
-                self._answers.answer_all(claims, Unknown(result.error.sentence), self._now())
+                self._answers.answer_all(claims, Unknown(result.error.sentence, of_row=False), self._now())
             case Reply():
                 failpoints.hit(failpoints.DELIVER_AFTER_ANSWER)
                 await self._read(claims, result)
@@ -302,7 +302,7 @@ class BatchSender:
                 await asyncio.wait(late, timeout=1.0)
             for task in late:
                 left = [claim for claim in tasks[task].claims if not claim.ended]
-                self._answers.answer_all(left, Unknown("stopped while it was under way"), self._now())
+                self._answers.answer_all(left, Unknown("stopped while it was under way", of_row=False), self._now())
         self.pump()
         if self._client is not None:
             await self._client.close()

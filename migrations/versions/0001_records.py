@@ -37,6 +37,7 @@ CREATE TABLE rowtide.outbox (
     hold BOOLEAN DEFAULT false NOT NULL,
     approved BOOLEAN DEFAULT false NOT NULL,
     attempts INTEGER DEFAULT 0 NOT NULL,
+    tries INTEGER DEFAULT 0 NOT NULL,
     lease_token TEXT,
     lease_owner TEXT,
     lease_until TIMESTAMP WITH TIME ZONE,

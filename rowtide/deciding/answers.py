@@ -54,17 +54,25 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class NotApplied:
-    """The command did nothing: 429, 401, a failed connect, a 409 without a change. Try again after ``after_s``."""
+    """The command did nothing: 429, 401, a failed connect, a 409 without a change. Try again after ``after_s``.
+
+    ``of_row``: it is said of this row alone, which waits longer each time.
+    """
 
     after_s: float
     reason: str
+    of_row: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """5xx, time-out, reset, an unreadable answer: the command may or may not have been carried out."""
+    """5xx, time-out, reset, an unreadable answer: the command may or may not have been carried out.
+
+    ``of_row``: others may have been answered, and this row waits longer each time.
+    """
 
     reason: str
+    of_row: bool = True
 
 
 @dataclass(frozen=True, slots=True)

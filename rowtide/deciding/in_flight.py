@@ -210,18 +210,18 @@ def own_items(work: Work, items: Sequence[Item]) -> list[Item]:
 # --- how a claim ends without being settled -----------------------------------------------------------------------
 
 MISFIT_AFTER_S = 30.0
-"""A row is tried again this long after an answer that does not fit its request."""
+"""A row is tried again this long after the first answer that does not fit its request."""
 
 
-def release(known: Known, after_s: float, reason: str, unknown: bool = False) -> Release:
+def release(known: Known, after_s: float, reason: str, unknown: bool = False, grows: bool = False) -> Release:
     """Hands the row back, with what was learnt on the way."""
     pair = known.pair if known.learned else None
-    return Release(known.work, after_s, unknown, reason=reason, pair=pair)
+    return Release(known.work, after_s, unknown, reason=reason, pair=pair, grows=grows)
 
 
 def release_misfit(known: Known, step: Step) -> Release:
     """Hands the row back after an answer that does not fit its request: a write may have happened all the same."""
-    return release(known, MISFIT_AFTER_S, "Graph's answer does not fit the request", unknown=is_write(step))
+    return release(known, MISFIT_AFTER_S, "Graph's answer does not fit the request", is_write(step), grows=True)
 
 
 def park(known: Known, why: RowError) -> ParkRow:

@@ -30,7 +30,8 @@ class Settle:
 class Release:
     """Make the row due again in ``after_s``. ``unknown`` keeps this claim's ``sent``; ``blame`` counts an attempt.
 
-    ``reread``: before it is claimed again, it is read from its source.
+    ``grows``: with each such release in a row ``after_s`` doubles. ``reread``: before it is claimed again, it is read
+    from its source.
     """
 
     work: Work
@@ -40,6 +41,7 @@ class Release:
     reason: str = ""
     pair: Pair | None = None  # goes to the ledger: what was learnt on the way (a newer version, an adopted item)
     reread: bool = False
+    grows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ from rowtide.errors import STALE, RowError
 from rowtide.position import Position
 
 UNKNOWN_AFTER_S = 1.0
-"""Seconds until the item of an attempt with an unknown end is looked at."""
+"""Seconds until the item of an attempt with an unknown end is looked at for the first time."""
 ARRIVING_AFTER_S = 1.0
 """Seconds that a row waits while an item that a person made is being inserted into PostgreSQL."""
 MOST_COMMANDS = 12
@@ -172,7 +172,7 @@ def after(in_flight: InFlight, answer: Answer, rules: Rules, now: datetime) -> I
     plan = _after(in_flight.known, in_flight.step, answer, rules, now)
     contended = in_flight.known.commands >= MOST_COMMANDS and isinstance(answer, Changed | Found | Missing)
     if contended and isinstance(plan, InFlight):
-        return release(plan.known, UNKNOWN_AFTER_S, "the item is changing all the time")
+        return release(plan.known, UNKNOWN_AFTER_S, "the item is changing all the time", grows=True)
     return plan
 
 
@@ -182,11 +182,11 @@ def _after(known: Known, step: Step, answer: Answer, rules: Rules, now: datetime
             return _after_fact(known, step, answer, rules, now)
         case _ if isinstance(step, Verify):
             return finish(known, rules, now)
-        case NotApplied(after_s, reason):
+        case NotApplied(after_s, reason, of_row):
             # Under another mapping it is read anew first, perhaps for another list: nothing is to be waited for.
-            return release(known, 0.0 if needs_source(known.work, rules) else after_s, reason)
-        case Unknown(reason):
-            return release(known, UNKNOWN_AFTER_S, reason, unknown=is_write(step))
+            return release(known, 0.0 if needs_source(known.work, rules) else after_s, reason, grows=of_row)
+        case Unknown(reason, of_row):
+            return release(known, UNKNOWN_AFTER_S, reason, is_write(step), grows=of_row)
         case Rejected():
             return _after_rejected(known, step, answer)
         case _:

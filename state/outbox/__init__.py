@@ -152,7 +152,7 @@ WITH early AS MATERIALIZED (
       WHERE sync = %(sync)s AND state = 'waiting' AND due_at > now() AND lease_token IS NULL
         AND (%(other_than)s::int IS NULL OR mapping_version <> %(other_than)s)
       ORDER BY key FOR UPDATE)
-UPDATE rowtide.outbox AS o SET due_at = now() FROM early WHERE o.sync = %(sync)s AND o.key = early.key
+UPDATE rowtide.outbox AS o SET due_at = now(), tries = 0 FROM early WHERE o.sync = %(sync)s AND o.key = early.key
 """
 
 
@@ -189,7 +189,8 @@ def retry_parked(conn: Connection, sync: str, keys: Sequence[str] | None = None)
     count = conn.execute(
         f"""
         UPDATE rowtide.outbox
-           SET state = 'waiting', reason_code = NULL, reason = NULL, hold = false, attempts = 0, due_at = now(), {_ANEW}
+           SET state = 'waiting', reason_code = NULL, reason = NULL, hold = false, attempts = 0, tries = 0,
+               due_at = now(), {_ANEW}
          WHERE sync = %(sync)s AND state = 'parked' AND (%(keys)s::text[] IS NULL OR key = ANY (%(keys)s))
         """,
         {"sync": sync, "keys": None if keys is None else list(keys)},

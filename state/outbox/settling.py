@@ -9,7 +9,7 @@ now finds out by itself); a row is deleted only at the revision that was claimed
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, assert_never
+from typing import Any, Final, NamedTuple, assert_never
 
 import orjson
 
@@ -56,18 +56,25 @@ WITH gone AS (DELETE FROM rowtide.outbox WHERE ctid = ANY (%(gone)s::tid[]))
 {progress.ADD}
 """
 
+MOST_WAIT_S: Final = 300
+"""Seconds that a row waits at most whose waits grow."""
+
 # `emptied`: everything sent is explained, so what the row still waits with came after its claim. Otherwise only this
 # claim's own entry goes (`own`), or nothing; of attempts that would have done the same the newest stands for all. A row
 # that merged since (`newer`) keeps what it has become.
-KEEP = """
+KEEP = f"""
 UPDATE rowtide.outbox o
    SET lease_token = NULL, lease_owner = NULL, lease_until = NULL,
-       due_at = CASE WHEN n.after_s > 0 THEN clock_timestamp() + n.after_s * interval '1 second'
+       due_at = CASE WHEN n.after_s > 0 THEN clock_timestamp() + interval '1 second' *
+                          CASE WHEN n.grows AND NOT n.newer
+                               THEN least({MOST_WAIT_S}, n.after_s * 2 ^ least(o.tries, 16))
+                               ELSE n.after_s END
                      ELSE least(o.due_at, clock_timestamp()) END,
        out_since = CASE WHEN NOT n.emptied THEN o.out_since
                         ELSE least((SELECT max((e ->> 'at')::timestamptz) FROM jsonb_array_elements(o.sent) AS e
                                      WHERE e ->> 'token' = o.lease_token),
                                    CASE WHEN n.newer THEN o.committed_at END) END,
+       tries = CASE WHEN n.emptied THEN 0 WHEN n.grows THEN o.tries + 1 ELSE o.tries END,
        attempts = CASE WHEN n.newer THEN o.attempts WHEN n.emptied THEN 0 ELSE o.attempts + n.blame END,
        op = CASE WHEN n.reread THEN 'r' ELSE o.op END, target = CASE WHEN n.reread THEN NULL ELSE o.target END,
        fields = CASE WHEN n.reread THEN NULL ELSE o.fields END, partial = o.partial AND NOT n.reread,
@@ -86,7 +93,7 @@ UPDATE rowtide.outbox o
                                   ORDER BY e - 'token' - 'at', i DESC) AS newest)
                    ELSE o.sent END
   FROM jsonb_to_recordset(%s::jsonb) AS n (place tid, after_s float8, blame int, state text, hold boolean,
-       reason_code text, reason text, emptied boolean, own boolean, newer boolean, reread boolean)
+       reason_code text, reason text, emptied boolean, own boolean, newer boolean, reread boolean, grows boolean)
  WHERE o.ctid = n.place
 """
 
@@ -152,17 +159,23 @@ def _kept_columns(outcome: Outcome, owned: _Owned) -> dict[str, Any] | None:
     newer = owned.revision != outcome.work.desired.revision
     row: dict[str, Any] = {
         "place": owned.place, "after_s": 0.0, "blame": 0, "state": "waiting", "reason_code": None, "reason": None,
-        "hold": False, "emptied": False, "own": True, "newer": newer, "reread": False,
+        "hold": False, "emptied": False, "own": True, "newer": newer, "reread": False, "grows": False,
     }  # fmt: skip
     match outcome:
         case Settle(pair=pair, again=again):
             if not (newer or again or pair.leftovers):
                 return None
             row |= {"emptied": True}
-        case Release(after_s=after_s, unknown=unknown, blame=blame, reason=reason, reread=reread):
+        case Release(after_s=after_s, unknown=unknown, blame=blame, reason=reason, reread=reread, grows=grows):
             # A newer value does not wait because an older one failed.
             wait_s = 0.0 if newer and blame else after_s
-            row |= {"after_s": wait_s, "blame": int(blame), "reason": reason or None, "own": not unknown}
+            row |= {
+                "after_s": wait_s,
+                "blame": int(blame),
+                "reason": reason or None,
+                "own": not unknown,
+                "grows": grows,
+            }
             row["reread"] = reread and not newer
         case ParkRow(code=code, sentence=sentence, unknown=unknown):
             row |= {"state": "parked", "reason_code": code, "reason": sentence, "hold": code in HELD, "blame": 1}

@@ -16,7 +16,7 @@ import pytest
 
 from demo.postgres import Cluster
 from tests.e2e.stack import Stack, wait_until
-from tests.e2e.two_tenants import Table, is_loaded, latency_s, two_tenants
+from tests.e2e.two_tenants import Table, is_loaded, latency_s, notes, two_tenants
 
 ROWS, FEW = 2_000, 5
 UPDATES = 8
@@ -183,3 +183,28 @@ def test_the_wait_of_a_list_outlives_the_process(stack: Stack) -> None:
     restart_s(stack, "after all")
     mend(stack, "near")
     wait_until(lambda: stack.state(on_record) == [], "the hold is lifted")
+
+
+@pytest.mark.long
+def test_a_row_that_fails_again_and_again_is_tried_less_and_less(stack: Stack) -> None:
+    """Its list answers for every other row, so that nothing but the row has a wait."""
+    [(item,)] = stack.state("SELECT item_id FROM rowtide.ledger WHERE (sync, key) = ('near', '1')")
+    tries = "SELECT tries FROM rowtide.outbox WHERE (sync, key) = ('near', '1')"
+    stack.simulator.set_faults([{"list": "near", "level": "member", "path": rf"items/{item}\b", "status": 503}])
+    stack.sql("UPDATE near SET note = 'fails' WHERE id = 1")
+    hits: list[float] = []
+
+    def struck(times: int) -> bool:
+        note = f"beside it {time.monotonic()}"
+        stack.sql("UPDATE near SET note = %s WHERE id = 9", note)
+        wait_until(lambda: notes(stack, "near")["near:9"] == note, "its neighbour is delivered")
+        hits.extend([time.monotonic()] * (stack.simulator.ask("faults")["rules"][0]["hits"] - len(hits)))
+        return len(hits) >= times
+
+    wait_until(lambda: struck(5), "it is tried for the fifth time", 120)
+    assert hits[4] - hits[0] > 10, "after 1, 2, 4 and 8 seconds"
+    assert stack.state(tries)[0][0] >= 4
+    stack.simulator.clear_faults()
+    stack.state("UPDATE rowtide.outbox SET due_at = now()")
+    mend(stack, "near")
+    assert is_loaded(stack, "near")

@@ -209,6 +209,25 @@ def test_only_blame_counts_as_an_attempt_and_not_against_a_newer_value(records: 
     assert records.claim_one().desired.revision == 2
 
 
+def test_waits_that_grow_double_up_to_five_minutes_and_a_newer_value_waits_no_longer(
+    records: Any, make_change: Any, make_pair: Any
+) -> None:
+    records.stage(make_change("1"))
+    waits = []
+    for _ in range(10):
+        records.set("1", "due_at = now()")
+        outbox.settle(records.conn, [Release(records.claim_one(), 1, unknown=False, grows=True)])
+        waits.append(round((records.waiting("1")["due_at"] - datetime.now(UTC)).total_seconds()))
+    assert waits == pytest.approx([1, 2, 4, 8, 16, 32, 64, 128, 256, 300], abs=1)
+    records.set("1", "due_at = now()")
+    work = records.claim_one()
+    records.stage(make_change("1", lsn=101))
+    outbox.settle(records.conn, [Release(work, 1, unknown=False, grows=True)])
+    assert records.waiting("1")["due_at"] - datetime.now(UTC) < timedelta(seconds=2)
+    assert outbox.make_due(records.conn, "orders") == 1
+    assert records.waiting("1")["tries"] == 0
+
+
 def test_poison_parks(records: Any, make_change: Any) -> None:
     records.stage(make_change("1"))
     counts = outbox.settle(records.conn, [ParkRow(records.claim_one(), "invalid", "The list refuses it.")])

@@ -419,6 +419,19 @@ def test_no_version_in_the_answer_is_looked_up() -> None:
         assert (paired(plan).etag, paired(plan).base["a"], ended(plan).writes) == (g(3), "2", 1)
 
 
+def test_waits_grow_where_the_row_alone_is_to_blame() -> None:
+    """Who waits for its list or its tenant is back as soon as these answer."""
+    for answer, grows in (
+        (Unknown("lost"), True),
+        (Unknown("the batch was lost", of_row=False), False),
+        (NotApplied(1.0, "locked", of_row=True), True),
+        (NotApplied(30.0, "throttled"), False),
+    ):
+        _, plan = run(Work(desired(), held()), answer)
+        assert isinstance(plan, Release)
+        assert plan.grows is grows
+
+
 def test_an_older_version_than_known_decides_nothing() -> None:
     _, plan = run(Work(desired(), held()), Changed(), Found((item(2),)))
     assert isinstance(plan, Release)
