@@ -1,24 +1,11 @@
-"""Places where a test may kill, hold up or break the process; inert unless ``ROWTIDE_FAILPOINTS`` is set.
+"""Places where a crash must do no harm, by name; what happens there, tests alone decide.
 
-In: environment ``ROWTIDE_FAILPOINTS`` (``name=action`` with ``;`` between) and ``ROWTIDE_FAILPOINTS_SEED``. Out:
-nothing, a delay, StateUnavailable, or the end of the process. Code passes them where a crash must do no harm. Rule
-(docs/design.md section 16): names are the constants below; any other name is refused at start, so that no
-test passes because of a typo.
-
-Actions: ``kill`` (SIGKILL to oneself), ``raise`` (StateUnavailable), ``fault`` (RuntimeError, which no code expects),
-``pause:SECONDS``, ``pause:FILE`` (until that file is removed). ``@3`` after the action: only at the third hit;
-``%0.01``: at each hit with that probability.
+In: the name of a place that code passes. Out: nothing. Rule (docs/design.md section 16): no setting, argument or
+environment variable of a process arms a failpoint. The traps and the code that sets them are `tests/failpoints.py`,
+which is part of no distribution.
 """
 
-import os
-import random
-import signal
-import time
-from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
-
-from rowtide.error_catalogue import command_errors, state_errors
+from typing import Protocol
 
 EPOCH_CLOSING = "epoch.closing"
 EPOCH_CLOSED = "epoch.closed"
@@ -97,81 +84,15 @@ NAMES = frozenset(
     }
 )
 
-ACTIONS = frozenset({"kill", "raise", "fault", "pause"})
-_POLL_S = 0.01
 
-
-@dataclass(frozen=True, slots=True)
-class Trap:
-    """What happens at one name: ``action`` with its ``argument``, at the ``at``-th hit or with ``probability``."""
-
-    action: str
-    argument: str = ""
-    at: int | None = None
-    probability: float | None = None
-
-
-def parse(spec: str) -> dict[str, Trap]:
-    """The traps of ``name=action[:argument][@n|%p];...``; UserError for a name or action that does not exist."""
-    traps = {}
-    for part in filter(None, (part.strip() for part in spec.split(";"))):
-        name, _, rest = part.partition("=")
-        rest, at, nth = rest.partition("@")
-        rest, per, probability = rest.partition("%")
-        action, _, argument = rest.partition(":")
-        known = name in NAMES and action in ACTIONS and bool(argument) == (action == "pause")
-        try:
-            trap = Trap(action, argument, int(nth) if at else None, float(probability) if per else None)
-        except ValueError:
-            known = False
-        if not known:
-            raise command_errors.FAILPOINTS(part=repr(part))
-        traps[name] = trap
-    return traps
-
-
-class Failpoints:
-    """The traps of one process and how often each name was passed."""
-
-    def __init__(self, spec: str, seed: int = 0) -> None:
-        self._traps = parse(spec)
-        self._hits: Counter[str] = Counter()
-        self._random = random.Random(seed)  # noqa: S311 (chance for tests, not secrets)
-
-    def passed(self, name: str) -> int:
-        """How often a trapped name was reached; one that pauses is reached before it does."""
-        return self._hits[name]
+class Traps(Protocol):
+    """What a test has set at some of the names."""
 
     def hit(self, name: str) -> None:
-        """Pass ``name``: carry out its trap if there is one for this hit."""
-        trap = self._traps.get(name)
-        if trap is None:
-            return
-        self._hits[name] += 1
-        if trap.at is not None and self._hits[name] != trap.at:
-            return
-        if trap.probability is not None and self._random.random() >= trap.probability:
-            return
-        _spring(name, trap)
+        """Carry out what is set at this name, if anything is."""
 
 
-def _spring(name: str, trap: Trap) -> None:
-    if trap.action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    elif trap.action == "raise":
-        raise state_errors.FAILPOINT(name=name)
-    elif trap.action == "fault":
-        raise RuntimeError(f"the failpoint {name} stands for a fault of our own")
-    elif trap.argument.replace(".", "", 1).isdigit():
-        time.sleep(float(trap.argument))
-    else:
-        while Path(trap.argument).exists():
-            time.sleep(_POLL_S)
-
-
-_of_process: Failpoints | None = None
-if _spec := os.environ.get("ROWTIDE_FAILPOINTS", ""):
-    _of_process = Failpoints(_spec, int(os.environ.get("ROWTIDE_FAILPOINTS_SEED", "0")))
+_of_process: Traps | None = None
 
 
 def hit(name: str) -> None:

@@ -74,4 +74,3 @@ RECONCILE_LOST: Final = Entry(
     "the reconcile of sync {sync} was taken up by another process",
     "nothing: the other process goes on with it",
 )
-FAILPOINT: Final = Entry(StateUnavailable, "failpoint", "failpoint {name} was hit", "unset ROWTIDE_FAILPOINTS")

@@ -78,6 +78,7 @@ def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = 60.0
 def replace_text(path: Path, text: str) -> None:
     """Give a file another text at once: a process that starts in this moment reads the old one or the new one."""
     beside = path.with_suffix(".new")
+    beside.touch(0o600)
     beside.write_text(text)
     beside.replace(path)
 
@@ -196,9 +197,10 @@ syncs:{syncs}""",
     def start(self, *words: str, failpoints: str = "") -> subprocess.Popen[bytes]:
         """Start ``rowtide run`` in the background, its stderr appended to `log`."""
         environment = {**self.environment, "ROWTIDE_FAILPOINTS": failpoints}
+        module = "tests.failpoints" if failpoints else "control.cli"
         with self.log.open("ab") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "control.cli", "run", "-c", str(self.config), *words],
+                [sys.executable, "-m", module, "run", "-c", str(self.config), *words],
                 env=environment,
                 stdout=stream,
                 stderr=stream,

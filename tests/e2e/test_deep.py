@@ -103,7 +103,7 @@ class Line:
 
     def ask(self, name: str, failpoints: str = "") -> "subprocess.Popen[bytes]":
         """`rowtide reconcile --deep`, under way. The command, or the process that runs, does the pass."""
-        command = [sys.executable, "-m", "control.cli", "reconcile", "-c", str(self.stack.config), name, "--deep"]
+        command = [sys.executable, "-m", "tests.failpoints", "reconcile", "-c", str(self.stack.config), name, "--deep"]
         environment = {**self.stack.environment, "ROWTIDE_FAILPOINTS": failpoints}
         asked = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.stack.processes.append(asked)

@@ -144,7 +144,7 @@ def spawn_apply(stack: Stack, syncs: str, **environment: str) -> subprocess.Pope
     before = stack.config
     stack.config = stack.directory / f"apply-{len(list(stack.directory.iterdir()))}.yaml"
     stack.write(syncs)
-    command = [sys.executable, "-m", "control.cli", "apply", "--yes", "-c", str(stack.config)]
+    command = [sys.executable, "-m", "tests.failpoints", "apply", "--yes", "-c", str(stack.config)]
     stack.config = before
     pipe, given = subprocess.PIPE, {**stack.environment, **environment}
     return subprocess.Popen(command, env=given, stdout=pipe, stderr=subprocess.STDOUT, text=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from state import failpoints
+from tests.failpoints import Failpoints
 
 DEADLINE_S = 120.0
 _context = multiprocessing.get_context("forkserver")
@@ -35,5 +36,5 @@ def run_forked(function: Callable[..., object], *arguments: object, trap: str = 
 
 
 def _armed(function: Callable[..., object], arguments: Sequence[Any], trap: str) -> None:
-    failpoints._of_process = failpoints.Failpoints(trap)
+    failpoints._of_process = Failpoints(trap)
     function(*arguments)

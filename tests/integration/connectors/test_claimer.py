@@ -16,7 +16,7 @@ from rowtide.deciding.records import Work
 from rowtide.keys import LANES
 from state import database, failpoints, outbox
 from state.database import Link
-from state.failpoints import Failpoints
+from tests.failpoints import Failpoints
 from tests.integration.streams import open_era
 
 

@@ -12,6 +12,7 @@ from rowtide.deciding.records import ItemId
 from rowtide.position import Position
 from rowtide.turns import LITTLE, Line
 from state import database, failpoints, holds, outbox
+from tests.failpoints import Failpoints
 
 
 def keys(works: Any) -> list[str]:
@@ -211,7 +212,7 @@ def test_the_ledger_is_read_after_the_lease_is_had(
     records.stage(make_change("1"))
     held = tmp_path / "held"
     held.touch()
-    points = failpoints.Failpoints(f"claim.after_lease=pause:{held}")
+    points = Failpoints(f"claim.after_lease=pause:{held}")
     monkeypatch.setattr(failpoints, "_of_process", points)
     works: list[Any] = []
     thread = threading.Thread(target=lambda: works.append(records.claim_one()))

@@ -10,6 +10,7 @@ from rowtide.deciding.outcomes import Release, Settle
 from rowtide.deciding.records import Work
 from state import database, failpoints, outbox
 from state.outbox import StageCounts
+from tests.failpoints import Failpoints
 
 
 def settled(work: Work, make_pair: Any) -> Settle:
@@ -46,7 +47,7 @@ def test_a_settle_waits_for_a_row_that_is_being_merged(
     ends = {key: settled(work, make_pair) if applied else Release(work, 0.0, False) for key, work in works.items()}
     held = tmp_path / "held"
     held.touch()
-    point = failpoints.Failpoints(f"stage.before_commit=pause:{held}")
+    point = Failpoints(f"stage.before_commit=pause:{held}")
     monkeypatch.setattr(failpoints, "_of_process", point)
     with database.connect(records.dsn) as other, database.connect(records.dsn) as watcher:
         staging = threading.Thread(target=lambda: records.stage(make_change("1", fields={"A": 2}, lsn=200)))
@@ -75,7 +76,7 @@ def test_a_replay_beside_a_settle(
     work = records.claim_one()
     held = tmp_path / "held"
     held.touch()
-    point = failpoints.Failpoints(f"settle.before_commit=pause:{held}")
+    point = Failpoints(f"settle.before_commit=pause:{held}")
     monkeypatch.setattr(failpoints, "_of_process", point)
     with database.connect(records.dsn) as other, database.connect(records.dsn) as watcher:
         settling = threading.Thread(target=lambda: outbox.settle(other, [settled(work, make_pair)]))
