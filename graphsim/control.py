@@ -2,7 +2,7 @@
 
 In: small JSON requests without a token. Out: counters, items, rules, edits. Rules: nothing here is charged or counted
 as Graph traffic; an edit is made by a named person, so that `lastModifiedBy` is not the app; a request that makes no
-sense, or has a name that nobody reads, is answered 400 with one sentence.
+sense, or has a name that nobody reads, is answered 400 with one sentence; one of another page 403.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 
 from graphsim import control_views
+from graphsim.control_guard import ControlGuard
 from graphsim.http.endpoint import Endpoint
 from graphsim.http.errors import GraphError
 from graphsim.lists import page_edits
@@ -45,8 +46,9 @@ _KEYS: dict[str, frozenset[str]] = {
 class ControlSide:
     """Answers requests below `/_sim`; one table says what each name does."""
 
-    def __init__(self, tenant: Tenant, endpoint: Endpoint, notifier: Notifier) -> None:
+    def __init__(self, tenant: Tenant, endpoint: Endpoint, notifier: Notifier, guard: ControlGuard) -> None:
         self._tenant = tenant
+        self._guard = guard
         self._notifier = notifier
         self._endpoint = endpoint
         faults = tenant.faults
@@ -75,12 +77,18 @@ class ControlSide:
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The answer of one request: 404 for an unknown name, 400 with a sentence for a body that makes no sense."""
+        """The answer of one request: 404 for an unknown name, 400 with a sentence for a body that makes no sense.
+
+        403 for one that comes from another page than the simulator's own.
+        """
         name = request.path[len(PREFIX) :].strip("/")
         shown = self._shown.get((request.method, name))
         done = self._done.get(name) if request.method == "POST" else None
         try:
             raw = await request.read()
+            refusal = self._guard.refusal(request)
+            if refusal is not None:
+                return _json(403, {"error": refusal})
             if done is not None:
                 body = orjson.loads(raw) if raw else {}
                 if name in _KEYS:

@@ -20,6 +20,7 @@ from graphsim import page_server, parent_watch
 from graphsim.bootstrap import make_tenant
 from graphsim.control import PREFIX as CONTROL_PREFIX
 from graphsim.control import ControlSide
+from graphsim.control_guard import ControlGuard
 from graphsim.http.addresses import PublicAddress
 from graphsim.http.endpoint import PREFIX, Endpoint
 from graphsim.identity.authority import TokenEndpoint
@@ -37,7 +38,8 @@ class Router:
     def __init__(self, tenant: Tenant, notifier: Notifier, settings: Settings) -> None:
         address = PublicAddress(settings.public_url, settings.trusts_forwarded)
         self._endpoint = Endpoint(tenant, settings.latency_ms / 1000, address)
-        self._control = ControlSide(tenant, self._endpoint, notifier)
+        guard = ControlGuard([*_certificate_names(settings), settings.host], address)
+        self._control = ControlSide(tenant, self._endpoint, notifier, guard)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Hands the request to the part that its path names; Graph refuses addresses below any other version."""

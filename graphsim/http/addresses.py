@@ -22,8 +22,10 @@ class PublicAddress:
 
     def of(self, request: web.BaseRequest) -> str:
         """Scheme, host and port for the links of the answer to this request."""
-        if self.url is not None:
-            return self.url
+        return self.asked(request) if self.url is None else self.url
+
+    def asked(self, request: web.BaseRequest) -> str:
+        """The same by what the client itself used, whatever the command line says."""
         scheme, host = request.scheme, request.host
         if self.trusts_forwarded:
             scheme, host = _forwarded(request, scheme, host)
