@@ -1,8 +1,8 @@
 """Child processes that cannot outlive this one: recorded in a working directory, ended in reverse order.
 
 In: module names and arguments. Out: running processes, their output in files of the working directory. Rules: secrets
-go to children by file only, never in arguments; a child has a session of its own, so Ctrl-C reaches its parent alone,
-which then ends its children in order.
+go to children by file only, never in arguments; no child imports from the directory that it is started in; a child has
+a session of its own, so Ctrl-C reaches its parent alone, which then ends its children in order.
 """
 
 import contextlib
@@ -92,7 +92,7 @@ class Children:
         output, log = self._home.path / f"{name}.out", self._home.path / f"{name}.log"
         with output.open("wb") as stdout, log.open("ab") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "demo.parent_watch", str(os.getpid()), module, *arguments],
+                [sys.executable, "-P", "-m", "demo.parent_watch", str(os.getpid()), module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

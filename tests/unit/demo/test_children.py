@@ -41,6 +41,19 @@ def test_a_child_runs_a_module_with_its_arguments(children: Children) -> None:
     assert child.wait(time.sleep, 10) == 0
 
 
+def test_a_child_runs_nothing_of_the_directory_that_it_starts_in(
+    children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who may write there waits for whoever runs the demo."""
+    proof = tmp_path / "proof"
+    for name in ("zipfile.py", "demo.py", "ctypes.py"):
+        (tmp_path / name).write_text(f"open({str(proof)!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    child = children.start("zip", "zipfile", "--help")
+    assert child.wait(time.sleep, 10) == 0, child.last_words()
+    assert not proof.exists()
+
+
 def test_a_child_that_ends_is_reported_with_its_last_words(children: Children) -> None:
     child = children.start("broken", "zipfile", "--no-such-option")
     _until(lambda: child.process.poll() is not None)
