@@ -90,6 +90,7 @@ def drop(
     config: options.Config = options.CONFIG,
     source: Source = None,
     force: Annotated[bool, typer.Option("--force", help="End the reader that uses it.")] = False,
+    foreign: Annotated[bool, typer.Option("--foreign", help="A slot that this definition does not name.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -99,7 +100,7 @@ def drop(
     wanted = name or opened.definition.slot(chosen)
     if not yes:
         output.confirm(f"Drop the slot {wanted}? What it still holds back is then found by a reconcile only.")
-    found = slot.drop(opened, chosen, wanted, force, session.actor())
+    found = slot.drop(opened, chosen, wanted, force, session.actor(), foreign)
     if as_json:
         output.document(found)
     else:

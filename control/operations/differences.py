@@ -72,7 +72,8 @@ def _left_lists(old: CompiledSync, new: Definition) -> list[str]:
 def _left_in_source(name: str, old: Document, new: Document) -> Iterator[str]:
     here = name in new.postgres
     if not here or new.slot(name) != old.slot(name):
-        yield f"slot {old.slot(name)} of source {name}; it holds WAL back until `rowtide slot drop`"
+        slot = old.slot(name)
+        yield f"slot {slot} of source {name}; it holds WAL back until `rowtide slot drop {slot} --foreign`"
     if not here or new.publication(name) != old.publication(name):
         yield f"publication {old.publication(name)} of source {name}"
     elif gone := [table for table in old.tables(name) if table not in new.tables(name)]:

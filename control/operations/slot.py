@@ -1,8 +1,8 @@
 """The replication slots of a source: create, list, show, drop.
 
 In: a session, the name of a source (None: the only one), a slot, an actor. Out: documents. Rule: the publication exists
-before the slot; a slot in use is dropped only with ``force``. Whatever a dropped slot still held back is lost to the
-stream, and only a reconcile finds it.
+before the slot; a slot in use is dropped only with ``force``, another than the definition's only with ``foreign``.
+Whatever a dropped slot still held back is lost to the stream, and only a reconcile finds it.
 """
 
 from typing import TypedDict
@@ -10,7 +10,7 @@ from typing import TypedDict
 from connectors.postgres import slots
 from control.operations.session import Session, choose_source
 from rowtide.actor import Actor
-from rowtide.error_catalogue import source_errors
+from rowtide.error_catalogue import command_errors, source_errors
 from rowtide.position import lsn_to_text
 
 
@@ -84,8 +84,16 @@ def show(session: Session, source: str | None, slot: str | None) -> SlotDocument
     return _to_document(found, wanted == ours)
 
 
-def drop(session: Session, source: str, slot: str, force: bool, actor: Actor) -> DroppedSlotDocument:
-    """Drop a slot; one in use is refused, or with ``force`` its reader is ended first."""
+def drop(
+    session: Session, source: str, slot: str, force: bool, actor: Actor, foreign: bool = False
+) -> DroppedSlotDocument:
+    """Drop a slot; one in use is refused, or with ``force`` its reader is ended first.
+
+    UserError for a slot that is not the definition's, unless it is said to be ``foreign``.
+    """
+    ours = session.definition.slot(source)
+    if slot != ours and not foreign:
+        raise command_errors.SLOT_FOREIGN(slot=slot, source=source, ours=ours)
     with session.source(source, actor=actor) as connection:
         return {"slot": slot, "dropped": slots.drop_slot(connection, slot, force)}
 

@@ -14,6 +14,12 @@ UNKNOWN_GRAPH: Final = Entry(UserError, "unknown_graph", "There is no graph {gra
 UNKNOWN_SOURCE: Final = Entry(UserError, "unknown_source", "Say which source with --source: {known}.")
 UNKNOWN_TIER: Final = Entry(UserError, "unknown_tier", "There is no tier {tier}: there are {known}.")
 UNKNOWN_ROLE: Final = Entry(UserError, "unknown_role", "--roles takes {roles}, comma-separated.")
+SLOT_FOREIGN: Final = Entry(
+    UserError,
+    "slot_foreign",
+    "The slot of source {source} is {ours}; {slot} may be somebody else's.",
+    "Look at `rowtide slot list`; with --foreign it is dropped all the same.",
+)
 NOT_PARKED: Final = Entry(
     UserError, "not_parked", "Row {key} of sync {sync} is not parked.", "See `rowtide parked list`."
 )
@@ -77,9 +83,6 @@ CONFIG_EXISTS: Final = Entry(
 )
 CONFIG_UNWRITABLE: Final = Entry(
     UserError, "config_unwritable", "{path} cannot be written: {problem}.", "Name another file with -c."
-)
-FAILPOINTS: Final = Entry(
-    UserError, "failpoints", "ROWTIDE_FAILPOINTS does not understand {part}", "see state/failpoints.py"
 )
 
 # --- the demo ---------------------------------------------------------------------------------------------------

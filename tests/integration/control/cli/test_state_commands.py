@@ -161,6 +161,12 @@ def test_slot_life(applied: Desk) -> None:
     (ours,) = [slot for slot in applied.type("slot", "list", "--json").json["slots"] if slot["ours"]]
     assert ours["lag_bytes"] >= 0
     assert applied.spawn("slot", "drop").code == 2
+    applied.sql("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", other := f"{applied.slot}_of_others"[-63:])
+    refused = applied.type("slot", "drop", other, "--yes")
+    assert (refused.code, refused.err.partition(": ")[0]) == (2, "error slot_foreign")
+    assert applied.type("slot", "show", other).code == 0
+    dropped = applied.type("slot", "drop", other, "--yes", "--foreign", "--json").json
+    assert dropped == {"slot": other, "dropped": True}
     assert applied.type("slot", "drop", "--yes", "--json").json == {"slot": applied.slot, "dropped": True}
 
 
