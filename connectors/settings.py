@@ -7,6 +7,7 @@ all problems of a file come together, each with ``file:line:``; no message ever 
 import os
 import re
 import socket
+import stat
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,12 +104,21 @@ def resolve_secret(reference: str) -> str:
 
 def _read_secret(path: Path) -> str:
     try:
-        value = path.read_text(encoding="utf-8").rstrip("\r\n")
+        with path.open(encoding="utf-8") as stream:
+            if _is_open(os.fstat(stream.fileno())):
+                raise definition_errors.SECRET_OPEN(path=path)
+            value = stream.read().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise definition_errors.SECRET_UNREADABLE(path=path, problem=_reason(error)) from error
     if not value:
         raise definition_errors.SECRET_EMPTY(path=path)
     return value
+
+
+def _is_open(there: os.stat_result) -> bool:
+    """Whether others than its owner may read or write a file; a group may read what root owns, as libpq has it."""
+    closed = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
+    return bool(there.st_mode & (closed if there.st_uid == 0 else closed | stat.S_IRGRP))
 
 
 def _reason(error: Exception) -> str:

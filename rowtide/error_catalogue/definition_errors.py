@@ -25,6 +25,12 @@ SECRET_MISSING: Final = Entry(UserError, "secret_missing", "the environment vari
 SECRET_UNREADABLE: Final = Entry(
     UserError, "secret_missing", "the secret file {path} cannot be read: {problem}", "let this user read the file"
 )
+SECRET_OPEN: Final = Entry(
+    UserError,
+    "secret_open",
+    "the secret file {path} may be read by other users",
+    "chmod 600 {path}; in Kubernetes give the secret defaultMode 0440 and the pod an fsGroup",
+)
 SECRET_EMPTY: Final = Entry(
     UserError, "secret_missing", "the secret file {path} is empty", "write the secret into the file"
 )

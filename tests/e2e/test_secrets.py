@@ -25,6 +25,7 @@ def stack(
     """A stack whose source's DSN is in a file, with a state database on a server of its own."""
     secret = reachable_path / "dsn"
     source_dsn, state_dsn = (state_server.create_database(f"mistyped_{what}") for what in ("source", "state"))
+    secret.touch(0o600)
     secret.write_text(source_dsn)
     databases = {"source_dsn": source_dsn, "state_dsn": state_dsn, "source_secret": f"file:{secret}"}
     return new_stack(new_simulator("--tier", "off"), **databases)

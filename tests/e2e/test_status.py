@@ -117,6 +117,7 @@ def world(pg: Cluster) -> Iterator[World]:
     )
     schema.upgrade(state_dsn)
     proxy, address = TcpProxy(pg.port), directory / "erp.dsn"
+    address.touch(0o600)
     address.write_text(make_conninfo(erp, user=name, password="p", port=proxy.port))
     simulator = Simulator(directory, "--tier", "off")
     stack = Stack(

@@ -70,6 +70,7 @@ def at(
     elsewhere, file = cluster.create_database("elsewhere"), tmp_path / "source.dsn"
     with psycopg.connect(elsewhere, autocommit=True) as connection:
         connection.execute(TABLE)
+    file.touch(0o600)
     file.write_text(database)
     state_dsn = cluster.create_database("rowtide")
     stack = new_stack(new_simulator("--tier", "off"), state_dsn=state_dsn, syncs=BY_NOTE, source_secret=f"file:{file}")

@@ -51,6 +51,7 @@ class World:
         source_dsn, state_dsn = self.source.create_database("source"), self.state.create_database("state")
         self.new_cluster = new_cluster
         self.connection_file = directory / "source.dsn"
+        self.connection_file.touch(0o600)
         self.connection_file.write_text(source_dsn)
         self.stack = self.stack_on(directory, source_dsn, state_dsn, "rowtide_0")
         self.workload = shop.Workload(lambda: source_dsn, seed, rows)

@@ -1,5 +1,6 @@
 """The file and what it refers to: lines, suggestions, secrets."""
 
+import os
 import warnings
 from pathlib import Path
 
@@ -168,9 +169,35 @@ def test_what_the_table_does_not_carry_has_a_line_too(file: Path) -> None:
 def test_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROWTIDE_TEST_SECRET", "s3cret")
     kept = tmp_path / "secret"
+    kept.touch(0o600)
     kept.write_text(" with blanks \n")
     assert settings.resolve_secret("env:ROWTIDE_TEST_SECRET") == "s3cret"
     assert settings.resolve_secret(f"file:{kept}") == " with blanks "
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "taken"),
+    [
+        (0o600, 0, True), (0o400, 0, True), (0o440, 0, True), (0o444, 0, False), (0o602, 0, False), (0o660, 0, False),
+        (0o600, 65534, True), (0o640, 65534, False), (0o604, 65534, False), (0o620, 65534, False),
+    ],
+)  # fmt: skip
+def test_a_secret_file_that_others_may_read_is_not_read(tmp_path: Path, mode: int, owner: int, taken: bool) -> None:
+    kept = tmp_path / "secret"
+    kept.write_text("hunter2\n")
+    kept.chmod(mode)
+    if owner != kept.stat().st_uid:
+        if os.geteuid() != 0:
+            pytest.skip("only root may give a file away")
+        os.chown(kept, owner, -1)
+    if taken:
+        assert settings.resolve_secret(f"file:{kept}") == "hunter2"
+        return
+    with pytest.raises(UserError) as error:
+        settings.resolve_secret(f"file:{kept}")
+    assert error.value.code == "secret_open"
+    assert "chmod 600" in error.value.remedy
+    assert "hunter2" not in error.value.sentence
 
 
 @pytest.mark.parametrize(
