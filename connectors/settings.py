@@ -62,7 +62,7 @@ def load(path: str | Path) -> Loaded:
         raise definition_errors.DEFINITION_UNREADABLE(path=path, problem=_reason(error)) from error
     tree = _parse(path, text)
     try:
-        return Loaded(definitions.parse(_plain(tree)), path, stamp, tree)
+        return Loaded(definitions.parse(_plain(tree), lambda reference: beside(path, reference)), path, stamp, tree)
     except DefinitionError as error:
         raise _located(path, tree, error) from error
 
@@ -83,6 +83,12 @@ def why_away(reference: str) -> str | None:
     except RowtideError as error:
         return error.sentence
     return None
+
+
+def beside(definition: Path, reference: str) -> str:
+    """A reference of the definition in this file; a relative path of a secret goes out from the file's directory."""
+    scheme, _, rest = reference.partition(":")
+    return f"file:{definition.absolute().parent / rest}" if scheme == "file" else reference
 
 
 def resolve_secret(reference: str) -> str:

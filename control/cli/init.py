@@ -31,7 +31,7 @@ def init(
     if bool(dsn) != bool(table):
         raise command_errors.INIT_OPTIONS()
     operations.require_new(config)
-    draft = operations.draft_of_tables(name, dsn, table) if dsn and table else operations.draft(name)
+    draft = operations.draft_of_tables(name, dsn, table, config) if dsn and table else operations.draft(name)
     found = operations.write(config, draft)
     if as_json:
         output.document(found)

@@ -42,11 +42,15 @@ def draft(source: str) -> template.Draft:
     return template.Draft(source=source, slot=on_server, publication=on_server)
 
 
-def draft_of_tables(source: str, dsn: str, tables: Sequence[str]) -> template.Draft:
-    """A definition whose syncs are proposed from tables (``schema.table``) of the source at the reference ``dsn``."""
+def draft_of_tables(source: str, dsn: str, tables: Sequence[str], config: Path) -> template.Draft:
+    """A definition whose syncs are proposed from tables (``schema.table``) of the source at the reference ``dsn``.
+
+    ``config``: the file that it is written to, from which a relative path in ``dsn`` goes out.
+    """
     example = draft(source)
     wanted = [_parsed(table) for table in tables]
-    with connections.open_unproven(settings.resolve_secret(dsn), "rowtide init") as connection:
+    reference = settings.beside(config, dsn)
+    with connections.open_unproven(settings.resolve_secret(reference), "rowtide init") as connection:
         syncs = [_propose(connection, schema, table) for schema, table in dict.fromkeys(wanted)]
     return template.Draft(
         source=source,

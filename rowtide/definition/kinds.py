@@ -8,7 +8,7 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from rowtide import table_name
@@ -58,7 +58,7 @@ def _duration(value: object) -> timedelta:
     return value if isinstance(value, timedelta) else parse_duration(value)
 
 
-def _secret(reference: str) -> str:
+def _secret(reference: str, told: ValidationInfo) -> str:
     scheme, _, rest = reference.partition(":")
     if scheme == "vault" and rest:
         raise PydanticCustomError("secret", "vault: references are not available yet; use env:NAME or file:path")
@@ -66,9 +66,11 @@ def _secret(reference: str) -> str:
         raise PydanticCustomError("secret", "must be a reference (env:NAME or file:path), never the secret itself")
     if _SECRET_ITSELF.search(rest) or (scheme == "env" and not _VARIABLE.fullmatch(rest)):
         raise PydanticCustomError("secret", "must name a variable or a file after the colon, never the secret itself")
-    return reference
+    return str(told.context[LOCATE](reference)) if told.context else reference
 
 
+LOCATE = "locate"
+"""What a definition is read with: a function that makes relative paths of references absolute."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _SECRET_ITSELF = re.compile(r"://|password\s*=|[\r\n]")
 

@@ -7,7 +7,7 @@ refused with a reason, never ignored; secrets are references and no message ever
 something is reached (docs/design.md section 11).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, ClassVar, Final, Literal, TypeVar
 
@@ -18,6 +18,7 @@ from rowtide import table_name
 from rowtide.definition import clouds, diagnostics
 from rowtide.definition.diagnostics import Problem
 from rowtide.definition.kinds import (
+    LOCATE,
     Duration,
     Expression,
     FieldKind,
@@ -340,10 +341,13 @@ def parse_document(data: object) -> Document:
     return document
 
 
-def parse(data: object) -> Definition:
-    """The definition that plain data describes; DefinitionError with all problems of it."""
+def parse(data: object, locate: Callable[[str], str] | None = None) -> Definition:
+    """The definition that plain data describes; DefinitionError with all problems of it.
+
+    ``locate`` makes the relative paths of secret references absolute; without it they stay as they are.
+    """
     try:
-        definition = Definition.model_validate(data)
+        definition = Definition.model_validate(data, context=None if locate is None else {LOCATE: locate})
     except ValidationError as error:
         found = diagnostics.from_validation(error, Definition)
         raise diagnostics.as_error([*found, *_cross_problems(data, _sound_syncs(data))]) from None

@@ -42,6 +42,21 @@ def test_init_proposes_fields_of_a_real_table(desk: Desk) -> None:
     }
 
 
+def test_a_secret_file_is_looked_for_beside_the_definition(desk: Desk) -> None:
+    """Wherever the command is typed; `init` reads it from there too."""
+    secret = desk.directory / "secrets" / "dsn"
+    secret.parent.mkdir()
+    secret.touch(0o600)
+    secret.write_text(desk.source_dsn)
+    desk.config.write_text(desk.config.read_text().replace("env:ROWTIDE_SOURCE_DSN", "file:secrets/dsn"))
+    assert desk.type("validate", "--json", ROWTIDE_SOURCE_DSN="").json["unreached"] == {}
+    desk.config.unlink()
+    assert desk.type("init", "--dsn", "file:secrets/dsn", "--table", "public.parts").code == 0
+    assert '"file:secrets/dsn"' in desk.config.read_text()
+    secret.unlink()
+    assert f"{secret} cannot be read" in desk.type("validate", "--json").json["unreached"]["main"]
+
+
 def test_init_of_a_table_that_is_not_there(desk: Desk) -> None:
     desk.config.unlink()
     done = desk.type("init", "--dsn", "env:ROWTIDE_SOURCE_DSN", "--table", "public.nothing")
