@@ -161,8 +161,8 @@ class _Base:
     def source(self, postgres: str) -> Source:
         """A source of the catalog in force, the secret of its DSN resolved now; UserError for one not reached."""
         view = self.applied.view
-        dsn = resolve_secret(view.reach.source(postgres).dsn)
-        return Source(dsn, view.catalog.definition.slot(postgres))
+        dsn, catalog = resolve_secret(view.reach.source(postgres).dsn), view.catalog
+        return Source(dsn, catalog.definition.slot(postgres), catalog.servers.get(postgres, ""))
 
     def sessions(self, application: str) -> SourceSessions:
         """Sessions on the sources, for one thread."""
@@ -210,6 +210,7 @@ def _reader(base: _Base, postgres: str, look_soon: threading.Event) -> Reader:
         slot=definition.slot(postgres),
         publication=definition.publication(postgres),
         source=postgres,
+        applied_on=lambda: base.catalog().servers.get(postgres, ""),
         heartbeat_s=source.heartbeat.total_seconds(),
         heal=source.on_gap == "heal",
         failover=source.failover,

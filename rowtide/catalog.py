@@ -49,12 +49,13 @@ class LeftOut:
 
 
 class _Applied(TypedDict):
-    """What is stored: the document, the identities of tenants, per sync its table's columns, its lists by title, the
-    lists its rows leave.
+    """What is stored: the document, the identities of tenants and of sources' servers, per sync its table's columns,
+    its lists by title, the lists its rows leave.
     """
 
     definition: dict[str, object]
     tenants: dict[str, dict[str, object]]
+    servers: dict[str, str]
     columns: dict[str, list[dict[str, object]]]
     lists: dict[str, dict[str, dict[str, object]]]
     left: dict[str, list[dict[str, object]]]
@@ -67,7 +68,8 @@ class Catalog:
     ``syncs`` and all that is per sync go by the id of the sync (`Definition.id_of`).
     ``left_out``: the syncs that this release cannot compile, which are not among ``syncs``.
     ``left``: the lists no target of their sync names any more, while items of ours may be in them.
-    ``tenants``: which tenants the lists are in. ``strayed``: what is stored and must not be.
+    ``tenants``: which tenants the lists are in. ``strayed``: what is stored and must not be. ``servers``: by source the
+    system id of the server that `apply` has met.
     """
 
     version: int
@@ -78,6 +80,7 @@ class Catalog:
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     tenants: Mapping[str, TenantIdentity] = field(default_factory=dict)
     strayed: Strayed = field(default_factory=dict)
+    servers: Mapping[str, str] = field(default_factory=dict)
     _by_relation: dict[tuple[str, str], tuple[CompiledSync, ...]] = field(init=False, repr=False)
     _sites: dict[str, str | None] = field(init=False, repr=False)
 
@@ -118,7 +121,8 @@ class Catalog:
             syncs[compiled_sync.sync] = _into_lists(compiled_sync, lists.get(compiled_sync.sync, {}))
         left = {name: [_LEFT.validate_python(one) for one in of_sync] for name, of_sync in applied["left"].items()}
         tenants = {name: TenantIdentity.from_stored(one) for name, one in applied.get("tenants", {}).items()}
-        return cls(version, definition, syncs, lists, left, left_out, tenants, strayed)
+        servers = {name: str(one) for name, one in applied.get("servers", {}).items()}
+        return cls(version, definition, syncs, lists, left, left_out, tenants, strayed, servers)
 
     @property
     def everything(self) -> Mapping[str, CompiledSync | LeftOut]:
@@ -162,6 +166,7 @@ def to_compiled(
     columns: Mapping[str, Sequence[SourceColumn]],
     lists: Mapping[str, Mapping[str, ListRef]],
     left: Mapping[str, Sequence[LeftList]] | None = None,
+    servers: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
     """JSON of everything a running flow needs but for how sources and tenants are reached.
 
@@ -170,6 +175,7 @@ def to_compiled(
     return {
         "definition": document.to_json(),
         "tenants": {name: asdict(one) for name, one in tenants.items()},
+        "servers": dict(servers or {}),
         "columns": {
             sync: [{**asdict(column), "enum_labels": list(column.enum_labels)} for column in of_sync]
             for sync, of_sync in columns.items()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import psycopg
 
@@ -26,10 +26,14 @@ PROBLEM_KEPT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a source is reached now, and the slot whose server it has to be."""
+    """Where a source is reached now, and the slot whose server it has to be.
+
+    ``system_id``: of the server that `apply` has met (empty: not known), which counts until there is a cursor.
+    """
 
     dsn: str = field(repr=False)
     slot: str
+    system_id: str = ""
 
 
 def open_proven(dsn: str, application: str, expect: Callable[[], ExpectedServer | None]) -> psycopg.Connection:
@@ -43,10 +47,14 @@ def open_proven(dsn: str, application: str, expect: Callable[[], ExpectedServer 
     return connection
 
 
-def server_to_read(server: SlotServer | None, dsn: str) -> ExpectedServer | None:
-    """What a session that reads or writes rows, or the stream, has to meet; None before the first cursor."""
+APPLIED: Final = "where `rowtide apply` was run"
+"""How a sentence names the server of which there is no cursor yet."""
+
+
+def server_to_read(server: SlotServer | None, dsn: str, system_id: str = "") -> ExpectedServer | None:
+    """What a session that reads or writes rows has to meet: before the first cursor the server with ``system_id``."""
     if server is None:
-        return None
+        return ExpectedServer(APPLIED, system_id) if system_id else None
     if not server.system_id:
         problem = "a person has accepted another server, which capture has not begun to read yet"
         raise differs(address(dsn), server.address, problem)
@@ -127,7 +135,7 @@ class SourceSessions:
         self.drop(name)
 
         def expect() -> ExpectedServer | None:
-            return server_to_read(self._records.read(source.slot), source.dsn)
+            return server_to_read(self._records.read(source.slot), source.dsn, source.system_id)
 
         opened = _Session(open_proven(source.dsn, self._application, expect), stream)
         self._sessions[name] = opened

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypedDict
 
-from connectors.postgres import publishing_rights, slots
+from connectors.postgres import publishing_rights, server_proof, slots
 from control.operations import compile, list_plan
 from control.operations.compile import CompiledDefinition
 from control.operations.differences import differences
@@ -75,7 +75,7 @@ def _apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
     made = {
         name: list_plan.make_lists(session.definition, name, compiled, known, mark) for name in session.definition.graph
     }
-    version, changed = _store(session, plan, compiled, made, actor)
+    version, changed = _store(session, plan, compiled, made, _servers(session, actor), actor)
     return {
         "version": version,
         "changed": changed,
@@ -151,11 +151,21 @@ def _apply_source(session: Session, name: str, actor: Actor) -> tuple[list[str],
     return [*done, *([slots.slot_statement(slot, failover)] if made else [])], revocable
 
 
+def _servers(session: Session, actor: Actor) -> dict[str, str]:
+    """By source the system id of the server that answers now."""
+    found = {}
+    for name in session.definition.postgres:
+        with session.source(name, actor=actor) as connection:
+            found[name] = server_proof.read_server(connection, None).system_id
+    return found
+
+
 def _store(
     session: Session,
     plan: ApplyPlan,
     compiled: CompiledDefinition,
     made: Mapping[str, MadeLists],
+    servers: Mapping[str, str],
     actor: Actor,
 ) -> tuple[int, bool]:
     """Store the definition unless it is in force already; the version in force, and whether it is a new one."""
@@ -179,7 +189,9 @@ def _store(
                 if before.get(one.id, NOTHING_HELD).is_mended_by(held[one.id]):
                     reconciles.request(connection, one.sync, "columns of its list were mended")
             tenants = connections.tenants_of(session.definition)
-            stored = catalog.to_compiled(session.definition, tenants, compiled.columns, _refs(compiled, made), left)
+            stored = catalog.to_compiled(
+                session.definition, tenants, compiled.columns, _refs(compiled, made), left, servers
+            )
             if applied is not None and _is_in_force(applied, stored):
                 return applied.version, False
             version = definitions.apply(connection, stored, actor.name, plan.applied_version)

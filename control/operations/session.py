@@ -177,6 +177,7 @@ def open_sync(session: Session, sync: str, application: str) -> tuple[Catalog, s
     reach.require(catalog.syncs[sync_id].postgres, catalog.syncs[sync_id].graph)
 
     def find(name: str) -> Source:
-        return Source(settings.resolve_secret(reach.source(name).dsn), catalog.definition.slot(name))
+        dsn = settings.resolve_secret(reach.source(name).dsn)
+        return Source(dsn, catalog.definition.slot(name), catalog.servers.get(name, ""))
 
     return catalog, sync_id, SourceSessions(application, find, StateRecords(session.state_dsn(), application))

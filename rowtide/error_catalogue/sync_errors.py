@@ -68,6 +68,12 @@ OTHER_SYSTEM: Final = Entry(
     "The server is another one (system {now}, no longer {before}); nothing is read from it.",
     "Correct the DSN; after a migration, run `rowtide resume --accept-source NAME`.",
 )
+NOT_APPLIED_ON: Final = Entry(
+    GapError,
+    "other_system",
+    "The server is another one (system {now}) than `rowtide apply` has met ({applied}); nothing is read from it.",
+    "Correct the DSN; if the server is the right one, run `rowtide apply` with it.",
+)
 GAP: Final = Entry(
     GapError,
     "{code}",

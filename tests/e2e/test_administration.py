@@ -200,3 +200,30 @@ def test_the_wrong_server_is_not_read_until_a_person_accepts_it(
     wait_equal(stack)
     assert process.poll() is None
     stack.source_dsn = here
+
+
+@pytest.mark.long
+def test_the_wrong_server_is_not_read_before_anything_was_captured_either(
+    new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Any]
+) -> None:
+    """The file of the host that applied is right, that of the host that runs leads to another server."""
+    stack = new_stack(new_simulator("--tier", "off"), rows=20, state_dsn=new_cluster().create_database("state"))
+    elsewhere = new_cluster(wal_level="logical").create_database("elsewhere")
+    with psycopg.connect(elsewhere, autocommit=True) as connection:
+        connection.execute(TABLE)
+        connection.execute("INSERT INTO parts (id, name) VALUES (1, 'of another server')")
+        connection.execute("CREATE PUBLICATION rowtide_erp FOR TABLE parts")
+    stack.environment["ROWTIDE_SOURCE_DSN"] = elsewhere
+    process = stack.start()
+    problem = "SELECT health #>> ARRAY['source', %s, 'problem', 'code'] FROM rowtide.process"
+    wait_until(
+        lambda: stack.state(problem, stack.slot) == [("other_system",)] or stack.simulator.items(), "the server is said"
+    )
+    assert stack.simulator.items() == []
+    assert "source_differs" in stack.command("reconcile", "parts", check=False).stderr
+    with psycopg.connect(elsewhere, autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM pg_replication_slots").fetchone() == (0,)
+    assert stack.stop(process) == 0
+    stack.environment["ROWTIDE_SOURCE_DSN"] = stack.source_dsn
+    stack.start()
+    wait_equal(stack)

@@ -48,13 +48,15 @@ _LEFT_POLL_S = 1.0
 class ReaderSettings:
     """``read_dsn`` is asked before each connect, so that a mended secret is found. ``heal`` is ``on_gap: heal``.
 
-    ``source``: the name that the definition gives the source.
+    ``source``: the name that the definition gives the source. ``applied_on``: the system id of the server that
+    `apply` has met (empty: not known), asked before each connect too.
     """
 
     read_dsn: Callable[[], str]
     slot: str
     publication: str
     source: str = ""
+    applied_on: Callable[[], str] = lambda: ""
     heartbeat_s: float = 10.0
     heal: bool = True
     failover: bool = False
@@ -95,6 +97,7 @@ class Reader:
             settings.publication,
             settings.heal,
             settings.failover,
+            settings.applied_on,
             store,
             self._guard,
             self._trouble.note,

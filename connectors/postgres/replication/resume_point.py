@@ -101,8 +101,9 @@ def require_server(stream: ReplicationConnection) -> Server:
 class ResumePoint:
     """One for the life of a reader, as it remembers what it saw of the publication.
 
-    ``tell`` is given what is waited for; ``publication_gap`` is set by whoever learns that the publication was missing,
-    ``history_gap`` by whoever reads a stream that does not continue what was staged.
+    ``applied_on`` (`ReaderSettings`) counts before the first cursor. ``tell`` is given what is waited for;
+    ``publication_gap`` is set by whoever learns that the publication was missing, ``history_gap`` by whoever reads a
+    stream that does not continue what was staged.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class ResumePoint:
         publication: str,
         heal: bool,
         failover: bool,
+        applied_on: Callable[[], str],
         store: CursorStore,
         guard: SlotGuard,
         tell: Callable[[RowtideError], None],
@@ -124,6 +126,7 @@ class ResumePoint:
         self._publication = publication
         self._heal = heal
         self._failover = failover
+        self._applied_on = applied_on
         self._store = store
         self._guard = guard
         self._tell = tell
@@ -141,6 +144,8 @@ class ResumePoint:
             # Of another server nothing else is worth saying.
             if cursor is not None and cursor.system_id and cursor.system_id != system.system_id:
                 raise sync_errors.OTHER_SYSTEM(now=system.system_id, before=cursor.system_id)
+            if cursor is None and (applied_on := self._applied_on()) not in ("", system.system_id):
+                raise sync_errors.NOT_APPLIED_ON(now=system.system_id, applied=applied_on)
             owner = self._guard.come(cursor, system)
             if oid is None:
                 self.publication_gap = True
