@@ -67,7 +67,7 @@ class BatchSender:
         # The lease still has room for a full time-out then.
         self._send_within = timedelta(seconds=settings.send_within_s)
         self._client: Client | None = None
-        self._slots = BatchSlots()
+        self.slots = BatchSlots()
 
     def pump(self) -> None:
         """Sends waiting rows while slots are free; hands all back while the gate is closed."""
@@ -78,7 +78,7 @@ class BatchSender:
             answers.answer_all(answers.queue.take_all(), NotApplied(gate_s, reason), self._now())
         self._hand_back_waiting()
         loop = asyncio.get_running_loop()
-        while claims := self._slots.take(answers.queue, self._health.batch_size, loop.time()):
+        while claims := self.slots.take(answers.queue, self._health.batch_size, loop.time()):
             self._dispatch(claims)
 
     def _hand_back_waiting(self) -> None:
@@ -97,7 +97,7 @@ class BatchSender:
     def _dispatch(self, claims: Sequence[Claim]) -> None:
         if claims := self._sendable(claims):
             task = asyncio.get_running_loop().create_task(self._carry_out(claims))
-            self._slots.begin(task, claims)
+            self.slots.begin(task, claims)
             task.add_done_callback(lambda done: self._guarded(partial(self._done, done)))
 
     def _sendable(self, claims: Sequence[Claim]) -> list[Claim]:
@@ -113,7 +113,7 @@ class BatchSender:
         return good
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        claims = self._slots.under_way.pop(task).claims
+        claims = self.slots.under_way.pop(task).claims
         error = None if task.cancelled() else task.exception()
         if error is not None:
             _log.error("writer failed", error=type(error).__name__)
@@ -155,7 +155,7 @@ class BatchSender:
     def _note_sent(self) -> None:
         """From now on the batch that this task carries out may become slow; then there is a slot for another one."""
         task = asyncio.current_task()
-        if task is not None and (under_way := self._slots.under_way.get(task)) is not None:
+        if task is not None and (under_way := self.slots.under_way.get(task)) is not None:
             loop = asyncio.get_running_loop()
             under_way.sent_at = loop.time()
             loop.call_later(SLOW_S, self._guarded, self.pump)
@@ -293,7 +293,7 @@ class BatchSender:
         """Hands back rows that were not sent; batches under way get ``grace_s``, then their outcome is unknown."""
         self._answers.stopping = True
         self.pump()
-        tasks = dict(self._slots.under_way)
+        tasks = dict(self.slots.under_way)
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace_s)
             for task in late:

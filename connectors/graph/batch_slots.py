@@ -43,6 +43,8 @@ class BatchSlots:
 
     def __init__(self) -> None:
         self.under_way: dict[asyncio.Task[None], Batch] = {}
+        self.hanging: frozenset[str] = frozenset()
+        """The lists of slow batches, as of the last look; for any thread."""
         self._lists: set[str] = set()
 
     def begin(self, task: asyncio.Task[None], claims: Sequence[Claim]) -> None:
@@ -52,15 +54,16 @@ class BatchSlots:
     def take(self, queue: ListQueues[Claim], most: int, now: float) -> list[Claim]:
         """Up to ``most`` claims for the next batch; none when there is no slot for what waits."""
         slow = [batch for batch in self.under_way.values() if batch.is_slow(now)]
+        self.hanging = frozenset(list_id for batch in slow for list_id in batch.lists)
         free = IN_FLIGHT - (len(self.under_way) - len(slow))
         if free <= 0 or len(self.under_way) >= OPEN or not queue:
             return []
-        lists = self._may_send(queue.lists, {list_id for batch in slow for list_id in batch.lists})
+        lists = self._may_send(queue.lists)
         return queue.take(lists if len(lists) > free else lists[:1], most)
 
-    def _may_send(self, lists: Sequence[str], hanging: set[str]) -> list[str]:
+    def _may_send(self, lists: Sequence[str]) -> list[str]:
         busy = Counter(list_id for batch in self.under_way.values() for list_id in batch.lists)
         if len(self._lists) < 2:  # more of them make no difference
             self._lists.update(lists)
         most = IN_FLIGHT if len(self._lists) < 2 else IN_FLIGHT // 2
-        return [list_id for list_id in lists if list_id not in hanging and busy[list_id] < most]
+        return [list_id for list_id in lists if list_id not in self.hanging and busy[list_id] < most]

@@ -15,6 +15,7 @@ from functools import partial
 from connectors.graph.answers import AnswerHandler, Claim
 from connectors.graph.auth import TokenSource
 from connectors.graph.batch_sender import BatchSender
+from connectors.graph.batch_slots import SLOW_S
 from connectors.graph.budget import PREPAID_RU, Budget
 from connectors.graph.send_backoff import Health
 from connectors.graph.settings import GraphSettings
@@ -125,8 +126,9 @@ class Writer:
 
     @property
     def list_waits(self) -> dict[str, float]:
-        """By list that fails the seconds until one row of it may be sent."""
-        return self._health.lists.waits
+        """By list that fails the seconds until one row of it may be sent; of one that hangs until the next look."""
+        hanging, failing = self._sender.slots.hanging, self._health.lists.waits
+        return {**dict.fromkeys(hanging, SLOW_S), **failing} if hanging else failing
 
     def heed(self, fault: FaultHold) -> None:
         """Wait for a list, or for the tenant, as another process does."""
