@@ -9,10 +9,11 @@ import re
 import socket
 import stat
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -24,6 +25,12 @@ from rowtide.definition.diagnostics import Problem
 from rowtide.definition.model import Definition
 from rowtide.error_catalogue import definition_errors
 from rowtide.errors import DefinitionError, RowtideError
+
+MOST_CHARACTERS: Final = 16 << 20
+MOST_VALUES: Final = 1_000_000
+"""No definition is larger: a thousand syncs of a hundred fields have some 400,000 values in 10 million characters."""
+MOST_SECRET: Final = 1 << 20
+_TOO_DEEP: Final = "its sections are in each other without end"
 
 Stamp = tuple[int, int, int, int]
 """Device, inode, size and time of change of a file."""
@@ -55,14 +62,19 @@ def load(path: str | Path) -> Loaded:
     path = Path(path)
     stamp = stamp_of(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as stream:
+            text = stream.read(MOST_CHARACTERS + 1)
     except FileNotFoundError as error:
         raise definition_errors.NO_DEFINITION(path=path) from error
     except (OSError, UnicodeDecodeError) as error:
         raise definition_errors.DEFINITION_UNREADABLE(path=path, problem=_reason(error)) from error
+    if len(text) > MOST_CHARACTERS:
+        problem = f"it has more than {MOST_CHARACTERS:,} characters"
+        raise definition_errors.DEFINITION_UNREADABLE(path=path, problem=problem)
     tree = _parse(path, text)
+    plain = _to_plain(path, tree)
     try:
-        return Loaded(definitions.parse(_plain(tree), lambda reference: beside(path, reference)), path, stamp, tree)
+        return Loaded(definitions.parse(plain, lambda reference: beside(path, reference)), path, stamp, tree)
     except DefinitionError as error:
         raise _located(path, tree, error) from error
 
@@ -113,7 +125,9 @@ def _read_secret(path: Path) -> str:
         with path.open(encoding="utf-8") as stream:
             if _is_open(os.fstat(stream.fileno())):
                 raise definition_errors.SECRET_OPEN(path=path)
-            value = stream.read().rstrip("\r\n")
+            value = stream.read(MOST_SECRET + 1).rstrip("\r\n")
+            if len(value) > MOST_SECRET:
+                raise definition_errors.SECRET_UNREADABLE(path=path, problem="no secret is so large")
     except (OSError, UnicodeDecodeError) as error:
         raise definition_errors.SECRET_UNREADABLE(path=path, problem=_reason(error)) from error
     if not value:
@@ -139,6 +153,8 @@ def _parse(path: Path, text: str) -> Any:
             return YAML(typ="rt", pure=True).load(text)
     except YAMLError as error:
         raise definition_errors.NOT_YAML(path=path, line=_line_of_error(error), problem=_yaml_sentence(error)) from None
+    except RecursionError:
+        raise definition_errors.NOT_YAML(path=path, line=1, problem=_TOO_DEEP) from None
 
 
 def _line_of_error(error: YAMLError) -> int:
@@ -172,12 +188,29 @@ def _duplicate_sentence(error: DuplicateKeyError, said: str) -> str:
     return f"{key} is there a second time in its section{begun}"
 
 
-def _plain(node: Any) -> Any:
+class _TooMany(Exception):
+    """More values than any definition has: aliases that stand for each other."""
+
+
+def _to_plain(path: Path, tree: Any) -> Any:
+    """The tree as plain data; DefinitionError where no definition is so large or so deep."""
+    try:
+        return _plain(tree, count(1))
+    except _TooMany:
+        problem = f"its aliases stand for more than {MOST_VALUES:,} values"
+    except RecursionError:
+        problem = _TOO_DEEP
+    raise definition_errors.NOT_YAML(path=path, line=1, problem=problem)
+
+
+def _plain(node: Any, met: Iterator[int]) -> Any:
     """ruamel's tree as plain dicts, lists and scalars (its numbers and texts are subclasses that pydantic refuses)."""
+    if next(met) > MOST_VALUES:
+        raise _TooMany
     if isinstance(node, CommentedMap):
-        return {_plain(key): _plain(value) for key, value in node.items()}
+        return {_plain(key, met): _plain(value, met) for key, value in node.items()}
     if isinstance(node, CommentedSeq):
-        return [_plain(value) for value in node]
+        return [_plain(value, met) for value in node]
     for kind in (bool, int, float, str):
         if isinstance(node, kind):
             return kind(node)

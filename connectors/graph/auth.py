@@ -76,14 +76,17 @@ def make_credential(settings: GraphSettings) -> Any:
     """The azure-identity credential that the settings describe; IdentityUnavailable when ``ca_file`` is of no use."""
     from azure import identity
 
+    from connectors.graph.identity_transport import make_transport
+
     require_ca_file(settings)
-    options: dict[str, Any] = {"retry_total": 0, "connection_timeout": _TIMEOUT_S, "read_timeout": _TIMEOUT_S}
+    travel: dict[str, Any] = {"connection_timeout": _TIMEOUT_S, "read_timeout": _TIMEOUT_S}
+    if settings.ca_file:
+        travel["connection_verify"] = settings.ca_file
+    options: dict[str, Any] = {"retry_total": 0, "transport": make_transport(2 * _TIMEOUT_S, **travel)}
     if settings.authority:
         options["authority"] = settings.authority
         # Only an authority of our own is trusted without validation; Microsoft's are always validated.
         options["disable_instance_discovery"] = "login.microsoftonline." not in settings.authority
-    if settings.ca_file:
-        options["connection_verify"] = settings.ca_file
     tenant, client = settings.tenant_id, settings.client_id
     match settings.credential:
         case ClientSecret(secret):

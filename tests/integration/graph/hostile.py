@@ -5,6 +5,7 @@ comes from the simulator, so that it is one that somebody could use.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -60,18 +61,19 @@ def usual(**answers: Answer) -> dict[str, Answer]:
 async def running(answers: Mapping[str, Answer]) -> AsyncIterator[Hostile]:
     """The servers, until the block ends."""
     hostile = Hostile(answers)
-    async with _served(hostile.serve) as graph, _served(hostile.serve_elsewhere) as elsewhere:
+    async with served(hostile.serve) as graph, served(hostile.serve_elsewhere) as elsewhere:
         hostile.base_url, hostile.elsewhere = f"http://127.0.0.1:{graph}/v1.0", f"http://127.0.0.1:{elsewhere}/v1.0"
         yield hostile
 
 
 @asynccontextmanager
-async def _served(handler: Callable[[web.Request], Any]) -> AsyncIterator[int]:
+async def served(handler: Callable[[web.Request], Any], context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server on a port of its own."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     try:
         yield int(runner.addresses[0][1])
     finally:

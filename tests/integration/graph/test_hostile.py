@@ -5,6 +5,7 @@ configured endpoint, and no answer makes a command read, wait or follow without 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -14,11 +15,14 @@ import pytest
 from aiohttp import web
 
 from connectors.graph import provisioning
+from connectors.graph.auth import TokenSource
 from connectors.graph.list_schema import WantedList
-from rowtide.errors import GraphUnavailable, RowtideError
+from connectors.graph.settings import ClientSecret, GraphSettings
+from graphsim.identity.certificates import make_authority
+from rowtide.errors import GraphUnavailable, IdentityUnavailable, RowtideError
 from tests.e2e.conftest import Simulator
 from tests.integration.graph.conftest import COLUMNS, SITE, settings_for
-from tests.integration.graph.hostile import ORDERS, Answer, Hostile, running, usual
+from tests.integration.graph.hostile import ORDERS, Answer, Hostile, running, served, usual
 
 NEXT = "@odata.nextLink"
 
@@ -163,3 +167,40 @@ def test_an_answer_that_comes_drop_by_drop_is_not_waited_for(authority: Simulato
 
     error, _ = examine(authority, usual(lists=lambda *_: Drops()), request_timeout_s=1.0)
     assert isinstance(error, GraphUnavailable)
+
+
+def test_a_login_that_answers_without_end_is_not_read(tmp_path: Path) -> None:
+    """It has a certificate that is trusted, and may be asked by every process."""
+    authority, sent = make_authority(["127.0.0.1"]), [0]
+    (tmp_path / "ca.pem").write_bytes(authority.ca_pem)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        await response.write(b'{"token_type": "Bearer", "more": "')
+        with contextlib.suppress(ConnectionError):
+            while sent[0] < 64 << 20 and request.transport is not None and not request.transport.is_closing():
+                await response.write(b"x" * (1 << 16))
+                sent[0] += 1 << 16
+                await asyncio.sleep(0)
+        return response
+
+    async def ask() -> RowtideError | None:
+        async with served(answer, authority.context) as port:
+            settings = GraphSettings(
+                "contoso",
+                "tenant",
+                "client",
+                ClientSecret("secret"),
+                authority=f"https://127.0.0.1:{port}",
+                ca_file=str(tmp_path / "ca.pem"),
+            )
+            try:
+                await asyncio.to_thread(TokenSource(settings).fetch_token)
+            except RowtideError as error:
+                return error
+            return None
+
+    error = asyncio.run(ask())
+    assert isinstance(error, IdentityUnavailable)
+    assert sent[0] < 16 << 20

@@ -214,3 +214,32 @@ def test_secrets_that_are_not_there(reference: str, code: str) -> None:
         settings.resolve_secret(reference)
     assert error.value.code == code
     assert "hunter2" not in error.value.sentence
+
+
+BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BOMB, "aliases stand for more than 1,000,000 values"),
+        ("a: " + "[" * 1000, "in each other without end"),
+        ("a: 1\n" + " " * settings.MOST_CHARACTERS, "more than 16,777,216 characters"),
+    ],
+    ids=["aliases", "depth", "size"],
+)
+def test_a_file_that_is_a_bomb_is_refused(file: Path, text: str, said: str) -> None:
+    file.write_text(text)
+    with pytest.raises(UserError) as error:
+        settings.load(file)
+    assert said in error.value.sentence
+
+
+def test_a_secret_without_end_is_not_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x" * (settings.MOST_SECRET + 1))
+    secret.chmod(0o600)
+    with pytest.raises(UserError, match="no secret is so large"):
+        settings.resolve_secret(f"file:{secret}")
