@@ -82,10 +82,11 @@ def to_stored(sync: str, key: str, pair: Pair) -> dict[str, Any]:
     as_of, item, state = pair.as_of, _item_of(pair), _state_of(pair)
     named: dict[str, Any] = {"list_id": None, "item_id": None, "etag": None, "version": 0, "base": {}, "kept": {}}
     if item is not None:
-        named = {
+        named |= {
             "list_id": item.list_id, "item_id": item.item_id, "etag": item.etag, "version": version_of(item.etag),
-            "base": item.base, "kept": item.kept,
         }  # fmt: skip
+        if not isinstance(pair, NoItem):  # what a deleted row held is not kept
+            named |= {"base": item.base, "kept": item.kept}
     return named | {
         "sync": sync, "key": key, "state": state, "era": as_of.position.era, "lsn": as_of.position.lsn,
         "ordinal": as_of.position.ordinal, "xid": as_of.xid, "mapping_version": as_of.mapping_version,

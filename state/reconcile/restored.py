@@ -67,7 +67,7 @@ def note_back(conn: Connection, sync: str, list_id: str) -> datetime | None:
 
 
 _LOSE = """
-UPDATE rowtide.ledger AS l SET state = 'tombstone', updated_at = now()
+UPDATE rowtide.ledger AS l SET state = 'tombstone', base = '{}', kept = '{}', updated_at = now()
   FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS n (sync, key, list_id, item_id)
  WHERE l.list_id = n.list_id AND l.item_id = n.item_id AND l.state IN ('live', 'arriving')
    AND (l.sync, l.key) <> (n.sync, n.key)

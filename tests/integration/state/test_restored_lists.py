@@ -63,6 +63,7 @@ def test_a_new_item_with_a_known_id_takes_it_from_the_row_that_had_it(
     made = Settle(work, make_pair(lsn=200, item_id=ItemId("7")), writes=1)
     assert restored.settle_reused_ids(conn, [made]).by_sync["orders"].delivered == 1
     assert [records.ledger(key)["state"] for key in ("old", "new")] == ["tombstone", "live"]
+    assert (records.ledger("old")["base"], records.ledger("old")["kept"]) == ({}, {})
     assert records.row("new") is None
     assert asked(records) == (1, True)
 

@@ -60,9 +60,10 @@ def test_a_settled_row_is_in_the_ledger_and_out_of_the_outbox(records: Any, make
 
 @pytest.mark.parametrize("kind", ["gone", "never", "live", "ignored", "kept", "arriving", "version unknown"])
 def test_every_kind_of_pair_comes_back_as_it_was(kind: str, records: Any, make_pair: Any) -> None:
+    """But for what the row of a tombstone held."""
     held = make_pair(kept={"Title": "A"})
     pairs: dict[str, Pair] = {
-        "gone": NoItem(held.as_of, held.item),
+        "gone": NoItem(held.as_of, replace(held.item, base={}, kept={})),
         "never": NoItem(held.as_of),
         "live": held,
         "ignored": replace(held, standing=Standing.IGNORED),
@@ -161,9 +162,25 @@ def test_a_delete_leaves_a_tombstone_that_drops_replays(records: Any, make_chang
     unknown = Settle(second, NoItem(as_of(second)))
     outbox.settle(records.conn, [gone, unknown])
     assert records.ledger("1")["item_id"] == "7"
+    assert (records.ledger("1")["base"], records.ledger("1")["kept"]) == ({}, {}), (
+        "what a deleted row held is forgotten"
+    )
     assert records.ledger("never")["state"] == "tombstone"
     assert records.stage(make_change("1", lsn=90), make_change("never", lsn=90)).dropped == 2
     assert ledger.live_count(records.conn, "orders") == 0
+
+
+def test_nothing_of_a_deleted_rows_values_is_in_the_records(records: Any, make_change: Any, make_pair: Any) -> None:
+    secret = "known to nobody"
+    records.know("1", make_pair(lsn=50, base={"Title": secret}, kept={"Title": secret}))
+    records.stage(make_change("1", "u", lsn=60, fields={"Title": secret}))
+    records.stage(make_change("1", "d", lsn=70))
+    work = records.claim_one()
+    outbox.settle(records.conn, [Settle(work, NoItem(as_of(work), work.pair.item), 1)])
+    tables = records.conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'rowtide'").fetchall()
+    for (table,) in tables:
+        query = f'SELECT t::text FROM rowtide."{table}" AS t WHERE t::text LIKE %s'
+        assert records.conn.execute(query, [f"%{secret}%"]).fetchall() == []
 
 
 def test_known_not_applied_takes_back_its_own_sent_only(records: Any, make_change: Any) -> None:
