@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 JS := tests/interop/javascript
 
-.PHONY: help demo test test-long check deps lock interop soak takeouts perf replay clean format
+.PHONY: help demo test test-long check deps lock interop soak takeouts perf replay sbom clean format
 
 help:  ## Print the recipes
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -104,9 +104,25 @@ COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --python-versi
 
 lock: $(STAMP)  ## Renew the locks in requirements/
 	@$(COMPILE) --upgrade --extra demo pyproject.toml -o requirements/run.txt
+	@$(COMPILE) --upgrade -c requirements/run.txt pyproject.toml -o requirements/production.txt
+	@$(COMPILE) --upgrade --group release -o requirements/release.txt
 	@$(COMPILE) --upgrade --extra demo --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) --upgrade --extra demo --extra perf -c requirements/dev.txt pyproject.toml -o requirements/perf.txt
 	@$(COMPILE) --upgrade -c requirements/run.txt graphsim/pyproject.toml -o requirements/sim.txt
+
+SBOM_VENV := dist/sbom
+
+sbom: $(STAMP)  ## What is in a production install: dist/sbom.cdx.json (CycloneDX) and dist/licences.md
+	@rm -rf $(SBOM_VENV) && mkdir -p dist
+	@for name in production release; do $(BIN)/uv venv -q --python $(BIN)/python $(SBOM_VENV)/$$name \
+	  && $(BIN)/uv pip install -q --require-hashes --python $(SBOM_VENV)/$$name/bin/python -r requirements/$$name.txt || exit 1; done
+	@$(BIN)/uv build -q --wheel --no-build-isolation --python $(BIN)/python -o $(SBOM_VENV) .
+	@$(BIN)/uv pip install -q --no-deps --python $(SBOM_VENV)/production/bin/python $(SBOM_VENV)/*.whl
+	@$(SBOM_VENV)/release/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --mc-type application \
+	  --of JSON -o dist/sbom.cdx.json $(SBOM_VENV)/production/bin/python
+	@$(SBOM_VENV)/release/bin/pip-licenses --python $(SBOM_VENV)/production/bin/python --ignore-packages rowtide \
+	  --format markdown --with-urls --order license --output-file dist/licences.md
+	@rm -rf $(SBOM_VENV)
 
 clean:  ## Remove what the recipes made
 	@rm -rf $(VENV) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

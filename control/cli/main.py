@@ -5,6 +5,7 @@ file of its own and this one only names them; it is the only place where an erro
 on stderr instead of a traceback.
 """
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,6 @@ from typer.core import TyperGroup
 from control.cli import (
     apply,
     db,
-    demo,
     diff,
     doctor,
     init,
@@ -73,7 +73,10 @@ def root(
     logs.set_up()
 
 
-app.command("demo")(demo.demo)
+with suppress(ModuleNotFoundError):  # the demo is a distribution of its own, and no part of a production install
+    from control.cli import demo
+
+    app.command("demo")(demo.demo)
 app.command("init")(init.init)
 app.command("validate")(validate.validate)
 app.command("plan")(plan.plan)

