@@ -77,6 +77,11 @@ def reason(stack: Stack, name: str) -> dict[str, str]:
     return next(dict(one["reason"]) for one in stack.status()["syncs"] if one["sync"] == name)
 
 
+def said_by(checks: list[dict[str, str]], part: str) -> list[str]:
+    """Names of the failed checks of a source or tenant."""
+    return [one["name"] for one in checks if one["part"].endswith(f" {part}") and one["level"] == "failure"]
+
+
 def insert_version(stack: Stack, *changes: tuple[str, Any]) -> None:
     """What whoever may insert a row there does: the version in force with other values at these paths, as a newer."""
     stored = "compiled"
@@ -132,6 +137,8 @@ def test_a_row_in_the_state_database_leads_nobody_to_a_stranger(stack: Stack, st
     wait_equal(stack, "lines")
     assert titles(stack, "orders")[1] != mark
     assert "connection_differs" in stack.command("diff", "orders", check=False).stderr
+    told = json.loads(stack.command("doctor", "--json", check=False).stdout)["checks"]
+    assert said_by(told, part) == ["file"]
 
     stack.apply()
     wait_equal(stack, "orders")
