@@ -79,13 +79,7 @@ def compose(
     soon = {name: threading.Event() for name in view.reach.sources}
     readers = {name: _reader(base, name, soon[name]) for name in soon} if CAPTURE in roles else {}
     watches = {name: _shape_watch(base, acts, name, reader, soon[name]) for name, reader in readers.items()}
-    router, keeper = EraRouter(base.applied, acts, readers), ReachHolds(acts, lock.name, _opens(roles))
-
-    def take_over(found: View) -> None:
-        router.take_over(found)
-        keeper.follow(found)
-
-    watcher = Watcher(state_dsn, view, own, take_over)
+    watcher = _watcher(base, acts, own, readers, ReachHolds(acts, lock.name, _opens(roles)))
     capture = _capture(base, acts, readers, watcher) if CAPTURE in roles else None
     deliver = _deliver(base) if DELIVER in roles else None
     workers = Workers(
@@ -110,17 +104,7 @@ def compose(
     )
     machine = MachineClock()
     process = Process(
-        state_dsn,
-        lock,
-        owner,
-        fence,
-        roles,
-        workers,
-        base.clock,
-        machine,
-        stop,
-        fault,
-        lambda: base.applied.outdated,
+        state_dsn, lock, owner, fence, roles, workers, clock, machine, stop, fault, lambda: applied.outdated
     )
     parts = Parts(
         state_dsn,
@@ -130,6 +114,16 @@ def compose(
         machine.look,
     )
     return process, parts
+
+
+def _watcher(base: "_Base", acts: SyncActs, own: OwnFile, readers: Mapping[str, Reader], keeper: ReachHolds) -> Watcher:
+    router = EraRouter(base.applied, acts, readers)
+
+    def take_over(found: View) -> None:
+        router.take_over(found)
+        keeper.follow(found)
+
+    return Watcher(base.state_dsn, base.view, own, take_over)
 
 
 def _opens(roles: frozenset[str]) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Whether a source can be read: the checks of `doctor`; an earlier one may explain the failure of a later one.
 
 In: a DSN and what the definition says of slot, publication and tables. Out: `Check`s with one sentence and a remedy
-each; `blockers`, what of it would stop `apply`; `read_table`. Rules: nothing is changed (the probe's slot is temporary
+each; `blockers`, what of it would stop `apply`. Rules: nothing is changed (the probe's slot is temporary
 and goes with its session); every check is tried, and one that PostgreSQL refuses becomes a failure of its own.
 """
 
@@ -23,13 +23,13 @@ from connectors.postgres.replication.resume_point import MIN_SERVER_VERSION
 from connectors.postgres.server_proof import ExpectedServer
 from connectors.postgres.slots import Slot, Table
 from connectors.postgres.source_sessions import open_proven
+from connectors.postgres.table_catalog import no_table, read_privileges
 from rowtide import table_name
 from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue import source_errors, sync_errors
 from rowtide.error_catalogue.entries import Check
-from rowtide.errors import RowtideError, SourceRefused
-from rowtide.mapping.columns import SourceColumn
-from rowtide.mapping.source_table import ColumnsRead, SourceTable
+from rowtide.errors import RowtideError
+from rowtide.mapping.source_table import ColumnsRead
 from rowtide.slot_owner import reader_of
 from state import dsn
 from state.database import PUBLIC_IS_OPEN
@@ -90,95 +90,6 @@ def blockers(wanted: WantedSource, connection: psycopg.Connection) -> list[Check
         making = slots.show_slot(connection, wanted.slot) is None
         needed = [check for name, check in _CHECKS if name in _NEEDED or (making and name in _NEEDED_FOR_SLOT)]
         return [found for check in needed for found in check(at) if found.level == "failure"]
-
-
-def read_columns(conn: psycopg.Connection[Any], schema: str, table: str) -> list[SourceColumn]:
-    """The table's columns in their order; SourceRefused when there is no such table (or no right to see into it)."""
-    with as_source_errors(f"reading the columns of {table_name.to_text(schema, table)}"):
-        rows = conn.execute(_COLUMNS, {"schema": schema, "table": table}).fetchall()
-        if not rows:
-            raise _no_table(conn, schema, table)
-    return [
-        SourceColumn(name, type_name, oid, not_null, key, deferrable, kind, tuple(labels), generated, deterministic)
-        for name, type_name, oid, not_null, key, deferrable, kind, labels, generated, deterministic in rows
-    ]
-
-
-def read_table(conn: psycopg.Connection[Any], schema: str, table: str) -> SourceTable:
-    """The table's columns, unique keys and whether tables inherit from it; SourceRefused when it is not there."""
-    columns = read_columns(conn, schema, table)
-    with as_source_errors(f"reading the indexes of {table_name.to_text(schema, table)}"):
-        unique, inherited = _one(conn, _KEYS, [schema, table])
-    return SourceTable(columns, [frozenset(names) for names in unique], inherited)
-
-
-_KEYS = """
-SELECT COALESCE((
-         SELECT json_agg(u.names) FROM (
-           SELECT array_agg(a.attname::text) AS names
-             FROM pg_index i CROSS JOIN unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS k (attnum)
-             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-            WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
-            GROUP BY i.indexrelid) AS u), '[]'),
-       c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid)
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
-"""
-
-# A domain is followed down to the type it restricts.
-_COLUMNS = """
-WITH RECURSIVE base AS (
-  SELECT a.attnum, a.attname::text AS name, a.atttypid AS type_oid, a.attnotnull, a.attgenerated, a.attcollation,
-         a.attrelid, t.typtype, t.oid AS leaf, a.atttypmod AS leaf_mod, t.typbasetype, t.typtypmod
-  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-  JOIN pg_type t ON t.oid = a.atttypid
-  WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND c.relkind IN ('r', 'p')
-    AND a.attnum > 0 AND NOT a.attisdropped
-  UNION ALL
-  SELECT b.attnum, b.name, b.type_oid, b.attnotnull OR d.typnotnull, b.attgenerated, b.attcollation,
-         b.attrelid, b.typtype, t.oid, d.typtypmod, t.typbasetype, t.typtypmod
-  FROM base b JOIN pg_type d ON d.oid = b.leaf JOIN pg_type t ON t.oid = d.typbasetype WHERE b.typbasetype <> 0
-)
-SELECT b.name, format_type(b.leaf, b.leaf_mod), b.type_oid::bigint, b.attnotnull,
-       COALESCE(array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], b.attnum), 0),
-       COALESCE(b.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) AND NOT i.indimmediate, false),
-       b.typtype::text,
-       ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = b.leaf ORDER BY e.enumsortorder),
-       b.attgenerated <> '', COALESCE(l.collisdeterministic, true)
-FROM base b LEFT JOIN pg_index i ON i.indrelid = b.attrelid AND i.indisprimary
-LEFT JOIN pg_collation l ON l.oid = b.attcollation
-WHERE b.typbasetype = 0 ORDER BY b.attnum
-"""
-
-
-_READ = """
-SELECT a.attname::text, has_column_privilege(c.oid, a.attnum, 'SELECT')
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
-  LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
- WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
-   AND (a.attname = ANY (%s) OR (%s AND a.attnum = ANY (i.indkey::int2[]))) ORDER BY a.attnum
-"""
-
-
-def read_privileges(conn: psycopg.Connection, table: Table, needed: ColumnsRead) -> dict[str, bool]:
-    """The columns of a table that are needed, in its order, and whether the role of ``conn`` may read each."""
-    with as_source_errors(f"reading the privileges on {table_name.to_text(*table)}"):
-        found = conn.execute(_READ, [*table, sorted(needed.names), needed.with_primary_key]).fetchall()
-    return {name: bool(may) for name, may in found}
-
-
-_KIND = """
-SELECT CASE c.relkind WHEN 'v' THEN 'a view' WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table'
-                      WHEN 'S' THEN 'a sequence' END
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
-"""
-
-
-def _no_table(conn: psycopg.Connection, schema: str, table: str) -> SourceRefused:
-    row = conn.execute(_KIND, [schema, table]).fetchone()
-    name = table_name.to_text(schema, table)
-    if row is None or row[0] is None:
-        return source_errors.TABLE_MISSING(table=name)
-    return source_errors.NOT_A_TABLE(table=name, kind=row[0])
 
 
 def _one(conn: psycopg.Connection, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
@@ -307,7 +218,7 @@ def _table(conn: psycopg.Connection, table: Table, columns: ColumnsRead | None) 
     name = table_name.to_text(*table)
     row = conn.execute(_IDENTITY, table).fetchone()
     if row is None:
-        return Check.of_error("table", _no_table(conn, *table))
+        return Check.of_error("table", no_table(conn, *table))
     identity, has_key, deferrable, may_enter, may_read, hidden, persistence, user = row
     if persistence != "p":
         return findings.TABLE_UNLOGGED(table=name)

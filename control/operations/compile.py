@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from connectors.postgres import preflight
+from connectors.postgres import table_catalog
 from connectors.settings import Loaded
 from control.operations.session import Session
 from rowtide import table_name
@@ -51,7 +51,7 @@ def read_source_tables(definition: Definition, postgres: str, connection: psycop
 
 def _table_of(connection: psycopg.Connection, schema: str, table: str) -> SourceTable:
     try:
-        return preflight.read_table(connection, schema, table)
+        return table_catalog.read_table(connection, schema, table)
     except SourceRefused as error:
         if error.code == source_errors.TABLE_MISSING.code:
             name = table_name.to_text(schema, table)

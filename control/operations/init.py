@@ -13,7 +13,7 @@ from typing import TypedDict
 import psycopg
 
 from connectors import settings
-from connectors.postgres import column_samples, connections, preflight
+from connectors.postgres import column_samples, connections, table_catalog
 from control.operations import template
 from rowtide import table_name
 from rowtide.definition.kinds import NAME
@@ -72,7 +72,7 @@ def _parsed(table: str) -> tuple[str, str]:
 def _propose(connection: psycopg.Connection, schema: str, table: str) -> template.SyncDraft:
     """The sync for a table; UserError where no definition of it would be valid."""
     name = table_name.to_text(schema, table)
-    found = preflight.read_table(connection, schema, table)
+    found = table_catalog.read_table(connection, schema, table)
     key = template.key_of(found)
     if found.inherited:
         raise command_errors.INIT_TABLE(table=name, problem="other tables inherit from it; name each of those")

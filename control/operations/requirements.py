@@ -10,7 +10,7 @@ from typing import TypedDict
 
 import psycopg
 
-from connectors.postgres import preflight, publishing_rights
+from connectors.postgres import preflight, publishing_rights, table_catalog
 from control.operations.grants import (
     GraphGrant,
     GraphRequirements,
@@ -101,7 +101,7 @@ def _ask_source(session: Session, name: str) -> SourceRequirements:
 
 def _ask_table(connection: psycopg.Connection, table: tuple[str, str], needed: ColumnsRead) -> TableRequirements:
     owner = publishing_rights.owner_of(connection, *table)
-    columns = tuple(preflight.read_privileges(connection, table, needed))
+    columns = tuple(table_catalog.read_privileges(connection, table, needed))
     if owner is None:
         return TableRequirements(*table)
     return TableRequirements(*table, owner.name, owner.powerful, owner.row_security, columns)

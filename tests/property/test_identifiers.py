@@ -22,6 +22,7 @@ from connectors.postgres import (
     row_counts,
     shape,
     slots,
+    table_catalog,
     table_pages,
 )
 from connectors.postgres.preflight import WantedSource
@@ -116,7 +117,7 @@ class World(NamedTuple):
 
     def compiled(self, connection: psycopg.Connection[Any]) -> CompiledSync:
         """The sync over the table."""
-        columns = preflight.read_table(connection, self.schema, self.table).columns
+        columns = table_catalog.read_table(connection, self.schema, self.table).columns
         return compile_sync("parts", self.definition().syncs["parts"], columns)
 
 
@@ -173,7 +174,7 @@ def look_before_apply(server: psycopg.Connection[Any], world: World) -> None:
     samples = column_samples.read(server, *table, [world.words, world.mood])
     assert samples[world.words].longest == 3
     assert samples[world.mood].values == 1
-    found = preflight.read_table(server, *table)
+    found = table_catalog.read_table(server, *table)
     draft = template.Draft(syncs=[template.propose(world.text, found.columns, samples, template.key_of(found) or ())])
     sync = definitions.parse(YAML(typ="safe", pure=True).load(template.definition_text(draft))).syncs
     (proposed,) = sync.values()
@@ -220,7 +221,7 @@ def test_a_name_of_one_key_column(server: psycopg.Connection[Any]) -> None:
     """Rows of a table with one key column are found by another statement."""
     server.execute('CREATE TABLE public.single ("100%" int PRIMARY KEY, words text)')
     server.execute("INSERT INTO public.single VALUES (7, 'seven')")
-    columns = preflight.read_columns(server, "public", "single")
+    columns = table_catalog.read_columns(server, "public", "single")
     document = {
         "source": {"postgres": "erp", "table": "public.single"},
         "target": {"graph": "contoso", "site": "contoso.sharepoint.com:/sites/ops"},

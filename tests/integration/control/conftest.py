@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from connectors import settings
-from connectors.postgres import connections, preflight
+from connectors.postgres import connections, table_catalog
 from control.operations.session import Session, open_session
 from rowtide import catalog
 from rowtide.catalog import ListRef
@@ -44,7 +44,7 @@ def applied(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     assert desk.type("db", "upgrade").code == 0
     loaded = settings.load(desk.config)
     with connections.open_unproven(desk.source_dsn) as connection:
-        columns = {"parts": preflight.read_columns(connection, "public", "parts")}
+        columns = {"parts": table_catalog.read_columns(connection, "public", "parts")}
     lists = {"parts": {title: ListRef(title, "site", "contoso") for title in ("Parts EU", "Parts US", "Parts Other")}}
     with database.connect(desk.state_dsn) as connection:
         tenants = tenants_of(loaded.definition)

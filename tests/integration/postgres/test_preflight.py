@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from connectors.postgres import preflight, slots
+from connectors.postgres import preflight, slots, table_catalog
 from connectors.postgres.preflight import WantedSource
 from rowtide.error_catalogue.entries import Check
 from rowtide.errors import SourceRefused
@@ -112,7 +112,7 @@ def test_columns(source: Any) -> None:
         "g int GENERATED ALWAYS AS (b * 2) STORED, tags text[], PRIMARY KEY (a, b) INCLUDE (n))",
         "ALTER TABLE c DROP COLUMN gone",
     )
-    columns = {column.name: column for column in preflight.read_columns(source.conn, "public", "c")}
+    columns = {column.name: column for column in table_catalog.read_columns(source.conn, "public", "c")}
     assert list(columns) == ["b", "a", "m", "d", "n", "g", "tags"]
     assert (columns["a"].key, columns["b"].key, columns["n"].key) == (1, 2, 0)
     assert columns["a"] == SourceColumn("a", "text", 25, True, 1)
@@ -131,14 +131,14 @@ def test_columns(source: Any) -> None:
 
 def test_a_deferrable_key_is_seen(source: Any) -> None:
     source.run("CREATE TABLE later (id int PRIMARY KEY DEFERRABLE, v int)")
-    first, second = preflight.read_columns(source.conn, "public", "later")
+    first, second = table_catalog.read_columns(source.conn, "public", "later")
     assert (first.key, first.key_deferrable) == (1, True)
     assert (second.key, second.key_deferrable) == (0, False)
 
 
 def test_a_missing_table_is_refused(source: Any) -> None:
     with pytest.raises(SourceRefused, match=r"public\.nowhere does not exist"):
-        preflight.read_columns(source.conn, "public", "nowhere")
+        table_catalog.read_columns(source.conn, "public", "nowhere")
 
 
 def test_another_installation_on_the_slot_is_found(source: Any, tap: Any, pg: Any) -> None:

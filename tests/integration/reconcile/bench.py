@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from connectors.postgres.preflight import read_columns
 from connectors.postgres.source_sessions import Source, SourceSessions
+from connectors.postgres.table_catalog import read_columns
 from flows import reconcile as flow
 from flows.applied_view import View
 from rowtide.catalog import Catalog, to_compiled

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from connectors.postgres.connections import open_unproven
-from connectors.postgres.preflight import read_columns
+from connectors.postgres.table_catalog import read_columns
 from demo.postgres import Cluster
 from rowtide.catalog import Catalog, ListRef
 from rowtide.mapping.compiled_sync import compile_sync
