@@ -91,8 +91,8 @@ class World(NamedTuple):
         connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(self.publication)))
         connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(self.schema)))
 
-    def definition(self) -> definitions.Definition:
-        """A definition of a sync of the table, read back from its own JSON."""
+    def definition(self) -> definitions.Document:
+        """The document of a definition with a sync of the table, read back from its own JSON."""
         words = sql.Identifier(self.words).as_string()
         made = definitions.parse(
             {
@@ -113,7 +113,7 @@ class World(NamedTuple):
                 },
             }
         )
-        return definitions.parse(made.to_json())
+        return definitions.parse_document(made.to_json())
 
     def compiled(self, connection: psycopg.Connection[Any]) -> CompiledSync:
         """The sync over the table."""
