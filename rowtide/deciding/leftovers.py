@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from rowtide.deciding.answers import Changed, Deleted, Fact, Found, Missing, Written
+from rowtide.deciding.answers import Changed, Deleted, Fact, Found, Item, Missing, Written
 from rowtide.deciding.commands import DeleteItem, LookAtItem, LookForKey, UpdateItem
 from rowtide.deciding.in_flight import (
     Ended,
@@ -134,7 +134,7 @@ def after_search_lost(known: Known, step: SearchLost, fact: Fact, rules: Rules, 
     match fact:
         case Found(items):
             leftovers = known.pair.leftovers
-            if found := own_items(known.work, items):
+            if found := [item for item in own_items(known.work, items) if not _is_own(known, list_id, item)]:
                 left = LeftItem(list_id, found[0].item_id, found[0].etag)
                 return next_leftover(with_leftovers(known, (left, *leftovers)), rules, now)
             lost = lost_post_in(leftovers, list_id)
@@ -146,6 +146,12 @@ def after_search_lost(known: Known, step: SearchLost, fact: Fact, rules: Rules, 
             return release_misfit(known, step)
         case _:
             assert_never(fact)
+
+
+def _is_own(known: Known, list_id: ListId, item: Item) -> bool:
+    """Whether the row has this item, so that it is not a lost POST's."""
+    own = known.pair.item if isinstance(known.pair, Held) else None
+    return own is not None and (own.list_id, own.item_id) == (list_id, item.item_id)
 
 
 def after_free_key(known: Known, step: FreeKey, fact: Fact) -> Known | InFlight | Ended:

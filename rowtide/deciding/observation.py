@@ -124,9 +124,17 @@ def is_item(leftover: Leftover, list_id: ListId, item_id: ItemId) -> bool:
 
 
 def without_item(leftovers: Iterable[Leftover], list_id: ListId, item_id: ItemId) -> tuple[Leftover, ...]:
-    """The leftovers once the key has item ``item_id`` in ``list_id``: the unique RowtideKey rules out a lost POST."""
+    """The leftovers once the key has item ``item_id`` in ``list_id``.
+
+    The item explains a lost POST, and the unique RowtideKey rules out another one; but not an item that was there
+    before the POST was sent.
+    """
+    leftovers = tuple(leftovers)
+    was_there = any(is_item(one, list_id, item_id) for one in leftovers)
     return tuple(
-        one for one in leftovers if one.list_id != list_id or not (isinstance(one, LostPost) or one.item_id == item_id)
+        one
+        for one in leftovers
+        if one.list_id != list_id or (was_there if isinstance(one, LostPost) else one.item_id != item_id)
     )
 
 

@@ -27,7 +27,7 @@ from rowtide.deciding.in_flight import (
     release,
 )
 from rowtide.deciding.leftovers import free_key, lost_post_in, next_leftover, wrong_key_in
-from rowtide.deciding.observation import left_behind, without_item
+from rowtide.deciding.observation import is_item, left_behind
 from rowtide.deciding.outcomes import Settle
 from rowtide.deciding.records import AsOf, Held, ListId, NoItem, Standing, Work
 from rowtide.keys import ROWTIDE_KEY, rowtide_key
@@ -147,16 +147,15 @@ def finish(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
 
 
 def _as_settled(known: Known) -> NoItem | Held:
-    """The pair in agreement with the row, without the leftovers that its item rules out."""
+    """The pair in agreement with the row; its own item is no leftover."""
     work, pair = known.work, known.pair
     desired, want = work.desired, wanted(work)
     outdated = is_outdated(work)
     as_of = pair.as_of if outdated else AsOf(desired.position, desired.xid, desired.mapping_version)
     if isinstance(pair, NoItem):
         return replace(pair, as_of=as_of)
-    item, standing, leftovers = pair.item, pair.standing, pair.leftovers
-    if leftovers:
-        leftovers = without_item(leftovers, item.list_id, item.item_id)
+    item, standing = pair.item, pair.standing
+    leftovers = tuple(one for one in pair.leftovers if not is_item(one, item.list_id, item.item_id))
     if want is None:
         # The row is gone and its item was left there on purpose.
         standing = Standing.IGNORED if standing is Standing.LIVE else standing

@@ -422,3 +422,18 @@ RowHistory.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestRowHistory = RowHistory.TestCase
+
+
+def test_an_item_that_was_there_before_explains_no_lost_post() -> None:
+    """The row moves back while its old item is still to be removed: that one is taken up, and the POST comes late."""
+    history = RowHistory()
+    history.set_up(unique=False, has_foreign_hands=False)
+    history.commit_upsert(target_list=LISTS[0], a="x", b=None)
+    history.deliver(fates=["done"])
+    history.commit_upsert(target_list=LISTS[1], a="x", b=None)
+    for fates in (["done"], ["lost before"], ["done"]):
+        history.deliver(fates=fates)
+    history.commit_upsert(target_list=LISTS[0], a="x", b="p")
+    history.deliver(fates=["late"])
+    assert [type(one.command) for one in history.late] == [MoveItem]
+    history.teardown()
