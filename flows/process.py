@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from psycopg.errors import LockNotAvailable
 
 from connectors import loops
 from connectors.clocks import MachineClock
@@ -33,6 +34,8 @@ from state.database import Connection, Link
 log = structlog.get_logger()
 
 BEAT_S = 1.0
+_PATIENCE_S = 1
+"""What a beat waits for locks of others."""
 STEP_BACK_S = 2.0
 """A clock that is set back by less is waited for."""
 
@@ -107,6 +110,7 @@ class Process:
         """Start every thread of the process."""
         with closing(Link(self._state_dsn, "rowtide start")) as link, suppress(RowtideError):  # the beat tries again
             self._confirm(link)
+            link.run(self._tend)
         for worker in [*self._workers.beside, *self._workers.deliver]:
             worker.start()
         self._beating.start()
@@ -142,6 +146,7 @@ class Process:
                 self._workers.record()
                 try:
                     self._confirm(link)
+                    link.run(self._tend)
                     trouble.succeeded()
                 except RowtideError as error:
                     trouble.note(error)
@@ -170,13 +175,21 @@ class Process:
         self._clock.set_by(connection)
         instance.confirm(connection)
         ids = (self._lock.process_id, self._roles, os.getpid(), socket.gethostname(), self._started_at)
-        self._workers.account(connection)
         if self._others_end_s is None:  # who had this name before us sends nothing any more from then on
             silent_s = processes.silent_s(connection, self._lock.process_id, self._roles)
             self._others_end_s = time.monotonic() + (0.0 if silent_s is None else processes.DEAD_S - silent_s)
         processes.beat(connection, *ids, {**self._workers.health(), "loops": loops.health()})
+
+    def _tend(self, connection: Connection) -> None:
+        """What others may hold up for a while, such as a process that stands still in the middle of a transaction."""
+        connection.execute(f"SET lock_timeout = '{_PATIENCE_S}s'")
+        for act in (self._workers.account, self._void_leases_of_the_dead):
+            with suppress(LockNotAvailable):  # the next beat tries again
+                act(connection)
+
+    def _void_leases_of_the_dead(self, connection: Connection) -> None:
         dead: list[tuple[str, str | None]] = [(name, None) for name in processes.find_dead(connection)]
-        if time.monotonic() >= self._others_end_s:
+        if self._others_end_s is not None and time.monotonic() >= self._others_end_s:
             dead.append((self._lock.name, self._owner))
         for name, but in dead:
             # What it may have sent stays written down: whoever claims these rows looks first.

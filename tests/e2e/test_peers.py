@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from demo.postgres import Cluster
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack, wait_until
@@ -48,7 +50,14 @@ def test_the_rows_of_a_killed_peer_move_on(
     peer = stack.start("--roles", "deliver", "--process-id", "2")
     stack.wait_ready(peer)
     assert stack.state(leased) == [(ROWS,)]  # the other process lives, so they are its own
-    first.kill()
+    with psycopg.connect(state_dsn) as another:
+        # Whoever stands still in a transaction that has one of these rows keeps nobody from beating and sending.
+        another.execute("SELECT FROM rowtide.outbox WHERE key = '1' FOR UPDATE")
+        first.kill()
+        dead = "SELECT count(*) FROM rowtide.process WHERE process_id = 1 AND seen_at < now() - interval '8 seconds'"
+        wait_until(lambda: stack.state(dead) == [(1,)], "others have tried to have the rows of the dead")
+        stack.sql("INSERT INTO parts (id, name, quantity) VALUES (1000, 'new', 1)")
+        wait_until(lambda: "parts:1000" in quantities(stack), "a new row arrives meanwhile", 30.0)
     wait_equal(stack, deadline_s=30.0)
     assert stack.stop(peer) == 0, stack.logged()[-4000:]
 
@@ -74,7 +83,8 @@ def test_a_process_that_stood_still_writes_nothing_over_its_peers_values(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rowtide identity'"
         )
         peer = stack.start("--roles", "deliver", "--process-id", "2")
-        wait_equal(stack)
+        # A transaction in which it stands still has its rows until the server ends it, after a minute.
+        wait_equal(stack, deadline_s=120.0)
         stack.sql("UPDATE parts SET quantity = 1000")
         wait_equal(stack)
         wait_until(lambda: stack.state("SELECT count(*) FROM rowtide.outbox") == [(0,)], "everything settled")
