@@ -64,6 +64,8 @@ class World:
         """Ids of lists whose items have been without their keys."""
         self.restored = False
         """The records were put back: they do not count what was done since."""
+        self.lists_unread = False
+        """The lists were put back, and no deep reconcile has met what is in them since."""
         self.findings: list[str] = []
         """What acts themselves have seen that may not be."""
         self.others: list[Stack] = []
@@ -110,6 +112,7 @@ class World:
         for id_ in sorted(self.edited):
             wait_until(partial(self._read_the_lists_of, id_), f"the lists of {id_} are read", READ_S)
         self.edited.clear()
+        self.lists_unread = False
 
     def _read_the_lists_of(self, id_: str) -> bool:
         """Whether a deep pass is done that left no row alone, because of something that waited for it or moved it."""
@@ -139,9 +142,9 @@ class World:
         return not {*IDS, "publication", "mark", "copy", "astray", "snapshot", "lists", "key"} & self.open.keys()
 
     def can_take_lists_away(self) -> bool:
-        """Whether `apply` may leave a list: one that leaves before restored records have met it is never read."""
+        """Whether `apply` may leave a list: one that leaves before it is read after a restore is never read."""
         unread = "SELECT 1 FROM rowtide.reconcile WHERE deep OR state <> 'done'"
-        return self.can_apply() and not (self.restored and self.stack.state(unread))
+        return self.can_apply() and not self.lists_unread and not (self.restored and self.stack.state(unread))
 
     def apply(self) -> None:
         """Write the definition and apply it."""

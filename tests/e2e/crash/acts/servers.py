@@ -145,6 +145,7 @@ def restore_the_lists(world: World, rng: random.Random) -> bool:
         site.put_back()
         world.definition.shown, world.strangers = shown, strangers
         world.edited.update(world.definition.names)
+        world.lists_unread = True
 
     world.later("lists", put_back)
     return True
