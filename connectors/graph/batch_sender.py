@@ -58,7 +58,8 @@ class BatchSender:
     ) -> None:
         """``is_ours``: whether what was claimed at a time may still be sent by this process.
 
-        ``guarded`` calls what the event loop calls back, and knows what follows from its failure."""
+        ``guarded`` calls what the event loop calls back, and knows what follows from its failure.
+        """
         self.ru_used = 0
         self.requests = 0
         self._settings, self._budget, self._health, self._tokens = settings, budget, health, tokens

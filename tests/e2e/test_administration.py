@@ -116,6 +116,16 @@ def hold_capture(stack: Stack) -> psycopg.Connection[Any]:
     return connection
 
 
+def another_server(new_cluster: Callable[..., Any]) -> str:
+    """The DSN of a server with a table of the same name, one row in it, and the publication."""
+    elsewhere: str = new_cluster(wal_level="logical").create_database("elsewhere")
+    with psycopg.connect(elsewhere, autocommit=True) as connection:
+        connection.execute(TABLE)
+        connection.execute("INSERT INTO parts (id, name) VALUES (1, 'of another server')")
+        connection.execute("CREATE PUBLICATION rowtide_erp FOR TABLE parts")
+    return elsewhere
+
+
 def test_a_reconcile_reads_only_when_capture_has_passed_its_mark(
     new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Any]
 ) -> None:
@@ -184,11 +194,7 @@ def test_the_wrong_server_is_not_read_until_a_person_accepts_it(
     process = stack.start()
     wait_equal(stack)
     assert stack.stop(process) == 0
-    here, elsewhere = stack.source_dsn, new_cluster(wal_level="logical").create_database("elsewhere")
-    with psycopg.connect(elsewhere, autocommit=True) as connection:
-        connection.execute(TABLE)
-        connection.execute("INSERT INTO parts (id, name) VALUES (1, 'of another server')")
-        connection.execute("CREATE PUBLICATION rowtide_erp FOR TABLE parts")
+    here, elsewhere = stack.source_dsn, another_server(new_cluster)
     stack.environment["ROWTIDE_SOURCE_DSN"] = elsewhere
     process = stack.start()
     wait_until(lambda: "another one" in str(stack.status()["sources"]["erp"]["problem"]), "the wrong server is said")
@@ -208,11 +214,7 @@ def test_the_wrong_server_is_not_read_before_anything_was_captured_either(
 ) -> None:
     """The file of the host that applied is right, that of the host that runs leads to another server."""
     stack = new_stack(new_simulator("--tier", "off"), rows=20, state_dsn=new_cluster().create_database("state"))
-    elsewhere = new_cluster(wal_level="logical").create_database("elsewhere")
-    with psycopg.connect(elsewhere, autocommit=True) as connection:
-        connection.execute(TABLE)
-        connection.execute("INSERT INTO parts (id, name) VALUES (1, 'of another server')")
-        connection.execute("CREATE PUBLICATION rowtide_erp FOR TABLE parts")
+    elsewhere = another_server(new_cluster)
     stack.environment["ROWTIDE_SOURCE_DSN"] = elsewhere
     process = stack.start()
     problem = "SELECT health #>> ARRAY['source', %s, 'problem', 'code'] FROM rowtide.process"

@@ -4,6 +4,7 @@ The state database is on a server of its own.
 """
 
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ NewStack = Callable[..., Stack]
 NewSimulator = Callable[..., Simulator]
 
 ROWS = 10
+LEASED = "SELECT count(*) FROM rowtide.outbox WHERE lease_owner LIKE 'rowtide:deliver:1/%' AND lease_until > now()"
 
 
 def quantities(stack: Stack) -> dict[str, Any]:
@@ -33,24 +35,30 @@ def wait_equal(stack: Stack, deadline_s: float = 60.0) -> None:
     wait_until(lambda: quantities(stack) == wanted, "source and lists equal", deadline_s)
 
 
+def with_all_rows_claimed(
+    new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Cluster], held: Path
+) -> tuple[Stack, subprocess.Popen[bytes]]:
+    """A stack, and the process that has claimed all rows with quantity 100 and sends none while ``held`` is there."""
+    state_dsn = new_cluster().create_database("rowtide")
+    stack = new_stack(new_simulator("--tier", "off"), rows=ROWS, state_dsn=state_dsn)
+    stack.start("--roles", "capture")
+    first = stack.start("--roles", "deliver", "--process-id", "1", failpoints=f"deliver.before_send=pause:{held}")
+    wait_equal(stack)
+    held.touch()
+    stack.sql("UPDATE parts SET quantity = 100")
+    wait_until(lambda: stack.state(LEASED) == [(ROWS,)], "one process has all rows")
+    return stack, first
+
+
 def test_the_rows_of_a_killed_peer_move_on(
     new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:
     """They were leased for two minutes: nobody else comes back under the name of the dead process."""
-    state_dsn = new_cluster().create_database("rowtide")
-    stack = new_stack(new_simulator("--tier", "off"), rows=ROWS, state_dsn=state_dsn)
-    stack.start("--roles", "capture")
-    held = tmp_path / "held"
-    first = stack.start("--roles", "deliver", "--process-id", "1", failpoints=f"deliver.before_send=pause:{held}")
-    wait_equal(stack)
-    held.touch()
-    stack.sql("UPDATE parts SET quantity = quantity + 100")
-    leased = "SELECT count(*) FROM rowtide.outbox WHERE lease_owner LIKE 'rowtide:deliver:1/%' AND lease_until > now()"
-    wait_until(lambda: stack.state(leased) == [(ROWS,)], "one process has all rows")
+    stack, first = with_all_rows_claimed(new_simulator, new_stack, new_cluster, tmp_path / "held")
     peer = stack.start("--roles", "deliver", "--process-id", "2")
     stack.wait_ready(peer)
-    assert stack.state(leased) == [(ROWS,)]  # the other process lives, so they are its own
-    with psycopg.connect(state_dsn) as another:
+    assert stack.state(LEASED) == [(ROWS,)]  # the other process lives, so they are its own
+    with psycopg.connect(stack.state_dsn) as another:
         # Whoever stands still in a transaction that has one of these rows keeps nobody from beating and sending.
         another.execute("SELECT FROM rowtide.outbox WHERE key = '1' FOR UPDATE")
         first.kill()
@@ -66,16 +74,8 @@ def test_a_process_that_stood_still_writes_nothing_over_its_peers_values(
     new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:
     """Its rows were another's when it woke, and the other one had written newer values of them."""
-    state_dsn = new_cluster().create_database("rowtide")
-    stack = new_stack(new_simulator("--tier", "off"), rows=ROWS, state_dsn=state_dsn)
-    stack.start("--roles", "capture")
     held = tmp_path / "held"
-    first = stack.start("--roles", "deliver", "--process-id", "1", failpoints=f"deliver.before_send=pause:{held}")
-    wait_equal(stack)
-    held.touch()
-    stack.sql("UPDATE parts SET quantity = 100")
-    leased = "SELECT count(*) FROM rowtide.outbox WHERE lease_owner LIKE 'rowtide:deliver:1/%' AND lease_until > now()"
-    wait_until(lambda: stack.state(leased) == [(ROWS,)], "one process has all rows")
+    stack, first = with_all_rows_claimed(new_simulator, new_stack, new_cluster, held)
     first.send_signal(signal.SIGSTOP)
     try:
         # What a server or a network that fails does to the session that holds its lock.

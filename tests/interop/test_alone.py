@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.wheels import UV, build_wheel
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "graphsim-ci.md").read_text(encoding="utf-8")
 JAVASCRIPT = Path(__file__).with_name("javascript")
-UV = Path(sys.executable).with_name("uv")
 # Not the recorder: what is tried here is the installed distribution.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "ROWTIDE_TEST_ANSWERS"}}
 
@@ -37,24 +38,11 @@ def _run(*command: str | Path, cwd: Path, timeout_s: float = 300) -> str:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new environment with the simulator's own distribution and pytest, and nothing of Rowtide."""
     place = tmp_path_factory.mktemp("alone")
-    _run(
-        UV,
-        "build",
-        "-q",
-        "--wheel",
-        "--no-build-isolation",
-        "--python",
-        sys.executable,
-        "-o",
-        place,
-        ROOT / "graphsim",
-        cwd=place,
-    )
+    wheel = build_wheel(ROOT / "graphsim", place)
     _run(sys.executable, "-m", "venv", "--without-pip", place / "venv", cwd=place)
     python = place / "venv" / "bin" / "python"
     requirements = ROOT / "requirements" / "sim.txt"
     _run(UV, "pip", "install", "-q", "--python", python, "--require-hashes", "-r", requirements, cwd=place)
-    [wheel] = place.glob("*.whl")
     _run(UV, "pip", "install", "-q", "--python", python, "--no-deps", wheel, cwd=place)
     _run(UV, "pip", "install", "-q", "--python", python, "-c", ROOT / "requirements" / "dev.txt", "pytest", cwd=place)
     return place / "venv" / "bin"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.wheels import build_wheel
+
 ROOT = Path(__file__).parents[2]
-UV = Path(sys.executable).with_name("uv")
 PRODUCTION = {"rowtide", "state", "connectors", "flows", "control", "migrations"}
 
 
@@ -21,20 +22,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for name, tree in {"rowtide": ROOT, "graphsim": ROOT / "graphsim", "demo": ROOT / "demo"}.items():
         place = tmp_path_factory.mktemp(name)
-        build = [
-            str(UV),
-            "build",
-            "-q",
-            "--wheel",
-            "--no-build-isolation",
-            "--python",
-            sys.executable,
-            "-o",
-            str(place),
-            str(tree),
-        ]
-        subprocess.run(build, check=True, cwd=place)
-        [wheel] = place.glob("*.whl")
+        wheel = build_wheel(tree, place)
         with zipfile.ZipFile(wheel) as packed:
             packed.extractall(place / "installed")
         found[name] = place / "installed"
