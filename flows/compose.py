@@ -86,6 +86,7 @@ def compose(
         beside=[watcher] if capture is None else [watcher, *watches.values(), capture.reconciler],
         deliver=[] if deliver is None else deliver.workers,
         unsettled=list if deliver is None else deliver.unsettled,
+        recall=_nothing if deliver is None else deliver.faults.look,
         account=DayQuota([] if deliver is None else deliver.tenants.values()).account,
         health=partial(
             to_health,
@@ -320,7 +321,7 @@ def _claimer(
     def prepare(link: Link, syncs: Sequence[str]) -> None:
         due_again.look(link, syncs)
         admission.look_again(link, syncs)
-        faults.look(link, syncs)
+        faults.look(link)
 
     return Claimer(
         base.state_dsn,
@@ -343,13 +344,17 @@ def _settled(claimer: Claimer, pace: Pace, outcomes: Sequence[Outcome], counts: 
         pace.note(sync, "delivered", did.delivered)
 
 
+def _nothing(_link: Link) -> None:
+    """A process that does not deliver waits for nothing that is on record."""
+
+
 def _record(deliver: _Deliver | None) -> None:
     """Record the readings of the moment; a process that does not deliver has nothing in flight."""
     metrics.RECORDER.read_loops(loops.failures())
     if deliver is None:
         return
     graphs = {
-        name: recorder.GraphReading(writer.counters.ru_used, deliver.budgets[name].gate_s())
+        name: recorder.GraphReading(writer.counters.ru_used, deliver.budgets[name].gate.left_s())
         for name, writer in deliver.writers.items()
     }
     metrics.RECORDER.read(deliver.parts.claimer.in_flight, graphs)

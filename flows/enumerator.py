@@ -122,7 +122,7 @@ class Enumerator(GraphRounds[list[Enumeration]]):
                 failpoints.hit(failpoints.ENUMERATION_AFTER_PAGE)
                 self._trouble(one).succeeded()
                 self._pace.note(one.sync, "compared", len(reading.items))
-                tenant.budget.note_success()
+                tenant.budget.gate.note_success()
                 return 0.0
             case TooOld():
                 log.info("list is read from its beginning", sync=one.sync, list_id=one.list_id)

@@ -3,7 +3,8 @@
 In: what a process knows of its tenants, their lists and the tables that it reads. Out: holds of kind fault
 (`state.faults`), and what other processes and people have written there. Rules (docs/design.md section 6): a fault is
 written down when it begins, when a trial fails and when it ends, never for a single row; what is gone from the record
-is forgotten here, and a wait that was ended there ends here; the claiming thread does it, before it claims.
+is forgotten here, and a wait that was ended there ends here; the first look is made before anything is asked of a
+tenant or a table, every other one by the claiming thread, before it claims.
 """
 
 import time
@@ -41,7 +42,7 @@ class Keeper(Protocol):
 
 
 class FaultRecord:
-    """Of the claiming thread (`look`); `counts` is for any."""
+    """`look` is for one thread at a time; `counts` is for any."""
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class FaultRecord:
         self._noted: dict[Place, FaultHold] = {}
         self._read_at: float | None = None
 
-    def look(self, link: Link, _syncs: Collection[str]) -> None:
+    def look(self, link: Link) -> None:
         """Write down what has changed since the last look, and obey what is on record, the first time before all."""
         now = self._clock()
         if self._read_at is None:
@@ -89,8 +90,8 @@ class FaultRecord:
     def _note(self, link: Link, known: Mapping[Place, FaultHold]) -> None:
         lists = self._graph_of_lists()
         now = {place: one for place, one in known.items() if self._keeper_of(one, lists) is not None}
-        noted = {place: one.failures for place, one in self._noted.items()}
-        news = [one for place, one in now.items() if noted.get(place) != one.failures]
+        noted = {place: (one.code, one.failures) for place, one in self._noted.items()}
+        news = [one for place, one in now.items() if noted.get(place) != (one.code, one.failures)]
         over = noted.keys() - now.keys()
         if news or over:
             link.run(partial(faults.note, actor=self._owner, faults=news, over=over))

@@ -78,12 +78,12 @@ def _of_watch(watch: ShapeWatch) -> dict[str, Any] | None:
 
 
 def _of_graph(writer: Writer, budget: Budget, now: Callable[[], datetime]) -> dict[str, Any]:
-    gate_s, counters = budget.gate_s(), writer.counters
+    gate_s, counters = budget.gate.left_s(), writer.counters
     return {
         "problem": _problem(writer.problem),
         "lists": {list_id: _problem(error) for list_id, error in writer.list_problems.items()},
         "gate_until": (now() + timedelta(seconds=gate_s)).isoformat() if gate_s else None,
-        "gate_throttled": budget.is_throttled,
+        "gate_throttled": budget.gate.throttled_s() > 0,
         "quota_wait_s": round(budget.quota_wait_s(), 3),
         "ru_used": counters.ru_used,
         "requests": counters.requests,

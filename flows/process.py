@@ -58,12 +58,14 @@ class FatalFault:
 class Workers:
     """The parts with threads. ``beside`` begins first; ``deliver`` ends first, and what it leaves is handed back.
 
-    ``account`` writes down what was spent, before ``deliver`` begins and with each beat.
+    ``account`` writes down what was spent, before ``deliver`` begins and with each beat. ``recall``, before it begins,
+    has it wait for what is on record as failing.
     """
 
     beside: Sequence[Worker]
     deliver: Sequence[Worker]
     unsettled: Callable[[], list[Outcome]]
+    recall: Callable[[Link], None]
     account: Callable[[Connection], None]
     health: Callable[[], Mapping[str, Any]]
     record: Callable[[], None]
@@ -111,6 +113,7 @@ class Process:
         with closing(Link(self._state_dsn, "rowtide start")) as link, suppress(RowtideError):  # the beat tries again
             self._confirm(link)
             link.run(self._tend)
+            self._workers.recall(link)
         for worker in [*self._workers.beside, *self._workers.deliver]:
             worker.start()
         self._beating.start()

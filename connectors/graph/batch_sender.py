@@ -73,7 +73,7 @@ class BatchSender:
     def pump(self) -> None:
         """Sends waiting rows while slots are free; hands all back while the gate is closed."""
         answers = self._answers
-        gate_s = self._budget.gate_s()
+        gate_s = self._budget.gate.left_s()
         if answers.queue and (gate_s > 0 or answers.stopping):
             reason = self._reason_to_hand_back()
             answers.answer_all(answers.queue.take_all(), NotApplied(gate_s, reason), self._now())
@@ -173,7 +173,7 @@ class BatchSender:
             wait_s = self._budget.send_wait_s(units)
             if wait_s == 0:
                 return True
-            gate_s = self._budget.gate_s()
+            gate_s = self._budget.gate.left_s()
             if self._answers.stopping or gate_s > 0:
                 self._answers.answer_all(claims, NotApplied(gate_s, self._reason_to_hand_back()), self._now())
                 return False
@@ -222,9 +222,10 @@ class BatchSender:
             if isinstance(envelope, NotApplied):
                 self._health.note_failure(graph_errors.BATCH_LOST(reason=envelope.reason))
             if isinstance(envelope, Unknown):
-                self._note_lost(claims, graph_errors.BATCH_LOST(reason=envelope.reason))
-                after_s = retry_after.retry_after_s(reply.headers)
-                self._budget.pause(after_s or 0.0)
+                lost = graph_errors.BATCH_LOST(reason=envelope.reason)
+                self._note_lost(claims, lost)
+                if after_s := retry_after.retry_after_s(reply.headers):
+                    self._health.note_asked(lost, after_s)
             self._answers.apply(claims, [envelope] * len(claims), reply.token, self._now())
 
     def _read_members(self, claims: Sequence[Claim], members: dict[str, batch.Member], token: str) -> None:

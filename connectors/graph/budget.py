@@ -1,21 +1,17 @@
 """The app's quota in one tenant, shared by all threads of this process.
 
-In: what `due` wants to claim and what the writer spends. Out: resource units, and a gate. Rule
-(docs/facts.md section 4): a 429 closes the gate for all threads, until the later of Retry-After and the window's reset;
-refused requests count against the quota, so nothing is sent meanwhile.
+In: what `due` wants to claim and what the writer spends. Out: resource units. Rule (docs/facts.md section 4): refused
+requests count against the quota, so nothing is granted while the gate is closed (`gate`).
 """
 
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from connectors.graph.retry_after import bounded
+from connectors.graph.gate import Gate
 from connectors.graph.settings import GraphSettings
-from rowtide import backoff
-from rowtide.errors import THROTTLED
 from rowtide.pacing import WRITE_RU, Bucket, tier_of
 
 PREPAID_RU: Final = WRITE_RU
@@ -32,12 +28,9 @@ class Budget:
 
     def __init__(self, settings: GraphSettings, clock: Callable[[], float] = time.monotonic, seed: int = 0) -> None:
         self._clock = clock
-        self._jitter = random.Random(seed)  # noqa: S311  spreads retries, guards nothing
+        self.gate = Gate(clock, seed)
         self._lock = threading.Lock()
         self._off = settings.quota_off
-        self._gate_until = 0.0
-        self._throttled_until = 0.0
-        self._refusals = 0
         tier, share, now = tier_of(settings.licences), settings.quota_share, clock()
         scale = settings.window_s / 60.0
         self._spare_at = 0.0
@@ -130,32 +123,20 @@ class Budget:
 
     def close_gate(self, seconds: float | None) -> float:
         """Closes the gate for ``seconds``, or longer with each refusal in a row where Graph names none. The seconds."""
+        seconds = self.gate.close(seconds)
+        self._note_refused()
+        return seconds
+
+    def share_gate(self, seconds: float, refusals: int) -> None:
+        """Keeps the gate as another process has put it on record after so many refusals."""
+        if self.gate.share(seconds, refusals):
+            self._note_refused()
+
+    def _note_refused(self) -> None:
+        """Another client of the app, or another process, spent units that we counted on."""
         with self._lock:
-            if not seconds:  # to ask again at once would earn the next refusal
-                seconds = backoff.wait_s(THROTTLED, self._refusals + 1, self._jitter.uniform)
-            self._refusals += 1
-            seconds = bounded(seconds)
-            now = self._clock()
-            self._gate_until = max(self._gate_until, now + seconds)
-            self._throttled_until = max(self._throttled_until, now + seconds)
-            # Another client of the app spent units that we counted on.
-            self._minute.fill(now)
+            self._minute.fill(self._clock())
             self._minute.cap(0.0)
-            return seconds
-
-    def pause(self, seconds: float) -> None:
-        """Closes the gate because Graph or its token endpoint does not answer."""
-        with self._lock:
-            self._gate_until = max(self._gate_until, self._clock() + bounded(seconds))
-
-    def end_pause(self, seconds: float) -> None:
-        """Lets the gate open after ``seconds``, or as soon as Graph no longer throttles the app."""
-        with self._lock:
-            self._gate_until = max(self._throttled_until, min(self._gate_until, self._clock() + seconds))
-
-    def note_success(self) -> None:
-        """Notes an answer that was no refusal."""
-        self._refusals = 0
 
     def note_remaining(self, remaining: float) -> None:
         """Lowers the units to what RateLimit-Remaining said."""
@@ -163,22 +144,13 @@ class Budget:
             with self._lock:
                 self._minute.cap(remaining)
 
-    def gate_s(self) -> float:
-        """Seconds until the gate opens; 0 when it is open."""
-        return max(0.0, self._gate_until - self._clock())
-
-    @property
-    def is_throttled(self) -> bool:
-        """Whether the gate is closed because Graph has refused quota; else nobody answered."""
-        return self._throttled_until > self._clock()
-
     def quota_wait_s(self) -> float:
         """Seconds until the next row may be claimed; 0 when one may be now."""
         with self._lock:
             return self._wait_s(PREPAID_RU, self._clock())
 
     def _wait_s(self, least: int, now: float) -> float:
-        gate_s = max(0.0, self._gate_until - now)
+        gate_s = self.gate.left_s()
         if self._off:
             return gate_s
         return max(gate_s, self._minute.wait_s(least, now), self._day.wait_s(least, now))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 from connectors.graph.batch import MEMBERS
 from connectors.graph.budget import Budget
 from connectors.graph.list_pauses import UNANSWERED, ListPauses
+from connectors.graph.retry_after import bounded
 from connectors.trouble import Trouble
 from rowtide.backoff import Backoff
 from rowtide.error_catalogue import graph_errors
@@ -46,7 +47,10 @@ class Health:
 
     @property
     def fault(self) -> FaultHold | None:
-        """The fault of the tenant, once all its rows wait."""
+        """The fault of the tenant while all its rows wait: Graph throttles the app, or does not answer."""
+        if (throttled_s := self._budget.gate.throttled_s()) > 0:
+            throttled = graph_errors.GRAPH_THROTTLES(seconds=f"{throttled_s:.0f}")
+            return FaultHold.of("tenant", self._name, throttled, self._budget.gate.refusals, throttled_s)
         with self._lock:
             problem, until, failures = self._failing.problem, self._paused_until, self._backoff.failures
         if problem is None or until is None:
@@ -55,6 +59,9 @@ class Health:
 
     def heed(self, fault: FaultHold) -> None:
         """Wait for the tenant as another process does."""
+        if _is_gate(fault):
+            self._budget.share_gate(fault.wait_s, fault.failures)
+            return
         with self._lock:
             if self._paused_until is None:
                 self._failing.note(fault.problem)
@@ -62,7 +69,10 @@ class Health:
                 self._pause(fault.wait_s)
 
     def hasten(self, fault: FaultHold) -> None:
-        """Wait no longer than is written down by now of the same failure."""
+        """Wait no longer than is written down by now of the same failure; a gate that others find shut is shut."""
+        if _is_gate(fault):
+            self._budget.share_gate(fault.wait_s, fault.failures)
+            return
         with self._lock:
             until = self._clock() + fault.wait_s
             if (
@@ -71,11 +81,13 @@ class Health:
                 and until < self._paused_until
             ):
                 self._paused_until = until
-                self._budget.end_pause(fault.wait_s)
+                self._budget.gate.end_pause(fault.wait_s)
 
-    def forget(self) -> None:
-        """The tenant fails no more."""
-        self._budget.end_pause(0.0)
+    def forget(self, fault: FaultHold) -> None:
+        """The tenant fails no more. A gate opens by its time: Graph has named it, and to this process maybe a later."""
+        if _is_gate(fault):
+            return
+        self._budget.gate.end_pause(0.0)
         self._recover()
 
     def note_throttled(self, afters: Iterable[float | None]) -> float:
@@ -96,9 +108,16 @@ class Health:
                 self._pause(pause_s)
             return pause_s
 
+    def note_asked(self, error: RowtideError, seconds: float) -> None:
+        """Notes that Graph did not answer, and asks everybody to wait for so long."""
+        with self._lock:
+            self._backoff.failures = max(1, self._backoff.failures)
+            self._failing.note(error)
+            self._pause(seconds)
+
     def _pause(self, seconds: float) -> None:
-        self._paused_until = self._clock() + seconds
-        self._budget.pause(seconds)
+        self._paused_until = max(self._paused_until or 0.0, self._clock() + bounded(seconds))
+        self._budget.gate.pause(seconds)
 
     def note_lost_batch(self, lists: Collection[str], error: RowtideError) -> None:
         """Notes that a batch with these lists was lost as a whole.
@@ -123,11 +142,11 @@ class Health:
 
     def note_success(self) -> None:
         """Notes that a batch was answered, and not only by refusals."""
-        if self._budget.gate_s() > 0:
+        if self._budget.gate.left_s() > 0:
             return  # an answer to what was sent before the gate closed
         self._throttling.succeeded()
         self._recover()
-        self._budget.note_success()
+        self._budget.gate.note_success()
 
     def _recover(self) -> None:
         with self._lock:
@@ -135,3 +154,8 @@ class Health:
             self._backoff.succeeded()
             self._lost_alone.clear()
             self._paused_until = None
+
+
+def _is_gate(fault: FaultHold) -> bool:
+    """Whether Graph throttles the app; else it does not answer."""
+    return fault.code == graph_errors.GRAPH_THROTTLES.code

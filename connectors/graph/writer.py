@@ -143,7 +143,7 @@ class Writer:
         if fault.scope == "list":
             self._health.lists.forget(fault.object)
         else:
-            self._health.forget()
+            self._health.forget(fault)
 
     @property
     def counters(self) -> WriterCounters:

@@ -12,7 +12,7 @@ import pytest
 from demo.postgres import Cluster
 from tests.e2e.stack import SECRET, Stack, wait_until
 from tests.e2e.test_neighbours import locked_table, refresh
-from tests.e2e.two_tenants import Table, is_loaded, latency_s, two_tenants
+from tests.e2e.two_tenants import OTHER, Table, is_loaded, latency_s, two_tenants
 
 ROWS = 40
 FAULTS = "SELECT scope, object, step FROM rowtide.hold WHERE kind = 'fault'"
@@ -87,6 +87,25 @@ def test_a_tenant_that_refuses_its_credential_is_on_record(stack: Stack) -> None
     assert health_of(stack, "far")["code"] == "identity_refused"
     stack.command("resume", "--target", "fabrikam")
     wait_until(lambda: is_loaded(stack, "far"), "it is tried at once", 20)
+    wait_until(lambda: stack.state(FAULTS) == [], "nothing is on record")
+
+
+def test_a_gate_that_graph_has_shut_is_on_record(stack: Stack) -> None:
+    """Lists are to be read besides, so that no other thread of the next process asks either."""
+    stack.simulator.set_faults([{"client": OTHER, "level": "request", "status": 429, "retry_after": 600}])
+    stack.sql("UPDATE far SET note = note || '!'")
+    wait_until(lambda: failures(stack, "tenant", "fabrikam") >= 1, "Graph throttles the tenant")
+    end(stack)
+    asked = stack.simulator.ask("faults")["rules"][0]["hits"]
+    stack.state("UPDATE rowtide.reconcile SET state = 'wanted', asked = asked + 1, deep = true WHERE sync = 'far'")
+    stack.wait_ready(stack.start())
+    latency_s(stack, "beside the gate", 3)
+    assert stack.simulator.ask("faults")["rules"][0]["hits"] == asked, "nobody has asked again"
+    wait_until(lambda: health_of(stack, "far")["code"] == "throttled", "status says so")
+    assert health_of(stack, "orders")["code"] == "ok"
+    stack.simulator.clear_faults()
+    stack.command("resume", "--target", "fabrikam")
+    wait_until(lambda: is_loaded(stack, "far"), "a person may ask again", 20)
     wait_until(lambda: stack.state(FAULTS) == [], "nothing is on record")
 
 

@@ -62,7 +62,7 @@ class Process:
 
     def look(self, after_s: float = READ_S) -> None:
         self._now += after_s
-        self._faults.look(self._link, [])
+        self._faults.look(self._link)
 
     def give(self, writer: Keeper) -> Keeper:
         """Put another writer in the place of the first one."""
@@ -121,6 +121,19 @@ def test_a_wait_is_written_down_when_it_begins_and_when_a_trial_fails(link: Link
     process.writer.fails("list", "list-b", failures=2, wait_s=300)
     process.look(0)
     assert faults.read(connection)[0].wait_s > 250
+
+
+def test_another_fault_of_the_same_thing_is_news(link: Link, connection: Connection) -> None:
+    """A tenant that throttled does not answer any more, each for the first time."""
+    process = Process(link)
+    process.look()
+    process.writer.fails("tenant", "contoso", failures=1)
+    process.look(0)
+    [known] = process.writer.faults
+    process.writer.known[known.place] = replace(known, code="throttled", wait_s=300.0)
+    process.look(0)
+    [found] = faults.read(connection)
+    assert (found.code, found.wait_s > 250) == ("throttled", True)
 
 
 def test_a_process_beside_obeys_what_another_one_writes_and_forgets_what_it_takes_away(

@@ -140,7 +140,7 @@ class Delivery:
         deadline = time.monotonic() + timeout_s
         while self.rows if until is None else not until():
             assert time.monotonic() < deadline, f"{len(self.rows)} rows wait; {self.writer.problem}; {self._last()}"
-            if self.budget.gate_s() == 0:
+            if self.budget.gate.left_s() == 0:
                 plans = self.claim()
                 if plans:
                     self.writer.submit(plans)

@@ -273,7 +273,7 @@ def test_a_list_that_fails_holds_back_itself_only(new_delivery: Make, fault: dic
     for number in range(40):
         delivery.commit(f"b{number}", b, {"Title": "t", "Amount": 1, "Notes": None})
     delivery.deliver(until=lambda: not any(key.startswith("b") for key in delivery.rows))
-    assert delivery.budget.gate_s() == 0
+    assert delivery.budget.gate.left_s() == 0
     assert list(delivery.writer.list_problems) == [a]
     assert delivery.writer.counters.requests < 20
     assert delivery.writer.counters.ru_used < 400  # of the 880 that all rows cost
@@ -303,7 +303,7 @@ def test_a_429_closes_the_gate_for_all(new_delivery: Make) -> None:
     for number in range(100):
         delivery.commit(str(number), a, {"Title": "t", "Amount": 1, "Notes": None})
     delivery.deliver(until=lambda: len(delivery.outcomes) == 100)
-    assert 25 < delivery.budget.gate_s() <= 30
+    assert 25 < delivery.budget.gate.left_s() <= 30
     requests = delivery.writer.counters.requests
     assert "throttles" in str(delivery.writer.problem)
     delivery.writer.submit(delivery.claim())

@@ -113,16 +113,49 @@ def test_no_gate_is_shut_for_more_than_an_hour() -> None:
     clock = Clock()
     quota = budget(clock)
     for seconds in (float("inf"), 1e300, 7200.0):
-        quota.pause(seconds)
+        quota.gate.pause(seconds)
         assert quota.close_gate(seconds) == 3600.0
-        assert quota.gate_s() == 3600.0
-    quota.pause(float("nan"))
-    assert quota.gate_s() == 3600.0
+        assert quota.gate.left_s() == 3600.0
+    quota.gate.pause(float("nan"))
+    assert quota.gate.left_s() == 3600.0
 
 
 def test_a_refusal_that_asks_for_no_wait_closes_the_gate_all_the_same() -> None:
     quota = budget(Clock())
     assert quota.close_gate(0.0) > 0.5
+
+
+def test_a_gate_that_is_on_record_is_shut_for_the_next_process() -> None:
+    clock = Clock()
+    quota = budget(clock)
+    clock.now += 60.0
+    quota.share_gate(30.0, refusals=3)
+    assert (quota.gate.throttled_s(), quota.gate.left_s(), quota.gate.refusals) == (30.0, 30.0, 3)
+    clock.now += 30.0
+    assert quota.gate.throttled_s() == 0
+    assert quota.take(100) <= 30 * 1000 / 60  # nothing of what was saved up before it
+
+
+def test_a_gate_is_shared_among_processes_and_ended_by_a_person() -> None:
+    clock = Clock()
+    quota = budget(clock)
+    quota.close_gate(30.0)
+    quota.share_gate(50.0, refusals=7)  # another process was refused for longer
+    assert (quota.gate.left_s(), quota.gate.refusals) == (50.0, 7)
+    quota.share_gate(20.0, refusals=9)  # Graph has named a later time here
+    assert (quota.gate.left_s(), quota.gate.refusals) == (50.0, 7)
+    quota.share_gate(55.0, refusals=7)  # written down a moment after it was closed
+    assert quota.gate.left_s() == 50.0
+    quota.share_gate(0.0, refusals=7)
+    assert (quota.gate.left_s(), quota.gate.throttled_s()) == (0.0, 0.0)
+
+
+def test_who_does_not_answer_is_waited_for_when_a_gate_is_opened_by_a_person() -> None:
+    quota = budget(Clock())
+    quota.close_gate(10.0)
+    quota.gate.pause(20.0)
+    quota.share_gate(0.0, refusals=1)
+    assert (quota.gate.left_s(), quota.gate.throttled_s()) == (20.0, 0.0)
 
 
 def test_a_day_that_others_have_spent_is_spent() -> None:
