@@ -8,7 +8,7 @@ waits, delays no other sync.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -21,6 +21,7 @@ from connectors.pace import Pace
 from connectors.postgres import table_pages
 from connectors.postgres.source_sessions import SourceSessions
 from connectors.trouble import Trouble
+from flows import tidying
 from flows.applied_view import View
 from flows.deep_pass import Lists
 from flows.reconcile_pass import Pass
@@ -28,9 +29,9 @@ from flows.source_table import ASKED_ROWS, Table
 from rowtide.catalog import Catalog
 from rowtide.error_catalogue import process_errors, status_reasons
 from rowtide.errors import RowtideError, StateUnavailable, SyncError
-from rowtide.holds import Place
+from rowtide.holds import places
 from rowtide.reconcile import Coverage, why_wanted
-from state import database, definitions, failpoints, ledger, processes
+from state import database, definitions, failpoints, processes
 from state.database import Connection
 from state.reconcile import backfill
 from state.reconcile import record as reconcile
@@ -46,8 +47,7 @@ MARK_S = 0.05
 """Seconds between two looks at a pass that has set its mark a moment ago: capture meets it at once, or is behind."""
 MARK_FOR_S = 2.0
 TIDY_S = 3600.0
-"""Seconds between two removals of tombstones that nothing needs any more."""
-TOMBSTONES_KEPT = timedelta(days=7)
+"""Seconds between two removals of what is over (flows.tidying); the first one comes a minute after the start."""
 SOURCE = "rowtide reconcile"
 """The name of its sessions, on sources and state database."""
 _NEEDS = {"mark": "capture", "enumerate": "deliver", "round": "deliver"}
@@ -151,8 +151,7 @@ class Reconciler:
         worked = [self._slice(view, sync) for sync in ready if not self._stop.is_set()]
         if now >= self._next_tidy:
             self._next_tidy = now + TIDY_S
-            for sync in sorted(view.running.difference(wanted)):
-                self._tidy(view, sync)
+            self._tidy(state, view, wanted)
         return any(worked)
 
     def _slice(self, view: View, sync: str) -> bool:
@@ -188,12 +187,20 @@ class Reconciler:
         if before is not None and before.run_id == record.run_id:
             self._pace.note(record.sync, "compared", _read_by(record) - _read_by(before))
 
-    def _tidy(self, view: View, sync: str) -> None:
-        postgres = view.catalog.syncs[sync].postgres
+    def _tidy(self, state: Connection, view: View, wanted: Sequence[str]) -> None:
+        """Take away what is over; of a sync that a person has paused, too."""
+        with database.translated():
+            tidying.tidy_records(state, view.catalog.definition.kept)
+        for sync in sorted(view.routed.difference(wanted)):
+            if not view.reach.apart.keys() & places(view.catalog.syncs[sync]):
+                self._tidy_sync(view, sync)
+
+    def _tidy_sync(self, view: View, sync: str) -> None:
+        place, kept = view.catalog.syncs[sync], view.catalog.definition.kept.tombstones
         try:
-            source = self._sessions.get(postgres)
+            source = self._sessions.get(place.postgres)
             with database.translated():
-                tidy(self._connect(), source, view.catalog.syncs[sync], view.catalog.definition.slot(postgres))
+                tidying.tidy(self._connect(), source, place, view.catalog.definition.slot(place.postgres), kept)
         except RowtideError as error:
             log.warning("tombstones stay", sync=sync, code=error.code, problem=error.sentence)
             self._close()
@@ -253,17 +260,12 @@ def wanted_syncs(state: Connection, view: View) -> list[str]:
     return syncs
 
 
-def tidy(
-    state: Connection, source: table_pages.Connection, place: Place, slot: str, older_than: timedelta = TOMBSTONES_KEPT
-) -> int:
-    """Forget tombstones of a sync whose reconcile is done (docs/design.md section 3); the number of them."""
-    # In this order: a pass that begins later reads under a snapshot that sees what this one sees.
-    xmin = table_pages.read_snapshot(source).xmin
-    record = reconcile.read(state, place.sync)
-    standing = reconcile.read_standing(state, place, slot)
-    if standing.cursor_lsn is None or record is None or record.state != "done":
-        return 0
-    return ledger.prune_tombstones(state, place.sync, standing.era, standing.cursor_lsn, xmin, older_than)
+def forget_tombstone(state_dsn: str, catalog: Catalog, sync: str, sessions: SourceSessions, key: str) -> bool:
+    """Forget the tombstone of ``key`` before its time; False while a replay or a snapshot may still speak of it."""
+    place = catalog.syncs[sync]
+    with database.connect(state_dsn, SOURCE) as state, database.translated(), closing(sessions):
+        source, slot = sessions.get(place.postgres), catalog.definition.slot(place.postgres)
+        return tidying.tidy(state, source, place, slot, timedelta(0), key) > 0
 
 
 def _go_on(

@@ -155,17 +155,25 @@ DELETE FROM rowtide.ledger l
    AND l.leftovers = '[]'::jsonb
    AND (l.era < %(era)s OR (l.era = %(era)s AND l.lsn < %(confirmed_lsn)s AND l.xid < %(xmin)s))
    AND NOT EXISTS (SELECT FROM rowtide.outbox o WHERE o.sync = l.sync AND o.key = l.key)
+   AND (%(key)s::text IS NULL OR l.key = %(key)s)
 """
 
 
 def prune_tombstones(
-    conn: Connection, sync: str, era: int, confirmed_lsn: int, xmin: int, older_than: timedelta
+    conn: Connection,
+    sync: str,
+    era: int,
+    confirmed_lsn: int,
+    xmin: int,
+    older_than: timedelta,
+    key: str | None = None,
 ) -> int:
-    """Forget tombstones whose rows nothing can bring back any more; the number of them.
+    """Forget tombstones whose rows nothing can bring back any more, or only that of ``key``; the number of them.
 
     ``confirmed_lsn`` of the slot's ``era``: no replay reaches below it (a commit right at it would be sent again).
     ``xmin``: the source's oldest running transaction, or a running reconcile's if that is older: no snapshot misses
     the delete.
     """
     parameters = {"sync": sync, "era": era, "confirmed_lsn": confirmed_lsn, "xmin": xmin, "older_than": older_than}
+    parameters["key"] = key
     return conn.execute(_PRUNE, parameters).rowcount

@@ -16,6 +16,7 @@ from control.cli import (
     db,
     diff,
     doctor,
+    forget,
     init,
     logs,
     options,
@@ -90,6 +91,8 @@ app.command("resume")(pause.resume)
 app.command("diff")(diff.diff)
 app.command("reconcile")(reconcile.reconcile)
 app.add_typer(parked.app, name="parked", help="Rows that cannot be carried as they are.")
+app.command("forget")(forget.forget)
+app.command("purge")(forget.purge)
 app.add_typer(db.app, name="db", help="The schema of the state database.")
 
 

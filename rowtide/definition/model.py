@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, ClassVar, Final, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from rowtide import table_name
@@ -219,6 +219,12 @@ class BreakerDefinition(Section):
     rows: Annotated[int, Field(ge=0)] = 500
 
 
+def _at_least_a_day(time: timedelta) -> timedelta:
+    if time < timedelta(days=1):
+        raise PydanticCustomError("retention", "has to be 1d at least")
+    return time
+
+
 def _field(value: object) -> object:
     return {"field": value} if isinstance(value, str) else value
 
@@ -265,6 +271,14 @@ class SyncDefinition(Section):
         return sharding.single(self.list)
 
 
+class Retention(Section):
+    """How long is kept what nothing needs any more: ended runs, and keys of deleted rows (at least a day)."""
+
+    runs: Duration = timedelta(days=90)
+    tombstones: Annotated[Duration, AfterValidator(_at_least_a_day)] = timedelta(days=7)
+    conflicts: Annotated[None, to_come("there are none while syncs push; leave it out")] = None
+
+
 class Document(Section):
     """What a definition says of syncs, sources and tenants, but for how these are reached: what `apply` stores."""
 
@@ -272,6 +286,12 @@ class Document(Section):
     postgres: Mapping[Name, SourcePolicy] = Field(min_length=1)
     graph: Mapping[Name, TenantPolicy] = Field(min_length=1)
     syncs: dict[Name, SyncDefinition] = Field(min_length=1)
+    retention: Retention | None = None
+
+    @property
+    def kept(self) -> Retention:
+        """How long is kept what nothing needs any more."""
+        return self.retention or Retention()
 
     def id_of(self, sync: str) -> str:
         """The id of the sync of that name: what records and items of it carry, whatever it is called."""
@@ -302,7 +322,9 @@ class Document(Section):
         """Plain JSON that `parse_document` reads back: of a whole definition, too, it is the document alone."""
         sources = {name: _as(SourcePolicy, one) for name, one in self.postgres.items()}
         tenants = {name: _as(TenantPolicy, one) for name, one in self.graph.items()}
-        document = Document(version=self.version, postgres=sources, graph=tenants, syncs=self.syncs)
+        document = Document(
+            version=self.version, postgres=sources, graph=tenants, syncs=self.syncs, retention=self.retention
+        )
         return document.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -317,7 +339,6 @@ class Definition(Document):
     state: StateDefinition
     redis: Annotated[None, to_come("one process keeps the quota; leave it out")] = None
     run: RunDefinition = RunDefinition()
-    retention: Annotated[None, to_come("records are kept; leave it out")] = None
     postgres: dict[Name, PostgresDefinition] = Field(min_length=1)
     graph: dict[Name, GraphDefinition] = Field(min_length=1)
 

@@ -23,6 +23,42 @@ SLOT_FOREIGN: Final = Entry(
 NOT_PARKED: Final = Entry(
     UserError, "not_parked", "Row {key} of sync {sync} is not parked.", "See `rowtide parked list`."
 )
+FORGET_BUSY: Final = Entry(
+    UserError,
+    "forget_busy",
+    "A write of row {key} of sync {sync} is under way, or nobody knows yet whether it arrived.",
+    "Wait until it is known, then run the same again; a sync that is held has to be resumed first.",
+)
+FORGET_WAITS: Final = Entry(
+    UserError,
+    "forget_waits",
+    "A change of row {key} of sync {sync} waits to be written: the row is in the source.",
+    "Delete the row in the source first; of a parked row see `rowtide parked discard`.",
+)
+FORGET_LIVE: Final = Entry(
+    UserError,
+    "forget_live",
+    "Row {key} of sync {sync} has its item, as the source has the row.",
+    "Delete the row in the source first; when its item is gone, run the same again.",
+)
+PURGE_IN_FORCE: Final = Entry(
+    UserError,
+    "purge_in_force",
+    "Sync {sync} is in the applied definition.",
+    "Take it out of the definition, run `rowtide apply`, then run the same again.",
+)
+PURGE_LEASED: Final = Entry(
+    UserError,
+    "purge_leased",
+    "A process has {rows} rows of sync {sync} in hand.",
+    "Wait a moment, then run the same again.",
+)
+PURGE_WOULD_LOSE: Final = Entry(
+    UserError,
+    "purge_would_lose",
+    "{rows} rows of sync {sync} wait to be written, and of {left} an item is still to be removed.",
+    "Put the sync back and let it deliver, or give --discard: the items stay in their lists then.",
+)
 WHICH_ROWS: Final = Entry(UserError, "which_rows", "Name row keys, or say --all.")
 NOT_CONFIRMED: Final = Entry(
     UserError, "not_confirmed", "This needs a person's yes, and there is no terminal.", "Give --yes."

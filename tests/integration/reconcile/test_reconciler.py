@@ -12,6 +12,7 @@ import psycopg
 
 from connectors.pace import Pace
 from flows import reconcile as flow
+from flows import tidying
 from flows.applied_view import read_view
 from flows.reconcile import Reconciler
 from rowtide.connections import Reach
@@ -197,7 +198,7 @@ def test_tombstones_go_when_the_pass_is_done_and_the_stream_has_passed_them(benc
     bench.state.execute("UPDATE rowtide.slot_cursor SET lsn = 600")
 
     def left(age: timedelta) -> set[str]:
-        flow.tidy(bench.state, bench.source, bench.catalog.syncs["orders"], SLOT, age)
+        tidying.tidy(bench.state, bench.source, bench.catalog.syncs["orders"], SLOT, age)
         return {key for (key,) in bench.state.execute("SELECT key FROM rowtide.ledger WHERE state = 'tombstone'")}
 
     assert left(timedelta(days=7)) == {"1", "2", "3"}

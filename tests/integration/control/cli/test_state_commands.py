@@ -182,3 +182,28 @@ def test_run_refuses_roles_it_does_not_know(applied: Desk) -> None:
     done = applied.spawn("run", "--roles", "capture,fly")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("error unknown_role: ")
+
+
+def test_forgetting_asks_first_and_says_what_went_and_what_stays(applied: Desk) -> None:
+    assert "not_confirmed" in applied.type("forget", "parts", "7").err
+    assert "purge_in_force" in applied.type("purge", "parts").err
+    with database.connect(applied.state_dsn) as connection:
+        definitions.apply(connection, {"definition": {"syncs": {}}}, "test", definitions.latest_version(connection))
+        connection.execute(
+            "DELETE FROM rowtide.definition WHERE version = (SELECT max(version) FROM rowtide.definition)"
+        )
+    applied.park(7)
+    known = """
+        INSERT INTO rowtide.ledger (sync, key, list_id, item_id, base, mapping_version, era, lsn, ordinal, xid, state)
+        SELECT 'parts', k::text, 'l', k::text, '{"Title": "secret"}', 1, 1, 0, 0, 0, 'live' FROM generate_series(7, 8) k
+    """
+    applied.state(known)
+    assert "not_confirmed" in applied.type("purge", "parts", "--discard").err
+    said = applied.type("forget", "parts", "7", "--yes").out
+    assert said.splitlines() == [
+        "forgotten: its values, a change that waited",
+        "kept: its key, its item's ids and a position, until no replay can speak of the row any more",
+    ]
+    assert applied.type("forget", "parts", "9", "--yes").out == "no value of it was kept\n"
+    purged = applied.type("purge", "parts", "--yes").out.splitlines()
+    assert purged == ["deleted from ledger: 2", "nothing is kept of parts; its lists and their items stay as they are"]

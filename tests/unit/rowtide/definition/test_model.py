@@ -103,7 +103,9 @@ SYNC = ("syncs", "orders")
         ((*SYNC, "where"), "lower(status) = 'x'", "is not among what an expression may use"),
         ((*SYNC, "schedule"), {"reconcile": "0 3 * * *"}, "schedule: not available yet: let cron run"),
         ((*SYNC, "poll"), "5s..60s", "poll: not available yet"),
-        (("retention",), {"runs": "90d"}, "retention: not available yet"),
+        (("retention",), {"conflicts": "90d"}, "retention.conflicts: not available yet"),
+        (("retention",), {"tombstones": "1h"}, "retention.tombstones: has to be 1d at least"),
+        (("retention",), {"runs": 90}, "must be a duration"),
         (("postgres", "erp", "apply_dsn"), "env:APPLY", "apply_dsn: not available yet"),
         ((*SYNC, "fields", "amount"), {"field": "A", "to": "Parts"}, "to: not available yet"),
         (("postgres", "erp", "heartbeat"), 10, "must be a duration"),
@@ -185,7 +187,18 @@ def test_nothing_but_a_mapping_is_a_definition() -> None:
             definitions.parse(nothing)
 
 
-READ_BY_THE_DEFINITION = {"version", "list", "by", "map", "default", "name", "key", "direction", "conflicts"}
+READ_BY_THE_DEFINITION = {
+    "version",
+    "list",
+    "by",
+    "map",
+    "default",
+    "name",
+    "key",
+    "direction",
+    "conflicts",
+    "retention",
+}
 """Keys that methods of the definition read, or of which only the default is accepted (the table above has both)."""
 
 
@@ -227,5 +240,5 @@ def test_a_key_that_is_to_come_takes_nothing() -> None:
         if field.annotation is type(None)
     }
     assert to_come == {
-        "apply_dsn", "managed_identity", "poll", "redis", "retention", "schedule", "to", "workload_identity"
+        "apply_dsn", "conflicts", "managed_identity", "poll", "redis", "schedule", "to", "workload_identity"
     }  # fmt: skip

@@ -1,0 +1,40 @@
+"""Takes away what is over: records that nothing can speak of any more, and what is kept for a time only.
+
+In: the definition's `retention`, the state database, for tombstones a session on their source. Out: fewer rows.
+Rules (docs/design.md section 3): a tombstone goes only when stream and snapshots are beyond it, however old it is;
+every process with the role capture does this, and doing it twice does no harm.
+"""
+
+from datetime import timedelta
+
+from connectors.postgres import table_pages
+from rowtide.definition.model import Retention
+from rowtide.holds import Place
+from state import ledger, retention
+from state.database import Connection
+from state.reconcile import record as reconcile
+
+
+def tidy(
+    state: Connection,
+    source: table_pages.Connection,
+    place: Place,
+    slot: str,
+    older_than: timedelta,
+    key: str | None = None,
+) -> int:
+    """Forget tombstones of a sync whose reconcile is done, or only that of ``key``; the number of them."""
+    # In this order: a pass that begins later reads under a snapshot that sees what this one sees.
+    xmin = table_pages.read_snapshot(source).xmin
+    record = reconcile.read(state, place.sync)
+    standing = reconcile.read_standing(state, place, slot)
+    if standing.cursor_lsn is None or record is None or record.state != "done":
+        return 0
+    return ledger.prune_tombstones(state, place.sync, standing.era, standing.cursor_lsn, xmin, older_than, key)
+
+
+def tidy_records(state: Connection, kept: Retention) -> None:
+    """Forget runs, readings that nobody goes on with, and tombstones of retired syncs, when their time is over."""
+    retention.prune_runs(state, kept.runs)
+    retention.prune_readings(state)
+    retention.prune_retired(state, kept.tombstones)
