@@ -7,6 +7,7 @@ deletion before the mass-delete breaker has judged all that wait; nothing here w
 """
 
 import threading
+import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -30,6 +31,8 @@ from state.database import ONE_PLAN, Link
 LEASE_S = 120.0
 MAX_CLAIM = 100
 IDLE_POLL_S = 0.5
+TRIAL_S = 1.0
+"""A row that is claimed to try a list has so long to get to the writer before another one is."""
 
 
 class Quota(Protocol):
@@ -83,6 +86,7 @@ class Claimer:
         self._lanes: set[int] = set()
         self._queues: dict[int, deque[Work]] = {lane: deque() for lane in range(LANES)}
         self._room = ClaimRoom()
+        self._tried: dict[str, float] = {}  # by list that fails, when a row of it was claimed
         self._failed: list[str] = []  # tokens of claims that may or may not have been made
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -163,19 +167,19 @@ class Claimer:
         return again, min((wait_s for wait_s in waits if wait_s > 0), default=0.0)
 
     def _without_failing_lists(self, graph: str, due: Mapping[Line, int]) -> Mapping[Line, int]:
-        """The lines without those for lists that fail; of a list that may be tried, one row."""
-        waits = self._list_waits(graph)
+        """The lines without those for lists that fail; of a list that may be tried, one row, on its way for a while."""
+        waits, now = self._list_waits(graph), time.monotonic()
         if not waits:
             return due
-        lists, left, tried = self._lists(), dict(due), set[str]()
+        lists, left, tried = self._lists(), dict(due), self._tried
         for line in due:
             list_id = lists.get(line.sync, {}).get(outbox.title_of(line.waits_for) or "")
             if list_id is None or list_id not in waits:
                 continue
-            if waits[list_id] > 0 or list_id in tried:
+            if waits[list_id] > 0 or tried.get(list_id, -TRIAL_S) > now - TRIAL_S:
                 del left[line]
             else:
-                tried.add(list_id)
+                tried[list_id] = now
                 left[line] = 1
         return left
 

@@ -6,7 +6,7 @@ once; a fault of our own parks one row and touches no other. Everything here hap
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,8 +20,8 @@ from connectors.graph.send_backoff import Health
 from rowtide.deciding import push
 from rowtide.deciding.answers import Answer, Deleted, NotApplied, Unknown, Written
 from rowtide.deciding.in_flight import InFlight, Rules, release
-from rowtide.deciding.outcomes import Outcome, ParkRow
-from rowtide.deciding.records import Work
+from rowtide.deciding.outcomes import Outcome, ParkRow, Release
+from rowtide.deciding.records import ListId, Work
 from rowtide.error_catalogue import graph_errors, row_errors
 
 _log = structlog.get_logger()
@@ -52,7 +52,10 @@ class Claim:
 class AnswerHandler:
     """The claims of one writer between their requests; ``stopping`` ends a claim instead of sending its next one."""
 
-    def __init__(self, name: str, budget: Budget, health: Health, tokens: TokenSource) -> None:
+    def __init__(
+        self, name: str, budget: Budget, health: Health, tokens: TokenSource, hanging: Callable[[], Collection[str]]
+    ) -> None:
+        """``hanging``: the lists with a batch that has been without an answer for long."""
         self.queue: ListQueues[Claim] = ListQueues()
         self.outcomes: deque[Outcome] = deque()
         self.stopping = False
@@ -61,6 +64,7 @@ class AnswerHandler:
         self._budget = budget
         self._health = health
         self._tokens = tokens
+        self._hanging = hanging
         self._busy: set[tuple[str, str]] = set()
 
     def admit(self, claim: Claim) -> None:
@@ -138,7 +142,12 @@ class AnswerHandler:
                 self.queue.append(claim)
                 return
             following = release(following.known, 0.0, "stopping")
+        if isinstance(following, Release) and self._is_silent(claim.list_id):
+            following = replace(following, list_id=ListId(claim.list_id))
         self._finish(claim, following)
+
+    def _is_silent(self, list_id: str) -> bool:
+        return self._health.lists.is_waiting(list_id) or list_id in self._hanging()
 
     def park(self, claim: Claim, error: BaseException) -> None:
         """Park the row after a fault of our own; its neighbours go on."""

@@ -3,8 +3,8 @@
 In: claims from the queue of an `AnswerHandler`. Out: readings of their answers, given back to it; the quota that was
 spent. Rules: waiting rows are sent at once while slots are free (`batch_slots`), else they gather, up to twenty in a
 batch; a row claimed too long ago is handed back unsent, and so are all rows while the gate is closed, and those of a
-list that waits (`list_pauses`); 5xx, resets and time-outs leave a row's outcome unknown. Everything here happens on the
-writer's thread.
+list that waits (`list_pauses`) or hangs; 5xx, resets and time-outs leave a row's outcome unknown. Everything here
+happens on the writer's thread.
 """
 
 import asyncio
@@ -50,6 +50,7 @@ class BatchSender:
         health: Health,
         tokens: TokenSource,
         answers: AnswerHandler,
+        slots: BatchSlots,
         *,
         site_of: Callable[[str], str | None],
         now: Callable[[], datetime],
@@ -68,7 +69,7 @@ class BatchSender:
         # The lease still has room for a full time-out then.
         self._send_within = timedelta(seconds=settings.send_within_s)
         self._client: Client | None = None
-        self.slots = BatchSlots()
+        self.slots = slots
 
     def pump(self) -> None:
         """Sends waiting rows while slots are free; hands all back while the gate is closed."""
@@ -77,23 +78,27 @@ class BatchSender:
         if answers.queue and (gate_s > 0 or answers.stopping):
             reason = self._reason_to_hand_back()
             answers.answer_all(answers.queue.take_all(), NotApplied(gate_s, reason), self._now())
-        self._hand_back_waiting()
         loop = asyncio.get_running_loop()
+        self.slots.look(loop.time())
+        self._hand_back_waiting()
         while claims := self.slots.take(answers.queue, self._health.batch_size, loop.time()):
             self._dispatch(claims)
 
     def _hand_back_waiting(self) -> None:
-        """Rows of lists that wait go back, all but the one with which such a list is tried."""
+        """Rows of lists that hang or wait go back, all but the one with which a list that has waited is tried."""
         lists, now = self._health.lists, self._now()
         for list_id in self._answers.queue.lists:
-            if not lists.is_waiting(list_id):
+            if lists.is_waiting(list_id):
+                if lists.wait_s(list_id) == 0:
+                    lists.tries(list_id, self._settings.request_timeout_s)
+                    self._dispatch(self._answers.queue.take([list_id], 1))
+                problem = lists.problems.get(list_id)
+                wait_s, reason = lists.wait_s(list_id), "the list waits" if problem is None else problem.sentence
+            elif list_id in self.slots.hanging:
+                wait_s, reason = SLOW_S, "an earlier request of the list has had no answer for seconds"
+            else:
                 continue
-            if lists.wait_s(list_id) == 0:
-                lists.tries(list_id, self._settings.request_timeout_s)
-                self._dispatch(self._answers.queue.take([list_id], 1))
-            problem, back = lists.problems.get(list_id), self._answers.queue.take_all(list_id)
-            reason = "the list waits" if problem is None else problem.sentence
-            self._answers.answer_all(back, NotApplied(lists.wait_s(list_id), reason), now)
+            self._answers.answer_all(self._answers.queue.take_all(list_id), NotApplied(wait_s, reason), now)
 
     def _dispatch(self, claims: Sequence[Claim]) -> None:
         if claims := self._sendable(claims):

@@ -51,10 +51,15 @@ class BatchSlots:
         """The task carries these claims out."""
         self.under_way[task] = Batch(claims, frozenset(claim.list_id for claim in claims))
 
-    def take(self, queue: ListQueues[Claim], most: int, now: float) -> list[Claim]:
-        """Up to ``most`` claims for the next batch; none when there is no slot for what waits."""
+    def look(self, now: float) -> Sequence[Batch]:
+        """The batches that are slow by now; their lists are those that hang."""
         slow = [batch for batch in self.under_way.values() if batch.is_slow(now)]
         self.hanging = frozenset(list_id for batch in slow for list_id in batch.lists)
+        return slow
+
+    def take(self, queue: ListQueues[Claim], most: int, now: float) -> list[Claim]:
+        """Up to ``most`` claims for the next batch; none when there is no slot for what waits."""
+        slow = self.look(now)
         free = IN_FLIGHT - (len(self.under_way) - len(slow))
         if free <= 0 or len(self.under_way) >= OPEN or not queue:
             return []

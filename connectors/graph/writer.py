@@ -15,7 +15,7 @@ from functools import partial
 from connectors.graph.answers import AnswerHandler, Claim
 from connectors.graph.auth import TokenSource
 from connectors.graph.batch_sender import BatchSender
-from connectors.graph.batch_slots import SLOW_S
+from connectors.graph.batch_slots import SLOW_S, BatchSlots
 from connectors.graph.budget import PREPAID_RU, Budget
 from connectors.graph.send_backoff import Health
 from connectors.graph.settings import GraphSettings
@@ -65,13 +65,15 @@ class Writer:
         self._rules_of = rules_of
         self._health = Health(settings.name, budget)
         tokens = TokenSource(settings)
-        self._answers = AnswerHandler(settings.name, budget, self._health, tokens)
+        slots = BatchSlots()
+        self._answers = AnswerHandler(settings.name, budget, self._health, tokens, lambda: slots.hanging)
         self._sender = BatchSender(
             settings,
             budget,
             self._health,
             tokens,
             self._answers,
+            slots,
             site_of=site_of,
             now=now,
             is_ours=is_ours,

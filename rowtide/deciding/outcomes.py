@@ -6,7 +6,7 @@ ends, so that a claim which no longer holds its lease writes nothing.
 
 from dataclasses import dataclass
 
-from rowtide.deciding.records import Pair, Work
+from rowtide.deciding.records import ListId, Pair, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Release:
     """Make the row due again in ``after_s``. ``unknown`` keeps this claim's ``sent``; ``blame`` counts an attempt.
 
     ``grows``: with each such release in a row ``after_s`` doubles. ``reread``: before it is claimed again, it is read
-    from its source.
+    from its source. ``list_id``: the list that does not answer, for which a delete waits from now on.
     """
 
     work: Work
@@ -42,6 +42,7 @@ class Release:
     pair: Pair | None = None  # goes to the ledger: what was learnt on the way (a newer version, an adopted item)
     reread: bool = False
     grows: bool = False
+    list_id: ListId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,8 @@ MOST_WAIT_S: Final = 300
 
 # `emptied`: everything sent is explained, so what the row still waits with came after its claim. Otherwise only this
 # claim's own entry goes (`own`), or nothing; of attempts that would have done the same the newest stands for all. A row
-# that merged since (`newer`) keeps what it has become.
+# that merged since (`newer`) keeps what it has become. A delete
+# has no list before its pair is read: here it learns the one that it waits for (`list_id`).
 KEEP = f"""
 UPDATE rowtide.outbox o
    SET lease_token = NULL, lease_owner = NULL, lease_until = NULL,
@@ -76,7 +77,11 @@ UPDATE rowtide.outbox o
                                    CASE WHEN n.newer THEN o.committed_at END) END,
        tries = CASE WHEN n.emptied THEN 0 WHEN n.grows THEN o.tries + 1 ELSE o.tries END,
        attempts = CASE WHEN n.newer THEN o.attempts WHEN n.emptied THEN 0 ELSE o.attempts + n.blame END,
-       op = CASE WHEN n.reread THEN 'r' ELSE o.op END, target = CASE WHEN n.reread THEN NULL ELSE o.target END,
+       op = CASE WHEN n.reread THEN 'r' ELSE o.op END,
+       target = CASE WHEN n.reread THEN NULL
+                     WHEN n.list_id IS NOT NULL AND o.op = 'd' AND NOT n.newer
+                     THEN coalesce((SELECT title FROM rowtide.list WHERE id = n.list_id AND sync = o.sync), o.target)
+                     ELSE o.target END,
        fields = CASE WHEN n.reread THEN NULL ELSE o.fields END, partial = o.partial AND NOT n.reread,
        state = CASE WHEN n.newer THEN o.state ELSE n.state END,
        reason_code = CASE WHEN n.newer THEN o.reason_code ELSE n.reason_code END,
@@ -93,7 +98,8 @@ UPDATE rowtide.outbox o
                                   ORDER BY e - 'token' - 'at', i DESC) AS newest)
                    ELSE o.sent END
   FROM jsonb_to_recordset(%s::jsonb) AS n (place tid, after_s float8, blame int, state text, hold boolean,
-       reason_code text, reason text, emptied boolean, own boolean, newer boolean, reread boolean, grows boolean)
+       reason_code text, reason text, emptied boolean, own boolean, newer boolean, reread boolean, grows boolean,
+       list_id text)
  WHERE o.ctid = n.place
 """
 
@@ -160,13 +166,16 @@ def _kept_columns(outcome: Outcome, owned: _Owned) -> dict[str, Any] | None:
     row: dict[str, Any] = {
         "place": owned.place, "after_s": 0.0, "blame": 0, "state": "waiting", "reason_code": None, "reason": None,
         "hold": False, "emptied": False, "own": True, "newer": newer, "reread": False, "grows": False,
+        "list_id": None,
     }  # fmt: skip
     match outcome:
         case Settle(pair=pair, again=again):
             if not (newer or again or pair.leftovers):
                 return None
             row |= {"emptied": True}
-        case Release(after_s=after_s, unknown=unknown, blame=blame, reason=reason, reread=reread, grows=grows):
+        case Release(
+            after_s=after_s, unknown=unknown, blame=blame, reason=reason, reread=reread, grows=grows, list_id=list_id
+        ):
             # A newer value does not wait because an older one failed.
             wait_s = 0.0 if newer and blame else after_s
             row |= {
@@ -175,6 +184,7 @@ def _kept_columns(outcome: Outcome, owned: _Owned) -> dict[str, Any] | None:
                 "reason": reason or None,
                 "own": not unknown,
                 "grows": grows,
+                "list_id": list_id,
             }
             row["reread"] = reread and not newer
         case ParkRow(code=code, sentence=sentence, unknown=unknown):

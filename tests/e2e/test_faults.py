@@ -42,6 +42,12 @@ def failures(stack: Stack, scope: str, name: str) -> int:
     return int({(one, of): step for one, of, step in stack.state(FAULTS)}.get((scope, name), 0))
 
 
+def near_id(stack: Stack) -> str:
+    """The id of the list near."""
+    [(list_id,)] = stack.state("SELECT id FROM rowtide.list WHERE title = 'near'")
+    return str(list_id)
+
+
 def end(stack: Stack) -> None:
     """Kill the process: it can write nothing down any more."""
     stack.processes[-1].kill()
@@ -109,8 +115,29 @@ def test_a_gate_that_graph_has_shut_is_on_record(stack: Stack) -> None:
     wait_until(lambda: stack.state(FAULTS) == [], "nothing is on record")
 
 
+@pytest.mark.parametrize("fault", [{"status": 503}, {"action": "delay", "delay_ms": 60_000}], ids=["fails", "hangs"])
+def test_deletes_wait_for_a_list_as_updates_do(stack: Stack, fault: dict[str, Any]) -> None:
+    """Each is claimed once: then its list is known, and nothing but a trial is claimed for that."""
+    stack.simulator.set_faults([{"list": "near", "level": "member", **fault}])
+    stack.sql("UPDATE near SET note = note || '!' WHERE id = 1")
+    wait_until(lambda: stack.simulator.ask("faults")["rules"][0]["hits"] > 0, "it strikes")
+    stack.sql("DELETE FROM near WHERE id > 10")
+    known = "SELECT count(*) FROM rowtide.outbox WHERE (sync, op, target) = ('near', 'd', 'near')"
+    wait_until(lambda: stack.state(known) == [(ROWS - 10,)], "their list is known", 90)
+    waits = "SELECT key, xmin::text FROM rowtide.outbox WHERE (sync, op) = ('near', 'd')"
+    before, failed = set(stack.state(waits)), failures(stack, "list", near_id(stack))
+    wait_until(lambda: failures(stack, "list", near_id(stack)) >= failed + 2, "two trials fail", 90)
+    assert len(before - set(stack.state(waits))) <= 3, "the trials, and no other row is touched"
+    latency_s(stack, "beside the deletes", 3)
+    stack.simulator.clear_faults()
+    stack.command("resume", "near")
+    wait_until(lambda: is_loaded(stack, "near"), "they are carried out", 90)
+    stack.sql(f"INSERT INTO near SELECT n, 'back' FROM generate_series(11, {ROWS}) n")
+    wait_until(lambda: is_loaded(stack, "near"), "back again")
+
+
 def test_what_another_process_has_written_down_is_obeyed(stack: Stack) -> None:
-    [(list_id,)] = stack.state("SELECT id FROM rowtide.list WHERE title = 'near'")
+    list_id = near_id(stack)
     stack.state(
         "INSERT INTO rowtide.hold (scope, object, kind, code, reason, actor, until, step)"
         " VALUES ('list', %s, 'fault', 'graph_403', 'refused to another process', 'it', now() + interval '1 hour', 9)",

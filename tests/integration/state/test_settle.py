@@ -196,6 +196,25 @@ def test_known_not_applied_takes_back_its_own_sent_only(records: Any, make_chang
     assert records.claim() == []
 
 
+def test_a_delete_waits_in_the_line_of_its_list_once_that_is_known(records: Any, make_change: Any) -> None:
+    records.conn.execute(
+        "INSERT INTO rowtide.list (id, site_id, sync, targets, title, state)"
+        " VALUES ('list-a', 's', 'orders', '{}', 'Orders EU', 'applied'),"
+        " ('list-b', 's', 'other', '{}', 'B', 'applied')"
+    )
+    records.stage(make_change("1", op="d"), make_change("2", op="d"), make_change("3", op="u"))
+    works = {work.desired.key: work for work in records.claim()}
+    lists = {"1": "list-a", "2": "list-b", "3": "list-a"}  # the second is another sync's
+    outbox.settle(
+        records.conn,
+        [Release(works[key], 0, unknown=False, list_id=ListId(list_id)) for key, list_id in lists.items()],
+    )
+    assert [records.waiting(key)["waits_for"] for key in "12"] == ["to Orders EU", ""]
+    assert records.waiting("3")["target"] == works["3"].desired.target
+    records.stage(make_change("1", op="d", lsn=101))  # the row was there in between: nobody knows where
+    assert records.waiting("1")["waits_for"] == ""
+
+
 def test_unknown_keeps_sent_and_equal_attempts_are_one(records: Any, make_change: Any) -> None:
     records.stage(make_change("1", fields={"A": 1}))
     for _ in range(3):
