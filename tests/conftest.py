@@ -56,6 +56,23 @@ def pg() -> Iterator[Cluster]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def state_pg(pg: Cluster) -> Iterator[Cluster]:
+    """The server of state databases: the sources' own, or, under ``ROWTIDE_STATE=apart``, another one.
+
+    On one server source and state database share transaction horizons, which hides some defects and makes others.
+    """
+    if os.environ.get("ROWTIDE_STATE") != "apart":
+        yield pg
+        return
+    directory = reachable_directory("rowtide-pg-")
+    cluster = Cluster(directory, {"fsync": "off", "shared_buffers": "32MB"})
+    cluster.start()
+    yield cluster
+    cluster.stop()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 @pytest.fixture
 def new_cluster() -> Iterator[Callable[..., Cluster]]:
     """Makes servers that the test may stop, kill and set up as it likes."""
@@ -105,21 +122,21 @@ def database(new_database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def state_template(pg: Cluster) -> str:
+def state_template(state_pg: Cluster) -> str:
     """Name of a database with the current schema, to be copied: the migrations take longer than most tests."""
     name = "state_template"
-    schema.upgrade(pg.create_database(name))
+    schema.upgrade(state_pg.create_database(name))
     return name
 
 
 @pytest.fixture
-def state_dsn(pg: Cluster, state_template: str) -> Iterator[str]:
+def state_dsn(state_pg: Cluster, state_template: str) -> Iterator[str]:
     """DSN of a fresh state database with the current schema."""
     name = f"state_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(pg.dsn("postgres"), autocommit=True) as connection:
+    with psycopg.connect(state_pg.dsn("postgres"), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{state_template}"')
-    yield pg.dsn(name)
-    drop_databases(pg, [name])
+    yield state_pg.dsn(name)
+    drop_databases(state_pg, [name])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -128,10 +128,10 @@ class Line:
 
 
 @pytest.fixture(scope="module")
-def line(pg: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+def line(pg: Cluster, state_pg: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     """A running stack on the worker's server."""
-    databases = [f"lists_{role}_{os.getpid()}" for role in ("source", "state")]
-    source_dsn, state_dsn = (pg.create_database(name) for name in databases)
+    source, state = (f"lists_{role}_{os.getpid()}" for role in ("source", "state"))
+    source_dsn, state_dsn = pg.create_database(source), state_pg.create_database(state)
     schema.upgrade(state_dsn)
     simulator = Simulator(tmp_path_factory.mktemp("simulator"), "--tier", "off", "--site", OTHER)
     directory = reachable_directory("rowtide-lists-")
@@ -145,7 +145,8 @@ def line(pg: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line
     yield line
     stack.close()
     simulator.close()
-    drop_databases(pg, databases)
+    drop_databases(pg, [source])
+    drop_databases(state_pg, [state])
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -177,10 +177,10 @@ STOPPING = [kind for kind in KINDS if kind.stops is not None]
 
 
 @pytest.fixture(scope="module")
-def stack(pg: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(pg: Cluster, state_pg: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack with a table and a sync of each kind; its lists are equal to them."""
-    databases = [f"shapes_source_{os.getpid()}", f"shapes_state_{os.getpid()}"]
-    source_dsn, state_dsn = (pg.create_database(name) for name in databases)
+    source, state = f"shapes_source_{os.getpid()}", f"shapes_state_{os.getpid()}"
+    source_dsn, state_dsn = pg.create_database(source), state_pg.create_database(state)
     schema.upgrade(state_dsn)
     simulator = Simulator(tmp_path_factory.mktemp("simulator"), "--tier", "off")
     directory = reachable_directory("rowtide-shapes-")
@@ -197,7 +197,8 @@ def stack(pg: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
     yield stack
     stack.close()
     simulator.close()
-    drop_databases(pg, databases)
+    drop_databases(pg, [source])
+    drop_databases(state_pg, [state])
     shutil.rmtree(directory, ignore_errors=True)
 
 
