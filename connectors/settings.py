@@ -17,8 +17,10 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.composer import Composer, ComposerError, MaxDepthExceededError
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
+from ruamel.yaml.nodes import ScalarNode
 
 from rowtide.definition import model as definitions
 from rowtide.definition.diagnostics import Problem
@@ -29,6 +31,8 @@ from rowtide.errors import DefinitionError, RowtideError
 MOST_CHARACTERS: Final = 16 << 20
 MOST_VALUES: Final = 1_000_000
 """No definition is larger: a thousand syncs of a hundred fields have some 400,000 values in 10 million characters."""
+MOST_DEPTH: Final = 40
+"""Sections that are in each other: a definition has eight of them."""
 MOST_SECRET: Final = 1 << 20
 _TOO_DEEP: Final = "its sections are in each other without end"
 
@@ -150,11 +154,30 @@ def _parse(path: Path, text: str) -> Any:
         with warnings.catch_warnings():
             # ruamel warns of an anchor that is there twice, and quotes both lines.
             warnings.simplefilter("ignore", ReusedAnchorWarning)
-            return YAML(typ="rt", pure=True).load(text)
+            return _reader().load(text)
+    except MaxDepthExceededError:
+        raise definition_errors.NOT_YAML(path=path, line=1, problem=_TOO_DEEP) from None
     except YAMLError as error:
         raise definition_errors.NOT_YAML(path=path, line=_line_of_error(error), problem=_yaml_sentence(error)) from None
     except RecursionError:
         raise definition_errors.NOT_YAML(path=path, line=1, problem=_TOO_DEEP) from None
+
+
+def _reader() -> YAML:
+    reader = YAML(typ="rt", pure=True)
+    reader.max_depth, reader.Composer = MOST_DEPTH, _Composer
+    return reader
+
+
+class _Composer(Composer):
+    """ruamel's, which refuses sections in the place of keys: those in each other take it twice as long for each."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        for key, _ in node.value:
+            if not isinstance(key, ScalarNode):
+                raise ComposerError(None, None, "found a key that is no plain text", key.start_mark)
+        return node
 
 
 def _line_of_error(error: YAMLError) -> int:

@@ -17,10 +17,10 @@ from connectors.trouble import Trouble
 from flows.own_file import OwnFile
 from flows.ports import Stream
 from rowtide.backoff import Backoff
-from rowtide.catalog import FORMAT, Catalog
+from rowtide.catalog import FORMAT, UNREADABLE, Catalog, why_unreadable
 from rowtide.connections import Reach
 from rowtide.error_catalogue import state_errors
-from rowtide.errors import DefinitionError, RowtideError
+from rowtide.errors import RowtideError
 from rowtide.holds import Hold, capture_hold, covering, places
 from rowtide.lists import HeldColumns
 from rowtide.mapping.compiled_sync import CompiledSync
@@ -123,9 +123,8 @@ def _compile(applied: definitions.AppliedDefinition) -> Catalog:
         raise state_errors.DEFINITION_NOT_TAKEN(version=applied.version, why="it was written by a newer release")
     try:
         return Catalog.from_applied(applied.version, applied.compiled, leave_out=True)
-    except (DefinitionError, LookupError, TypeError, ValueError) as error:
-        why = error.sentence if isinstance(error, DefinitionError) else f"it has another form ({type(error).__name__})"
-        raise state_errors.DEFINITION_NOT_TAKEN(version=applied.version, why=why) from error
+    except UNREADABLE as error:
+        raise state_errors.DEFINITION_NOT_TAKEN(version=applied.version, why=why_unreadable(error)) from error
 
 
 class CurrentView:

@@ -7,7 +7,7 @@ is not in here (`rowtide.connections`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TypedDict, cast
+from typing import Final, TypedDict, cast
 from zlib import crc32
 
 from pydantic import TypeAdapter
@@ -24,6 +24,14 @@ from rowtide.mapping.compiled_sync import CompiledSync, buckets_for, compile_syn
 
 FORMAT = 1
 """The format that `to_compiled` writes; it grows with whatever an older release would not understand."""
+
+UNREADABLE: Final = (DefinitionError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+"""What reading a stored definition raises that this release does not understand, or that nobody of ours has stored."""
+
+
+def why_unreadable(error: BaseException) -> str:
+    """Why a stored definition cannot be read, of one of `UNREADABLE`."""
+    return error.sentence if isinstance(error, DefinitionError) else f"it has another form ({type(error).__name__})"
 
 
 @dataclass(frozen=True, slots=True)

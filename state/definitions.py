@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
 from psycopg import errors
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
@@ -121,10 +122,21 @@ def read_applied(conn: Connection) -> AppliedDefinition | None:
 
 def read_newest(conn: Connection, limit: int) -> list[AppliedDefinition]:
     """The newest versions, that in force first."""
-    columns = "version, compiled, needs, applied_at, applied_by"
-    with conn.cursor(row_factory=class_row(AppliedDefinition)) as cursor:
-        query = f"SELECT {columns} FROM rowtide.definition ORDER BY version DESC LIMIT %s"
-        return cursor.execute(query, [limit]).fetchall()
+    columns = "version, compiled::text, needs, applied_at, applied_by"
+    query = f"SELECT {columns} FROM rowtide.definition ORDER BY version DESC LIMIT %s"
+    return [
+        AppliedDefinition(version, _loaded(compiled), needs, at, by)
+        for version, compiled, needs, at, by in conn.execute(query, [limit]).fetchall()
+    ]
+
+
+def _loaded(compiled: str) -> dict[str, Any]:
+    """The compiled definition; empty, as no definition is, where it is nested deeper than any reader goes."""
+    try:
+        found = orjson.loads(compiled)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def sync_states(conn: Connection) -> dict[str, SyncState]:

@@ -300,4 +300,9 @@ def error_of(body: Any) -> tuple[str, str]:
     if not isinstance(error, dict):
         return "", "Graph gave no reason"
     code, message = error.get("code"), error.get("message")
-    return str(code or ""), str(message or "Graph gave no reason")[:300]
+    return str(code or "")[:MOST_CODE], str(message or "Graph gave no reason")[:MOST_SAID]
+
+
+MOST_CODE: Final = 100
+MOST_SAID: Final = 300
+"""Characters of a code and of a sentence of Graph's that are shown and recorded; its longest codes have 60."""

@@ -17,6 +17,7 @@ import orjson
 
 from connectors.graph import retry_after
 from connectors.graph.auth import TokenSource, require_ca_file, tls_problem
+from connectors.graph.batch import MOST_CODE, MOST_SAID
 from connectors.graph.links import Paging
 from connectors.graph.settings import SCOPE, GraphSettings
 from rowtide.backoff import Backoff
@@ -140,7 +141,8 @@ def _translated(error: Any, what: str) -> GraphRefused | GraphUnavailable:
     """Our error for the SDK's, with Graph's status and code."""
     status = error.response_status_code or 0
     detail = getattr(error, "error", None)
-    code, message = (getattr(detail, "code", None) or "", getattr(detail, "message", None) or "")
+    code = str(getattr(detail, "code", None) or "")[:MOST_CODE]
+    message = str(getattr(detail, "message", None) or "")[:MOST_SAID]
     if status == 429 or status >= 500:
         return graph_errors.GRAPH_UNAVAILABLE(what=what, answer=f"{status} {code}".rstrip())
     entry = graph_errors.STATUSES.get(status, graph_errors.GRAPH_STATUS)

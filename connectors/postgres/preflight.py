@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from connectors import clocks
-from connectors.postgres import slots
+from connectors.postgres import excess_rights, slots
 from connectors.postgres.connections import address, as_source_errors
 from connectors.postgres.replication.connection import ReplicationConnection
 from connectors.postgres.replication.continuity import Continue, Cursor, continuity
@@ -173,6 +173,10 @@ def _public(at: _At) -> list[Check]:
     if public_is_open(at.conn):
         return [findings.PUBLIC_OPEN(database=at.conn.info.dbname)]
     return [findings.PUBLIC_CLOSED()]
+
+
+def _rights(at: _At) -> list[Check]:
+    return [excess_rights.of_reader(at.conn, at.wanted.tables)]
 
 
 def _publication(at: _At) -> list[Check]:
@@ -342,6 +346,7 @@ _CHECKS: tuple[tuple[str, Callable[[_At], list[Check]]], ...] = (
     ("capacity", _capacity),
     ("role", _role),
     ("public", _public),
+    ("rights", _rights),
     ("publication", _publication),
     ("table", _tables),
     ("slot", _slot),

@@ -52,6 +52,8 @@ def _tell(found: AppliedDocument) -> None:
     for lines in [*found["sources"].values(), *found["graphs"].values()]:
         for line in lines:
             output.say(line)
+    for line in found["readers"]:
+        output.say(f"note: {line}")
     for line in found["left_alone"]:
         output.say(f"left alone: {line}")
     for statement in found["revocable"]:

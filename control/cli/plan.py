@@ -88,6 +88,8 @@ def show(found: PlanDocument) -> None:
             output.say(f"    {fault['remedy']}")
     for name, graph in found["graphs"].items():
         _section(f"graph {name}", graph["problem"] or "", graph["work"])
+    for line in found["readers"]:
+        output.say(f"note: {line}")
     for warning in found["warnings"]:
         output.say(f"warning: {warning}")
     if found["left_alone"]:

@@ -40,7 +40,8 @@ VERSIONS = 10
 class AppliedDocument(TypedDict):
     """The version in force, whether it is a new one, and what was done to sources and tenants.
 
-    ``revocable``: statements that take back what a publication needed, where it was made or changed now.
+    ``revocable``: statements that take back what a publication needed, where it was made or changed now. ``readers``:
+    who can read the lists that were made.
     """
 
     version: int
@@ -50,6 +51,7 @@ class AppliedDocument(TypedDict):
     left_alone: list[str]
     warnings: list[str]
     revocable: list[str]
+    readers: list[str]
 
 
 def apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
@@ -84,6 +86,7 @@ def _apply(session: Session, plan: ApplyPlan, actor: Actor) -> AppliedDocument:
         "left_alone": list(plan.left_alone),
         "warnings": list(plan.warnings),
         "revocable": revocable,
+        "readers": plan.readers,
     }
 
 

@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import TypedDict
 
 from connectors import clocks, settings
-from connectors.postgres import preflight
+from connectors.postgres import excess_rights, preflight
 from control.operations import list_plan
 from control.operations.session import AppliedCatalog, Session, read_applied_definition
 from rowtide import connections
@@ -20,7 +20,8 @@ from rowtide.error_catalogue.entries import Check, Level
 from rowtide.errors import RowtideError
 from rowtide.lists import KnownList, ListMark
 from rowtide.mapping.source_table import columns_read
-from state import cursors, instance, lists, processes, schema
+from state import cursors, database, instance, lists, processes, schema
+from state.database import Connection
 
 BYTEWAX = "0.21.1"
 """The version of Bytewax that this release is made for."""
@@ -79,12 +80,17 @@ def _state(session: Session) -> Iterator[CheckDocument]:
         dsn = session.state_dsn()
         for check in session.on_state(lambda connection: preflight.transport(connection, dsn)):
             yield _finding("state", check)
+        yield _finding("state", session.on_state(_rights))
         if session.on_state(schema.public_is_open):
             yield _finding("state", findings.PUBLIC_OPEN(database=_state_database(session)))
         if not misfits:
             yield from _records(session)
     except RowtideError as error:
         yield _finding("state", Check.of_error("connection", error))
+
+
+def _rights(connection: Connection) -> Check:
+    return excess_rights.of_state_role(connection, database.SCHEMA)
 
 
 def _state_database(session: Session) -> str:

@@ -10,7 +10,7 @@ from typing import cast
 
 from connectors.graph import list_schema, provisioning
 from connectors.graph.auth import TokenSource
-from connectors.graph.list_schema import HoldColumn, WantedList
+from connectors.graph.list_schema import HoldColumn, MakeList, WantedList
 from connectors.graph.settings import GraphSettings
 from control.operations.compile import CompiledDefinition
 from rowtide.definition.model import Definition, FieldDefinition
@@ -41,17 +41,25 @@ def _shared(title: str, first: str, second: CompiledSync) -> DefinitionError:
     return definition_errors.LIST_SHARED(sync=second.name, title=title, other=first)
 
 
+@dataclass(frozen=True, slots=True)
+class MissingWork:
+    """What `apply` would do in a tenant, a sentence each; ``made_in``: the sites in which it would make lists."""
+
+    sentences: Sequence[str]
+    made_in: Sequence[str]
+
+
 def missing_work(
     definition: Definition, graph: str, compiled: CompiledDefinition, known: Sequence[KnownList], mark: ListMark
-) -> list[str]:
-    """What `apply` would do in the tenant, a sentence each; ``known``: the lists that syncs have or had."""
+) -> MissingWork:
+    """What `apply` would do in the tenant; ``known``: the lists that syncs have or had."""
     settings = GraphSettings.from_section(graph, definition.graph[graph], provisioning=True)
-    steps = [
-        step
+    sites = {
+        site: provisioning.examine(settings, site, wanted, known, mark)
         for site, wanted in wanted_lists(graph, compiled).items()
-        for step in provisioning.examine(settings, site, wanted, known, mark)
-    ]
-    return [step.sentence for step in steps]
+    }
+    made_in = [site for site, steps in sites.items() if any(isinstance(step, MakeList) for step in steps)]
+    return MissingWork([step.sentence for steps in sites.values() for step in steps], made_in)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,15 +94,20 @@ class PlanDocument(TypedDict):
     warnings: list[str]
     left_alone: list[str]
     unseen: list[str]
+    readers: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedWork:
-    """What is to be done to one source or graph; ``faults``: what would stop it; ``error``: why it was not asked."""
+    """What is to be done to one source or graph; ``faults``: what would stop it; ``error``: why it was not asked.
+
+    ``made_in``: the sites in which lists are to be made.
+    """
 
     steps: Sequence[str] = ()
     error: RowtideError | None = None
     faults: Sequence[Check] = ()
+    made_in: Sequence[str] = ()
 
     @property
     def problem(self) -> str | None:
@@ -135,6 +140,16 @@ class ApplyPlan:
         return [*(["state database"] if self.state_error is not None else []), *sources, *graphs]
 
     @property
+    def readers(self) -> list[str]:
+        """Who can read the lists that are to be made, a sentence for each site."""
+        sites = dict.fromkeys(site for work in self.graphs.values() for site in work.made_in)
+        return [
+            f"lists that are made in {site} have its permissions: whoever may read the site may read them, and whoever"
+            " may edit it may edit them"
+            for site in sites
+        ]
+
+    @property
     def clear(self) -> bool:
         """Whether everything could be asked, and nothing would stop `apply`."""
         return not self.unseen and not any(work.faults for work in self.sources.values())
@@ -157,6 +172,7 @@ class ApplyPlan:
             "warnings": list(self.warnings),
             "left_alone": list(self.left_alone),
             "unseen": self.unseen,
+            "readers": self.readers,
         }
 
 
@@ -335,7 +351,8 @@ def _ask_graph(
     definition: Definition, name: str, compiled: CompiledDefinition, known: Sequence[KnownList], mark: ListMark
 ) -> PlannedWork:
     try:
-        return PlannedWork(list_plan.missing_work(definition, name, compiled, known, mark))
+        found = list_plan.missing_work(definition, name, compiled, known, mark)
+        return PlannedWork(found.sentences, made_in=found.made_in)
     except RowtideError as error:
         return PlannedWork(error=error)
 

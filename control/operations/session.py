@@ -20,7 +20,7 @@ from connectors.postgres.source_sessions import Source, SourceSessions, StateRec
 from connectors.settings import Loaded
 from rowtide import connections
 from rowtide.actor import Actor
-from rowtide.catalog import Catalog
+from rowtide.catalog import UNREADABLE, Catalog, why_unreadable
 from rowtide.connections import Reach
 from rowtide.definition.model import Definition, Document
 from rowtide.error_catalogue import command_errors, state_errors
@@ -127,9 +127,14 @@ class AppliedCatalog:
 
 
 def read_applied_definition(connection: Connection) -> AppliedCatalog | None:
-    """The definition in force; None before the first `apply`."""
+    """The definition in force; None before the first `apply`; StateRefused when this release cannot read it."""
     found = definitions.read_applied(connection)
-    return None if found is None else AppliedCatalog(found, Catalog.from_applied(found.version, found.compiled, True))
+    if found is None:
+        return None
+    try:
+        return AppliedCatalog(found, Catalog.from_applied(found.version, found.compiled, True))
+    except UNREADABLE as error:
+        raise state_errors.DEFINITION_STORED(version=found.version, why=why_unreadable(error)) from error
 
 
 def require_applied_definition(connection: Connection) -> AppliedCatalog:

@@ -89,6 +89,17 @@ PUBLIC_OPEN: Final = FindingEntry(
 )
 PUBLIC_CLOSED: Final = FindingEntry("public", "ok", "Not everybody may create something in schema public.")
 
+_OWN_ROLE: Final = "Run as a role of its own, as `rowtide plan --sql` makes it: whoever gets this password gets it all."
+EXCESS_NONE: Final = FindingEntry("rights", "ok", "The role {role} may do no more than is needed.")
+EXCESS: Final = FindingEntry("rights", "warning", "The role {role} may also: {rights}.", _OWN_ROLE)
+EXCESS_SUPERUSER: Final = FindingEntry("rights", "warning", "The role {role} is superuser.", _OWN_ROLE)
+EXCESS_OWNER: Final = FindingEntry(
+    "rights",
+    "warning",
+    "The role {role} owns the schema of the records: who acts by it can be anybody, and may change everything.",
+    "Use `rowtide_run`, `rowtide_apply` and `rowtide_view`, as `rowtide plan --sql` makes them.",
+)
+
 PUBLICATION_OK: Final = FindingEntry("publication", "ok", "The publication {publication} carries every table.")
 PUBLICATION_LACKS: Final = FindingEntry(
     "publication", "failure", "The publication {publication} lacks something: {statement}.", "Run `rowtide apply`."

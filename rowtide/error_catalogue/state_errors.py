@@ -62,6 +62,12 @@ DEFINITION_NOT_TAKEN: Final = Entry(
     "before, and delivers nothing.",
     "Run the release that applied it here, too.",
 )
+DEFINITION_STORED: Final = Entry(
+    StateRefused,
+    "definition_stored",
+    "Version {version} of the definition, which is in force, cannot be read: {why}.",
+    "Run the release that applied it; where nobody has, delete that row of rowtide.definition as the schema's owner.",
+)
 PROCESS_ID_TAKEN: Final = Entry(
     StateRefused,
     "process_id_taken",

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from string import ascii_lowercase, ascii_uppercase
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Final, Literal, assert_never
 
 from rowtide.error_catalogue import definition_errors
 from rowtide.errors import DefinitionError
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 Operator = Literal["=", "<>", "<", "<=", ">", ">="]
 HASH_MOST = 1000
 """The most lists a hash may spread over."""
+MOST_CHARACTERS: Final = 65_536
+MOST_BRACKETS: Final = 20
+MOST_TERMS: Final = 200
+"""Of an expression: its length, brackets or NOTs within each other, terms joined by AND or OR. More would need a stack
+that some thread may not have, and an expression that was checked must be readable wherever it is applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,31 @@ Operand = Column | Constant | Call
 Expression = Operand | Compare | In | IsNull | Not | And | Or
 
 
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_BRACKET_OR_WORD = re.compile(r"[()]|\bnot\b|\band\b|\bor\b", re.IGNORECASE)
+
+
+def _require_bounds(text: str) -> None:
+    """Refuse what is too long or too deep, before anything reads it by recursion."""
+    if len(text) > MOST_CHARACTERS:
+        raise refusal(f"an expression has at most {MOST_CHARACTERS:,} characters")
+    depth = nots = terms = 0
+    for found in _BRACKET_OR_WORD.findall(_QUOTED.sub(" ", text)):
+        match found.lower():
+            case "(":
+                depth += 1
+            case ")":
+                depth -= 1
+            case "not":
+                nots += 1
+            case _:
+                terms, nots = terms + 1, 0
+        if depth + nots > MOST_BRACKETS:
+            raise refusal(f"at most {MOST_BRACKETS} brackets and NOTs are within each other")
+        if terms >= MOST_TERMS:
+            raise refusal(f"at most {MOST_TERMS} terms are joined by AND or OR; use IN for a list of values")
+
+
 def refusal(sentence: str) -> DefinitionError:
     """The error for an expression that is not of the subset."""
     return definition_errors.INVALID_EXPRESSION(problem=sentence)
@@ -111,6 +141,7 @@ def parse(text: str) -> Expression:
     import sqlglot  # half a second that only definitions with expressions pay
     from sqlglot.errors import SqlglotError
 
+    _require_bounds(text)
     try:
         statements = sqlglot.parse(text, read="postgres")
         if len(statements) != 1 or statements[0] is None:

@@ -156,6 +156,15 @@ def test_an_answer_of_another_shape_is_a_sentence(authority: Simulator, which: s
     assert error is None or error.sentence
 
 
+@pytest.mark.parametrize("which", ["site", "lists", "columns"])
+def test_what_is_said_of_a_refusal_is_bounded(authority: Simulator, which: str) -> None:
+    """It is shown, logged and stored."""
+    error = {"error": {"code": "c" * (1 << 20), "message": "m" * (1 << 20)}}
+    refused, _ = examine(authority, usual(**{which: lambda *_: web.json_response(error, status=403)}))
+    assert refused is not None
+    assert len(refused.sentence) < 1000
+
+
 def test_an_answer_that_comes_drop_by_drop_is_not_waited_for(authority: Simulator) -> None:
     class Drops(web.StreamResponse):
         async def prepare(self, request: Any) -> Any:

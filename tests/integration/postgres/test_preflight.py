@@ -27,8 +27,8 @@ def test_a_fit_source_has_no_failure(source: Any, until: Any) -> None:
     found = checks(source)
     assert {check.level for checks in found.values() for check in checks} <= {"ok", "warning"}
     assert list(found) == [
-        "connection", "clock", "version", "wal_level", "capacity", "role", "public", "publication", "table", "slot",
-        "probe", "wal_limit", "heartbeat",
+        "connection", "clock", "version", "wal_level", "capacity", "role", "public", "rights", "publication", "table",
+        "slot", "probe", "wal_limit", "heartbeat",
     ]  # fmt: skip
     assert found["slot"][0].level == "ok"
     temporary = "SELECT count(*) FROM pg_replication_slots WHERE temporary"
@@ -42,6 +42,33 @@ def test_a_schema_public_that_is_open_to_everybody_is_told(source: Any) -> None:
     assert (found.level, found.remedy) == ("warning", "REVOKE CREATE ON SCHEMA public FROM PUBLIC;")
     source.run(found.remedy)
     assert checks(source)["public"][0].level == "ok"
+
+
+def test_rights_that_nothing_needs_are_told(source: Any) -> None:
+    assert checks(source)["rights"][0].sentence == "The role postgres is superuser."
+    role = f"reader_{source.slot}"[:60]
+    source.run(f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'of-the-reader'", f"GRANT SELECT ON t TO {role}")
+    dsn = psycopg.conninfo.make_conninfo(source.dsn, user=role, password="of-the-reader")
+
+    def rights() -> str:
+        (found,) = checks(source, dsn)["rights"]
+        assert (found.level == "ok") == (not found.remedy)
+        return found.sentence
+
+    none = f"The role {role} may do no more than is needed."
+    try:
+        assert rights() == none
+        source.run(f"GRANT UPDATE (id) ON t TO {role}", f"GRANT CREATE ON SCHEMA public TO {role}")
+        assert rights() == f"The role {role} may also: write to public.t; create something in schema public."
+        source.run(f"REVOKE ALL ON t FROM {role}", f"REVOKE CREATE ON SCHEMA public FROM {role}")
+        source.run(f"GRANT SELECT ON t TO {role}", f"ALTER ROLE {role} BYPASSRLS CREATEROLE")
+        assert rights() == f"The role {role} may also: make roles; bypass row security, which is on for no table."
+        source.run("ALTER TABLE t ENABLE ROW LEVEL SECURITY", f"ALTER ROLE {role} NOCREATEROLE")
+        assert rights() == none
+        source.run(f"GRANT pg_write_all_data TO {role}")
+        assert "act as pg_write_all_data; write to public.t" in rights()
+    finally:
+        source.run(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 def test_an_unreachable_server_is_the_only_finding(source: Any) -> None:

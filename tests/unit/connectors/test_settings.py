@@ -226,9 +226,13 @@ BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     [
         (BOMB, "aliases stand for more than 1,000,000 values"),
         ("a: " + "[" * 1000, "in each other without end"),
+        ("a: " + "{a: " * 100, "in each other without end"),
+        ("".join(" " * depth + "a:\n" for depth in range(100)), "in each other without end"),
+        ("? " * 30 + "a", "found a key that is no plain text"),
+        ("a: &a {b: 1}\n*a : 1", "found a key that is no plain text"),
         ("a: 1\n" + " " * settings.MOST_CHARACTERS, "more than 16,777,216 characters"),
     ],
-    ids=["aliases", "depth", "size"],
+    ids=["aliases", "depth", "maps", "blocks", "keys", "alias as key", "size"],
 )
 def test_a_file_that_is_a_bomb_is_refused(file: Path, text: str, said: str) -> None:
     file.write_text(text)

@@ -24,6 +24,18 @@ def test_plan_changes_nothing_and_says_everything(desk: Desk, simulator: Simulat
     text = desk.type("plan")
     assert text.code == 0
     assert "of the day's quota" in text.out.lower()
+    assert "whoever may read the site may read them" in text.out
+
+
+def test_plan_and_apply_say_who_can_read_lists_that_are_made(desk: Desk, simulator: Simulator) -> None:
+    (said,) = desk.type("plan", "--json").json["readers"]
+    assert said.startswith("lists that are made in contoso.sharepoint.com:/sites/ops have its permissions")
+    assert desk.type("apply", "--yes", "--upgrade", "--json").json["readers"] == [said]
+    assert desk.type("apply", "--yes", "--json").json["readers"] == []
+    desk.write(SYNC.replace("US: Parts US", "US: Parts America"))
+    assert desk.type("plan", "--json").json["readers"] == []  # it is renamed
+    desk.write(SYNC.replace("US: Parts US", "US: Parts US, JP: Parts JP"))
+    assert f"note: {said}" in desk.type("apply", "--yes").out.splitlines()
 
 
 def test_apply_needs_the_state_schema(desk: Desk, simulator: Simulator) -> None:
@@ -136,3 +148,27 @@ def test_doctor_of_a_wrong_secret(desk: Desk, simulator: Simulator) -> None:
     assert token["level"] == "failure"
     assert "AADSTS7000215" in token["sentence"]
     assert "wrong" not in token["sentence"]
+
+
+def test_doctor_tells_of_a_role_that_may_do_everything(applied: Desk) -> None:
+    role = f"records_of_{applied.slot}"[:60]
+    dsn = psycopg.conninfo.make_conninfo(applied.state_dsn, user=role, password="of-a-role")
+
+    def found(dsn: str) -> list[str]:
+        checks = applied.type("doctor", "--json", ROWTIDE_STATE_DSN=dsn).json["checks"]
+        return [one["sentence"] for one in checks if (one["part"], one["name"]) == ("state", "rights")]
+
+    assert found(applied.state_dsn) == ["The role postgres is superuser."]
+    applied.state(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'of-a-role'")
+    try:
+        applied.state(f"GRANT USAGE ON SCHEMA rowtide TO {role}")
+        applied.state(f"GRANT SELECT ON ALL TABLES IN SCHEMA rowtide TO {role}")
+        assert found(dsn) == [f"The role {role} may also: make databases."]
+        applied.state(f"ALTER ROLE {role} NOCREATEDB")
+        assert found(dsn) == [f"The role {role} may do no more than is needed."]
+        applied.state(f"ALTER SCHEMA rowtide OWNER TO {role}")
+        assert f"The role {role} owns the schema of the records" in found(dsn)[0]
+    finally:
+        applied.state("ALTER SCHEMA rowtide OWNER TO postgres")
+        applied.state(f"DROP OWNED BY {role}")
+        applied.state(f"DROP ROLE {role}")

@@ -171,3 +171,42 @@ def test_what_has_no_plain_text_names_no_lists() -> None:
     for text in ("amount", "doc", "status = 'x'", "5"):
         with pytest.raises(DefinitionError):
             predicates.check(syntax.parse(text), COLUMNS, condition=False)
+
+
+LARGEST = "(" * 20 + " AND ".join(["id = 1"] * 200) + ")" * 20
+
+
+def below(frames: int, text: str) -> bool | None:
+    """What the expression says of a row, asked from so deep in the stack."""
+    if frames:
+        return below(frames - 1, text)
+    found = syntax.parse(text)
+    assert syntax.to_sql(found)
+    assert syntax.columns_of(found) == ("id",)
+    return predicates.evaluate(found, {"id": COLUMNS["id"]}, {"id": "1"})
+
+
+@pytest.mark.parametrize("text", [LARGEST, "NOT " * 20 + "id = 1", "id IN (" + ", ".join(["1"] * 9_000) + ")"])
+def test_the_largest_expression_is_read_wherever_it_is_applied(text: str) -> None:
+    assert below(250, text) is True
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("(" * 21 + "id = 1" + ")" * 21, "at most 20 brackets and NOTs are within each other"),
+        ("NOT " * 21 + "id = 1", "at most 20 brackets and NOTs are within each other"),
+        ("(" * 100_000, "at most 65,536 characters"),
+        ("(" * 60_000, "at most 20 brackets"),
+        (" AND ".join(["id = 1"] * 201), "at most 200 terms are joined by AND or OR"),
+        ("id = '" + "x" * 65_536 + "'", "at most 65,536 characters"),
+    ],
+)
+def test_an_expression_has_bounds(text: str, said: str) -> None:
+    with pytest.raises(DefinitionError, match=said):
+        syntax.parse(text)
+
+
+def test_brackets_in_quotes_are_none() -> None:
+    text = "status = '" + "(" * 30 + " and ''not'' " * 300 + "'"
+    assert predicates.evaluate(syntax.parse(text), COLUMNS, dict.fromkeys(COLUMNS, None)) is None
