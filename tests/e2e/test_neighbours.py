@@ -16,12 +16,11 @@ import pytest
 
 from demo.postgres import Cluster
 from tests.e2e.stack import Stack, wait_until
-from tests.e2e.two_tenants import Table, is_loaded, latency_s, notes, two_tenants
+from tests.e2e.two_tenants import SAMPLES, Table, assert_as_quick, is_loaded, latency_s, notes, two_tenants
 
 ROWS, FEW = 2_000, 5
-UPDATES = 8
-SLACK_S, START_SLACK_S = 1.0, 4.0
-"""What a busy machine may add. Rows that wait behind a fault wait for its time-out or for pauses of many seconds."""
+START_FLOOR_S = 6.0
+"""A start takes seconds of its own, most of them imports, which are as many as the machine is busy just then."""
 
 HasStruck = Callable[[], bool]
 Fault = Callable[[Stack, str], AbstractContextManager[HasStruck]]
@@ -126,13 +125,13 @@ def test_a_neighbour_notices_nothing(all_large: Stack, trouble: str, name: str) 
     fault, disturb = FAULTS[trouble]
     mark = f"{trouble} {name}"
     start_s = restart_s(stack, mark)
-    before = latency_s(stack, f"before {mark}", UPDATES)
+    before = latency_s(stack, f"before {mark}", SAMPLES)
     found: dict[str, float] = {}
     starts: dict[str, float] = {}
 
     def measure(moment: str, has_struck: HasStruck) -> None:
         wait_until(has_struck, f"{trouble}, {moment}", 30)
-        found[moment] = latency_s(stack, f"{mark} {moment}", UPDATES)
+        found[moment] = latency_s(stack, f"{mark} {moment}", SAMPLES)
 
     with fault(stack, name) as has_struck:
         disturb(stack, name, FEW)
@@ -146,20 +145,20 @@ def test_a_neighbour_notices_nothing(all_large: Stack, trouble: str, name: str) 
         starts["few rows"] = restart_s(stack, f"{mark} few", lambda: disturb(stack, name, FEW))
         measure("at the start, few rows", has_struck)
     mend(stack, name)
-    assert max(found.values()) < 2 * before + SLACK_S, f"{before:.2f} s undisturbed; {found}"
-    assert max(starts.values()) < 2 * start_s + START_SLACK_S, f"{start_s:.2f} s to start undisturbed; {starts}"
+    assert_as_quick(found, before)
+    assert_as_quick(starts, start_s, START_FLOOR_S)
 
 
 def test_a_list_that_hangs_delays_no_other_of_its_tenant(stack: Stack) -> None:
     """One cell of the matrix above, for every run of the tests."""
-    before = latency_s(stack, "before", UPDATES)
+    before = latency_s(stack, "before", SAMPLES)
     fault, disturb = FAULTS["hangs"]
     with fault(stack, "near") as has_struck:
         disturb(stack, "near", ROWS)
         wait_until(has_struck, "it hangs")
-        during = latency_s(stack, "during", UPDATES)
+        during = latency_s(stack, "during", SAMPLES)
     mend(stack, "near")
-    assert during < 2 * before + SLACK_S, f"{during:.2f} s beside trouble, {before:.2f} s without"
+    assert_as_quick({"during": during}, before)
 
 
 def test_the_wait_of_a_list_outlives_the_process(stack: Stack) -> None:
