@@ -7,11 +7,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from connectors.trouble import MOST_SENTENCES, Trouble
-from rowtide.error_catalogue import process_errors, state_errors
+from rowtide.error_catalogue import graph_errors, process_errors, state_errors
 from rowtide.errors import RowtideError
 
-REFUSED = state_errors.STATE_UNREACHABLE(said="connection refused")
-STARTING = state_errors.STATE_UNREACHABLE(said="the database system is starting up")
+AWAY = state_errors.STATE_UNREACHABLE(said="connection refused")
+REFUSED = graph_errors.BATCH_LOST(reason="connection refused")
+STARTING = graph_errors.BATCH_LOST(reason="it is starting up")
 NOT_APPLIED = state_errors.NOT_APPLIED()
 
 
@@ -44,8 +45,8 @@ def events(said: list[Any]) -> list[tuple[str, str]]:
         ([REFUSED, STARTING], 2),
         ([REFUSED, STARTING] * 20, 2),
         ([REFUSED, NOT_APPLIED] * 20, 2),
-        ([state_errors.STATE_UNREACHABLE(said=f"{n} s") for n in range(50)], MOST_SENTENCES),
-        ([*[state_errors.STATE_UNREACHABLE(said=f"{n} s") for n in range(50)], NOT_APPLIED], MOST_SENTENCES + 1),
+        ([graph_errors.BATCH_LOST(reason=f"{n} s") for n in range(50)], MOST_SENTENCES),
+        ([*[graph_errors.BATCH_LOST(reason=f"{n} s") for n in range(50)], NOT_APPLIED], MOST_SENTENCES + 1),
     ],
 )
 def test_what_was_said_of_a_problem_is_not_said_again(said: list[Any], errors: list[RowtideError], lines: int) -> None:
@@ -88,3 +89,30 @@ def test_a_fault_of_our_own_has_its_stack_in_the_log(said: list[Any]) -> None:
     trouble.failed(process_errors.CLAIMING_FAILED(error="KeyError"), fault)
     trouble.failed(REFUSED, REFUSED)
     assert [line.get("exc_info") for line in said] == [fault, None]
+
+
+def test_a_state_database_that_is_away_is_said_once_by_all_loops(said: list[Any]) -> None:
+    loops = [new_trouble() for _ in range(12)]
+    for _ in range(20):
+        for trouble in loops:
+            trouble.failed(AWAY)
+    assert events(said) == [("state database is away", AWAY.code)]
+    for trouble in loops[1:]:
+        trouble.succeeded()
+    assert len(said) == 1
+    loops[0].note(NOT_APPLIED)  # it is answered, and has a problem of its own
+    assert events(said)[1:] == [
+        ("state database answers again", AWAY.code), ("claiming waits", NOT_APPLIED.code)
+    ]  # fmt: skip
+    loops[0].succeeded()
+    assert events(said)[3:] == [("claiming goes on", NOT_APPLIED.code)]
+
+
+def test_a_loop_that_is_gone_puts_off_no_end(said: list[Any]) -> None:
+    """The parts of a process are made anew while it runs."""
+    gone, other = new_trouble(), new_trouble()
+    gone.failed(AWAY)
+    other.failed(AWAY)
+    del gone
+    other.succeeded()
+    assert [line["event"] for line in said] == ["state database is away", "state database answers again"]
