@@ -18,7 +18,7 @@ from tests.e2e.test_push import wait_equal
 AWAY_S = 10.0
 MOST_LINES = 8
 """The connection broke, then it is refused, maybe the server is starting, then it answers; and once more for a loop
-that finds its old connection dead after all others went on. How many loops ask, and for how long, makes no difference."""
+that finds its old connection dead after all others went on. How many loops ask, and how long, makes no difference."""
 
 
 def lines_of(text: str) -> list[dict[str, str]]:
