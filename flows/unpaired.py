@@ -33,7 +33,7 @@ def read_unpaired(conn: Connection, sync: str, purpose: Purpose, waiting: bool =
     """Those of an enumeration; ``waiting``: nothing is said of keys for which something waits."""
     loose = items.read_loose(conn, sync, purpose)
     keys = {one.key for one in loose if one.ours and one.key is not None}
-    pairs = ledger.read(conn, sync, sorted(keys)) if keys else {}
+    pairs = ledger.read_places(conn, sync, sorted(keys)) if keys else {}
     moves = items.read_unsettled(conn, sync, purpose, keys, waiting)
     copies: list[Loose] = []
     rest: list[Loose] = []

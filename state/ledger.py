@@ -137,7 +137,16 @@ def _from_leftover(leftover: Leftover) -> dict[str, Any]:
 
 def read(conn: Connection, sync: str, keys: Sequence[str]) -> dict[str, Pair]:
     """The known pairs of these keys."""
-    query = f"SELECT {COLUMNS} FROM rowtide.ledger l WHERE l.sync = %s AND l.key = ANY (%s)"
+    return _read(conn, sync, keys, COLUMNS)
+
+
+def read_places(conn: Connection, sync: str, keys: Sequence[str]) -> dict[str, Pair]:
+    """The same without the values last agreed: for many keys, only to see which items are theirs."""
+    return _read(conn, sync, keys, COLUMNS.replace("l.base, l.kept", "'{}'::jsonb, '{}'::jsonb"))
+
+
+def _read(conn: Connection, sync: str, keys: Sequence[str], columns: str) -> dict[str, Pair]:
+    query = f"SELECT {columns} FROM rowtide.ledger l WHERE l.sync = %s AND l.key = ANY (%s)"
     with conn.cursor(row_factory=args_row(Stored)) as cursor:
         return {row.key: to_pair(row) for row in cursor.execute(query, [sync, list(keys)])}
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from rowtide.change import Fields
 from rowtide.deciding.answers import Item
 from rowtide.deciding.records import ETag, Held, ItemId
 from rowtide.enumeration import Compared
@@ -142,7 +141,7 @@ def note_missing(conn: Connection, sync: str, lag: timedelta) -> None:
 # --- items without a pair -----------------------------------------------------------------------------------------
 
 _LOOSE = """
-SELECT s.list_id, s.item_id, s.item_key, s.etag, s.fields, s.made_by_app
+SELECT s.list_id, s.item_id, s.item_key, s.etag, s.made_by_app
   FROM rowtide.seen AS s
  WHERE s.sync = %(sync)s AND s.purpose = %(purpose)s
    AND NOT EXISTS (SELECT FROM rowtide.ledger AS l WHERE l.list_id = s.list_id AND l.item_id = s.item_id
@@ -180,25 +179,27 @@ class Loose:
     item_id: str
     item_key: str | None
     etag: str
-    fields: Fields
     made_by_app: bool
     key: str | None
     ours: bool
 
 
 def read_loose(conn: Connection, sync: str, purpose: Purpose) -> list[Loose]:
-    """Every item without a live pair, those of one key together, the oldest first."""
+    """Every item without a live pair, those of one key together, the oldest first.
+
+    What it holds is not read: after a lost ledger that is all that the lists hold.
+    """
     rows = conn.execute(_LOOSE, {"sync": sync, "purpose": purpose}).fetchall()
     prefix = f"{sync}:"
     digests = {row[2] for row in rows if row[2] is not None and row[2].startswith(f"{prefix}#")}
     known = _row_keys(conn, sync) if digests else {}
     found = []
-    for list_id, item_id, item_key, etag, fields, made_by_app in rows:
+    for list_id, item_id, item_key, etag, made_by_app in rows:
         ours = item_key is not None and item_key.startswith(prefix)
         key = known.get(item_key) if item_key in digests else item_key[len(prefix) :] if ours else None
         # SharePoint compares texts without case: another spelling is not our key.
         ours = ours and (key is None or rowtide_key(sync, key) == item_key)
-        found.append(Loose(list_id, item_id, item_key, etag, fields, made_by_app, key, ours))
+        found.append(Loose(list_id, item_id, item_key, etag, made_by_app, key, ours))
     return found
 
 

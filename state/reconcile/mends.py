@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from rowtide.change import BACKFILL
-from rowtide.deciding.records import ETag, Held, NoItem, version_of
+from rowtide.deciding.records import Held, NoItem
 from rowtide.error_catalogue import row_errors
 from state import ledger, outbox
 from state.database import Connection
@@ -110,9 +110,11 @@ _LOCK = "SELECT FROM rowtide.outbox WHERE sync = %(sync)s AND key = ANY (%(keys)
 _ADOPT = """
 INSERT INTO rowtide.ledger AS l (sync, key, list_id, item_id, etag, version, base, mapping_version, era, lsn, ordinal,
                                  xid, state)
-SELECT %(sync)s, n.key, n.list_id, n.item_id, n.etag, n.version, n.base, %(mapping_version)s, %(era)s, 0, 0, 0, 'live'
-  FROM jsonb_to_recordset(%(rows)s::jsonb) AS n (key text, list_id text, item_id text, etag text, version bigint,
-       base jsonb)
+SELECT %(sync)s, n.key, n.list_id, n.item_id, s.etag, s.version, s.fields, %(mapping_version)s, %(era)s, 0, 0, 0,
+       'live'
+  FROM jsonb_to_recordset(%(rows)s::jsonb) AS n (key text, list_id text, item_id text)
+  JOIN rowtide.seen AS s
+    ON (s.sync, s.purpose, s.list_id, s.item_id) = (%(sync)s, 'deep', n.list_id, n.item_id)
  WHERE NOT EXISTS (SELECT FROM rowtide.outbox AS o WHERE o.sync = %(sync)s AND o.key = n.key
                       AND (o.lease_token IS NOT NULL OR o.sent <> '[]'))
    AND NOT EXISTS (SELECT FROM rowtide.ledger AS h WHERE h.list_id = n.list_id AND h.item_id = n.item_id
@@ -131,13 +133,7 @@ def adopt(conn: Connection, sync: str, era: int, mapping_version: int, found: Ma
 
     The base is what the item holds: a row that says something else is written, one that says the same is not.
     """
-    rows = [
-        {
-            "key": key, "list_id": one.list_id, "item_id": one.item_id, "etag": one.etag,
-            "version": version_of(ETag(one.etag)), "base": one.fields,
-        }
-        for key, one in found.items()
-    ]  # fmt: skip
+    rows = [{"key": key, "list_id": one.list_id, "item_id": one.item_id} for key, one in found.items()]
     values = {"sync": sync, "keys": sorted(found), "era": era, "mapping_version": mapping_version, "rows": _json(rows)}
     conn.execute(_LOCK, values)
     return {key for (key,) in conn.execute(_ADOPT, values)}
