@@ -340,6 +340,40 @@ def wrong_ca(world: World) -> Iterator[None]:
 
 
 @contextmanager
+def silent_tenant(world: World) -> Iterator[None]:
+    """Nothing that is written in the tenant is answered, whatever the list."""
+    world.faults({"path": r"/\$batch$", "level": "request", "action": "delay", "delay_ms": 60_000})
+    for sync in ALL:
+        world.touch(sync) if sync in ERP else world.sql("UPDATE far SET note = note || '.' WHERE id = 1", dsn=world.crm)
+    yield
+    world.faults()
+
+
+@contextmanager
+def wrong_secret(world: World) -> Iterator[None]:
+    """The process begins with a secret that Entra refuses."""
+    environment = world.stack.environment
+    assert world.stack.stop(world.deliver) == 0
+    world.stack.environment = {**environment, "ROWTIDE_CLIENT_SECRET": "wrong"}
+    world.deliver = world.stack.start("--roles", "deliver")
+    world.touch("orders")
+    yield
+    world.stack.environment = environment
+    assert world.stack.stop(world.deliver) == 0
+    world.deliver = world.stack.start("--roles", "deliver")
+
+
+@contextmanager
+def locked_item(world: World) -> Iterator[None]:
+    """A person has the item of one row open; its list answers for every other row."""
+    [(item,)] = world.stack.state("SELECT item_id FROM rowtide.ledger WHERE (sync, key) = ('orders', '3')")
+    world.faults({"list": "orders", "level": "member", "path": rf"items/{item}\b", "status": 423})
+    world.touch("orders", "id = 3")
+    yield
+    world.faults()
+
+
+@contextmanager
 def column_gone(world: World) -> Iterator[None]:
     """A person deletes a column of the list; the next write of it is refused."""
     Line(world.stack).own("DELETE", "orders", "/columns/Weight")
@@ -405,6 +439,9 @@ CASES = {
     "the token is refused": Case(
         graph_answers("orders", status=401, path=r"/\$batch$"), ALL, ("graph_401",), "Graph contoso"
     ),
+    "the tenant does not answer": Case(silent_tenant, ALL, ("graph_unavailable",), "Graph contoso"),
+    "the secret is wrong": Case(wrong_secret, ALL, ("identity_refused",), "Graph contoso"),
+    "an item is locked": Case(locked_item, ("orders",), ("rows_postponed",), "locked"),
     "another certificate is trusted": Case(wrong_ca, ALL, ("identity_certificate",), "Graph contoso"),
     "a column is gone": Case(column_gone, ("orders",), ("columns_held",), "Weight"),
     "many deletions": Case(many_deletions, ("orders",), ("mass_delete",), "20 items"),
@@ -413,6 +450,9 @@ CASES = {
     "the slot is gone": Case(slot_dropped, ("far",), ("slot_missing",), "on_gap", unknown=True),
 }
 LONG = {
+    "the tenant does not answer",
+    "the secret is wrong",
+    "an item is locked",
     "deliver is dead",
     "the publication is dropped",
     "the table is not published",
