@@ -2,8 +2,9 @@
 
 In: databases and a simulator that fixtures made. Out: `Stack`, with the commands a user would type. `rowtide run` is a
 process of its own; commands run through the same command line in the test's process, because a new interpreter costs
-as much as the whole command (`spawn` starts one). Rule: nothing here looks inside the product; it sees its databases,
-its lists and its output.
+as much as the whole command (`spawn` starts one). Rules: nothing here looks inside the product; it sees its databases,
+its lists and its output. In the state database each process and command has the role that is made for it
+(`state_logins`); the test itself looks there as superuser.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import psycopg
 from typer.testing import CliRunner
 
 from control.cli.main import app
+from tests.e2e.state_logins import PASSWORD, StateLogins
 
 SECRET = "not-a-secret-of-anyone"
 TOKEN = r"sim\.[0-9a-f]{64}"
@@ -138,7 +140,10 @@ class Stack:
         }
         self.processes: list[subprocess.Popen[bytes]] = []
         self.said: list[str] = []
+        self._used: set[str] = set()
         self.looks = Looks()
+        self.logins: StateLogins | None = StateLogins()
+        """None: the product logs in to the state database as the superuser."""
         self.log = directory / "run.log"
         self._graph = graph
         self._source_secret = source_secret
@@ -173,7 +178,7 @@ syncs:{syncs}""",
     def command(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """What ``rowtide`` does and says when these words are typed, in this process."""
         typed = self._typed(words)
-        found = CliRunner().invoke(app, typed, env=self.environment)
+        found = CliRunner().invoke(app, typed, env=self.environment_of(words[0]))
         if found.exception is not None and not isinstance(found.exception, SystemExit):
             raise found.exception
         self.said += [found.stdout, found.stderr]
@@ -182,9 +187,15 @@ syncs:{syncs}""",
     def spawn(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """The same in a process of its own."""
         command = [sys.executable, "-m", "control.cli", *self._typed(words)]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=self.environment_of(words[0]), capture_output=True, text=True, timeout=120)
         self.said += [done.stdout, done.stderr]
         return _checked(done, check)
+
+    def environment_of(self, command: str) -> dict[str, str]:
+        """The environment of a command, with the role that it has in the state database."""
+        self._used |= _secrets_in(self.environment)
+        dsn = self.environment["ROWTIDE_STATE_DSN"]
+        return self.environment | {"ROWTIDE_STATE_DSN": self.logins.dsn(dsn, command) if self.logins else dsn}
 
     def _typed(self, words: tuple[str, ...]) -> list[str]:
         nouns = 2 if words[0] in NESTED else 1
@@ -196,7 +207,7 @@ syncs:{syncs}""",
 
     def start(self, *words: str, failpoints: str = "") -> subprocess.Popen[bytes]:
         """Start ``rowtide run`` in the background, its stderr appended to `log`."""
-        environment = {**self.environment, "ROWTIDE_FAILPOINTS": failpoints}
+        environment = {**self.environment_of("run"), "ROWTIDE_FAILPOINTS": failpoints}
         module = "tests.failpoints" if failpoints else "control.cli"
         with self.log.open("ab") as stream:
             process = subprocess.Popen(
@@ -229,10 +240,16 @@ syncs:{syncs}""",
         assert not self.leaks(), self.leaks()
 
     def leaks(self) -> list[str]:
-        """Where a secret stands: in what was said, in the log, in a table of the state database that can be asked."""
-        places = [("output", "".join(self.said)), ("log", self.logged())]
+        """Where a secret stands that was in use: in what was said, in a log or the recovery store, in a table.
+
+        Of a state database whose server is away nobody can say; every other one is looked through.
+        """
         pattern = "|".join(sorted(map(re.escape, self._secrets()))) + f"|{TOKEN}"
-        found = [name for name, text in places if re.search(pattern, text)]
+        found = ["output"] if re.search(pattern, "".join(self.said)) else []
+        kept = [self.log, *self.directory.glob("*.log"), *self.directory.glob("recovery/**/*")]
+        for path in sorted({path for path in kept if path.is_file()}):
+            if re.search(pattern.encode(), path.read_bytes()):
+                found.append(path.name)
         with contextlib.suppress(psycopg.Error), psycopg.connect(self.state_dsn, connect_timeout=2) as connection:
             tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'rowtide'").fetchall()
             for (table,) in tables:
@@ -242,9 +259,9 @@ syncs:{syncs}""",
         return found
 
     def _secrets(self) -> set[str]:
-        dsns = (self.source_dsn, self.state_dsn)
-        passwords = {str(psycopg.conninfo.conninfo_to_dict(dsn).get("password") or SECRET) for dsn in dsns}
-        return {secret for secret in {SECRET, *passwords} if len(secret) > 8}
+        return (
+            {SECRET, PASSWORD} | self._used | _secrets_in({"source_DSN": self.source_dsn, "state_DSN": self.state_dsn})
+        )
 
     def status(self) -> dict[str, Any]:
         """`rowtide status --json`."""
@@ -269,6 +286,16 @@ syncs:{syncs}""",
     def logged(self) -> str:
         """Everything the processes have written so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+def _secrets_in(environment: Mapping[str, str]) -> set[str]:
+    """The passwords of DSNs and the other secrets in an environment, unless they are words that stand everywhere."""
+    found = {value for name, value in environment.items() if name.startswith("ROWTIDE_") and name.endswith("_SECRET")}
+    for name, value in environment.items():
+        if name.endswith("_DSN"):
+            with contextlib.suppress(psycopg.Error):
+                found.add(str(psycopg.conninfo.conninfo_to_dict(value).get("password") or ""))
+    return {secret for secret in found if len(secret) > 8}
 
 
 def _checked(done: subprocess.CompletedProcess[str], check: bool) -> subprocess.CompletedProcess[str]:

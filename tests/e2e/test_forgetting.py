@@ -6,6 +6,7 @@ of its own. Rule: that nothing is kept is looked up in every table of the state 
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from demo.postgres import Cluster
@@ -69,6 +70,16 @@ def refused(stack: Stack, *words: str) -> str:
 def pairs(stack: Stack, sync: str, key: int) -> list[tuple[str, ...]]:
     """State and base of a row in the ledger."""
     return stack.state("SELECT state, base::text FROM rowtide.ledger WHERE sync = %s AND key = %s", sync, str(key))
+
+
+@pytest.mark.long
+def test_each_process_and_command_has_its_own_role_in_the_state_database(stack: Stack) -> None:
+    """So has every end-to-end test: what any of them does is done with no more than these rights."""
+    sessions = "SELECT DISTINCT usename::text FROM pg_stat_activity WHERE application_name LIKE 'rowtide%%'"
+    assert stack.state(f"{sessions} AND datname = current_database()") == [("rowtide_run",)]
+    for command, role in (("status", "rowtide_view"), ("apply", "rowtide_apply"), ("run", "rowtide_run")):
+        dsn = stack.environment_of(command)["ROWTIDE_STATE_DSN"]
+        assert psycopg.conninfo.conninfo_to_dict(dsn)["user"] == role
 
 
 @pytest.mark.long

@@ -1,6 +1,7 @@
 """A secret that is mistyped is shown nowhere: not on stdout or stderr, not as JSON, not in the log, not in a table.
 
-What is checked here for malformed DSNs is checked for every secret in use when each end-to-end test ends (`Stack`).
+What is checked here for malformed DSNs is checked for every secret in use when each end-to-end test ends
+(`Stack.leaks`); that such a check finds a leak, wherever it is, is the second test.
 """
 
 import json
@@ -12,7 +13,8 @@ import psycopg
 import pytest
 
 from demo.postgres import Cluster
-from tests.e2e.stack import Stack, wait_until
+from tests.e2e.stack import SECRET, Stack, wait_until
+from tests.e2e.state_logins import PASSWORD
 from tests.malformed_dsns import MALFORMED
 
 SHOWN = re.compile("Pa55|geheim")
@@ -24,7 +26,9 @@ def stack(
 ) -> Stack:
     """A stack whose source's DSN is in a file, with a state database on a server of its own."""
     secret = reachable_path / "dsn"
-    source_dsn, state_dsn = (state_server.create_database(f"mistyped_{what}") for what in ("source", "state"))
+    source_dsn, state_dsn = (
+        state_server.create_database(f"{what}_of_{reachable_path.name}") for what in ("source", "state")
+    )
     secret.touch(0o600)
     secret.write_text(source_dsn)
     databases = {"source_dsn": source_dsn, "state_dsn": state_dsn, "source_secret": f"file:{secret}"}
@@ -58,3 +62,24 @@ def test_a_malformed_dsn_is_shown_nowhere(stack: Stack, reachable_path: Path) ->
         for (table,) in tables:
             query = f'SELECT t::text FROM rowtide."{table}" AS t WHERE t::text ~ %s'
             assert connection.execute(query, [SHOWN.pattern]).fetchall() == []
+
+
+def test_a_leak_is_found_wherever_it_is(stack: Stack) -> None:
+    """Of the client's secret, of a password that was in use for one command, and of a token; then it is taken away."""
+    assert stack.leaks() == []
+    stack.environment["ROWTIDE_OTHER_DSN"] = "host=h password=of-another-server"
+    stack.command("status", "--json")
+    del stack.environment["ROWTIDE_OTHER_DSN"]
+    store = stack.directory / "recovery" / "part-0.sqlite3"
+    store.parent.mkdir(parents=True)
+    for secret in (SECRET, "of-another-server", PASSWORD, "sim." + "0a" * 32):
+        stack.said.append(secret)
+        stack.log.write_text(secret)
+        store.write_bytes(b"\x00" + secret.encode() + b"\xff")
+        stack.state("INSERT INTO rowtide.runs (kind, detail) VALUES ('x', jsonb_build_object('why', %s::text))", secret)
+        assert stack.leaks() == ["output", store.name, stack.log.name, "table runs"]
+        stack.said.pop()
+        stack.log.write_text("")
+        store.write_bytes(b"")
+        stack.state("DELETE FROM rowtide.runs WHERE kind = 'x'")
+    assert stack.leaks() == []

@@ -65,7 +65,7 @@ class World:
 
     def type(self, *words: str) -> str:
         """What a command prints, run in this process: it is asked for very often."""
-        found = CliRunner().invoke(app, [*words, "-c", str(self.stack.config)], env=self.stack.environment)
+        found = CliRunner().invoke(app, [*words, "-c", str(self.stack.config)], env=self.stack.environment_of(words[0]))
         return found.stdout
 
     def status(self) -> dict[str, Any]:

@@ -28,7 +28,9 @@ class Late:
         self._log = config.with_name("late.log")
         self._terminal, at_its_end = pty.openpty()
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, env=stack.environment, stdin=at_its_end, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                command, env=stack.environment_of("apply"), stdin=at_its_end, stdout=log, stderr=log
+            )
         os.close(at_its_end)
         stack.processes.append(self._process)
 

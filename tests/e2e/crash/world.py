@@ -156,7 +156,9 @@ class World:
         command = [sys.executable, "-m", "control.cli", word, "-c", str(self.stack.config), *words]
         quiet = subprocess.DEVNULL
         self.stack.processes.append(
-            subprocess.Popen(command, env=self.stack.environment, stdout=quiet, stderr=quiet, start_new_session=True)
+            subprocess.Popen(
+                command, env=self.stack.environment_of(word), stdout=quiet, stderr=quiet, start_new_session=True
+            )
         )
 
     def lists(self) -> list[dict[str, Any]]:

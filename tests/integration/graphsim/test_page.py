@@ -109,6 +109,37 @@ def test_it_shows_what_a_business_user_sees(board: Any, page: Page, eventually: 
     assert all(url.startswith(board.ready["ui_url"]) for url in requests)
 
 
+MARKUP = '<img src=x onerror="window.ran=1"><svg onload="window.ran=1"></svg><a href="javascript:window.ran=1">a</a>'
+
+
+def test_markup_in_what_people_write_is_shown_and_does_nothing(board: Any, page: Page) -> None:
+    """In values, choices, people's names, the names of columns and lists, and a note of what was refused."""
+    column = {"name": "Marked", "displayName": f"Marked {MARKUP}", "text": {}}
+    for title in ("Deals north", f"Deals {MARKUP}"):
+        address = board.addresses.setdefault(title, "") or board.make_list(title)
+        board.addresses[title] = address
+        assert board.client.post(address + "/columns", json=column).status_code == 201
+        fields = {"Title": MARKUP, "Marked": f'"> {MARKUP}'}
+        assert board.client.post(address + "/items", json={"fields": fields}).status_code == 201
+    board.order("edit", {"list": "Deals north", "fields": {"Title": "by hand"}, "user": f"Ann {MARKUP}"})
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("dialog", lambda dialog: problems.append(dialog.message))
+    for title in board.addresses:
+        if MARKUP in title or title == "Deals north":
+            _open(page, board, title)
+            expect(page.get_by_role("columnheader", name="Marked")).to_be_visible()
+            expect(page.locator("tbody tr:not(.gone) td[data-field=Title]").last).to_have_text(MARKUP)
+    page.get_by_label("You are").fill(f"Bo {MARKUP}")
+    page.locator("td[data-field=Title]").first.click()
+    page.get_by_label("Title").fill(f"edited {MARKUP}")
+    page.get_by_label("Title").press("Enter")
+    expect(page.locator("td[data-field=Title]").first).to_have_text(f"edited {MARKUP}")
+    assert page.locator("img[src=x], svg[onload], a[href^=javascript]").count() == 0
+    assert page.evaluate("window.ran") is None
+    assert problems == []
+
+
 @pytest.mark.parametrize(
     ("text", "ids"),
     [
