@@ -1,12 +1,11 @@
 """Ctrl-C, SIGTERM and a closed terminal: counted when they come, acted on only where that is safe.
 
-In: signals. Out: waits that end early and raise `Interrupted`. Rule: a handler only counts, so that clearing up is
-never cut short; the first Ctrl-C ends the workload and the demo still compares, a second one (or SIGTERM, or SIGHUP)
-ends it at once.
+In: signals. Out: waits that end early and raise `Interrupted`. Rules: a handler only counts, so that clearing up is
+never cut short, and takes no lock, because the thread that it interrupts may hold it; the first Ctrl-C ends the
+workload and the demo still compares, a second one (or SIGTERM, or SIGHUP) ends it at once.
 """
 
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AT_ONCE = 2
+_TURN_S = 0.05
+"""Seconds between two looks at the count."""
 
 
 class Interrupted(Exception):
@@ -26,7 +27,6 @@ class Interrupts:
     def __init__(self) -> None:
         self.count = 0
         self.patience = 0
-        self._news = threading.Event()
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -40,7 +40,6 @@ class Interrupts:
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
         self.count += 1 if signum == signal.SIGINT else _AT_ONCE
-        self._news.set()
 
     @property
     def asked(self) -> bool:
@@ -54,11 +53,10 @@ class Interrupts:
 
     def wait(self, seconds: float) -> None:
         """Sleep until the time is over or somebody asks for the end; raises as `check` does."""
-        deadline = time.monotonic() + seconds
+        deadline, before = time.monotonic() + seconds, self.count
         self.check()
         while (left := deadline - time.monotonic()) > 0:
-            self._news.clear()
+            time.sleep(min(left, _TURN_S))
             self.check()
-            if self._news.wait(left):
-                self.check()
+            if self.count > before:
                 return

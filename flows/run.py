@@ -14,14 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import TypeVar
 
 import structlog
 from bytewax._bytewax import cli_main
 from bytewax.recovery import RecoveryConfig
 
-from connectors import metrics
+from connectors import metrics, signals
 from connectors.settings import Loaded, resolve_secret
 from connectors.trouble import Trouble
 from flows import ending, memory, recovery, sync
@@ -178,13 +177,9 @@ def _wait_for(stop: threading.Event, act: Callable[[], T]) -> T | None:
 def _signals(request: EndRequest) -> Iterator[None]:
     """SIGTERM and SIGINT make the request; every source ends at its next call."""
 
-    def ask(signum: int, _frame: FrameType | None) -> None:
-        log.info("stopping", signal=signal.Signals(signum).name)
+    def ask(signum: signal.Signals) -> None:
+        log.info("stopping", signal=signum.name)
         request.make()
 
-    before = {signum: signal.signal(signum, ask) for signum in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with signals.handled(ask):
         yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

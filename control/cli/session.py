@@ -6,14 +6,13 @@ the style that the file asks for before the command does anything else.
 """
 
 import getpass
-import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
+from connectors import signals
 from control.cli import logs
 from control.operations.session import Session, open_session
 from rowtide.actor import Actor, claimed_actor
@@ -39,13 +38,5 @@ def actor() -> Actor:
 def stop_on_signals() -> Iterator[threading.Event]:
     """An event that the first SIGTERM or Ctrl-C sets."""
     stop = threading.Event()
-
-    def ask(_signum: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {signum: signal.signal(signum, ask) for signum in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with signals.handled(lambda _signal: stop.set()):
         yield stop
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
