@@ -238,6 +238,7 @@ def test_lost_edited_and_copied_keys_are_mended(line: Line) -> None:
     assert kinds(line.diff(name)) == [("stranger", "")]
 
 
+@pytest.mark.long
 def test_very_many_missing_items_are_made_anew_only_when_a_person_says_so(line: Line) -> None:
     """The approval is for those that were found missing; those that a person restores are not made."""
     name, simulator = "emptied", line.stack.simulator

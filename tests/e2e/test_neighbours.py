@@ -149,6 +149,7 @@ def test_a_neighbour_notices_nothing(all_large: Stack, trouble: str, name: str) 
     assert_as_quick(starts, start_s, START_FLOOR_S)
 
 
+@pytest.mark.long
 def test_a_list_that_hangs_delays_no_other_of_its_tenant(stack: Stack) -> None:
     """One cell of the matrix above, for every run of the tests."""
     before = latency_s(stack, "before", SAMPLES)
