@@ -178,8 +178,8 @@ def _signals(request: EndRequest) -> Iterator[None]:
     """SIGTERM and SIGINT make the request; every source ends at its next call."""
 
     def ask(signum: signal.Signals) -> None:
+        request.make()  # first: whoever cannot be told any more ends, too
         log.info("stopping", signal=signum.name)
-        request.make()
 
     with signals.handled(ask):
         yield

@@ -34,3 +34,23 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (-15, "")
+
+
+def test_a_process_whose_log_is_gone_ends_too() -> None:
+    script = """
+import os, signal, structlog
+from flows.run import EndRequest, _signals
+
+class Gone:
+    def write(self, _text):
+        raise BrokenPipeError
+    flush = write
+
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=Gone()))
+request = EndRequest()
+with _signals(request):
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert request.made.wait(10)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
