@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,22 @@ def reachable_path() -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def pg() -> Iterator[Cluster]:
-    """The worker's PostgreSQL server (fsync off: a killed process loses nothing by it)."""
+@contextmanager
+def _running(shared_buffers: str) -> Iterator[Cluster]:
+    """A PostgreSQL server (fsync off: a killed process loses nothing by it)."""
     directory = reachable_directory("rowtide-pg-")
-    cluster = Cluster(directory, {"fsync": "off", "shared_buffers": "64MB"})
+    cluster = Cluster(directory, {"fsync": "off", "shared_buffers": shared_buffers})
     cluster.start()
     yield cluster
     cluster.stop()
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def pg() -> Iterator[Cluster]:
+    """The worker's server."""
+    with _running("64MB") as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
@@ -65,12 +73,8 @@ def state_pg(pg: Cluster) -> Iterator[Cluster]:
     if os.environ.get("ROWTIDE_STATE") != "apart":
         yield pg
         return
-    directory = reachable_directory("rowtide-pg-")
-    cluster = Cluster(directory, {"fsync": "off", "shared_buffers": "32MB"})
-    cluster.start()
-    yield cluster
-    cluster.stop()
-    shutil.rmtree(directory, ignore_errors=True)
+    with _running("32MB") as cluster:
+        yield cluster
 
 
 @pytest.fixture

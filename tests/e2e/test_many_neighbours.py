@@ -6,19 +6,14 @@ undisturbed run; what `plan` promised of a small first load is what comes.
 """
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from demo.postgres import Cluster
-from state import schema
-from tests.conftest import drop_databases, reachable_directory
-from tests.e2e.conftest import Simulator
-from tests.e2e.stack import SECRET, Stack, wait_until
-from tests.e2e.two_tenants import OTHER, SAMPLES, SYNC, TABLE, assert_as_quick, is_loaded, latency_s
+from tests.e2e.stack import Stack, wait_until
+from tests.e2e.two_tenants import OTHER, SAMPLES, SYNC, TABLE, Table, assert_as_quick, is_loaded, latency_s, two_tenants
 
 GATED = [f"gated_{number}" for number in range(30)]
 ROWS, LARGE = 40, 8_000
@@ -26,7 +21,7 @@ START_S = 10.0
 """Until the process has taken the definition over, and the passes of the small syncs have read their tables."""
 
 GRAPH = """
-  {name}:
+  #:
     tenant_id: 72f988bf-86f1-41af-91ab-2d7cd011db48
     client_id: {client}
     credential: {{client_secret: "env:ROWTIDE_OTHER_SECRET"}}
@@ -41,32 +36,17 @@ pytestmark = pytest.mark.long
 @pytest.fixture(scope="module")
 def stack(pg: Cluster) -> Iterator[Stack]:
     """A process runs, and every list is as its table."""
-    cluster = Cluster(reachable_directory("rowtide-pg-"), {"fsync": "off", "shared_buffers": "32MB"})
-    cluster.start()
-    source, directory = f"many_{os.getpid()}", reachable_directory("rowtide-e2e-")
-    simulator = Simulator(directory, "--tier", "off", "--client", f"{OTHER}=env:SIMULATOR_SECRET")
-    source_dsn, state_dsn = pg.create_database(source), cluster.create_database("rowtide")
-    schema.upgrade(state_dsn)
-    syncs = SYNC.format(name="orders", graph="contoso") + "".join(SYNC.format(name=one, graph=one) for one in GATED)
-    graphs = "quota: off" + "".join(GRAPH.format(name=one, client=OTHER, **simulator.ready) for one in GATED)
-    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, syncs, graphs)
-    stack.environment["ROWTIDE_OTHER_SECRET"] = SECRET
-    stack.simulator = simulator
-    stack.sql(TABLE.format(name="orders", rows=ROWS))
-    for one in GATED:
-        stack.sql(TABLE.format(name=one, rows=5))
-    stack.apply()
-    stack.start()
-    wait_until(lambda: is_loaded(stack, "orders") and is_loaded(stack, GATED[-1]), "loaded", 120)
-    passes = "SELECT count(*) FROM rowtide.reconcile WHERE state <> 'done'"
-    wait_until(lambda: stack.state(passes) == stack.state("SELECT count(*) FROM rowtide.outbox") == [(0,)], "all", 120)
-    yield stack
-    stack.close()
-    simulator.close()
-    drop_databases(pg, [source])
-    cluster.kill()
-    for path in (directory, cluster.directory):
-        shutil.rmtree(path, ignore_errors=True)
+    tables = {"orders": Table("contoso", ROWS), **{one: Table(one, 5) for one in GATED}}
+    graphs = "quota: off" + "".join(GRAPH.replace("#", one) for one in GATED)
+    with two_tenants(pg, tables, graphs) as stack:
+        stack.start()
+        wait_until(lambda: is_loaded(stack, "orders") and is_loaded(stack, GATED[-1]), "loaded", 120)
+        passes, waiting = (
+            "SELECT count(*) FROM rowtide.reconcile WHERE state <> 'done'",
+            "SELECT count(*) FROM rowtide.outbox",
+        )
+        wait_until(lambda: stack.state(passes) == stack.state(waiting) == [(0,)], "all", 120)
+        yield stack
 
 
 def test_thirty_gated_tenants_cost_the_healthy_one_nothing(stack: Stack) -> None:

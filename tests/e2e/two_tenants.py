@@ -54,8 +54,8 @@ class Table(NamedTuple):
 
 
 @contextmanager
-def two_tenants(pg: Cluster, tables: Mapping[str, Table]) -> Iterator[Stack]:
-    """The stack; each table has a sync and a list of its name."""
+def two_tenants(pg: Cluster, tables: Mapping[str, Table], graphs: str = FABRIKAM) -> Iterator[Stack]:
+    """The stack; each table has a sync and a list of its name. ``graphs``: the options of contoso, and the others."""
     cluster = Cluster(reachable_directory("rowtide-pg-"), {"fsync": "off", "shared_buffers": "32MB"})
     cluster.start()
     source, directory = f"tenants_{os.getpid()}", reachable_directory("rowtide-e2e-")
@@ -63,9 +63,8 @@ def two_tenants(pg: Cluster, tables: Mapping[str, Table]) -> Iterator[Stack]:
     source_dsn, state_dsn = pg.create_database(source), cluster.create_database("rowtide")
     schema.upgrade(state_dsn)
     syncs = "".join(SYNC.format(name=name, graph=table.graph) for name, table in tables.items())
-    stack = Stack(
-        directory, source_dsn, state_dsn, simulator.ready, syncs, FABRIKAM.format(client=OTHER, **simulator.ready)
-    )
+    options = graphs.format(client=OTHER, **simulator.ready)
+    stack = Stack(directory, source_dsn, state_dsn, simulator.ready, syncs, options)
     stack.environment["ROWTIDE_OTHER_SECRET"] = SECRET
     stack.simulator = simulator
     for name, table in tables.items():
