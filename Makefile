@@ -10,7 +10,8 @@ export XDG_RUNTIME_DIR ?= /tmp
 # Without byte code every process compiles its imports anew, msgraph's thousands of modules too.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
-WORKERS ?= 2
+# Three on two cores: a test waits for PostgreSQL or for a process a third of its time.
+WORKERS ?= 3
 JS := tests/interop/javascript
 
 .PHONY: help demo test test-long check deps lock interop soak takeouts perf replay sbom clean format
