@@ -9,13 +9,14 @@ something is reached (docs/design.md section 11).
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Annotated, ClassVar, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from rowtide import table_name
 from rowtide.definition import clouds, diagnostics
+from rowtide.definition.both_ways import ConflictsDefinition, Deletes, DeletesDefinition, PollText
 from rowtide.definition.diagnostics import Problem
 from rowtide.definition.kinds import (
     LOCATE,
@@ -36,15 +37,9 @@ from rowtide.definition.kinds import (
     not_yet,
     to_come,
 )
+from rowtide.definition.section import Section as Section
 from rowtide.errors import DefinitionError
 from rowtide.mapping import sharding
-
-
-class Section(BaseModel):
-    """One mapping of the file: unknown keys are errors, nothing is converted silently."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
-
 
 _S = TypeVar("_S", bound=Section)
 
@@ -199,19 +194,6 @@ class FieldDefinition(Section):
         return self
 
 
-class ConflictsDefinition(Section):
-    """Who wins when both sides changed; only the default is built while syncs push."""
-
-    policy: Literal["postgres_wins", "sharepoint_wins", "latest_wins", "merge", "manual"] = "postgres_wins"
-    columns: dict[str, str] = {}
-
-    @model_validator(mode="after")
-    def _default_only(self) -> "ConflictsDefinition":
-        if self.policy != "postgres_wins" or self.columns:
-            raise not_yet("only push is, where PostgreSQL wins; leave conflicts out")
-        return self
-
-
 class BreakerDefinition(Section):
     """Waiting deletions above this share or number of a sync's pairs pause it."""
 
@@ -242,8 +224,9 @@ class SyncDefinition(Section):
     where: Expression | None = None
     fields: dict[str, Annotated[FieldDefinition, BeforeValidator(_field)]] = Field(min_length=1)
     conflicts: ConflictsDefinition = ConflictsDefinition()
-    deletes: Literal["propagate", "ignore", "mark"] = "propagate"
-    poll: Annotated[None, to_come("lists are not read while syncs push; leave it out")] = None
+    deletes: Deletes = DeletesDefinition()
+    poll: PollText | None = None
+    """How often a list is asked for changes that people made; None: as `both_ways.EVERY` says."""
     breaker: BreakerDefinition = BreakerDefinition()
     weight: Annotated[int, Field(ge=1, le=100)] = 1
     """Its share of the turns that syncs of a tenant take when more waits than the quota allows."""
@@ -253,8 +236,13 @@ class SyncDefinition(Section):
     def _whole(self) -> "SyncDefinition":
         if self.direction != "push":
             raise not_yet(f"direction {self.direction}; leave it out or say push")
-        if self.deletes == "mark":
-            raise not_yet("deletes: mark; say propagate or ignore")
+        if self.direction == "push" and (unused := self._of_both_ways()):
+            raise PydanticCustomError("direction", "{key} goes with direction: both only", {"key": unused})
+        unmapped = sorted(self.conflicts.columns.keys() - self.fields.keys())
+        if unmapped:
+            close = diagnostics.did_you_mean(unmapped[0], self.fields)
+            told = {"column": unmapped[0], "close": close}
+            raise PydanticCustomError("conflicts", "conflicts.columns: '{column}' is not mapped{close}", told)
         if (self.list is None) == (self.lists is None):
             raise PydanticCustomError("lists", "needs exactly one of list and lists")
         names = [definition.field for definition in self.fields.values()]
@@ -262,6 +250,14 @@ class SyncDefinition(Section):
         if twice:
             raise PydanticCustomError("fields", "two columns are mapped to {names}", {"names": " and ".join(twice)})
         return self
+
+    def _of_both_ways(self) -> str | None:
+        """The first key that says something of the way back."""
+        if self.conflicts != ConflictsDefinition():
+            return "conflicts"
+        if self.deletes.pull != self.deletes.push:
+            return "deletes.pull"
+        return None if self.poll is None else "poll"
 
     def sharding(self) -> sharding.Sharding:
         """Which list a row belongs to, as a value of the core."""

@@ -15,6 +15,7 @@ from rowtide import table_name
 from rowtide.change import Fields, JsonValue
 from rowtide.deciding.conflicts import Deletes
 from rowtide.definition import diagnostics
+from rowtide.definition.both_ways import EVERY, ConflictsDefinition, DeletePolicy, Poll
 from rowtide.definition.diagnostics import Problem, did_you_mean
 from rowtide.definition.model import BreakerDefinition, SyncDefinition
 from rowtide.error_catalogue import definition_errors, sync_errors
@@ -53,6 +54,13 @@ class CompiledSync:
     buckets: int
     titles: tuple[str, ...]
     deletes: Deletes
+    """What the deletion of a row does to its item."""
+    deletes_back: Deletes
+    """What the deletion of an item does to its row."""
+    two_ways: bool
+    """Whether people's edits of items reach the table."""
+    conflicts: ConflictsDefinition
+    poll: Poll
     breaker: BreakerDefinition
     weight: int
     mode: str  # deliver | observe
@@ -174,7 +182,11 @@ def compile_sync(
         select_columns=select,
         buckets=buckets,
         titles=sharding.titles(),
-        deletes=_deletes(definition),
+        deletes=_deletes(definition.deletes.push),
+        deletes_back=_deletes(definition.deletes.pull),
+        two_ways=definition.direction == "both",
+        conflicts=definition.conflicts,
+        poll=definition.poll or EVERY,
         breaker=definition.breaker,
         weight=definition.weight,
         mode=definition.mode,
@@ -190,10 +202,10 @@ def compile_sync(
     )
 
 
-def _deletes(definition: SyncDefinition) -> Deletes:
-    match definition.deletes:
+def _deletes(policy: DeletePolicy) -> Deletes:
+    match policy:
         case "propagate" | "ignore":
-            return definition.deletes
+            return policy
         case "mark":
             raise AssertionError("the definition refuses it")
 

@@ -50,7 +50,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert (graph.client_id, graph.licences, graph.quota_share, graph.quota) == ("12", 1000, 0.8, "on")
     assert graph.request_timeout == timedelta(seconds=30)
     assert graph.absent_after == graph.rate_window == timedelta(seconds=60)
-    assert (sync.deletes, sync.mode, sync.breaker.share, sync.breaker.rows) == ("propagate", "deliver", 0.2, 500)
+    assert (sync.deletes.push, sync.mode, sync.breaker.share, sync.breaker.rows) == ("propagate", "deliver", 0.2, 500)
     assert (sync.fields["order_no"].kind, sync.fields["amount"].kind) == ("text", "number")
     assert sync.sharding().titles() == ("Orders EU", "Orders Seven", "Orders Other")
     assert definition.postgres["erp"].on_gap == "heal"
@@ -94,7 +94,11 @@ SYNC = ("syncs", "orders")
         ((*SYNC, "fields", "amount"), "title", "two columns are mapped to"),
         ((*SYNC, "direction"), "both", "not available yet: direction both"),
         ((*SYNC, "deletes"), "mark", "not available yet: deletes: mark"),
-        ((*SYNC, "conflicts"), {"policy": "merge"}, "not available yet: only push is"),
+        ((*SYNC, "deletes"), {"pull": "mark"}, "not available yet: deletes: mark"),
+        ((*SYNC, "deletes"), {"push": "ignore"}, "deletes.pull goes with direction: both only"),
+        ((*SYNC, "conflicts"), {"policy": "merge"}, "conflicts goes with direction: both only"),
+        ((*SYNC, "conflicts"), {"policy": "mege"}, "did you mean 'merge'?"),
+        ((*SYNC, "conflicts"), {"columns": {"amount": "merge"}}, "must be 'postgres_wins', "),
         ((*SYNC, "list"), "Orders", "needs exactly one of list and lists"),
         ((*SYNC, "lists"), {"by": "year(at)", "name": "Orders {}"}, "not available yet: year()"),
         ((*SYNC, "lists"), {"by": "region", "name": "Orders {}"}, "cannot be told beforehand"),
@@ -102,7 +106,11 @@ SYNC = ("syncs", "orders")
         ((*SYNC, "where"), "status = ", "the expression cannot be read"),
         ((*SYNC, "where"), "lower(status) = 'x'", "is not among what an expression may use"),
         ((*SYNC, "schedule"), {"reconcile": "0 3 * * *"}, "schedule: not available yet: let cron run"),
-        ((*SYNC, "poll"), "5s..60s", "poll: not available yet"),
+        ((*SYNC, "poll"), "5s..60s", "poll goes with direction: both only"),
+        ((*SYNC, "poll"), "5s", "must be two durations, such as 5s..60s"),
+        ((*SYNC, "poll"), "5s..", "must be a duration"),
+        ((*SYNC, "poll"), "60s..5s", "end with no less than it begins with"),
+        ((*SYNC, "poll"), "500ms..5s", "must begin with 1s at least"),
         (("retention",), {"conflicts": "90d"}, "retention.conflicts: not available yet"),
         (("retention",), {"tombstones": "1h"}, "retention.tombstones: has to be 1d at least"),
         (("retention",), {"runs": 90}, "must be a duration"),
@@ -240,5 +248,5 @@ def test_a_key_that_is_to_come_takes_nothing() -> None:
         if field.annotation is type(None)
     }
     assert to_come == {
-        "apply_dsn", "conflicts", "managed_identity", "poll", "redis", "schedule", "to", "workload_identity"
+        "apply_dsn", "conflicts", "managed_identity", "redis", "schedule", "to", "workload_identity"
     }  # fmt: skip
