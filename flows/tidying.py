@@ -34,7 +34,8 @@ def tidy(
 
 
 def tidy_records(state: Connection, kept: Retention) -> None:
-    """Forget runs, readings that nobody goes on with, and tombstones of retired syncs, when their time is over."""
+    """Forget what is kept for a time only: runs, given up readings, tombstones of retired syncs, conflicts."""
     retention.prune_runs(state, kept.runs)
     retention.prune_readings(state)
     retention.prune_retired(state, kept.tombstones)
+    retention.prune_conflicts(state, kept.conflicts)

@@ -15,20 +15,23 @@ from rowtide.errors import UserError
 @dataclass(frozen=True, slots=True)
 class RowStanding:
     """What is on record of a row. ``op``: of the change that waits (None: none). ``busy``: it is claimed, or an attempt
-    is not explained yet. ``has_item``: the ledger has a live item of it.
+    is not explained yet. ``has_item``: the ledger has a live item of it. ``is_edited``: an edit of its item waits to be
+    applied.
     """
 
     op: Operation | None = None
     busy: bool = False
     has_item: bool = False
+    is_edited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SyncRecords:
     """How much is on record of a sync.
 
-    ``waiting``: rows that wait or are parked; ``leased``: those that a process has claimed; ``left``: rows of which an
-    item is still to be removed from a list that they have left, or may still be made by a request without an answer.
+    ``waiting``: rows and edits that wait or are parked; ``leased``: those that a process has claimed; ``left``: rows of
+    which an item is still to be removed from a list that they have left, or may still be made by a request without an
+    answer.
     """
 
     retired: bool
@@ -43,7 +46,11 @@ def why_row_stays(sync: str, key: str, row: RowStanding, retired: bool) -> UserE
     """Why the values of a row may not be forgotten."""
     if row.busy:
         return command_errors.FORGET_BUSY(key=key, sync=sync)
-    if retired or row.op == "d":
+    if retired:
+        return None
+    if row.is_edited:
+        return command_errors.FORGET_EDITED(key=key, sync=sync)
+    if row.op == "d":
         return None
     if row.op is not None:
         return command_errors.FORGET_WAITS(key=key, sync=sync)

@@ -1,8 +1,8 @@
 """Forgetting: the values of one row, all records of a retired sync.
 
 In: a sync, a row key. Out: what was on record; what went. Rules: the caller's transaction has locked what it judges,
-in the order sync, outbox, ledger; a pair whose values are gone keeps key, item and position, by which replays are known
-(docs/design.md section 3), and is of no mapping, so that nothing is taken from its base any more.
+in the order sync, inbox, outbox, ledger; a pair whose values are gone keeps key, item and position, by which replays
+are known (docs/design.md section 3), and is of no mapping, so that nothing is taken from its base any more.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from rowtide.forgetting import RowStanding, SyncRecords
+from rowtide.keys import rowtide_key
 from state.database import Connection
 
-OF_SYNC: Final = ("outbox", "ledger", "reconcile", "reconcile_absent", "enumeration", "seen", "list", "progress")
+OF_SYNC: Final = (
+    "inbox",
+    "outbox",
+    "ledger",
+    "reconcile",
+    "reconcile_absent",
+    "enumeration",
+    "seen",
+    "list_cursor",
+    "list",
+    "progress",
+    "conflict",
+)
 """The tables with rows of a sync. The row in ``sync`` stays, so that no number of an era is drawn twice, and ``runs``
 stay as long as `retention` says: neither holds anything of a row.
 """
@@ -31,6 +44,21 @@ class KnownRow:
     is_read: bool
 
 
+# Of a row are the entries of its item and of items it has left behind, and those that carry its RowtideKey.
+_OF_ROW = """
+ WHERE i.sync = %(sync)s
+   AND (i.key = %(key)s OR i.item_key = %(item_key)s
+        OR (i.list_id, i.item_id) IN (
+           SELECT l.list_id, l.item_id FROM rowtide.ledger AS l WHERE l.sync = %(sync)s AND l.key = %(key)s
+            UNION ALL
+           SELECT e ->> 'list_id', e ->> 'item_id'
+             FROM rowtide.ledger AS l CROSS JOIN LATERAL jsonb_array_elements(l.leftovers) AS e
+            WHERE l.sync = %(sync)s AND l.key = %(key)s))
+"""
+_LOCK_ENTRIES = f"""
+SELECT coalesce(i.lease_until > now(), false), i.state = 'waiting' FROM rowtide.inbox AS i {_OF_ROW}
+ ORDER BY i.list_id, i.item_id FOR UPDATE OF i
+"""
 _LOCK_ROW = """
 SELECT op, lease_until > now() OR sent <> '[]'::jsonb, fields IS NOT NULL
   FROM rowtide.outbox WHERE sync = %s AND key = %s FOR UPDATE
@@ -44,22 +72,34 @@ _IS_READ = "SELECT EXISTS (SELECT FROM rowtide.enumeration WHERE sync = %s)"
 
 def lock_row(conn: Connection, sync: str, key: str) -> KnownRow:
     """What is on record of a row, which nobody changes until the caller's transaction ends."""
+    entries = conn.execute(_LOCK_ENTRIES, _named(sync, key)).fetchall()
+    is_applied, is_edited = any(leased for leased, _ in entries), any(waits for _, waits in entries)
     waiting = conn.execute(_LOCK_ROW, [sync, key]).fetchone()
     pair = conn.execute(_LOCK_PAIR, [sync, key]).fetchone()
     [(is_read,)] = conn.execute(_IS_READ, [sync]).fetchall()
     op, busy, has_fields = waiting or (None, False, False)
     state, has_base = pair or (None, False)
-    return KnownRow(RowStanding(op, bool(busy), state == "live"), has_fields or has_base, state, is_read)
+    standing = RowStanding(op, bool(busy) or is_applied, state == "live", is_edited)
+    return KnownRow(standing, has_fields or has_base or bool(entries), state, is_read)
+
+
+def _named(sync: str, key: str) -> dict[str, str]:
+    return {"sync": sync, "key": key, "item_key": rowtide_key(sync, key)}
 
 
 def forget_values(conn: Connection, sync: str, key: str, waiting_too: bool) -> None:
-    """Empty what is kept of a row's values; ``waiting_too``: the change that waits for it goes, too."""
+    """Empty what is kept of a row's values, with the edits of its item that were set aside and its conflicts.
+
+    ``waiting_too``: the change that waits for it goes, too.
+    """
+    conn.execute(f"DELETE FROM rowtide.inbox AS i {_OF_ROW}", _named(sync, key))
     if waiting_too:
         conn.execute("DELETE FROM rowtide.outbox WHERE sync = %s AND key = %s", [sync, key])
     conn.execute(
         "UPDATE rowtide.ledger SET base = '{}', kept = '{}', mapping_version = 0 WHERE sync = %s AND key = %s",
         [sync, key],
     )
+    conn.execute("DELETE FROM rowtide.conflict WHERE sync = %s AND key = %s", [sync, key])
 
 
 def forget_key(conn: Connection, sync: str, key: str) -> bool:
@@ -83,8 +123,10 @@ def retired(conn: Connection) -> list[str]:
 
 
 _RECORDS = """
-SELECT (SELECT count(*) FROM rowtide.outbox WHERE sync = %(sync)s),
-       (SELECT count(*) FROM rowtide.outbox WHERE sync = %(sync)s AND lease_until > now()),
+SELECT (SELECT count(*) FROM rowtide.outbox WHERE sync = %(sync)s)
+       + (SELECT count(*) FROM rowtide.inbox WHERE sync = %(sync)s),
+       (SELECT count(*) FROM rowtide.outbox WHERE sync = %(sync)s AND lease_until > now())
+       + (SELECT count(*) FROM rowtide.inbox WHERE sync = %(sync)s AND lease_until > now()),
        (SELECT count(*) FROM rowtide.ledger WHERE sync = %(sync)s AND leftovers <> '[]'::jsonb),
        (SELECT count(*) FROM rowtide.ledger WHERE sync = %(sync)s),
        (SELECT count(*) FROM rowtide.list WHERE sync = %(sync)s)
@@ -92,7 +134,8 @@ SELECT (SELECT count(*) FROM rowtide.outbox WHERE sync = %(sync)s),
 
 
 def lock_sync(conn: Connection, sync: str, is_retired_: bool) -> SyncRecords:
-    """How much is on record of a sync; nobody claims or settles a row of it until the caller's transaction ends."""
+    """How much is on record of a sync; nobody claims or settles any of it until the caller's transaction ends."""
+    conn.execute("SELECT FROM rowtide.inbox WHERE sync = %s ORDER BY list_id, item_id FOR UPDATE", [sync])
     conn.execute('SELECT FROM rowtide.outbox WHERE sync = %s ORDER BY key COLLATE "C" FOR UPDATE', [sync])
     [(waiting, leased, left, rows, known)] = conn.execute(_RECORDS, {"sync": sync}).fetchall()
     return SyncRecords(is_retired_, waiting, leased, left, rows, known)

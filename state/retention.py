@@ -1,4 +1,5 @@
-"""What is kept for a time only: ended runs, readings that were given up, tombstones of retired syncs.
+"""What is kept for a time only: ended runs, readings that were given up, tombstones of retired syncs,
+conflicts.
 
 In: how long. Out: how many rows went. Rule: only what nobody goes on with is taken; each statement may run beside
 another one like it.
@@ -37,6 +38,12 @@ DELETE FROM rowtide.seen AS s USING abandoned AS a WHERE (s.sync, s.purpose, s.l
 def prune_readings(conn: Connection) -> int:
     """Forget what a diff has read and nobody has asked for since; the number of items."""
     return conn.execute(_ABANDONED, [ABANDONED]).rowcount
+
+
+def prune_conflicts(conn: Connection, older_than: timedelta) -> int:
+    """Forget conflicts that were recorded longer ago, but for those that wait for a person."""
+    query = "DELETE FROM rowtide.conflict WHERE state = 'closed' AND at < now() - %s"
+    return conn.execute(query, [older_than]).rowcount
 
 
 _RETIRED = """

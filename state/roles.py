@@ -23,11 +23,14 @@ VIEW: Final = "rowtide_view"
 ROLES: Final = (OWNER, RUN, APPLY, VIEW)
 
 RECORDS: Final = (
+    "conflict",
     "enumeration",
     "hold",
+    "inbox",
     "instance",
     "ledger",
     "list",
+    "list_cursor",
     "outbox",
     "process",
     "progress",
@@ -43,11 +46,13 @@ RECORDS: Final = (
 READ_ONLY: Final = ("alembic_version", "definition")
 
 VALUES: Final[Mapping[str, frozenset[str]]] = {
+    "conflict": frozenset({"choice", "editor_name", "fields"}),
+    "inbox": frozenset({"editor_email", "editor_name", "fields"}),
     "ledger": frozenset({"base", "kept", "leftovers"}),
     "outbox": frozenset({"fields", "sent"}),
     "seen": frozenset({"fields"}),
 }
-"""By table the columns with values of rows."""
+"""By table the columns with values of rows, and with who edited them."""
 
 
 def grant(conn: Connection) -> list[str]:

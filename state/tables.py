@@ -1,13 +1,12 @@
 """The records of the state database as SQLAlchemy Core metadata: what each table and index is for.
 
-In: nothing. Out: `metadata` and one `Table` per record. Rule: a test holds the migrations equal to this file; every
-text that is compared, ordered or joined has collation "C", so that key order is byte order everywhere.
+In: nothing. Out: `metadata` and one `Table` per record; those that only syncs of two ways fill are in
+`state.tables_both_ways`. Rule: a test holds the migrations equal to these files.
 """
 
 from sqlalchemy import (
     ARRAY,
     CHAR,
-    TIMESTAMP,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -16,7 +15,6 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
-    MetaData,
     Numeric,
     SmallInteger,
     Table,
@@ -25,22 +23,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 
-from state.database import SCHEMA
+from state.column_types import FALSE, NAME, NOW, TIME, ZERO
+from state.column_types import metadata as metadata
+from state.tables_both_ways import conflict as conflict
+from state.tables_both_ways import inbox as inbox
+from state.tables_both_ways import list_cursor as list_cursor
 
-metadata = MetaData(
-    schema=SCHEMA,
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    },
-)
-
-_NAME = Text(collation="C")
-_TIME = TIMESTAMP(timezone=True)
-_NOW = text("now()")
-_FALSE = text("false")
-_ZERO = text("0")
 _WAITS_FOR = """
     CASE WHEN (op = 'r'::bpchar) THEN 'read'::text WHEN (target IS NULL) THEN ''::text ELSE ('to '::text || target) END
 """
@@ -49,40 +37,42 @@ _WAITS_FOR = """
 outbox = Table(
     "outbox",
     metadata,
-    Column("sync", _NAME, primary_key=True),
-    Column("key", _NAME, primary_key=True),
+    Column("sync", NAME, primary_key=True),
+    Column("key", NAME, primary_key=True),
     Column("op", CHAR(1), nullable=False),
     Column("target", Text),
     # Checked text, not a tree: a million are written, and only the overlay of a partial change takes one apart.
     Column("fields", JSON),
-    Column("partial", Boolean, nullable=False, server_default=_FALSE),
+    Column("partial", Boolean, nullable=False, server_default=FALSE),
     Column("mapping_version", Integer, nullable=False),
     Column("era", BigInteger, nullable=False),
     Column("lsn", BigInteger, nullable=False),
     Column("ordinal", Integer, nullable=False),
     Column("xid", BigInteger, nullable=False),
-    Column("committed_at", _TIME, nullable=False),
+    Column("committed_at", TIME, nullable=False),
     # When the oldest change was committed that no item shows yet; null: that is the one of `committed_at`.
-    Column("out_since", _TIME),
+    Column("out_since", TIME),
     Column("priority", SmallInteger, nullable=False),
-    Column("due_at", _TIME, nullable=False, server_default=_NOW),
+    Column("due_at", TIME, nullable=False, server_default=NOW),
     # What the row waits for within its sync: to be read from the source, its list, or (a delete) the list it is in.
-    Column("waits_for", _NAME, Computed(_WAITS_FOR, persisted=True), nullable=False),
+    Column("waits_for", NAME, Computed(_WAITS_FOR, persisted=True), nullable=False),
     Column("state", Text, nullable=False, server_default=text("'waiting'")),
     Column("reason_code", Text),
     Column("reason", Text),
-    Column("hold", Boolean, nullable=False, server_default=_FALSE),
+    Column("hold", Boolean, nullable=False, server_default=FALSE),
     # A deletion that a person has let through; a newer change of the row is judged anew.
-    Column("approved", Boolean, nullable=False, server_default=_FALSE),
-    Column("attempts", Integer, nullable=False, server_default=_ZERO),
+    Column("approved", Boolean, nullable=False, server_default=FALSE),
+    Column("attempts", Integer, nullable=False, server_default=ZERO),
     # How often in a row it was given back with a wait that grows.
-    Column("tries", Integer, nullable=False, server_default=_ZERO),
+    Column("tries", Integer, nullable=False, server_default=ZERO),
     Column("lease_token", Text),
     Column("lease_owner", Text),
-    Column("lease_until", _TIME),
+    Column("lease_until", TIME),
     Column("revision", BigInteger, nullable=False, server_default=text("1")),
     Column("sent", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
-    Column("staged_at", _TIME, nullable=False, server_default=_NOW),
+    # The revision at which the row was last read from its source: at this one no streamed change has come since.
+    Column("read_revision", BigInteger),
+    Column("staged_at", TIME, nullable=False, server_default=NOW),
     CheckConstraint("op IN ('u', 'd', 'r')", name="op"),
     CheckConstraint("state IN ('waiting', 'parked')", name="state"),
     # Room on each page for the claim's own update of a row and for merges.
@@ -108,12 +98,12 @@ Index("outbox_deletes_idx", outbox.c.sync, postgresql_where=text("op = 'd'"))
 ledger = Table(
     "ledger",
     metadata,
-    Column("sync", _NAME, primary_key=True),
-    Column("key", _NAME, primary_key=True),
+    Column("sync", NAME, primary_key=True),
+    Column("key", NAME, primary_key=True),
     Column("list_id", Text),
     Column("item_id", Text),
     Column("etag", Text),
-    Column("version", BigInteger, nullable=False, server_default=_ZERO),
+    Column("version", BigInteger, nullable=False, server_default=ZERO),
     Column("base", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("kept", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("mapping_version", Integer, nullable=False),
@@ -123,7 +113,12 @@ ledger = Table(
     Column("xid", BigInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("leftovers", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
-    Column("updated_at", _TIME, nullable=False, server_default=_NOW),
+    # Of the last edit that was applied to the row: the era then, and where the source's WAL ended after its commit.
+    Column("applied_era", BigInteger),
+    Column("applied_lsn", BigInteger),
+    # What it was: version, operation, names of the fields (rowtide_pull.applied in the source says it too).
+    Column("pulled", JSONB),
+    Column("updated_at", TIME, nullable=False, server_default=NOW),
     CheckConstraint("state IN ('arriving', 'live', 'tombstone', 'ignored', 'kept')", name="state"),
     postgresql_with={"fillfactor": "90"},
 )
@@ -139,7 +134,7 @@ Index("ledger_tombstone_idx", ledger.c.sync, ledger.c.updated_at, postgresql_whe
 slot_cursor = Table(
     "slot_cursor",
     metadata,
-    Column("slot", _NAME, primary_key=True),
+    Column("slot", NAME, primary_key=True),
     Column("incarnation", BigInteger, nullable=False),
     Column("lsn", BigInteger, nullable=False),
     Column("system_id", Text, nullable=False),
@@ -155,9 +150,9 @@ slot_cursor = Table(
     Column("address", Text, nullable=False, server_default=text("''")),
     # The installation that reads the slot, where the source's WAL ended when it came to it, and its newest heartbeat.
     Column("owner", Text, nullable=False, server_default=text("''")),
-    Column("owner_since_lsn", BigInteger, nullable=False, server_default=_ZERO),
-    Column("heartbeat", BigInteger, nullable=False, server_default=_ZERO),
-    Column("updated_at", _TIME, nullable=False, server_default=_NOW),
+    Column("owner_since_lsn", BigInteger, nullable=False, server_default=ZERO),
+    Column("heartbeat", BigInteger, nullable=False, server_default=ZERO),
+    Column("updated_at", TIME, nullable=False, server_default=NOW),
 )
 
 # The installation that these records are of, and where this row was written (state.instance).
@@ -188,16 +183,16 @@ definition = Table(
     # The version in force when it was planned; none for the first.
     Column("based_on", Integer),
     Column("applied_by", Text, nullable=False),
-    Column("applied_at", _TIME, nullable=False, server_default=_NOW),
+    Column("applied_at", TIME, nullable=False, server_default=NOW),
 )
 
 # A list of a sync, also when no target names it any more; known by its id, whatever SharePoint calls it.
 list_ = Table(
     "list",
     metadata,
-    Column("id", _NAME, primary_key=True),
+    Column("id", NAME, primary_key=True),
     Column("site_id", Text, nullable=False),
-    Column("sync", _NAME, nullable=False),
+    Column("sync", NAME, nullable=False),
     Column("targets", ARRAY(Text), nullable=False),
     Column("title", Text, nullable=False),
     Column("state", Text, nullable=False),
@@ -207,21 +202,21 @@ list_ = Table(
     # What of it cannot be written, and why (rowtide.lists.HeldColumns).
     Column("held", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # SharePoint answers 404 for it; null: it answers.
-    Column("missing_since", _TIME),
+    Column("missing_since", TIME),
     CheckConstraint("state IN ('applied', 'leaving', 'gone')", name="state"),
 )
 
 sync = Table(
     "sync",
     metadata,
-    Column("sync", _NAME, primary_key=True),
+    Column("sync", NAME, primary_key=True),
     # The applied definition does not name it any more; its records are kept.
-    Column("retired", Boolean, nullable=False, server_default=_FALSE),
+    Column("retired", Boolean, nullable=False, server_default=FALSE),
     Column("changed_by", Text, nullable=False),
-    Column("changed_at", _TIME, nullable=False, server_default=_NOW),
+    Column("changed_at", TIME, nullable=False, server_default=NOW),
     # One unbroken stream of the sync, and where it began (state.eras).
-    Column("era", BigInteger, nullable=False, server_default=_ZERO),
-    Column("since_slot", _NAME),
+    Column("era", BigInteger, nullable=False, server_default=ZERO),
+    Column("since_slot", NAME),
     Column("since_incarnation", BigInteger),
     Column("since_lsn", BigInteger),
     # What the sync reads, as last looked at in this era (rowtide.shape.Prints); no pass begins before.
@@ -232,39 +227,39 @@ sync = Table(
 hold = Table(
     "hold",
     metadata,
-    Column("scope", _NAME, primary_key=True),
-    Column("object", _NAME, primary_key=True),
-    Column("kind", _NAME, primary_key=True),
+    Column("scope", NAME, primary_key=True),
+    Column("object", NAME, primary_key=True),
+    Column("kind", NAME, primary_key=True),
     Column("code", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("actor", Text, nullable=False),
-    Column("at", _TIME, nullable=False, server_default=_NOW),
+    Column("at", TIME, nullable=False, server_default=NOW),
     # Of kinds deletes and creates: count, sample of keys, position up to which (rowtide.holds.HeldDeletes).
     Column("deletes", JSONB),
     # Of kind fault: what to do about it, when it is tried again, after how many failures in a row.
     Column("remedy", Text, nullable=False, server_default=text("''")),
-    Column("until", _TIME),
+    Column("until", TIME),
     Column("step", Integer),
 )
 
 reconcile = Table(
     "reconcile",
     metadata,
-    Column("sync", _NAME, primary_key=True),
+    Column("sync", NAME, primary_key=True),
     Column("state", Text, nullable=False, server_default=text("'wanted'")),
     Column("why", Text, nullable=False),
     # Whether the next pass is to read the lists too; `enumerates`: whether the present or last one does.
-    Column("deep", Boolean, nullable=False, server_default=_FALSE),
-    Column("enumerates", Boolean, nullable=False, server_default=_FALSE),
+    Column("deep", Boolean, nullable=False, server_default=FALSE),
+    Column("enumerates", Boolean, nullable=False, server_default=FALSE),
     # Requests are counted: one that comes while a pass runs leads to another pass.
     Column("asked", BigInteger, nullable=False, server_default=text("1")),
-    Column("serves", BigInteger, nullable=False, server_default=_ZERO),
-    Column("requested_at", _TIME, nullable=False, server_default=_NOW),
-    Column("started_at", _TIME),
-    Column("ended_at", _TIME),
+    Column("serves", BigInteger, nullable=False, server_default=ZERO),
+    Column("requested_at", TIME, nullable=False, server_default=NOW),
+    Column("started_at", TIME),
+    Column("ended_at", TIME),
     Column("run_id", BigInteger),
     # Fences off a process that goes on with a pass that another process has taken up.
-    Column("claim", BigInteger, nullable=False, server_default=_ZERO),
+    Column("claim", BigInteger, nullable=False, server_default=ZERO),
     Column("owner", Text),
     # What the pass covers (rowtide.reconcile.Coverage).
     Column("era", BigInteger),
@@ -272,15 +267,15 @@ reconcile = Table(
     Column("mark_lsn", BigInteger),
     Column("phase", Text),
     Column("after_key", ARRAY(Text)),
-    Column("opening_xid", BigInteger, nullable=False, server_default=_ZERO),
+    Column("opening_xid", BigInteger, nullable=False, server_default=ZERO),
     Column("lowest_xmin", BigInteger),
-    Column("unread", Boolean, nullable=False, server_default=_FALSE),
+    Column("unread", Boolean, nullable=False, server_default=FALSE),
     Column("unread_until", ARRAY(Text)),
-    Column("read_again", Boolean, nullable=False, server_default=_FALSE),
-    Column("estimate", BigInteger, nullable=False, server_default=_ZERO),
+    Column("read_again", Boolean, nullable=False, server_default=FALSE),
+    Column("estimate", BigInteger, nullable=False, server_default=ZERO),
     Column("counts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("waits", Text),
-    Column("updated_at", _TIME, nullable=False, server_default=_NOW),
+    Column("updated_at", TIME, nullable=False, server_default=NOW),
     CheckConstraint("state IN ('wanted', 'running', 'done')", name="state"),
 )
 
@@ -288,30 +283,30 @@ reconcile = Table(
 reconcile_absent = Table(
     "reconcile_absent",
     metadata,
-    Column("sync", _NAME, primary_key=True),
-    Column("key", _NAME, primary_key=True),
-    Column("approved", Boolean, nullable=False, server_default=_FALSE),
+    Column("sync", NAME, primary_key=True),
+    Column("key", NAME, primary_key=True),
+    Column("approved", Boolean, nullable=False, server_default=FALSE),
 )
 
 # How far the items of a list are read, for whom: a deep reconcile or a diff of its sync (state.enumeration).
 enumeration = Table(
     "enumeration",
     metadata,
-    Column("sync", _NAME, primary_key=True),
-    Column("purpose", _NAME, primary_key=True),
-    Column("list_id", _NAME, primary_key=True),
+    Column("sync", NAME, primary_key=True),
+    Column("purpose", NAME, primary_key=True),
+    Column("list_id", NAME, primary_key=True),
     Column("mapping_version", Integer, nullable=False),
     # Rounds that have ended and rounds that are asked for; the first one reads every item.
-    Column("ended", Integer, nullable=False, server_default=_ZERO),
+    Column("ended", Integer, nullable=False, server_default=ZERO),
     Column("wanted", Integer, nullable=False, server_default=text("1")),
     # When the present or last round began; `midway`: it has not ended, and goes on at `link`.
-    Column("began_at", _TIME),
-    Column("midway", Boolean, nullable=False, server_default=_FALSE),
+    Column("began_at", TIME),
+    Column("midway", Boolean, nullable=False, server_default=FALSE),
     Column("link", Text),
-    Column("pages", BigInteger, nullable=False, server_default=_ZERO),
-    Column("ru", BigInteger, nullable=False, server_default=_ZERO),
+    Column("pages", BigInteger, nullable=False, server_default=ZERO),
+    Column("ru", BigInteger, nullable=False, server_default=ZERO),
     Column("problem", Text),
-    Column("updated_at", _TIME, nullable=False, server_default=_NOW),
+    Column("updated_at", TIME, nullable=False, server_default=NOW),
     CheckConstraint("purpose IN ('deep', 'diff')", name="purpose"),
 )
 
@@ -319,11 +314,11 @@ enumeration = Table(
 seen = Table(
     "seen",
     metadata,
-    Column("sync", _NAME, primary_key=True),
-    Column("purpose", _NAME, primary_key=True),
-    Column("list_id", _NAME, primary_key=True),
-    Column("item_id", _NAME, primary_key=True),
-    Column("item_key", _NAME),
+    Column("sync", NAME, primary_key=True),
+    Column("purpose", NAME, primary_key=True),
+    Column("list_id", NAME, primary_key=True),
+    Column("item_id", NAME, primary_key=True),
+    Column("item_key", NAME),
     Column("etag", Text, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("fields", JSONB, nullable=False),
@@ -337,9 +332,9 @@ runs = Table(
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True),
     Column("kind", Text, nullable=False),
-    Column("sync", _NAME),
-    Column("started_at", _TIME, nullable=False, server_default=_NOW),
-    Column("ended_at", _TIME),
+    Column("sync", NAME),
+    Column("started_at", TIME, nullable=False, server_default=NOW),
+    Column("ended_at", TIME),
     Column("verdict", Text),
     Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
 )
@@ -348,26 +343,26 @@ Index("runs_started_at_idx", runs.c.started_at)
 progress = Table(
     "progress",
     metadata,
-    Column("sync", _NAME, primary_key=True),
-    Column("changes", BigInteger, nullable=False, server_default=_ZERO),
-    Column("delivered", BigInteger, nullable=False, server_default=_ZERO),
-    Column("writes", BigInteger, nullable=False, server_default=_ZERO),
-    Column("suppressed", BigInteger, nullable=False, server_default=_ZERO),
-    Column("foreign_edits", BigInteger, nullable=False, server_default=_ZERO),
-    Column("ru_used", Numeric, nullable=False, server_default=_ZERO),
+    Column("sync", NAME, primary_key=True),
+    Column("changes", BigInteger, nullable=False, server_default=ZERO),
+    Column("delivered", BigInteger, nullable=False, server_default=ZERO),
+    Column("writes", BigInteger, nullable=False, server_default=ZERO),
+    Column("suppressed", BigInteger, nullable=False, server_default=ZERO),
+    Column("foreign_edits", BigInteger, nullable=False, server_default=ZERO),
+    Column("ru_used", Numeric, nullable=False, server_default=ZERO),
     # Two halves of a sliding window: the running one and the one before it (state.progress turns them over).
     Column("latency_buckets", ARRAY(BigInteger), nullable=False, server_default=text("'{}'::bigint[]")),
     Column("latency_before", ARRAY(BigInteger), nullable=False, server_default=text("'{}'::bigint[]")),
-    Column("window_at", _TIME, nullable=False, server_default=_NOW),
-    Column("updated_at", _TIME, nullable=False, server_default=_NOW),
+    Column("window_at", TIME, nullable=False, server_default=NOW),
+    Column("updated_at", TIME, nullable=False, server_default=NOW),
 )
 
 spent = Table(
     "spent",
     metadata,
     # Tenant and client id.
-    Column("app", _NAME, primary_key=True),
-    Column("hour", _TIME, primary_key=True),
+    Column("app", NAME, primary_key=True),
+    Column("hour", TIME, primary_key=True),
     Column("ru", Numeric, nullable=False),
 )
 
@@ -375,11 +370,11 @@ process = Table(
     "process",
     metadata,
     Column("process_id", Integer, primary_key=True, autoincrement=False),
-    Column("roles", _NAME, primary_key=True),
+    Column("roles", NAME, primary_key=True),
     Column("pid", Integer, nullable=False),
     Column("host", Text, nullable=False),
-    Column("started_at", _TIME, nullable=False),
-    Column("seen_at", _TIME, nullable=False),
+    Column("started_at", TIME, nullable=False),
+    Column("seen_at", TIME, nullable=False),
     # Of the definitions that it understands.
     Column("format", Integer, nullable=False, server_default=text("1")),
     Column("health", JSONB, nullable=False, server_default=text("'{}'::jsonb")),

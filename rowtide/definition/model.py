@@ -268,11 +268,11 @@ class SyncDefinition(Section):
 
 
 class Retention(Section):
-    """How long is kept what nothing needs any more: ended runs, and keys of deleted rows (at least a day)."""
+    """How long is kept what nothing needs any more: ended runs, keys of deleted rows (at least a day), conflicts."""
 
     runs: Duration = timedelta(days=90)
     tombstones: Annotated[Duration, AfterValidator(_at_least_a_day)] = timedelta(days=7)
-    conflicts: Annotated[None, to_come("there are none while syncs push; leave it out")] = None
+    conflicts: Duration = timedelta(days=365)
 
 
 class Document(Section):

@@ -35,6 +35,12 @@ FORGET_WAITS: Final = Entry(
     "A change of row {key} of sync {sync} waits to be written: the row is in the source.",
     "Delete the row in the source first; of a parked row see `rowtide parked discard`.",
 )
+FORGET_EDITED: Final = Entry(
+    UserError,
+    "forget_edited",
+    "An edit of the item of row {key} of sync {sync} waits to be applied.",
+    "Wait until it is applied, then run the same again; a sync that is held has to be resumed first.",
+)
 FORGET_LIVE: Final = Entry(
     UserError,
     "forget_live",

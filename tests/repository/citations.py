@@ -156,10 +156,14 @@ def _targets(target: ast.expr) -> list[ast.Name]:
     return [one for one in elements if isinstance(one, ast.Name)]
 
 
+_DECLARING = ("tables", "tables_both_ways")
+
+
 @cache
 def _tables() -> frozenset[str]:
-    """Names of the tables that state/tables.py declares."""
-    tree = ast.parse((ROOT / "state/tables.py").read_text(encoding="utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    """Names of the tables that state/tables.py and state/tables_both_ways.py declare."""
+    trees = [ast.parse((ROOT / f"state/{name}.py").read_text(encoding="utf-8")) for name in _DECLARING]
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
     tables = [call.args[0] for call in calls if call.func.id == "Table"]  # type: ignore[attr-defined]
     return frozenset(str(one.value) for one in tables if isinstance(one, ast.Constant))

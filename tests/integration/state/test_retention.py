@@ -52,3 +52,17 @@ def test_tombstones_of_retired_syncs_go_by_their_age(records: Any, make_pair: An
     assert retention.prune_retired(records.conn, 7 * DAY) == 1
     assert [records.ledger(key, "customers") is not None for key in ("gone", "left", "young")] == [False, True, True]
     assert records.ledger("gone", "orders") is not None
+
+
+def test_conflicts_go_by_their_age_but_for_open_ones(records: Any) -> None:
+    conn = records.conn
+    for version, state in enumerate(("open", "closed", "closed")):
+        conn.execute(
+            "INSERT INTO rowtide.conflict (sync, key, list_id, item_id, version, kind, policy, state, at)"
+            " VALUES ('orders', '1', 'l', '7', %s, 'update_differing', 'manual', %s, now() - interval '9 days')",
+            [version, state],
+        )
+    conn.execute("UPDATE rowtide.conflict SET at = now() WHERE version = 2")
+    assert retention.prune_conflicts(conn, 10 * DAY) == 0
+    assert retention.prune_conflicts(conn, 7 * DAY) == 1
+    assert list(conn.execute("SELECT version FROM rowtide.conflict ORDER BY 1")) == [(0,), (2,)]

@@ -111,7 +111,7 @@ SYNC = ("syncs", "orders")
         ((*SYNC, "poll"), "5s..", "must be a duration"),
         ((*SYNC, "poll"), "60s..5s", "end with no less than it begins with"),
         ((*SYNC, "poll"), "500ms..5s", "must begin with 1s at least"),
-        (("retention",), {"conflicts": "90d"}, "retention.conflicts: not available yet"),
+        (("retention",), {"conflicts": 90}, "must be a duration"),
         (("retention",), {"tombstones": "1h"}, "retention.tombstones: has to be 1d at least"),
         (("retention",), {"runs": 90}, "must be a duration"),
         (("postgres", "erp", "apply_dsn"), "env:APPLY", "apply_dsn: not available yet"),
@@ -248,5 +248,5 @@ def test_a_key_that_is_to_come_takes_nothing() -> None:
         if field.annotation is type(None)
     }
     assert to_come == {
-        "apply_dsn", "conflicts", "managed_identity", "redis", "schedule", "to", "workload_identity"
+        "apply_dsn", "managed_identity", "redis", "schedule", "to", "workload_identity"
     }  # fmt: skip
