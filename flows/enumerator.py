@@ -8,8 +8,6 @@ another one of its tenant.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import assert_never
 
@@ -18,7 +16,7 @@ import structlog
 from connectors.graph import links, list_items
 from connectors.graph.batch import Throttled, Unauthorized
 from connectors.graph.client import MOST_BYTES
-from connectors.graph.links import Paging
+from connectors.graph.links import Rounds
 from connectors.graph.list_items import TooLarge, TooOld
 from connectors.pace import Pace
 from connectors.trouble import Trouble
@@ -43,22 +41,6 @@ PAGE_BYTES = 4 << 20
 """A page of several items that is larger is read in smaller ones: it is in memory several times."""
 
 
-@dataclass(slots=True)
-class _RoundLinks:
-    """The links of one round of a list. A page that was not kept is read again, and brings the same link."""
-
-    began_at: datetime | None
-    paging: Paging
-    judged: tuple[int, str] | None = None
-    problem: GraphUnavailable | None = None
-
-    def problem_of(self, pages: int, link: str) -> GraphUnavailable | None:
-        """Why the link behind the page after so many is not to be kept."""
-        if self.judged != (pages, link):
-            self.judged, self.problem = (pages, link), self.paging.problem_of(link)
-        return self.problem
-
-
 class Enumerator(GraphRounds[list[Enumeration]]):
     """The reader of a process."""
 
@@ -70,7 +52,7 @@ class Enumerator(GraphRounds[list[Enumeration]]):
         self._troubles: dict[str, Trouble] = {}
         self._not_before: dict[str, float] = {}
         self._page_items: dict[str, int] = {}  # of lists with wide items
-        self._rounds: dict[tuple[str, str, str], _RoundLinks] = {}
+        self._rounds = Rounds()
         self.ru_used = 0
 
     async def _round(self, graph: str, reads: GraphReads) -> float:
@@ -141,15 +123,8 @@ class Enumerator(GraphRounds[list[Enumeration]]):
 
     def _link_problem(self, tenant: PacedGraph, one: Enumeration, page: ItemsPage) -> GraphUnavailable | None:
         """Why the link behind the page is not to be kept: it leads away, or the round does not end."""
-        reading = (one.sync, one.purpose, one.list_id)
-        round_ = self._rounds.get(reading)
-        if round_ is None or round_.began_at != one.began_at:
-            round_ = self._rounds[reading] = _RoundLinks(one.began_at, Paging(tenant.settings.base_url))
-        problem = round_.problem_of(one.pages, page.link)
-        if page.is_last:
-            del self._rounds[reading]
-        ends = page.is_last and problem is not None and problem.code == graph_errors.GRAPH_PAGES_ENDLESS.code
-        return None if ends else problem
+        reading, base_url = (one.sync, one.purpose, one.list_id), tenant.settings.base_url
+        return self._rounds.problem_of(reading, one.began_at, one.pages, page.link, page.is_last, base_url)
 
     def _read_smaller(self, one: Enumeration, error: GraphUnavailable) -> float:
         """Read the list from its beginning with fewer items a page, because a link keeps to the page that it is of."""

@@ -241,12 +241,12 @@ def _to_success(command: Command, member: Member, mapping: FieldMapping, client_
         case _ if not isinstance(body, dict):
             return Unknown("Graph's answer cannot be read")
         case UpdateItem(_, item_id, _, _):
-            return Written(item_id, _etag_of(body), mapping.item_fields(body))
+            return Written(item_id, etag_of(body), mapping.item_fields(body))
         case CreateItem() | MoveItem():
             made = body.get("id")
             if not isinstance(made, str | int) or not str(made):
                 return Unknown("Graph's answer names no item")
-            return Written(ItemId(str(made)), _etag_of(body))
+            return Written(ItemId(str(made)), etag_of(body))
         case LookAtItem():
             item = to_item(body, mapping, client_id)
             return Unknown("Graph's answer cannot be read") if item is None else Found((item,))
@@ -265,6 +265,13 @@ def _to_found(body: Mapping[str, Any], mapping: FieldMapping, client_id: str) ->
     return Unknown("Graph's answer cannot be read") if unsure else Found(seen)
 
 
+def inner_code_of(body: Any) -> str:
+    """The code inside Graph's error, in lower case; empty when there is none. SharePoint spells its key otherwise."""
+    error = body.get("error") if isinstance(body, dict) else None
+    inner = error.get("innerError", error.get("innererror")) if isinstance(error, dict) else None
+    return str(inner.get("code") or "")[:MOST_CODE].lower() if isinstance(inner, dict) else ""
+
+
 def is_by_app(identities: Any, client_id: str) -> bool:
     """Whether an ``identitySet`` (``createdBy``, ``lastModifiedBy``) names our own application."""
     app = identities.get("application") if isinstance(identities, dict) else None
@@ -276,9 +283,9 @@ def to_item(body: Any, mapping: FieldMapping, client_id: str) -> Item | None:
     if not isinstance(body, dict) or not isinstance(body.get("fields"), dict):
         return None
     fields, item_id = body["fields"], body.get("id")
-    etag = _etag_of(body)
+    etag = etag_of(body)
     if etag is None:
-        etag = _etag_of(fields)
+        etag = etag_of(fields)
     if not isinstance(item_id, str | int) or etag is None:
         return None
     by_app = is_by_app(body.get("lastModifiedBy"), client_id)
@@ -286,7 +293,8 @@ def to_item(body: Any, mapping: FieldMapping, client_id: str) -> Item | None:
     return Item(ItemId(str(item_id)), etag, mapping.item_fields(fields), by_app, key if isinstance(key, str) else None)
 
 
-def _etag_of(body: Mapping[str, Any]) -> ETag | None:
+def etag_of(body: Mapping[str, Any]) -> ETag | None:
+    """The eTag that a body holds, in one of its two spellings."""
     for name in ("eTag", "@odata.etag"):
         etag = body.get(name)
         if isinstance(etag, str) and etag:

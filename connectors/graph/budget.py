@@ -12,12 +12,18 @@ from typing import Final
 
 from connectors.graph.gate import Gate
 from connectors.graph.settings import GraphSettings
+from rowtide import polling
 from rowtide.pacing import WRITE_RU, Bucket, tier_of
 
 PREPAID_RU: Final = WRITE_RU
 """Units that `due` takes for a row before it claims it. The writer charges further units and gives back unused ones."""
 
 _SPARE_PART: Final = 10
+
+_POLLS_AT_ONCE: Final = 8.0
+"""Units that polls may always take at once."""
+_POLLS_S: Final = 20.0
+"""In a larger tenant they may take at once what comes in so many seconds."""
 
 _WINDOW_PART: Final = 0.95
 """What one window may send of its quota: Graph counts what arrives, and a request may arrive in the next window."""
@@ -38,6 +44,8 @@ class Budget:
         self._minute = Bucket.of(tier.ru_per_minute * scale, settings.window_s, share, now)
         self._minute.cap(0.0)  # whoever was killed a moment ago may have spent a burst in this window
         self._day = Bucket.of(tier.ru_per_day * scale, 1440 * settings.window_s, share, now)
+        polls = polling.units_a_minute(settings.licences, share) / 60.0
+        self._polls = Bucket(polls, max(_POLLS_AT_ONCE, _POLLS_S * polls), _POLLS_AT_ONCE, now)
         self.unrecorded = 0.0  # units of the day that the state database does not know of yet
 
     def take(self, wanted: int, least: int = PREPAID_RU) -> int:
@@ -63,6 +71,26 @@ class Budget:
             self._take(units, now)
             if not self._off:
                 self._note_sent(units, now)
+            return 0.0
+
+    def take_poll(self, units: int) -> float:
+        """Takes ``units`` for a poll, a look at an item or a confirmation; 0, or the seconds after which to ask again.
+
+        They come before rows, which would otherwise hold people's edits back for as long as rows wait, and have their
+        own small part of the quota (`rowtide.polling`), which they never exceed.
+        """
+        with self._lock:
+            now = self._clock()
+            gate_s = self.gate.left_s()
+            if self._off or gate_s > 0:
+                return gate_s
+            wait_s = max(self._polls.wait_s(units, now), self._room_s(units, now))
+            if wait_s > 0:
+                return wait_s
+            for bucket in (self._polls, self._minute, self._day):
+                bucket.charge(units, now)
+            self.unrecorded += units
+            self._note_sent(units, now)
             return 0.0
 
     def send_wait_s(self, units: int) -> float:

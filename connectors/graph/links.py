@@ -5,6 +5,7 @@ not followed. Rules: a link is a stranger's word: only one below the base URL ge
 whoever follows links follows a bounded number, and none twice.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from rowtide.error_catalogue import graph_errors
@@ -44,3 +45,41 @@ class Paging:
             self._remembered = link
             self._next_memory *= 2
         return None
+
+
+@dataclass(slots=True)
+class _RowOfPages:
+    """The links of one round. A page that was not kept is read again, and brings the same link."""
+
+    name: object
+    paging: Paging
+    judged: tuple[object, str] | None = None
+    problem: GraphUnavailable | None = None
+
+    def problem_of(self, page: object, link: str) -> GraphUnavailable | None:
+        if self.judged != (page, link):
+            self.judged, self.problem = (page, link), self.paging.problem_of(link)
+        return self.problem
+
+
+class Rounds:
+    """The rounds in which lists are read, each a row of pages that comes to an end."""
+
+    def __init__(self) -> None:
+        self._rounds: dict[object, _RowOfPages] = {}
+
+    def problem_of(
+        self, reading: object, name: object, page: object, link: str, is_last: bool, base_url: str
+    ) -> GraphUnavailable | None:
+        """Why the link behind the page is not to be kept: it leads away, or the round does not end.
+
+        ``reading``: what is read, ``name``: its round, ``page``: which page of it; anything that tells them apart.
+        """
+        round_ = self._rounds.get(reading)
+        if round_ is None or round_.name != name:
+            round_ = self._rounds[reading] = _RowOfPages(name, Paging(base_url))
+        problem = round_.problem_of(page, link)
+        if is_last:
+            del self._rounds[reading]
+        ends = is_last and problem is not None and problem.code == graph_errors.GRAPH_PAGES_ENDLESS.code
+        return None if ends else problem

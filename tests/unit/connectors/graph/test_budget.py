@@ -182,3 +182,37 @@ def test_what_is_not_recorded_yet_is_counted_once() -> None:
     quota.take(10)
     quota.set_day([(3600.0, 60.0)], recorded=60)
     assert (quota.unrecorded, quota._day.tokens) == (10, full - 60 - 10)
+
+
+def polls_in_a_minute(busy: bool) -> int:
+    """Units that polls get in a minute, a while after the process began; ``busy``: rows use the quota up meanwhile."""
+    clock, polled = Clock(), 0
+    quota = budget(clock)
+    for tick in range(1200):
+        clock.now += 0.1
+        if busy:
+            quota.take(1000)
+        if quota.take_poll(1) == 0 and tick >= 600:
+            polled += 1
+    return polled
+
+
+def test_polls_get_their_part_and_no_more_whatever_rows_do() -> None:
+    """A tenth of four fifths of the day's quota is 66 units a minute."""
+    assert polls_in_a_minute(busy=True) == polls_in_a_minute(busy=False)
+    assert 64 <= polls_in_a_minute(busy=True) <= 68
+
+
+def test_what_polls_take_rows_do_not_get() -> None:
+    clock = Clock()
+    quota = budget(clock)
+    clock.now += 60.0
+    for _ in range(20):
+        quota.take_poll(1)
+    assert quota.take(1000) == 125 - 20
+
+
+def test_polls_wait_for_the_gate() -> None:
+    quota = budget(Clock())
+    quota.close_gate(7.0)
+    assert quota.take_poll(1) == 7.0

@@ -1,0 +1,101 @@
+"""How often each list of a tenant is asked for its changes: what the quota leaves, and what a list's own pace asks for.
+
+In: a tenant's licences and share, how many lists are polled, what a poll has shown. Out: seconds, and the sentence
+that `validate` and `plan` print. Rules (docs/design.md section 22): polls, looks and confirmations of a tenant together
+take a tenth of its quota at most; a list at rest takes 12 units a minute at most; a change shortens the interval at
+once, silence lengthens it step by step.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from rowtide.backoff import Jitter
+from rowtide.pacing import ITEM_RU, tier_of
+
+PART: Final = 0.1
+"""What polls, looks and confirmations of a tenant may take of its quota, all together."""
+
+_POLLS: Final = 0.75
+"""What of that part polls are planned to take: the rest is for looks at items and confirmations."""
+
+REST_S: Final = 60.0 * ITEM_RU / 12.0
+"""A list at rest is asked no more often than this: 12 units a minute."""
+
+_LENGTHENED: Final = 1.5
+_SPREAD: Final = 0.05
+_DAY_MINUTES: Final = 24 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class PollBounds:
+    """A sync's ``poll: 5s..60s``: the shortest and the longest interval that is wished for."""
+
+    least_s: float = 5.0
+    most_s: float = 60.0
+
+
+def units_a_minute(licences: int, quota_share: float) -> float:
+    """Resource units that polls, looks and confirmations of a tenant may take in a minute, day in, day out."""
+    tier = tier_of(licences)
+    return PART * quota_share * min(tier.ru_per_minute, tier.ru_per_day / _DAY_MINUTES)
+
+
+def even_s(lists: int, licences: int, quota_share: float) -> float:
+    """Seconds between two polls of each list when all lists of the tenant are polled alike."""
+    return 60.0 * ITEM_RU * lists / (_POLLS * units_a_minute(licences, quota_share))
+
+
+def longest_s(bounds: PollBounds, even: float) -> float:
+    """What silence lengthens the interval to; ``even``: what is left to each list (`even_s`).
+
+    Where all lists can be asked as often as is wished, silence changes nothing. Where they cannot, those at rest take
+    half of what there is, so that those where something moves are asked sooner.
+    """
+    shortest = max(bounds.least_s, REST_S)
+    if even <= shortest:
+        return shortest
+    return max(shortest, even, min(bounds.most_s, 2.0 * even))
+
+
+def next_s(interval_s: float | None, changed: bool, bounds: PollBounds, even: float) -> float:
+    """The interval after a poll. ``interval_s``: the one before, if any; ``changed``: the poll has shown something."""
+    if changed or interval_s is None:
+        return bounds.least_s
+    return min(longest_s(bounds, even), max(interval_s, bounds.least_s) * _LENGTHENED)
+
+
+def spread_s(interval_s: float, jitter: Jitter) -> float:
+    """The interval a little lengthened at random, so that lists which were asked together do not stay together."""
+    return interval_s * jitter(1.0, 1.0 + _SPREAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """When a list is due. ``due_in_s`` below 0: so long ago. ``hinted``: somebody said that it has changed."""
+
+    list_id: str
+    due_in_s: float
+    hinted: bool = False
+
+
+def due(turns: Iterable[Turn]) -> list[str]:
+    """The lists to ask now, in this order: hinted ones, then whichever has been due the longest."""
+    waiting = [one for one in turns if one.hinted or one.due_in_s <= 0.0]
+    return [one.list_id for one in sorted(waiting, key=lambda one: (not one.hinted, one.due_in_s, one.list_id))]
+
+
+def sentence(graph: str, lists: int, bounds: PollBounds, licences: int, quota_share: float) -> str:
+    """What polling comes to in a tenant with so many lists; ``bounds``: the least and the most of all their syncs."""
+    even = even_s(lists, licences, quota_share)
+    longest = longest_s(bounds, even)
+    what = f"graph {graph}: {lists} {'list is' if lists == 1 else 'lists are'} asked for changes"
+    share = f"{PART:.0%} of the quota"
+    if even > bounds.most_s:
+        return (
+            f"{what} every {even:,.0f} s each by polling within {share}; the {bounds.most_s:g} s of `poll` cannot be "
+            "kept: synchronise fewer lists both ways in this tenant, or buy it a larger quota"
+        )
+    if longest <= bounds.least_s:
+        return f"{what} every {longest:g} s each, within {share}"
+    return f"{what} every {bounds.least_s:g} s while they change and every {longest:,.0f} s at rest, within {share}"
