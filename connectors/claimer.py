@@ -9,7 +9,7 @@ deletion before the mass-delete breaker has judged all that wait; nothing here w
 import threading
 import time
 import uuid
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -48,6 +48,16 @@ class Quota(Protocol):
         """Seconds until the next row may be claimed; 0 when one may be now."""
 
 
+class Breaker(Protocol):
+    """The mass-delete breaker, as claiming asks it."""
+
+    def admit(self, link: Link, syncs: Collection[str]) -> Collection[str]:
+        """Of these syncs those that may carry deletions out now."""
+
+    def may_go(self, deletes: Mapping[str, int]) -> bool:
+        """Whether so many deletions of existing items that were claimed may go; if not, they are given back."""
+
+
 class Claimer:
     """Claims in one background thread of the process. `own` a lane, then `take` its works; `finished` makes room."""
 
@@ -61,14 +71,13 @@ class Claimer:
         list_waits: Callable[[str], Mapping[str, float]],
         refresh: Callable[[Collection[str]], None],
         prepare: Callable[[Link, Sequence[str]], None],
-        admit: Callable[[Link, Mapping[str, int]], Collection[str]],
+        breaker: Breaker,
     ) -> None:
         """``deliverable``: by graph the syncs that may deliver, with their weights.
 
         ``list_waits``: of a graph, by list that fails the seconds until it may be tried with one row.
         ``refresh`` is told of syncs with rows that wait to be read from their source; nothing here reads them.
-        ``prepare`` is done for these syncs before they are surveyed. ``admit``: of some syncs with so many deletions
-        each, those that may carry them out.
+        ``prepare`` is done for these syncs before they are surveyed.
         """
         self._dsn = dsn
         # After a failover the records may be older than the lists: nothing is claimed before that is looked at.
@@ -80,14 +89,14 @@ class Claimer:
         self._list_waits = list_waits
         self._refresh = refresh
         self._prepare = prepare
-        self._admit = admit
+        self._breaker = breaker
         self._due = DueLines()
         self._turns = {graph: Turns() for graph in quotas}
         self._lanes: set[int] = set()
         self._queues: dict[int, deque[Work]] = {lane: deque() for lane in range(LANES)}
         self._room = ClaimRoom()
         self._tried: dict[str, float] = {}  # by list that fails, when a row of it was claimed
-        self._failed: list[str] = []  # tokens of claims that may or may not have been made
+        self._failed: list[str] = []  # tokens of claims that are to be undone, if they were made at all
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = Loop(failpoints.LOOP_DUE, self._run, self._stop)
@@ -112,6 +121,11 @@ class Claimer:
     def finished(self, works: Iterable[Work]) -> None:
         """These works were settled, released or parked: there is room for others."""
         self._room.give_back(works)
+        self._wake.set()
+
+    def look_again(self, sync: str) -> None:
+        """Rows of the sync may go now that could not go before."""
+        self._due.news(frozenset({sync}))
         self._wake.set()
 
     def unsent(self) -> list[Outcome]:
@@ -202,7 +216,10 @@ class Claimer:
             try:
                 if rows := self._admitted(_cut(self._turns[graph].allot(due, limit, weights), left)):
                     claimed = self._link.run(lambda connection: self._lease(connection, graph, rows, token))
-                    if not claimed.is_cut:  # then there is more in each line than it gave
+                    if not self._breaker.may_go(claimed.deletes):
+                        claimed = outbox.Claimed([])
+                        self._failed.append(token)
+                    elif not claimed.is_cut:  # then there is more in each line than it gave
                         self._due.took(rows, claimed.works)
             finally:
                 quota.refund(granted - WRITE_RU * len(claimed.works))
@@ -213,15 +230,12 @@ class Claimer:
             raise
 
     def _admitted(self, rows: Mapping[Line, int]) -> dict[Line, int]:
-        """The rows without those of syncs whose deletions the breaker holds back."""
-        deletes: Counter[str] = Counter()
-        for line, count in rows.items():
-            if line.waits_for == outbox.REMOVAL:
-                deletes[line.sync] += count
-        held = deletes.keys() - self._admit(self._link, deletes) if deletes else set()
+        """The rows without the deletions that the breaker holds back, or has not judged yet."""
+        deleting = {line.sync for line in rows if line.waits_for == outbox.REMOVAL}
+        held = deleting.difference(self._breaker.admit(self._link, deleting)) if deleting else set()
         for sync in held:
-            self._due.drop(sync)
-        return {line: count for line, count in rows.items() if line.sync not in held}
+            self._due.drop_deletes(sync)
+        return {line: rows[line] for line in rows if line.sync not in held or line.waits_for != outbox.REMOVAL}
 
     def _lease(
         self, connection: database.Connection, graph: str, rows: Mapping[Line, int], token: str

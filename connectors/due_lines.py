@@ -108,9 +108,10 @@ class DueLines:
             else:
                 self._due.pop(line, None)
 
-    def drop(self, sync: str) -> None:
-        """Nothing of the sync is due until the next survey."""
-        self._due = {line: rows for line, rows in self._due.items() if line.sync != sync}
+    def drop_deletes(self, sync: str) -> None:
+        """No deletion of the sync is due until the next survey."""
+        kept = {line: rows for line, rows in self._due.items() if (line.sync, line.waits_for) != (sync, outbox.REMOVAL)}
+        self._due = kept
 
 
 def _line_of(work: Work) -> Line:

@@ -31,6 +31,7 @@ from flows.admission import Admission
 from flows.applied_view import CurrentView, View, Watcher
 from flows.column_watch import ColumnWatch
 from flows.day_quota import DayQuota
+from flows.deletion_judge import DeletionJudge
 from flows.due_again import DueAgain
 from flows.enumerator import Enumerator
 from flows.faults import FaultRecord
@@ -293,7 +294,9 @@ def _deliver(base: _Base) -> _Deliver:
         base.state_dsn, base.owner, lambda: base.applied.view, lambda: base.sessions("rowtide refresh")
     )
     faults = FaultRecord(base.owner, lambda: base.applied.view, writers, refresher)
-    claimer = _claimer(base, budgets, refresher, writers, faults)
+    judge = DeletionJudge(base.state_dsn, base.applied.compiled)
+    claimer = _claimer(base, budgets, refresher, writers, faults, Admission(base.applied.compiled, judge))
+    judge.tell(claimer.look_again)
     parts = DeliverParts(claimer, decisions, lanes, partial(_settled, claimer, base.pace))
     columns = ColumnWatch(
         base.state_dsn,
@@ -301,7 +304,7 @@ def _deliver(base: _Base) -> _Deliver:
         tenants,
         lambda list_id: any(list_id in writer.list_problems for writer in writers.values()),
     )
-    workers: list[Worker] = [lanes, enumerator, columns, refresher, claimer]
+    workers: list[Worker] = [lanes, enumerator, columns, refresher, judge, claimer]
 
     def unsettled() -> list[Outcome]:
         return [*lanes.left(), *claimer.unsent()]
@@ -315,12 +318,12 @@ def _claimer(
     refresher: Refresher,
     writers: Mapping[str, Writer],
     faults: FaultRecord,
+    admission: Admission,
 ) -> Claimer:
-    admission, due_again = Admission(base.applied.compiled), DueAgain(lambda: base.applied.view)
+    due_again = DueAgain(lambda: base.applied.view)
 
     def prepare(link: Link, syncs: Sequence[str]) -> None:
         due_again.look(link, syncs)
-        admission.look_again(link, syncs)
         faults.look(link)
 
     return Claimer(
@@ -332,7 +335,7 @@ def _claimer(
         lambda graph: writers[graph].list_waits,
         refresher.wake,
         prepare,
-        admission.admit,
+        admission,
     )
 
 

@@ -27,13 +27,6 @@ class Limits(Protocol):
         """Deletions above this number trip it."""
 
 
-def enough(pairs: int | None, limits: Limits) -> int:
-    """The number of deletions that decides it: nobody has to count further. ``pairs``: None when they are not known."""
-    if pairs is None:
-        return FEW
-    return max(FEW, min(limits.rows, int(limits.share * pairs)) + 1)
-
-
 def judge_deletes(sync: str, deletes: int, pairs: int, limits: Limits) -> SyncError | None:
     """The reason to hold the sync, or None when the deletions may pass.
 

@@ -5,7 +5,7 @@ word about parked rows. Out: work, counts. Rule: every transaction locks outbox 
 the parts are in state.outbox.staging, state.outbox.lines, state.outbox.claims and state.outbox.settling.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -82,27 +82,32 @@ def waiting(conn: Connection) -> dict[str, Waiting]:
         return {row.sync: row for row in cursor.execute(query)}
 
 
-WAITING_DELETES = """
-SELECT s.sync, d.count
-  FROM unnest(%s::text[], %s::bigint[]) AS s (sync, most)
+# As an expression and not as a join: one look-up by key for each row, whatever sizes the planner believes in. Those of
+# an hour ago had it compare each of a hundred thousand deletions with every pair of the sync.
+_IS_LIVE = "(SELECT l.state = 'live' FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key)"
+
+FEW_DELETES = 1_000
+"""So many deletions of a sync are looked at before a claim of them: some milliseconds."""
+
+FEW_WAITING_DELETES = f"""
+SELECT s.sync, d.looked_at, d.waiting
+  FROM unnest(%s::text[]) AS s (sync)
  CROSS JOIN LATERAL (
-       SELECT count(*) FROM (
-              SELECT FROM rowtide.outbox o
-               WHERE o.sync = s.sync AND o.op = 'd' AND o.state = 'waiting' AND NOT o.approved
-                 AND (SELECT l.state = 'live' FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key)
-               LIMIT s.most) AS counted) AS d
+       SELECT count(*) AS looked_at,
+              count(*) FILTER (WHERE one.state = 'waiting' AND NOT one.approved AND one.is_live) AS waiting
+         FROM (SELECT o.state, o.approved, {_IS_LIVE} AS is_live
+                 FROM rowtide.outbox o WHERE o.sync = s.sync AND o.op = 'd' LIMIT %s) AS one) AS d
 """
 
 
-def waiting_deletes(conn: Connection, most: Mapping[str, int]) -> dict[str, int]:
-    """Per sync, how many deletions of existing items wait without approval, no further than ``most`` of each."""
-    return dict(conn.execute(WAITING_DELETES, [list(most), list(most.values())]).fetchall())
+def few_waiting_deletes(conn: Connection, syncs: Collection[str]) -> dict[str, int | None]:
+    """Per sync, how many deletions of existing items wait without approval; None where more wait than one looks at."""
+    rows = conn.execute(FEW_WAITING_DELETES, [list(syncs), FEW_DELETES])
+    return {sync: waiting if looked_at < FEW_DELETES else None for sync, looked_at, waiting in rows}
 
 
-PAIRS = """(SELECT count(*) FROM rowtide.ledger WHERE sync = %(sync)s AND state = 'live')
-     + (SELECT count(*) FROM rowtide.outbox o
-         WHERE o.sync = %(sync)s AND o.op <> 'd'
-           AND NOT EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live'))
+PAIRS = f"""(SELECT count(*) FROM rowtide.ledger WHERE sync = %(sync)s AND state = 'live')
+     + (SELECT count(*) FROM rowtide.outbox o WHERE o.sync = %(sync)s AND o.op <> 'd' AND {_IS_LIVE} IS NOT TRUE)
 """
 """How many rows of the sync have an item or wait for one: the breaker judges deletions as a share of these."""
 
@@ -112,8 +117,7 @@ SAMPLE = 5
 _DELETES_AND_PAIRS = f"""
 WITH deletes AS MATERIALIZED (
      SELECT o.key, o.era, o.lsn, o.ordinal FROM rowtide.outbox o
-      WHERE o.op = 'd' AND o.state = 'waiting' AND NOT o.approved AND o.sync = %(sync)s
-        AND EXISTS (SELECT FROM rowtide.ledger l WHERE l.sync = o.sync AND l.key = o.key AND l.state = 'live')),
+      WHERE o.op = 'd' AND o.state = 'waiting' AND NOT o.approved AND o.sync = %(sync)s AND {_IS_LIVE}),
      last AS (SELECT era, lsn, ordinal FROM deletes ORDER BY era DESC, lsn DESC, ordinal DESC LIMIT 1)
 SELECT (SELECT count(*) FROM deletes), ARRAY(SELECT key FROM deletes ORDER BY key LIMIT %(sample)s),
        (SELECT ARRAY[era, lsn, ordinal] FROM last), {PAIRS}

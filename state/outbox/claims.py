@@ -7,8 +7,9 @@ in a *second* statement, because a join that waited for a row could show an olde
 """
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +17,7 @@ from psycopg.rows import args_row
 from psycopg.types.json import Jsonb
 
 from rowtide.change import Fields, Operation
-from rowtide.deciding.records import Desired, ListId, Sent, Work
+from rowtide.deciding.records import Desired, Held, ListId, Sent, Standing, Work
 from rowtide.position import Position
 from rowtide.turns import Line
 from state import channels, failpoints, ledger
@@ -76,7 +77,7 @@ UPDATE rowtide.outbox o
  WHERE o.ctid = ANY (ARRAY(SELECT place FROM fitting WHERE coalesce(before, 0) < %(most_bytes)s))
 RETURNING o.sync, o.key, o.op, o.target, %(lists)s::jsonb -> o.sync ->> o.target AS list_id, o.fields, o.partial,
           o.era, o.lsn, o.ordinal, o.xid, o.mapping_version, o.revision, o.lease_until, o.priority, o.attempts,
-          o.committed_at, coalesce(o.out_since, o.committed_at) AS out_since, o.sent,
+          o.committed_at, coalesce(o.out_since, o.committed_at) AS out_since, o.sent, o.approved,
           (SELECT sum(bytes) FROM fitting WHERE coalesce(before, 0) < %(most_bytes)s)::bigint AS all_bytes,
           (SELECT count(*) FROM chosen) AS found
 """
@@ -98,12 +99,13 @@ SELECT {ledger.COLUMNS}
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """What a claim took; ``size_bytes`` of all its rows; ``is_cut``: more were there, but they would have been too
-    large.
+    large. ``deletes``: by sync the deletions of existing items that nobody has approved.
     """
 
     works: list[Work]
     size_bytes: int = 0
     is_cut: bool = False
+    deletes: Mapping[str, int] = field(default_factory=dict)
 
 
 def claim(conn: Connection, request: ClaimRequest) -> Claimed:
@@ -127,7 +129,13 @@ def claim(conn: Connection, request: ClaimRequest) -> Claimed:
         pairs = {(one.sync, one.key): ledger.to_pair(one) for one in cursor.execute(LEDGER, names)}
     rows.sort(key=lambda row: (row.priority, row.out_since))
     works = [Work(_desired(row, request.token), pairs.get((row.sync, row.key))) for row in rows]
-    return Claimed(works, rows[0].all_bytes, len(rows) < rows[0].found)
+    deletes = Counter(
+        row.sync
+        for row, work in zip(rows, works, strict=True)
+        if row.op == "d" and row.target is None and not row.approved
+        if isinstance(work.pair, Held) and work.pair.standing is Standing.LIVE
+    )
+    return Claimed(works, rows[0].all_bytes, len(rows) < rows[0].found, deletes)
 
 
 class _Leased(NamedTuple):
@@ -152,6 +160,7 @@ class _Leased(NamedTuple):
     committed_at: datetime
     out_since: datetime
     sent: Sequence[Mapping[str, Any]]
+    approved: bool
     all_bytes: int
     found: int
 

@@ -11,7 +11,7 @@ from connectors.claimer import Claimer, Quota
 from connectors.due_lines import DueLines
 from connectors.graph.budget import Budget
 from connectors.graph.settings import ClientSecret, GraphSettings
-from rowtide.change import INTERACTIVE, Change, ChangeBatch
+from rowtide.change import INTERACTIVE, Change, ChangeBatch, Operation
 from rowtide.deciding.records import Work
 from rowtide.keys import LANES
 from state import database, failpoints, outbox
@@ -46,8 +46,20 @@ def no_more_to_do(_link: Link, _syncs: Sequence[str]) -> None:
     """Nothing is to be done before a survey."""
 
 
-def admit_all(_link: Link, deletes: Mapping[str, int]) -> list[str]:
-    return list(deletes)
+class Breaker:
+    """Lets every deletion through that is claimed, but for the first ``refusals`` times."""
+
+    def __init__(self, refusals: int = 0) -> None:
+        self.refusals = refusals
+        self.asked: list[Mapping[str, int]] = []
+
+    def admit(self, _link: Link, syncs: Collection[str]) -> Collection[str]:
+        return syncs
+
+    def may_go(self, deletes: Mapping[str, int]) -> bool:
+        self.asked += [deletes] if deletes else []
+        self.refusals -= bool(deletes)
+        return not deletes or self.refusals < 0
 
 
 def claim_until_there(
@@ -55,15 +67,18 @@ def claim_until_there(
     connection: database.Connection,
     prepare: Callable[[Link, Sequence[str]], None] = no_more_to_do,
     others: Mapping[str, Quota] | None = None,
+    op: Operation = "u",
+    breaker: Breaker | None = None,
 ) -> Work:
     """The work of the one row that is staged here, once a claimer has it; ``others``: tenants that come before it."""
-    change = Change("1", "u", "Orders", {"Title": "one"}, False, 100, 0, 7, 0, INTERACTIVE, None)
+    change = Change("1", op, None if op == "d" else "Orders", {"Title": "one"}, False, 100, 0, 7, 0, INTERACTIVE, None)
     open_era(connection, ["orders"])
     outbox.stage(connection, "slot", [ChangeBatch("orders", 1, 1, [change])])
     lists = {"orders": {"Orders": "list"}}
     quotas: dict[str, Quota] = {**(others or {}), "contoso": Plenty()}
     syncs = {graph: {"orders" if graph == "contoso" else f"of {graph}": 1} for graph in quotas}
-    claimer = Claimer(dsn, "p0", quotas, lambda: syncs, lambda: lists, no_waits, nothing_to_read, prepare, admit_all)
+    judge = breaker or Breaker()
+    claimer = Claimer(dsn, "p0", quotas, lambda: syncs, lambda: lists, no_waits, nothing_to_read, prepare, judge)
     for lane in range(LANES):
         claimer.own(lane)
     claimer.start()
@@ -87,6 +102,20 @@ def test_a_claim_whose_answer_was_lost_is_made_anew_at_once(state_dsn: str, monk
         assert not work.desired.uncertain
         [(sent,)] = connection.execute("SELECT jsonb_array_length(sent) FROM rowtide.outbox").fetchall()
         assert sent == 1
+
+
+def test_deletions_that_nobody_has_judged_are_given_back_as_if_they_were_not_claimed(state_dsn: str) -> None:
+    """They came between the count and the claim."""
+    ledger = (
+        "INSERT INTO rowtide.ledger (sync, key, list_id, item_id, etag, base, mapping_version, era, lsn, ordinal, xid,"
+        " state) VALUES ('orders', '1', 'list', '1', 'e,1', '{}', 1, 1, 1, 0, 1, 'live')"
+    )
+    breaker = Breaker(refusals=2)
+    with database.connect(state_dsn) as connection:
+        connection.execute(ledger)
+        work = claim_until_there(state_dsn, connection, op="d", breaker=breaker)
+        assert breaker.asked == [{"orders": 1}] * 3
+        assert not work.desired.uncertain
 
 
 def test_an_unexpected_error_does_not_end_the_claiming(state_dsn: str) -> None:
@@ -123,7 +152,7 @@ def test_a_claimer_with_nothing_to_do_sleeps(state_dsn: str) -> None:
 
     quotas: dict[str, Quota] = {"contoso": Plenty()}
     claimer = Claimer(
-        state_dsn, "p0", quotas, lambda: {"contoso": {}}, dict, no_waits, nothing_to_read, prepare, admit_all
+        state_dsn, "p0", quotas, lambda: {"contoso": {}}, dict, no_waits, nothing_to_read, prepare, Breaker()
     )
     claimer.own(0)
     claimer.start()
@@ -167,7 +196,7 @@ def test_of_a_list_that_fails_one_row_is_claimed_when_it_may_be_tried(state_dsn:
         waits_of,
         nothing_to_read,
         prepare,
-        admit_all,
+        Breaker(),
     )
     claimed: list[str] = []
 

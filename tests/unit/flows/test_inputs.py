@@ -5,7 +5,7 @@ of epochs, never seconds.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from connectors.postgres.replication.cursor_store import StateCursorStore
 from connectors.postgres.replication.reader import Reader, ReaderSettings
 from flows import sync
 from flows.inputs import Inputs, of_step
+from state.database import Link
 from tests.unit.flows.test_capture_steps import Process
 from tests.unit.flows.test_deliver_steps import Decisions, Lanes
 
@@ -47,6 +48,16 @@ class Watched(StatefulSourcePartition[str, int]):
     def snapshot(self) -> int:
         self.epochs += 1
         return self.epochs
+
+
+class Breaker:
+    """Nothing is claimed here."""
+
+    def admit(self, _link: Link, syncs: Collection[str]) -> Collection[str]:
+        return syncs
+
+    def may_go(self, deletes: Mapping[str, int]) -> bool:
+        return not deletes
 
 
 class Waits(threading.Event):
@@ -110,7 +121,7 @@ def test_a_process_has_one_input_whatever_it_reads() -> None:
     stop = threading.Event()
     slots = {name: ReaderSettings(lambda: "", f"slot_{name}", "") for name in ("erp", "crm")}
     readers = {name: Reader(one, StateCursorStore("", one.slot, name, lambda *_: None)) for name, one in slots.items()}
-    claimer = Claimer("", "", {}, dict, dict, lambda _: {}, lambda _: None, lambda *_: None, lambda _, deletes: deletes)
+    claimer = Claimer("", "", {}, dict, dict, lambda _: {}, lambda _: None, lambda *_: None, Breaker())
     process = Process()
     capture = sync.CaptureParts(readers, "run", process, process.refresh, process, lambda _: None)
     deliver = sync.DeliverParts(claimer, Decisions(), Lanes(), lambda *_: None)
