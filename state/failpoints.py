@@ -32,6 +32,8 @@ RECONCILE_FINISHED = "reconcile.finished"
 APPLY_STORED = "apply.stored"
 ENUMERATION_AFTER_PAGE = "enumeration.after_page"
 ENUMERATION_BEFORE_TAKE_UP = "enumeration.before_take_up"
+PULL_BEFORE_COMMIT = "pull.before_commit"
+PULL_AFTER_COMMIT = "pull.after_commit"
 
 LOOP = "loop."
 """Before the name of a background loop: these are passed in each of its turns."""
@@ -81,6 +83,8 @@ NAMES = frozenset(
         APPLY_STORED,
         ENUMERATION_AFTER_PAGE,
         ENUMERATION_BEFORE_TAKE_UP,
+        PULL_BEFORE_COMMIT,
+        PULL_AFTER_COMMIT,
         *LOOPS,
     }
 )

@@ -258,7 +258,7 @@ Rows = tuple[list[Values], bool]
 
 def _all_rows(connection: Connection, query: sql.Composed, parameters: Sequence[Any]) -> Rows:
     with psycopg.RawCursor(connection) as reader:
-        _as_text(reader)
+        as_text(reader)
         return reader.execute(query, parameters).fetchall(), True
 
 
@@ -266,7 +266,7 @@ def _wide_rows(connection: Connection, query: sql.Composed, parameters: Sequence
     """The first rows, read a few at a time until they make up a page."""
     rows: list[Values] = []
     with psycopg.RawServerCursor(connection, "rowtide_page") as reader:
-        _as_text(reader)
+        as_text(reader)
         reader.execute(query, parameters)
         left = PAGE_BYTES
         while left > 0 and len(rows) < limit:
@@ -288,7 +288,8 @@ def _size_of(rows: Sequence[Values]) -> int:
     return sum(len(value) for row in rows for value in row if value is not None)
 
 
-def _as_text(reader: psycopg.Cursor[Any]) -> None:
+def as_text(reader: psycopg.Cursor[Any]) -> None:
+    """Let the cursor give every value as its type's output function prints it."""
     for info in psycopg.adapters.types:
         reader.adapters.register_loader(info.oid, TextLoader)
         reader.adapters.register_loader(info.array_oid, TextLoader)

@@ -68,3 +68,22 @@ GRAPH_REFUSED_ROW: Final = Entry(
 GRAPH_REFUSED_ROW_PLAINLY: Final = Entry(
     RowError, "graph_{status}", "{sentence}", "Graph refused the row and gave no code: see Graph's sentence"
 )
+REFUSED_BY_SOURCE: Final = Entry(
+    RowError,
+    "refused_by_source",
+    "table {table} does not take what the item says: {said}",
+    "change the item or the row so that the table's constraints, triggers and policies take it; then "
+    "`rowtide parked retry`",
+)
+UNIQUE_IN_SOURCE: Final = Entry(
+    RowError,
+    UNIQUE_VIOLATION.code,
+    "table {table} does not take what the item says: {said}",
+    "another row has the value of a column that the table keeps unique: change either",
+)
+OUTSIDE_FILTER: Final = Entry(
+    RowError,
+    "outside_filter",
+    "the row that table {table} makes of this new item does not satisfy `where` of the sync; nothing was inserted",
+    "change the item, or `where`; the item stays in its list and is not synced",
+)

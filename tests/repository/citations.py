@@ -18,8 +18,10 @@ FOLDERS = (*PACKAGES, "tests", "perf")
 MADE_LATER = ("perf/results", "tests/histories")
 """Files that recipes write."""
 
-NO_MODULES = frozenset({"rowtide.yaml", "graphsim.md", "rowtide.heartbeat", "rowtide.alembic_version"})
-"""Files, a message in the WAL, Alembic's own table: dotted, and no names of Python."""
+NO_MODULES = frozenset(
+    {"rowtide.yaml", "graphsim.md", "rowtide.heartbeat", "rowtide.alembic_version", "rowtide.edited_by"}
+)
+"""Files, a message in the WAL, Alembic's own table, a setting of PostgreSQL: dotted, and no names of Python."""
 
 _SECTIONS = re.compile(r"(docs/[\w-]+\.md) sections? (\d+(?:\.\d+)?(?:(?:, | and | to )\d+(?:\.\d+)?)*)")
 _HEADING = re.compile(r"(?m)^#{2,4} (\d+(?:\.\d+)?)[. ]")

@@ -18,6 +18,7 @@ from connectors.postgres.replication.slot_guard import Installation
 from rowtide.errors import RowtideError
 from rowtide.slot_owner import SlotOwner
 from rowtide.transaction import Chunk, CommittedTransaction, Row
+from tests.integration.postgres.pulled_table import PulledTable
 
 DEADLINE_S = 20.0
 
@@ -255,3 +256,11 @@ def tap(source: Source, new_tap: Callable[..., Tap]) -> Tap:
 def until() -> Callable[..., Any]:
     """`eventually`, for tests: a folder's conftest cannot be imported."""
     return eventually
+
+
+@pytest.fixture
+def pulled(database: str) -> Iterator[PulledTable]:
+    """A source in which a least-privileged role may apply edits."""
+    made = PulledTable.make(database)
+    yield made
+    made.close()
