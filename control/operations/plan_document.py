@@ -18,6 +18,7 @@ from connectors.postgres.preflight import WantedSource
 from control.operations import compile, list_plan, rewrites
 from control.operations.compile import CompiledDefinition, Tables
 from control.operations.differences import differences, left_alone
+from control.operations.direction_changes import direction_changes
 from control.operations.forecast import Allowance, Forecast, ListLoad, forecast
 from control.operations.session import Session, read_applied_definition
 from rowtide.catalog import FORMAT, Catalog
@@ -207,7 +208,12 @@ def plan(session: Session, now: datetime, take_over: bool = False) -> ApplyPlan:
         answers.work,
         {name: _ask_graph(definition, name, compiled, records.lists, mark) for name in definition.graph},
         _forecasts(definition, answers, records, compiled, now),
-        [*compiled.doubts, *_unlisted(answers.counts), *records.too_old],
+        [
+            *direction_changes(None if records.catalog is None else records.catalog.definition, definition),
+            *compiled.doubts,
+            *_unlisted(answers.counts),
+            *records.too_old,
+        ],
         left_alone(records.catalog, definition),
         take_over,
         records.error,

@@ -72,7 +72,10 @@ class PostgresDefinition(SourcePolicy):
     """A source, and how it is reached."""
 
     dsn: Secret
-    apply_dsn: Annotated[None, to_come("nothing is applied to PostgreSQL while syncs push; leave it out")] = None
+    apply_dsn: Secret | None = None
+    """As whom people's edits are written; None: as the role of ``dsn``."""
+    apply_search_path: tuple[Identifier, ...] | None = Field(default=None, strict=False, min_length=1)
+    """Where the triggers of tables find what they name; None: in their table's schema."""
     admin_dsn: Secret | None = None
 
 
@@ -368,10 +371,24 @@ def parse(data: object, locate: Callable[[str], str] | None = None) -> Definitio
     except ValidationError as error:
         found = diagnostics.from_validation(error, Definition)
         raise diagnostics.as_error([*found, *_cross_problems(data, _sound_syncs(data))]) from None
-    crossed = _cross_problems(data, definition.syncs)
+    crossed = [*_cross_problems(data, definition.syncs), *_unused_keys(definition)]
     if crossed:
         raise diagnostics.as_error(crossed)
     return definition
+
+
+_OF_APPLYING: Final = ("apply_dsn", "apply_search_path")
+
+
+def _unused_keys(definition: Definition) -> list[Problem]:
+    """Keys of sources that say how people's edits are written, where no sync of the source goes both ways."""
+    both_ways = {sync.source.postgres for sync in definition.syncs.values() if sync.direction == "both"}
+    return [
+        Problem(("postgres", name, key), f"postgres.{name}.{key}: no sync of this source has direction: both")
+        for name, source in definition.postgres.items()
+        for key in _OF_APPLYING
+        if name not in both_ways and getattr(source, key) is not None
+    ]
 
 
 def _sound_syncs(data: object) -> dict[str, SyncDefinition]:

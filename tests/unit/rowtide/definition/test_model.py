@@ -114,7 +114,8 @@ SYNC = ("syncs", "orders")
         (("retention",), {"conflicts": 90}, "must be a duration"),
         (("retention",), {"tombstones": "1h"}, "retention.tombstones: has to be 1d at least"),
         (("retention",), {"runs": 90}, "must be a duration"),
-        (("postgres", "erp", "apply_dsn"), "env:APPLY", "apply_dsn: not available yet"),
+        (("postgres", "erp", "apply_dsn"), "env:APPLY", "apply_dsn: no sync of this source has direction: both"),
+        (("postgres", "erp", "apply_search_path"), ["app"], "apply_search_path: no sync of this source has"),
         ((*SYNC, "fields", "amount"), {"field": "A", "to": "Parts"}, "to: not available yet"),
         (("postgres", "erp", "heartbeat"), 10, "must be a duration"),
         (("postgres", "erp", "heartbeat"), "0s", "must be a duration"),
@@ -206,6 +207,8 @@ READ_BY_THE_DEFINITION = {
     "direction",
     "conflicts",
     "retention",
+    "apply_dsn",
+    "apply_search_path",
 }
 """Keys that methods of the definition read, or of which only the default is accepted (the table above has both)."""
 
@@ -248,5 +251,5 @@ def test_a_key_that_is_to_come_takes_nothing() -> None:
         if field.annotation is type(None)
     }
     assert to_come == {
-        "apply_dsn", "managed_identity", "redis", "schedule", "to", "workload_identity"
+        "managed_identity", "redis", "schedule", "to", "workload_identity"
     }  # fmt: skip
