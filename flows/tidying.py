@@ -7,10 +7,10 @@ every process with the role capture does this, and doing it twice does no harm.
 
 from datetime import timedelta
 
-from connectors.postgres import table_pages
+from connectors.postgres import apply_record, table_pages
 from rowtide.definition.model import Retention
 from rowtide.holds import Place
-from state import ledger, retention
+from state import ledger, pulled, retention
 from state.database import Connection
 from state.reconcile import record as reconcile
 
@@ -31,6 +31,19 @@ def tidy(
     if standing.cursor_lsn is None or record is None or record.state != "done":
         return 0
     return ledger.prune_tombstones(state, place.sync, standing.era, standing.cursor_lsn, xmin, older_than, key)
+
+
+def tidy_edits(state: Connection, writer: table_pages.Connection, sync: str) -> int:
+    """Forget what the source remembers of edits that have arrived and are old; the number of records.
+
+    ``writer``: a session of the role that writes edits, by whoever holds the sync's lock.
+    """
+    count, after = 0, ""
+    while old := apply_record.read_old(writer, sync, after):
+        over = pulled.clear(state, sync, old)
+        count += apply_record.prune(writer, sync, [one for one in old if one.key in over])
+        after = old[-1].key
+    return count
 
 
 def tidy_records(state: Connection, kept: Retention) -> None:

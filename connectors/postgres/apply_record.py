@@ -7,7 +7,7 @@ names; statements are qualified to the operator, since they run under the search
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from psycopg import sql
 
 from connectors.postgres.apply_acts import AppliedEdit, EditPlace, EditRecord
 from connectors.postgres.connections import as_source_errors
+from state.pulled import OldEdit
 
 Connection = psycopg.Connection[Any]
 
@@ -60,13 +61,23 @@ def missing_statements(connection: Connection) -> list[str]:
     return list(DDL) if not there else list(DDL[2:]) if not indexed else []
 
 
-def ensure(connection: Connection) -> list[str]:
-    """Make the table where it is missing; the statements that were run."""
+def ensure(connection: Connection, grants: Sequence[str] = ()) -> list[str]:
+    """Make the table where it is missing, and give ``grants`` if it is its role's own; the statements that were run."""
     statements = missing_statements(connection)
     with as_source_errors(f"making {SCHEMA}.{TABLE}"), connection.transaction():
         for statement in statements:
             connection.execute(statement)
-    return statements
+        row = connection.execute(_IS_OURS, [SCHEMA, TABLE]).fetchone()
+        given = list(grants) if row and row[0] else []
+        for statement in given:
+            connection.execute(statement)
+    return [*statements, *given]
+
+
+_IS_OURS: Final = """
+SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %s AND c.relname = %s
+"""
 
 
 # --- one row --------------------------------------------------------------------------------------------------------
@@ -139,17 +150,17 @@ def read_many(connection: Connection, sync: str, keys: Sequence[str]) -> dict[st
 
 
 _OLD: Final = f"""
-SELECT key, version FROM {SCHEMA}.{TABLE}
+SELECT key, list_id, item_id, version FROM {SCHEMA}.{TABLE}
  WHERE sync = %s AND key > %s AND applied_at < clock_timestamp() - %s::interval ORDER BY key LIMIT %s
 """
 
 
 def read_old(
     connection: Connection, sync: str, after: str = "", limit: int = 1000, kept: timedelta = KEPT
-) -> dict[str, int]:
-    """The versions of records older than ``kept``, by key: the next ``limit`` above the key ``after``, in key order."""
+) -> list[OldEdit]:
+    """Records older than ``kept``: the next ``limit`` above the key ``after``, in key order."""
     with as_source_errors(f"reading {SCHEMA}.{TABLE}"):
-        return dict(connection.execute(_OLD, [sync, after, kept, limit]).fetchall())
+        return [OldEdit(*row) for row in connection.execute(_OLD, [sync, after, kept, limit])]
 
 
 _PRUNE: Final = f"""
@@ -159,10 +170,11 @@ DELETE FROM {SCHEMA}.{TABLE} AS a USING unnest(%s::text[], %s::bigint[]) AS old 
 """
 
 
-def prune(connection: Connection, sync: str, versions: Mapping[str, int], kept: timedelta = KEPT) -> int:
+def prune(connection: Connection, sync: str, old: Sequence[OldEdit], kept: timedelta = KEPT) -> int:
     """Delete these records, as far as nothing newer was applied since they were read; how many went.
 
-    The caller has seen them in the ledger and cleared `pulled` there before.
+    The caller has cleared their counterparts in the ledger before (`state.pulled.clear`).
     """
+    values = [[one.key for one in old], [one.version for one in old], sync, kept]
     with as_source_errors(f"pruning {SCHEMA}.{TABLE}"):
-        return connection.execute(_PRUNE, [list(versions), list(versions.values()), sync, kept]).rowcount
+        return connection.execute(_PRUNE, values).rowcount

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypedDict
 
-from connectors.postgres import publishing_rights, server_proof, slots
+from connectors.postgres import apply_record, apply_rights, publishing_rights, server_proof, slots
 from control.operations import compile, list_plan
 from control.operations.compile import CompiledDefinition
 from control.operations.differences import differences
@@ -26,6 +26,7 @@ from rowtide.error_catalogue import command_errors, graph_errors, source_errors
 from rowtide.holds import REFUSED
 from rowtide.legible import legible
 from rowtide.lists import NOTHING_HELD, ListMark
+from rowtide.mapping.columns_written import columns_written
 from state import database, definitions, holds, instance, lists
 from state.database import Connection
 from state.definitions import AppliedDefinition
@@ -151,7 +152,16 @@ def _apply_source(session: Session, name: str, actor: Actor) -> tuple[list[str],
             revocable = publishing_rights.revocable(connection, definition.tables(name))
     with session.source(name, actor=actor) as connection:
         _, made = slots.ensure_slot(connection, slot, publication, failover)
-    return [*done, *([slots.slot_statement(slot, failover)] if made else [])], revocable
+    done = [*done, *([slots.slot_statement(slot, failover)] if made else [])]
+    return [*done, *_make_record(session, name, actor)], revocable
+
+
+def _make_record(session: Session, name: str, actor: Actor) -> list[str]:
+    """Make the record of people's edits where syncs go both ways, and let the role that writes them use it."""
+    if not columns_written(session.definition, name):
+        return []
+    with session.writer(name, actor) as writer, session.source(name, admin=True, actor=actor) as admin:
+        return [*apply_record.ensure(admin), *apply_record.ensure(admin, apply_rights.record_grants(writer))]
 
 
 def _servers(session: Session, actor: Actor) -> dict[str, str]:

@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import TypedDict
 
 from connectors import clocks, settings
-from connectors.postgres import excess_rights, preflight
+from connectors.postgres import apply_rights, excess_rights, preflight
 from control.operations import list_plan
 from control.operations.session import AppliedCatalog, Session, read_applied_definition
 from rowtide import connections
@@ -19,6 +19,7 @@ from rowtide.error_catalogue import doctor_findings as findings
 from rowtide.error_catalogue.entries import Check, Level
 from rowtide.errors import RowtideError
 from rowtide.lists import KnownList, ListMark
+from rowtide.mapping.columns_written import columns_written
 from rowtide.mapping.source_table import columns_read
 from state import cursors, database, instance, lists, processes, schema
 from state.database import Connection
@@ -164,6 +165,19 @@ def _sources(session: Session) -> Iterator[CheckDocument]:
             columns_read(definition, name),
         )
         yield from (_finding(part, check) for check in preflight.checks(wanted))
+        yield from (_finding(part, check) for check in _writing(session, name))
+
+
+def _writing(session: Session, name: str) -> list[Check]:
+    """Whether people's edits can be written to a source; nothing where no sync goes both ways."""
+    written = columns_written(session.definition, name)
+    if not written:
+        return []
+    try:
+        with session.writer(name) as connection:
+            return apply_rights.checks(connection, written)
+    except RowtideError as error:
+        return [Check.of_error("edits", error)]
 
 
 def _graphs(session: Session) -> Iterator[CheckDocument]:

@@ -1,10 +1,11 @@
 """What others have to allow, as text: the DBA's statements and the permissions of Graph, with least privilege.
 
 In: what a definition requires of a source or a tenant. Out: SQL lines; permissions with the requests that grant them.
-Rules: two roles on the source: `rowtide_admin` makes the publication (PostgreSQL asks for the tables' owner),
-`rowtide_reader` streams and reads. With REPLICATION it can read the whole database through a slot, whatever SELECT it
-was granted, so its password has to be guarded like a superuser's. Nobody is made a member of a role that can become
-superuser: whoever owns such a table makes the publication.
+Rules: the roles on a source: `rowtide_admin` makes the publication (PostgreSQL asks for the tables' owner),
+`rowtide_reader` streams and reads, `rowtide_writer` writes people's edits where syncs go both ways. With REPLICATION
+the reader can read the whole database through a slot, whatever SELECT it was granted, so its password has to be guarded
+like a superuser's. Nobody is made a member of a role that can become superuser: whoever owns such a table makes the
+publication.
 """
 
 import json
@@ -14,10 +15,12 @@ from typing import LiteralString
 
 from psycopg import sql
 
+from connectors.postgres import apply_record
+from connectors.postgres.apply_rights import WrittenTable, table_grants
 from rowtide import table_name
 from state import roles
 
-ADMIN, READER = (sql.Identifier(name) for name in ("rowtide_admin", "rowtide_reader"))
+ADMIN, READER, WRITER = (sql.Identifier(name) for name in ("rowtide_admin", "rowtide_reader", "rowtide_writer"))
 """The roles that the script makes on a source."""
 
 
@@ -56,6 +59,8 @@ class SourceRequirements:
     publication: str
     failover: bool
     tables: Sequence[TableRequirements]
+    written: Sequence[WrittenTable] = ()
+    """The tables of syncs that go both ways."""
     public_open: bool = True
     """Whether everybody may create functions in schema public; so it is taken to be while nobody could ask."""
 
@@ -69,10 +74,12 @@ def source_statements(required: SourceRequirements) -> list[str]:
         "-- Roles; give each a password with \\password",
         composed("CREATE ROLE {} LOGIN;", ADMIN),
         composed("CREATE ROLE {} LOGIN REPLICATION;", READER),
+        *([composed("CREATE ROLE {} LOGIN;", WRITER)] if required.written else []),
         *_bypass(required),
         *(_CLOSE_PUBLIC if required.public_open else ()),
         "",
         *_reading(required),
+        *_writing(required),
         "",
         *(_publishing_above(required) if _above(required) else _publishing(required)),
         "",
@@ -101,6 +108,23 @@ def _reading_table(table: TableRequirements) -> list[str]:
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     only = composed("GRANT SELECT ({}) ON TABLE {} TO {};", columns, table.name, READER)
     return [whole, *_commented(f"or, in its place, what the definition reads of it: {only}")]
+
+
+def _writing(required: SourceRequirements) -> list[str]:
+    """Where syncs go both ways: the rights of the role of ``apply_dsn``, and the table that remembers its edits."""
+    if not required.written:
+        return []
+    granted = [line for table in required.written for line in table_grants(table, WRITER)]
+    return [
+        "",
+        "-- Writing what people edit: for the role of apply_dsn. Triggers of the tables run as this role, too;",
+        "-- grant it what they need",
+        composed("GRANT CONNECT ON DATABASE {} TO {};", _database(required), WRITER),
+        *dict.fromkeys(granted),
+        "-- What was written of which edit, in each row's own transaction; `rowtide apply` makes it, too",
+        *(f"{statement};" for statement in apply_record.DDL),
+        *(f"{grant};" for grant in apply_record.grants(WRITER)),
+    ]
 
 
 def _commented(text: str) -> list[str]:

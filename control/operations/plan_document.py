@@ -13,7 +13,7 @@ from typing import TypedDict
 import psycopg
 
 from connectors import settings
-from connectors.postgres import preflight, publishing_rights, row_counts, slots
+from connectors.postgres import apply_record, apply_rights, preflight, publishing_rights, row_counts, slots
 from connectors.postgres.preflight import WantedSource
 from control.operations import compile, list_plan, rewrites
 from control.operations.compile import CompiledDefinition, Tables
@@ -28,6 +28,7 @@ from rowtide.error_catalogue import state_errors
 from rowtide.error_catalogue.entries import Check
 from rowtide.errors import DefinitionError, RowtideError
 from rowtide.lists import KnownList, ListMark
+from rowtide.mapping.columns_written import columns_written
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.mapping.source_table import columns_read
 from rowtide.pacing import tier_of
@@ -331,14 +332,19 @@ def _faults(session: Session, name: str, connection: psycopg.Connection) -> list
     if slots.publication_statements(connection, publication, tables):
         with session.source(name, admin=True) as admin:
             found += publishing_rights.missing(admin, publication, tables)
+    if written := columns_written(definition, name):
+        with session.source(name, admin=True) as admin:
+            found += apply_rights.blockers(admin, written)
     return found
 
 
 def missing_statements(definition: Definition, name: str, connection: psycopg.Connection) -> list[str]:
-    """The statements that publication and slot of a source still lack, in their order."""
+    """The statements that publication, slot and record of edits of a source still lack, in their order."""
     statements = slots.publication_statements(connection, definition.publication(name), definition.tables(name))
     if slots.show_slot(connection, definition.slot(name)) is None:
         statements.append(slots.slot_statement(definition.slot(name), definition.postgres[name].failover))
+    if columns_written(definition, name):
+        statements += apply_record.missing_statements(connection)
     return statements
 
 

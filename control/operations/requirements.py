@@ -10,7 +10,8 @@ from typing import TypedDict
 
 import psycopg
 
-from connectors.postgres import preflight, publishing_rights, table_catalog
+from connectors.postgres import apply_rights, preflight, publishing_rights, table_catalog
+from connectors.postgres.apply_rights import WrittenTable
 from control.operations.grants import (
     GraphGrant,
     GraphRequirements,
@@ -23,6 +24,7 @@ from control.operations.grants import (
 from control.operations.session import Session
 from rowtide.definition.model import Definition
 from rowtide.errors import RowtideError
+from rowtide.mapping.columns_written import columns_written
 from rowtide.mapping.source_table import ColumnsRead, columns_read
 from state import dsn
 
@@ -96,7 +98,9 @@ def _ask_source(session: Session, name: str) -> SourceRequirements:
     with session.source(name, admin=True) as connection:
         tables = [_ask_table(connection, table, read[table]) for table in session.definition.tables(name)]
         public_open = preflight.public_is_open(connection)
-        return replace(_of_source(session.definition, name, connection.info.dbname, tables), public_open=public_open)
+        written = apply_rights.read_written(connection, columns_written(session.definition, name))
+        required = _of_source(session.definition, name, connection.info.dbname, tables)
+        return replace(required, public_open=public_open, written=written)
 
 
 def _ask_table(connection: psycopg.Connection, table: tuple[str, str], needed: ColumnsRead) -> TableRequirements:
@@ -108,7 +112,11 @@ def _ask_table(connection: psycopg.Connection, table: tuple[str, str], needed: C
 
 
 def _without_owners(definition: Definition, name: str) -> SourceRequirements:
-    return _of_source(definition, name, None, [TableRequirements(*table) for table in definition.tables(name)])
+    written = [
+        WrittenTable(*table, deletes=columns.deletes) for table, columns in columns_written(definition, name).items()
+    ]
+    required = _of_source(definition, name, None, [TableRequirements(*table) for table in definition.tables(name)])
+    return replace(required, written=written)
 
 
 def _of_source(

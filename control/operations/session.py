@@ -81,7 +81,19 @@ class Session:
         It talks to the server of the slot's cursor, if there is one (SourceUnavailable ``source_differs``).
         """
         section = self.definition.postgres[name]
-        text = settings.resolve_secret((section.admin_dsn or section.dsn) if admin else section.dsn)
+        with self._opened(name, (section.admin_dsn or section.dsn) if admin else section.dsn, actor) as connection:
+            yield connection
+
+    @contextmanager
+    def writer(self, name: str, actor: Actor | None = None) -> Iterator[psycopg.Connection]:
+        """A connection to a source as the role that writes people's edits (``apply_dsn``); as `source` otherwise."""
+        section = self.definition.postgres[name]
+        with self._opened(name, section.apply_dsn or section.dsn, actor) as connection:
+            yield connection
+
+    @contextmanager
+    def _opened(self, name: str, secret: str, actor: Actor | None) -> Iterator[psycopg.Connection]:
+        text = settings.resolve_secret(secret)
         expected = self.expected_server(name, actor)
         connection = source_sessions.open_proven(text, _application(actor), lambda: expected)
         try:

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
+from connectors.postgres import apply_rights
 from control.operations import compile
 from control.operations.compile import Tables
 from control.operations.session import Session
 from rowtide.errors import DefinitionError, RowtideError
+from rowtide.mapping.columns_written import columns_written
 
 
 class ValidationDocument(TypedDict):
@@ -41,7 +43,8 @@ def validate(session: Session, offline: bool) -> Validation:
     """Check the definition against the tables it names, unless ``offline``; DefinitionError when it is not sound."""
     tables, unreached = ({}, {}) if offline else _ask_sources(session)
     compiled = compile.compile_known(session.loaded, tables)
-    return Validation(compiled.doubts, len(tables), unreached)
+    unwritten = [] if offline else _ask_writers(session, unreached)
+    return Validation([*compiled.doubts, *unwritten], len(tables), unreached)
 
 
 def invalid_document(error: DefinitionError) -> ValidationDocument:
@@ -60,3 +63,19 @@ def _ask_sources(session: Session) -> tuple[Tables, dict[str, str]]:
         except RowtideError as error:
             unreached[name] = error.sentence
     return tables, unreached
+
+
+def _ask_writers(session: Session, unreached: dict[str, str]) -> list[str]:
+    """What keeps people's edits from being written; a source that does not answer the writer joins the unreached."""
+    found: list[str] = []
+    for name in compile.used_sources(session.definition):
+        written = columns_written(session.definition, name)
+        if not written or name in unreached:
+            continue
+        try:
+            with session.writer(name) as connection:
+                checks = apply_rights.checks(connection, written)
+                found += [f"postgres.{name}: {check.sentence}" for check in checks if check.level != "ok"]
+        except RowtideError as error:
+            unreached[name] = error.sentence
+    return found

@@ -229,6 +229,43 @@ HEARTBEAT: Final = FindingEntry(
 # --- release, state database, tenants ---------------------------------------------------------------------------
 
 RELEASE_OK: Final = FindingEntry("version", "ok", "Rowtide {release} on Python {python}.")
+APPLY_OK: Final = FindingEntry("edits", "ok", "The role {role} may write what people edit.")
+APPLY_STANDBY: Final = FindingEntry(
+    "edits",
+    "failure",
+    "People's edits would be written to a standby, which only reads.",
+    "Name the primary in `apply_dsn`.",
+)
+APPLY_RECORD_MISSING: Final = FindingEntry(
+    "edits",
+    "failure",
+    "There is no complete table rowtide_pull.applied, which remembers what was written of people's edits.",
+    "Run `rowtide apply` with an `admin_dsn` that may make it, or as a superuser: {statements}",
+)
+APPLY_RECORD_RIGHTS: Final = FindingEntry(
+    "edits", "failure", "The role {role} may not read and write rowtide_pull.applied.", "{grants}"
+)
+APPLY_RIGHTS: Final = FindingEntry(
+    "edits", "failure", "The role {role} cannot write people's edits to {table}: it lacks {rights}.", "{grants}"
+)
+APPLY_KEY: Final = FindingEntry(
+    "edits",
+    "failure",
+    "No item can become a row of {table}: its key ({columns}) is not mapped and gets no value by itself.",
+    "Map the column, or give it a default or a sequence.",
+)
+APPLY_DEMANDED: Final = FindingEntry(
+    "edits",
+    "warning",
+    "New items become no rows of {table} unless a trigger sets {columns}: not mapped, and NULL is refused.",
+    "Map the column, or give it a default; until then new items are parked.",
+)
+APPLY_GUARDED: Final = FindingEntry(
+    "edits",
+    "warning",
+    "Row security is on for {table}: edits that its policies refuse are parked.",
+    "Make policies that let the role write what people may edit.",
+)
 BYTEWAX_OK: Final = FindingEntry("bytewax", "ok", "Bytewax {version}.")
 BYTEWAX: Final = FindingEntry(
     "bytewax",

@@ -14,6 +14,7 @@ from connectors.postgres.apply_acts import Act, EditPlace, EditRecord, InsertRow
 from connectors.postgres.apply_session import ApplySession
 from connectors.postgres.apply_table import ApplyTable, read_apply_table
 from connectors.postgres.connections import open_unproven
+from rowtide import table_name
 from rowtide.definition import model
 from rowtide.mapping.compiled_sync import CompiledSync, compile_sync
 
@@ -71,7 +72,7 @@ class PulledTable:
             "fields": dict(fields),
             **more,
         }
-        columns = table_catalog.read_columns(self.owner, *table.split("."))
+        columns = table_catalog.read_columns(self.owner, *(table_name.parse(table) or ("", "")))
         return compile_sync("parts", model.SyncDefinition.model_validate(definition), columns)
 
     def connect(self, role: str) -> psycopg.Connection:

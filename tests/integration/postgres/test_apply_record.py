@@ -4,11 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from psycopg import sql
 
-from connectors.postgres import apply_record, slots
+from connectors.postgres import apply_record, apply_rights, slots
 from connectors.postgres.apply_acts import EditRecord
 from connectors.postgres.apply_session import ApplySession
 from rowtide.errors import SourceRefused
+from rowtide.mapping.columns_written import ColumnsWritten
+from state.pulled import OldEdit
 from tests.integration.postgres.pulled_table import PulledTable, place
 
 
@@ -40,6 +43,32 @@ def test_a_role_that_may_make_no_schema_is_told(pulled: PulledTable) -> None:
     assert raised.value.code == "no_privilege"
 
 
+def test_rights_are_given_by_whoever_owns_the_table(pulled: PulledTable) -> None:
+    pulled.run(
+        f"REVOKE ALL ON rowtide_pull.applied FROM {pulled.puller}",
+        f"REVOKE ALL ON SCHEMA rowtide_pull FROM {pulled.puller}",
+    )
+    writer = pulled.connect(pulled.puller)
+    grants = apply_record.grants(sql.Identifier(pulled.puller))
+    assert apply_rights.record_grants(writer) == grants
+    assert apply_record.ensure(pulled.connect(pulled.reader), grants) == []  # not its own
+    assert apply_record.ensure(pulled.owner, grants) == grants
+    assert apply_rights.record_grants(writer) == []
+
+
+def test_what_would_stop_apply_is_told_before(pulled: PulledTable) -> None:
+    written = {("public", "parts"): ColumnsWritten(frozenset({"name"}), with_primary_key=True)}
+    pulled.run("CREATE TABLE parts (id int PRIMARY KEY, name text)", "DROP SCHEMA rowtide_pull CASCADE")
+    weak = pulled.connect(pulled.puller)
+    assert [one.sentence[:28] for one in apply_rights.blockers(weak, written)] == [
+        "No item can become a row of ",
+        "There is no complete table r",
+    ]
+    pulled.run("ALTER TABLE parts ALTER id SET DEFAULT 7")
+    assert apply_rights.blockers(pulled.owner, written) == []
+    assert apply_rights.blockers(weak, {}) == []
+
+
 def test_records_are_read_by_key(session: ApplySession) -> None:
     found = apply_record.read_many(session.connection, "parts", ["1", "4", "9"])
     assert {key: (one.version, one.base) for key, one in found.items()} == {"1": (1, {"Title": "1"}), "4": (1, None)}
@@ -48,14 +77,15 @@ def test_records_are_read_by_key(session: ApplySession) -> None:
 
 def test_old_records_go_unless_something_was_applied_meanwhile(pulled: PulledTable, session: ApplySession) -> None:
     connection = session.connection
-    assert apply_record.read_old(connection, "parts", limit=1) == {"1": 1}
-    assert apply_record.read_old(connection, "parts", after="1") == {"2": 1}
-    old = apply_record.read_old(connection, "parts")
+    first, second = OldEdit("1", "list-a", "1", 1), OldEdit("2", "list-a", "2", 1)
+    assert apply_record.read_old(connection, "parts", limit=1) == [first]
+    assert apply_record.read_old(connection, "parts", after="1") == [second]
     apply_record.write(connection, "parts", "2", place("2"), EditRecord(2, {}))
-    assert apply_record.prune(connection, "parts", {**old, "3": 1}) == 1
+    third = OldEdit("3", "list-a", "3", 1)
+    assert apply_record.prune(connection, "parts", [first, second, third]) == 1
     assert sorted(apply_record.read_many(connection, "parts", list("1234"))) == ["2", "3", "4"]
-    assert apply_record.prune(connection, "parts", {"3": 7}, kept=timedelta(0)) == 0  # of another version
-    assert apply_record.prune(connection, "parts", {"3": 1}, kept=timedelta(0)) == 1
+    assert apply_record.prune(connection, "parts", [third._replace(version=7)], kept=timedelta(0)) == 0
+    assert apply_record.prune(connection, "parts", [third], kept=timedelta(0)) == 1
 
 
 def test_it_is_published_by_nobody_but_a_publication_of_all_tables(source: Any) -> None:

@@ -1,8 +1,5 @@
 """Sessions on real servers: which of them is taken for the source, and when a session is opened anew."""
 
-import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +15,7 @@ from demo.postgres import Cluster
 from rowtide.errors import SourceUnavailable
 from state import cursors, database, processes, slot_server
 from state.slot_server import SlotServer
+from tests.integration.postgres.standby import standby_of
 
 PROBLEM = "source_differs"
 
@@ -135,27 +133,6 @@ def test_what_is_on_record(state_dsn: str) -> None:
         gone = slot_server.read(connection, "s")
         assert gone is not None
         assert gone.walsender_pid is None
-
-
-def standby_of(primary: Cluster, directory: Path) -> Cluster:
-    """A standby that follows the primary, running."""
-    command = [
-        str(primary.binaries / "pg_basebackup"),
-        "-D",
-        str(directory / "data"),
-        "-R",
-        "-X",
-        "stream",
-        "-c",
-        "fast",
-    ]
-    connect = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "--no-sync"]
-    environment = {**os.environ, "PGPASSWORD": primary.password}
-    subprocess.run([*command, *connect], env=environment, check=True, capture_output=True)
-    shutil.copy(primary.directory / "password", directory / "password")
-    if os.geteuid() == 0:
-        subprocess.run(["chown", "-R", "nobody", str(directory)], check=True)
-    return Cluster(directory, {"fsync": "off", "shared_buffers": "32MB"})
 
 
 def test_a_standby_is_taken_for_what_it_replays(

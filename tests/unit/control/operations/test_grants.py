@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from connectors.postgres.apply_rights import WrittenTable
 from control.operations.grants import (
     GraphRequirements,
     SourceRequirements,
@@ -64,6 +65,23 @@ def test_columns_are_offered_in_place_of_the_table() -> None:
     only = 'GRANT SELECT ("id", "na me") ON TABLE "public"."orders" TO "rowtide_reader";'
     assert script[script.index(whole) + 1].startswith("-- or")
     assert script[script.index(whole) + 1].endswith(only)
+
+
+def test_a_role_that_writes_is_made_where_syncs_go_both_ways() -> None:
+    assert not any("rowtide_writer" in line or "rowtide_pull" in line for line in source_statements(REQUIRED))
+    table = WrittenTable("s", "Odd", ["id", "na me"], ["na me"], ["id", "na me"], True, [("s", "Odd_seq")])
+    script = source_statements(replace(REQUIRED, written=[table, WrittenTable("s", "unknown")]))
+    for line in (
+        'CREATE ROLE "rowtide_writer" LOGIN;',
+        'GRANT CONNECT ON DATABASE "shop" TO "rowtide_writer";',
+        'GRANT USAGE ON SCHEMA "s" TO "rowtide_writer";',
+        'GRANT SELECT ("id", "na me"), INSERT ("id", "na me"), UPDATE ("na me"), DELETE ON TABLE "s"."Odd" '
+        'TO "rowtide_writer";',
+        'GRANT USAGE ON SEQUENCE "s"."Odd_seq" TO "rowtide_writer";',
+        'GRANT SELECT, INSERT, UPDATE ON TABLE "s"."unknown" TO "rowtide_writer";',
+        'GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE "rowtide_pull"."applied" TO "rowtide_writer";',
+    ):
+        assert script.count(line) == 1, line
 
 
 def test_schema_public_is_closed_where_it_is_open_and_the_state_database_to_everybody() -> None:
