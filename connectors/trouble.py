@@ -2,20 +2,20 @@
 
 In: the errors and successes of one loop. Out: seconds to wait (`rowtide.backoff`); one log line when a problem appears,
 when it changes, and when it ends, with the seconds that it lasted. Rules (docs/design.md section 15): an attempt is no
-news, however often it fails; what every loop of a process meets at once, a state database that does not answer, is
-said once for all of them.
+news, however often it fails; what every loop of a process meets at once, a state database or a source that does not
+answer, is said once for all of them.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 from weakref import WeakSet
 
 import structlog
 
 from rowtide.backoff import Backoff, Jitter
-from rowtide.error_catalogue import state_errors
+from rowtide.error_catalogue import source_errors, state_errors
 from rowtide.errors import RowtideError
 
 log = structlog.get_logger()
@@ -52,26 +52,37 @@ class _Voice:
             self._said.clear()
             log.info(self._ends, **self._where, code=code, after_s=round(self._clock() - self._since, 1))
 
+    def has_said(self, code: str) -> bool:
+        """Whether a problem of this code was said since it all began."""
+        return any(code == said for said, _ in self._said)
+
     def _is_news(self, error: RowtideError) -> bool:
         """Another code is always news, also where two take turns: each is said once."""
-        if all(error.code != code for code, _ in self._said):
+        if not self.has_said(error.code):
             return True
         return (error.code, error.sentence) not in self._said and len(self._said) < MOST_SENTENCES
 
 
 class _Outage:
-    """What every loop asks does not answer: the first one that meets it says so, the last one that it is over."""
+    """What many loops ask does not answer: the first one that meets it says so, the last one that it is over."""
 
-    def __init__(self, begins: str, ends: str, code: str, clock: Clock = time.monotonic) -> None:
-        self.code = code
-        self._voice = _Voice(begins, ends, clock)
+    def __init__(
+        self, begins: str, ends: str, codes: Collection[str], *, by_code: bool = False, **where: object
+    ) -> None:
+        """``by_code``: another sentence is no news, because it says what a loop was about to do."""
+        self.codes = codes
+        self._by_code = by_code
+        self._code = ""
+        self._voice = _Voice(begins, ends, time.monotonic, **where)
         self._lock = threading.Lock()
         self._met_by: WeakSet[Trouble] = WeakSet()
 
     def met_by(self, trouble: "Trouble", error: RowtideError) -> None:
         """The loop of this trouble is not answered."""
         with self._lock:
-            self._voice.note(error)
+            if not (self._by_code and self._voice.has_said(error.code)):
+                self._voice.note(error)
+            self._code = error.code
             self._met_by.add(trouble)
 
     def over_for(self, trouble: "Trouble") -> None:
@@ -80,23 +91,46 @@ class _Outage:
             if trouble in self._met_by:
                 self._met_by.discard(trouble)
                 if not self._met_by:
-                    self._voice.ended(self.code)
+                    self._voice.ended(self._code)
 
 
 _state_database: Final = _Outage(
-    "state database is away", "state database answers again", state_errors.STATE_UNREACHABLE.code
+    "state database is away", "state database answers again", {state_errors.STATE_UNREACHABLE.code}
 )
+
+_sources: Final[dict[str, _Outage]] = {}
+_sources_lock: Final = threading.Lock()
+
+
+def _source(name: str) -> _Outage:
+    """The outage of the source of this name, whether there is one or not."""
+    with _sources_lock:
+        if name not in _sources:
+            _sources[name] = _Outage(
+                "source is away", "source answers again", source_errors.AWAY, by_code=True, source=name
+            )
+        return _sources[name]
 
 
 class Trouble:
     """The trouble of one loop, which asks it how long to wait. Not for two threads at a time."""
 
     def __init__(
-        self, begins: str, ends: str, jitter: Jitter | None = None, clock: Clock = time.monotonic, **where: object
+        self,
+        begins: str,
+        ends: str,
+        jitter: Jitter | None = None,
+        clock: Clock = time.monotonic,
+        source: str = "",
+        **where: object,
     ) -> None:
-        """``begins`` and ``ends`` name the events of the log; ``where`` stands in each line (a slot, a graph)."""
+        """``begins`` and ``ends`` name the events of the log; ``where`` stands in each line (a slot, a graph).
+
+        ``source``: the PostgreSQL that the loop asks, if it asks one.
+        """
         self.problem: RowtideError | None = None
-        self._voice = _Voice(begins, ends, clock, **where)
+        self._outages = [_state_database, _source(source)] if source else [_state_database]
+        self._voice = _Voice(begins, ends, clock, **where, **({"source": source} if source else {}))
         self._backoff = Backoff(jitter)
 
     @property
@@ -117,11 +151,14 @@ class Trouble:
     def note(self, error: RowtideError, fault: Exception | None = None) -> None:
         """Note what the problem is now, for a loop that has a pace of its own."""
         self.problem = error
-        if error.code == _state_database.code:
-            _state_database.met_by(self, error)
-        else:
-            _state_database.over_for(self)
+        met = next((outage for outage in self._outages if error.code in outage.codes), None)
+        for outage in self._outages:
+            if outage is not met:
+                outage.over_for(self)
+        if met is None:
             self._voice.note(error, fault)
+        else:
+            met.met_by(self, error)
 
     def succeeded(self) -> None:
         """Note a success: the problem is over, and the next failure counts as the first one again."""
@@ -129,5 +166,6 @@ class Trouble:
         if self.problem is None:
             return
         code, self.problem = self.problem.code, None
-        _state_database.over_for(self)
+        for outage in self._outages:
+            outage.over_for(self)
         self._voice.ended(code)

@@ -175,7 +175,7 @@ class Reconciler:
         except RowtideError as error:
             if self._stop.is_set():
                 return False
-            self._troubled(state, sync, error)
+            self._troubled(state, postgres, sync, error)
             if isinstance(error, StateUnavailable):
                 raise
             return False
@@ -205,10 +205,10 @@ class Reconciler:
             log.warning("tombstones stay", sync=sync, code=error.code, problem=error.sentence)
             self._close()
 
-    def _troubled(self, state: Connection, sync: str, error: RowtideError) -> None:
+    def _troubled(self, state: Connection, postgres: str, sync: str, error: RowtideError) -> None:
         if sync not in self._standstills:
             self._standstills[sync] = _Standstill(
-                Trouble("reconcile stands still", "reconcile stands no longer", sync=sync)
+                Trouble("reconcile stands still", "reconcile stands no longer", source=postgres, sync=sync)
             )
         standstill = self._standstills[sync]
         standstill.until = time.monotonic() + standstill.trouble.failed(error)

@@ -113,9 +113,9 @@ class _Pause:
     until: float = 0.0
 
     @classmethod
-    def of(cls, sync: str) -> "_Pause":
+    def of(cls, source: str, sync: str) -> "_Pause":
         """That of a table which can be read, as far as anybody knows."""
-        return cls(Trouble("rows wait to be read", "rows are read again", sync=sync))
+        return cls(Trouble("rows wait to be read", "rows are read again", source=source, sync=sync))
 
     @property
     def left_s(self) -> float:
@@ -175,7 +175,7 @@ class _SourceReader:
     def heed(self, fault: FaultHold) -> None:
         """Wait for a table as another process does."""
         with self._lock:
-            pause = self._pauses.setdefault(fault.object, _Pause.of(fault.object))
+            pause = self._pauses.setdefault(fault.object, _Pause.of(self._source, fault.object))
             if pause.trouble.problem is None:
                 pause.trouble.resume(fault.problem, fault.failures)
                 pause.until = time.monotonic() + fault.wait_s
@@ -245,7 +245,7 @@ class _SourceReader:
 
     def _pause_of(self, sync: str) -> _Pause:
         with self._lock:
-            return self._pauses.setdefault(sync, _Pause.of(sync))
+            return self._pauses.setdefault(sync, _Pause.of(self._source, sync))
 
     def _read_some(self, sync: str, pause: _Pause) -> bool:
         """Lease rows, read them and write them back; whether there were any."""

@@ -118,7 +118,7 @@ def source_error(error: psycopg.Error, doing: str) -> RowtideError:
 def sqlstate_error(sqlstate: str | None, said: str, doing: str) -> RowtideError:
     """Our error for a SQLSTATE and PostgreSQL's primary message (None: the connection broke)."""
     if sqlstate is None:
-        return source_errors.SOURCE_FAILED(doing=doing, said=said)
+        return source_errors.CONNECTION_LOST(doing=doing, said=said)
     entry = next(entry for beginnings, entry in source_errors.SQLSTATES if sqlstate.startswith(beginnings))
     return entry(doing=doing, said=said, sqlstate=sqlstate)
 

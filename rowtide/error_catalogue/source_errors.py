@@ -216,6 +216,9 @@ READER_FAILED: Final = Entry(
 
 # --- statements -------------------------------------------------------------------------------------------------
 
+CONNECTION_LOST: Final = Entry(
+    SourceUnavailable, "connection_lost", "The connection to PostgreSQL broke while {doing}: {said}."
+)
 SOURCE_FAILED: Final = Entry(SourceUnavailable, "source_failed", "PostgreSQL failed while {doing}: {said}.")
 SOURCE_DATA: Final = Entry(
     SourceRefused,
@@ -251,10 +254,29 @@ STREAM_SQLSTATES: Final[tuple[tuple[tuple[str, ...], SourceEntry], ...]] = (
 """Errors that end a stream, by the beginning of their SQLSTATE; others are in `SQLSTATES`."""
 
 SQLSTATES: Final[tuple[tuple[tuple[str, ...], SourceEntry], ...]] = (
-    # Connection, resources, operator, system, rollback, locks, an aborted transaction, internal: they pass.
-    (("08", "53", "57", "58", "40", "55P03", "55006", "25P", "XX"), SOURCE_FAILED),
+    # The server ends, or the connection.
+    (("08", "57P"), CONNECTION_LOST),
+    # Resources, operator, system, rollback, locks, an aborted transaction, internal: they pass.
+    (("53", "57", "58", "40", "55P03", "55006", "25P", "XX"), SOURCE_FAILED),
     (("22",), SOURCE_DATA),  # data exceptions quote the value
     (("42501",), NO_PRIVILEGE),
     (("",), SOURCE_REFUSED),
 )
 """Errors of a statement, by the beginning of their SQLSTATE; the first match decides."""
+
+AWAY: Final = frozenset(
+    entry.code
+    for entry in (
+        CONNECTION_LOST,
+        STREAM_ENDED,
+        STREAM_BROKEN,
+        STREAM_TERMINATED,
+        SERVER_STOPPING,
+        SERVER_NOT_READY,
+        CONNECTION_REFUSED,
+        UNKNOWN_HOST,
+        CONNECT_TIMEOUT,
+        CONNECT_FAILED,
+    )
+)
+"""What everybody meets who asks the source, and so no news of a table or a slot."""

@@ -75,7 +75,7 @@ class Reader:
         self.incarnation = 0
         self.received_lsn = 0
         self.walsender_pid: int | None = None
-        self._trouble = Trouble("not reading", "reading again", slot=settings.slot)
+        self._trouble = Trouble("not reading", "reading again", source=settings.source, slot=settings.slot)
         self._store = store
         self._look_soon = look_soon
         self._queue = ChunkQueue(settings.queue_bytes)
@@ -83,6 +83,7 @@ class Reader:
         self._guard = SlotGuard(settings.slot, settings.source, store, self._wakeup.wake)
         self._confirmer = SlotConfirmer(
             lambda: self._resume_point.open_beside(settings.read_dsn(), "rowtide heartbeat"),
+            settings.source,
             settings.publication,
             settings.heartbeat_s,
             self._guard.next_heartbeat,

@@ -35,6 +35,7 @@ class SlotConfirmer:
     def __init__(
         self,
         open_session: Callable[[], psycopg.Connection],
+        source: str,
         publication: str,
         heartbeat_s: float,
         next_heartbeat: Callable[[int], str],
@@ -44,7 +45,7 @@ class SlotConfirmer:
     ) -> None:
         self.confirmed: SlotPosition | None = None
         self._writing = Trouble("cursor not written", "cursor written again")
-        self._speaking = Trouble("heartbeat failed", "heartbeats go on")
+        self._speaking = Trouble("heartbeat failed", "heartbeats go on", source=source)
         self.beating = threading.Event()
         self._open_session = open_session
         self._publication = publication

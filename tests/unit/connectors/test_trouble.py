@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from connectors.trouble import MOST_SENTENCES, Trouble
-from rowtide.error_catalogue import graph_errors, process_errors, state_errors
+from rowtide.error_catalogue import graph_errors, process_errors, source_errors, state_errors
 from rowtide.errors import RowtideError
 
 AWAY = state_errors.STATE_UNREACHABLE(said="connection refused")
@@ -116,3 +116,39 @@ def test_a_loop_that_is_gone_puts_off_no_end(said: list[Any]) -> None:
     del gone
     other.succeeded()
     assert [line["event"] for line in said] == ["state database is away", "state database answers again"]
+
+
+LOST = source_errors.CONNECTION_LOST(doing="reading a page", said="server closed the connection")
+REFUSES = source_errors.CONNECTION_REFUSED(address="127.0.0.1:5432/erp", said="connection refused")
+LOCKED = source_errors.SOURCE_FAILED(doing="reading table public.orders", said="lock timeout")
+
+
+def test_a_source_that_is_away_is_said_once_by_all_loops_that_ask_it(said: list[Any]) -> None:
+    """Whatever each of them did when the connection broke; and a source of another name is another one."""
+    loops = [Trouble("not read", "read again", source="erp", sync=f"sync {n}") for n in range(12)]
+    doing = [source_errors.CONNECTION_LOST(doing=f"part {n}", said="it is gone") for n in range(12)]
+    for trouble, error in zip(loops, doing, strict=True):
+        trouble.failed(error)
+    for trouble in loops * 10:
+        trouble.failed(REFUSES)
+    other = Trouble("not read", "read again", source="crm")
+    other.failed(LOST)
+    assert events(said) == [
+        ("source is away", LOST.code), ("source is away", REFUSES.code), ("source is away", LOST.code)
+    ]  # fmt: skip
+    assert [line["source"] for line in said] == ["erp", "erp", "crm"]
+    for trouble in loops[1:]:
+        trouble.succeeded()
+    assert len(said) == 3
+    loops[0].succeeded()
+    assert events(said)[3:] == [("source answers again", REFUSES.code)]
+    other.failed(AWAY)
+    assert [line["event"] for line in said[4:]] == ["source answers again", "state database is away"]
+    other.succeeded()
+
+
+def test_what_a_table_suffers_is_said_of_it(said: list[Any]) -> None:
+    one, other = (Trouble("not read", "read again", source="hr", sync=name) for name in ("a", "b"))
+    one.failed(LOCKED)
+    other.failed(LOCKED)
+    assert [(line["event"], line["sync"]) for line in said] == [("not read", "a"), ("not read", "b")]

@@ -74,8 +74,9 @@ def test_connect_errors(said: str, kind: type[RowtideError], code: str) -> None:
 @pytest.mark.parametrize(
     ("sqlstate", "kind", "code"),
     [
-        (None, SourceUnavailable, "source_failed"),
-        ("57P01", SourceUnavailable, "source_failed"),
+        (None, SourceUnavailable, "connection_lost"),
+        ("57P01", SourceUnavailable, "connection_lost"),
+        ("57014", SourceUnavailable, "source_failed"),
         ("53300", SourceUnavailable, "source_failed"),
         ("55006", SourceUnavailable, "source_failed"),
         ("42501", SourceRefused, "no_privilege"),
