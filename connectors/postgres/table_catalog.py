@@ -7,6 +7,7 @@ In: a session, schema and name. Out: `SourceColumn`s, `SourceTable`. Rule: a tab
 from typing import Any
 
 import psycopg
+from psycopg.rows import dict_row
 
 from connectors.postgres.connections import as_source_errors
 from connectors.postgres.slots import Table
@@ -20,13 +21,10 @@ from rowtide.mapping.source_table import ColumnsRead, SourceTable
 def read_columns(conn: psycopg.Connection[Any], schema: str, table: str) -> list[SourceColumn]:
     """The table's columns in their order; SourceRefused when there is no such table (or no right to see into it)."""
     with as_source_errors(f"reading the columns of {table_name.to_text(schema, table)}"):
-        rows = conn.execute(_COLUMNS, {"schema": schema, "table": table}).fetchall()
+        rows = conn.cursor(row_factory=dict_row).execute(_COLUMNS, {"schema": schema, "table": table}).fetchall()
         if not rows:
             raise no_table(conn, schema, table)
-    return [
-        SourceColumn(name, type_name, oid, not_null, key, deferrable, kind, tuple(labels), generated, deterministic)
-        for name, type_name, oid, not_null, key, deferrable, kind, labels, generated, deterministic in rows
-    ]
+    return [SourceColumn(**{**row, "enum_labels": tuple(row["enum_labels"])}) for row in rows]
 
 
 def read_table(conn: psycopg.Connection[Any], schema: str, table: str) -> SourceTable:
@@ -56,6 +54,7 @@ SELECT COALESCE((
 _COLUMNS = """
 WITH RECURSIVE base AS (
   SELECT a.attnum, a.attname::text AS name, a.atttypid AS type_oid, a.attnotnull, a.attgenerated, a.attcollation,
+         a.atthasdef OR a.attidentity <> '' AS has_default, a.attidentity = 'a' AS identity_always,
          a.attrelid, t.typtype, t.oid AS leaf, a.atttypmod AS leaf_mod, t.typbasetype, t.typtypmod
   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_type t ON t.oid = a.atttypid
@@ -63,15 +62,19 @@ WITH RECURSIVE base AS (
     AND a.attnum > 0 AND NOT a.attisdropped
   UNION ALL
   SELECT b.attnum, b.name, b.type_oid, b.attnotnull OR d.typnotnull, b.attgenerated, b.attcollation,
+         b.has_default OR d.typdefault IS NOT NULL, b.identity_always,
          b.attrelid, b.typtype, t.oid, d.typtypmod, t.typbasetype, t.typtypmod
   FROM base b JOIN pg_type d ON d.oid = b.leaf JOIN pg_type t ON t.oid = d.typbasetype WHERE b.typbasetype <> 0
 )
-SELECT b.name, format_type(b.leaf, b.leaf_mod), b.type_oid::bigint, b.attnotnull,
-       COALESCE(array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], b.attnum), 0),
-       COALESCE(b.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) AND NOT i.indimmediate, false),
-       b.typtype::text,
-       ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = b.leaf ORDER BY e.enumsortorder),
-       b.attgenerated <> '', COALESCE(l.collisdeterministic, true)
+SELECT b.name, format_type(b.leaf, b.leaf_mod) AS type_name, b.type_oid::bigint, b.attnotnull AS not_null,
+       COALESCE(array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], b.attnum), 0) AS key,
+       COALESCE(b.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) AND NOT i.indimmediate, false)
+         AS key_deferrable,
+       b.typtype::text AS type_kind,
+       ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = b.leaf ORDER BY e.enumsortorder)
+         AS enum_labels,
+       b.attgenerated <> '' AS generated, COALESCE(l.collisdeterministic, true) AS deterministic,
+       b.has_default AND b.attgenerated = '' AS has_default, b.identity_always
 FROM base b LEFT JOIN pg_index i ON i.indrelid = b.attrelid AND i.indisprimary
 LEFT JOIN pg_collation l ON l.oid = b.attcollation
 WHERE b.typbasetype = 0 ORDER BY b.attnum

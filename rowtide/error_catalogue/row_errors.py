@@ -17,6 +17,12 @@ NOT_A_CHOICE: Final = Entry(
     "column {column} (field {field}): the value is none of the choices of the definition",
     "add it to choices, or leave choices out",
 )
+EDIT_UNREPRESENTABLE: Final = Entry(
+    RowError,
+    "type_unrepresentable",
+    "field {field} cannot be in column {column}: {why}",
+    "change the value in the list; the next edit of the item is taken in its place",
+)
 VALUE_TOO_LONG: Final = Entry(
     RowError,
     "value_too_long",

@@ -63,6 +63,8 @@ class SourceColumn:
 
     ``type_name`` is ``format_type`` of the type, of the base type for a domain; ``type_oid`` is ``atttypid``.
     ``key`` is its 1-based place in the primary key, 0 when it is not part of it. ``type_kind`` is ``typtype``.
+    ``has_default``: PostgreSQL fills it in when an INSERT leaves it out (a default, its own or its domain's, or an
+    identity). ``identity_always``: GENERATED ALWAYS AS IDENTITY, which no UPDATE may set.
     """
 
     name: str
@@ -75,6 +77,8 @@ class SourceColumn:
     enum_labels: tuple[str, ...] = ()
     generated: bool = False
     deterministic: bool = True  # of its collation: equality is equality of bytes
+    has_default: bool = False
+    identity_always: bool = False
 
     @property
     def family(self) -> Family:
@@ -87,9 +91,15 @@ class SourceColumn:
 
     @property
     def precision(self) -> int | None:
-        """The declared precision of a numeric; None when it has none."""
+        """The first number of the type's modifier: a numeric's precision, a text's length; None when it has none."""
         match = re.search(r"\((\d+)", self.type_name)
         return int(match.group(1)) if match else None
+
+    @property
+    def scale(self) -> int:
+        """The second number of the type's modifier, a numeric's digits after the point; it may be negative."""
+        match = re.search(r"\(\d+,(-?\d+)\)", self.type_name)
+        return int(match.group(1)) if match else 0
 
 
 @dataclass(frozen=True, slots=True)

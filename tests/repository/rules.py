@@ -29,11 +29,13 @@ CORE_IMPORTS: Final = frozenset(
         "difflib",
         "enum",
         "hashlib",
+        "html",
+        "ipaddress",
         "json",
         "math",
         "operator",
     }
-    | {"itertools", "re", "string", "typing", "uuid", "zlib"}
+    | {"itertools", "re", "string", "struct", "typing", "uuid", "zlib"}
 )
 """All that the pure core may import; none of it reads or writes anything, but for the names below."""
 
