@@ -10,7 +10,6 @@ is no edit. A `Backwards` stands for the sync where deciding asks for a `FieldMa
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from enum import Enum
 
 from rowtide.change import Fields, JsonValue
 from rowtide.error_catalogue import row_errors
@@ -20,6 +19,7 @@ from rowtide.mapping.back_kinds import Back
 from rowtide.mapping.back_texts import Unfit
 from rowtide.mapping.columns import Convert, MappedColumn, SourceColumn
 from rowtide.mapping.compiled_sync import CompiledSync
+from rowtide.mapping.two_ways import PushOnly, push_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,6 @@ class RowTexts:
     refused: tuple[RefusedEdit, ...] = ()
 
 
-class PushOnly(Enum):
-    """Why a field travels one way: an edit of it is written back."""
-
-    KEY = "it is part of the row's key"
-    GENERATED = "PostgreSQL computes it"
-    IDENTITY = "PostgreSQL numbers it (GENERATED ALWAYS AS IDENTITY)"
-    TRUNCATED = "the item may hold only the beginning of the value (overflow: truncate)"
-
-
 class Backwards:
     """A compiled sync read from right to left. Fields that are not mapped are left out everywhere."""
 
@@ -62,7 +53,9 @@ class Backwards:
             if (column := sync.columns[one.column])
         }
         self.push_only: Mapping[str, PushOnly] = {
-            one.field: why for one in sync.mapped if (why := _push_only(one, sync)) is not None
+            one.field: why
+            for one in sync.mapped
+            if (why := push_only(one, sync.columns[one.column], sync.key_columns)) is not None
         }
         """The fields that an edit does not take to the row, each with the reason. Those of the key are in new rows."""
 
@@ -163,14 +156,3 @@ class _Field:
 
     def same(self, left: JsonValue, right: JsonValue) -> bool:
         return self.mapped.same(left, right) or self.mapped.same(self.canonical(left), self.canonical(right))
-
-
-def _push_only(mapped: MappedColumn, sync: CompiledSync) -> PushOnly | None:
-    column = sync.columns[mapped.column]
-    if mapped.column in sync.key_columns:
-        return PushOnly.KEY
-    if column.generated:
-        return PushOnly.GENERATED
-    if column.identity_always:
-        return PushOnly.IDENTITY
-    return PushOnly.TRUNCATED if mapped.truncate else None

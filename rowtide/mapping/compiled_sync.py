@@ -22,10 +22,12 @@ from rowtide.error_catalogue import definition_errors, sync_errors
 from rowtide.errors import DefinitionError, SyncError
 from rowtide.expressions import predicates, syntax
 from rowtide.expressions.syntax import Expression
+from rowtide.mapping import two_ways
 from rowtide.mapping.binding import Binding
 from rowtide.mapping.binding import Mapped as Mapped
 from rowtide.mapping.columns import Kind, ListColumn, MappedColumn, SourceColumn, doubt, family_of_oid, misfit
 from rowtide.mapping.sharding import Sharding
+from rowtide.mapping.two_ways import Findings
 from rowtide.transaction import Relation
 
 BUCKETS, FEW_BUCKETS, MANY_SYNCS = 64, 16, 16
@@ -165,6 +167,11 @@ def compile_sync(
     where = None if definition.where is None else syntax.parse(definition.where)
     sharding = definition.sharding()
     mapped = tuple(_mapped(name, definition, by_name[name]) for name in definition.fields)
+    back = two_ways.findings(definition, by_name, key, mapped) if definition.direction == "both" else Findings()
+    if back.problems:
+        raise diagnostics.as_error(
+            [Problem(("syncs", sync, *path), f"syncs.{sync}: {why}") for path, why in back.problems]
+        )
     deciding = () if where is None else syntax.columns_of(where)
     select = tuple(dict.fromkeys((*key, *(one.column for one in mapped), *deciding, *sharding.columns())))
     schema, table = definition.source.schema_and_table
@@ -190,16 +197,16 @@ def compile_sync(
         breaker=definition.breaker,
         weight=definition.weight,
         mode=definition.mode,
-        doubts=tuple(
-            f"syncs.{sync}: {doubted}"
-            for one in mapped
-            if (doubted := doubt(by_name[one.column], one.kind)) is not None
-        ),
+        doubts=tuple(f"syncs.{sync}: {said}" for said in [*_doubts(mapped, by_name), *back.notes]),
         mapped=mapped,
         where=where,
         sharding=sharding,
         columns=by_name,
     )
+
+
+def _doubts(mapped: Sequence[MappedColumn], columns: Mapping[str, SourceColumn]) -> list[str]:
+    return [said for one in mapped if (said := doubt(columns[one.column], one.kind)) is not None]
 
 
 def _deletes(policy: DeletePolicy) -> Deletes:

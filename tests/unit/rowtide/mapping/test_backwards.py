@@ -6,8 +6,9 @@ import pytest
 
 from rowtide.definition.model import SyncDefinition
 from rowtide.mapping import compiled_sync
-from rowtide.mapping.backwards import Backwards, PushOnly, RefusedEdit
+from rowtide.mapping.backwards import Backwards, RefusedEdit
 from rowtide.mapping.columns import SourceColumn
+from rowtide.mapping.two_ways import PushOnly
 
 ENUM = {"type_kind": "e", "enum_labels": ("sad", "ok")}
 
