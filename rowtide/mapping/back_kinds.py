@@ -25,6 +25,8 @@ _FORMATTED = Unfit("it has formatting, and the column holds plain text")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _NO_DATE = Unfit("it is no date")
+# Half a character, which JSON can hold and UTF-8 cannot.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def back(mapped: MappedColumn, column: SourceColumn) -> Back:
@@ -92,7 +94,7 @@ def _text(mapped: MappedColumn, column: SourceColumn, empty: str | Unfit | None)
     def text(value: JsonValue) -> str | Unfit | None:
         if value is None:
             return empty
-        if not isinstance(value, str):
+        if not isinstance(value, str) or (not value.isprintable() and _SURROGATE.search(value)):
             return _NO_TEXT
         typed = rich_text.plain(value.replace("\r\n", "\n").replace("\r", "\n")) if mapped.kind == "note" else value
         if typed is None:

@@ -3,13 +3,13 @@
 In: text without line breaks of other systems, a column's type. Out: text of the column, or `Unfit`. Called by
 `rowtide.mapping.back_kinds`. Rules: only one spelling of a date is taken (ISO's), because 05/06 is another day to
 another reader; where the value is plain the text is the one PostgreSQL prints; types that nothing here knows (interval,
-money, citext, ranges) pass as they are and PostgreSQL judges them.
+citext, ranges) pass as they are and PostgreSQL judges them.
 """
 
 import ipaddress
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final, assert_never
 from uuid import UUID
@@ -25,6 +25,17 @@ _TRUTH = {
     **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), "true"),
     **dict.fromkeys(("false", "f", "no", "n", "off", "0"), "false"),
 }
+
+
+def as_printed(column: SourceColumn, text: str) -> str:
+    """The text as the output function prints it, which keys are made of: ``::text`` has others for two types."""
+    match column.family:
+        case "boolean":
+            return text[0]
+        case "blank_padded":
+            return text.ljust(column.precision or 0)
+        case _:
+            return text
 
 
 def has_empty_text(column: SourceColumn) -> bool:
@@ -58,7 +69,7 @@ def reader(column: SourceColumn) -> Read:
         case "array":
             return _array
         case "bytes" | "other":
-            return lambda typed: typed
+            return _OTHERS.get(column.type_name, lambda typed: typed)
         case _:
             assert_never(column.family)
 
@@ -176,6 +187,19 @@ def _json(typed: str) -> str | Unfit:
     except (ValueError, RecursionError):
         return Unfit("it is no JSON")
     return typed
+
+
+def _money(_typed: str) -> str | Unfit:
+    # 12,50 is twelve and a half to one server and 1,250 to another, and neither refuses it.
+    return Unfit("the server's locale decides which amount a text is to the type money; numeric has no such doubt")
+
+
+def _one_byte(typed: str) -> str | Unfit:
+    return typed if len(typed.encode()) == 1 else Unfit("the column holds one byte")
+
+
+_OTHERS: Final[Mapping[str, Read]] = {"money": _money, '"char"': _one_byte}
+"""Types of which PostgreSQL would take something else than was typed."""
 
 
 def _array(typed: str) -> str | Unfit:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from rowtide.change import Fields, JsonValue
 from rowtide.error_catalogue import row_errors
 from rowtide.errors import RowError
-from rowtide.mapping import back_kinds
+from rowtide.keys import row_key
+from rowtide.mapping import back_kinds, back_texts
 from rowtide.mapping.back_kinds import Back
 from rowtide.mapping.back_texts import Unfit
 from rowtide.mapping.columns import Convert, MappedColumn, SourceColumn
@@ -38,6 +39,9 @@ class RowTexts:
 
     columns: dict[str, str | None]
     refused: tuple[RefusedEdit, ...] = ()
+
+
+_NO_KEY = "it is empty, and a new row needs it as its key"
 
 
 class Backwards:
@@ -112,6 +116,17 @@ class Backwards:
         }
         return self._to_texts(given)
 
+    def key_of(self, fields: Fields) -> str | RowError | None:
+        """The row key that a new item's fields name; None: PostgreSQL gives (a part of) it. RowError: nothing does."""
+        texts: list[str | None] = []
+        for name in self._sync.key_columns:
+            one = next((one for one in self._fields.values() if one.column.name == name), None)
+            text = None if one is None else one.key_text(fields.get(one.mapped.field))
+            if isinstance(text, RowError):
+                return text
+            texts.append(text)
+        return None if None in texts else row_key([text for text in texts if text is not None])
+
     def _to_texts(self, fields: Fields) -> RowTexts:
         columns: dict[str, str | None] = {}
         refused: list[RefusedEdit] = []
@@ -148,6 +163,15 @@ class _Field:
         except RowError as error:
             return error
         return text
+
+    def key_text(self, value: JsonValue) -> str | RowError | None:
+        """The part of a new row's key; None: PostgreSQL fills it in."""
+        text = self.text(value) if value is not None else ""
+        if text:
+            return text if isinstance(text, RowError) else back_texts.as_printed(self.column, text)
+        if self.column.has_default:
+            return None
+        return row_errors.EDIT_UNREPRESENTABLE(field=self.mapped.field, column=self.column.name, why=_NO_KEY)
 
     def canonical(self, value: JsonValue) -> JsonValue:
         """What push sends once the value is in the row; the value itself when it cannot be there."""

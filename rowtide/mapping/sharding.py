@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from rowtide.error_catalogue import definition_errors
 from rowtide.expressions import predicates, syntax
-from rowtide.expressions.syntax import Call, Expression
+from rowtide.expressions.syntax import Call, Column, Expression
 from rowtide.mapping.columns import SourceColumn
 
 Shard = Callable[[Sequence[str | None]], str | None]
@@ -43,6 +43,13 @@ class Sharding:
         if self.default is not None:
             targets[self.default] = (*targets.get(self.default, ()), "default")
         return targets
+
+    def only_value(self, title: str) -> tuple[str, str] | None:
+        """The column and its text that every row of a list has; None where rows with several values may be in it."""
+        values = [value for value, of in self.map.items() if of == title]
+        if not isinstance(self.by, Column) or len(values) != 1 or title == self.default:
+            return None
+        return self.by.name, values[0]
 
     def columns(self) -> tuple[str, ...]:
         """The columns that decide."""

@@ -26,6 +26,7 @@ class PushOnly(Enum):
     KEY = "it is part of the row's key"
     GENERATED = "PostgreSQL computes it"
     IDENTITY = "PostgreSQL numbers it (GENERATED ALWAYS AS IDENTITY)"
+    LOCALE = "the server's locale decides which amount a text is (money)"
     TRUNCATED = "the item may hold only the beginning of the value (overflow: truncate)"
 
 
@@ -37,6 +38,8 @@ def push_only(mapped: MappedColumn, column: SourceColumn, key: Sequence[str]) ->
         return PushOnly.GENERATED
     if column.identity_always:
         return PushOnly.IDENTITY
+    if column.type_name == "money":
+        return PushOnly.LOCALE
     return PushOnly.TRUNCATED if mapped.truncate else None
 
 

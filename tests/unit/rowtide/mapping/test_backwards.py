@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from rowtide.definition.model import SyncDefinition
+from rowtide.errors import RowError
 from rowtide.mapping import compiled_sync
 from rowtide.mapping.backwards import Backwards, RefusedEdit
 from rowtide.mapping.columns import SourceColumn
@@ -61,7 +62,7 @@ def texts(kind: str, type_name: str, value: object, **more: Any) -> object:
         ("text", "name", "x" * 63, "x" * 63),
         ("text", "public.citext", "Word", "Word"),
         ("text", "interval", "1 day", "1 day"),
-        ("text", "money", "$1.50", "$1.50"),
+        ("text", '"char"', "a", "a"),
         ("text", "boolean", "Yes", "true"),
         ("text", "boolean", "f", "false"),
         ("text", "bigint", "9223372036854775807", "9223372036854775807"),
@@ -153,6 +154,9 @@ def test_a_day_is_the_sites(shown: str, day: str) -> None:
         ("text", "character varying(3)", "four", "longer than the 3 characters"),
         ("text", "character(3)", "four", "longer than the 3 characters"),
         ("text", "name", "ä" * 32, "longer than 63 bytes"),
+        ("text", "money", "12,50", "locale"),
+        ("text", '"char"', "ab", "one byte"),
+        ("text", "text", "half \ud83d", "no text"),
         ("text", "text", True, "no text"),
         ("text", "text", ["a", "b"], "no text"),
         ("text", "text", {"Url": "https://example.com"}, "no text"),
@@ -344,11 +348,13 @@ def one_way() -> Backwards:
         SourceColumn("long", "text", 25, False),
         SourceColumn("status", "text", 25, True, has_default=True),
         SourceColumn("amount", "integer", 23, True),
+        SourceColumn("price", "money", 790, False),
         id={"field": "Number", "as": "number"},
         number={"field": "Serial", "as": "number"},
         long={"field": "Long", "overflow": "truncate"},
         status="Status",
         amount={"field": "Amount", "as": "number"},
+        price="Price",
     )
 
 
@@ -357,13 +363,69 @@ def test_push_only_fields_have_a_reason() -> None:
         "Number": PushOnly.KEY,
         "Serial": PushOnly.IDENTITY,
         "Long": PushOnly.TRUNCATED,
+        "Price": PushOnly.LOCALE,
     }
 
 
 def test_a_new_row_gets_the_key_and_leaves_defaults_to_postgresql() -> None:
     one = one_way()
     found = one.to_new_row(one.canonical({"Number": 7, "Amount": 3}))
-    assert (found.columns, found.refused) == ({"id": "7", "long": None, "amount": "3"}, ())
+    assert (found.columns, found.refused) == ({"id": "7", "long": None, "amount": "3", "price": None}, ())
     found = one.to_new_row(one.canonical({"Status": "open"}))
-    assert found.columns == {"status": "open", "long": None}
+    assert found.columns == {"status": "open", "long": None, "price": None}
     assert [(refusal.field, refusal.code) for refusal in found.refused] == [("Amount", "type_unrepresentable")]
+
+
+# --- keys of new rows ---------------------------------------------------------------------------------------------
+
+
+WORD = SourceColumn("a", "text", 25, True, 1)
+
+
+def keyed(*columns: SourceColumn) -> Backwards:
+    """A sync whose key columns are these, each mapped to the field of its name."""
+    fields: dict[str, Any] = {column.name: column.name.upper() for column in columns}
+    return backwards_of(*columns, SourceColumn("more", "text", 25, False), **fields, more="More")
+
+
+@pytest.mark.parametrize(
+    ("columns", "fields", "key"),
+    [
+        ([WORD], {"A": "x"}, "x"),
+        ([WORD, SourceColumn("b", "integer", 23, True, 2)], {"A": "x|y", "B": "07"}, "x\\|y|7"),
+        ([SourceColumn("a", "character(3)", 1042, True, 1)], {"A": "x"}, "x  "),
+        ([SourceColumn("a", "boolean", 16, True, 1)], {"A": "yes"}, "t"),
+        ([SourceColumn("a", "bigint", 20, True, 1, has_default=True)], {"A": "7"}, "7"),
+        ([SourceColumn("a", "bigint", 20, True, 1, has_default=True)], {"A": None}, None),
+        ([SourceColumn("a", "bigint", 20, True, 1, has_default=True)], {}, None),
+        ([WORD, SourceColumn("b", "uuid", 2950, True, 2, has_default=True)], {"A": "x"}, None),
+    ],
+)  # fmt: skip
+def test_a_new_row_has_the_key_that_its_fields_name(
+    columns: list[SourceColumn], fields: dict[str, Any], key: str | None
+) -> None:
+    assert keyed(*columns).key_of(fields) == key
+
+
+@pytest.mark.parametrize(
+    ("columns", "fields", "words"),
+    [
+        ([WORD], {"A": "  "}, "needs it as its key"),
+        ([WORD], {}, "needs it as its key"),
+        ([SourceColumn("a", "bigint", 20, True, 1)], {"A": "seven"}, "no number"),
+        (
+            [SourceColumn("a", "uuid", 2950, True, 1, has_default=True), SourceColumn("b", "text", 25, True, 2)],
+            {"A": None, "B": None},
+            "needs it as its key",
+        ),
+    ],
+)
+def test_a_new_row_without_a_key_is_refused(columns: list[SourceColumn], fields: dict[str, Any], words: str) -> None:
+    refused = keyed(*columns).key_of(fields)
+    assert isinstance(refused, RowError)
+    assert refused.code == "type_unrepresentable"
+    assert words in refused.sentence
+
+
+def test_a_key_that_is_not_mapped_is_postgresqls() -> None:
+    assert backwards("text", "text").key_of({"F": "x"}) is None

@@ -64,3 +64,13 @@ def test_year_needs_a_map() -> None:
 def test_titles_that_sharepoint_takes_for_one_are_refused() -> None:
     with pytest.raises(DefinitionError, match="differ only in case"):
         sharding.by_expression("region", {"a": "Orders", "b": "orders"}, None, None)
+
+
+def test_a_list_that_one_value_leads_to() -> None:
+    several = sharding.by_expression(
+        "region", {"EU": "Europe", "UK": "Europe", "US": "America", "X": "Rest"}, "Rest", None
+    )
+    assert [several.only_value(title) for title in several.titles()] == [None, ("region", "US"), None]
+    hashed = sharding.by_expression("hash(id, 2)", None, None, "Part {}")
+    assert hashed.only_value("Part 1") is None
+    assert sharding.single("Orders").only_value("Orders") is None
