@@ -175,7 +175,17 @@ def _inet(typed: str) -> str | Unfit:
             raise ValueError
     except ValueError:
         return Unfit("it is no network address")
-    return kept.ip.compressed if kept.network.prefixlen == kept.max_prefixlen else kept.with_prefixlen
+    bits = "" if kept.network.prefixlen == kept.max_prefixlen else f"/{kept.network.prefixlen}"
+    return f"{_address(kept.ip)}{bits}"
+
+
+def _address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """As PostgreSQL prints it: an IPv4 address within an IPv6 one keeps its points."""
+    if isinstance(address, ipaddress.IPv6Address) and address.packed[:10] == bytes(10):
+        before, within = address.packed[10:12], address.packed[12:]
+        if before == b"\xff\xff" or (before == bytes(2) and within[:2] != bytes(2)):
+            return f"::{'ffff:' if before != bytes(2) else ''}{ipaddress.IPv4Address(within)}"
+    return address.compressed
 
 
 def _json(typed: str) -> str | Unfit:

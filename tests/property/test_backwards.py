@@ -232,3 +232,15 @@ def test_what_is_taken_is_valid_and_nothing_of_it_changes(table: Table, data: st
     assert remapped.fields is not None
     if name != "doc":
         assert table.backwards.same(name.capitalize(), remapped.fields[name.capitalize()], fields[name.capitalize()])
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "::", "::2", "::1:2", "::102:304/120", "::ffff:0:0", "::FFFF:1.2.3.4", "0:0:0:0:0:FFFE:1:1", "1::2:0:0:0:3",
+        "::/0", "1:0:2:3:4:5:6:7", "10.0.0.1/32", "10.0.0.1/8",
+    ],
+)  # fmt: skip
+def test_an_address_is_told_as_the_server_prints_it(table: Table, typed: str) -> None:
+    found = table.backwards.to_row({"Address": typed})
+    assert table.insert(found.columns)[1 + list(SHAPE).index("address")] == found.columns["address"]
