@@ -67,6 +67,8 @@ def to_pair(stored: Stored) -> Pair:
             return Held(as_of, item, Standing(stored.state), leftovers)
         case "arriving" if item is not None:
             return Arriving(as_of, item, leftovers)
+        case "ignored":
+            return NoItem(as_of, None, leftovers, ignored=True)
         case _:
             return NoItem(as_of, item, leftovers)
 
@@ -95,14 +97,16 @@ def to_stored(sync: str, key: str, pair: Pair) -> dict[str, Any]:
 
 
 def _item_of(pair: Pair) -> PairedItem | None:
-    """The pair's item; a tombstone keeps the one the key had."""
-    return pair.last if isinstance(pair, NoItem) else pair.item
+    """The pair's item; a tombstone keeps the one the key had, a row that is left without one does not."""
+    if isinstance(pair, NoItem):
+        return None if pair.ignored else pair.last
+    return pair.item
 
 
 def _state_of(pair: Pair) -> str:
     match pair:
-        case NoItem():
-            return "tombstone"
+        case NoItem(ignored=ignored):
+            return Standing.IGNORED.value if ignored else "tombstone"
         case Held(standing=standing):
             return standing.value
         case Arriving():
@@ -117,16 +121,17 @@ def _to_leftover(stored: Mapping[str, Any]) -> Leftover:
         return WrongKey(list_id, ItemId(item_id), ETag(stored["etag"]))
     moment = None if until is None else datetime.fromisoformat(until)
     if item_id is not None:
-        return LeftItem(list_id, ItemId(item_id), stored.get("etag"), moment)
+        return LeftItem(list_id, ItemId(item_id), stored.get("etag"), moment, stored.get("base"), stored.get("kept"))
     assert moment is not None, "a lost POST is stored with the end of its time"
     return LostPost(list_id, moment)
 
 
 def _from_leftover(leftover: Leftover) -> dict[str, Any]:
     match leftover:
-        case LeftItem(list_id, item_id, etag, until):
+        case LeftItem(list_id, item_id, etag, until, base, kept):
             moment = None if until is None else until.isoformat()
-            return {"list_id": list_id, "item_id": item_id, "until": moment, "etag": etag}
+            stored = {"list_id": list_id, "item_id": item_id, "until": moment, "etag": etag}
+            return stored if base is None else {**stored, "base": base, "kept": kept}
         case LostPost(list_id, until):
             return {"list_id": list_id, "item_id": None, "until": until.isoformat(), "etag": None}
         case WrongKey(list_id, item_id, etag):

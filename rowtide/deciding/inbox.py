@@ -1,12 +1,11 @@
 """What a list said of an item, as it waits to be applied to PostgreSQL.
 
-In: a delta page or a look, read by `connectors.graph`. Out: `Entry`, from which `rowtide.deciding.pull` decides. Rules
-(docs/design.md section 19): an entry says what was seen and judges nothing; a newer one of the same item replaces an
-older one, whatever state that is in; the values are canonical, as push would have them in the base.
+In: a delta page or a look, read by `connectors.graph`. Out: `InboxEntry`, from which `rowtide.deciding.pull` decides.
+Rules (docs/design.md section 19): an entry says what was seen and judges nothing; a newer one of the same item replaces
+an older one, whatever state that is in; the values are canonical, as push would have them in the base.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from rowtide.change import Fields
@@ -22,13 +21,13 @@ class Editor:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class InboxEntry:
     """An item as it was seen, or that it was told as deleted.
 
     ``version`` is that of the eTag, 0 for a delete, which has none. ``fields``: canonical values of every mapped field
-    (None for those it lacks), empty for a delete. ``unreadable``: field -> why, for values that no column of the table
-    can hold; they are not in ``fields``. ``item_key`` is the item's RowtideKey. ``revision`` grows whenever a newer
-    entry replaces this one; what was decided on an older revision leaves the newer one where it is.
+    (None for those it lacks), empty for a delete; a value that no column can hold stays as it was shown. ``item_key``
+    is the item's RowtideKey. ``revision`` grows whenever a newer entry replaces this one; what was decided on an older
+    revision leaves the newer one where it is.
     """
 
     list_id: ListId
@@ -42,7 +41,6 @@ class Entry:
     editor: Editor | None
     modified_at: datetime | None
     made_by_app: bool = False
-    unreadable: Mapping[str, str] = field(default_factory=dict)
     revision: int = 1
     seen_at: datetime | None = None
 

@@ -53,13 +53,16 @@ class LeftItem:
     """An item of this row that is still to be removed from a list the row has left.
 
     ``etag`` is the item's as last known, for the conditional DELETE (None: look first). ``until``: an earlier claim may
-    have asked for the removal, which may arrive until then.
+    have asked for the removal, which may arrive until then. ``base`` and ``kept``, in a two-way sync: what was last
+    agreed with it, so that an edit made while the row left it is known as one.
     """
 
     list_id: ListId
     item_id: ItemId
     etag: ETag | None = None
     until: datetime | None = None
+    base: Fields | None = None
+    kept: Fields | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +122,15 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NoItem:
-    """The key has no item. ``last`` is the item it had, if any."""
+    """The key has no item. ``last`` is the item it had, if any.
+
+    ``ignored``: its row is still there, by the sync's choice, and gets no other item until it is deleted.
+    """
 
     as_of: AsOf
     last: PairedItem | None = None
     leftovers: tuple[Leftover, ...] = ()
+    ignored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,13 @@ class Arriving:
 
 Pair = NoItem | Held | Arriving
 """A ledger row."""
+
+
+def last_item(pair: Pair | None) -> PairedItem | None:
+    """The pair's item, or the one that it had last."""
+    if pair is None:
+        return None
+    return pair.last if isinstance(pair, NoItem) else pair.item
 
 
 # --- what is wanted -----------------------------------------------------------------------------------------------

@@ -93,3 +93,9 @@ OUTSIDE_FILTER: Final = Entry(
     "the row that table {table} makes of this new item does not satisfy `where` of the sync; nothing was inserted",
     "change the item, or `where`; the item stays in its list and is not synced",
 )
+INSERT_EXISTS: Final = Entry(
+    RowError,
+    "insert_exists",
+    "a new item has the key of a row that has an item already, or that the sync leaves out",
+    "give the item another key, or delete it; the row and its own item stay as they are",
+)

@@ -1,0 +1,304 @@
+"""Push for a two-way sync: what a person did is never decided here, it is handed to the way back.
+
+In and out: as in rowtide.deciding.push, around which this is wrapped; besides, `AskVersions` and `HandOver`. Called by
+deliver for two-way syncs only. Rules (docs/design.md section 19): a foreign edit and a 404 that nothing of ours
+explains go into the inbox with the row's release; an item that somebody else wrote while an attempt is unexplained is
+decided by its versions, not by what it holds; an item that its row leaves takes along what was agreed of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+
+from rowtide.change import Fields
+from rowtide.deciding import push
+from rowtide.deciding.answers import Answer, Changed, Found, Item, Missing, NotApplied, Unknown
+from rowtide.deciding.commands import LookAtItem, MoveItem
+from rowtide.deciding.in_flight import (
+    Ended,
+    InFlight,
+    Known,
+    Look,
+    LookAtLeft,
+    Patch,
+    Post,
+    Remove,
+    RemoveLeft,
+    Rules,
+    Search,
+    ask,
+    own_items,
+    release,
+)
+from rowtide.deciding.inbox import InboxEntry
+from rowtide.deciding.leftovers import lost_post_in
+from rowtide.deciding.observation import adopt_found, interpret_look, is_base
+from rowtide.deciding.outcomes import Complete, ParkRow, Release, Settle
+from rowtide.deciding.push import UNKNOWN_AFTER_S
+from rowtide.deciding.records import (
+    AsOf,
+    Held,
+    ItemId,
+    LeftItem,
+    Leftover,
+    ListId,
+    NoItem,
+    Pair,
+    PairedItem,
+    Standing,
+    Work,
+    version_of,
+)
+from rowtide.deciding.sides import Base, edited
+from rowtide.deciding.taken import etag_of_version, place
+from rowtide.deciding.wanted import is_outdated, wanted
+
+
+@dataclass(frozen=True, slots=True)
+class ReadVersions:
+    """GET the item's versions, each with its author and its fields; one request."""
+
+    list_id: ListId
+    item_id: ItemId
+
+
+@dataclass(frozen=True, slots=True)
+class ItemVersion:
+    """A version of an item: its number as in the eTag, whether our application wrote it, its fields."""
+
+    number: int
+    by_app: bool
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What `ReadVersions` saw; empty where the list keeps none."""
+
+    versions: tuple[ItemVersion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskVersions:
+    """A claim in flight: did an attempt of ours arrive before somebody else wrote ``item``?"""
+
+    known: Known
+    item: Item
+    command: ReadVersions
+
+    @property
+    def work(self) -> Work:
+        """The claimed row."""
+        return self.known.work
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """In one transaction: put ``entry`` into the inbox, write ``pair`` (None: nothing was learnt), release the row.
+
+    The row's ``sent`` is emptied: what became of every attempt is known. It is due again once the entry is applied.
+    """
+
+    work: Work
+    entry: InboxEntry
+    pair: Pair | None
+
+
+TwoWayPlan = InFlight | AskVersions | HandOver | Ended | Complete
+
+
+def first(work: Work, rules: Rules, now: datetime) -> TwoWayPlan:
+    """As `push.first`."""
+    pair = work.pair
+    if isinstance(pair, NoItem) and pair.ignored:
+        if work.desired.op == "d":
+            work = replace(work, pair=replace(pair, ignored=False))
+        elif not work.desired.sent and not pair.leftovers:
+            return _ignored(work, pair)
+    return _with_bases(push.first(work, rules, now))
+
+
+def _ignored(work: Work, pair: NoItem) -> Settle:
+    """The row's item was deleted, and the sync leaves it at that until the row goes."""
+    desired = work.desired
+    as_of = pair.as_of if is_outdated(work) else AsOf(desired.position, desired.xid, desired.mapping_version)
+    return Settle(work, replace(pair, as_of=as_of))
+
+
+def after(
+    in_flight: InFlight | AskVersions, answer: Answer | Versions, rules: Rules, now: datetime
+) -> InFlight | AskVersions | HandOver | Ended:
+    """As `push.after`; what a person did ends the claim."""
+    if isinstance(in_flight, AskVersions):
+        return _after_versions(in_flight, answer, rules)
+    if isinstance(answer, Versions):
+        return release(in_flight.known, UNKNOWN_AFTER_S, "Graph's answer does not fit the request", unknown=True)
+    handed = _instead(in_flight, answer, rules)
+    if handed is not None:
+        return handed
+    plan = _with_bases(push.after(in_flight, answer, rules, now))
+    assert not isinstance(plan, Complete), "a row is completed before its first command"
+    return plan
+
+
+def _instead(in_flight: InFlight, answer: Answer, rules: Rules) -> InFlight | AskVersions | HandOver | None:
+    """What is done in place of what a push-only sync would do; None: the same."""
+    known, step = in_flight.known, in_flight.step
+    match step, answer:
+        case Look(_, held), Found((item, *_)):
+            return _after_look(known, held, item, rules)
+        case Look(_, held) | Patch(_, held) | Remove(_, held), Missing() | Found(()):
+            return _after_gone(known, held)
+        case Search(command), Found(items):
+            return _after_search(known, command.list_id, own_items(known.work, items))
+        case RemoveLeft(_, left), Changed():
+            return ask(known, LookAtLeft(LookAtItem(left.list_id, left.item_id), left))
+        case LookAtLeft(_, left), Found((item, *_)):
+            return _after_left(known, left, item, rules)
+        case _:
+            return None
+
+
+# --- the row's own item -------------------------------------------------------------------------------------------
+
+
+def _after_look(known: Known, held: Held, item: Item, rules: Rules) -> AskVersions | HandOver | None:
+    is_newer = version_of(item.etag) > version_of(held.item.etag)
+    if not is_newer or item.by_app or held.standing is not Standing.LIVE:
+        return None
+    if known.work.desired.sent:
+        return _ask_versions(known, held.item.list_id, item)
+    if is_base(held.item, item.fields, rules.mapping):
+        return None
+    return _hand(known, held.item.list_id, item)
+
+
+def _after_gone(known: Known, held: Held) -> HandOver | None:
+    """A 404 that is not our own deletion's. One in the middle of a move is: the old item was to go."""
+    work, item = known.work, held.item
+    if wanted(work) is None or held.standing is not Standing.LIVE:
+        return None
+    if any(one.op == "d" or one.list_id != item.list_id for one in work.desired.sent):
+        return None
+    gone = InboxEntry(item.list_id, item.item_id, 0, None, True, {}, None, False, None, None)
+    return HandOver(work, gone, _learnt(known))
+
+
+def _after_search(known: Known, list_id: ListId, found: Sequence[Item]) -> AskVersions | HandOver | None:
+    """An item with the row's key that somebody else wrote last: our POST's, or one that came back."""
+    if not found or found[0].by_app:
+        return None
+    posted = any(one.op == "u" and one.list_id == list_id for one in known.work.desired.sent)
+    if posted or lost_post_in(known.pair.leftovers, list_id) is not None:
+        return _ask_versions(known, list_id, found[0])
+    return _hand(known, list_id, found[0])
+
+
+def _after_left(known: Known, left: LeftItem, item: Item, rules: Rules) -> HandOver | None:
+    if item.by_app or left.base is None:
+        return None
+    if left.etag is not None and version_of(item.etag) <= version_of(left.etag):
+        return None
+    if not edited(Base(left.base, left.kept or {}), item.fields, rules.mapping):
+        return None
+    return _hand(known, left.list_id, item)
+
+
+# --- versions -----------------------------------------------------------------------------------------------------
+
+
+def _ask_versions(known: Known, list_id: ListId, item: Item) -> AskVersions:
+    known = replace(known, commands=known.commands + 1)
+    return AskVersions(known, item, ReadVersions(list_id, item.item_id))
+
+
+def _after_versions(asked: AskVersions, answer: Answer | Versions, rules: Rules) -> HandOver | Ended:
+    """Whether an attempt arrived. Without versions none is taken to have: a difference is a conflict, and recorded."""
+    if isinstance(answer, NotApplied | Unknown):
+        return release(asked.known, UNKNOWN_AFTER_S, "the item's versions cannot be read", grows=True)
+    known, list_id = asked.known, asked.command.list_id
+    seen = answer.versions if isinstance(answer, Versions) else ()
+    own = _own(known.pair, list_id, asked.item)
+    above = 0 if own is None else version_of(own.item.etag)
+    ours = max((one for one in seen if one.by_app and one.number > above), key=lambda one: one.number, default=None)
+    if ours is not None:
+        known = replace(known, pair=_with_ours(known, list_id, asked.item, ours, rules), learned=True)
+    return _hand(known, list_id, asked.item)
+
+
+def _with_ours(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rules: Rules) -> Held:
+    """The pair as it was when our own version was the newest."""
+    etag = etag_of_version(item.etag, ours.number)
+    assert etag is not None, "an item that was seen has an eTag"
+    then = replace(item, etag=etag, fields=ours.fields, by_app=True)
+    sent, mapping = known.work.desired.sent, rules.mapping
+    own = _own(known.pair, list_id, item)
+    if own is not None:
+        return interpret_look(own, sent, then, mapping, rules.patience).pair
+    return adopt_found(known.pair, list_id, sent, then, mapping, rules.patience).pair
+
+
+def _own(pair: NoItem | Held, list_id: ListId, item: Item) -> Held | None:
+    """The pair if the item is its own."""
+    return pair if isinstance(pair, Held) and place(pair.item) == (list_id, item.item_id) else None
+
+
+# --- what is handed over, and what goes along with a leftover ------------------------------------------------------
+
+
+def _hand(known: Known, list_id: ListId, item: Item) -> HandOver:
+    version = version_of(item.etag)
+    entry = InboxEntry(
+        list_id, item.item_id, version, item.etag, False, item.fields, item.row_key, item.by_app, None, None
+    )  # fmt: skip
+    return HandOver(known.work, entry, _learnt(known))
+
+
+def _learnt(known: Known) -> Pair | None:
+    """What goes to the ledger. A POST that may still arrive elsewhere is a leftover there: `sent` says it no longer."""
+    before = known.work.pair
+    leftovers = () if before is None else before.leftovers
+    if not known.learned and known.pair.leftovers == leftovers:
+        return None
+    return replace(known.pair, leftovers=_remembering(known.pair.leftovers, known))
+
+
+def _with_bases(plan: InFlight | Ended | Complete) -> InFlight | Ended | Complete:
+    """The plan with what was agreed noted in a leftover, so that an edit of it is known as one."""
+    match plan:
+        case Complete():
+            return plan
+        case InFlight(known, step):
+            pair = replace(known.pair, leftovers=_remembering(known.pair.leftovers, known))
+            known = replace(known, pair=pair)
+            if isinstance(step, Post) and isinstance(step.command, MoveItem):
+                old = _with_base(step.command.old, known)
+                step = Post(replace(step.command, old=old))
+            return InFlight(known, step)
+        case Settle(_, pair):
+            return replace(plan, pair=replace(pair, leftovers=_remembering(pair.leftovers, plan)))
+        case Release() | ParkRow():
+            learnt = plan.pair
+            if learnt is None:
+                return plan
+            return replace(plan, pair=replace(learnt, leftovers=_remembering(learnt.leftovers, plan)))
+        case _:
+            assert_never(plan)
+
+
+def _remembering(leftovers: tuple[Leftover, ...], of: Known | Ended) -> tuple[Leftover, ...]:
+    return tuple(_with_base(one, of) if isinstance(one, LeftItem) else one for one in leftovers)
+
+
+def _with_base(left: LeftItem, of: Known | Ended) -> LeftItem:
+    own = _own_item(of)
+    if left.base is not None or own is None or place(own) != place(left):
+        return left
+    return replace(left, base=own.base, kept=own.kept)
+
+
+def _own_item(of: Known | Ended) -> PairedItem | None:
+    """What the ledger had of the row's item when it was claimed."""
+    pair = of.work.pair
+    return pair.item if isinstance(pair, Held) else None
