@@ -9,12 +9,12 @@ decided by its versions, not by what it holds; an item that its row leaves takes
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from rowtide.change import Fields
 from rowtide.deciding import push
 from rowtide.deciding.answers import Answer, Changed, Found, Item, Missing, NotApplied, Unknown
-from rowtide.deciding.commands import LookAtItem, MoveItem
+from rowtide.deciding.commands import LookAtItem, LookForKey, MoveItem
 from rowtide.deciding.in_flight import (
     Ended,
     InFlight,
@@ -27,13 +27,17 @@ from rowtide.deciding.in_flight import (
     RemoveLeft,
     Rules,
     Search,
+    SearchLost,
     ask,
+    is_write,
     own_items,
+    patience_s,
     release,
+    with_leftovers,
 )
 from rowtide.deciding.inbox import InboxEntry
-from rowtide.deciding.leftovers import lost_post_in
-from rowtide.deciding.observation import adopt_found, interpret_look, is_base
+from rowtide.deciding.leftovers import lost_post_in, next_leftover
+from rowtide.deciding.observation import adopt_found, interpret_look, is_base, is_item
 from rowtide.deciding.outcomes import Complete, ParkRow, Release, Settle
 from rowtide.deciding.push import UNKNOWN_AFTER_S
 from rowtide.deciding.records import (
@@ -43,6 +47,7 @@ from rowtide.deciding.records import (
     LeftItem,
     Leftover,
     ListId,
+    LostPost,
     NoItem,
     Pair,
     PairedItem,
@@ -81,11 +86,15 @@ class Versions:
 
 @dataclass(frozen=True, slots=True)
 class AskVersions:
-    """A claim in flight: did an attempt of ours arrive before somebody else wrote ``item``?"""
+    """A claim in flight: did an attempt of ours arrive before somebody else wrote ``item``?
+
+    ``to_go``: the item is a lost POST's, and its row wants it no more.
+    """
 
     known: Known
     item: Item
     command: ReadVersions
+    to_go: bool = False
 
     @property
     def work(self) -> Work:
@@ -98,25 +107,31 @@ class HandOver:
     """In one transaction: put ``entry`` into the inbox, write ``pair`` (None: nothing was learnt), release the row.
 
     The row's ``sent`` is emptied: what became of every attempt is known. It is due again once the entry is applied.
+    ``entry`` None: an entry waits already, and for its sake the row was only looked at.
     """
 
     work: Work
-    entry: InboxEntry
+    entry: InboxEntry | None
     pair: Pair | None
 
 
-TwoWayPlan = InFlight | AskVersions | HandOver | Ended | Complete
+PlanT = TypeVar("PlanT")
+
+TwoWayStep = InFlight | AskVersions | HandOver | Ended
+
+TwoWayPlan = TwoWayStep | Complete
 
 
-def first(work: Work, rules: Rules, now: datetime) -> TwoWayPlan:
-    """As `push.first`."""
+def first(work: Work, rules: Rules, now: datetime, looks_only: bool = False) -> TwoWayPlan:
+    """As `push.first`. ``looks_only``: an entry of the pair waits, and the row is uncertain; nothing is written."""
     pair = work.pair
     if isinstance(pair, NoItem) and pair.ignored:
         if work.desired.op == "d":
             work = replace(work, pair=replace(pair, ignored=False))
         elif not work.desired.sent and not pair.leftovers:
             return _ignored(work, pair)
-    return _with_bases(push.first(work, rules, now))
+    plan = _with_bases(push.first(work, rules, now))
+    return _without_writing(plan, rules, now) if looks_only else plan
 
 
 def _ignored(work: Work, pair: NoItem) -> Settle:
@@ -127,22 +142,43 @@ def _ignored(work: Work, pair: NoItem) -> Settle:
 
 
 def after(
-    in_flight: InFlight | AskVersions, answer: Answer | Versions, rules: Rules, now: datetime
-) -> InFlight | AskVersions | HandOver | Ended:
+    in_flight: InFlight | AskVersions, answer: Answer | Versions, rules: Rules, now: datetime, looks_only: bool = False
+) -> TwoWayStep:
     """As `push.after`; what a person did ends the claim."""
     if isinstance(in_flight, AskVersions):
         return _after_versions(in_flight, answer, rules)
     if isinstance(answer, Versions):
         return release(in_flight.known, UNKNOWN_AFTER_S, "Graph's answer does not fit the request", unknown=True)
-    handed = _instead(in_flight, answer, rules)
-    if handed is not None:
-        return handed
-    plan = _with_bases(push.after(in_flight, answer, rules, now))
+    plan: TwoWayPlan | None = _instead(in_flight, answer, rules, now)
+    if plan is None:
+        plan = _with_bases(push.after(in_flight, answer, rules, now))
+    if looks_only:
+        if isinstance(plan, Settle) and isinstance(in_flight.step, SearchLost):
+            return HandOver(plan.work, None, plan.pair)  # a lost POST is explained, nothing is said of the row's item
+        plan = _without_writing(plan, rules, now)
     assert not isinstance(plan, Complete), "a row is completed before its first command"
     return plan
 
 
-def _instead(in_flight: InFlight, answer: Answer, rules: Rules) -> InFlight | AskVersions | HandOver | None:
+def _without_writing(plan: PlanT, rules: Rules, now: datetime) -> PlanT | InFlight | Ended | HandOver:
+    """The plan, or its end before it would write; what became of every attempt is known by then, or waited for."""
+    if not (isinstance(plan, InFlight) and is_write(plan.step)):
+        return plan
+    known = plan.known
+    lost = _unexplained_post(known.pair.leftovers)
+    if lost is not None and lost.list_id not in known.searched:
+        return ask(known, SearchLost(LookForKey(lost.list_id)))
+    if lost is not None and now < lost.until:
+        return release(known, patience_s(lost.until, rules.patience, now), "an earlier POST may still arrive")
+    if lost is not None:
+        known = with_leftovers(known, tuple(one for one in known.pair.leftovers if one is not lost))
+    if known.pending_until is not None and now < known.pending_until:
+        after_s = patience_s(known.pending_until, rules.patience, now)
+        return release(known, after_s, "an earlier request may still arrive")
+    return HandOver(known.work, None, _learnt(known))
+
+
+def _instead(in_flight: InFlight, answer: Answer, rules: Rules, now: datetime) -> TwoWayStep | None:
     """What is done in place of what a push-only sync would do; None: the same."""
     known, step = in_flight.known, in_flight.step
     match step, answer:
@@ -152,12 +188,20 @@ def _instead(in_flight: InFlight, answer: Answer, rules: Rules) -> InFlight | As
             return _after_gone(known, held)
         case Search(command), Found(items):
             return _after_search(known, command.list_id, own_items(known.work, items))
+        case SearchLost(command), Found(items):
+            return _after_search_lost(known, command.list_id, own_items(known.work, items), rules, now)
         case RemoveLeft(_, left), Changed():
             return ask(known, LookAtLeft(LookAtItem(left.list_id, left.item_id), left))
         case LookAtLeft(_, left), Found((item, *_)):
             return _after_left(known, left, item, rules)
         case _:
             return None
+
+
+def _unexplained_post(leftovers: tuple[Leftover, ...]) -> LostPost | None:
+    """A lost POST of which no item is known: where one is, the key is unique, and rules out another for now."""
+    found = {one.list_id for one in leftovers if isinstance(one, LeftItem)}
+    return next((one for one in leftovers if isinstance(one, LostPost) and one.list_id not in found), None)
 
 
 # --- the row's own item -------------------------------------------------------------------------------------------
@@ -187,12 +231,34 @@ def _after_gone(known: Known, held: Held) -> HandOver | None:
 
 def _after_search(known: Known, list_id: ListId, found: Sequence[Item]) -> AskVersions | HandOver | None:
     """An item with the row's key that somebody else wrote last: our POST's, or one that came back."""
-    if not found or found[0].by_app:
+    if not found or found[0].by_app or _is_left(known.pair.leftovers, list_id, found[0]):
         return None
     posted = any(one.op == "u" and one.list_id == list_id for one in known.work.desired.sent)
     if posted or lost_post_in(known.pair.leftovers, list_id) is not None:
         return _ask_versions(known, list_id, found[0])
     return _hand(known, list_id, found[0])
+
+
+def _is_left(leftovers: tuple[Leftover, ...], list_id: ListId, item: Item) -> bool:
+    """Whether the row has left the item and every edit of it is known: it may be taken up again."""
+    return any(
+        isinstance(one, LeftItem)
+        and place(one) == (list_id, item.item_id)
+        and version_of(item.etag) <= version_of(one.etag)
+        for one in leftovers
+    )
+
+
+def _after_search_lost(
+    known: Known, list_id: ListId, found: Sequence[Item], rules: Rules, now: datetime
+) -> AskVersions | InFlight | Ended | None:
+    """A lost POST's item, which is to go. What somebody else wrote into it goes to the row first."""
+    if not found or _own(known.pair, list_id, found[0]) is not None:
+        return None
+    if not found[0].by_app:
+        return replace(_ask_versions(known, list_id, found[0]), to_go=True)
+    ours = ItemVersion(version_of(found[0].etag), True, found[0].fields)
+    return next_leftover(replace(known, pair=_with_left(known.pair, list_id, found[0], ours), learned=True), rules, now)
 
 
 def _after_left(known: Known, left: LeftItem, item: Item, rules: Rules) -> HandOver | None:
@@ -222,7 +288,9 @@ def _after_versions(asked: AskVersions, answer: Answer | Versions, rules: Rules)
     own = _own(known.pair, list_id, asked.item)
     above = 0 if own is None else version_of(own.item.etag)
     ours = max((one for one in seen if one.by_app and one.number > above), key=lambda one: one.number, default=None)
-    if ours is not None:
+    if asked.to_go:
+        known = replace(known, pair=_with_left(known.pair, list_id, asked.item, ours), learned=True)
+    elif ours is not None:
         known = replace(known, pair=_with_ours(known, list_id, asked.item, ours, rules), learned=True)
     return _hand(known, list_id, asked.item)
 
@@ -237,6 +305,14 @@ def _with_ours(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rul
     if own is not None:
         return interpret_look(own, sent, then, mapping, rules.patience).pair
     return adopt_found(known.pair, list_id, sent, then, mapping, rules.patience).pair
+
+
+def _with_left(pair: NoItem | Held, list_id: ListId, item: Item, ours: ItemVersion | None) -> NoItem | Held:
+    """The pair with the item among those that are to go, as it was when our own version was the newest."""
+    number, base = (0, None) if ours is None else (ours.number, ours.fields)
+    left = LeftItem(list_id, item.item_id, etag_of_version(item.etag, number), None, base, None if base is None else {})
+    rest = tuple(one for one in pair.leftovers if not is_item(one, list_id, item.item_id))
+    return replace(pair, leftovers=(left, *rest))
 
 
 def _own(pair: NoItem | Held, list_id: ListId, item: Item) -> Held | None:

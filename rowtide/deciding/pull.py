@@ -24,6 +24,7 @@ from rowtide.deciding.answers import (
 from rowtide.deciding.apply import Absent, Open, Rekeyed, Unwritable
 from rowtide.deciding.commands import LookAtItem, UpdateItem
 from rowtide.deciding.inbox import InboxEntry
+from rowtide.deciding.leftovers import lost_post_in
 from rowtide.deciding.pull_steps import (
     AskList,
     ClearKey,
@@ -36,6 +37,7 @@ from rowtide.deciding.pull_steps import (
     ListRestored,
     ListSeen,
     LookAtList,
+    LookAtMoved,
     LookAtOwn,
     LookAtPaired,
     ParkEntry,
@@ -106,6 +108,8 @@ def _whose(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
     if entry.deleted:
         return Drop(taken)
     if taken.key is not None and entry.item_key == rowtide_key(rules.sync, taken.key):
+        if pair is not None and lost_post_in(pair.leftovers, entry.list_id) is not None:
+            return Later(taken, AGAIN_AFTER_S, "push looks for a lost POST that may have made it")
         if isinstance(pair, NoItem | None):
             return _look(taken, entry)
         return PullInFlight(taken, LookAtPaired(LookAtItem(*place(pair.item)), entry))
@@ -251,7 +255,9 @@ def after(in_flight: PullInFlight, answer: PullAnswer, rules: PullRules, now: da
         case LookAtOwn(_, entry):
             return _after_look(taken, entry, answer, rules, now)
         case LookAtPaired(_, entry):
-            return _after_paired(taken, entry, answer, rules)
+            return _after_paired(taken, entry, answer)
+        case LookAtMoved(_, entry):
+            return _after_moved(taken, entry, answer, rules)
         case AskList(_, apply):
             return _after_list(apply, answer, rules)
         case ClearKey(_, entry):
@@ -269,7 +275,7 @@ def _misfit(taken: Taken) -> Later:
 
 
 def _after_rejected(taken: Taken, step: PullStep, answer: Rejected) -> PullPlan:
-    if isinstance(step, LookAtOwn | LookAtPaired | AskList):
+    if isinstance(step, LookAtOwn | LookAtPaired | LookAtMoved | AskList):
         return Later(taken, UNANSWERED_AFTER_S, "the list cannot be read", grows=True)
     if answer.duplicate:
         why = row_errors.UNIQUE_VIOLATION(sentence=answer.sentence)
@@ -322,7 +328,7 @@ def shown_by(entry: InboxEntry, item: Item) -> InboxEntry:
     )
 
 
-def _after_paired(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: PullRules) -> PullPlan:
+def _after_paired(taken: Taken, entry: InboxEntry, answer: PullAnswer) -> PullPlan:
     match answer:
         case Found((_, *_)):
             if entry.etag is None:
@@ -330,9 +336,24 @@ def _after_paired(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: Pu
             clear = UpdateItem(entry.list_id, entry.item_id, entry.etag, {ROWTIDE_KEY: None})
             return PullInFlight(taken, ClearKey(clear, entry))
         case Missing() | Found():
-            return _moved(taken, entry, rules)
+            return PullInFlight(taken, LookAtMoved(LookAtItem(entry.list_id, entry.item_id), entry))
         case _:
             return _misfit(taken)
+
+
+def _after_moved(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: PullRules) -> PullPlan:
+    match answer:
+        case Found((item, *_)):
+            shown = shown_by(entry, item)
+            return _moved(taken, shown, rules) if shown.item_key == entry.item_key else _again(taken)
+        case Missing() | Found():
+            return Drop(taken)
+        case _:
+            return _misfit(taken)
+
+
+def _again(taken: Taken) -> Later:
+    return Later(taken, AGAIN_AFTER_S, "the item was changed meanwhile")
 
 
 def _after_list(apply: Apply, answer: PullAnswer, rules: PullRules) -> PullPlan:
@@ -356,7 +377,7 @@ def _after_clear(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: Pul
         case Missing():
             return Drop(taken)
         case Written() | Changed():
-            return Later(taken, AGAIN_AFTER_S, "the item was changed meanwhile")
+            return _again(taken)
         case _:
             return _misfit(taken)
 
@@ -381,7 +402,7 @@ def _after_give(recorded: Recorded, answer: PullAnswer) -> PullPlan:
             return replace(recorded, pair=replace(pair, item=replace(pair.item, etag=etag)))
         case Written() | Changed() | Missing():
             # It is taken again as it is now: with the key, with a person's edit, or as deleted.
-            return Later(taken, AGAIN_AFTER_S, "the item was changed meanwhile")
+            return _again(taken)
         case _:
             return _misfit(taken)
 

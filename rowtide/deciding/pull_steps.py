@@ -81,6 +81,14 @@ class LookAtPaired:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAtMoved:
+    """Is the item there that shows the key of a row whose own item is gone? An old page may show one that is not."""
+
+    command: LookAtItem
+    entry: InboxEntry
+
+
+@dataclass(frozen=True, slots=True)
 class AskList:
     """Is the list there, and its columns?"""
 
@@ -112,7 +120,7 @@ class GiveKey:
     recorded: Recorded
 
 
-PullStep = LookAtOwn | LookAtPaired | AskList | ClearKey | Reserve | GiveKey
+PullStep = LookAtOwn | LookAtPaired | LookAtMoved | AskList | ClearKey | Reserve | GiveKey
 
 
 @dataclass(frozen=True, slots=True)
