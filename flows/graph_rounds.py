@@ -66,6 +66,9 @@ class GraphRounds(ABC, Generic[T]):
     async def _round(self, graph: str, reads: GraphReads) -> float:
         """Do what is to be done now in a tenant; the seconds until its next round."""
 
+    async def _close(self) -> None:
+        """End what a subclass has under way beside its rounds."""
+
     def _on_record(self) -> T:
         """What the records ask for, read a moment ago at most: every tenant looks, and one look serves all."""
         now = time.monotonic()
@@ -90,6 +93,7 @@ class GraphRounds(ABC, Generic[T]):
                 for graph in self._graphs:
                     tenants.create_task(self._rounds_of(graph, reads))
         finally:
+            await self._close()
             await reads.close()
 
     async def _rounds_of(self, graph: str, reads: GraphReads) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rowtide.backoff import Jitter
+from rowtide.mass_delete import Limits
 from rowtide.pacing import ITEM_RU, tier_of
 
 PART: Final = 0.1
@@ -99,3 +100,20 @@ def sentence(graph: str, lists: int, bounds: PollBounds, licences: int, quota_sh
     if longest <= bounds.least_s:
         return f"{what} every {longest:g} s each, within {share}"
     return f"{what} every {bounds.least_s:g} s while they change and every {longest:,.0f} s at rest, within {share}"
+
+
+@dataclass(frozen=True, slots=True)
+class PolledList:
+    """A list whose changes are collected for its sync.
+
+    ``names``: internal names of the fields to keep. ``mapping_version`` and ``limits``: of the sync, for rows that have
+    to write their items again.
+    """
+
+    list_id: str
+    site_id: str
+    sync: str
+    names: frozenset[str]
+    bounds: PollBounds
+    mapping_version: int
+    limits: Limits

@@ -21,6 +21,8 @@ RECONCILE: Final = "rowtide_reconcile"
 ENUMERATION: Final = "rowtide_enumeration"
 """The items of a list are to be read."""
 
+INBOX: Final = "rowtide_inbox"
+"""Entries of the inbox may have become due, of the sync that the payload names."""
 
 _MOST_BYTES: Final = 7_000  # PostgreSQL takes a payload of 7,999 bytes
 

@@ -34,6 +34,8 @@ ENUMERATION_AFTER_PAGE = "enumeration.after_page"
 ENUMERATION_BEFORE_TAKE_UP = "enumeration.before_take_up"
 PULL_BEFORE_COMMIT = "pull.before_commit"
 PULL_AFTER_COMMIT = "pull.after_commit"
+COLLECT_BEFORE_COMMIT = "collect.before_commit"
+COLLECT_AFTER_PAGE = "collect.after_page"
 
 LOOP = "loop."
 """Before the name of a background loop: these are passed in each of its turns."""
@@ -50,10 +52,12 @@ LOOP_DELETIONS = f"{LOOP}deletions"
 LOOP_REFRESH = f"{LOOP}refresh"
 LOOP_ENUMERATE = f"{LOOP}enumerate"
 LOOP_COLUMNS = f"{LOOP}columns"
+LOOP_COLLECT = f"{LOOP}collect"
 LOOP_GRAPH = f"{LOOP}graph"
 LOOPS = frozenset(
     {LOOP_BEAT, LOOP_CONTROL, LOOP_CONTROL_LISTEN, LOOP_READER, LOOP_CONFIRMER, LOOP_SHAPE, LOOP_RECONCILE}
     | {LOOP_DUE, LOOP_DUE_LISTEN, LOOP_DELETIONS, LOOP_REFRESH, LOOP_ENUMERATE, LOOP_COLUMNS, LOOP_GRAPH}
+    | {LOOP_COLLECT}
 )
 
 NAMES = frozenset(
@@ -85,6 +89,8 @@ NAMES = frozenset(
         ENUMERATION_BEFORE_TAKE_UP,
         PULL_BEFORE_COMMIT,
         PULL_AFTER_COMMIT,
+        COLLECT_BEFORE_COMMIT,
+        COLLECT_AFTER_PAGE,
         *LOOPS,
     }
 )

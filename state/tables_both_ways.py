@@ -4,7 +4,7 @@ In: nothing. Out: one `Table` per record, in the metadata of `state.column_types
 names them too; docs/design.md section 3 says what they are for.
 """
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Identity, Index, Integer, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Double, Identity, Index, Integer, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from state.column_types import FALSE, NAME, NOW, TIME, ZERO, metadata
@@ -19,6 +19,8 @@ inbox = Table(
     Column("version", BigInteger, nullable=False),
     Column("etag", Text),
     Column("deleted", Boolean, nullable=False, server_default=FALSE),
+    # Nobody told that it was deleted: reading the whole list did not show it.
+    Column("inferred", Boolean, nullable=False, server_default=FALSE),
     # As Graph gave them: mapped columns and RowtideKey, by internal name.
     Column("fields", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("item_key", NAME),
@@ -73,11 +75,20 @@ list_cursor = Table(
     Column("round", BigInteger, nullable=False, server_default=ZERO),
     Column("round_began_at", TIME),
     Column("round_ended_at", TIME),
-    # Whether the present round reads every item.
+    # Whether every item is read, in two rounds, of which the second shows what moved during the first; since when.
     Column("full", Boolean, nullable=False, server_default=FALSE),
+    Column("full_since", TIME),
+    # Whether items that are missing then are written again; whether SharePoint has answered that the list is missing.
+    Column("upload", Boolean, nullable=False, server_default=FALSE),
+    Column("missing", Boolean, nullable=False, server_default=FALSE),
     Column("poll_due_at", TIME, nullable=False, server_default=NOW),
-    Column("interval_s", Integer),
+    # When somebody said last that the list has changed.
+    Column("hinted_at", TIME),
+    Column("interval_s", Double),
     Column("changed_at", TIME),
+    # Why it is not read at the moment.
+    Column("code", Text),
+    Column("sentence", Text),
 )
 Index("list_cursor_sync_idx", list_cursor.c.sync)
 

@@ -87,6 +87,7 @@ CREATE TABLE rowtide.inbox (
     version BIGINT NOT NULL,
     etag TEXT,
     deleted BOOLEAN DEFAULT false NOT NULL,
+    inferred BOOLEAN DEFAULT false NOT NULL,
     fields JSONB DEFAULT '{}'::jsonb NOT NULL,
     item_key TEXT COLLATE "C",
     by_app BOOLEAN DEFAULT false NOT NULL,
@@ -125,9 +126,15 @@ CREATE TABLE rowtide.list_cursor (
     round_began_at TIMESTAMP WITH TIME ZONE,
     round_ended_at TIMESTAMP WITH TIME ZONE,
     "full" BOOLEAN DEFAULT false NOT NULL,
+    full_since TIMESTAMP WITH TIME ZONE,
+    upload BOOLEAN DEFAULT false NOT NULL,
+    missing BOOLEAN DEFAULT false NOT NULL,
     poll_due_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
-    interval_s INTEGER,
+    hinted_at TIMESTAMP WITH TIME ZONE,
+    interval_s DOUBLE PRECISION,
     changed_at TIMESTAMP WITH TIME ZONE,
+    code TEXT,
+    sentence TEXT,
     CONSTRAINT list_cursor_pkey PRIMARY KEY (list_id)
 );
 CREATE INDEX list_cursor_sync_idx ON rowtide.list_cursor (sync);

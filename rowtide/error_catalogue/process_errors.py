@@ -16,6 +16,9 @@ ENUMERATION_FAILED: Final = Entry(
 COLUMN_WATCH_FAILED: Final = Entry(
     RowtideError, "column_watch_failed", "Looking at the columns of lists failed ({error}).", _REPORT
 )
+COLLECTING_FAILED: Final = Entry(
+    RowtideError, "collecting_failed", "Reading the changes of lists failed ({error}).", _REPORT
+)
 REFRESH_FAILED: Final = Entry(RowtideError, "refresh_failed", "Reading rows from the source failed ({error}).", _REPORT)
 SHAPE_WATCH_FAILED: Final = Entry(
     RowtideError, "shape_watch_failed", "Looking at the source's catalog failed ({error}).", _REPORT
