@@ -1,4 +1,4 @@
-"""The recorder's figures as Prometheus metrics, served by each process itself.
+"""The recorder's figures as Prometheus metrics, served by each process itself (`connectors.listening`).
 
 In: calls of the port `connectors.recorder.Recorder`. Out: Prometheus text on ``run.listen``. Rule: names and labels are
 constants (`rowtide_` prefix, base units, syncs and graphs as labels, never keys or values); each is a figure of the
@@ -8,12 +8,9 @@ port.
 from collections.abc import Mapping
 from typing import Final
 
-import structlog
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from connectors.recorder import GraphReading, ProcessCount, SyncCount
-
-log = structlog.get_logger()
 
 SYNC_COUNTS: Final = {
     SyncCount.CHANGES: ("rowtide_changes_total", "Row changes staged in the outbox"),
@@ -100,17 +97,3 @@ class PrometheusRecorder:
 
 RECORDER: Final = PrometheusRecorder(REGISTRY)
 """The process's own recorder; each further run of the flow counts on."""
-
-_served: set[str] = set()
-
-
-def serve(listen: str) -> None:
-    """Serve ``/metrics`` at ``address:port``, once in a process; a taken port is logged and does no harm."""
-    if listen in _served:
-        return
-    address, _, port = listen.rpartition(":")
-    try:
-        start_http_server(int(port), address or "127.0.0.1", registry=REGISTRY)
-        _served.add(listen)
-    except OSError as error:
-        log.warning("metrics not served", listen=listen, problem=error.strerror)

@@ -9,7 +9,8 @@ away holds no link back; a list that fails or hangs waits by itself; a list that
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Final, assert_never
 
@@ -38,8 +39,14 @@ log = structlog.get_logger()
 IDLE_S: Final = 0.2
 """Seconds between two looks at which lists are due."""
 
+REST_S: Final = 1.0
+"""Seconds until a tenant without lists to be read is looked at again."""
+
 AT_ONCE: Final = 4
 """Lists of a tenant that are read at a time, so that one which hangs does not hold the others back."""
+
+MOST_HINTS: Final = 10_000
+"""Further hints are forgotten: lists are asked all the same."""
 
 LOCKED_S: Final = 1.0
 """Seconds after which a list that another process reads is looked at again."""
@@ -64,6 +71,7 @@ class Collector(GraphRounds[dict[str, ListCursor]]):
         self._not_before: dict[str, float] = {}
         self._page_items: dict[str, int] = {}  # of lists with wide items
         self._rounds = Rounds()
+        self._hints = deque[str](maxlen=MOST_HINTS)
         self._troubles: dict[str, Trouble] = {}
         self.ru_used = 0
         self.entries = 0
@@ -74,9 +82,27 @@ class Collector(GraphRounds[dict[str, ListCursor]]):
         found = ((list_id, one.problem) for list_id, one in list(self._troubles.items()))
         return {list_id: problem for list_id, problem in found if problem is not None}
 
+    def note_changed(self, list_ids: Collection[str]) -> None:
+        """Somebody says that these lists have changed: they are asked soon, by whoever reads them. From any thread."""
+        self._hints.extend(list_ids)
+
+    def _pass_on_hints(self) -> None:
+        hints = [self._hints.popleft() for _ in range(len(self._hints))]
+        if not hints:
+            return
+        try:
+            self._link.run(partial(collecting.hint, list_ids=hints))
+        except RowtideError:
+            self._hints.extend(hints)
+            raise
+        self._record_changed()
+
     async def _round(self, graph: str, reads: GraphReads) -> float:
         """Begin to read the lists of the tenant that are due; the seconds until the next turn."""
+        self._pass_on_hints()
         polled = {one.list_id: one for one in self._lists(graph)}
+        if not polled:
+            return REST_S
         cursors = self._on_record()
         if any(one.list_id not in cursors or cursors[one.list_id].sync != one.sync for one in polled.values()):
             for sync in {one.sync for one in polled.values()}:

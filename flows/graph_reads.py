@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from connectors.graph.auth import TokenSource
 from connectors.graph.budget import Budget
-from connectors.graph.client import MOST_BYTES, Client, NoAnswer, NotSent, Reply
+from connectors.graph.client import MOST_BYTES, Client, Method, NoAnswer, NotSent, Reply
 from connectors.graph.settings import GraphSettings
 
 
@@ -30,9 +30,18 @@ class GraphReads:
 
     async def get(self, graph: str, link: str, most_bytes: int = MOST_BYTES) -> Reply | NotSent | NoAnswer:
         """The answer, of so many bytes at most; a token that is refused is not used again."""
+        return self._judged(graph, await self._client(graph).get(link, most_bytes))
+
+    async def send(self, graph: str, method: Method, path: str, body: bytes | None) -> Reply | NotSent | NoAnswer:
+        """The answer to a request that changes something which is no item: a subscription."""
+        return self._judged(graph, await self._client(graph).send(method, path, body))
+
+    def _client(self, graph: str) -> Client:
         if graph not in self._clients:  # it is made on the loop that uses it
             self._clients[graph] = Client(self._graphs[graph].settings, self._tokens[graph])
-        answer = await self._clients[graph].get(link, most_bytes)
+        return self._clients[graph]
+
+    def _judged(self, graph: str, answer: Reply | NotSent | NoAnswer) -> Reply | NotSent | NoAnswer:
         if isinstance(answer, Reply) and answer.status == 401:
             self._tokens[graph].forget(answer.token)
         return answer

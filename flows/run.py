@@ -20,7 +20,7 @@ import structlog
 from bytewax._bytewax import cli_main
 from bytewax.recovery import RecoveryConfig
 
-from connectors import metrics, signals
+from connectors import listening, signals
 from connectors.settings import Loaded, resolve_secret
 from connectors.trouble import Trouble
 from flows import ending, memory, recovery, sync
@@ -115,7 +115,7 @@ def _run_once(
     if view is None or clock is None or request.made.is_set():
         return 0
     process, parts = compose(dsn, view, own, start.roles, lock, clock, threading.Event())
-    metrics.serve(start.config.definition.run.listen)
+    listening.serve(start.config.definition.run.listen)
     recovery_config = _wait_for(request.made, lambda: store.open(sync.names(parts)))
     if recovery_config is None:
         return 0

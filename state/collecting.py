@@ -293,3 +293,19 @@ def are_read_since(conn: Connection, list_ids: Sequence[str], moment: datetime) 
     """
     [(count,)] = conn.execute(query, [list(list_ids), moment]).fetchall()
     return int(count) == len(set(list_ids))
+
+
+# --- who sees to subscriptions ------------------------------------------------------------------------------------
+
+_HOOKS_NAME = "hashtextextended('rowtide.webhooks:' || %s, 0)"
+
+
+def lock_subscriptions(conn: Connection, graph: str) -> datetime | None:
+    """The state database's time, for the one session that sees to a tenant's subscriptions; None while another does."""
+    [(locked, now)] = conn.execute(f"SELECT pg_try_advisory_lock({_HOOKS_NAME}), now()", [graph]).fetchall()
+    return now if locked else None
+
+
+def unlock_subscriptions(conn: Connection, graph: str) -> None:
+    """Let another session see to them."""
+    conn.execute(f"SELECT pg_advisory_unlock({_HOOKS_NAME})", [graph])

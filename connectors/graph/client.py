@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 import aiohttp
 import structlog
@@ -27,6 +27,9 @@ from state import failpoints
 
 MOST_BYTES: Final = 16 << 20
 """No answer is read further than this, decompressed."""
+
+Method = Literal["POST", "PATCH", "DELETE"]
+"""What changes something in Graph."""
 
 _CONNECT_S = 5.0
 _KEEPALIVE_S = 20.0
@@ -81,8 +84,13 @@ class Client:
 
     async def post(self, path: str, body: bytes) -> Reply | NotSent | NoAnswer:
         """Sends ``body`` as JSON. IdentityRefused or IdentityUnavailable when there is no token."""
-        headers = {"Content-Type": "application/json"}
-        return await self._send("POST", f"{self._settings.base_url}{path}", headers, _to_data(body))
+        return await self.send("POST", path, body)
+
+    async def send(self, method: Method, path: str, body: bytes | None) -> Reply | NotSent | NoAnswer:
+        """The same by another method; None: without a body."""
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        data = _to_data(body) if body is not None else None
+        return await self._send(method, f"{self._settings.base_url}{path}", headers, data)
 
     async def get(self, link: str, most_bytes: int = MOST_BYTES) -> Reply | NotSent | NoAnswer:
         """Reads a path below the base URL, or a link as Graph gave it; a link to elsewhere never gets our token.

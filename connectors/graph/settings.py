@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from connectors.settings import resolve_secret
-from rowtide.definition.model import CredentialDefinition, GraphDefinition
+from rowtide.definition.model import CredentialDefinition, GraphDefinition, WebhooksDefinition
 
 GRAPH = "https://graph.microsoft.com/v1.0"
 SCOPE = "https://graph.microsoft.com/.default"
@@ -49,6 +49,14 @@ Credential = ClientSecret | Certificate | WorkloadIdentity | ManagedIdentity
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Where Graph reaches this installation, and the key of the client states by which it is known."""
+
+    url: str
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class GraphSettings:
     """One app in one tenant; times in seconds.
 
@@ -71,6 +79,7 @@ class GraphSettings:
     absent_after_s: float = 60.0
     lease_s: float = 120.0
     send_within_s: float = 30.0
+    webhooks: WebhookSettings | None = None
 
     @classmethod
     def from_section(cls, name: str, graph: GraphDefinition, provisioning: bool = False) -> Self:
@@ -93,6 +102,7 @@ class GraphSettings:
             user_agent=graph.user_agent,
             request_timeout_s=graph.request_timeout.total_seconds(),
             absent_after_s=graph.absent_after.total_seconds(),
+            webhooks=None if provisioning else _webhooks(graph.webhooks),
         )
 
     @property
@@ -104,6 +114,10 @@ class GraphSettings:
     def patience(self) -> timedelta:
         """How long after its claim an attempt may still arrive: it may be sent late, time out, and still go on."""
         return timedelta(seconds=self.send_within_s + self.request_timeout_s + self.absent_after_s)
+
+
+def _webhooks(section: WebhooksDefinition | None) -> WebhookSettings | None:
+    return None if section is None else WebhookSettings(section.url, resolve_secret(section.key).encode())
 
 
 def _credential(section: CredentialDefinition) -> ClientSecret | Certificate:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from rowtide import table_name
@@ -109,6 +109,20 @@ class TenantPolicy(Section):
     """off: no pacing at all, for throughput runs against a simulator."""
 
 
+class WebhooksDefinition(Section):
+    """Where Graph tells of changes: an address that leads to ``run.listen``, and the key that proves it is Graph."""
+
+    url: Url
+    key: Secret
+
+    @field_validator("url")
+    @classmethod
+    def _is_reached(cls, url: str) -> str:
+        if (problem := clouds.why_not(url, simulator=True)) is not None:
+            raise PydanticCustomError("address", "webhooks.url {problem}", {"problem": problem})
+        return url
+
+
 class GraphDefinition(TenantPolicy):
     """A tenant and our app in it. Without the last four keys it is in Microsoft's global cloud.
 
@@ -123,6 +137,7 @@ class GraphDefinition(TenantPolicy):
     authority: Url = "https://login.microsoftonline.com"
     ca_file: str | None = None
     simulator: bool = False
+    webhooks: WebhooksDefinition | None = None
 
     @model_validator(mode="after")
     def _where_secrets_go(self) -> "GraphDefinition":

@@ -129,6 +129,13 @@ ITEMS_REFUSED: Final = Entry(
     "the items of list {list_id} cannot be read: Graph answered {status} {code}: {message}",
     "check that the list is there and that the app may read it; `rowtide apply` makes a missing list anew",
 )
+SUBSCRIPTION_REFUSED: Final = Entry(
+    GraphRefused,
+    "subscription_refused",
+    "Graph refused a webhook ({what}): it answered {status} {code}: {message}",
+    "see that `webhooks.url` is an https address that Microsoft reaches and that leads to `run.listen` of a process of "
+    "this installation; lists are polled meanwhile",
+)
 LIST_REFUSED: Final = Entry(
     GraphRefused,
     "graph_{status}",

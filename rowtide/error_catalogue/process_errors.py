@@ -19,6 +19,9 @@ COLUMN_WATCH_FAILED: Final = Entry(
 COLLECTING_FAILED: Final = Entry(
     RowtideError, "collecting_failed", "Reading the changes of lists failed ({error}).", _REPORT
 )
+SUBSCRIBING_FAILED: Final = Entry(
+    RowtideError, "subscribing_failed", "Seeing to the webhooks of lists failed ({error}).", _REPORT
+)
 REFRESH_FAILED: Final = Entry(RowtideError, "refresh_failed", "Reading rows from the source failed ({error}).", _REPORT)
 SHAPE_WATCH_FAILED: Final = Entry(
     RowtideError, "shape_watch_failed", "Looking at the source's catalog failed ({error}).", _REPORT

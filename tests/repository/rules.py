@@ -27,6 +27,7 @@ CORE_IMPORTS: Final = frozenset(
         "datetime",
         "decimal",
         "difflib",
+        "hmac",
         "enum",
         "hashlib",
         "html",
