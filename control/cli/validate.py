@@ -46,6 +46,8 @@ def _print(found: Validation, config: Path, count: int, as_json: bool) -> None:
         output.warn(f"tables of source {name} were not checked: {sentence}")
     for doubt in found.doubts:
         output.warn(f"warning: {doubt}")
+    for sentence in found.polls:
+        output.say(sentence)
     said = "is sound" if not found.unreached else "is sound as far as it could be checked"
     output.say(
         f"{config} {said}: {count} sync{'s' if count != 1 else ''}, {found.checked} checked against their tables"

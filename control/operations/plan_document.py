@@ -15,7 +15,7 @@ import psycopg
 from connectors import settings
 from connectors.postgres import apply_record, apply_rights, preflight, publishing_rights, row_counts, slots
 from connectors.postgres.preflight import WantedSource
-from control.operations import compile, list_plan, rewrites
+from control.operations import compile, list_plan, polls, rewrites
 from control.operations.compile import CompiledDefinition, Tables
 from control.operations.differences import differences, left_alone
 from control.operations.direction_changes import direction_changes
@@ -212,6 +212,7 @@ def plan(session: Session, now: datetime, take_over: bool = False) -> ApplyPlan:
         [
             *direction_changes(None if records.catalog is None else records.catalog.definition, definition),
             *compiled.doubts,
+            *polls.reckon(definition, compiled.syncs).unkept,
             *_unlisted(answers.counts),
             *records.too_old,
         ],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from connectors.postgres import apply_rights
-from control.operations import compile
+from control.operations import compile, polls
 from control.operations.compile import Tables
 from control.operations.session import Session
 from rowtide.errors import DefinitionError, RowtideError
@@ -23,20 +23,28 @@ class ValidationDocument(TypedDict):
     valid: bool
     problems: list[str]
     warnings: list[str]
+    polls: list[str]
     unreached: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """A sound definition: what may go wrong with some values, how many syncs were checked against their tables."""
+    """A sound definition: what may go wrong with some values, how many syncs were checked against their tables.
+
+    ``polls``: how often lists are asked for what people change.
+    """
 
     doubts: Sequence[str]
     checked: int
     unreached: Mapping[str, str]
+    polls: Sequence[str] = ()
 
     def document(self) -> ValidationDocument:
         """The validation as JSON."""
-        return {"valid": True, "problems": [], "warnings": list(self.doubts), "unreached": self.unreached}
+        return {
+            "valid": True, "problems": [], "warnings": list(self.doubts), "polls": list(self.polls),
+            "unreached": self.unreached,
+        }  # fmt: skip
 
 
 def validate(session: Session, offline: bool) -> Validation:
@@ -44,12 +52,13 @@ def validate(session: Session, offline: bool) -> Validation:
     tables, unreached = ({}, {}) if offline else _ask_sources(session)
     compiled = compile.compile_known(session.loaded, tables)
     unwritten = [] if offline else _ask_writers(session, unreached)
-    return Validation([*compiled.doubts, *unwritten], len(tables), unreached)
+    reckoned = polls.reckon(session.definition, compiled.syncs)
+    return Validation([*compiled.doubts, *unwritten, *reckoned.unkept], len(tables), unreached, reckoned.kept)
 
 
 def invalid_document(error: DefinitionError) -> ValidationDocument:
     """The document for a definition that is not sound."""
-    return {"valid": False, "problems": error.sentence.splitlines(), "warnings": [], "unreached": {}}
+    return {"valid": False, "problems": error.sentence.splitlines(), "warnings": [], "polls": [], "unreached": {}}
 
 
 def _ask_sources(session: Session) -> tuple[Tables, dict[str, str]]:
