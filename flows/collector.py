@@ -70,6 +70,7 @@ class Collector(GraphRounds[dict[str, ListCursor]]):
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._not_before: dict[str, float] = {}
         self._page_items: dict[str, int] = {}  # of lists with wide items
+        self._begun_anew: dict[str, tuple[float, int]] = {}  # when last, and how often in a row
         self._rounds = Rounds()
         self._hints = deque[str](maxlen=MOST_HINTS)
         self._troubles: dict[str, Trouble] = {}
@@ -236,7 +237,12 @@ class Collector(GraphRounds[dict[str, ListCursor]]):
                 assert_never(found)
 
     def _begin_anew(self, one: PolledList, cursor: ListCursor, *, upload: bool = False) -> None:
-        log.info("list is read from its beginning", **_where(one), upload=upload)
+        now, (last, times) = time.monotonic(), self._begun_anew.get(one.list_id, (0.0, -1))
+        times = times + 1 if times >= 0 and now - last < 2 * polling.ANEW_S else 0
+        self._begun_anew[one.list_id] = now, times
+        wait_s = polling.anew_wait_s(times)
+        self._waits(one.list_id, wait_s)
+        log.info("list is read from its beginning", **_where(one), upload=upload, wait_s=wait_s)
         self._link.run(partial(collecting.begin_anew, one=cursor, upload=upload or cursor.upload))
 
     def _read_smaller(self, one: PolledList, cursor: ListCursor, error: GraphUnavailable) -> None:

@@ -71,6 +71,18 @@ def spread_s(interval_s: float, jitter: Jitter) -> float:
     return interval_s * jitter(1.0, 1.0 + _SPREAD)
 
 
+ANEW_S: Final = 600.0
+"""A list that has to be read from its beginning again within so many seconds of the last time waits before it is."""
+
+
+def anew_wait_s(times: int) -> float:
+    """Seconds to wait before a list is read from its beginning once more; ``times``: in a row so far, in a short time.
+
+    Each costs the whole list: a server that takes none of its own links any more would use up what rows leave.
+    """
+    return 0.0 if times == 0 else min(ANEW_S, 5.0 * 2.0 ** min(times, 30))
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """When a list is due. ``due_in_s`` below 0: so long ago. ``hinted``: somebody said that it has changed."""

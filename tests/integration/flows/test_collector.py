@@ -66,7 +66,9 @@ def bench(
         conn.execute("INSERT INTO rowtide.sync (sync, changed_by, era) VALUES (%s, 'test', 3)", [SYNC])
         yield CollectBench(simulator, settings, state_dsn, conn, site_id, list_ids)
     simulator.clear_faults()
-    simulator.ask("switches", {"page-cap": 5000, "delta-resync": "apply", "delta-repeat": 0})
+    simulator.ask(
+        "switches", {"page-cap": 5000, "delta-resync": "apply", "delta-repeat": 0, "delta-token-life-s": 2592000}
+    )
 
 
 def test_a_list_is_read_whole_and_then_what_people_change(bench: CollectBench, title: str) -> None:
@@ -248,6 +250,17 @@ def test_an_item_deleted_while_the_list_is_read_whole_is_told_and_not_inferred(b
     with bench.collecting(title):
         bench.read(title)
     assert bench.told(title) == dict.fromkeys(items, "deleted")
+
+
+def test_links_that_are_never_taken_do_not_use_the_quota_up(bench: CollectBench, title: str) -> None:
+    """Each reading of the whole list ends with a link that has expired: it waits before it is read once more."""
+    one = bench.edit(title, Title="one")
+    bench.switch(delta_token_life_s=0)
+    with bench.collecting(title) as collector:
+        list_id = bench.list_ids[title]
+        eventually(lambda: collector._not_before.get(list_id, 0.0) > time.monotonic() + 5.0, "the list waits")
+        assert bench.told(title) == {one: "one"}
+        assert collector.ru_used <= 12
 
 
 def test_two_processes_share_the_lists(bench: CollectBench, title: str) -> None:

@@ -70,6 +70,10 @@ def test_lists_that_were_asked_together_do_not_stay_together_and_are_asked_no_so
     assert max(spread) <= 10.5
 
 
+def test_a_list_that_is_read_from_its_beginning_again_and_again_waits() -> None:
+    assert [polling.anew_wait_s(times) for times in (0, 1, 2, 7, 99)] == [0.0, 10.0, 20.0, 600.0, 600.0]
+
+
 def test_hinted_lists_come_first_then_whoever_has_been_due_the_longest() -> None:
     turns = [Turn("a", 1.0), Turn("b", -1.0), Turn("c", -5.0), Turn("d", 20.0, hinted=True), Turn("e", 0.0)]
     assert polling.due(turns) == ["d", "c", "b", "e"]
