@@ -44,6 +44,22 @@ def key_values(key: str, columns: int) -> tuple[str, ...]:
     return tuple(values)
 
 
+def key_named_by(sync: str, item_key: str) -> str | None:
+    """The row key that a readable ``RowtideKey`` of this sync names; None: it is of another sync, or a digest."""
+    of_sync, _, key = item_key.partition(":")
+    return key if of_sync == sync and _PLAIN.match(key) else None
+
+
+_DIGEST_KEY = re.compile(r"#([a-z2-7]{52})\Z")
+
+
+def digest_named_by(sync: str, item_key: str) -> bytes | None:
+    """The SHA-256 of the row key, of which a ``RowtideKey`` of this sync is a digest; None: it is none."""
+    of_sync, _, key = item_key.partition(":")
+    found = _DIGEST_KEY.match(key) if of_sync == sync else None
+    return None if found is None else base64.b32decode(f"{found[1].upper()}====")
+
+
 _SHOWN, _DIGEST = 200, 64
 
 

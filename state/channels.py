@@ -15,6 +15,9 @@ DUE: Final = "rowtide_due"
 CONTROL: Final = "rowtide_control"
 """The applied definition or the state of a sync may have changed."""
 
+PULL: Final = "rowtide_pull"
+"""Entries of the inbox may have become due: of the sync that the payload names, of any if it is empty."""
+
 RECONCILE: Final = "rowtide_reconcile"
 """A reconcile is asked for."""
 

@@ -30,6 +30,9 @@ RECONCILE_AFTER_COMMIT = "reconcile.after_commit"
 RECONCILE_BEFORE_FINISH = "reconcile.before_finish"
 RECONCILE_FINISHED = "reconcile.finished"
 APPLY_STORED = "apply.stored"
+TAKE_AFTER_LEASE = "take.after_lease"
+ENTRY_BEFORE_COMMIT = "entry.before_commit"
+ENTRY_AFTER_COMMIT = "entry.after_commit"
 ENUMERATION_AFTER_PAGE = "enumeration.after_page"
 ENUMERATION_BEFORE_TAKE_UP = "enumeration.before_take_up"
 PULL_BEFORE_COMMIT = "pull.before_commit"
@@ -87,6 +90,9 @@ NAMES = frozenset(
         RECONCILE_BEFORE_FINISH,
         RECONCILE_FINISHED,
         APPLY_STORED,
+        TAKE_AFTER_LEASE,
+        ENTRY_BEFORE_COMMIT,
+        ENTRY_AFTER_COMMIT,
         ENUMERATION_AFTER_PAGE,
         ENUMERATION_BEFORE_TAKE_UP,
         PULL_BEFORE_COMMIT,

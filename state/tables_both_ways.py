@@ -42,6 +42,9 @@ inbox = Table(
     Column("lease_token", Text),
     Column("lease_owner", Text),
     Column("lease_until", TIME),
+    # The row was not there: the era then, and where the source's WAL ended after that.
+    Column("absent_era", BigInteger),
+    Column("absent_lsn", BigInteger),
     # Grows with every replacement: an entry goes only at the revision that was taken.
     Column("revision", BigInteger, nullable=False, server_default=text("1")),
     # The round of the list in which the item was last seen (a deleted one: was told).

@@ -105,6 +105,8 @@ CREATE TABLE rowtide.inbox (
     lease_token TEXT,
     lease_owner TEXT,
     lease_until TIMESTAMP WITH TIME ZONE,
+    absent_era BIGINT,
+    absent_lsn BIGINT,
     revision BIGINT DEFAULT 1 NOT NULL,
     round BIGINT DEFAULT 0 NOT NULL,
     seen_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,

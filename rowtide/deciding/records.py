@@ -200,3 +200,5 @@ class Work:
 
     desired: Desired
     pair: Pair | None
+    only_look: bool = False
+    """An edit of the row's item waits: what became of earlier attempts is looked at, and nothing is sent."""

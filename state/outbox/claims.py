@@ -9,6 +9,7 @@ in a *second* statement, because a join that waited for a row could show an olde
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -17,11 +18,14 @@ from psycopg.rows import args_row
 from psycopg.types.json import Jsonb
 
 from rowtide.change import Fields, Operation
+from rowtide.deciding.one_side import RowTurn
 from rowtide.deciding.records import Desired, Held, ListId, Sent, Standing, Work
 from rowtide.position import Position
 from rowtide.turns import Line
 from state import channels, failpoints, ledger
 from state.database import Connection
+from state.outbox import one_side
+from state.outbox.lines import READ
 from state.pg_array import text_array
 
 Lists = Mapping[str, Mapping[str, str]]
@@ -77,7 +81,7 @@ UPDATE rowtide.outbox o
  WHERE o.ctid = ANY (ARRAY(SELECT place FROM fitting WHERE coalesce(before, 0) < %(most_bytes)s))
 RETURNING o.sync, o.key, o.op, o.target, %(lists)s::jsonb -> o.sync ->> o.target AS list_id, o.fields, o.partial,
           o.era, o.lsn, o.ordinal, o.xid, o.mapping_version, o.revision, o.lease_until, o.priority, o.attempts,
-          o.committed_at, coalesce(o.out_since, o.committed_at) AS out_since, o.sent, o.approved,
+          o.committed_at, coalesce(o.out_since, o.committed_at) AS out_since, o.sent, o.approved, o.read_revision,
           (SELECT sum(bytes) FROM fitting WHERE coalesce(before, 0) < %(most_bytes)s)::bigint AS all_bytes,
           (SELECT count(*) FROM chosen) AS found
 """
@@ -118,27 +122,43 @@ def claim(conn: Connection, request: ClaimRequest) -> Claimed:
         "token": request.token, "lease_s": request.lease_s, "lists": Jsonb(lists),
         "most_bytes": request.most_bytes,
     }  # fmt: skip
-    # By position: naming each column of each row costs more than reading it.
-    with conn.cursor(row_factory=args_row(_Leased)) as cursor:
-        rows = cursor.execute(CLAIM, parameters).fetchall()
+    # Rows that are only to be read from their source are not written by this claim.
+    cursors = one_side.read_cursors(conn, sorted({line.sync for line in lines if line.waits_for != READ}))
+    with conn.transaction() if cursors else nullcontext():
+        # By position: naming each column of each row costs more than reading it.
+        with conn.cursor(row_factory=args_row(Leased)) as cursor:
+            rows = cursor.execute(CLAIM, parameters).fetchall()
+        turns = one_side.judge(conn, cursors, [_locked(row) for row in rows]) if cursors else {}
+        one_side.hand_back(conn, request.token, turns)
     failpoints.hit(failpoints.CLAIM_AFTER_LEASE)
     if not rows:
         return Claimed([])
+    is_cut = len(rows) < rows[0].found
+    rows = [row for row in rows if turns.get((row.sync, row.key), RowTurn.GO) in (RowTurn.GO, RowTurn.LOOK)]
+    if not rows:
+        return Claimed([], is_cut=is_cut)
     names = [text_array([row.sync for row in rows]), text_array([row.key for row in rows])]
     with conn.cursor(row_factory=args_row(ledger.Stored)) as cursor:
         pairs = {(one.sync, one.key): ledger.to_pair(one) for one in cursor.execute(LEDGER, names)}
     rows.sort(key=lambda row: (row.priority, row.out_since))
-    works = [Work(_desired(row, request.token), pairs.get((row.sync, row.key))) for row in rows]
+    looks = {place for place, turn in turns.items() if turn is RowTurn.LOOK}
+    works = [
+        Work(_desired(row, request.token), pairs.get((row.sync, row.key)), (row.sync, row.key) in looks) for row in rows
+    ]
     deletes = Counter(
         row.sync
         for row, work in zip(rows, works, strict=True)
         if row.op == "d" and row.target is None and not row.approved
         if isinstance(work.pair, Held) and work.pair.standing is Standing.LIVE
     )
-    return Claimed(works, rows[0].all_bytes, len(rows) < rows[0].found, deletes)
+    return Claimed(works, rows[0].all_bytes, is_cut, deletes)
 
 
-class _Leased(NamedTuple):
+def _locked(row: "Leased") -> one_side.LockedRow:
+    return one_side.LockedRow(row.sync, row.key, len(row.sent) > 1, row.read_revision == row.revision)
+
+
+class Leased(NamedTuple):
     """A row that `CLAIM` returns, in its order."""
 
     sync: str
@@ -161,11 +181,12 @@ class _Leased(NamedTuple):
     out_since: datetime
     sent: Sequence[Mapping[str, Any]]
     approved: bool
+    read_revision: int | None
     all_bytes: int
     found: int
 
 
-def _desired(row: _Leased, token: str) -> Desired:
+def _desired(row: Leased, token: str) -> Desired:
     return Desired(
         sync=row.sync,
         key=row.key,
@@ -209,19 +230,23 @@ def new_owner(process: str) -> str:
 
 
 def void_leases(conn: Connection, owner: str) -> int:
-    """Give up every lease of ``owner``, who sends nothing any more; the rows are due at once."""
-    return _said(conn, conn.execute(VOID, [owner]).rowcount)
+    """Give up every lease of ``owner``, who sends and applies nothing any more; rows and entries are due at once."""
+    entries = conn.execute(VOID.replace("outbox", "inbox"), [owner]).rowcount
+    return _said(conn, conn.execute(VOID, [owner]).rowcount, entries)
 
 
 def void_leases_of_others(conn: Connection, process: str, owner: str | None) -> int:
     """The same for all lives of the process of this name but that of ``owner`` (None: for all)."""
-    return _said(conn, conn.execute(VOID_OTHERS, [process, owner]).rowcount)
+    entries = conn.execute(VOID_OTHERS.replace("outbox", "inbox"), [process, owner]).rowcount
+    return _said(conn, conn.execute(VOID_OTHERS, [process, owner]).rowcount, entries)
 
 
-def _said(conn: Connection, voided: int) -> int:
-    if voided:
+def _said(conn: Connection, rows: int, entries: int) -> int:
+    if rows:
         channels.notify(conn, channels.DUE)
-    return voided
+    if entries:
+        channels.notify(conn, channels.PULL)
+    return rows + entries
 
 
 TAKE_BACK = """

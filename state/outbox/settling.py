@@ -1,9 +1,10 @@
 """Settling: what is known of claimed rows goes into the ledger; the rows leave the outbox or wait again.
 
-In: `Outcome`s. Out: ledger rows, outbox rows deleted, released or parked; the figures of `state.progress`;
+In: `Outcome`s, `HandOver`s. Out: ledger rows, outbox rows deleted, released or parked; the figures of `state.progress`;
 `SettleCounts`. Rules (docs/design.md sections 3 and 6): one transaction, outbox locked before ledger, in key order,
 progress last; an outcome whose lease token is no longer the row's writes and counts nothing (the claim that has the row
-now finds out by itself); a row is deleted only at the revision that was claimed; positions and versions never fall.
+now finds out by itself); a row is deleted only at the revision that was claimed; positions and versions never fall;
+what a claim hands over is in the inbox in the transaction that releases its row, and the inbox is locked first.
 """
 
 from collections import defaultdict
@@ -13,9 +14,11 @@ from typing import Any, Final, NamedTuple, assert_never
 
 import orjson
 
+from rowtide.deciding.hand_over import HandOver
+from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.outcomes import Outcome, ParkRow, Release, Settle
 from rowtide.deciding.records import Pair, Work
-from state import channels, failpoints, ledger, progress
+from state import channels, failpoints, inbox, ledger, progress
 from state.database import Connection
 from state.pg_array import text_array
 
@@ -103,6 +106,12 @@ UPDATE rowtide.outbox o
  WHERE o.ctid = n.place
 """
 
+_LOCK_ENTRIES = """
+SELECT FROM rowtide.inbox AS i JOIN unnest(%s::text[], %s::text[]) AS n (list_id, item_id)
+    ON (i.list_id, i.item_id) = (n.list_id, n.item_id)
+ ORDER BY i.list_id, i.item_id FOR UPDATE OF i
+"""
+
 HELD = frozenset({"ping_pong", "manual_conflict"})
 """Codes of rows that wait for a person even when a newer value comes; such a value is still merged in."""
 
@@ -115,12 +124,17 @@ class SettleCounts:
     stale: int = 0
 
 
-def settle(conn: Connection, outcomes: Sequence[Outcome]) -> SettleCounts:
+def settle(conn: Connection, outcomes: Sequence[Outcome | HandOver]) -> SettleCounts:
     """Record ``outcomes`` in one transaction; they are durable and counted when it returns."""
     if not outcomes:
         return SettleCounts()
+    handed = [one.entry for one in outcomes if isinstance(one, HandOver) and one.entry is not None]
     with conn.transaction():
+        if handed:
+            conn.execute(_LOCK_ENTRIES, [[one.list_id for one in handed], [one.item_id for one in handed]])
         owned, now_s = _lock(conn, [outcome.work for outcome in outcomes])
+        if handed:
+            _hand_over(conn, [outcomes[i] for i in owned])
         pairs = [_ledger_row(outcomes[i].work, pair) for i in sorted(owned) if (pair := outcomes[i].pair) is not None]
         if pairs:
             conn.execute(LEDGER, [_json(pairs)])
@@ -144,6 +158,25 @@ def settle(conn: Connection, outcomes: Sequence[Outcome]) -> SettleCounts:
     return SettleCounts(counts, len(outcomes) - len(owned))
 
 
+def _hand_over(conn: Connection, outcomes: Iterable[Outcome | HandOver]) -> None:
+    """Put what claims hand over into the inbox."""
+    shown: dict[str, list[inbox.Shown]] = defaultdict(list)
+    for outcome in outcomes:
+        if isinstance(outcome, HandOver) and outcome.entry is not None:
+            shown[outcome.work.desired.sync].append(_shown(outcome.entry))
+    for sync in sorted(shown):
+        inbox.put(conn, sync, shown[sync], told=False)
+
+
+def _shown(entry: InboxEntry) -> inbox.Shown:
+    editor = entry.editor
+    return inbox.Shown(
+        entry.list_id, entry.item_id, entry.version, entry.etag, entry.deleted, entry.fields, entry.item_key,
+        entry.by_app, entry.made_by_app, None if editor is None else editor.name,
+        None if editor is None else editor.email, entry.modified_at,
+    )  # fmt: skip
+
+
 class _Owned(NamedTuple):
     """A locked row of the outbox; its place is its ctid."""
 
@@ -160,7 +193,7 @@ def _lock(conn: Connection, works: Sequence[Work]) -> tuple[dict[int, _Owned], f
     return {i: _Owned(revision, place) for i, revision, place, _ in rows}, rows[0][3] if rows else 0.0
 
 
-def _kept_columns(outcome: Outcome, owned: _Owned) -> dict[str, Any] | None:
+def _kept_columns(outcome: Outcome | HandOver, owned: _Owned) -> dict[str, Any] | None:
     """The row's new columns while it waits on; None when it leaves the outbox."""
     newer = owned.revision != outcome.work.desired.revision
     row: dict[str, Any] = {
@@ -172,6 +205,8 @@ def _kept_columns(outcome: Outcome, owned: _Owned) -> dict[str, Any] | None:
         case Settle(pair=pair, again=again):
             if not (newer or again or pair.leftovers):
                 return None
+            row |= {"emptied": True}
+        case HandOver():
             row |= {"emptied": True}
         case Release(
             after_s=after_s, unknown=unknown, blame=blame, reason=reason, reread=reread, grows=grows, list_id=list_id
@@ -195,7 +230,7 @@ def _kept_columns(outcome: Outcome, owned: _Owned) -> dict[str, Any] | None:
     return row
 
 
-def _count(outcomes: Iterable[Outcome], now_s: float) -> dict[str, progress.Counts]:
+def _count(outcomes: Iterable[Outcome | HandOver], now_s: float) -> dict[str, progress.Counts]:
     """What these applied outcomes did for each sync; ``now_s``: the database's seconds since 1970."""
     by_sync: dict[str, progress.Counts] = defaultdict(progress.Counts)
     for outcome in outcomes:
@@ -209,6 +244,9 @@ def _count(outcomes: Iterable[Outcome], now_s: float) -> dict[str, progress.Coun
                 counts.foreign_edits += foreign_edit
                 if not again:
                     counts.latencies_s.append(now_s - desired.committed_at.timestamp())
+            case HandOver():
+                counts.foreign_edits += outcome.entry is not None
+                counts.released += 1
             case Release():
                 counts.released += 1
             case ParkRow():
@@ -224,7 +262,8 @@ def _ledger_row(work: Work, pair: Pair) -> dict[str, Any]:
 
 _COMPLETE = """
 UPDATE rowtide.outbox o
-   SET op = n.op, target = n.target, fields = n.fields, partial = false, mapping_version = n.mapping_version
+   SET op = n.op, target = n.target, fields = n.fields, partial = false, mapping_version = n.mapping_version,
+       read_revision = o.revision
   FROM jsonb_to_recordset(%s::jsonb) AS n (sync text, key text, revision bigint, op text, target text, fields json,
        mapping_version int)
  WHERE o.sync = n.sync AND o.key = n.key AND o.revision = n.revision

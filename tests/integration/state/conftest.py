@@ -15,6 +15,7 @@ from rowtide.turns import Turns
 from state import database, ledger, outbox
 from state.database import Connection
 from state.outbox import settling
+from tests.integration.state.inboxes import Inbox
 from tests.integration.streams import open_era
 
 LISTS = {"orders": {"Orders EU": "list-eu", "Orders US": "list-us"}, "customers": {"Customers": "list-c"}}
@@ -168,3 +169,9 @@ def make_pair() -> Any:
 def now() -> datetime:
     """One moment."""
     return datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def entries(records: Records) -> Inbox:
+    """The inbox of sync orders, which has two ways."""
+    return Inbox(records.conn).open()

@@ -12,7 +12,8 @@ from rowtide.deciding.outcomes import Release, Settle
 from rowtide.deciding.records import AsOf, ETag, Held, ItemId, ListId, PairedItem, Work
 from rowtide.turns import LITTLE
 from state import database, outbox, progress, schema
-from state.outbox import claims, lines, settling, staging_sql
+from state.applying import taking
+from state.outbox import claims, lines, one_side, settling, staging_sql
 from tests.integration.state.conftest import change
 
 COUNT = 100_000
@@ -188,3 +189,44 @@ def test_waiting_deletes(filled: Any) -> None:
     assert "outbox_deletes_idx" in plan
     assert "Seq Scan on outbox" not in plan
     assert outbox.few_waiting_deletes(filled.conn, ["s0", "s1"]) == {"s0": None, "s1": 0}
+
+
+def test_one_side(filled: Any) -> None:
+    """A claim of two-way syncs: what waits for its rows is found by four indexes, however full the inbox is."""
+    filled.conn.execute(
+        """
+        INSERT INTO rowtide.inbox (list_id, item_id, sync, version, item_key, key, state)
+        SELECT 's' || mod(i, 5), (i + 100000)::text, 's' || mod(i, 5), 1, 's0:' || i + 100000, (i + 100000)::text,
+               CASE WHEN mod(i, 3) = 0 THEN 'parked' ELSE 'waiting' END
+          FROM generate_series(1, 20000) AS i
+        """
+    )
+    filled.conn.execute("ANALYZE rowtide.inbox")
+    keys = [str(5 * number) for number in range(100)]
+    plan = filled.explain(one_side.SIDES, [["s0"] * 100, keys, [f"s0:{key}" for key in keys]])
+    assert "Seq Scan" not in plan
+    for index in ("ledger_pkey", "inbox_pkey", "inbox_item_key_idx", "inbox_row_idx"):
+        assert f"using {index}" in plan or f"on {index}" in plan
+
+
+def test_a_push_only_claim_reads_one_row_more(filled: Any) -> None:
+    plan = filled.explain(one_side.CURSORS, [["s0", "s1", "none"]])
+    [buffers] = re.findall(r"Buffers: shared hit=(\d+)", plan)[:1]
+    assert int(buffers) < 20
+
+
+def test_take(filled: Any) -> None:
+    filled.conn.execute(
+        """
+        INSERT INTO rowtide.inbox (list_id, item_id, sync, version, due_at)
+        SELECT 's0', i::text, 's0', 1, now() + CASE WHEN mod(i, 2) = 0 THEN interval '1 hour' ELSE interval '0' END
+          FROM generate_series(1, 20000) AS i
+        """
+    )
+    filled.conn.execute("INSERT INTO rowtide.sync (sync, changed_by) VALUES ('s0', 'test') ON CONFLICT DO NOTHING")
+    filled.conn.execute("ANALYZE rowtide.inbox")
+    plan = filled.explain(taking.TAKE, {"sync": "s0", "lease_s": 60, "most": 20})
+    assert max(rows_of(plan, "inbox_due_idx")) <= 20
+    assert "Seq Scan on inbox" not in plan
+    plan = filled.explain(taking.OWNERS, {"sync": "s0", "lists": ["s0"] * 50, "items": [str(5 * i) for i in range(50)]})
+    assert "Seq Scan on ledger" not in plan

@@ -1,0 +1,348 @@
+"""Taking entries: leases by the database's clock, and what the records know of their rows.
+
+In: how many of which sync. Out: `Lease`s. Rules (docs/design.md section 3): the entries are locked, then the outbox
+rows of their pairs, and only then is read what is known; of a pair whose outbox row is leased or uncertain no entry is
+taken, nor a second one of a row; no entry of a held sync is taken.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from psycopg.rows import args_row, dict_row
+
+from rowtide.deciding.conflicts import UNKNOWN_TIMES, Choice, Times
+from rowtide.deciding.inbox import InboxEntry
+from rowtide.deciding.records import Pair
+from rowtide.deciding.taken import Applied, Taken, WaitingRow
+from rowtide.keys import digest_named_by, key_named_by
+from state import channels, conflicts, failpoints, inbox, ledger
+from state.database import Connection
+from state.inbox import Shown
+
+BUSY_AFTER_S: Final = 1.0
+"""Seconds until an entry is taken again whose row is on its way to SharePoint, or of whose row another one is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeRequest:
+    """Who takes what: at most so many due entries of a sync, leased to ``owner`` for ``lease_s``.
+
+    ``token`` marks the leases of this request and is unique to it.
+    """
+
+    sync: str
+    owner: str
+    token: str
+    lease_s: float
+    most: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An entry in our hands, with what the records know of its row; `taken` makes the core's `Taken` of it.
+
+    ``era``: the sync's. ``pair_at``: when the pair was written last; an end is recorded only while it stands so.
+    """
+
+    sync: str
+    token: str
+    until: datetime
+    shown: Shown
+    revision: int
+    seen_at: datetime
+    era: int
+    key: str | None = None
+    pair: Pair | None = None
+    pair_at: datetime | None = None
+    waiting: WaitingRow | None = None
+    choice: Choice | None = None
+    twin: bool = False
+    rounds_ended: bool = True
+    absent_passed: bool = False
+
+    def taken(self, entry: InboxEntry, applied: Applied | None, times: Times = UNKNOWN_TIMES) -> Taken:
+        """The entry as the core takes it: its values canonical, with what the source has recorded of it."""
+        return Taken(
+            entry, self.key, self.pair, self.waiting, applied, self.token, self.choice, times, self.twin,
+            self.rounds_ended, self.absent_passed,
+        )  # fmt: skip
+
+
+# --- entries are taken --------------------------------------------------------------------------------------------
+
+TAKE = f"""
+SELECT {inbox.SHOWN}, i.key, i.revision, i.seen_at, s.era, c.lsn,
+       i.absent_era, i.absent_lsn, clock_timestamp() + %(lease_s)s * interval '1 second' AS until
+  FROM rowtide.sync AS s
+  LEFT JOIN rowtide.slot_cursor AS c ON c.slot = s.since_slot AND c.incarnation = s.since_incarnation
+ CROSS JOIN LATERAL (
+       SELECT * FROM rowtide.inbox
+        WHERE sync = s.sync AND state = 'waiting' AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
+        ORDER BY due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED) AS i
+ WHERE s.sync = %(sync)s AND NOT s.retired
+   AND NOT EXISTS (SELECT FROM rowtide.hold AS h WHERE (h.scope, h.object) IN (('all', ''), ('sync', s.sync)))
+"""
+
+# Whose item it is: the row that has it, else one that has left it.
+OWNERS = """
+SELECT n.i - 1, coalesce(own.key, past.key)
+  FROM unnest(%(lists)s::text[], %(items)s::text[]) WITH ORDINALITY AS n (list_id, item_id, i)
+  LEFT JOIN LATERAL (SELECT l.key FROM rowtide.ledger AS l
+                      WHERE l.sync = %(sync)s AND l.list_id = n.list_id AND l.item_id = n.item_id
+                        AND l.state IN ('live', 'arriving')) AS own ON true
+  LEFT JOIN LATERAL (SELECT l.key FROM rowtide.ledger AS l
+                      WHERE own.key IS NULL AND l.sync = %(sync)s AND l.leftovers <> '[]'::jsonb
+                        AND l.leftovers @> jsonb_build_array(
+                            jsonb_build_object('list_id', n.list_id, 'item_id', n.item_id)) LIMIT 1) AS past ON true
+"""
+
+# No index has the digests: only an item whose row has another item, or none yet, is looked for by them.
+_DIGESTS = """
+SELECT sha256(convert_to(key, 'UTF8')), key
+  FROM (SELECT key FROM rowtide.ledger WHERE sync = %(sync)s
+         UNION SELECT key FROM rowtide.outbox WHERE sync = %(sync)s) AS known
+ WHERE sha256(convert_to(key, 'UTF8')) = ANY (%(digests)s)
+"""
+
+_LOCK_ROWS = """
+SELECT key, op, coalesce(lease_until > clock_timestamp(), false) AS leased, sent <> '[]'::jsonb AS uncertain, state,
+       committed_at, era, lsn, ordinal
+  FROM rowtide.outbox WHERE sync = %s AND key = ANY (%s) ORDER BY key FOR UPDATE
+"""
+
+
+class OutboxRow(NamedTuple):
+    """A row of the outbox, locked."""
+
+    key: str
+    op: Any
+    leased: bool
+    uncertain: bool
+    state: str
+    committed_at: datetime
+    era: int
+    lsn: int
+    ordinal: int
+
+
+def take(conn: Connection, request: TakeRequest) -> list[Lease]:
+    """Lease due entries, the longest waiting first, at most one of each row.
+
+    Those that may not be applied yet are due again in a moment; a row with an attempt that is not explained is looked
+    at meanwhile, also a parked one.
+    """
+    with conn.transaction():
+        with conn.cursor(row_factory=dict_row) as cursor:
+            values = {"sync": request.sync, "lease_s": request.lease_s, "most": request.most}
+            entries = cursor.execute(TAKE.encode(), values).fetchall()
+        if not entries:
+            return []
+        shown = [Shown(**{name: entry[name] for name in Shown.__slots__}) for entry in entries]
+        keys = _keys(conn, request.sync, shown, [entry["key"] for entry in entries])
+        rows = lock_rows(conn, request.sync, {key for key in keys if key is not None})
+        known = _Known.read(conn, request.sync, shown, sorted(key for key in {*keys} if key is not None), rows)
+        leases, later, seen = [], [], set()
+        for one, key, entry in zip(shown, keys, entries, strict=True):
+            row = None if key is None else rows.get(key)
+            busy = row is not None and (row.leased or row.uncertain)
+            if busy or key in seen or known.is_in_hand(key, one):
+                later.append(one)
+                continue
+            if key is not None:
+                seen.add(key)
+            leases.append(_lease(request, one, key, entry, known))
+        _write_leases(conn, request, leases, later)
+        _look_at(conn, request.sync, [row for row in rows.values() if row.uncertain and not row.leased])
+    failpoints.hit(failpoints.TAKE_AFTER_LEASE)
+    return leases
+
+
+def _keys(conn: Connection, sync: str, shown: Sequence[Shown], noted: Sequence[str | None]) -> list[str | None]:
+    """Per entry the row key: as noted before, else by the item itself, else by its RowtideKey."""
+    values = {"sync": sync, "lists": [one.list_id for one in shown], "items": [one.item_id for one in shown]}
+    owners = dict(conn.execute(OWNERS, values).fetchall())
+    keys: list[str | None] = []
+    digests: dict[int, bytes] = {}
+    for i, (one, before) in enumerate(zip(shown, noted, strict=True)):
+        key = before or owners.get(i) or (None if one.item_key is None else key_named_by(sync, one.item_key))
+        if key is None and one.item_key is not None and (digest := digest_named_by(sync, one.item_key)) is not None:
+            digests[i] = digest
+        keys.append(key)
+    if digests:
+        found = conn.execute(_DIGESTS, {"sync": sync, "digests": list(digests.values())}).fetchall()
+        by_digest = {bytes(digest): key for digest, key in found}
+        for i, digest in digests.items():
+            keys[i] = by_digest.get(digest)
+    return keys
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of rows and items of entries, read after the rows were locked."""
+
+    pairs: Mapping[str, Pair]
+    pairs_at: Mapping[str, datetime]
+    rows: Mapping[str, OutboxRow]
+    rekeyed: Mapping[str, str]
+    choices: Mapping[inbox.Place, Choice]
+    in_hand: frozenset[tuple[str, str, str]]
+    twins: frozenset[str]
+    rounds: Mapping[str, datetime | None]
+
+    @staticmethod
+    def read(
+        conn: Connection, sync: str, shown: Sequence[Shown], keys: Sequence[str], rows: Mapping[str, OutboxRow]
+    ) -> "_Known":
+        """All of it, for these items and keys."""
+        at = "SELECT key, updated_at FROM rowtide.ledger WHERE sync = %s AND key = ANY (%s)"
+        pairs_at = dict(conn.execute(at, [sync, keys]).fetchall())
+        item_keys = [one.item_key for one in shown if one.item_key is not None]
+        twins = conn.execute(_TWINS, [item_keys]).fetchall()
+        in_hand = conn.execute(_IN_HAND, [sync, keys]).fetchall()
+        return _Known(
+            ledger.read(conn, sync, keys), pairs_at, rows, _rekeyed(conn, sync, rows),
+            conflicts.choices(conn, [(one.list_id, one.item_id) for one in shown]),
+            frozenset(map(tuple, in_hand)), frozenset(key for (key,) in twins),
+            dict(conn.execute(_ROUNDS, [sync]).fetchall()),
+        )  # fmt: skip
+
+    def is_in_hand(self, key: str | None, shown: Shown) -> bool:
+        """Whether another entry of the row is being applied."""
+        own = (shown.list_id, shown.item_id)
+        return any(of == key and (list_id, item_id) != own for of, list_id, item_id in self.in_hand)
+
+
+_TWINS = """
+SELECT item_key FROM rowtide.inbox WHERE item_key = ANY (%s) GROUP BY item_key HAVING count(*) > 1
+"""
+
+_IN_HAND = """
+SELECT key, list_id, item_id FROM rowtide.inbox WHERE sync = %s AND key = ANY (%s) AND lease_until > now()
+"""
+
+# When the last round of each list began, once it has ended.
+_ROUNDS = """
+SELECT list_id, CASE WHEN round_ended_at >= round_began_at THEN round_began_at END
+  FROM rowtide.list_cursor WHERE sync = %s
+"""
+
+_REKEYED = """
+SELECT n.key, o.key
+  FROM unnest(%(keys)s::text[], %(eras)s::bigint[], %(lsns)s::bigint[], %(ordinals)s::int[])
+       AS n (key, era, lsn, ordinal)
+  JOIN rowtide.outbox AS o
+    ON o.sync = %(sync)s AND o.era = n.era AND o.lsn = n.lsn AND o.ordinal = n.ordinal AND o.key <> n.key
+ WHERE o.op <> 'd'
+"""
+
+
+def _rekeyed(conn: Connection, sync: str, rows: Mapping[str, OutboxRow]) -> dict[str, str]:
+    """Of rows whose deletion waits, the key that the same change gave the row."""
+    gone = [row for row in rows.values() if row.op == "d"]
+    if not gone:
+        return {}
+    values = {
+        "sync": sync, "keys": [row.key for row in gone], "eras": [row.era for row in gone],
+        "lsns": [row.lsn for row in gone], "ordinals": [row.ordinal for row in gone],
+    }  # fmt: skip
+    return dict(conn.execute(_REKEYED, values).fetchall())
+
+
+def lock_rows(conn: Connection, sync: str, keys: Collection[str]) -> dict[str, OutboxRow]:
+    """The outbox rows of these keys, which nobody claims until the caller's transaction ends."""
+    with conn.cursor(row_factory=args_row(OutboxRow)) as cursor:
+        return {row.key: row for row in cursor.execute(_LOCK_ROWS, [sync, sorted(keys)])}
+
+
+def _lease(request: TakeRequest, shown: Shown, key: str | None, entry: Mapping[str, Any], known: _Known) -> Lease:
+    row = None if key is None else known.rows.get(key)
+    era, cursor = entry["era"], entry["lsn"]
+    passed = entry["absent_era"] == era and cursor is not None and cursor >= entry["absent_lsn"]
+    return Lease(
+        sync=request.sync,
+        token=request.token,
+        until=entry["until"],
+        shown=shown,
+        revision=entry["revision"],
+        seen_at=entry["seen_at"],
+        era=era,
+        key=key,
+        pair=None if key is None else known.pairs.get(key),
+        pair_at=None if key is None else known.pairs_at.get(key),
+        waiting=_waiting(row, known),
+        choice=known.choices.get((shown.list_id, shown.item_id)),
+        twin=shown.item_key in known.twins,
+        rounds_ended=all(
+            began is not None and began > entry["seen_at"]
+            for list_id, began in known.rounds.items()
+            if list_id != shown.list_id
+        ),
+        absent_passed=passed,
+    )
+
+
+def look_up(conn: Connection, lease: Lease, row: OutboxRow | None) -> Lease | None:
+    """The lease with what is known now of its key, whose outbox row the caller has locked; None: another entry of the
+    row is in hand.
+    """
+    assert lease.key is not None, "there is nothing to look up"
+    known = _Known.read(conn, lease.sync, [lease.shown], [lease.key], {} if row is None else {row.key: row})
+    if known.is_in_hand(lease.key, lease.shown):
+        return None
+    return replace(
+        lease,
+        pair=known.pairs.get(lease.key),
+        pair_at=known.pairs_at.get(lease.key),
+        waiting=_waiting(row, known),
+        choice=known.choices.get((lease.shown.list_id, lease.shown.item_id)),
+    )
+
+
+def _waiting(row: OutboxRow | None, known: _Known) -> WaitingRow | None:
+    return None if row is None else WaitingRow(row.op, False, row.committed_at, known.rekeyed.get(row.key))
+
+
+_WRITE_LEASES = """
+UPDATE rowtide.inbox AS i
+   SET lease_token = %(token)s, lease_owner = %(owner)s,
+       lease_until = clock_timestamp() + %(lease_s)s * interval '1 second', key = coalesce(n.key, i.key)
+  FROM unnest(%(lists)s::text[], %(items)s::text[], %(keys)s::text[]) AS n (list_id, item_id, key)
+ WHERE (i.list_id, i.item_id) = (n.list_id, n.item_id)
+"""
+
+_LATER = f"""
+UPDATE rowtide.inbox AS i
+   SET due_at = clock_timestamp() + {BUSY_AFTER_S} * interval '1 second', lease_token = NULL, lease_owner = NULL,
+       lease_until = NULL
+  FROM unnest(%s::text[], %s::text[]) AS n (list_id, item_id)
+ WHERE (i.list_id, i.item_id) = (n.list_id, n.item_id)
+"""
+
+_LOOK_AT = """
+UPDATE rowtide.outbox
+   SET state = 'waiting', reason_code = NULL, reason = NULL, due_at = now()
+ WHERE sync = %s AND key = ANY (%s) AND state = 'parked' AND NOT hold
+"""
+
+
+def _write_leases(conn: Connection, request: TakeRequest, leases: Sequence[Lease], later: Sequence[Shown]) -> None:
+    if leases:
+        shown = [one.shown for one in leases]
+        values = {
+            "token": request.token, "owner": request.owner, "lease_s": request.lease_s,
+            "lists": [one.list_id for one in shown], "items": [one.item_id for one in shown],
+            "keys": [one.key for one in leases],
+        }  # fmt: skip
+        conn.execute(_WRITE_LEASES, values)
+    if later:
+        conn.execute(_LATER, [[one.list_id for one in later], [one.item_id for one in later]])
+
+
+def _look_at(conn: Connection, sync: str, uncertain: Sequence[OutboxRow]) -> None:
+    """Have parked rows with an unexplained attempt looked at: until then no edit of their items is applied."""
+    keys = [row.key for row in uncertain if row.state == "parked"]
+    if keys:
+        conn.execute(_LOOK_AT, [sync, keys])
+        channels.notify(conn, channels.DUE, sync)
