@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from control.cli import (
     apply,
+    conflicts,
     db,
     diff,
     doctor,
@@ -91,6 +92,7 @@ app.command("resume")(pause.resume)
 app.command("diff")(diff.diff)
 app.command("reconcile")(reconcile.reconcile)
 app.add_typer(parked.app, name="parked", help="Rows that cannot be carried as they are.")
+app.add_typer(conflicts.app, name="conflicts", help="Changes of both sides that did not agree.")
 app.command("forget")(forget.forget)
 app.command("purge")(forget.purge)
 app.add_typer(db.app, name="db", help="The schema of the state database.")

@@ -23,6 +23,24 @@ SLOT_FOREIGN: Final = Entry(
 NOT_PARKED: Final = Entry(
     UserError, "not_parked", "Row {key} of sync {sync} is not parked.", "See `rowtide parked list`."
 )
+UNKNOWN_CONFLICT: Final = Entry(
+    UserError, "unknown_conflict", "There is no conflict {id}.", "See `rowtide conflicts list`."
+)
+CONFLICT_FIELD: Final = Entry(
+    UserError,
+    "conflict_field",
+    "None of these conflicts is about field {field}.",
+    "Name one of: {known}.",
+)
+CONFLICT_SIDE: Final = Entry(
+    UserError, "conflict_side", "{word} is no side of a conflict.", "Say postgres or sharepoint."
+)
+CONFLICT_CHOICE: Final = Entry(
+    UserError,
+    "conflict_choice",
+    "It is not said which conflicts to decide, or how: {problem}.",
+    "Name numbers of conflicts or --all, and give --take, --field NAME=SIDE or --value NAME=JSON.",
+)
 FORGET_BUSY: Final = Entry(
     UserError,
     "forget_busy",
