@@ -14,7 +14,7 @@ import typer
 
 from control.cli import options, output, session
 from control.operations import conflicts
-from control.operations.conflicts import ConflictWithValues, Decision, Wanted
+from control.operations.conflicts import ConflictWithValues, Decision, WantedConflicts
 from rowtide.definition.kinds import parse_duration
 from rowtide.error_catalogue import command_errors
 
@@ -39,7 +39,7 @@ def list_(
     as_json: options.Json = False,
 ) -> None:
     """List open conflicts, the newest first (exit 3 when there are any)."""
-    wanted = Wanted(sync, key, kind, not every, _within(since), limit)
+    wanted = WantedConflicts(sync, key, kind, not every, _within(since), limit)
     found = conflicts.list_conflicts(session.start_session(config), wanted)
     rows = found["conflicts"]
     if as_json:
@@ -97,7 +97,7 @@ def resolve(
         raise command_errors.CONFLICT_CHOICE(problem="either numbers or --all are needed")
     decision = decision_of(take, fields or (), values or (), why)
     opened = session.start_session(config)
-    wanted = Wanted(sync, key, kind, True, _within(since), 1_000_000)
+    wanted = WantedConflicts(sync, key, kind, True, _within(since), 1_000_000)
     seen = conflicts.find_open(opened, wanted, numbers or [])
     if not yes:
         _show_values(seen)
@@ -118,7 +118,7 @@ def simulate(
     as_json: options.Json = False,
 ) -> None:
     """Say what another policy would have done with the recorded conflicts."""
-    wanted = Wanted(sync, within=_within(since), limit=1_000_000)
+    wanted = WantedConflicts(sync, within=_within(since), limit=1_000_000)
     found = conflicts.simulate_policy(session.start_session(config), wanted, policy)
     if as_json:
         output.document(found)

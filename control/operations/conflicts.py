@@ -23,7 +23,7 @@ from state.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedConflicts:
     """Which conflicts, as a person says it; ``sync`` by name or id, ``within``: recorded so lately."""
 
     sync: str | None = None
@@ -95,7 +95,7 @@ class Decision:
     fields: Mapping[str, Winner | OtherValue] = field(default_factory=dict)
 
 
-def list_conflicts(session: Session, wanted: Wanted) -> ConflictsDocument:
+def list_conflicts(session: Session, wanted: WantedConflicts) -> ConflictsDocument:
     """Conflicts as wanted, without their values."""
     found = session.on_state(lambda connection: conflicts.find(connection, _filter(connection, wanted)))
     return {"conflicts": [_to_row(one) for one in found]}
@@ -109,7 +109,7 @@ def show(session: Session, conflict_id: int) -> ConflictWithValues:
     return _with_values(found)
 
 
-def find_open(session: Session, wanted: Wanted, ids: Sequence[int]) -> list[ConflictWithValues]:
+def find_open(session: Session, wanted: WantedConflicts, ids: Sequence[int]) -> list[ConflictWithValues]:
     """The open conflicts with these numbers, or all that are wanted, with their values; UserError where one is not."""
 
     def work(connection: Connection) -> list[StoredConflict]:
@@ -146,7 +146,7 @@ def resolve(session: Session, seen: Sequence[ConflictWithValues], decision: Deci
     return session.on_state(work, actor)
 
 
-def simulate_policy(session: Session, wanted: Wanted, policy: TwoWayPolicy) -> SimulatedDocument:
+def simulate_policy(session: Session, wanted: WantedConflicts, policy: TwoWayPolicy) -> SimulatedDocument:
     """What the policy would have done with the recorded conflicts that are wanted."""
     found = session.on_state(lambda connection: conflicts.find(connection, _filter(connection, wanted)))
     past = [
@@ -178,7 +178,7 @@ def other_value(value: JsonValue) -> OtherValue:
     return OtherValue(value)
 
 
-def _filter(connection: Connection, wanted: Wanted) -> ConflictFilter:
+def _filter(connection: Connection, wanted: WantedConflicts) -> ConflictFilter:
     applied = read_applied_definition(connection)
     named = applied.catalog.definition.find_sync(wanted.sync) if applied and wanted.sync is not None else None
     since = None
