@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from connectors.postgres import apply_record
 from connectors.postgres.apply_acts import (
@@ -26,9 +27,12 @@ from connectors.postgres.apply_acts import (
     UpdateRow,
 )
 from connectors.postgres.apply_session import ApplySession
-from connectors.postgres.apply_table import ApplyTable
+from connectors.postgres.apply_table import ApplyTable, read_apply_table
+from connectors.postgres.connections import open_unproven
+from rowtide.mapping.compiled_sync import CompiledSync
 from state import failpoints
 from tests.failpoints import Failpoints
+from tests.integration.forks import run_forked
 from tests.integration.postgres.pulled_table import GONE, RECORD, Decides, PulledTable, insert, place, update
 
 FIELDS = {"name": "Title", "amount": "Amount"}
@@ -54,6 +58,15 @@ def session(parts: PulledTable) -> ApplySession:
 @pytest.fixture
 def table(parts: PulledTable, session: ApplySession) -> ApplyTable:
     return parts.table(session, parts.compiled(FIELDS))
+
+
+def apply_and_die(dsn: str, role: str, sync: CompiledSync) -> None:
+    """In a process of its own: apply an edit, and meet the trap on the way."""
+    connection = open_unproven(make_conninfo(dsn, user=role, password="of-a-role"))
+    session = ApplySession(connection, lambda: connection)
+    assert session.hold("parts")
+    table = read_apply_table(connection, sync)
+    session.apply_row(table, place("1"), Decides(update(name="screw")))
 
 
 def record_of(parts: PulledTable, session: ApplySession, key: str) -> AppliedEdit | None:
@@ -320,21 +333,48 @@ def test_what_fails_around_the_commit_is_told_by_the_record(
     assert (decides.found.row or ("",) * 3)[1] == ("screw" if there else "bolt")
 
 
-def test_a_commit_is_durable_whatever_the_role_is_set_to(
+def test_a_process_that_is_killed_leaves_row_and_record_alike(
+    parts: PulledTable, session: ApplySession, table: ApplyTable, until: Callable[..., Any]
+) -> None:
+    session.release("parts")
+    for trap, there in ((failpoints.PULL_BEFORE_COMMIT, False), (failpoints.PULL_AFTER_COMMIT, True)):
+        code = run_forked(apply_and_die, parts.dsn, parts.puller, table.sync, trap=f"{trap}=kill")
+        assert code == -9
+        until(lambda: session.hold("parts"), "the lock of the killed process is free")
+        decides = Decides(LeaveRow())
+        assert isinstance(session.apply_row(table, place("1"), decides), LeftAlone)
+        assert (decides.found.applied is not None) is there
+        assert decides.found.row == ("1", "screw" if there else "bolt", "1.50")
+        session.release("parts")
+
+
+def test_settings_hold_whatever_the_role_is_set_to(
     parts: PulledTable, session: ApplySession, table: ApplyTable
 ) -> None:
+    given = {
+        "synchronous_commit": ("off", "on"),
+        "row_security": ("off", "on"),
+        "lock_timeout": ("0", "200ms"),
+        "statement_timeout": ("0", "10s"),
+        "idle_in_transaction_session_timeout": ("0", "30s"),
+        "default_transaction_isolation": ("serializable", "read committed"),
+        "transaction_isolation": (None, "read committed"),
+        "search_path": ("public, pg_catalog", "public, pg_temp"),
+    }
+    told = " || ' ' || ".join(f"current_setting('{name}')" for name in given)
     parts.run(
-        f"ALTER ROLE {parts.puller} SET synchronous_commit = off", f"ALTER ROLE {parts.puller} SET row_security = off"
-    )
-    parts.run(
-        "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := "
-        "current_setting('synchronous_commit') || current_setting('row_security'); RETURN NEW; END $$",
+        *(f"ALTER ROLE {parts.puller} SET {name} = {value}" for name, (value, _) in given.items() if value),
+        "ALTER TABLE parts ALTER name TYPE text",
+        f"CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := {told}; RETURN NEW; END $$",
         "CREATE TRIGGER tell BEFORE UPDATE ON parts FOR EACH ROW EXECUTE FUNCTION tell()",
     )
     session.release("parts")
     outcome = parts.session().apply_row(table, place("1"), Decides(update(name="x")))
     assert isinstance(outcome, Committed)
-    assert outcome.row == ("1", "onon", "1.50")
+    assert outcome.row is not None
+    assert outcome.row[1] == " ".join(value for _, value in given.values()).replace(
+        "public, pg_temp", '"public", "pg_temp"'
+    )
 
 
 def test_a_later_record_takes_the_place_of_the_former(session: ApplySession, table: ApplyTable) -> None:

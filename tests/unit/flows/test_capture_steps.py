@@ -88,6 +88,13 @@ def test_rows_go_to_the_bucket_of_their_key_for_each_sync() -> None:
     assert sorted(keys([batch for _, batch in found])) == ["1", "1", "2", "2"]
 
 
+def test_a_table_that_no_sync_names_is_passed_over() -> None:
+    """A publication of all tables carries the record of applied edits too."""
+    applied = Relation(9, "rowtide_pull", "applied", "d", ("sync", "key"), ("sync", "key"), (25, 25))
+    found = normalized(Process(), chunk(insert(0, 1), insert(1, 5, relation=applied), insert(2, 2)))
+    assert sorted(keys([batch for _, batch in found])) == ["1", "2"]
+
+
 def test_a_relation_is_bound_once_until_definition_or_eras_change() -> None:
     process = Process()
     step = normalize(process)
