@@ -59,6 +59,17 @@ def of_reader(conn: psycopg.Connection, tables: Sequence[Table]) -> Check:
     return findings.EXCESS(role=role, rights="; ".join(rights)) if rights else findings.EXCESS_NONE(role=role)
 
 
+def of_writer(conn: psycopg.Connection) -> Check:
+    """Of the role that writes people's edits: everything but what it was granted on tables, row security included."""
+    row = conn.execute(_ROLE, [[], []]).fetchone()
+    assert row is not None, "a session has a role"
+    role, is_superuser, makes_roles, makes_databases, sees_all, member_of = row
+    rights = _of_server(makes_roles, makes_databases, sees_all, member_of, "bypass row security")
+    if is_superuser:
+        return findings.EXCESS_SUPERUSER(role=role)
+    return findings.EXCESS(role=role, rights="; ".join(rights)) if rights else findings.EXCESS_NONE(role=role)
+
+
 def of_state_role(conn: psycopg.Connection, schema: str) -> Check:
     """Of the role that a command has in the state database: to be superuser or the owner of everything."""
     row = conn.execute(_ROLE, [[], []]).fetchone()
@@ -73,10 +84,16 @@ def of_state_role(conn: psycopg.Connection, schema: str) -> Check:
     return findings.EXCESS_OWNER(role=role) if owns and owns[0] else findings.EXCESS_NONE(role=role)
 
 
-def _of_server(makes_roles: bool, makes_databases: bool, sees_all: bool, member_of: Sequence[str]) -> list[str]:
+def _of_server(
+    makes_roles: bool,
+    makes_databases: bool,
+    sees_all: bool,
+    member_of: Sequence[str],
+    bypasses: str = "bypass row security, which is on for no table",
+) -> list[str]:
     held = {
         "make roles": makes_roles,
         "make databases": makes_databases,
-        "bypass row security, which is on for no table": sees_all,
+        bypasses: sees_all,
     }
     return [*(right for right, has in held.items() if has), *(f"act as {name}" for name in member_of)]

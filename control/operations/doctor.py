@@ -175,7 +175,11 @@ def _writing(session: Session, name: str) -> list[Check]:
         return []
     try:
         with session.writer(name) as connection:
-            return apply_rights.checks(connection, written)
+            own = session.definition.postgres[name].apply_dsn is not None  # else its rights were looked at before
+            return [
+                *apply_rights.checks(connection, written),
+                *([excess_rights.of_writer(connection)] if own else []),
+            ]
     except RowtideError as error:
         return [Check.of_error("edits", error)]
 

@@ -3,7 +3,7 @@
 import pytest
 from psycopg import sql
 
-from connectors.postgres import apply_record, apply_rights
+from connectors.postgres import apply_record, apply_rights, excess_rights
 from connectors.postgres.apply_acts import Committed, DeleteRow
 from rowtide.error_catalogue.entries import Check
 from rowtide.mapping.columns_written import ColumnsWritten
@@ -86,3 +86,10 @@ def test_a_key_that_is_mapped_or_drawn_is_no_fault(pulled: PulledTable) -> None:
     for table in apply_rights.read_written(pulled.owner, written):
         assert (table.stuck, table.demanded, table.sequences) == ([], [], [])
         assert table.updated == ["a"]
+
+
+def test_rights_that_writing_needs_not_are_told(pulled: PulledTable) -> None:
+    assert excess_rights.of_writer(pulled.connect(pulled.puller)).level == "ok"
+    told = excess_rights.of_writer(pulled.connect(pulled.reader))
+    assert told.sentence == f"The role {pulled.reader} may also: bypass row security."
+    assert "is superuser" in excess_rights.of_writer(pulled.owner).sentence
