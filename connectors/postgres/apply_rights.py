@@ -27,8 +27,7 @@ Connection = psycopg.Connection[Any]
 class WrittenTable:
     """What is written of a table: its columns by what is done with them, and the sequences that its key draws from.
 
-    ``selected`` are read under lock. ``stuck``: key columns that get a value in no way, so that no item becomes a row.
-    ``demanded``: columns that may not be NULL, and get no value. ``guarded``: row security is on.
+    ``selected`` are read under lock. ``guarded``: row security is on.
     """
 
     schema: str
@@ -38,8 +37,6 @@ class WrittenTable:
     inserted: Sequence[str] = ()
     deletes: bool = False
     sequences: Sequence[Table] = ()
-    stuck: Sequence[str] = ()
-    demanded: Sequence[str] = ()
     guarded: bool = False
 
     @property
@@ -50,7 +47,7 @@ class WrittenTable:
 
 _COLUMNS: Final = """
 SELECT a.attname::text, COALESCE(a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]), false),
-       a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.attnotnull, s.nspname::text, s.relname::text
+       a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', s.nspname::text, s.relname::text
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
@@ -82,7 +79,6 @@ def _written(connection: Connection, table: Table, columns: ColumnsWritten) -> W
     settable = [name for name, _, _, generated, *_ in found if not generated]
     mapped = [name for name in settable if name in columns.names]
     has_value = {name for name, _, has_default, *_ in found if has_default}
-    not_null = {name for name, _, _, generated, not_null, *_ in found if not_null and not generated}
     # A restored item's row has its old key, so a key column is given although it draws values.
     inserted = [name for name in settable if name in {*mapped, *key}]
     drawn = {name for name in key if name not in mapped and name in has_value}
@@ -94,8 +90,6 @@ def _written(connection: Connection, table: Table, columns: ColumnsWritten) -> W
         inserted=inserted,
         deletes=columns.deletes,
         sequences=sequences,
-        stuck=[name for name in key if name not in mapped and name not in has_value],
-        demanded=sorted(not_null - set(inserted) - has_value),
         guarded=bool(guarded and guarded[0]),
     )
 
@@ -172,21 +166,14 @@ def _record(connection: Connection, role: str) -> list[Check]:
 _MAY_MAKE: Final = "SELECT has_database_privilege(current_database(), 'CREATE') OR to_regnamespace(%s) IS NOT NULL"
 
 
-def blockers(admin: Connection, written: Mapping[Table, ColumnsWritten]) -> list[Check]:
-    """What would stop `apply`, which makes ``rowtide_pull.applied`` as ``admin``; tables that can have no new rows."""
-    if not written:
-        return []
-    found = [
-        findings.APPLY_KEY(table=table.name, columns=", ".join(table.stuck))
-        for table in read_written(admin, written)
-        if table.stuck
-    ]
+def blockers(admin: Connection) -> list[Check]:
+    """What would stop `apply`, which makes ``rowtide_pull.applied`` as the role of ``admin``."""
     missing = apply_record.missing_statements(admin)
     with as_source_errors("reading the rights of the role that makes the record of edits"):
         row = admin.execute(_MAY_MAKE, [apply_record.SCHEMA]).fetchone()
-    if missing and not (row and row[0]):
-        found.append(findings.APPLY_RECORD_MISSING(statements="; ".join(missing)))
-    return found
+    if not missing or (row and row[0]):
+        return []
+    return [findings.APPLY_RECORD_MISSING(statements="; ".join(missing))]
 
 
 _LACKS: Final = """
@@ -232,10 +219,6 @@ def _table(connection: Connection, table: WrittenTable, role: str) -> list[Check
     if lacks:
         grants = " ".join(table_grants(table, sql.Identifier(role)))
         found.append(findings.APPLY_RIGHTS(role=role, table=table.name, rights="; ".join(lacks), grants=grants))
-    if table.stuck:
-        found.append(findings.APPLY_KEY(table=table.name, columns=", ".join(table.stuck)))
-    if table.demanded:
-        found.append(findings.APPLY_DEMANDED(table=table.name, columns=", ".join(table.demanded)))
     if table.guarded:
         found.append(findings.APPLY_GUARDED(table=table.name))
     return found

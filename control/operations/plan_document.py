@@ -333,9 +333,9 @@ def _faults(session: Session, name: str, connection: psycopg.Connection) -> list
     if slots.publication_statements(connection, publication, tables):
         with session.source(name, admin=True) as admin:
             found += publishing_rights.missing(admin, publication, tables)
-    if written := columns_written(definition, name):
+    if columns_written(definition, name):
         with session.source(name, admin=True) as admin:
-            found += apply_rights.blockers(admin, written)
+            found += apply_rights.blockers(admin)
     return found
 
 

@@ -248,18 +248,6 @@ APPLY_RECORD_RIGHTS: Final = FindingEntry(
 APPLY_RIGHTS: Final = FindingEntry(
     "edits", "failure", "The role {role} cannot write people's edits to {table}: it lacks {rights}.", "{grants}"
 )
-APPLY_KEY: Final = FindingEntry(
-    "edits",
-    "failure",
-    "No item can become a row of {table}: its key ({columns}) is not mapped and gets no value by itself.",
-    "Map the column, or give it a default or a sequence.",
-)
-APPLY_DEMANDED: Final = FindingEntry(
-    "edits",
-    "warning",
-    "New items become no rows of {table} unless a trigger sets {columns}: not mapped, and NULL is refused.",
-    "Map the column, or give it a default; until then new items are parked.",
-)
 APPLY_GUARDED: Final = FindingEntry(
     "edits",
     "warning",
