@@ -19,6 +19,10 @@ SYNC_COUNTS: Final = {
     SyncCount.SUPPRESSED: ("rowtide_rows_suppressed_total", "Rows that needed no write"),
     SyncCount.PARKED: ("rowtide_rows_parked_total", "Rows set aside"),
     SyncCount.FOREIGN_EDITS: ("rowtide_foreign_edits_total", "Edits of others met by a push"),
+    SyncCount.PULLED: ("rowtide_edits_applied_total", "Edits of items applied to rows"),
+    SyncCount.PULL_ECHOES: ("rowtide_edits_known_total", "Changes of items that said nothing new"),
+    SyncCount.PULL_PARKED: ("rowtide_edits_parked_total", "Edits of items set aside"),
+    SyncCount.CONFLICTS: ("rowtide_conflicts_total", "Conflicts met while edits were applied"),
 }
 PROCESS_COUNTS: Final = {
     ProcessCount.MERGED: ("rowtide_changes_merged_total", "Row changes that met a waiting row"),

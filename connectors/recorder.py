@@ -21,6 +21,10 @@ class SyncCount(Enum):
     SUPPRESSED = auto()
     PARKED = auto()
     FOREIGN_EDITS = auto()
+    PULLED = auto()
+    PULL_ECHOES = auto()
+    PULL_PARKED = auto()
+    CONFLICTS = auto()
 
 
 class ProcessCount(Enum):
@@ -80,3 +84,18 @@ def record_settle(recorder: Recorder, counts: SettleCounts) -> None:
         recorder.count(sync, SyncCount.FOREIGN_EDITS, did.foreign_edits)
         for latency_s in did.latencies_s:
             recorder.observe_latency(sync, latency_s)
+
+
+_PULLED = {
+    "applied": SyncCount.PULLED,
+    "echoes": SyncCount.PULL_ECHOES,
+    "parked": SyncCount.PULL_PARKED,
+    "conflicts": SyncCount.CONFLICTS,
+}
+
+
+def record_pulled(recorder: Recorder, sync: str, did: Mapping[str, int]) -> None:
+    """Record what became of entries of the inbox."""
+    for name, count in did.items():
+        if count:
+            recorder.count(sync, _PULLED[name], count)

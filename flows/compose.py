@@ -9,7 +9,7 @@ one of them.
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -21,14 +21,17 @@ from connectors.graph.settings import GraphSettings
 from connectors.graph.writer import Writer
 from connectors.outbox_io import until_answered
 from connectors.pace import Pace
+from connectors.postgres.apply_session import APPLICATION
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.continuity import NewIncarnation
 from connectors.postgres.replication.cursor_store import StateCursorStore
 from connectors.postgres.replication.reader import Reader, ReaderSettings
 from connectors.postgres.source_sessions import Source, SourceSessions, StateRecords
 from connectors.settings import resolve_secret
+from flows import polled_lists
 from flows.admission import Admission
 from flows.applied_view import CurrentView, View, Watcher
+from flows.collector import Collector
 from flows.column_watch import ColumnWatch
 from flows.day_quota import DayQuota
 from flows.deletion_judge import DeletionJudge
@@ -42,6 +45,7 @@ from flows.own_file import OwnFile
 from flows.ports import Worker
 from flows.process import FatalFault, Process, Workers
 from flows.process_lock import ProcessLock
+from flows.puller import Puller
 from flows.reach_holds import ReachHolds
 from flows.reconcile import SOURCE, Reconciler
 from flows.refresh import Refresher
@@ -49,6 +53,7 @@ from flows.routing import EraRouter
 from flows.self_fence import SelfFence
 from flows.shape_watch import ShapeWatch
 from flows.state_clock import StateClock
+from flows.subscriber import Subscriber
 from flows.sync import CaptureParts, DeliverParts, Parts
 from flows.sync_acts import SyncActs
 from rowtide.catalog import Catalog
@@ -96,6 +101,7 @@ def compose(
             {} if deliver is None else deliver.writers,
             {} if deliver is None else deliver.budgets,
             None if deliver is None else deliver.parts.claimer,
+            None if deliver is None else deliver.puller,
             None if capture is None else capture.reconciler,
             lambda: [one for part in (capture, deliver) if part is not None for one in part.sessions()],
             base.pace,
@@ -159,6 +165,16 @@ class _Base:
         view = self.applied.view
         dsn, catalog = resolve_secret(view.reach.source(postgres).dsn), view.catalog
         return Source(dsn, catalog.definition.slot(postgres), catalog.servers.get(postgres, ""))
+
+    def apply_source(self, postgres: str) -> Source:
+        """The same source as the role that applies people's edits."""
+        source = self.source(postgres)
+        dsn = self.applied.view.reach.source(postgres).apply_dsn
+        return source if dsn is None else replace(source, dsn=resolve_secret(dsn))
+
+    def apply_sessions(self) -> SourceSessions:
+        """Sessions that apply people's edits, for one thread."""
+        return SourceSessions(APPLICATION, self.apply_source, StateRecords(self.state_dsn, APPLICATION))
 
     def sessions(self, application: str) -> SourceSessions:
         """Sessions on the sources, for one thread."""
@@ -245,7 +261,9 @@ class _Decisions:
         if (rules := known.get(sync)) is None:
             compiled = view.catalog.syncs[sync]
             patience = self._settings[compiled.graph].patience
-            rules = known[sync] = Rules(compiled, compiled.version, patience, compiled.deletes, held=view.held)
+            rules = known[sync] = Rules(
+                compiled, compiled.version, patience, compiled.deletes, two_ways=compiled.two_ways, held=view.held
+            )
         return rules
 
     def graph_of(self, sync: str) -> str:
@@ -269,6 +287,7 @@ class _Deliver:
     workers: Sequence[Worker]
     unsettled: Callable[[], list[Outcome]]
     sessions: Callable[[], Sequence[SourceSessions]]
+    puller: Puller
 
 
 def _deliver(base: _Base) -> _Deliver:
@@ -304,12 +323,33 @@ def _deliver(base: _Base) -> _Deliver:
         tenants,
         lambda list_id: any(list_id in writer.list_problems for writer in writers.values()),
     )
-    workers: list[Worker] = [lanes, enumerator, columns, refresher, judge, claimer]
+    puller = _puller(base, tenants)
+    polled = partial(polled_lists.of_tenant, lambda: base.applied.view)
+    collector = Collector(base.state_dsn, polled, tenants)
+    subscriber = Subscriber(base.state_dsn, polled, tenants, collector.note_changed)
+    workers: list[Worker] = [lanes, enumerator, columns, collector, subscriber, refresher, puller, judge, claimer]
+
+    def sessions() -> list[SourceSessions]:
+        return [*refresher.sessions(), *puller.sessions()]
 
     def unsettled() -> list[Outcome]:
         return [*lanes.left(), *claimer.unsent()]
 
-    return _Deliver(parts, faults, tenants, budgets, writers, workers, unsettled, refresher.sessions)
+    return _Deliver(parts, faults, tenants, budgets, writers, workers, unsettled, sessions, puller)
+
+
+def _puller(base: _Base, tenants: Mapping[str, PacedGraph]) -> Puller:
+    return Puller(
+        base.state_dsn,
+        base.owner,
+        lambda: base.applied.view,
+        tenants,
+        base.apply_sessions,
+        lambda: base.sessions("rowtide pull reads"),
+        base.applied.site_of,
+        base.clock.now,
+        partial(recorder.record_pulled, metrics.RECORDER),
+    )
 
 
 def _claimer(

@@ -13,11 +13,12 @@ from typing import Final, assert_never
 
 import structlog
 
+from flows import handed_back
 from flows.source_table import Table
 from flows.unpaired import by_key, first_of_key, read_unpaired
 from rowtide import mass_delete
 from rowtide.deciding.records import ETag, Held, ItemId, LeftItem, Leftover, ListId, NoItem, WrongKey
-from rowtide.enumeration import Differs, Equal, Kind, Moving, Verdict, judge
+from rowtide.enumeration import Compared, Differs, Equal, Kind, Moving, Verdict, judge
 from rowtide.keys import rowtide_key, stand_in
 from rowtide.reconcile import MOST_TURNS, next_phase
 from state import enumeration, failpoints
@@ -39,7 +40,7 @@ AGAIN: Final = "an item was left whose row had gone while the lists were read"
 REST: Final = timedelta(seconds=2)
 """How long after the round of one turn that of the next may begin: rows that waited shall have been written by then."""
 
-_OF_A_TURN = ("moving", "waiting", "parked", "orphans", "strangers")
+_OF_A_TURN = ("moving", "waiting", "parked", "orphans", "strangers", "handed_over")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,8 @@ class DeepSteps:
 
         Held before, the lists are read once more at first: the items may be there again.
         """
+        if self._compiled.two_ways:
+            return None  # none is made anew: that it is missing is for the way back
         missing, pairs = items.count_missing(self._state, record.sync, self._lists.lag)
         tripped = mass_delete.judge_missing(record.sync, missing.count, pairs, self._compiled.breaker)
         if tripped is None:
@@ -186,6 +189,7 @@ class DeepSteps:
         apart = {"moving": 0, "waiting": 0, "parked": 0}
         mends: list[Mend] = []
         names: dict[str, str] = {}
+        handed: list[Compared] = []
         for one in pairs:
             key, known, copies = one.compared.key, one.compared.pair, (self._copies or {}).get(one.compared.key, [])
             verdict = judge(one.compared, self._compiled)
@@ -194,6 +198,10 @@ class DeepSteps:
                 if copies and one.waits == "waiting":  # a row that is to be deleted takes them along
                     names[key] = "copies"
                     mends.append(_to_mend(one, known, copies))
+                continue
+            if self._compiled.two_ways and isinstance(verdict, Differs) and handed_back.is_of_person(verdict.finding):
+                apart["handed_over"] = apart.get("handed_over", 0) + 1
+                handed.append(one.compared)
                 continue
             match verdict:
                 case Moving():
@@ -210,6 +218,7 @@ class DeepSteps:
                         mends.append(_to_mend(one, pair, copies))
                 case _:
                     assert_never(verdict)
+        handed_back.hand_back(self._state, self._compiled, handed)
         return apart, mends, names
 
     def _end_of_turn(self, record: Reconcile) -> Reconcile:

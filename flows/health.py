@@ -15,6 +15,7 @@ from connectors.pace import Pace
 from connectors.postgres.replication.reader import Reader
 from connectors.postgres.source_sessions import SourceSessions
 from flows.applied_view import View
+from flows.puller import Puller
 from flows.reconcile import Reconciler
 from flows.shape_watch import ShapeWatch
 from rowtide.error_catalogue import source_errors
@@ -27,6 +28,7 @@ def to_health(
     writers: Mapping[str, Writer],
     budgets: Mapping[str, Budget],
     claimer: Claimer | None,
+    puller: Puller | None,
     reconciler: Reconciler | None,
     sessions: Callable[[], Iterable[SourceSessions]],
     pace: Pace,
@@ -44,6 +46,9 @@ def to_health(
         "graph": {name: _of_graph(writer, budgets[name], now) for name, writer in writers.items()},
         "reconcile": reconciler.health() if reconciler is not None else {},
         "due": _of_claimer(claimer) if claimer is not None else {},
+        "pull": {}
+        if puller is None
+        else {sync: {"problem": _problem(error)} for sync, error in puller.problems.items()},
         "sessions": _of_sessions(watches, sessions()),
         "pace": pace.rates(),
     }

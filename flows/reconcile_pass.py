@@ -12,6 +12,7 @@ from dataclasses import replace
 import structlog
 
 from connectors.postgres import table_pages
+from flows import handed_back
 from flows.deep_pass import DeepSteps, Lists
 from flows.source_table import ASKED_ROWS, Read, Table
 from rowtide import mass_delete
@@ -143,6 +144,8 @@ class Pass:
             return True
         snapshot, absent = self._table.absent(keys)
         failpoints.hit(failpoints.RECONCILE_AFTER_READ)
+        if self._compiled.two_ways and record.era is not None:
+            absent = handed_back.without_lost(self._state, self._compiled, record.era, absent)
         record = replace(record.counting(asked=len(keys)), after_key=[keys[-1]])
         self.record = reconcile.note_absent(self._state, record, self._ground(snapshot), absent)
         return True

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from rowtide.deciding.commands import Command, LookAtItem, LookForKey
+from rowtide.deciding.hand_over import ReadVersions
 
 WRITE_RU: Final = 2
 ITEM_RU: Final = 1
@@ -45,12 +46,12 @@ def enumeration_ru(items: int) -> int:
     return max(1, -(-items // PAGE_ITEMS)) * QUERY_RU
 
 
-def cost_of(command: Command) -> int:
+def cost_of(command: Command | ReadVersions) -> int:
     """Resource units of one request; a move is its POST, the DELETE is charged when it comes."""
     match command:
         case LookAtItem():
             return ITEM_RU
-        case LookForKey():
+        case LookForKey() | ReadVersions():
             return QUERY_RU
         case _:
             return WRITE_RU

@@ -150,7 +150,7 @@ SELECT %(list_id)s, n.item_id, %(sync)s, n.version, n.etag, n.fields, n.item_key
  ORDER BY n.item_id COLLATE "C"
     ON CONFLICT (list_id, item_id) DO UPDATE
    SET sync = excluded.sync, version = excluded.version, etag = excluded.etag, deleted = false, inferred = false,
-       fields = excluded.fields, item_key = excluded.item_key, by_app = excluded.by_app,
+       approved = false, fields = excluded.fields, item_key = excluded.item_key, by_app = excluded.by_app,
        made_by_app = excluded.made_by_app, editor_name = excluded.editor_name, editor_email = excluded.editor_email,
        modified_at = excluded.modified_at, key = coalesce(excluded.key, i.key), {_RENEWED}
  WHERE excluded.version > i.version OR i.deleted OR (%(is_whole)s AND excluded.version <> i.version)
@@ -164,8 +164,8 @@ SELECT %(list_id)s, n.item_id, %(sync)s, 0, true, l.key, %(page_round)s, clock_t
          ON l.list_id = %(list_id)s AND l.item_id = n.item_id AND l.state IN ('live', 'arriving')
  ORDER BY n.item_id COLLATE "C"
     ON CONFLICT (list_id, item_id) DO UPDATE
-   SET sync = excluded.sync, version = 0, etag = NULL, deleted = true, inferred = false, fields = '{{}}',
-       by_app = false, editor_name = NULL, editor_email = NULL, modified_at = NULL,
+   SET sync = excluded.sync, version = 0, etag = NULL, deleted = true, inferred = false, approved = false,
+       fields = '{{}}', by_app = false, editor_name = NULL, editor_email = NULL, modified_at = NULL,
        key = coalesce(excluded.key, i.key), {_RENEWED}
  WHERE NOT i.deleted OR i.inferred
 """

@@ -65,7 +65,8 @@ SELECT %(sync)s, {SHOWN}
        fields = excluded.fields, item_key = excluded.item_key, by_app = excluded.by_app,
        made_by_app = excluded.made_by_app, editor_name = excluded.editor_name, editor_email = excluded.editor_email,
        modified_at = excluded.modified_at, round = excluded.round, seen_at = now(), state = 'waiting', code = NULL,
-       sentence = NULL, due_at = now(), attempts = 0, tries = 0, absent_era = NULL, absent_lsn = NULL,
+       sentence = NULL, due_at = now(), attempts = 0, tries = 0, approved = false, absent_era = NULL,
+       absent_lsn = NULL,
        key = CASE WHEN i.sync = excluded.sync THEN i.key END, revision = i.revision + 1
  WHERE CASE WHEN excluded.deleted THEN %(told)s AND NOT i.deleted
             WHEN i.deleted THEN %(told)s
@@ -129,6 +130,7 @@ class WaitingEntries:
     oldest: datetime | None
     postponed: int = 0
     why: str | None = None
+    why_parked: str | None = None
 
 
 def waiting(conn: Connection) -> dict[str, WaitingEntries]:
@@ -140,7 +142,8 @@ def waiting(conn: Connection) -> dict[str, WaitingEntries]:
                count(*) FILTER (WHERE state = 'conflict') AS conflicts,
                min(seen_at) FILTER (WHERE state = 'waiting') AS oldest,
                count(*) FILTER (WHERE {later}) AS postponed,
-               mode() WITHIN GROUP (ORDER BY sentence) FILTER (WHERE {later}) AS why
+               mode() WITHIN GROUP (ORDER BY sentence) FILTER (WHERE {later}) AS why,
+               mode() WITHIN GROUP (ORDER BY sentence) FILTER (WHERE state = 'parked') AS why_parked
           FROM rowtide.inbox GROUP BY sync
     """.format(later="state = 'waiting' AND sentence IS NOT NULL AND due_at > now()")
     with conn.cursor(row_factory=class_row(WaitingEntries)) as cursor:
@@ -203,7 +206,8 @@ def retry_parked(conn: Connection, sync: str, items: Sequence[Place] | None = No
     count = conn.execute(
         f"""
         UPDATE rowtide.inbox
-           SET state = 'waiting', code = NULL, sentence = NULL, attempts = 0, tries = 0, due_at = now() {_OF}
+           SET state = 'waiting', code = NULL, sentence = NULL, attempts = 0, tries = 0, due_at = now(),
+               approved = true {_OF}
         """,
         _places(sync, items),
     ).rowcount

@@ -98,9 +98,10 @@ _MISSING = f"""
    AND NOT {_IS_SEEN.format("l")}
 """
 
-_GONE = """deleted = true, inferred = true, version = 0, etag = NULL, fields = '{}', by_app = false, editor_name = NULL,
-       editor_email = NULL, modified_at = NULL, state = 'waiting', code = NULL, sentence = NULL, due_at = now(),
-       attempts = 0, tries = 0, revision = i.revision + 1, round = %(page_round)s, seen_at = clock_timestamp()"""
+_GONE = """deleted = true, inferred = true, approved = false, version = 0, etag = NULL, fields = '{}',
+       by_app = false, editor_name = NULL, editor_email = NULL, modified_at = NULL, state = 'waiting', code = NULL,
+       sentence = NULL, due_at = now(), attempts = 0, tries = 0, revision = i.revision + 1, round = %(page_round)s,
+       seen_at = clock_timestamp()"""
 
 # What is under way is answered by itself.
 _INFER = f"""

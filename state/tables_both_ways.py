@@ -21,6 +21,8 @@ inbox = Table(
     Column("deleted", Boolean, nullable=False, server_default=FALSE),
     # Nobody told that it was deleted: reading the whole list did not show it.
     Column("inferred", Boolean, nullable=False, server_default=FALSE),
+    # A person has let this deletion through, as it is now.
+    Column("approved", Boolean, nullable=False, server_default=FALSE),
     # As Graph gave them: mapped columns and RowtideKey, by internal name.
     Column("fields", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("item_key", NAME),

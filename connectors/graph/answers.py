@@ -1,8 +1,8 @@
 """Handles Graph's answer for each row: the row's next command follows, or its outcome.
 
 In: claims with the readings of their answers. Out: claims to be sent (again) in ``queue``, outcomes in ``outcomes``.
-Rules (docs/design.md section 6): `rowtide.deciding.push.after` decides, nothing here does; a row is in flight at most
-once; a fault of our own parks one row and touches no other. Everything here happens on the writer's thread.
+Rules (docs/design.md section 6): `rowtide.deciding.claimed.after` decides, nothing here does; a row is in flight at
+most once; a fault of our own parks one row and touches no other. Everything here happens on the writer's thread.
 """
 
 from collections import deque
@@ -17,8 +17,9 @@ from connectors.graph.batch import ListRefused, Reading, Throttled, Unauthorized
 from connectors.graph.budget import PREPAID_RU, Budget
 from connectors.graph.list_queues import ListQueues
 from connectors.graph.send_backoff import Health
-from rowtide.deciding import push
+from rowtide.deciding import claimed
 from rowtide.deciding.answers import Answer, Deleted, NotApplied, Unknown, Written
+from rowtide.deciding.hand_over import AskVersions, Versions
 from rowtide.deciding.in_flight import InFlight, Rules, release
 from rowtide.deciding.outcomes import Outcome, ParkRow, Release
 from rowtide.deciding.records import ListId, Work
@@ -31,7 +32,7 @@ _log = structlog.get_logger()
 class Claim:
     """A row in flight."""
 
-    in_flight: InFlight
+    in_flight: InFlight | AskVersions
     rules: Rules
     claimed_at: datetime
     paid_ru: float = PREPAID_RU
@@ -123,7 +124,7 @@ class AnswerHandler:
         for claim in claims:
             self.answer(claim, answer, now)
 
-    def answer(self, claim: Claim, answer: Answer, now: datetime) -> None:
+    def answer(self, claim: Claim, answer: Answer | Versions, now: datetime) -> None:
         """Queue the row's next command, or end its claim."""
         if isinstance(answer, Written | Deleted):
             self.writes += 1
@@ -132,11 +133,11 @@ class AnswerHandler:
         if isinstance(answer, Unknown) and self._health.lists.is_waiting(claim.list_id):
             answer = replace(answer, of_row=False)  # the list is to blame, and has a wait of its own
         try:
-            following = push.after(claim.in_flight, answer, claim.rules, now)
+            following = claimed.after(claim.in_flight, answer, claim.rules, now)
         except Exception as error:
             self.park(claim, error)
             return
-        if isinstance(following, InFlight):
+        if isinstance(following, InFlight | AskVersions):
             if not self.stopping:
                 claim.in_flight = following
                 self.queue.append(claim)

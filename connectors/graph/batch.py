@@ -27,6 +27,7 @@ from rowtide.deciding.answers import (
     Written,
 )
 from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
+from rowtide.deciding.hand_over import ItemVersion, ReadVersions, Versions
 from rowtide.deciding.observation import FieldMapping
 from rowtide.deciding.records import ETag, ItemId
 from rowtide.error_catalogue import row_errors
@@ -64,7 +65,7 @@ class ListRefused:
     sentence: str
 
 
-Reading = Answer | Throttled | Unauthorized | ListRefused
+Reading = Answer | Versions | Throttled | Unauthorized | ListRefused
 
 
 class Member(NamedTuple):
@@ -86,7 +87,7 @@ class Address(NamedTuple):
 # --- out ----------------------------------------------------------------------------------------------------------
 
 
-def to_member(number: int, command: Command, address: Address, mapping: FieldMapping) -> dict[str, Any]:
+def to_member(number: int, command: Command | ReadVersions, address: Address, mapping: FieldMapping) -> dict[str, Any]:
     """One request of the batch; ``number`` is its id."""
     items = f"/sites/{address.site_id}/lists/{command.list_id}/items"
     body: dict[str, Any]
@@ -108,16 +109,18 @@ def to_member(number: int, command: Command, address: Address, mapping: FieldMap
             return {"id": str(number), "method": "DELETE", "url": url, "headers": {"If-Match": etag}}
         case LookAtItem(_, item_id):
             return {"id": str(number), "method": "GET", "url": f"{items}/{item_id}?$expand=fields"}
+        case ReadVersions(_, item_id):
+            return {"id": str(number), "method": "GET", "url": f"{items}/{item_id}/versions?$expand=fields"}
         case LookForKey():
             value = quote(rowtide_key(address.sync, address.key).replace("'", "''"), safe="")
             url = f"{items}?$expand=fields&$filter=fields/{ROWTIDE_KEY}%20eq%20'{value}'"
             return {"id": str(number), "method": "GET", "url": url}
 
 
-def gone_with_list(command: Command) -> Answer:
+def gone_with_list(command: Command | ReadVersions) -> Answer:
     """The answer for a command to a list that SharePoint has no more: whatever was in it is no more."""
     match command:
-        case UpdateItem() | DeleteItem() | LookAtItem():
+        case UpdateItem() | DeleteItem() | LookAtItem() | ReadVersions():
             return Missing()
         case LookForKey():
             return Found(())
@@ -177,7 +180,7 @@ def _loaded(content: bytes | bytearray) -> Any:
         return None
 
 
-def to_reading(command: Command, member: Member, mapping: FieldMapping, client_id: str) -> Reading:
+def to_reading(command: Command | ReadVersions, member: Member, mapping: FieldMapping, client_id: str) -> Reading:
     """What a member's answer says about its command."""
     status = member.status
     if 200 <= status < 300:
@@ -193,14 +196,14 @@ def to_reading(command: Command, member: Member, mapping: FieldMapping, client_i
         return ListRefused(status, code, sentence)
     if status == 423:
         return NotApplied(_BUSY_AFTER_S, f"SharePoint has locked the item ({code})", of_row=True)
-    if isinstance(command, LookAtItem | LookForKey):
+    if isinstance(command, LookAtItem | LookForKey | ReadVersions):
         return _to_look_refused(command, status, code, sentence)
     return _to_write_refused(command, status, code, _without_values(sentence, command))
 
 
-def _to_look_refused(command: LookAtItem | LookForKey, status: int, code: str, sentence: str) -> Reading:
+def _to_look_refused(command: LookAtItem | LookForKey | ReadVersions, status: int, code: str, sentence: str) -> Reading:
     """What a refused look says. It never blames the row, because it sends no value of the row."""
-    if status == 404 and isinstance(command, LookAtItem):
+    if status == 404 and isinstance(command, LookAtItem | ReadVersions):
         return Missing()
     return ListRefused(status, code, sentence)
 
@@ -233,7 +236,7 @@ def _names_duplicate(status: int, code: str, sentence: str) -> bool:
     return (status == 409 and code == "nameAlreadyExists") or "unique" in text or "duplicate" in text
 
 
-def _to_success(command: Command, member: Member, mapping: FieldMapping, client_id: str) -> Reading:
+def _to_success(command: Command | ReadVersions, member: Member, mapping: FieldMapping, client_id: str) -> Reading:
     body = member.body
     match command:
         case DeleteItem():
@@ -252,6 +255,8 @@ def _to_success(command: Command, member: Member, mapping: FieldMapping, client_
             return Unknown("Graph's answer cannot be read") if item is None else Found((item,))
         case LookForKey():
             return _to_found(body, mapping, client_id)
+        case ReadVersions():
+            return _to_versions(body, mapping, client_id)
 
 
 def _to_found(body: Mapping[str, Any], mapping: FieldMapping, client_id: str) -> Reading:
@@ -263,6 +268,20 @@ def _to_found(body: Mapping[str, Any], mapping: FieldMapping, client_id: str) ->
     # A page that is empty but goes on says nothing about absence.
     unsure = len(seen) < len(items) or ("@odata.nextLink" in body and not seen)
     return Unknown("Graph's answer cannot be read") if unsure else Found(seen)
+
+
+def _to_versions(body: Mapping[str, Any], mapping: FieldMapping, client_id: str) -> Reading:
+    """The versions that the body shows, by the numbers of their ids ("3.0"); one that shows no fields is left out."""
+    value = body.get("value")
+    if not isinstance(value, list):
+        return Unknown("Graph's answer cannot be read")
+    found = []
+    for one in value:
+        number = str(one.get("id", "")).partition(".")[0] if isinstance(one, dict) else ""
+        if number.isdigit() and isinstance(one.get("fields"), dict):
+            by_app = is_by_app(one.get("lastModifiedBy"), client_id)
+            found.append(ItemVersion(int(number), by_app, mapping.item_fields(one["fields"])))
+    return Versions(tuple(found))
 
 
 def inner_code_of(body: Any) -> str:

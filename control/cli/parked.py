@@ -29,17 +29,25 @@ def list_(
 ) -> None:
     """List parked rows, the longest parked first (exit 3 when there are any)."""
     found = parked.list_rows(session.start_session(config), sync, limit)
-    rows = found["parked"]
+    rows, edits = found["parked"], found["edits"]
     if as_json:
         output.document(found)
-    elif rows:
+    if rows and not as_json:
         output.table(
             ["sync", "key", "code", "parked at", "why"],
             [[row["sync"], row["key"], row["reason_code"], row["staged_at"], row["reason"]] for row in rows],
         )
-    else:
+    if edits and not as_json:
+        output.table(
+            ["sync", "edit of row", "item", "code", "seen at", "why"],
+            [
+                [one["sync"], one["key"] or "(new)", one["item_id"], one["reason_code"], one["seen_at"], one["reason"]]
+                for one in edits
+            ],
+        )
+    if not rows and not edits and not as_json:
         output.say("nothing is parked")
-    if rows:
+    if rows or edits:
         raise typer.Exit(output.FINDINGS)
 
 

@@ -30,6 +30,23 @@ class KnownProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class EditFacts:
+    """What is known of edits that people made in a sync's lists and that are not in its table yet.
+
+    ``problem``: why none is applied; ``unread``: why a list is not read. ``why_...``: of most of them.
+    """
+
+    waiting: int = 0
+    parked: int = 0
+    conflicts: int = 0
+    oldest_s: float = 0.0
+    why_waiting: str | None = None
+    why_parked: str | None = None
+    problem: KnownProblem | None = None
+    unread: KnownProblem | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SyncFacts:
     """What is known of one sync at ``now``; problems are those of the last beat of a process."""
 
@@ -71,6 +88,7 @@ class SyncFacts:
     held_columns: tuple[str, str] | None = None  # title of a list, and what of it cannot be written
     unknown_since: datetime | None = None  # what is out of sync is not known since then
     rates: Rates = field(default_factory=Rates)
+    edits: EditFacts = field(default_factory=EditFacts)
 
     @property
     def rows_to_deliver(self) -> int:
@@ -264,6 +282,23 @@ def _parked(facts: SyncFacts) -> Said | None:
     return status_reasons.PARKED(rows=_rows(facts.parked), sync=facts.sync) if facts.parked else None
 
 
+def _edits_problem(facts: SyncFacts) -> Said | None:
+    edits = facts.edits
+    if (met := edits.problem) is not None:
+        return status_reasons.EDITS_PROBLEM(code=met.code, problem=met.sentence, next=met.remedy)
+    if (met := edits.unread) is not None:
+        return status_reasons.EDITS_UNREAD(code=met.code, problem=met.sentence, next=met.remedy)
+    return None
+
+
+def _edits_aside(facts: SyncFacts) -> Said | None:
+    edits = facts.edits
+    if edits.parked:
+        why = edits.why_parked or "see `rowtide parked list`"
+        return status_reasons.EDITS_PARKED(edits=_edits(edits.parked), why=why, sync=facts.sync)
+    return status_reasons.CONFLICTS_OPEN(edits=_edits(edits.conflicts)) if edits.conflicts else None
+
+
 _WRONG: tuple[Cause, ...] = (
     _hold,
     _process,
@@ -282,8 +317,10 @@ _WRONG: tuple[Cause, ...] = (
     _held_columns,  # why rows are postponed, where a column is gone
     _postponed,
     _unwatched,
+    _edits_problem,
     _not_moving,
     _parked,
+    _edits_aside,
 )
 
 
@@ -331,7 +368,15 @@ def _unknown(facts: SyncFacts) -> Said | None:
     return status_reasons.UNKNOWN(since=_clock(facts.unknown_since)) if facts.unknown_since is not None else None
 
 
-_DOES: tuple[Cause, ...] = (_observing, _quota, _reconcile, _moving, _starting, _unknown)
+def _edits_wait(facts: SyncFacts) -> Said | None:
+    edits = facts.edits
+    if not edits.waiting:
+        return None
+    why = f": {edits.why_waiting}" if edits.why_waiting else ""
+    return status_reasons.EDITS_WAIT(edits=_edits(edits.waiting), seconds=f"{edits.oldest_s:,.0f}", why=why)
+
+
+_DOES: tuple[Cause, ...] = (_observing, _quota, _reconcile, _moving, _starting, _edits_wait, _unknown)
 
 
 def _compared(facts: SyncFacts) -> tuple[str, str]:
@@ -341,6 +386,10 @@ def _compared(facts: SyncFacts) -> tuple[str, str]:
 
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def _edits(count: int) -> str:
+    return "1 edit" if count == 1 else f"{count:,} edits"
 
 
 def _clock(at: datetime) -> str:

@@ -13,7 +13,7 @@ from control.operations.session import Session, read_applied_definition, require
 from rowtide.actor import Actor
 from rowtide.error_catalogue import command_errors
 from rowtide.position import lsn_to_text
-from state import outbox
+from state import inbox, outbox
 from state.database import Connection
 
 _ALL_ROWS = 1_000_000
@@ -55,14 +55,30 @@ class ParkedRowWithValues(ParkedRow):
     fields: Mapping[str, Any] | None
 
 
+class ParkedEdit(TypedDict):
+    """An edit of an item that is set aside, without its values; ``key``: of its row, once that is known."""
+
+    sync: str
+    key: str | None
+    list_id: str
+    item_id: str
+    version: int
+    deleted: bool
+    reason_code: str | None
+    reason: str | None
+    attempts: int
+    seen_at: datetime
+
+
 class ParkedDocument(TypedDict):
-    """Parked rows, the longest parked first."""
+    """Parked rows and parked edits of items, the longest parked first."""
 
     parked: list[ParkedRow]
+    edits: list[ParkedEdit]
 
 
 class RetriedDocument(TypedDict):
-    """How many rows are tried again."""
+    """How many rows, and edits of items, are tried again."""
 
     retried: int
 
@@ -74,13 +90,14 @@ class DiscardedDocument(TypedDict):
 
 
 def list_rows(session: Session, sync: str | None, limit: int) -> ParkedDocument:
-    """At most ``limit`` parked rows of a sync, or of every sync."""
+    """At most ``limit`` parked rows, and as many edits, of a sync or of every sync."""
 
-    def work(connection: Connection) -> list[outbox.Parked]:
-        return outbox.parked(connection, None if sync is None else _id_of(connection, sync), limit)
+    def work(connection: Connection) -> tuple[list[outbox.Parked], list[inbox.ParkedEntry]]:
+        sync_id = None if sync is None else _id_of(connection, sync)
+        return outbox.parked(connection, sync_id, limit), inbox.parked(connection, sync_id, limit)
 
-    found = session.on_state(work)
-    return {"parked": [_to_document(row) for row in found]}
+    rows, edits = session.on_state(work)
+    return {"parked": [_to_document(row) for row in rows], "edits": [_to_edit(one) for one in edits]}
 
 
 def show(session: Session, sync: str, key: str) -> ParkedRowWithValues:
@@ -98,12 +115,13 @@ def show(session: Session, sync: str, key: str) -> ParkedRowWithValues:
 
 
 def retry(session: Session, sync: str, rows: RowSelection, actor: Actor) -> RetriedDocument:
-    """Have parked rows read anew from the source and tried again at once."""
+    """Have parked rows read anew from the source, and parked edits of their items, tried again at once."""
     keys = rows.keys if isinstance(rows, RowKeys) else None
 
     def work(connection: Connection) -> int:
         sync_id = require_sync(require_applied_definition(connection).catalog.definition, sync)
-        return outbox.retry_parked(connection, sync_id, keys)
+        edits = None if keys is None else _edits_of(connection, sync_id, keys)
+        return outbox.retry_parked(connection, sync_id, keys) + inbox.retry_parked(connection, sync_id, edits)
 
     return {"retried": session.on_state(work, actor)}
 
@@ -113,7 +131,9 @@ def discard(session: Session, sync: str, rows: RowSelection, actor: Actor) -> Di
 
     def work(connection: Connection) -> int:
         sync_id = require_sync(require_applied_definition(connection).catalog.definition, sync)
-        return outbox.discard_parked(connection, sync_id, _keys(connection, sync_id, rows))
+        edits = _edits_of(connection, sync_id, rows.keys if isinstance(rows, RowKeys) else None)
+        discarded = inbox.discard_parked(connection, sync_id, edits)
+        return discarded + outbox.discard_parked(connection, sync_id, _keys(connection, sync_id, rows))
 
     return {"discarded": session.on_state(work, actor)}
 
@@ -128,6 +148,27 @@ def _keys(connection: Connection, sync: str, rows: RowSelection) -> tuple[str, .
     if isinstance(rows, RowKeys):
         return rows.keys
     return tuple(row.key for row in outbox.parked(connection, sync, _ALL_ROWS))
+
+
+def _edits_of(connection: Connection, sync: str, keys: tuple[str, ...] | None) -> list[inbox.Place]:
+    """The items with a parked edit whose rows have these keys; of all rows."""
+    found = inbox.parked(connection, sync, _ALL_ROWS)
+    return [(one.list_id, one.item_id) for one in found if keys is None or one.key in keys]
+
+
+def _to_edit(one: inbox.ParkedEntry) -> ParkedEdit:
+    return {
+        "sync": one.sync,
+        "key": one.key,
+        "list_id": one.list_id,
+        "item_id": one.item_id,
+        "version": one.version,
+        "deleted": one.deleted,
+        "reason_code": one.code,
+        "reason": one.sentence,
+        "attempts": one.attempts,
+        "seen_at": one.seen_at,
+    }
 
 
 def _to_document(row: outbox.Parked) -> ParkedRow:

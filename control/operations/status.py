@@ -11,7 +11,7 @@ from typing import TypedDict
 
 from control.operations import activity, diagnosis, status_snapshot
 from control.operations.activity import Rates
-from control.operations.diagnosis import KnownProblem, SyncFacts
+from control.operations.diagnosis import EditFacts, KnownProblem, SyncFacts
 from control.operations.pause import HoldDocument
 from control.operations.pause import to_document as to_hold_document
 from control.operations.session import Session
@@ -116,6 +116,15 @@ class RatesDocument(TypedDict):
     compared_per_s: float
 
 
+class EditsDocument(TypedDict):
+    """Edits that people made in a sync's lists and that are not in its table yet."""
+
+    waiting: int
+    parked: int
+    conflicts: int
+    lag_s: float
+
+
 class SyncDocument(TypedDict):
     """One sync.
 
@@ -143,6 +152,7 @@ class SyncDocument(TypedDict):
     writes: int
     suppressed: int
     foreign_edits: int
+    edits: EditsDocument
     latency_ms: LatencyDocument
     ru_used: int
     reconcile: ReconcileDocument | None
@@ -251,10 +261,20 @@ def _sync(snapshot: StatusSnapshot, name: str) -> SyncDocument:
         "writes": 0 if did is None else did.writes,
         "suppressed": 0 if did is None else did.suppressed,
         "foreign_edits": 0 if did is None else did.foreign_edits,
+        "edits": _edits(facts.edits),
         "latency_ms": {"p50": _latency(did, 0.5), "p95": _latency(did, 0.95), "p99": _latency(did, 0.99)},
         "ru_used": 0 if did is None else round(did.ru_used),
         "reconcile": None if record is None else _reconcile(record),
         "reason": _said(diagnosis.reason_of(facts)),
+    }
+
+
+def _edits(facts: EditFacts) -> EditsDocument:
+    return {
+        "waiting": facts.waiting,
+        "parked": facts.parked,
+        "conflicts": facts.conflicts,
+        "lag_s": round(max(facts.oldest_s, 0.0), 1) if facts.waiting else 0.0,
     }
 
 

@@ -6,14 +6,14 @@ living ones are believed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from connectors.postgres import slots
 from control.operations import activity
 from control.operations.activity import Knowledge, Rates
-from control.operations.diagnosis import KnownProblem, SyncFacts
+from control.operations.diagnosis import EditFacts, KnownProblem, SyncFacts
 from control.operations.session import Session, require_applied_definition
 from rowtide.catalog import Catalog
 from rowtide.error_catalogue import source_errors, status_reasons
@@ -23,7 +23,7 @@ from rowtide.lists import HeldColumns
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.pacing import tier_of
 from rowtide.reconcile import Coverage
-from state import cursors, definitions, holds, lists, outbox, processes, progress
+from state import collecting, cursors, definitions, holds, inbox, lists, outbox, processes, progress
 from state.database import Connection
 from state.reconcile import record as reconciles
 
@@ -48,6 +48,9 @@ class StatusSnapshot:
     staged_at: Mapping[str, datetime]
     held: Mapping[str, HeldColumns]
     answers: Mapping[str, Answer]
+    edits: Mapping[str, inbox.WaitingEntries] = field(default_factory=dict)
+    unread: Mapping[str, KnownProblem] = field(default_factory=dict)
+    """By list why its changes are not read."""
 
     def slot(self, source: str) -> slots.Slot | None:
         """The slot of a source as its server sees it; None where there is none, or no answer."""
@@ -79,7 +82,18 @@ def _read(connection: Connection, answers: Mapping[str, Answer]) -> StatusSnapsh
         cursors.read_staged_at(connection),
         lists.read_held(connection),
         answers,
+        inbox.waiting(connection),
+        _unread(connection),
     )
+
+
+def _unread(connection: Connection) -> dict[str, KnownProblem]:
+    cursors_of_lists = collecting.read(connection).values()
+    return {
+        one.list_id: _to_problem({"code": one.code, "sentence": one.sentence or ""})
+        for one in cursors_of_lists
+        if one.code is not None
+    }
 
 
 def ask_sources(session: Session) -> dict[str, Answer]:
@@ -266,6 +280,27 @@ def _still_s(snapshot: StatusSnapshot, sync: str) -> float:
     return (snapshot.now - max(record.updated_at, record.requested_at)).total_seconds()
 
 
+def _edits_of(snapshot: StatusSnapshot, name: str) -> EditFacts:
+    """What is known of edits of the sync's items."""
+    found = snapshot.edits.get(name)
+    unread = [
+        snapshot.unread[ref.id] for ref in snapshot.catalog.lists.get(name, {}).values() if ref.id in snapshot.unread
+    ]
+    problem, not_read = problem_of(snapshot, "pull", name), unread[0] if unread else None
+    if found is None:
+        return EditFacts(problem=problem, unread=not_read)
+    return EditFacts(
+        found.waiting,
+        found.parked,
+        found.conflicts,
+        0.0 if found.oldest is None else (snapshot.now - found.oldest).total_seconds(),
+        found.why,
+        found.why_parked,
+        problem,
+        not_read,
+    )
+
+
 def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
     """What decides the sentence of one sync."""
     sync, state, waits = snapshot.catalog.everything[name], snapshot.states.get(name), snapshot.waiting.get(name)
@@ -311,4 +346,5 @@ def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
         held_columns=_held_columns(snapshot, name),
         unknown_since=_unknown_since(snapshot, name),
         rates=rates_of(snapshot, name),
+        edits=_edits_of(snapshot, name),
     )

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from bytewax.operators import StatefulBatchLogic
 
 from flows.ports import ALREADY, Decisions, Lanes
-from rowtide.deciding import push
+from rowtide.deciding import claimed
+from rowtide.deciding.hand_over import AskVersions
 from rowtide.deciding.in_flight import InFlight
 from rowtide.deciding.outcomes import Complete, Outcome, Release
 from rowtide.deciding.records import Work
@@ -46,9 +47,10 @@ class Plan:
                 lane = lane_name("", sync, key)
                 yield lane, Planned(lane, gone)
                 continue
-            step = push.first(work, rules, self._decisions.now())
+            step = claimed.first(work, rules, self._decisions.now())
             if isinstance(step, Complete):
                 step = Release(work, 0.0, unknown=False, reread=True)
+            assert not isinstance(step, AskVersions), "versions are asked for after a look"
             if not isinstance(step, InFlight):
                 self._decisions.refund(graph, WRITE_RU)
             lane = lane_name(graph, sync, key)

@@ -88,6 +88,7 @@ CREATE TABLE rowtide.inbox (
     etag TEXT,
     deleted BOOLEAN DEFAULT false NOT NULL,
     inferred BOOLEAN DEFAULT false NOT NULL,
+    approved BOOLEAN DEFAULT false NOT NULL,
     fields JSONB DEFAULT '{}'::jsonb NOT NULL,
     item_key TEXT COLLATE "C",
     by_app BOOLEAN DEFAULT false NOT NULL,

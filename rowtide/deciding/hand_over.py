@@ -38,7 +38,7 @@ from rowtide.deciding.in_flight import (
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.leftovers import lost_post_in, next_leftover
 from rowtide.deciding.observation import adopt_found, interpret_look, is_base, is_item
-from rowtide.deciding.outcomes import Complete, ParkRow, Release, Settle
+from rowtide.deciding.outcomes import Complete, HandOver, ParkRow, Release, Settle
 from rowtide.deciding.push import UNKNOWN_AFTER_S
 from rowtide.deciding.records import (
     AsOf,
@@ -100,19 +100,6 @@ class AskVersions:
     def work(self) -> Work:
         """The claimed row."""
         return self.known.work
-
-
-@dataclass(frozen=True, slots=True)
-class HandOver:
-    """In one transaction: put ``entry`` into the inbox, write ``pair`` (None: nothing was learnt), release the row.
-
-    The row's ``sent`` is emptied: what became of every attempt is known. It is due again once the entry is applied.
-    ``entry`` None: an entry waits already, and for its sake the row was only looked at.
-    """
-
-    work: Work
-    entry: InboxEntry | None
-    pair: Pair | None
 
 
 PlanT = TypeVar("PlanT")

@@ -24,7 +24,8 @@ from rowtide.lists import NOTHING_HELD, HeldColumns
 class Rules:
     """By what rows of one sync are decided.
 
-    ``patience``: how long after its claim an attempt may still arrive. ``held``: by list what of it cannot be written.
+    ``two_ways``: what a person did is handed over. ``patience``: how long
+    after its claim an attempt may still arrive. ``held``: by list what of it cannot be written.
     """
 
     mapping: FieldMapping
@@ -32,6 +33,7 @@ class Rules:
     patience: timedelta
     deletes: Deletes = "propagate"
     policy: Policy = "postgres_wins"
+    two_ways: bool = False
     held: Mapping[str, HeldColumns] = field(default_factory=dict)
 
     def takes_items(self, list_id: ListId) -> bool:

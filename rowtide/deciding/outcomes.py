@@ -6,6 +6,7 @@ ends, so that a claim which no longer holds its lease writes nothing.
 
 from dataclasses import dataclass
 
+from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.records import ListId, Pair, Work
 
 
@@ -63,4 +64,17 @@ class Complete:
     work: Work
 
 
-Outcome = Settle | Release | ParkRow
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """In one transaction: put ``entry`` into the inbox, write ``pair`` (None: nothing was learnt), release the row.
+
+    The row's ``sent`` is emptied: what became of every attempt is known. It is due again once the entry is applied.
+    ``entry`` None: an entry waits already, and for its sake the row was only looked at.
+    """
+
+    work: Work
+    entry: InboxEntry | None
+    pair: Pair | None
+
+
+Outcome = Settle | Release | ParkRow | HandOver

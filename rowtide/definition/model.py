@@ -252,8 +252,8 @@ class SyncDefinition(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> "SyncDefinition":
-        if self.direction != "push":
-            raise not_yet(f"direction {self.direction}; leave it out or say push")
+        if self.direction == "pull":
+            raise not_yet("direction pull; say both")
         if self.direction == "push" and (unused := self._of_both_ways()):
             raise PydanticCustomError("direction", "{key} goes with direction: both only", {"key": unused})
         unmapped = sorted(self.conflicts.columns.keys() - self.fields.keys())

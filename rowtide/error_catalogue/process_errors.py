@@ -23,6 +23,7 @@ SUBSCRIBING_FAILED: Final = Entry(
     RowtideError, "subscribing_failed", "Seeing to the webhooks of lists failed ({error}).", _REPORT
 )
 REFRESH_FAILED: Final = Entry(RowtideError, "refresh_failed", "Reading rows from the source failed ({error}).", _REPORT)
+PULL_FAILED: Final = Entry(RowtideError, "pull_failed", "Applying edits to the source failed ({error}).", _REPORT)
 SHAPE_WATCH_FAILED: Final = Entry(
     RowtideError, "shape_watch_failed", "Looking at the source's catalog failed ({error}).", _REPORT
 )

@@ -99,3 +99,23 @@ INSERT_EXISTS: Final = Entry(
     "a new item has the key of a row that has an item already, or that the sync leaves out",
     "give the item another key, or delete it; the row and its own item stay as they are",
 )
+NO_KEY: Final = Entry(
+    RowError,
+    "no_key",
+    "a new item cannot become a row: column {column} is part of the table's key, and {why}",
+    "map the key's columns and have people fill them in, or let PostgreSQL number them (GENERATED ... AS IDENTITY)",
+)
+INFERRED_DELETE: Final = Entry(
+    RowError,
+    "inferred_delete",
+    "its list was read from beginning to end and does not show the item any more; nobody has told of its deletion",
+    "look whether the item is only hidden (content approval, a lost grant); `rowtide parked retry {sync} --all` has "
+    "the rows of such items deleted",
+)
+MASS_DELETE_BACK: Final = Entry(
+    RowError,
+    "mass_delete_back",
+    "with this one {count} rows of {pairs} would be deleted in an hour because their items were: more than the breaker "
+    "lets pass",
+    "`rowtide parked retry {sync} --all` has these rows deleted; restoring the items in SharePoint keeps them",
+)

@@ -133,6 +133,21 @@ PARKED: Final = ReasonEntry(
     "{rows} parked: set aside until they change, or somebody decides.",
     "`rowtide parked list {sync}` says why; then `rowtide parked retry` or `discard`",
 )
+EDITS_PROBLEM: Final = ReasonEntry("{code}", "Edits made in its lists cannot be applied: {problem}", "{next}")
+EDITS_UNREAD: Final = ReasonEntry("{code}", "Edits made in its lists cannot be read: {problem}", "{next}")
+EDITS_PARKED: Final = ReasonEntry(
+    "edits_parked",
+    "{edits} made in its lists set aside: {why}",
+    "mend what the sentence says and `rowtide parked retry {sync} --all`, or edit the item again",
+)
+CONFLICTS_OPEN: Final = ReasonEntry(
+    "conflicts_open",
+    "{edits} made in its lists in conflict with the table, which a person has to settle.",
+    "make item and row say the same, or change either: it is judged anew",
+)
+EDITS_WAIT: Final = ReasonEntry(
+    "edits_wait", "{edits} made in its lists waiting to be applied, the oldest for {seconds} s{why}."
+)
 
 # --- what it does -----------------------------------------------------------------------------------------------
 

@@ -14,9 +14,8 @@ from typing import Any, Final, NamedTuple, assert_never
 
 import orjson
 
-from rowtide.deciding.hand_over import HandOver
 from rowtide.deciding.inbox import InboxEntry
-from rowtide.deciding.outcomes import Outcome, ParkRow, Release, Settle
+from rowtide.deciding.outcomes import HandOver, Outcome, ParkRow, Release, Settle
 from rowtide.deciding.records import Pair, Work
 from state import channels, failpoints, inbox, ledger, progress
 from state.database import Connection
@@ -124,7 +123,7 @@ class SettleCounts:
     stale: int = 0
 
 
-def settle(conn: Connection, outcomes: Sequence[Outcome | HandOver]) -> SettleCounts:
+def settle(conn: Connection, outcomes: Sequence[Outcome]) -> SettleCounts:
     """Record ``outcomes`` in one transaction; they are durable and counted when it returns."""
     if not outcomes:
         return SettleCounts()
@@ -158,7 +157,7 @@ def settle(conn: Connection, outcomes: Sequence[Outcome | HandOver]) -> SettleCo
     return SettleCounts(counts, len(outcomes) - len(owned))
 
 
-def _hand_over(conn: Connection, outcomes: Iterable[Outcome | HandOver]) -> None:
+def _hand_over(conn: Connection, outcomes: Iterable[Outcome]) -> None:
     """Put what claims hand over into the inbox."""
     shown: dict[str, list[inbox.Shown]] = defaultdict(list)
     for outcome in outcomes:
@@ -193,7 +192,7 @@ def _lock(conn: Connection, works: Sequence[Work]) -> tuple[dict[int, _Owned], f
     return {i: _Owned(revision, place) for i, revision, place, _ in rows}, rows[0][3] if rows else 0.0
 
 
-def _kept_columns(outcome: Outcome | HandOver, owned: _Owned) -> dict[str, Any] | None:
+def _kept_columns(outcome: Outcome, owned: _Owned) -> dict[str, Any] | None:
     """The row's new columns while it waits on; None when it leaves the outbox."""
     newer = owned.revision != outcome.work.desired.revision
     row: dict[str, Any] = {
@@ -230,7 +229,7 @@ def _kept_columns(outcome: Outcome | HandOver, owned: _Owned) -> dict[str, Any] 
     return row
 
 
-def _count(outcomes: Iterable[Outcome | HandOver], now_s: float) -> dict[str, progress.Counts]:
+def _count(outcomes: Iterable[Outcome], now_s: float) -> dict[str, progress.Counts]:
     """What these applied outcomes did for each sync; ``now_s``: the database's seconds since 1970."""
     by_sync: dict[str, progress.Counts] = defaultdict(progress.Counts)
     for outcome in outcomes:

@@ -15,7 +15,7 @@ from connectors.graph.writer import Writer
 from rowtide.change import Fields, JsonValue, Operation
 from rowtide.deciding import push
 from rowtide.deciding.in_flight import InFlight, Rules
-from rowtide.deciding.outcomes import Complete, Outcome, ParkRow, Release, Settle
+from rowtide.deciding.outcomes import Complete, HandOver, Outcome, ParkRow, Release, Settle
 from rowtide.deciding.records import Desired, Held, ListId, Pair, PairedItem, Sent, Work
 from rowtide.errors import RowtideError
 from rowtide.position import Position
@@ -157,6 +157,7 @@ class Delivery:
         row.claimed = False
         if outcome.pair is not None:
             self.ledger[desired.key] = outcome.pair
+        assert not isinstance(outcome, HandOver), "these syncs push"
         if isinstance(outcome, Settle):
             row.sent = ()
             if row.revision == desired.revision and not outcome.again and not outcome.pair.leftovers:

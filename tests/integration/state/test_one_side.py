@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from rowtide.deciding.hand_over import HandOver
-from rowtide.deciding.outcomes import Release
+from rowtide.deciding.outcomes import HandOver, Release
 from rowtide.deciding.recorded import Pulled, Recorded
 from rowtide.deciding.records import ItemId, LeftItem
 from state import applying, outbox

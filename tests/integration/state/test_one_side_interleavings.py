@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from rowtide.change import Fields
-from rowtide.deciding.hand_over import HandOver
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.one_side import RowTurn
-from rowtide.deciding.outcomes import Release
+from rowtide.deciding.outcomes import HandOver, Release
 from rowtide.deciding.recorded import Pulled, Recorded
 from rowtide.deciding.records import ETag, ItemId
 from state import applying, database, failpoints, outbox

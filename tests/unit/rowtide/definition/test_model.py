@@ -92,7 +92,7 @@ SYNC = ("syncs", "orders")
         ((*SYNC, "fields", "amount"), {"field": "A", "format": "dateOnly"}, "format goes with kind dateTime only"),
         ((*SYNC, "fields", "order_no"), {"field": "Title", "as": "number"}, "Title is a text column"),
         ((*SYNC, "fields", "amount"), "title", "two columns are mapped to"),
-        ((*SYNC, "direction"), "both", "not available yet: direction both"),
+        ((*SYNC, "direction"), "pull", "not available yet: direction pull"),
         ((*SYNC, "deletes"), "mark", "not available yet: deletes: mark"),
         ((*SYNC, "deletes"), {"pull": "mark"}, "not available yet: deletes: mark"),
         ((*SYNC, "deletes"), {"push": "ignore"}, "deletes.pull goes with direction: both only"),
@@ -168,6 +168,23 @@ def test_a_list_belongs_to_one_sync() -> None:
         definitions.parse(data)
 
 
+def test_a_sync_of_two_ways_is_written_back_as_it_was() -> None:
+    both = {
+        "direction": "both",
+        "conflicts": {"policy": "merge", "columns": {"amount": "latest_wins"}},
+        "deletes": {"push": "ignore", "pull": "propagate"},
+        "poll": "10s..5m",
+    }
+    data = changed(*SYNC, to=WHOLE["syncs"]["orders"] | both)
+    data["postgres"]["erp"] |= {"apply_dsn": "env:WRITER", "apply_search_path": ["app", "public"]}
+    definition = definitions.parse(data)
+    stored = definition.to_json()
+    assert definitions.parse_document(stored).to_json() == stored
+    assert "WRITER" not in json.dumps(stored)
+    sync: Any = stored["syncs"]
+    assert {name: sync["orders"][name] for name in both} == both
+
+
 def test_a_sync_keeps_its_id_under_another_name() -> None:
     data: dict[str, Any] = copy.deepcopy(WHOLE)
     data["syncs"] = {"sales": {**WHOLE["syncs"]["orders"], "id": "orders"}}
@@ -207,8 +224,6 @@ READ_BY_THE_DEFINITION = {
     "direction",
     "conflicts",
     "retention",
-    "apply_dsn",
-    "apply_search_path",
 }
 """Keys that methods of the definition read, or of which only the default is accepted (the table above has both)."""
 

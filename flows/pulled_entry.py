@@ -1,0 +1,237 @@
+"""One entry of the inbox on its way to its end: decided, asked for, applied, recorded.
+
+In: a `Lease`, the sync as it is pulled, the sessions of one thread. Out: a `Done`, or `PullStopped` where nothing of
+the sync can be applied now. Called by `flows.puller`. Rules (docs/design.md section 19): `rowtide.deciding.pull`
+decides; the source commits before the records do, and an entry that ends in between is taken again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Final, assert_never
+
+from connectors.postgres import apply_record
+from connectors.postgres.apply_acts import EditPlace
+from connectors.postgres.apply_session import ApplySession
+from connectors.postgres.apply_table import ApplyTable
+from connectors.postgres.connections import as_source_errors
+from flows import applied_documents
+from flows.item_requests import ItemRequests
+from flows.pulled_row import KeyNotReserved, PullStopped, WaitsForCapture, apply_entry
+from rowtide import mass_delete
+from rowtide.deciding import pull
+from rowtide.deciding.commands import LookAtItem, UpdateItem
+from rowtide.deciding.conflicts import Times
+from rowtide.deciding.inbox import Editor, InboxEntry
+from rowtide.deciding.pull_steps import (
+    Drop,
+    GoTo,
+    HoldOpen,
+    KeyBusy,
+    Later,
+    ListRestored,
+    LookAtList,
+    ParkEntry,
+    PullAnswer,
+    PullCommand,
+    PullEnd,
+    PullInFlight,
+    PullPlan,
+    Reserved,
+    ReserveKey,
+    WaitForCapture,
+)
+from rowtide.deciding.recorded import Recorded
+from rowtide.deciding.records import PairedItem
+from rowtide.deciding.taken import Applied, Apply, How, Taken, is_own
+from rowtide.error_catalogue import row_errors
+from rowtide.errors import RowtideError
+from rowtide.mapping.pulled_sync import PulledSync
+from state import applying, deletes_back
+from state.applying import Lease
+from state.database import Link
+
+MOST_STEPS: Final = 12
+"""An entry that needs more is contended, and is taken again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What one thread has at hand to work on entries of one sync."""
+
+    state: Link
+    session: ApplySession
+    table: ApplyTable
+    sync: PulledSync
+    requests: ItemRequests
+    now: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How the entry ended. ``recorded`` False: its lease was another's by then, or its pair had moved."""
+
+    end: PullEnd
+    recorded: bool
+
+
+def work_on(bench: Bench, lease: Lease) -> Done | PullStopped:
+    """Work on an entry until it has an end, and record that."""
+    return _Way(bench, lease).go()
+
+
+class _Way:
+    """The way of one entry; the lease says more once a key was reserved."""
+
+    def __init__(self, bench: Bench, lease: Lease) -> None:
+        self._bench = bench
+        self._lease = lease
+        self._entry = to_entry(lease, bench.sync)
+        committed_at = None if lease.waiting is None else lease.waiting.committed_at
+        self._times = Times(committed_at, lease.shown.modified_at)
+
+    def go(self) -> Done | PullStopped:
+        taken = self._taken(self._lease)
+        plan: PullPlan | WaitsForCapture | PullStopped = pull.first(taken, self._bench.sync.rules)
+        committed = taken.applied is not None and taken.applied.place == self._entry.place
+        for _ in range(MOST_STEPS):
+            match plan:
+                case PullInFlight():
+                    answer = self._answer(plan.command)
+                    plan = pull.after(plan, answer, self._bench.sync.rules, self._bench.now())
+                case Apply(how=How.DELETE) if (why := self._why_not_deleted()) is not None:
+                    return self._settle(ParkEntry(taken, why.code, why.sentence), committed)
+                case Apply():
+                    plan = apply_entry(self._bench.session, self._bench.table, self._bench.sync, plan, self._reserve)
+                    committed = committed or isinstance(plan, PullInFlight | Recorded)
+                case PullStopped():
+                    self._settle(Later(taken, 0.0, ""), committed)
+                    return plan
+                case WaitsForCapture(end, lsn):
+                    return self._settle(end, committed, lsn)
+                case (
+                    Drop()
+                    | Later()
+                    | WaitForCapture()
+                    | GoTo()
+                    | ParkEntry()
+                    | HoldOpen()
+                    | ListRestored()
+                    | Recorded()
+                ):
+                    return self._settle(plan, committed)
+                case _:
+                    assert_never(plan)
+        return self._settle(Later(taken, pull.AGAIN_AFTER_S, "the item is changing all the time", True), committed)
+
+    def _settle(self, end: PullEnd, committed: bool, absent_lsn: int | None = None) -> Done:
+        settle = partial(
+            applying.record_end,
+            lease=self._lease,
+            end=end,
+            absent_lsn=absent_lsn,
+            committed=committed,
+            times=self._times,
+        )
+        return Done(end, self._bench.state.run(settle))
+
+    def _taken(self, lease: Lease) -> Taken:
+        return lease.taken(self._entry, self._applied(lease.key), self._times)
+
+    def _applied(self, key: str | None) -> Applied | None:
+        """What the source has recorded of the row, else of the item."""
+        sync, shown = self._bench.sync.compiled.sync, self._lease.shown
+        with as_source_errors("reading what was applied"):
+            connection = self._bench.session.connection
+            found = apply_record.read_for_update(connection, sync, EditPlace(key, shown.list_id, shown.item_id))
+        return applied_documents.to_applied(found[0] or found[1])
+
+    # --- what deciding asks -----------------------------------------------------------------------------------------
+
+    def _answer(self, command: PullCommand) -> PullAnswer:
+        match command:
+            case LookAtItem() | UpdateItem():
+                sync = self._bench.sync
+                return self._bench.requests.ask(command, sync.compiled.sync, sync.backwards)
+            case LookAtList(list_id):
+                return self._bench.requests.look_at_list(list_id)
+            case ReserveKey(key, item):
+                known = self._note_key(key, item)
+                return KeyBusy() if known is None else Reserved(self._taken(known))
+            case _:
+                assert_never(command)
+
+    def _why_not_deleted(self) -> RowtideError | None:
+        """Why the row stays although its item is gone; None where it may be deleted."""
+        compiled, shown = self._bench.sync.compiled, self._lease.shown
+        if compiled.deletes_back != "propagate":
+            return None
+        read = partial(deletes_back.read, sync=compiled.sync, list_id=shown.list_id, item_id=shown.item_id)
+        known = self._bench.state.run(read)
+        if known.approved:
+            return None
+        if known.inferred:
+            return row_errors.INFERRED_DELETE(sync=compiled.name)
+        tripped = mass_delete.judge_deletes(compiled.sync, known.deletes, known.pairs, compiled.breaker)
+        if tripped is None:
+            return None
+        count, pairs = f"{known.deletes:,}", f"{known.pairs:,}"
+        return row_errors.MASS_DELETE_BACK(sync=compiled.name, count=count, pairs=pairs)
+
+    def _note_key(self, key: str, item: PairedItem) -> Lease | None:
+        version = self._bench.sync.compiled.version
+        note = partial(applying.reserve, lease=self._lease, key=key, item=item, mapping_version=version)
+        known = self._bench.state.run(note)
+        if known is not None:
+            self._lease = known
+        return known
+
+    def _reserve(self, apply: Apply, key: str) -> Apply:
+        """Reserve the key that the table has given the row, which is not committed yet."""
+        entry = apply.entry
+        item = PairedItem(entry.list_id, entry.item_id, entry.etag, {}, {})
+        known = self._note_key(key, item)
+        if known is None or not is_own(known.pair, entry):
+            raise KeyNotReserved
+        taken = known.taken(entry, apply.taken.applied, self._times)
+        return Apply(taken, apply.how, key, entry, apply.base)
+
+
+def given_back(lease: Lease) -> Later:
+    """The end of an entry that nobody has worked on."""
+    shown = lease.shown
+    entry = InboxEntry(
+        shown.list_id,
+        shown.item_id,
+        shown.version,
+        shown.etag,
+        shown.deleted,
+        {},
+        shown.item_key,
+        shown.by_app,
+        None,
+        None,
+    )
+    return Later(lease.taken(entry, None), 0.0, "")
+
+
+def to_entry(lease: Lease, sync: PulledSync) -> InboxEntry:
+    """The entry with canonical values."""
+    shown = lease.shown
+    editor = None if shown.editor_name is None else Editor(shown.editor_name, shown.editor_email)
+    return InboxEntry(
+        shown.list_id,
+        shown.item_id,
+        shown.version,
+        shown.etag,
+        shown.deleted,
+        {} if shown.deleted else sync.backwards.canonical(shown.fields),
+        shown.item_key,
+        shown.by_app,
+        editor,
+        shown.modified_at,
+        shown.made_by_app,
+        lease.revision,
+        lease.seen_at,
+    )

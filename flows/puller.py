@@ -1,0 +1,296 @@
+"""Applies people's edits of items to rows: a thread for each source and tenant that a sync of two ways joins.
+
+In: entries of the inbox (news on `state.channels.INBOX`, and a look now and then), the view in force. Out: rows of the
+source, ledger and conflicts. Rules (docs/design.md section 19): a sync is pulled only while the session that writes
+holds the source's lock of it; one row that is locked, one sync that is paused, one source or tenant that is away holds
+back its own entries only; whatever ends in between is taken again, and found done where it was done.
+"""
+
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+import structlog
+
+from connectors.loops import Loop
+from connectors.postgres.source_sessions import SourceSessions
+from connectors.trouble import Trouble
+from flows.applied_view import View
+from flows.graph_reads import PacedGraph
+from flows.item_requests import ItemRequests
+from flows.pull_benches import Benches
+from flows.pulled_entry import Bench, Done, given_back, work_on
+from flows.pulled_row import PullStopped
+from rowtide.backoff import Backoff
+from rowtide.deciding.pull_steps import Drop, HoldOpen, ListRestored, ParkEntry
+from rowtide.deciding.recorded import Recorded
+from rowtide.error_catalogue import process_errors
+from rowtide.errors import RowtideError
+from rowtide.mapping.compiled_sync import CompiledSync
+from state import applying, channels, database, failpoints, inbox, instance, one_way
+from state.applying import Lease, TakeRequest
+from state.database import ONE_PLAN, Connection, Link
+from state.reconcile import record as reconciles
+
+log = structlog.get_logger()
+
+IDLE_S: Final = 1.0
+"""Seconds between two looks whether an entry is due; news come at once."""
+LEASE_S: Final = 120.0
+MOST_ENTRIES: Final = 20
+"""Entries of one sync that are taken at once; then the next sync has its turn."""
+STOP_S: Final = 0.5
+"""Seconds that all threads together have to end."""
+
+Counted = Callable[[str, Counter[str]], None]
+"""Told of a sync what became of its entries: ``applied``, ``echoes``, ``parked``, ``conflicts``."""
+SiteOf = Callable[[str], str | None]
+Sessions = Callable[[], SourceSessions]
+
+
+class Puller:
+    """The threads of a process, and one that listens for news; threads begin where a sync goes both ways."""
+
+    def __init__(
+        self,
+        state_dsn: str,
+        owner: str,
+        view: Callable[[], View],
+        tenants: Mapping[str, PacedGraph],
+        writers: Sessions,
+        readers: Sessions,
+        site_of: SiteOf,
+        now: Callable[[], datetime],
+        counted: Counted,
+    ) -> None:
+        """``writers`` and ``readers``: sessions on sources for one more thread, as the role that applies edits and as
+        the one that reads."""
+        self._state_dsn = state_dsn
+        self._view = view
+        self._make = partial(_PairPuller, state_dsn, owner, view, tenants, writers, readers, site_of, now, counted)
+        self._tenants = tenants
+        self._pairs: dict[tuple[str, str], _PairPuller] = {}
+        self._version = -1
+        self._stop = threading.Event()
+        self._keeper = Loop(failpoints.LOOP_PULL_LISTEN, self._listen, self._stop)
+
+    def start(self) -> None:
+        """Begin to listen, and to pull what goes both ways."""
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """End every thread; the process gives up what they have leased."""
+        self._stop.set()
+        for pair in self._pairs.values():
+            pair.stop()
+        until = time.monotonic() + STOP_S
+        for pair in self._pairs.values():
+            pair.join(until)
+
+    @property
+    def problems(self) -> dict[str, RowtideError]:
+        """Why the edits of a sync are not applied, by sync."""
+        return {sync: error for pair in list(self._pairs.values()) for sync, error in pair.problems.items()}
+
+    def sessions(self) -> list[SourceSessions]:
+        """The sessions of every thread."""
+        return [sessions for pair in list(self._pairs.values()) for sessions in pair.sessions]
+
+    def _listen(self) -> None:
+        """Wake the threads whenever entries came in; begin those that a new definition needs."""
+        backoff = Backoff()
+        while not self._stop.is_set():
+            try:
+                with database.connect(self._state_dsn, "rowtide listen") as connection, database.translated():
+                    channels.listen(connection, channels.INBOX)
+                    backoff.succeeded()
+                    self._wake_all()
+                    while not self._stop.is_set():
+                        self._keeper.turn()
+                        self._begin(connection)
+                        if any(True for _ in connection.notifies(timeout=IDLE_S, stop_after=1)):
+                            self._wake_all()
+            except RowtideError as error:
+                self._stop.wait(backoff.failed(error))
+
+    def _wake_all(self) -> None:
+        for pair in self._pairs.values():
+            pair.wake()
+
+    def _begin(self, connection: Connection) -> None:
+        view = self._view()
+        if view.latest != self._version:
+            one_way.forget(connection, [one.sync for one in view.catalog.syncs.values() if not one.two_ways])
+            self._version = view.latest
+        for compiled in view.catalog.syncs.values():
+            place = compiled.postgres, compiled.graph
+            if compiled.two_ways and place not in self._pairs and compiled.graph in self._tenants:
+                self._pairs[place] = self._make(*place)
+
+
+class _PairPuller:
+    """The thread of one source and one tenant."""
+
+    def __init__(
+        self,
+        state_dsn: str,
+        owner: str,
+        view: Callable[[], View],
+        tenants: Mapping[str, PacedGraph],
+        writers: Sessions,
+        readers: Sessions,
+        site_of: SiteOf,
+        now: Callable[[], datetime],
+        counted: Counted,
+        source: str,
+        graph: str,
+    ) -> None:
+        self._source, self._graph = source, graph
+        self._owner = owner
+        self._view = view
+        self._counted = counted
+        # After a failover the records may be older than the lists: nothing is taken before that is looked at.
+        self._state = Link(state_dsn, "rowtide pull", ONE_PLAN, begin=instance.confirm)
+        self._benches = Benches(self._state, source, writers(), readers(), ItemRequests(tenants[graph], site_of), now)
+        self._left: list[Lease] = []
+        self._troubles: dict[str, Trouble] = {}
+        self._not_before: dict[str, float] = {}
+        self._woken = threading.Event()
+        self._stop = threading.Event()
+        self._thread = Loop(failpoints.LOOP_PULL, self._run, self._stop, f"rowtide-pull-{source}-{graph}")
+        self._thread.start()
+
+    @property
+    def sessions(self) -> tuple[SourceSessions, SourceSessions]:
+        """The sessions of the thread."""
+        return self._benches.sessions
+
+    @property
+    def problems(self) -> dict[str, RowtideError]:
+        """Why the edits of a sync are not applied."""
+        troubles = dict(self._troubles)
+        return {sync: one.problem for sync, one in troubles.items() if one.problem is not None}
+
+    def wake(self) -> None:
+        """Entries may be due."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """End soon."""
+        self._stop.set()
+        self._woken.set()
+
+    def join(self, until: float) -> None:
+        """Wait for the end until then; nobody waits for a source that holds on to a row."""
+        self._thread.join(max(0.0, until - time.monotonic()))
+
+    # --- rounds -----------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._thread.turn()
+            self._woken.clear()
+            self._woken.wait(self._round())
+        self._benches.close()
+        self._state.close()
+
+    def _round(self) -> float:
+        """Apply what may be applied now; the seconds until the next look."""
+        view = self._view()
+        syncs = [one for one in view.catalog.syncs.values() if self._is_pulled(one, view)]
+        for sync in self._benches.let_go({one.sync for one in syncs}):
+            self._troubles.pop(sync, None)
+        waits = [self._try(one, view) for one in syncs if not self._stop.is_set()]
+        return min(waits, default=IDLE_S)
+
+    def _is_pulled(self, one: CompiledSync, view: View) -> bool:
+        is_here = (one.postgres, one.graph) == (self._source, self._graph)
+        return is_here and one.two_ways and one.mode == "deliver" and one.sync in view.running
+
+    def _try(self, compiled: CompiledSync, view: View) -> float:
+        sync = compiled.sync
+        left_s = self._not_before.get(sync, 0.0) - time.monotonic()
+        if left_s > 0:
+            return left_s
+        trouble = self._trouble(sync)
+        try:
+            found = self._pull(compiled, view)
+            trouble.succeeded()
+        except Exception as error:
+            self._thread.count(error)
+            name = type(error).__name__
+            problem = error if isinstance(error, RowtideError) else process_errors.PULL_FAILED(error=name)
+            wait_s = trouble.failed(problem, error)
+            self._not_before[sync] = time.monotonic() + wait_s
+            return wait_s
+        return 0.0 if found else IDLE_S
+
+    def _trouble(self, sync: str) -> Trouble:
+        if sync not in self._troubles:
+            self._troubles[sync] = Trouble("edits are not applied", "edits are applied again", sync=sync)
+        return self._troubles[sync]
+
+    # --- one sync ---------------------------------------------------------------------------------------------------
+
+    def _pull(self, compiled: CompiledSync, view: View) -> bool:
+        """Apply entries of a sync that are due; whether there were any."""
+        self._give_back()
+        if not self._state.run(partial(inbox.due, syncs=[compiled.sync])):
+            return False
+        bench = self._benches.find(compiled, view)
+        if bench is None:
+            return False
+        request = TakeRequest(compiled.sync, self._owner, uuid.uuid4().hex, LEASE_S, MOST_ENTRIES)
+        self._left = self._state.run(partial(applying.take, request=request))
+        return self._work(bench)
+
+    def _work(self, bench: Bench) -> bool:
+        found, sync = bool(self._left), bench.sync.compiled.sync
+        while self._left and not self._stop.is_set():
+            done = work_on(bench, self._left[0])
+            if isinstance(done, PullStopped):
+                self._stopped(sync, done)
+                return False
+            del self._left[0]
+            self._note(sync, done)
+        return found
+
+    def _stopped(self, sync: str, why: PullStopped) -> None:
+        self._benches.stopped(sync, why)
+        if why.error is not None:
+            raise why.error
+
+    def _note(self, sync: str, done: Done) -> None:
+        """Count what became of the entry, and act on what it says of its list."""
+        if not done.recorded:
+            return
+        match done.end:
+            case Recorded():
+                did = Counter(applied=int(done.end.pulled is not None), echoes=int(done.end.pulled is None))
+                did["conflicts"] = len(done.end.conflicts)
+                self._counted(sync, did)
+            case Drop():
+                self._counted(sync, Counter(echoes=1))
+            case ParkEntry():
+                log.info("edit set aside", sync=sync, code=done.end.code)
+                self._counted(sync, Counter(parked=1))
+            case HoldOpen():
+                self._counted(sync, Counter(conflicts=1))
+            case ListRestored():
+                log.warning("a list was restored: a deep reconcile is asked for", sync=sync, list_id=done.end.list_id)
+                why = "its list was restored to an earlier state"
+                self._state.run(partial(reconciles.request, sync=sync, why=why, deep=True))
+            case _:
+                pass
+
+    def _give_back(self) -> None:
+        """Give up what was taken and not worked on."""
+        while self._left:
+            lease = self._left[0]
+            self._state.run(partial(applying.record_end, lease=lease, end=given_back(lease)))
+            del self._left[0]

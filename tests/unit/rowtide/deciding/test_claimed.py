@@ -1,0 +1,64 @@
+"""What a person did is handed over by a sync of two ways, and overwritten by one that pushes."""
+
+from dataclasses import replace
+
+from rowtide.deciding import claimed
+from rowtide.deciding.answers import Changed, Found, Written
+from rowtide.deciding.hand_over import AskVersions, ItemVersion, Versions
+from rowtide.deciding.in_flight import InFlight, Look, Patch
+from rowtide.deciding.outcomes import HandOver, Settle
+from rowtide.deciding.records import Work
+from tests.unit.rowtide.deciding.rows import ITEM, NOW, RULES, A, desired, g, held, item, sent
+
+BOTH = replace(RULES, two_ways=True)
+
+
+def looked(work: Work) -> InFlight:
+    """The claim after a 412: it looks at the item."""
+    begun = claimed.first(work, BOTH, NOW)
+    assert isinstance(begun, InFlight)
+    if isinstance(begun.step, Patch):
+        begun = claimed.after(begun, Changed(), BOTH, NOW)
+    assert isinstance(begun, InFlight)
+    assert isinstance(begun.step, Look)
+    return begun
+
+
+def test_an_edit_is_handed_over_and_the_row_waits() -> None:
+    ended = claimed.after(looked(Work(desired(), held())), Found((item(4, a="9"),)), BOTH, NOW)
+    assert isinstance(ended, HandOver)
+    assert ended.entry is not None
+    assert (*ended.entry.place, ended.entry.version) == (A, ITEM, 4)
+    assert ended.entry.fields == {"a": "9", "b": "x"}
+    assert ended.pair is None, "nothing of the edit is agreed yet"
+
+
+def test_a_sync_that_pushes_overwrites_it() -> None:
+    begun = claimed.first(Work(desired(), held()), RULES, NOW)
+    assert isinstance(begun, InFlight)
+    looks = claimed.after(begun, Changed(), RULES, NOW)
+    assert isinstance(looks, InFlight)
+    again = claimed.after(looks, Found((item(4, a="9"),)), RULES, NOW)
+    assert isinstance(again, InFlight)
+    assert isinstance(again.step, Patch)
+
+
+def test_an_edit_over_an_unexplained_attempt_asks_for_the_versions() -> None:
+    uncertain = Work(desired(sent=(sent(age_s=200),)), held())
+    asked = claimed.after(looked(uncertain), Found((item(5, a="9"),)), BOTH, NOW)
+    assert isinstance(asked, AskVersions)
+    # The list counts its versions from 1: the newest is that of the eTag, 5; ours is the one before it.
+    versions = Versions((ItemVersion(3, False, {"a": "9", "b": "x"}), ItemVersion(2, True, {"a": "2", "b": "x"})))
+    ended = claimed.after(asked, versions, BOTH, NOW)
+    assert isinstance(ended, HandOver)
+    assert ended.entry is not None
+    assert ended.entry.version == 5
+    assert (ended.pair.item.etag, ended.pair.item.base["a"]) == (g(4), "2"), "our attempt arrived"  # type: ignore[union-attr]
+
+
+def test_what_nobody_edited_goes_as_before() -> None:
+    begun = claimed.first(Work(desired(), held()), BOTH, NOW)
+    assert isinstance(begun, InFlight)
+    ended = claimed.after(begun, Written(ITEM, g(4), {"a": "2", "b": "x"}), BOTH, NOW)
+    assert isinstance(ended, Settle)
+    assert not ended.again
