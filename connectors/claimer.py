@@ -95,7 +95,7 @@ class Claimer:
         self._lanes: set[int] = set()
         self._queues: dict[int, deque[Work]] = {lane: deque() for lane in range(LANES)}
         self._room = ClaimRoom()
-        self._tried: dict[str, float] = {}  # by list that fails, when a row of it was claimed
+        self._tried: dict[str, float] = {}  # by list that fails, when a row of it was claimed a moment ago
         self._failed: list[str] = []  # tokens of claims that are to be undone, if they were made at all
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -183,14 +183,15 @@ class Claimer:
     def _without_failing_lists(self, graph: str, due: Mapping[Line, int]) -> Mapping[Line, int]:
         """The lines without those for lists that fail; of a list that may be tried, one row, on its way for a while."""
         waits, now = self._list_waits(graph), time.monotonic()
+        self._tried = tried = {list_id: at for list_id, at in self._tried.items() if at > now - TRIAL_S}
         if not waits:
             return due
-        lists, left, tried = self._lists(), dict(due), self._tried
+        lists, left = self._lists(), dict(due)
         for line in due:
             list_id = lists.get(line.sync, {}).get(outbox.title_of(line.waits_for) or "")
             if list_id is None or list_id not in waits:
                 continue
-            if waits[list_id] > 0 or tried.get(list_id, -TRIAL_S) > now - TRIAL_S:
+            if waits[list_id] > 0 or list_id in tried:
                 del left[line]
             else:
                 tried[list_id] = now
