@@ -15,6 +15,7 @@ from psycopg import sql
 from ruamel.yaml import YAML
 
 from connectors.postgres import (
+    apply_table,
     column_samples,
     connections,
     preflight,
@@ -147,6 +148,7 @@ def test_every_statement_takes_every_name(server: psycopg.Connection[Any], world
         publish(server, world)
         sync = world.compiled(server)
         read_pages(server, sync)
+        write_rows(server, sync, world)
         count(server, sync)
         look_at_the_shape(server, sync, world)
     finally:
@@ -202,6 +204,21 @@ def read_pages(server: psycopg.Connection[Any], sync: CompiledSync) -> None:
     assert [row[0] for row in table_pages.read_page(server, sync, keyset, ("0", ""), 10, ("1", "a")).rows] == ["a"]
     assert list(table_pages.read_rows(server, sync, keyset, ["a|1", "b|1"]).rows) == ["a|1"]
     assert table_pages.read_keys(server, sync, keyset, ["b|2", "b|1"])[1] == {"b|2"}
+
+
+def write_rows(server: psycopg.Connection[Any], sync: CompiledSync, world: World) -> None:
+    """As people's edits are applied, under the search path of the table's triggers; it is rolled back."""
+    table, cursor = apply_table.read_apply_table(server, sync), psycopg.RawCursor(server)
+    new: dict[str, str | None] = {world.first: "c", world.second: "3", world.words: "one"}
+    with server.transaction(force_rollback=True):
+        server.execute("SELECT set_config('search_path', %s, true)", [table.search_path])
+        [row] = cursor.execute(apply_table.read_row(table), ["a", "1"]).fetchall()
+        assert [str(value) for value in table.key_values(row)] == ["a", "1"]
+        [row] = cursor.execute(apply_table.update_row(table, {world.words: "two"}), ["two", "a", "1"]).fetchall()
+        assert "two" in row
+        insert = apply_table.insert_row(table, new, unless_taken=True)
+        assert [len(cursor.execute(insert, list(new.values())).fetchall()) for _ in range(2)] == [1, 0]
+        assert len(cursor.execute(apply_table.delete_row(table), ["c", "3"]).fetchall()) == 1
 
 
 def count(server: psycopg.Connection[Any], sync: CompiledSync) -> None:
