@@ -1,7 +1,8 @@
 """The decision for a claimed row, whichever ways its sync goes: the one door for deliver.
 
 In: as in rowtide.deciding.push. Out: the same; what a person did in a sync of two ways ends as a `HandOver`. Rule
-(docs/design.md section 19): what is handed over is written to the inbox in the settle's own transaction.
+(docs/design.md section 19): what is handed over is written to the inbox in the settle's own transaction;
+a claim that is only to look writes nothing.
 """
 
 from dataclasses import replace
@@ -19,7 +20,7 @@ def first(work: Work, rules: Rules, now: datetime) -> InFlight | AskVersions | O
     """The first command for a claimed row, or its outcome when nothing has to be asked of Graph."""
     if not rules.two_ways:
         return push.first(work, rules, now)
-    return _plain(hand_over.first(work, rules, now), rules)
+    return _plain(hand_over.first(work, rules, now, work.only_look), rules)
 
 
 def after(
@@ -32,7 +33,7 @@ def after(
         return push.after(in_flight, answer, rules, now)
     if isinstance(in_flight, AskVersions) and isinstance(answer, Versions):
         answer = _numbered(answer, version_of(in_flight.item.etag))
-    plan = _plain(hand_over.after(in_flight, answer, rules, now), rules)
+    plan = _plain(hand_over.after(in_flight, answer, rules, now, in_flight.known.work.only_look), rules)
     assert not isinstance(plan, Complete), "a row is completed before its first command"
     return plan
 

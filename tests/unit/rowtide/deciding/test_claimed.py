@@ -62,3 +62,14 @@ def test_what_nobody_edited_goes_as_before() -> None:
     ended = claimed.after(begun, Written(ITEM, g(4), {"a": "2", "b": "x"}), BOTH, NOW)
     assert isinstance(ended, Settle)
     assert not ended.again
+
+
+def test_a_row_that_is_only_looked_at_is_not_written() -> None:
+    """An entry of the pair waits: what became of the attempt is found out, and the entry goes first."""
+    uncertain = Work(desired(sent=(sent(age_s=200),)), held(), only_look=True)
+    ended = claimed.after(looked(uncertain), Found((item(3, a="1"),)), BOTH, NOW)
+    assert isinstance(ended, HandOver)
+    assert ended.entry is None
+    written = claimed.after(looked(replace(uncertain, only_look=False)), Found((item(3, a="1"),)), BOTH, NOW)
+    assert isinstance(written, InFlight)
+    assert isinstance(written.step, Patch)
