@@ -88,6 +88,11 @@ class PulledTable:
     def table(self, session: ApplySession, sync: CompiledSync, search_path: Sequence[str] = ()) -> ApplyTable:
         return read_apply_table(session.connection, sync, search_path)
 
+    def leave(self) -> None:
+        """Close every session, of a server that is not there any more."""
+        for connection in (*self.opened, self.owner):
+            connection.close()
+
     def close(self) -> None:
         for connection in self.opened:
             connection.close()

@@ -32,6 +32,7 @@ def test_row_and_record_are_lost_together(
     assert isinstance(kept, Committed)
     assert isinstance(lost, Committed)
     primary.kill()
+    pulled.leave()
     standby.start()
     try:
         dsn = make_conninfo(standby.dsn("shop"), user=pulled.puller, password="of-a-role")
