@@ -124,7 +124,7 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Rekeyed:
-    """Roll back; the entry goes to the row's new key."""
+    """Roll back; the entry is applied to the row under its new key (`pull.without_commit`)."""
 
     key: str
 
@@ -178,7 +178,7 @@ def _edit(apply: Apply, row: RowThere | RowOutside | RowAbsent, rules: PullRules
             if not apply.taken.absent_passed:
                 return Absent()
             waiting = apply.taken.waiting
-            if waiting is not None and waiting.rekeyed_to is not None:
+            if waiting is not None and waiting.rekeyed_to is not None and apply.row_key is None:
                 return Rekeyed(waiting.rekeyed_to)
             return _edit_of_gone(apply, row, rules)
         case RowOutside():

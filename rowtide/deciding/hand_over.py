@@ -133,7 +133,7 @@ def after(
 ) -> TwoWayStep:
     """As `push.after`; what a person did ends the claim."""
     if isinstance(in_flight, AskVersions):
-        return _after_versions(in_flight, answer, rules)
+        return _after_versions(in_flight, answer, rules, now)
     if isinstance(answer, Versions):
         return release(in_flight.known, UNKNOWN_AFTER_S, "Graph's answer does not fit the request", unknown=True)
     plan: TwoWayPlan | None = _instead(in_flight, answer, rules, now)
@@ -266,7 +266,7 @@ def _ask_versions(known: Known, list_id: ListId, item: Item) -> AskVersions:
     return AskVersions(known, item, ReadVersions(list_id, item.item_id))
 
 
-def _after_versions(asked: AskVersions, answer: Answer | Versions, rules: Rules) -> HandOver | Ended:
+def _after_versions(asked: AskVersions, answer: Answer | Versions, rules: Rules, now: datetime) -> HandOver | Ended:
     """Whether an attempt arrived. Without versions none is taken to have: a difference is a conflict, and recorded."""
     if isinstance(answer, NotApplied | Unknown):
         return release(asked.known, UNKNOWN_AFTER_S, "the item's versions cannot be read", grows=True)
@@ -275,10 +275,15 @@ def _after_versions(asked: AskVersions, answer: Answer | Versions, rules: Rules)
     own = _own(known.pair, list_id, asked.item)
     above = 0 if own is None else version_of(own.item.etag)
     ours = max((one for one in seen if one.by_app and one.number > above), key=lambda one: one.number, default=None)
-    if asked.to_go:
+    if ours is not None and asked.to_go:
         known = replace(known, pair=_with_left(known.pair, list_id, asked.item, ours), learned=True)
     elif ours is not None:
         known = replace(known, pair=_with_ours(known, list_id, asked.item, ours, rules), learned=True)
+    elif (lost := lost_post_in(known.pair.leftovers, list_id)) is not None:
+        # The item is somebody else's, and keeps a POST of ours from arriving only as long as it has the key.
+        if now < lost.until:
+            return release(known, patience_s(lost.until, rules.patience, now), "an earlier POST may still arrive")
+        known = with_leftovers(known, tuple(one for one in known.pair.leftovers if one is not lost))
     return _hand(known, list_id, asked.item)
 
 
@@ -290,14 +295,31 @@ def _with_ours(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rul
     sent, mapping = known.work.desired.sent, rules.mapping
     own = _own(known.pair, list_id, item)
     if own is not None:
-        return interpret_look(own, sent, then, mapping, rules.patience).pair
-    return adopt_found(known.pair, list_id, sent, then, mapping, rules.patience).pair
+        pair = interpret_look(own, sent, then, mapping, rules.patience).pair
+    else:
+        pair = adopt_found(known.pair, list_id, sent, then, mapping, rules.patience).pair
+    attempt = _attempt(known, list_id, own, ours, rules)
+    if attempt is None:
+        return pair
+    kept = {name: ours.fields.get(name) for name in mapping.differing(attempt, ours.fields, {})}
+    return replace(pair, item=replace(pair.item, base={**ours.fields, **attempt}, kept=kept))
 
 
-def _with_left(pair: NoItem | Held, list_id: ListId, item: Item, ours: ItemVersion | None) -> NoItem | Held:
+def _attempt(known: Known, list_id: ListId, own: Held | None, ours: ItemVersion, rules: Rules) -> Fields | None:
+    """What the attempt asked for that made our version: SharePoint may keep it otherwise. None: nobody can say.
+
+    A version above the ledger's is an attempt's; one of an item that is only now adopted may be older than all of them.
+    """
+    base = {} if own is None else own.item.base
+    asked = [one.fields for one in known.work.desired.sent if one.op == "u" and one.list_id == list_id and one.fields]
+    alike = [one for one in asked if not edited(Base({**base, **one}), ours.fields, rules.mapping)]
+    fits = alike[-1:] or (asked if len(asked) == 1 and own is not None else [])
+    return {**base, **fits[0]} if fits else None
+
+
+def _with_left(pair: NoItem | Held, list_id: ListId, item: Item, ours: ItemVersion) -> NoItem | Held:
     """The pair with the item among those that are to go, as it was when our own version was the newest."""
-    number, base = (0, None) if ours is None else (ours.number, ours.fields)
-    left = LeftItem(list_id, item.item_id, etag_of_version(item.etag, number), None, base, None if base is None else {})
+    left = LeftItem(list_id, item.item_id, etag_of_version(item.etag, ours.number), None, ours.fields, {})
     rest = tuple(one for one in pair.leftovers if not is_item(one, list_id, item.item_id))
     return replace(pair, leftovers=(left, *rest))
 

@@ -30,7 +30,6 @@ from rowtide.deciding.pull_steps import (
     ClearKey,
     Drop,
     GiveKey,
-    GoTo,
     HoldOpen,
     KeyBusy,
     Later,
@@ -410,13 +409,13 @@ def _after_give(recorded: Recorded, answer: PullAnswer) -> PullPlan:
 # --- what follows a transaction of the source ----------------------------------------------------------------------
 
 
-def without_commit(apply: Apply, verdict: Absent | Open | Rekeyed | Unwritable) -> PullEnd:
-    """How an entry ends whose transaction was rolled back."""
+def without_commit(apply: Apply, verdict: Absent | Open | Rekeyed | Unwritable) -> Apply | PullEnd:
+    """How an entry ends whose transaction was rolled back; or the same for the row's new key."""
     match verdict:
         case Absent():
             return WaitForCapture(apply.taken)
         case Rekeyed(key):
-            return GoTo(apply.taken, key)
+            return replace(apply, row_key=key)
         case Open(conflict):
             return HoldOpen(apply.taken, conflict)
         case Unwritable(code, sentence):

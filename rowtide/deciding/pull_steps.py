@@ -165,7 +165,7 @@ class WaitForCapture:
 
 @dataclass(frozen=True, slots=True)
 class GoTo:
-    """The row has a new key: the entry is taken again as one of that key."""
+    """The entry belongs to another row: it is taken again as one of that key."""
 
     taken: Taken
     key: str

@@ -127,7 +127,8 @@ class Apply:
     """An entry that is to be applied to row ``key``, in one transaction of the source.
 
     ``key``: None while the row is still to be inserted and the table gives it its key. ``entry`` is what of it is
-    believed. ``base``: what was last agreed with the item. ``pair`` is the ledger's.
+    believed. ``base``: what was last agreed with the item. ``pair`` is the ledger's. ``row_key``: the row's new key,
+    where it was given one that the ledger does not know yet.
     """
 
     taken: Taken
@@ -135,6 +136,12 @@ class Apply:
     key: str | None
     entry: InboxEntry
     base: Base
+    row_key: str | None = None
+
+    @property
+    def at(self) -> str | None:
+        """The key of the row to read and write."""
+        return self.row_key or self.key
 
     @property
     def pair(self) -> Pair | None:

@@ -1,0 +1,326 @@
+"""The records of a two-way sync in memory: outbox, ledger, inbox and cursors, with the rules that guard them.
+
+In: staged changes, outcomes of push, ends of pull. Out: claims and taken entries. Rule: each method is one transaction
+of the state database; a lease that is not held any more writes nothing.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from rowtide.change import Fields, Operation
+from rowtide.deciding import pull
+from rowtide.deciding.conflicts import UNKNOWN_TIMES, ConflictRecord
+from rowtide.deciding.hand_over import HandOver
+from rowtide.deciding.inbox import InboxEntry
+from rowtide.deciding.outcomes import ParkRow, Release, Settle
+from rowtide.deciding.pull_steps import KeyBusy, Reserved
+from rowtide.deciding.recorded import Recorded
+from rowtide.deciding.records import (
+    Desired,
+    LeftItem,
+    ListId,
+    LostPost,
+    NoItem,
+    Pair,
+    PairedItem,
+    Sent,
+    Work,
+    last_item,
+    version_of,
+)
+from rowtide.deciding.taken import Taken, WaitingRow, place
+from rowtide.keys import rowtide_key
+from rowtide.position import Position
+from tests.property.both_ways.sides_in_memory import LISTS, Place, Source, SourceRow, Transaction
+
+SYNC = "s"
+LEASE = timedelta(seconds=120)
+
+
+@dataclass(frozen=True)
+class Switches:
+    """The five rules; each can be left out."""
+
+    inbox: bool = True
+    one_side: bool = True
+    applied_at: bool = True
+    applied: bool = True
+    versions: bool = True
+
+
+@dataclass
+class OutboxRow:
+    """What waits for a row."""
+
+    op: Operation
+    list_id: ListId | None
+    fields: Fields
+    position: Position
+    revision: int
+    due_at: datetime
+    sent: tuple[Sent, ...] = ()
+    lease: str | None = None
+    parked: bool = False
+
+
+@dataclass
+class Known:
+    """A ledger row."""
+
+    pair: Pair
+    applied_at: tuple[int, int] | None = None
+
+
+@dataclass
+class InboxRow:
+    """An entry that waits. ``seen``: the tick of the page that showed it."""
+
+    entry: InboxEntry
+    seen: int
+    due_at: datetime
+    key: str | None = None
+    lease: str | None = None
+    absent_at: tuple[int, int] | None = None
+    parked: bool = False
+
+
+@dataclass
+class Records:
+    """All of them."""
+
+    switches: Switches
+    source: Source
+    now: datetime
+    outbox: dict[str, OutboxRow] = field(default_factory=dict)
+    ledger: dict[str, Known] = field(default_factory=dict)
+    inbox: dict[Place, InboxRow] = field(default_factory=dict)
+    conflicts: dict[tuple[Place, int, str], ConflictRecord] = field(default_factory=dict)
+    cursor: tuple[int, int] = (1, 0)
+    links: dict[ListId, int] = field(default_factory=lambda: dict.fromkeys(LISTS, 0))
+    rounds: dict[ListId, int] = field(default_factory=lambda: dict.fromkeys(LISTS, 0))
+    tick: int = 0
+    tokens: int = 0
+
+    def token(self) -> str:
+        self.tokens += 1
+        return str(self.tokens)
+
+    # --- capture ---
+
+    def stage(self, change: Transaction) -> None:
+        """What a transaction of the source says, merged into what waits."""
+        position = Position(self.source.era, change.lsn, 0)
+        for key, row in change.after.items():
+            op: Operation = "u" if row is not None else "r" if change.rekeyed else "d"
+            self.put(key, op, row, position)
+        self.cursor = (self.source.era, change.lsn)
+
+    def put(self, key: str, op: Operation, row: SourceRow | None, position: Position) -> None:
+        old = self.outbox.get(key)
+        list_id, fields = (row.list_id, dict(row.fields)) if row is not None else (None, {})
+        if old is None:
+            self.outbox[key] = OutboxRow(op, list_id, fields, position, 1, self.now)
+            return
+        self.outbox[key] = replace(
+            old, op=op, list_id=list_id, fields=fields, position=max(position, old.position), due_at=self.now,
+            revision=old.revision + 1, parked=False,
+        )  # fmt: skip
+
+    # --- deliver ---
+
+    def entries_of(self, key: str) -> list[InboxRow]:
+        """Entries that wait for the pair."""
+        known = self.ledger.get(key)
+        places = set() if known is None else places_of(known.pair)
+        mine = rowtide_key(SYNC, key)
+        return [
+            row
+            for at, row in self.inbox.items()
+            if at in places or row.key == key or row.entry.item_key == mine
+        ]  # fmt: skip
+
+    def claim(self, key: str) -> tuple[Work, bool] | None:
+        """The row, and whether it may only be looked at; None: it may not go."""
+        row, known = self.outbox[key], self.ledger.get(key)
+        if row.lease is not None or row.due_at > self.now:
+            return None
+        waits = self.switches.one_side and bool(self.entries_of(key))
+        if (waits or row.parked) and not (row.sent or (known is not None and has_lost_post(known.pair))):
+            return None
+        if self.switches.applied_at and known is not None and known.applied_at is not None:
+            era, lsn = known.applied_at
+            if era == self.cursor[0] and self.cursor[1] < lsn:
+                return None
+            if era != self.cursor[0]:
+                row.op, row.list_id, row.fields = "r", None, {}
+        token = self.token()
+        desired = Desired(
+            SYNC, key, row.op, row.list_id, row.list_id, dict(row.fields), False, row.position, 0, 1, row.revision,
+            token, self.now + LEASE, 0, 0, self.now, row.sent,
+        )  # fmt: skip
+        row.lease = token
+        row.sent = (*row.sent, Sent(token, row.op, row.list_id, dict(row.fields), self.now))
+        return Work(desired, None if known is None else known.pair), waits or row.parked
+
+    def complete(self, work: Work) -> None:
+        """The row as the source has it now, in place of what could not be decided."""
+        row = self.outbox[work.desired.key]
+        row.lease = None
+        row.sent = tuple(one for one in row.sent if one.token != work.desired.token)
+        if row.revision == work.desired.revision:
+            now = self.source.rows.get(work.desired.key)
+            row.revision += 1
+            row.op, row.list_id, row.fields = ("d", None, {}) if now is None else ("u", now.list_id, dict(now.fields))
+
+    def end_claim(self, end: Settle | Release | ParkRow | HandOver) -> None:
+        desired = end.work.desired
+        row = self.outbox.get(desired.key)
+        if row is None or row.lease != desired.token:
+            return
+        row.lease = None
+        if end.pair is not None:
+            self.write_pair(desired.key, end.pair)
+        match end:
+            case Settle(again=again, pair=pair):
+                row.sent = ()
+                if row.revision == desired.revision and not again and not pair.leftovers:
+                    del self.outbox[desired.key]
+            case HandOver(entry=entry):
+                row.sent = ()
+                if entry is not None:
+                    self.note(entry, desired.key)
+            case Release(after_s=after_s, unknown=unknown):
+                if not unknown:
+                    row.sent = tuple(one for one in row.sent if one.token != desired.token)
+                row.due_at = self.now + timedelta(seconds=after_s)
+            case ParkRow():
+                row.sent = tuple(one for one in row.sent if one.token != desired.token)
+                row.parked = row.revision == desired.revision
+
+    def write_pair(self, key: str, pair: Pair) -> None:
+        known = self.ledger.get(key)
+        if known is None:
+            self.ledger[key] = Known(pair)
+            return
+        before, now = last_item(known.pair), last_item(pair)
+        assert pair.as_of.position >= known.pair.as_of.position, "a position fell"
+        if before is not None and now is not None and place(before) == place(now) and now.etag is not None:
+            assert version_of(now.etag) >= version_of(before.etag), "a version fell"
+        known.pair = pair
+
+    # --- collect ---
+
+    def note(self, entry: InboxEntry, key: str | None = None) -> None:
+        """An entry goes into the inbox; a newer one of its item is kept."""
+        old = self.inbox.get(entry.place)
+        if old is None:
+            self.inbox[entry.place] = InboxRow(entry, self.tick, self.now, key)
+            return
+        if not entry.deleted and not old.entry.deleted and entry.version < old.entry.version:
+            return
+        revision = old.entry.revision + 1
+        newer = replace(entry, revision=revision)
+        self.inbox[entry.place] = replace(old, entry=newer, seen=self.tick, key=old.key or key, parked=False)
+
+    # --- pull ---
+
+    def key_of(self, entry: InboxEntry, noted: str | None) -> str | None:
+        """The row key by live pair or leftover, else by the item's RowtideKey."""
+        for key, known in self.ledger.items():
+            if entry.place in places_of(known.pair):
+                return key
+        if noted is not None:
+            return noted
+        prefix = f"{SYNC}:"
+        item_key = entry.item_key or ""
+        return item_key.removeprefix(prefix) if item_key.startswith(prefix) else None
+
+    def take(self, at: Place) -> Taken | None:
+        """The entry with all that is known; None: it may not be applied."""
+        row = self.inbox[at]
+        if row.lease is not None or row.due_at > self.now or row.parked:
+            return None
+        if row.absent_at is not None and not self._passed(row.absent_at):
+            return None
+        key = self.key_of(row.entry, row.key)
+        waiting = None if key is None else self.outbox.get(key)
+        if self.switches.one_side and waiting is not None and (waiting.lease is not None or waiting.sent):
+            return None
+        row.lease = self.token()
+        row.key = key or row.key
+        return self.taken(row, key)
+
+    def _passed(self, at: tuple[int, int]) -> bool:
+        return self.cursor[0] > at[0] or self.cursor >= at
+
+    def taken(self, row: InboxRow, key: str | None) -> Taken:
+        entry, known = row.entry, None if key is None else self.ledger.get(key)
+        waiting = None if key is None else self._waiting(key)
+        twin = any(
+            other.entry.place != entry.place and not other.entry.deleted and key is not None
+            and other.entry.item_key == rowtide_key(SYNC, key)
+            for other in self.inbox.values()
+        )  # fmt: skip
+        ended = all(self.rounds[one] > row.seen for one in LISTS if one != entry.list_id)
+        return Taken(
+            entry, key, None if known is None else known.pair, waiting, None, row.lease or "", None, UNKNOWN_TIMES,
+            twin, ended, row.absent_at is not None and self._passed(row.absent_at),
+        )  # fmt: skip
+
+    def _waiting(self, key: str) -> WaitingRow | None:
+        row = self.outbox.get(key)
+        if row is None:
+            return None
+        others = (one for one, other in self.outbox.items() if one != key and other.position == row.position)
+        rekeyed = next((one for one in others if self.outbox[one].op == "u"), None) if row.op != "u" else None
+        return WaitingRow(row.op, False, None, rekeyed)
+
+    def held_by(self, taken: Taken) -> InboxRow | None:
+        """The inbox row, if the lease is still held."""
+        row = self.inbox.get(taken.entry.place)
+        return row if row is not None and row.lease == taken.token else None
+
+    def reserve(self, taken: Taken, key: str, item: PairedItem) -> Reserved | KeyBusy:
+        row, waiting = self.held_by(taken), self.outbox.get(key)
+        if row is None:
+            return KeyBusy()
+        if self.switches.one_side and waiting is not None and (waiting.lease is not None or waiting.sent):
+            return KeyBusy()
+        known = self.ledger.get(key)
+        pair = pull.reserved_pair(None if known is None else known.pair, item, 1)
+        if pair is not None:
+            self.write_pair(key, pair)
+            row.key = key
+        return Reserved(self.taken(row, key))
+
+    def end_entry(self, taken: Taken, done: Recorded | None) -> bool:
+        """The end of an entry, with what is recorded of it; whether the lease was still held."""
+        row = self.held_by(taken)
+        if row is None:
+            return False
+        row.lease = None
+        if done is not None and done.pair is not None and done.key is not None:
+            self.write_pair(done.key, done.pair)
+            if done.applied_lsn is not None:
+                self.ledger[done.key].applied_at = (self.source.era, done.applied_lsn)
+            if done.reread and done.key not in self.outbox:
+                self.put(done.key, "r", None, done.pair.as_of.position)
+        if row.entry.revision == taken.entry.revision:
+            del self.inbox[taken.entry.place]
+        return True
+
+    def delay(self, taken: Taken, after_s: float) -> None:
+        if (row := self.held_by(taken)) is not None:
+            row.lease = None
+            row.due_at = self.now + timedelta(seconds=after_s)
+
+
+def places_of(pair: Pair) -> set[Place]:
+    """The pair's item and those it has left."""
+    left = {place(one) for one in pair.leftovers if isinstance(one, LeftItem)}
+    return left if isinstance(pair, NoItem) else {place(pair.item), *left}
+
+
+def has_lost_post(pair: Pair) -> bool:
+    """Whether a POST is unaccounted for: the row is as uncertain as one with attempts."""
+    return any(isinstance(one, LostPost) for one in pair.leftovers)

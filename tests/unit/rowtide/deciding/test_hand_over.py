@@ -1,0 +1,99 @@
+"""What push of a two-way sync hands over, by name. Most were found by the model in tests/property/both_ways."""
+
+from dataclasses import replace
+
+from rowtide.deciding import hand_over
+from rowtide.deciding.answers import Answer, Changed, Found, Missing, Written
+from rowtide.deciding.commands import LookForKey, MoveItem
+from rowtide.deciding.hand_over import AskVersions, HandOver, ItemVersion, TwoWayPlan, Versions
+from rowtide.deciding.in_flight import InFlight, Post
+from rowtide.deciding.outcomes import Settle
+from rowtide.deciding.records import Held, LeftItem, LostPost, NoItem, Work
+from tests.unit.rowtide.deciding.rows import ITEM, NEW, NOW, PATIENCE, RULES, B, desired, g, held, item, sent
+
+
+def run(work: Work, *answers: Answer | Versions, looks_only: bool = False) -> TwoWayPlan:
+    plan = hand_over.first(work, RULES, NOW, looks_only)
+    for answer in answers:
+        assert isinstance(plan, InFlight | AskVersions), plan
+        plan = hand_over.after(plan, answer, RULES, NOW, looks_only)
+    return plan
+
+
+def handed(plan: TwoWayPlan) -> HandOver:
+    assert isinstance(plan, HandOver), plan
+    return plan
+
+
+def test_an_edit_that_a_patch_meets_is_handed_over_and_not_decided() -> None:
+    over = handed(run(Work(desired(), held()), Changed(), Found((item(4, a="person"),))))
+    assert over.entry is not None
+    assert (over.entry.version, over.entry.fields["a"]) == (4, "person")
+    assert over.pair is None
+
+
+def test_a_404_that_nothing_of_ours_explains_is_handed_over_as_a_deletion() -> None:
+    over = handed(run(Work(desired(), held()), Missing()))
+    assert over.entry is not None
+    assert over.entry.deleted
+
+
+def test_an_item_written_back_to_what_it_was_is_known_by_its_versions() -> None:
+    """Our PATCH arrived, its answer was lost, and a person wrote the old value back: by content nothing happened."""
+    versions = Versions((ItemVersion(5, False, {"a": "1", "b": "x"}), ItemVersion(4, True, {"a": "2", "b": "x"})))
+    over = handed(run(Work(desired(sent=(sent(),)), held()), Found((item(5),)), versions))
+    assert isinstance(over.pair, Held)
+    assert over.pair.item.etag == g(4)
+    assert over.pair.item.base["a"] == "2"
+    assert over.entry is not None
+    assert over.entry.fields["a"] == "1"
+
+
+def test_without_a_version_of_ours_nothing_of_ours_arrived() -> None:
+    versions = Versions((ItemVersion(4, False, {"a": "9", "b": "x"}),))
+    over = handed(run(Work(desired(sent=(sent(),)), held()), Found((item(4, a="9"),)), versions))
+    assert over.pair is None
+
+
+def test_an_item_that_its_row_leaves_takes_along_what_was_agreed() -> None:
+    plan = run(Work(desired(list_id=B), held()))
+    assert isinstance(plan, InFlight)
+    assert isinstance(plan.step, Post)
+    assert isinstance(plan.step.command, MoveItem)
+    assert plan.step.command.old.base == {"a": "1", "b": "x"}
+
+
+def test_an_edit_of_an_item_that_its_row_left_is_handed_over() -> None:
+    left = LeftItem(B, NEW, g(2), None, {"a": "1", "b": "x"}, {})
+    pair = replace(held(item_id=ITEM, base={"a": "2", "b": "x"}), leftovers=(left,))
+    over = handed(run(Work(desired(), pair), Changed(), Found((item(3, NEW, a="person"),))))
+    assert over.entry is not None
+    assert over.entry.place == (B, NEW)
+
+
+def test_a_row_for_whose_sake_an_entry_waits_is_only_looked_at() -> None:
+    """The attempt did not arrive and cannot any more: the row is certain, and nothing was written."""
+    over = handed(run(Work(desired(sent=(sent(age_s=200),)), held()), Found((item(3),)), looks_only=True))
+    assert over.entry is None
+
+
+def test_a_lost_post_is_searched_for_before_a_row_that_is_looked_at_is_certain() -> None:
+    lost = LostPost(B, NOW + PATIENCE)
+    plan = run(Work(desired(), NoItem(held().as_of, None, (lost,))), looks_only=True)
+    assert isinstance(plan, InFlight)
+    assert plan.command == LookForKey(B)
+
+
+def test_a_row_that_stays_without_an_item_gets_none_until_it_is_deleted() -> None:
+    ignored = NoItem(held().as_of, None, ignored=True)
+    kept, gone = run(Work(desired(), ignored)), run(Work(desired("d"), ignored))
+    assert isinstance(kept, Settle)
+    assert isinstance(gone, Settle)
+    assert isinstance(kept.pair, NoItem)
+    assert kept.pair.ignored
+    assert isinstance(gone.pair, NoItem)
+    assert not gone.pair.ignored
+
+
+def test_a_patch_that_meets_nobody_settles_as_in_a_sync_that_pushes() -> None:
+    assert isinstance(run(Work(desired(), held()), Written(ITEM, g(4), {"a": "2", "b": "x"})), Settle)
