@@ -268,7 +268,7 @@ def _ask_versions(known: Known, list_id: ListId, item: Item) -> AskVersions:
 
 def _after_versions(asked: AskVersions, answer: Answer | Versions, rules: Rules, now: datetime) -> HandOver | Ended:
     """Whether an attempt arrived. Without versions none is taken to have: a difference is a conflict, and recorded."""
-    if isinstance(answer, NotApplied | Unknown):
+    if isinstance(answer, NotApplied | Unknown | Missing):
         return release(asked.known, UNKNOWN_AFTER_S, "the item's versions cannot be read", grows=True)
     known, list_id = asked.known, asked.command.list_id
     seen = answer.versions if isinstance(answer, Versions) else ()
