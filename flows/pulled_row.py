@@ -145,17 +145,19 @@ def apply_entry(
     entry, decision = apply.entry, _Decision(sync, apply, reserve)
     editor = "" if entry.editor is None else entry.editor.name
     try:
-        outcome = session.apply_row(table, EditPlace(apply.key, entry.list_id, entry.item_id, editor), decision)
+        outcome = session.apply_row(table, EditPlace(apply.at, entry.list_id, entry.item_id, editor), decision)
     except KeyNotReserved:
         return Later(apply.taken, pull.AGAIN_AFTER_S, "the key that the table gave is taken", grows=True)
     apply, verdict = decision.apply, decision.verdict
     match outcome:
         case Committed(key, _, xid, lsn):
             assert isinstance(verdict, Write | Insert | Delete | Nothing), "only these commit"
-            done = recorded(apply, verdict, decision.row, Commit(key, xid, lsn), sync.rules)
+            done = recorded(apply, verdict, decision.row, Commit(apply.key or key, xid, lsn), sync.rules)
             return pull.with_key(apply, done, sync.rules)
         case LeftAlone(lsn):
-            return _left(sync, decision, lsn)
+            left = _left(sync, decision, lsn)
+            # The row has a new key: the same edit, once more, for that one.
+            return apply_entry(session, table, sync, left, reserve) if isinstance(left, Apply) else left
         case RowLocked(said):
             return Later(apply.taken, LOCKED_AFTER_S, said, grows=True)
         case RowRefused(code, sentence):
@@ -174,12 +176,12 @@ def apply_entry(
             assert_never(outcome)
 
 
-def _left(sync: PulledSync, decision: _Decision, lsn: int) -> PullInFlight | PullEnd | WaitsForCapture:
+def _left(sync: PulledSync, decision: _Decision, lsn: int) -> Apply | PullInFlight | PullEnd | WaitsForCapture:
     """What follows a transaction that has changed nothing."""
     apply, verdict = decision.apply, decision.verdict
     match verdict:
         case AlreadyApplied(applied):
-            key = applied.key or apply.key
+            key = apply.key or applied.key
             assert key is not None, "a record names its row"
             done: Recorded = recorded(apply, verdict, decision.row, Commit(key, applied.xid, lsn), sync.rules)
             return pull.with_key(apply, done, sync.rules)

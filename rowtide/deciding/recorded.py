@@ -58,7 +58,7 @@ def recorded(apply: Apply, done: Done, row: Row, commit: Commit, rules: PullRule
     """What the ledger gets once ``done`` is committed. ``row`` is what it was decided on."""
     applied, taken = done.applied, apply.taken
     if isinstance(done, AlreadyApplied):
-        commit = replace(commit, key=applied.key or commit.key, xid=applied.xid)
+        commit = replace(commit, key=apply.key or applied.key or commit.key, xid=applied.xid)
     pair = _pair_after(apply, applied, row, commit, rules)
     reread = _differs(pair, done, row, apply, rules)
     return Recorded(taken, commit.key, pair, _pulled(done), commit.lsn, applied.conflicts, reread)

@@ -10,9 +10,8 @@ from datetime import datetime, timedelta
 from rowtide.change import Fields, Operation
 from rowtide.deciding import pull
 from rowtide.deciding.conflicts import UNKNOWN_TIMES, ConflictRecord
-from rowtide.deciding.hand_over import HandOver
 from rowtide.deciding.inbox import InboxEntry
-from rowtide.deciding.outcomes import ParkRow, Release, Settle
+from rowtide.deciding.outcomes import HandOver, ParkRow, Release, Settle
 from rowtide.deciding.pull_steps import KeyBusy, Reserved
 from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import (
