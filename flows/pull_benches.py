@@ -7,13 +7,15 @@ own; with another connection everything is read anew.
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 import psycopg
 
 from connectors.postgres.apply_session import ApplySession
 from connectors.postgres.apply_table import ApplyTable, read_apply_table
 from connectors.postgres.source_sessions import SourceSessions
+from flows import tidying
 from flows.applied_view import View
 from flows.item_requests import ItemRequests
 from flows.pulled_entry import Bench
@@ -22,6 +24,10 @@ from rowtide.errors import RowtideError
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.mapping.pulled_sync import PulledSync
 from state.database import Link
+
+
+TIDY_EVERY: Final = timedelta(hours=1)
+"""Between two looks for edits that the source need not remember any longer."""
 
 
 class Benches:
@@ -46,6 +52,7 @@ class Benches:
         self._tables: dict[str, tuple[int, ApplyTable]] = {}
         self._compiled: dict[str, PulledSync] = {}
         self._held: set[str] = set()
+        self._tidied: dict[str, datetime] = {}
 
     def find(self, compiled: CompiledSync, view: View) -> Bench | None:
         """The bench of a sync; None while another process pulls it. Raises errors of the source."""
@@ -53,6 +60,7 @@ class Benches:
         if not session.hold(compiled.sync):
             return None
         self._held.add(compiled.sync)
+        self._tidy(session, compiled.sync)
         table, pulled = self._table(session, compiled, view), self._pulled(compiled, view)
         return Bench(self._state, session, table, pulled, self._requests, self._now)
 
@@ -80,6 +88,12 @@ class Benches:
         self._writers.close()
         self._readers.close()
         self._requests.close()
+
+    def _tidy(self, session: ApplySession, sync: str) -> None:
+        now = self._now()
+        if sync not in self._tidied or now - self._tidied[sync] >= TIDY_EVERY:
+            self._state.run(lambda state: tidying.tidy_edits(state, session.connection, sync))
+            self._tidied[sync] = now
 
     def _session_of_now(self) -> ApplySession:
         connection = self._writers.get(self._source)

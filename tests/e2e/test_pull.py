@@ -3,6 +3,7 @@
 Tests of `stack` share one whose sync goes both ways; each begins and ends at rest. `Desk` is how they look at it.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -169,6 +170,24 @@ def test_what_both_sides_changed_goes_by_policy_and_is_recorded_once(desk: Desk)
     }  # fmt: skip
 
 
+def test_a_conflict_waits_for_a_person_and_ends_as_they_say(desk: Desk) -> None:
+    stack = desk.stack
+    assert stack.stop(stack.processes[-1]) == 0
+    desk.edit(7, Owner="Berta")
+    stack.sql("UPDATE tasks SET owner = 'Cem' WHERE id = 7")
+    stack.start()
+    wait_until(lambda: [state for _, state, _, _ in desk.conflicts(7)] == ["open"], "it waits for a person")
+    assert desk.row(7, "owner") == ("Cem",)
+    assert desk.item(7)["fields"]["Owner"] == "Berta"
+    found = stack.command("conflicts", "list", "--key", "7", "--json", check=False)
+    assert found.returncode == 3
+    [conflict] = json.loads(found.stdout)["conflicts"]
+    stack.command("conflicts", "resolve", str(conflict["id"]), "--take", "sharepoint", "--why", "Berta has it", "--yes")
+    desk.arrives(7, "owner", "Berta")
+    desk.rest()
+    assert [state for _, state, _, _ in desk.conflicts(7)] == ["closed"]
+
+
 def test_a_deleted_item_deletes_its_row(desk: Desk) -> None:
     desk.stack.simulator.edit(list="Tasks", item_id=desk.item(7)["id"], delete=True, user="Ada Editor")
     wait_until(lambda: desk.row(7) is None, "the row is gone")
@@ -222,6 +241,21 @@ def test_a_paused_sync_collects_and_does_not_apply(desk: Desk) -> None:
     assert desk.row(12) == ("task 12",)
     desk.stack.command("resume", "tasks")
     desk.arrives(12, "name", "while it was paused")
+
+
+def test_what_the_source_remembers_of_old_edits_goes(desk: Desk) -> None:
+    """With the first entry after a start, and once an hour: the ledger has each of them by then."""
+    desk.edit(12, Note="long ago")
+    desk.arrives(12, "note", "long ago")
+    wait_until(desk.is_at_rest, "at rest")
+    desk.stack.sql("UPDATE rowtide_pull.applied SET applied_at = applied_at - interval '8 days'")
+    assert desk.stack.stop(desk.stack.processes[-1]) == 0
+    desk.stack.start()
+    desk.edit(13, Note="today")
+    desk.arrives(13, "note", "today")
+    remembered = "SELECT key FROM rowtide_pull.applied"
+    wait_until(lambda: desk.stack.sql(remembered) == [("13",)], "only today's edit is remembered")
+    wait_until(desk.is_at_rest, "at rest")
 
 
 @pytest.mark.parametrize(
