@@ -25,7 +25,6 @@ from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.mapping.pulled_sync import PulledSync
 from state.database import Link
 
-
 TIDY_EVERY: Final = timedelta(hours=1)
 """Between two looks for edits that the source need not remember any longer."""
 
