@@ -20,7 +20,7 @@ from rowtide.deciding.pull_steps import Drop, GoTo, HoldOpen, Later, ListRestore
 from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import Pair, PairedItem
 from state import channels, conflicts, failpoints, ledger
-from state.applying.taking import BUSY_AFTER_S, Lease, lock_rows, look_up
+from state.applying.taking import BUSY_AFTER_S, Lease, is_uncertain, lock_rows, look_up
 from state.database import Connection
 from state.outbox import settling
 
@@ -57,10 +57,10 @@ def reserve(conn: Connection, lease: Lease, key: str, item: PairedItem, mapping_
         if _lock(conn, lease) is None:
             return None
         row = lock_rows(conn, lease.sync, [key]).get(key)
-        if row is not None and (row.leased or row.uncertain):
+        if row is not None and row.leased:
             return None
         known = look_up(conn, replace(lease, key=key), row)
-        if known is None:
+        if known is None or (row is not None and is_uncertain(row, known.pair)):
             return None
         pair = reserved_pair(known.pair, item, mapping_version)
         if pair is not None:

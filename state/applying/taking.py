@@ -14,7 +14,7 @@ from psycopg.rows import args_row, dict_row
 
 from rowtide.deciding.conflicts import UNKNOWN_TIMES, Choice, Times
 from rowtide.deciding.inbox import InboxEntry
-from rowtide.deciding.records import Pair
+from rowtide.deciding.records import LostPost, Pair
 from rowtide.deciding.taken import Applied, Taken, WaitingRow
 from rowtide.keys import digest_named_by, key_named_by
 from state import channels, conflicts, failpoints, inbox, ledger
@@ -146,7 +146,7 @@ def take(conn: Connection, request: TakeRequest) -> list[Lease]:
         leases, later, seen = [], [], set()
         for one, key, entry in zip(shown, keys, entries, strict=True):
             row = None if key is None else rows.get(key)
-            busy = row is not None and (row.leased or row.uncertain)
+            busy = row is not None and (row.leased or is_uncertain(row, known.pairs.get(row.key)))
             if busy or key in seen or known.is_in_hand(key, one):
                 later.append(one)
                 continue
@@ -154,7 +154,8 @@ def take(conn: Connection, request: TakeRequest) -> list[Lease]:
                 seen.add(key)
             leases.append(_lease(request, one, key, entry, known))
         _write_leases(conn, request, leases, later)
-        _look_at(conn, request.sync, [row for row in rows.values() if row.uncertain and not row.leased])
+        free = [row for row in rows.values() if not row.leased]
+        _look_at(conn, request.sync, [row for row in free if is_uncertain(row, known.pairs.get(row.key))])
     failpoints.hit(failpoints.TAKE_AFTER_LEASE)
     return leases
 
@@ -248,6 +249,11 @@ def _rekeyed(conn: Connection, sync: str, rows: Mapping[str, OutboxRow]) -> dict
         "lsns": [row.lsn for row in gone], "ordinals": [row.ordinal for row in gone],
     }  # fmt: skip
     return dict(conn.execute(_REKEYED, values).fetchall())
+
+
+def is_uncertain(row: OutboxRow, pair: Pair | None) -> bool:
+    """Whether an attempt of the row is not explained; a lost POST may yet show up as an item that nobody made."""
+    return row.uncertain or (pair is not None and any(isinstance(one, LostPost) for one in pair.leftovers))
 
 
 def lock_rows(conn: Connection, sync: str, keys: Collection[str]) -> dict[str, OutboxRow]:

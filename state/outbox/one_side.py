@@ -56,7 +56,7 @@ def read_cursors(conn: Connection, syncs: Sequence[str]) -> dict[str, SyncCursor
 
 
 class LockedRow(NamedTuple):
-    """A row that the claim has locked. ``uncertain``: an earlier attempt of it is not explained."""
+    """A row that the claim has locked. ``uncertain``: an attempt is in its ``sent``."""
 
     sync: str
     key: str
@@ -65,7 +65,8 @@ class LockedRow(NamedTuple):
 
 
 SIDES = """
-SELECT n.sync, n.key, coalesce(e.waits, false), coalesce(e.aside, false), l.applied_era, l.applied_lsn
+SELECT n.sync, n.key, coalesce(e.waits, false), coalesce(e.aside, false), l.applied_era, l.applied_lsn,
+       coalesce(jsonb_path_exists(l.leftovers, '$[*] ? (@.item_id == null)'), false)
   FROM unnest(%s::text[], %s::text[], %s::text[]) AS n (sync, key, item_key)
   LEFT JOIN rowtide.ledger AS l ON l.sync = n.sync AND l.key = n.key
  CROSS JOIN LATERAL (
@@ -81,7 +82,7 @@ SELECT n.sync, n.key, coalesce(e.waits, false), coalesce(e.aside, false), l.appl
                  JOIN rowtide.inbox AS i ON i.list_id = f ->> 'list_id' AND i.item_id = f ->> 'item_id') AS entries
        ) AS e
 """
-"""Reads of each pair whether entries of it are in the inbox, and where its last edit was applied."""
+"""Reads of each pair: are entries of it in the inbox, where was its last edit applied, is a POST of it lost?"""
 
 
 class _PairSide(NamedTuple):
@@ -91,6 +92,7 @@ class _PairSide(NamedTuple):
     aside: bool
     applied_era: int | None
     applied_lsn: int | None
+    lost_post: bool
 
 
 def judge(
@@ -111,7 +113,8 @@ def _side(found: _PairSide, row: LockedRow, cursor: SyncCursor) -> RowSide:
     applied = None
     if found.applied_era is not None and found.applied_lsn is not None:
         applied = (found.applied_era, found.applied_lsn)
-    return RowSide(cursor.era, cursor.lsn, row.uncertain, found.waits, found.aside, applied, row.is_read)
+    uncertain = row.uncertain or found.lost_post
+    return RowSide(cursor.era, cursor.lsn, uncertain, found.waits, found.aside, applied, row.is_read)
 
 
 # One that `keeps` its lease is looked at, and nothing of this claim's is sent.

@@ -1,13 +1,14 @@
 """One side at a time, on the real records: which claimed rows of a two-way sync go, and what is committed of others."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from rowtide.deciding.outcomes import HandOver, Release
 from rowtide.deciding.recorded import Pulled, Recorded
-from rowtide.deciding.records import ItemId, LeftItem
+from rowtide.deciding.records import ItemId, LeftItem, ListId, LostPost
 from state import applying, outbox
 from tests.integration.state.inboxes import LIST, Inbox, pair_of, taken
 
@@ -68,6 +69,18 @@ def test_an_uncertain_row_is_only_looked_at(changed: Any, entries: Inbox) -> Non
     assert changed.claim() == []
     entries.make_due()
     assert len(entries.take()) == 1
+
+
+def test_a_lost_post_is_looked_for_before_an_edit_is_applied(
+    records: Any, entries: Inbox, make_pair: Any, make_change: Any
+) -> None:
+    """An item that it made would be taken for a person's copy of the row's own."""
+    until = datetime.now(UTC) + timedelta(minutes=2)
+    records.know("1", make_pair(leftovers=(LostPost(ListId("another"), until),)))
+    records.stage(make_change("1", lsn=200))
+    entries.put("55", list_id="another", item_key="orders:1", by_app=True)
+    assert entries.take() == []
+    assert records.claim_one().only_look
 
 
 def test_a_row_waits_until_capture_has_passed_what_was_applied(changed: Any, entries: Inbox) -> None:
