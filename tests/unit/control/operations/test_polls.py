@@ -6,7 +6,7 @@ from rowtide.mapping.columns import SourceColumn
 from rowtide.mapping.compiled_sync import CompiledSync, compile_sync
 from tests.integration.reconcile.bench import write_definition
 
-COLUMNS = [SourceColumn("id", "integer", 23, True, key=1), SourceColumn("note", "text", 25, False)]
+COLUMNS = [SourceColumn("id", "integer", 23, True, key=1, has_default=True), SourceColumn("note", "text", 25, False)]
 
 
 def of_lists(lists: int, direction: str = "both") -> tuple[Document, dict[str, CompiledSync]]:
