@@ -118,7 +118,8 @@ def test_a_row_whose_item_was_left_there_is_forgotten_and_may_come_back(stack: S
     assert kept_in(stack, "private of notes 2") == []
     stack.sql("INSERT INTO notes VALUES (2, 'came back', 'y')")
     wait_equal(stack, "notes")
-    assert pairs(stack, "notes", 2) == [("live", '{"More": "y", "Title": "came back"}')]
+    live = [("live", '{"More": "y", "Title": "came back"}')]
+    wait_until(lambda: pairs(stack, "notes", 2) == live, "the pair is live again")
 
 
 @pytest.mark.long
