@@ -285,16 +285,6 @@ def hint(conn: Connection, list_ids: Sequence[str]) -> None:
     conn.execute(statement, [list(list_ids)])
 
 
-def are_read_since(conn: Connection, list_ids: Sequence[str], moment: datetime) -> bool:
-    """Whether a round of each of these lists has begun after the moment, and ended."""
-    query = """
-        SELECT count(*) FROM rowtide.list_cursor
-         WHERE list_id = ANY (%s) AND link IS NOT NULL AND round_began_at > %s AND round_ended_at >= round_began_at
-    """
-    [(count,)] = conn.execute(query, [list(list_ids), moment]).fetchall()
-    return int(count) == len(set(list_ids))
-
-
 # --- who sees to subscriptions ------------------------------------------------------------------------------------
 
 _HOOKS_NAME = "hashtextextended('rowtide.webhooks:' || %s, 0)"

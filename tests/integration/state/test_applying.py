@@ -74,10 +74,18 @@ def test_rounds_of_other_lists_count(entries: Inbox) -> None:
     lease = entries.take_one()
     assert not lease.rounds_ended
     applying.record_end(entries.conn, lease, Later(taken(lease), 0.0, "wait"))
-    entries.conn.execute(
-        "UPDATE rowtide.list_cursor SET round_began_at = now(), round_ended_at = now() WHERE list_id = 'list-us'"
-    )
-    assert entries.take_one().rounds_ended
+    for began, ended, counts in (
+        ("- interval '1 hour'", "", False),
+        ("", "- interval '1 second'", False),
+        ("", "", True),
+    ):
+        entries.conn.execute(
+            f"UPDATE rowtide.list_cursor SET round_began_at = now() {began}, round_ended_at = now() {ended}"
+            " WHERE list_id = 'list-us'".encode()
+        )
+        lease = entries.take_one()
+        assert lease.rounds_ended is counts, "a round counts that has begun since, and ended"
+        applying.record_end(entries.conn, lease, Later(taken(lease), 0.0, "wait"))
 
 
 # --- who has to wait ----------------------------------------------------------------------------------------------

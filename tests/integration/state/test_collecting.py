@@ -211,17 +211,6 @@ def test_a_hint_counts_until_a_round_has_begun_after_it(reading: Collecting) -> 
     assert not reading.lock().cursor.hinted
 
 
-def test_whether_a_list_was_read_since_a_moment(reading: Collecting) -> None:
-    reading.whole()
-    moment = reading.lock().now
-    assert not collecting.are_read_since(reading.conn, [LIST], moment)
-    reading.page(last=False)
-    assert not collecting.are_read_since(reading.conn, [LIST], moment)
-    reading.page()
-    assert collecting.are_read_since(reading.conn, [LIST, LIST], moment)
-    assert not collecting.are_read_since(reading.conn, [LIST, "another"], moment)
-
-
 def test_a_problem_is_on_record_until_a_page_comes(reading: Collecting) -> None:
     reading.whole()
     problem = graph_errors.GRAPH_404(what="the list", status=404, code="itemNotFound", message="m")
