@@ -45,7 +45,7 @@ from flows.own_file import OwnFile
 from flows.ports import Worker
 from flows.process import FatalFault, Process, Workers
 from flows.process_lock import ProcessLock
-from flows.puller import Puller
+from flows.puller import Puller, PullPorts
 from flows.reach_holds import ReachHolds
 from flows.reconcile import SOURCE, Reconciler
 from flows.refresh import Refresher
@@ -339,17 +339,18 @@ def _deliver(base: _Base) -> _Deliver:
 
 
 def _puller(base: _Base, tenants: Mapping[str, PacedGraph]) -> Puller:
-    return Puller(
-        base.state_dsn,
-        base.owner,
-        lambda: base.applied.view,
-        tenants,
-        base.apply_sessions,
-        lambda: base.sessions("rowtide pull reads"),
-        base.applied.site_of,
-        base.clock.now,
-        partial(recorder.record_pulled, metrics.RECORDER),
+    ports = PullPorts(
+        state_dsn=base.state_dsn,
+        owner=base.owner,
+        view=lambda: base.applied.view,
+        tenants=tenants,
+        writers=base.apply_sessions,
+        readers=lambda: base.sessions("rowtide pull reads"),
+        site_of=base.applied.site_of,
+        now=base.clock.now,
+        counted=partial(recorder.record_pulled, metrics.RECORDER),
     )
+    return Puller(ports)
 
 
 def _claimer(

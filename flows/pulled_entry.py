@@ -198,8 +198,8 @@ class _Way:
         return Apply(taken, apply.how, key, entry, apply.base)
 
 
-def given_back(lease: Lease) -> Later:
-    """The end of an entry that nobody has worked on."""
+def given_back(lease: Lease, failed: bool = False) -> Later:
+    """The end of an entry that nobody has worked on, or whose work ``failed`` in a way that nobody expected."""
     shown = lease.shown
     entry = InboxEntry(
         shown.list_id,
@@ -213,7 +213,8 @@ def given_back(lease: Lease) -> Later:
         None,
         None,
     )
-    return Later(lease.taken(entry, None), 0.0, "")
+    after_s, why = (pull.AGAIN_AFTER_S, "applying it failed") if failed else (0.0, "")
+    return Later(lease.taken(entry, None), after_s, why, grows=failed)
 
 
 def to_entry(lease: Lease, sync: PulledSync) -> InboxEntry:

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -53,27 +54,30 @@ SiteOf = Callable[[str], str | None]
 Sessions = Callable[[], SourceSessions]
 
 
+@dataclass(frozen=True, slots=True)
+class PullPorts:
+    """What the threads of a process reach.
+
+    ``writers`` and ``readers``: sessions on sources for one more thread, as the role that applies edits and as the one
+    that reads.
+    """
+
+    state_dsn: str
+    owner: str
+    view: Callable[[], View]
+    tenants: Mapping[str, PacedGraph]
+    writers: Sessions
+    readers: Sessions
+    site_of: SiteOf
+    now: Callable[[], datetime]
+    counted: Counted
+
+
 class Puller:
     """The threads of a process, and one that listens for news; threads begin where a sync goes both ways."""
 
-    def __init__(
-        self,
-        state_dsn: str,
-        owner: str,
-        view: Callable[[], View],
-        tenants: Mapping[str, PacedGraph],
-        writers: Sessions,
-        readers: Sessions,
-        site_of: SiteOf,
-        now: Callable[[], datetime],
-        counted: Counted,
-    ) -> None:
-        """``writers`` and ``readers``: sessions on sources for one more thread, as the role that applies edits and as
-        the one that reads."""
-        self._state_dsn = state_dsn
-        self._view = view
-        self._make = partial(_PairPuller, state_dsn, owner, view, tenants, writers, readers, site_of, now, counted)
-        self._tenants = tenants
+    def __init__(self, ports: PullPorts) -> None:
+        self._ports = ports
         self._pairs: dict[tuple[str, str], _PairPuller] = {}
         self._version = -1
         self._stop = threading.Event()
@@ -106,7 +110,7 @@ class Puller:
         backoff = Backoff()
         while not self._stop.is_set():
             try:
-                with database.connect(self._state_dsn, "rowtide listen") as connection, database.translated():
+                with database.connect(self._ports.state_dsn, "rowtide listen") as connection, database.translated():
                     channels.listen(connection, channels.INBOX)
                     backoff.succeeded()
                     self._wake_all()
@@ -123,40 +127,27 @@ class Puller:
             pair.wake()
 
     def _begin(self, connection: Connection) -> None:
-        view = self._view()
+        view = self._ports.view()
         if view.latest != self._version:
             one_way.forget(connection, [one.sync for one in view.catalog.syncs.values() if not one.two_ways])
             self._version = view.latest
         for compiled in view.catalog.syncs.values():
             place = compiled.postgres, compiled.graph
-            if compiled.two_ways and place not in self._pairs and compiled.graph in self._tenants:
-                self._pairs[place] = self._make(*place)
+            if compiled.two_ways and place not in self._pairs and compiled.graph in self._ports.tenants:
+                self._pairs[place] = _PairPuller(self._ports, *place)
 
 
 class _PairPuller:
     """The thread of one source and one tenant."""
 
-    def __init__(
-        self,
-        state_dsn: str,
-        owner: str,
-        view: Callable[[], View],
-        tenants: Mapping[str, PacedGraph],
-        writers: Sessions,
-        readers: Sessions,
-        site_of: SiteOf,
-        now: Callable[[], datetime],
-        counted: Counted,
-        source: str,
-        graph: str,
-    ) -> None:
+    def __init__(self, ports: PullPorts, source: str, graph: str) -> None:
         self._source, self._graph = source, graph
-        self._owner = owner
-        self._view = view
-        self._counted = counted
+        self._owner, self._view, self._counted = ports.owner, ports.view, ports.counted
         # After a failover the records may be older than the lists: nothing is taken before that is looked at.
-        self._state = Link(state_dsn, "rowtide pull", ONE_PLAN, begin=instance.confirm)
-        self._benches = Benches(self._state, source, writers(), readers(), ItemRequests(tenants[graph], site_of), now)
+        self._state = Link(ports.state_dsn, "rowtide pull", ONE_PLAN, begin=instance.confirm)
+        requests = ItemRequests(ports.tenants[graph], ports.site_of)
+        self._benches = Benches(self._state, source, ports.writers(), ports.readers(), requests, ports.now)
+        self._failing: set[str] = set()
         self._left: list[Lease] = []
         self._troubles: dict[str, Trouble] = {}
         self._not_before: dict[str, float] = {}
@@ -220,7 +211,8 @@ class _PairPuller:
         trouble = self._trouble(sync)
         try:
             found = self._pull(compiled, view)
-            trouble.succeeded()
+            if not self._has_failing(sync):
+                trouble.succeeded()
         except Exception as error:
             self._thread.count(error)
             name = type(error).__name__
@@ -234,6 +226,14 @@ class _PairPuller:
         if sync not in self._troubles:
             self._troubles[sync] = Trouble("edits are not applied", "edits are applied again", sync=sync)
         return self._troubles[sync]
+
+    def _has_failing(self, sync: str) -> bool:
+        """Whether an entry of the sync has met an error that nobody expected, and may wait still."""
+        if sync in self._failing:
+            counts = self._state.run(inbox.waiting).get(sync)
+            if counts is None or counts.waiting == 0:
+                self._failing.discard(sync)
+        return sync in self._failing
 
     # --- one sync ---------------------------------------------------------------------------------------------------
 
@@ -252,13 +252,27 @@ class _PairPuller:
     def _work(self, bench: Bench) -> bool:
         found, sync = bool(self._left), bench.sync.compiled.sync
         while self._left and not self._stop.is_set():
-            done = work_on(bench, self._left[0])
+            try:
+                done = work_on(bench, self._left[0])
+            except RowtideError:
+                raise
+            except Exception as error:
+                self._set_back(sync, error)
+                continue
             if isinstance(done, PullStopped):
                 self._stopped(sync, done)
                 return False
             del self._left[0]
             self._note(sync, done)
         return found
+
+    def _set_back(self, sync: str, error: Exception) -> None:
+        """What nobody expected is the entry's own: it waits, longer each time, and the others go on."""
+        self._thread.count(error)
+        self._trouble(sync).note(process_errors.PULL_FAILED(error=type(error).__name__), error)
+        self._failing.add(sync)
+        self._state.run(partial(applying.record_end, lease=self._left[0], end=given_back(self._left[0], failed=True)))
+        del self._left[0]
 
     def _stopped(self, sync: str, why: PullStopped) -> None:
         self._benches.stopped(sync, why)

@@ -234,6 +234,24 @@ def test_a_row_that_somebody_has_locked_holds_nobody_up(desk: Desk) -> None:
     desk.arrives(10, "name", "locked")
 
 
+def test_an_edit_that_meets_a_fault_waits_longer_each_time_and_others_go_on(desk: Desk) -> None:
+    stack = desk.stack
+    assert stack.stop(stack.processes[-1]) == 0
+    stack.start(failpoints="pull.before_commit=fault")
+    desk.edit(14, Title="meets a fault")
+    tries = "SELECT tries FROM rowtide.inbox WHERE state = 'waiting'"
+    wait_until(lambda: any(count >= 2 for (count,) in stack.state(tries)), "it was tried again")
+    desk.edit(15, Quantity=5000)  # refused before it comes to a commit
+    wait_until(lambda: "parked" in [state for state, _, _ in desk.inbox()], "another entry has its end")
+    wait_until(lambda: stack.status()["syncs"][0]["reason"]["code"] == "pull_failed", "status says so")
+    assert stack.stop(stack.processes[-1]) == 0
+    stack.start()
+    desk.arrives(14, "name", "meets a fault")
+    desk.edit(15, Quantity=15)
+    desk.arrives(15, "quantity", 15)
+    desk.rest()
+
+
 def test_a_paused_sync_collects_and_does_not_apply(desk: Desk) -> None:
     desk.stack.command("pause", "tasks")
     desk.edit(12, Title="while it was paused")
