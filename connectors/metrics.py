@@ -22,6 +22,7 @@ SYNC_COUNTS: Final = {
     SyncCount.PULLED: ("rowtide_edits_applied_total", "Edits of items applied to rows"),
     SyncCount.PULL_ECHOES: ("rowtide_edits_known_total", "Changes of items that said nothing new"),
     SyncCount.PULL_PARKED: ("rowtide_edits_parked_total", "Edits of items set aside"),
+    SyncCount.PULL_LOST: ("rowtide_edits_lost_total", "Edits that a source had lost with its history, applied again"),
     SyncCount.CONFLICTS: ("rowtide_conflicts_total", "Conflicts met while edits were applied"),
 }
 PROCESS_COUNTS: Final = {

@@ -25,6 +25,7 @@ class SyncCount(Enum):
     PULL_ECHOES = auto()
     PULL_PARKED = auto()
     CONFLICTS = auto()
+    PULL_LOST = auto()
 
 
 class ProcessCount(Enum):
@@ -91,6 +92,7 @@ _PULLED = {
     "echoes": SyncCount.PULL_ECHOES,
     "parked": SyncCount.PULL_PARKED,
     "conflicts": SyncCount.CONFLICTS,
+    "lost": SyncCount.PULL_LOST,
 }
 
 

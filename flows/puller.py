@@ -21,6 +21,7 @@ import structlog
 from connectors.loops import Loop
 from connectors.postgres.source_sessions import SourceSessions
 from connectors.trouble import Trouble
+from flows import lost_edits
 from flows.applied_view import View
 from flows.graph_reads import PacedGraph
 from flows.item_requests import ItemRequests
@@ -33,7 +34,7 @@ from rowtide.deciding.recorded import Recorded
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
 from rowtide.mapping.compiled_sync import CompiledSync
-from state import applying, channels, database, failpoints, inbox, instance, one_way
+from state import applying, channels, database, failpoints, inbox, instance, one_way, pulled
 from state.applying import Lease, TakeRequest
 from state.database import ONE_PLAN, Connection, Link
 from state.reconcile import record as reconciles
@@ -49,7 +50,9 @@ STOP_S: Final = 0.5
 """Seconds that all threads together have to end."""
 
 Counted = Callable[[str, Counter[str]], None]
-"""Told of a sync what became of its entries: ``applied``, ``echoes``, ``parked``, ``conflicts``."""
+"""Told of a sync what became of its entries (``applied``, ``echoes``, ``parked``, ``conflicts``), and of edits that its
+source has ``lost``.
+"""
 SiteOf = Callable[[str], str | None]
 Sessions = Callable[[], SourceSessions]
 
@@ -240,11 +243,17 @@ class _PairPuller:
     def _pull(self, compiled: CompiledSync, view: View) -> bool:
         """Apply entries of a sync that are due; whether there were any."""
         self._give_back()
-        if not self._state.run(partial(inbox.due, syncs=[compiled.sync])):
+        unconfirmed = self._state.run(partial(pulled.read_unconfirmed, sync=compiled.sync, limit=lost_edits.AT_ONCE))
+        if not unconfirmed.pairs and not self._state.run(partial(inbox.due, syncs=[compiled.sync])):
             return False
+        # The session is proven for the era that was just read, or a later one.
         bench = self._benches.find(compiled, view)
         if bench is None:
             return False
+        if unconfirmed.pairs:
+            lost = lost_edits.look_through(bench, unconfirmed)
+            self._counted(compiled.sync, Counter(lost=lost.total()))
+            return True
         request = TakeRequest(compiled.sync, self._owner, uuid.uuid4().hex, LEASE_S, MOST_ENTRIES)
         self._left = self._state.run(partial(applying.take, request=request))
         return self._work(bench)

@@ -8,11 +8,11 @@ which the pass began, and begins the pass anew where it has not.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 import structlog
 
 from connectors.postgres import table_pages
-from flows import handed_back
 from flows.deep_pass import DeepSteps, Lists
 from flows.source_table import ASKED_ROWS, Read, Table
 from rowtide import mass_delete
@@ -20,13 +20,19 @@ from rowtide.errors import SyncError
 from rowtide.holds import HeldDeletes
 from rowtide.reconcile import Coverage, Phase, next_phase, why_wanted
 from rowtide.snapshot import Snapshot
-from state import enumeration, failpoints
+from state import enumeration, failpoints, pulled
 from state.database import Connection
 from state.reconcile import record as reconcile
 from state.reconcile.backfill import Ground
 from state.reconcile.record import Reconcile, SyncStanding
 
 log = structlog.get_logger()
+
+LOST_EDITS: Final = (
+    "It is looked first whether the source has lost edits that were applied to it, which needs a process with the role"
+    " deliver."
+)
+"""Why a pass waits in a new era of a sync that goes both ways."""
 
 
 class Pass:
@@ -88,10 +94,21 @@ class Pass:
                 )
                 self.record = reconcile.save(self._state, replace(record, waits=waits))
             return False
+        if self._awaits_lost_edits():
+            return False
         # Whatever committed before the opening, or requested this pass, has an xid below the snapshot's end.
         snapshot = self._table.snapshot()
         opened = replace(record, opening_xid=snapshot.xmax, lowest_xmin=snapshot.xmin)
         self.record = reconcile.save(self._state, _enter(opened, next_phase("mark", False, False, record.enumerates)))
+        return True
+
+    def _awaits_lost_edits(self) -> bool:
+        """Whether it is still to be seen what the source has lost of people's edits: they are applied again first."""
+        is_pulled = self._compiled.two_ways and self._compiled.mode == "deliver"
+        if not is_pulled or not pulled.has_unconfirmed(self._state, self._compiled.sync):
+            return False
+        if self.record.waits != LOST_EDITS:
+            self.record = reconcile.save(self._state, replace(self.record, waits=LOST_EDITS))
         return True
 
     def _ground(self, snapshot: Snapshot) -> Ground:
@@ -144,8 +161,6 @@ class Pass:
             return True
         snapshot, absent = self._table.absent(keys)
         failpoints.hit(failpoints.RECONCILE_AFTER_READ)
-        if self._compiled.two_ways and record.era is not None:
-            absent = handed_back.without_lost(self._state, self._compiled, record.era, absent)
         record = replace(record.counting(asked=len(keys)), after_key=[keys[-1]])
         self.record = reconcile.note_absent(self._state, record, self._ground(snapshot), absent)
         return True

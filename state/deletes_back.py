@@ -5,15 +5,13 @@ Called by the puller before it deletes a row. Rule (docs/design.md section 19): 
 a person's word, and so do very many; `parked retry` is that word, for the entries that it names as they are then.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from rowtide.deciding.records import ItemId, ListId
-from state import inbox
 from state.database import Connection
-from state.inbox import Shown
 
 WINDOW: Final = timedelta(hours=1)
 
@@ -63,29 +61,3 @@ SELECT l.list_id, l.item_id, l.sync, 0, true, true, l.key
 def infer(conn: Connection, sync: str, keys: Sequence[str]) -> int:
     """Note that the items of these rows were not in their lists; how many are news."""
     return conn.execute(_INFER, [sync, list(keys)]).rowcount
-
-
-_LOST = """
-SELECT key FROM rowtide.ledger
- WHERE sync = %s AND key = ANY (%s) AND state = 'live' AND pulled ->> 'op' = 'insert' AND applied_era < %s
-"""
-
-
-def lost_inserts(conn: Connection, sync: str, keys: Collection[str], era: int) -> set[str]:
-    """Those of these keys whose rows were made from items in an era before: their source may have lost them since."""
-    return {key for (key,) in conn.execute(_LOST, [sync, sorted(keys), era]).fetchall()}
-
-
-_FREE = """
-UPDATE rowtide.ledger
-   SET state = 'tombstone', list_id = NULL, item_id = NULL, etag = NULL, version = 0, pulled = NULL, applied_era = NULL,
-       applied_lsn = NULL, updated_at = now()
- WHERE sync = %s AND key = ANY (%s) AND state = 'live'
-"""
-
-
-def pull_again(conn: Connection, sync: str, shown: Mapping[str, Shown]) -> None:
-    """Have the rows of these keys made from their items once more."""
-    with conn.transaction():
-        inbox.put(conn, sync, list(shown.values()), told=False)
-        conn.execute(_FREE, [sync, sorted(shown)])

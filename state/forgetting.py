@@ -96,7 +96,8 @@ def forget_values(conn: Connection, sync: str, key: str, waiting_too: bool) -> N
     if waiting_too:
         conn.execute("DELETE FROM rowtide.outbox WHERE sync = %s AND key = %s", [sync, key])
     conn.execute(
-        "UPDATE rowtide.ledger SET base = '{}', kept = '{}', mapping_version = 0 WHERE sync = %s AND key = %s",
+        "UPDATE rowtide.ledger SET base = '{}', kept = '{}', mapping_version = 0, pulled = NULL, pulled_era = NULL"
+        " WHERE sync = %s AND key = %s",
         [sync, key],
     )
     conn.execute("DELETE FROM rowtide.conflict WHERE sync = %s AND key = %s", [sync, key])

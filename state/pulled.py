@@ -1,14 +1,148 @@
 """What the ledger remembers of edits that were applied to rows, beside the record in the source.
 
-In: old records of a source. Out: which of them nobody needs any more; their counterparts in the ledger are cleared.
-Rule (docs/design.md section 21): a record of the source goes after its counterpart here, never before it, because a
-counterpart without a record says that the source has lost an edit.
+In: what was applied; old records of a source; after a break in the source's history, what it has lost. Out: entries by
+which that is applied once more; which records nobody needs any more. Rules (docs/design.md sections 19 and 21): in a
+new era no row goes to its list before it is known whether the source has what was pulled into it; a record of the
+source goes after its counterpart here, never before it, because a counterpart without a record says that an edit is
+lost.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+from rowtide.deciding.pulled import Moved, Overwritten, Pulled
+from rowtide.deciding.records import ItemId, ListId, Pair
+from state import channels, inbox, ledger
 from state.database import Connection
+from state.inbox import Shown
+
+# --- as it is stored ----------------------------------------------------------------------------------------------
+
+
+def to_document(pulled: Pulled) -> dict[str, Any]:
+    """The ledger's column ``pulled``."""
+    moved = pulled.moved
+    return {
+        "list_id": pulled.list_id, "item_id": pulled.item_id, "version": pulled.version, "op": pulled.op,
+        "xid": pulled.xid, "inserted": pulled.inserted, "gone": pulled.gone,
+        "over": {name: [[one.xid, one.digest] for one in ones] for name, ones in pulled.over.items()},
+        "moved": None if moved is None else [moved.xid, moved.from_list],
+    }  # fmt: skip
+
+
+def from_document(stored: Mapping[str, Any]) -> Pulled:
+    """What was pulled, by that column."""
+    moved = stored.get("moved")
+    return Pulled(
+        ListId(stored["list_id"]), ItemId(stored["item_id"]), stored["version"], stored["op"], stored["xid"],
+        {name: tuple(Overwritten(*one) for one in ones) for name, ones in stored["over"].items()},
+        stored.get("inserted"), None if moved is None else Moved(moved[0], ListId(moved[1])), stored.get("gone"),
+    )  # fmt: skip
+
+
+# --- after a break in the source's history ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A pair of which it is not known whether the source has, in this era, what was pulled into its row."""
+
+    key: str
+    pair: Pair | None
+    pulled: Pulled
+
+
+@dataclass(frozen=True, slots=True)
+class UnconfirmedPairs:
+    """Some of them, and the era in which they are looked at."""
+
+    era: int
+    pairs: Sequence[Unconfirmed]
+
+
+_UNCONFIRMED = """
+  FROM rowtide.sync AS s
+  JOIN rowtide.ledger AS l ON l.sync = s.sync AND l.pulled IS NOT NULL AND l.pulled_era < s.era
+ WHERE s.sync = %(sync)s
+"""
+
+
+def read_unconfirmed(conn: Connection, sync: str, limit: int) -> UnconfirmedPairs:
+    """The next pairs that are to be looked at."""
+    query = f"SELECT s.era, l.key, l.pulled {_UNCONFIRMED} ORDER BY l.pulled_era LIMIT %(limit)s"
+    found = conn.execute(query.encode(), {"sync": sync, "limit": limit}).fetchall()
+    pairs = ledger.read(conn, sync, [key for _, key, _ in found]) if found else {}
+    return UnconfirmedPairs(
+        max((era for era, _, _ in found), default=0),
+        [Unconfirmed(key, pairs.get(key), from_document(stored)) for _, key, stored in found],
+    )
+
+
+def has_unconfirmed(conn: Connection, sync: str) -> bool:
+    """Whether there are any."""
+    [(found,)] = conn.execute(f"SELECT EXISTS (SELECT {_UNCONFIRMED})".encode(), {"sync": sync}).fetchall()
+    return bool(found)
+
+
+@dataclass(frozen=True, slots=True)
+class PulledAgain:
+    """What is applied once more, by row key: items as they were agreed, those whose pairs have none until then, and
+    items that are gone.
+    """
+
+    shown: Mapping[str, Shown]
+    freed: Collection[str]
+    gone: Mapping[str, inbox.Place]
+
+
+# The deletion went through the breaker once.
+_PUT_GONE = """
+INSERT INTO rowtide.inbox (list_id, item_id, sync, version, deleted, approved, key)
+SELECT n.list_id, n.item_id, %(sync)s, 0, true, true, n.key
+  FROM unnest(%(keys)s::text[], %(lists)s::text[], %(items)s::text[]) AS n (key, list_id, item_id)
+ ORDER BY n.list_id, n.item_id
+    ON CONFLICT (list_id, item_id) DO NOTHING
+"""
+
+_LOCK = "SELECT FROM rowtide.outbox WHERE sync = %s AND key = ANY (%s) ORDER BY key FOR UPDATE"
+
+_CONFIRM = """
+UPDATE rowtide.ledger AS l
+   SET pulled_era = greatest(l.pulled_era, %(era)s)
+  FROM unnest(%(keys)s::text[], %(xids)s::bigint[]) AS n (key, xid)
+ WHERE l.sync = %(sync)s AND l.key = n.key AND (l.pulled ->> 'xid')::bigint = n.xid
+"""
+
+_FREE = """
+UPDATE rowtide.ledger
+   SET state = 'tombstone', list_id = NULL, item_id = NULL, etag = NULL, version = 0, pulled = NULL, pulled_era = NULL,
+       applied_era = NULL, applied_lsn = NULL, updated_at = now()
+ WHERE sync = %s AND key = ANY (%s) AND state = 'live'
+"""
+
+
+def confirm(conn: Connection, sync: str, looked_at: UnconfirmedPairs, again: PulledAgain) -> None:
+    """Note that these pairs were looked at, and have it applied once more what the source has lost of them.
+
+    By whoever holds the source's lock of the sync: nothing is applied to these rows meanwhile.
+    """
+    keys = [one.key for one in looked_at.pairs]
+    xids = [one.pulled.xid for one in looked_at.pairs]
+    with conn.transaction():
+        inbox.put(conn, sync, list(again.shown.values()), told=False)
+        if again.gone:
+            lists, items = [place[0] for place in again.gone.values()], [place[1] for place in again.gone.values()]
+            conn.execute(_PUT_GONE, {"sync": sync, "keys": list(again.gone), "lists": lists, "items": items})
+            channels.notify(conn, channels.PULL, sync)
+        conn.execute(_LOCK, [sync, keys])
+        conn.execute(_CONFIRM, {"sync": sync, "era": looked_at.era, "keys": keys, "xids": xids})
+        if again.freed:
+            conn.execute(_FREE, [sync, sorted(again.freed)])
+        channels.notify(conn, channels.DUE, sync)
+
+
+# --- what is old --------------------------------------------------------------------------------------------------
 
 
 class OldEdit(NamedTuple):
@@ -33,7 +167,7 @@ over AS (
     SELECT old.key, ours.version FROM old LEFT JOIN ours USING (key)
      WHERE ours.version IS NULL OR ours.version = old.version),
 cleared AS (
-    UPDATE rowtide.ledger AS l SET pulled = NULL FROM over
+    UPDATE rowtide.ledger AS l SET pulled = NULL, pulled_era = NULL FROM over
      WHERE l.sync = %(sync)s AND l.key = over.key AND over.version IS NOT NULL)
 SELECT key FROM over
 """

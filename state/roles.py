@@ -48,7 +48,7 @@ READ_ONLY: Final = ("alembic_version", "definition")
 VALUES: Final[Mapping[str, frozenset[str]]] = {
     "conflict": frozenset({"choice", "editor_name", "fields"}),
     "inbox": frozenset({"editor_email", "editor_name", "fields"}),
-    "ledger": frozenset({"base", "kept", "leftovers"}),
+    "ledger": frozenset({"base", "kept", "leftovers", "pulled"}),
     "outbox": frozenset({"fields", "sent"}),
     "seen": frozenset({"fields"}),
 }

@@ -116,8 +116,10 @@ ledger = Table(
     # Of the last edit that was applied to the row: the era then, and where the source's WAL ended after its commit.
     Column("applied_era", BigInteger),
     Column("applied_lsn", BigInteger),
-    # What it was: version, operation, names of the fields (rowtide_pull.applied in the source says it too).
+    # What it was: item, version, operation, xid, digests of what was overwritten (rowtide_pull.applied in the source is
+    # its counterpart); the era in which the source was seen to have it, or what it lacks of it was applied once more.
     Column("pulled", JSONB),
+    Column("pulled_era", BigInteger),
     Column("updated_at", TIME, nullable=False, server_default=NOW),
     CheckConstraint("state IN ('arriving', 'live', 'tombstone', 'ignored', 'kept')", name="state"),
     postgresql_with={"fillfactor": "90"},
@@ -130,6 +132,7 @@ Index(
     postgresql_where=text("state IN ('live', 'arriving')"),
 )
 Index("ledger_tombstone_idx", ledger.c.sync, ledger.c.updated_at, postgresql_where=text("state = 'tombstone'"))
+Index("ledger_pulled_idx", ledger.c.sync, ledger.c.pulled_era, postgresql_where=text("pulled IS NOT NULL"))
 
 slot_cursor = Table(
     "slot_cursor",

@@ -73,12 +73,14 @@ CREATE TABLE rowtide.ledger (
     applied_era BIGINT,
     applied_lsn BIGINT,
     pulled JSONB,
+    pulled_era BIGINT,
     updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT ledger_pkey PRIMARY KEY (sync, key),
     CONSTRAINT ledger_state_check CHECK (state IN ('arriving', 'live', 'tombstone', 'ignored', 'kept'))
 )
 WITH (fillfactor = 90);
 CREATE UNIQUE INDEX ledger_item_idx ON rowtide.ledger (list_id, item_id) WHERE state IN ('live', 'arriving');
+CREATE INDEX ledger_pulled_idx ON rowtide.ledger (sync, pulled_era) WHERE pulled IS NOT NULL;
 CREATE INDEX ledger_tombstone_idx ON rowtide.ledger (sync, updated_at) WHERE state = 'tombstone';
 CREATE TABLE rowtide.inbox (
     list_id TEXT COLLATE "C" NOT NULL,

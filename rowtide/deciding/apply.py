@@ -8,7 +8,7 @@ when the cursor has passed what was read after the absence.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from rowtide.change import Fields, JsonValue
@@ -21,16 +21,19 @@ from rowtide.deciding.conflicts import (
     Winner,
     who_wins,
 )
+from rowtide.deciding.lost_edits import lost_by, seen_again
+from rowtide.deciding.pulled import digest
 from rowtide.deciding.records import (
     ListId,
     NoItem,
 )
-from rowtide.deciding.sides import Base, FieldChange, agree, changed_in_row, changes, edited
+from rowtide.deciding.sides import NO_BASE, Base, FieldChange, agree, changed_in_row, changes, edited
 from rowtide.deciding.taken import (
     Applied,
     Apply,
     How,
     PullRules,
+    is_on_record,
     known_version,
 )
 from rowtide.error_catalogue import row_errors
@@ -146,7 +149,7 @@ Verdict = Done | Open | Absent | Rekeyed | Unwritable
 def decide(apply: Apply, applied: Applied | None, row: Row, rules: PullRules) -> Verdict:
     """What is to be done, now that both the source's record and the row are locked."""
     entry = apply.entry
-    if applied is not None and applied.place == entry.place:
+    if applied is not None and applied.place == entry.place and not is_on_record(applied, apply.taken.pulled):
         done = applied.agreed is None if entry.deleted else applied.version >= entry.version
         if done:
             return AlreadyApplied(applied)
@@ -171,9 +174,15 @@ def _refused(why: RowError) -> Unwritable:
 
 
 def _edit(apply: Apply, row: RowThere | RowOutside | RowAbsent, rules: PullRules) -> Verdict:
+    remade = lost_by(apply.taken).inserted
     match row:
+        case RowThere() if remade:
+            # Somebody made a row of this key, after the source had lost the one that was made from the item.
+            return _merge(replace(apply, base=NO_BASE), row, Conflict.INSERT_EXISTS, rules)
         case RowThere():
             return _merge(apply, row, Conflict.UPDATE_DIFFERING, rules)
+        case RowAbsent() if remade:
+            return _arrive(apply, row, rules)
         case RowAbsent():
             if not apply.taken.absent_passed:
                 return Absent()
@@ -190,7 +199,7 @@ def _edit(apply: Apply, row: RowThere | RowOutside | RowAbsent, rules: PullRules
 def _edit_of_gone(apply: Apply, row: RowAbsent | RowOutside, rules: PullRules) -> Verdict:
     """An edit of an item whose row is gone: `update_deleted`, unless the item stays for good where it is."""
     agreed = Base(dict(apply.entry.fields))
-    touched = edited(apply.base, apply.entry.fields, rules.mapping)
+    touched = edited(apply.base, apply.entry.fields, rules.mapping) | lost_by(apply.taken).fields.keys()
     if not touched or rules.rows_deletes_leave_items:
         return Nothing(_applied(apply, agreed))
     record = _row_conflict(apply, Conflict.UPDATE_DELETED, rules)
@@ -212,6 +221,7 @@ def _merge(apply: Apply, row: RowThere, kind: Conflict, rules: PullRules) -> Ver
     """Field by field: what the item alone changed is written; what both changed goes by policy."""
     entry, base = apply.entry, apply.base
     found = changes(base, row.fields, entry.fields, rules.mapping)
+    found = seen_again(lost_by(apply.taken), found, row.fields, entry.fields, rules.mapping)
     values = {
         name: _values(apply, name, row.fields, rules)
         for name, change in found.items()
@@ -249,7 +259,7 @@ def _columns(apply: Apply, row: RowThere, rules: PullRules) -> tuple[Mapping[str
     if apply.how is not How.MOVE or row.list_id == entry.list_id or pair is None or isinstance(pair, NoItem):
         return {}, None
     columns = _shard(apply, rules)
-    if row.list_id == pair.item.list_id:
+    if row.list_id == (lost_by(apply.taken).moved_from or pair.item.list_id):
         return columns, None
     choice = apply.taken.choice
     wins = (choice.row if choice else None) or who_wins(rules.policies.sync, apply.taken.times)
@@ -276,7 +286,7 @@ def _delete(apply: Apply, row: RowThere | RowOutside | RowAbsent, rules: PullRul
 def _delete_row(apply: Apply, row: RowThere, rules: PullRules) -> Verdict:
     pair = apply.pair
     moved = pair is not None and not isinstance(pair, NoItem) and row.list_id != pair.item.list_id
-    if not moved and not changed_in_row(apply.base, row.fields, rules.mapping):
+    if not moved and not _is_changed(apply, row, rules):
         return _by_deletes(apply, None, rules)
     record = _row_conflict(apply, Conflict.DELETE_UPDATED, rules)
     match record.winner:
@@ -288,6 +298,14 @@ def _delete_row(apply: Apply, row: RowThere, rules: PullRules) -> Verdict:
             return _by_deletes(apply, record, rules)
         case _:
             assert_never(record.winner)
+
+
+def _is_changed(apply: Apply, row: RowThere, rules: PullRules) -> bool:
+    """Whether the row is another one than was agreed, or than the one that was deleted and is there again."""
+    lost = lost_by(apply.taken)
+    if lost.gone is not None:
+        return digest(row.fields) != lost.gone
+    return bool(changed_in_row(apply.base, row.fields, rules.mapping) - lost.gone_back(row.fields))
 
 
 def _by_deletes(apply: Apply, record: ConflictRecord | None, rules: PullRules) -> Verdict:

@@ -3,7 +3,8 @@
 In: what the claim has read of the row's pair, after it has locked the row. Out: a `RowTurn`. Called by
 state.outbox.one_side. Rules (docs/design.md section 3): while an edit of the pair's item waits to be applied, nothing
 of the row is sent; nor while capture has not passed the last edit that was applied to it; one that was applied in an
-older era has no position in this one, so that the row is read after it.
+older era has no position in this one, so that the row is read after it; before that it is looked whether the source
+has lost such an edit.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ class RowTurn(Enum):
     EDITED = "it waits until the edit of its item is applied"
     SET_ASIDE = "it waits until a person has seen to the edit of its item"
     BEHIND = "it waits until capture has passed what was applied to it"
+    UNCONFIRMED = "it waits until it is known whether the source has the last edit of its item still"
     READ = "it is read anew"
 
 
@@ -28,7 +30,8 @@ class RowSide:
     ``entry_waits``, ``entry_is_aside``: an entry of the pair is due or being applied; one is parked or a conflict.
     ``era``, ``cursor_lsn``: the sync's, as read before the row was locked (None: its slot has none). ``applied``: era
     and insert LSN after the last edit that was applied to the row. ``is_read``: the row is as it was read from the
-    source since, no change has been merged into it.
+    source since, no change has been merged into it. ``is_confirmed``: in this era it was looked whether the source has
+    what was pulled into the row.
     """
 
     era: int
@@ -38,6 +41,7 @@ class RowSide:
     entry_is_aside: bool = False
     applied: tuple[int, int] | None = None
     is_read: bool = False
+    is_confirmed: bool = True
 
 
 def turn_of(side: RowSide) -> RowTurn:
@@ -47,6 +51,8 @@ def turn_of(side: RowSide) -> RowTurn:
         if side.uncertain:
             return RowTurn.LOOK
         return RowTurn.EDITED if side.entry_waits else RowTurn.SET_ASIDE
+    if not side.is_confirmed:
+        return RowTurn.LOOK if side.uncertain else RowTurn.UNCONFIRMED
     if side.applied is None:
         return RowTurn.GO
     era, lsn = side.applied

@@ -25,6 +25,7 @@ from rowtide.deciding.apply import Absent, Open, Rekeyed, Unwritable
 from rowtide.deciding.commands import LookAtItem, UpdateItem
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.leftovers import lost_post_in
+from rowtide.deciding.lost_edits import lost_by
 from rowtide.deciding.pull_steps import (
     AskList,
     ClearKey,
@@ -105,7 +106,7 @@ def _whose(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
     if left_item(pair, entry) is not None:
         return Drop(taken) if entry.deleted else _left(taken, entry, rules)
     if entry.deleted:
-        return Drop(taken)
+        return _look(taken, entry) if _is_deleted_again(taken, entry) else Drop(taken)
     if taken.key is not None and entry.item_key == rowtide_key(rules.sync, taken.key):
         if pair is not None and lost_post_in(pair.leftovers, entry.list_id) is not None:
             return Later(taken, AGAIN_AFTER_S, "push looks for a lost POST that may have made it")
@@ -113,6 +114,14 @@ def _whose(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
             return _look(taken, entry)
         return PullInFlight(taken, LookAtPaired(LookAtItem(*place(pair.item)), entry))
     return _new(taken, entry, rules)
+
+
+def _is_deleted_again(taken: Taken, entry: InboxEntry) -> bool:
+    """Whether the source has lost that this deletion was applied to the row, which is there again."""
+    pulled = taken.pulled
+    if pulled is None or not isinstance(taken.pair, NoItem):
+        return False
+    return entry.place == pulled.place and lost_by(taken).gone is not None
 
 
 def _look(taken: Taken, entry: InboxEntry) -> PullInFlight:
@@ -130,7 +139,11 @@ def _own(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
         return _note(taken, pair, entry, Base(dict(entry.fields)))
     if entry.version < noted:
         return _look(taken, entry)
-    ahead = taken.applied is not None and is_ahead(taken.applied, pair)
+    lost = lost_by(taken)
+    if isinstance(pair, Held) and lost.of_item:
+        how = How.EDIT if lost.moved_from is None else How.MOVE
+        return _believed(Apply(taken, how, taken.key, entry, known_base(taken)), rules)
+    ahead = taken.applied is not None and is_ahead(taken.applied, pair, taken.pulled)
     if entry.version == noted and isinstance(pair, Held) and not ahead:
         return _learn(taken, pair, entry, rules)
     base = known_base(taken)
@@ -184,7 +197,8 @@ def _left(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
     if entry.version <= known_version(taken) and left.etag is not None and version_of(left.etag) >= entry.version:
         return Drop(taken)
     applied = taken.applied
-    if not isinstance(pair, NoItem) and applied is not None and is_ahead(applied, pair):
+    is_behind = applied is not None and not isinstance(pair, NoItem) and is_ahead(applied, pair, taken.pulled)
+    if is_behind or (isinstance(pair, Held) and lost_by(taken).of_item):
         return Later(taken, AGAIN_AFTER_S, "an edit of the row's own item is recorded first")
     base = NO_BASE if left.base is None else Base(left.base, left.kept or {})
     if applied is not None and applied.place == entry.place and applied.agreed is not None:
@@ -294,7 +308,7 @@ def _after_look(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: Pull
                 return _older(taken, entry, now)
             return _own(taken, shown, rules)
         case Missing() | Found():
-            if not (own and entry.deleted):
+            if not entry.deleted or not (own or _is_deleted_again(taken, entry)):
                 return Drop(taken)  # a delete entry follows if it was there
             if taken.twin or not taken.rounds_ended:
                 return Later(taken, AGAIN_AFTER_S, "the item may have been moved to another list")

@@ -6,25 +6,20 @@ whoever won, PostgreSQL's side as we wrote it and not as triggers left it; the p
 differs from what was agreed is seen by push, also if no change of it waits.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, assert_never
+from typing import assert_never
 
+from rowtide.change import Fields, JsonValue
 from rowtide.deciding.apply import AlreadyApplied, Delete, Done, Insert, Nothing, Row, RowThere, Write
 from rowtide.deciding.conflicts import ConflictRecord, Winner
+from rowtide.deciding.lost_edits import NOTHING_LOST, lost_by
 from rowtide.deciding.observation import without_item
+from rowtide.deciding.pulled import MOST_OVERWRITTEN, Moved, Overwritten, Pulled, PulledOperation, digest
 from rowtide.deciding.records import AsOf, ETag, Held, LeftItem, Leftover, NoItem, Pair, PairedItem, Standing, last_item
 from rowtide.deciding.sides import NO_BASE, Base, changed_in_row
 from rowtide.deciding.taken import Applied, Apply, How, PullRules, Taken, etag_of_version, place
 from rowtide.position import Position
-
-
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """What pull last did to the row of a pair: by it a break in the source's history is mended."""
-
-    version: int
-    op: Literal["insert", "update", "delete", "none"]
-    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +56,7 @@ def recorded(apply: Apply, done: Done, row: Row, commit: Commit, rules: PullRule
         commit = replace(commit, key=apply.key or applied.key or commit.key, xid=applied.xid)
     pair = _pair_after(apply, applied, row, commit, rules)
     reread = _differs(pair, done, row, apply, rules)
-    return Recorded(taken, commit.key, pair, _pulled(done), commit.lsn, applied.conflicts, reread)
+    return Recorded(taken, commit.key, pair, _pulled(apply, done, row, commit), commit.lsn, applied.conflicts, reread)
 
 
 def _pair_after(apply: Apply, applied: Applied, row: Row, commit: Commit, rules: PullRules) -> Pair:
@@ -108,16 +103,83 @@ def _differs(pair: Pair, done: Done, row: Row, apply: Apply, rules: PullRules) -
     return stays or bool(changed_in_row(base, {**row.fields, **written}, rules.mapping))
 
 
-def _pulled(done: Done) -> Pulled:
-    version = done.applied.version
+# --- what pull did, for a source that may lose it ------------------------------------------------------------------
+
+
+def _pulled(apply: Apply, done: Done, row: Row, commit: Commit) -> Pulled:
+    """What is remembered of this apply and those before it, as far as the source has them still."""
+    entry, applied = apply.entry, done.applied
+    before = _still_there(apply.taken)
+    made = replace(
+        Pulled(entry.list_id, entry.item_id, applied.version, "none", commit.xid),
+        over={} if before is None else before.over,
+        inserted=None if before is None else before.inserted,
+        moved=None if before is None else before.moved,
+    )
+    if applied.agreed is None:
+        return _gone(made, apply, done, row)
     match done:
-        case Write(_, fields):
-            return Pulled(version, "update", tuple(sorted(fields)))
-        case Insert(_, fields):
-            return Pulled(version, "insert", tuple(sorted(fields)))
-        case Delete():
-            return Pulled(version, "delete")
-        case Nothing() | AlreadyApplied():
-            return Pulled(version, "none")
+        case Write(_, fields, columns):
+            held = row.fields if isinstance(row, RowThere) else {}
+            over = {name: (*made.over.get(name, ()), _overwritten(commit.xid, held.get(name))) for name in fields}
+            moved = made.moved
+            if columns and isinstance(row, RowThere) and row.list_id is not None:
+                moved = Moved(commit.xid, row.list_id)
+            return replace(made, op="update", over={**made.over, **_newest(over)}, moved=moved)
+        case Insert():
+            return replace(made, op="insert", over={}, inserted=commit.xid, moved=None)
+        case AlreadyApplied():
+            return _inferred(made, apply, applied)
+        case Nothing() | Delete():
+            return made
         case _:
             assert_never(done)
+
+
+def _overwritten(xid: int, value: JsonValue) -> Overwritten:
+    return Overwritten(xid, digest(value))
+
+
+def _newest(over: Mapping[str, tuple[Overwritten, ...]]) -> dict[str, tuple[Overwritten, ...]]:
+    return {name: ones[-MOST_OVERWRITTEN:] for name, ones in over.items()}
+
+
+def _still_there(taken: Taken) -> Pulled | None:
+    """What pull did before, without what the source has lost: that was applied once more just now."""
+    pulled = taken.pulled
+    if pulled is None or pulled.gone is not None or lost_by(taken) == NOTHING_LOST:
+        return None if pulled is None or pulled.gone is not None else pulled
+    since = 0 if taken.applied is None else taken.applied.xid
+    over = {name: tuple(one for one in ones if one.xid <= since) for name, ones in pulled.over.items()}
+    return replace(
+        pulled,
+        over={name: ones for name, ones in over.items() if ones},
+        inserted=None if pulled.inserted is None or pulled.inserted > since else pulled.inserted,
+        moved=None if pulled.moved is None or pulled.moved.xid > since else pulled.moved,
+    )
+
+
+def _gone(made: Pulled, apply: Apply, done: Done, row: Row) -> Pulled:
+    """The item's deletion was applied to the row; an earlier try deleted what was agreed with the item."""
+    is_there = isinstance(row, RowThere)
+    was: Fields | None = row.fields if isinstance(row, RowThere) else None
+    if isinstance(done, AlreadyApplied) and not is_there and isinstance(apply.pair, Held):
+        was = apply.pair.item.base
+    op: PulledOperation = "delete" if isinstance(done, Delete) else "update" if isinstance(done, Write) else "none"
+    if isinstance(done, AlreadyApplied) and not is_there:
+        op = "delete"
+    return replace(made, op=op, over={}, inserted=None, moved=None, gone="" if was is None else digest(was))
+
+
+def _inferred(made: Pulled, apply: Apply, applied: Applied) -> Pulled:
+    """An earlier try did it, and nobody noted what: what is agreed now and was not before."""
+    before, agreed = apply.pair, applied.agreed or NO_BASE
+    if not isinstance(before, Held):
+        return replace(made, op="insert", over={}, inserted=applied.xid, moved=None)
+    base = before.item.base
+    over = {
+        name: (*made.over.get(name, ()), _overwritten(applied.xid, base[name]))
+        for name, value in agreed.agreed.items()
+        if name in base and base[name] != value
+    }
+    return replace(made, op="update" if over else "none", over={**made.over, **_newest(over)})

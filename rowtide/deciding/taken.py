@@ -14,6 +14,7 @@ from rowtide.change import Fields, Operation
 from rowtide.deciding.conflicts import UNKNOWN_TIMES, Choice, ConflictRecord, DeletesBack, Policies, Times
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.observation import FieldMapping
+from rowtide.deciding.pulled import Pulled
 from rowtide.deciding.records import (
     Arriving,
     ETag,
@@ -97,6 +98,7 @@ class Taken:
     ``applied``: the source's record for the key, else for the item. ``twin``: another entry with this item's
     RowtideKey waits. ``rounds_ended``: in every other list of the sync a round ended that began after this entry was
     seen. ``absent_passed``: the row was found absent before, and the cursor has passed the insert LSN read then.
+    ``pulled``: what pull last did to the row, as the ledger has it.
     """
 
     entry: InboxEntry
@@ -110,6 +112,7 @@ class Taken:
     twin: bool = False
     rounds_ended: bool = True
     absent_passed: bool = False
+    pulled: Pulled | None = None
 
 
 class How(Enum):
@@ -159,7 +162,7 @@ def known_base(taken: Taken) -> Base:
     applied, pair = taken.applied, taken.pair
     if pair is not None and not isinstance(pair, NoItem):
         own = pair.item
-        if applied is None or not is_ahead(applied, pair):
+        if applied is None or not is_ahead(applied, pair, taken.pulled):
             return Base(own.base, own.kept)
         return applied.agreed or NO_BASE
     if applied is not None and applied.place == taken.entry.place:
@@ -167,11 +170,25 @@ def known_base(taken: Taken) -> Base:
     return NO_BASE
 
 
-def is_ahead(applied: Applied, pair: Held | Arriving) -> bool:
+def is_ahead(applied: Applied, pair: Held | Arriving, pulled: Pulled | None) -> bool:
     """Whether the source says more of the pair's item than the ledger does."""
     if applied.place != place(pair.item):
         return False
-    return isinstance(pair, Arriving) or applied.version > version_of(pair.item.etag)
+    if isinstance(pair, Arriving):
+        return True
+    return applied.version > version_of(pair.item.etag) and not is_on_record(applied, pulled)
+
+
+def is_on_record(applied: Applied, pulled: Pulled | None) -> bool:
+    """Whether the ledger has all that the source's record says.
+
+    Then the record says nothing of what came after it: a list that was restored shows lower versions than it names.
+    """
+    return pulled is not None and (pulled.place, pulled.version, pulled.xid) == (
+        applied.place,
+        applied.version,
+        applied.xid,
+    )
 
 
 def known_version(taken: Taken) -> int:
@@ -183,7 +200,9 @@ def known_version(taken: Taken) -> int:
         ledger = version_of(left.etag)
     elif pair is not None and not isinstance(pair, NoItem) and place(pair.item) == at:
         ledger = version_of(pair.item.etag)
-    return max(ledger, applied.version if applied is not None and applied.place == at else 0)
+    if applied is None or applied.place != at or (isinstance(pair, Held) and is_on_record(applied, taken.pulled)):
+        return ledger
+    return max(ledger, applied.version)
 
 
 def is_own(pair: Pair | None, entry: InboxEntry) -> bool:

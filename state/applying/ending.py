@@ -7,7 +7,7 @@ entry goes only at the revision that was taken; positions and versions never fal
 """
 
 from dataclasses import replace
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 import orjson
 from psycopg import errors
@@ -23,6 +23,7 @@ from state import channels, conflicts, failpoints, ledger
 from state.applying.taking import BUSY_AFTER_S, Lease, is_uncertain, lock_rows, look_up
 from state.database import Connection
 from state.outbox import settling
+from state.pulled import to_document
 
 MOST_WAIT_S: Final = 300
 """Seconds that an entry waits at most whose waits grow."""
@@ -153,7 +154,8 @@ def _note_conflicts(
 # The newest apply counts: of an older era than the one on record there is none.
 _APPLIED = """
 UPDATE rowtide.ledger
-   SET applied_era = %(era)s, applied_lsn = %(lsn)s, pulled = coalesce(%(pulled)s, pulled)
+   SET applied_era = %(era)s, applied_lsn = %(lsn)s, pulled = coalesce(%(pulled)s, pulled),
+       pulled_era = CASE WHEN %(pulled)s::jsonb IS NULL THEN pulled_era ELSE %(era)s END
  WHERE sync = %(sync)s AND key = %(key)s AND %(lsn)s::bigint IS NOT NULL
    AND (applied_era IS NULL OR (applied_era, applied_lsn) <= (%(era)s, %(lsn)s::bigint))
 """
@@ -176,7 +178,7 @@ def _record(conn: Connection, lease: Lease, end: Recorded, newer: bool, times: T
             return False
         if end.pair is not None:
             _write_pair(conn, lease.sync, key, end.pair)
-        pulled = None if end.pulled is None else Jsonb(_pulled(end))
+        pulled = None if end.pulled is None else Jsonb(to_document(end.pulled))
         values = {"sync": lease.sync, "key": key, "era": lease.era, "lsn": end.applied_lsn, "pulled": pulled}
         conn.execute(_APPLIED, values)
         if end.reread:
@@ -191,11 +193,6 @@ def _stands(conn: Connection, lease: Lease, key: str) -> bool:
     query = "SELECT updated_at FROM rowtide.ledger WHERE sync = %s AND key = %s FOR UPDATE"
     row = conn.execute(query, [lease.sync, key]).fetchone()
     return (None if row is None else row[0]) == (lease.pair_at if key == lease.key else None)
-
-
-def _pulled(end: Recorded) -> dict[str, Any]:
-    assert end.pulled is not None, "asked for what was pulled only"
-    return {"version": end.pulled.version, "op": end.pulled.op, "fields": list(end.pulled.fields)}
 
 
 _GO = "DELETE FROM rowtide.inbox WHERE (list_id, item_id) = (%s, %s)"

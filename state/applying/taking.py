@@ -14,12 +14,14 @@ from psycopg.rows import args_row, dict_row
 
 from rowtide.deciding.conflicts import UNKNOWN_TIMES, Choice, Times
 from rowtide.deciding.inbox import InboxEntry
+from rowtide.deciding.pulled import Pulled
 from rowtide.deciding.records import LostPost, Pair
 from rowtide.deciding.taken import Applied, Taken, WaitingRow
 from rowtide.keys import digest_named_by, key_named_by
 from state import channels, conflicts, failpoints, inbox, ledger
 from state.database import Connection
 from state.inbox import Shown
+from state.pulled import from_document
 
 BUSY_AFTER_S: Final = 1.0
 """Seconds until an entry is taken again whose row is on its way to SharePoint, or of whose row another one is taken."""
@@ -61,12 +63,13 @@ class Lease:
     twin: bool = False
     rounds_ended: bool = True
     absent_passed: bool = False
+    pulled: Pulled | None = None
 
     def taken(self, entry: InboxEntry, applied: Applied | None, times: Times = UNKNOWN_TIMES) -> Taken:
         """The entry as the core takes it: its values canonical, with what the source has recorded of it."""
         return Taken(
             entry, self.key, self.pair, self.waiting, applied, self.token, self.choice, times, self.twin,
-            self.rounds_ended, self.absent_passed,
+            self.rounds_ended, self.absent_passed, self.pulled,
         )  # fmt: skip
 
 
@@ -185,6 +188,7 @@ class _Known:
 
     pairs: Mapping[str, Pair]
     pairs_at: Mapping[str, datetime]
+    pulled: Mapping[str, Pulled]
     rows: Mapping[str, OutboxRow]
     rekeyed: Mapping[str, str]
     choices: Mapping[inbox.Place, Choice]
@@ -197,13 +201,15 @@ class _Known:
         conn: Connection, sync: str, shown: Sequence[Shown], keys: Sequence[str], rows: Mapping[str, OutboxRow]
     ) -> "_Known":
         """All of it, for these items and keys."""
-        at = "SELECT key, updated_at FROM rowtide.ledger WHERE sync = %s AND key = ANY (%s)"
-        pairs_at = dict(conn.execute(at, [sync, keys]).fetchall())
+        at = "SELECT key, updated_at, pulled FROM rowtide.ledger WHERE sync = %s AND key = ANY (%s)"
+        found = conn.execute(at, [sync, keys]).fetchall()
+        pairs_at = {key: moment for key, moment, _ in found}
+        pulled = {key: from_document(stored) for key, _, stored in found if stored is not None}
         item_keys = [one.item_key for one in shown if one.item_key is not None]
         twins = conn.execute(_TWINS, [item_keys]).fetchall()
         in_hand = conn.execute(_IN_HAND, [sync, keys]).fetchall()
         return _Known(
-            ledger.read(conn, sync, keys), pairs_at, rows, _rekeyed(conn, sync, rows),
+            ledger.read(conn, sync, keys), pairs_at, pulled, rows, _rekeyed(conn, sync, rows),
             conflicts.choices(conn, [(one.list_id, one.item_id) for one in shown]),
             frozenset(map(tuple, in_hand)), frozenset(key for (key,) in twins),
             dict(conn.execute(_ROUNDS, [sync]).fetchall()),
@@ -286,6 +292,7 @@ def _lease(request: TakeRequest, shown: Shown, key: str | None, entry: Mapping[s
             if list_id != shown.list_id
         ),
         absent_passed=passed,
+        pulled=None if key is None else known.pulled.get(key),
     )
 
 
@@ -303,6 +310,7 @@ def look_up(conn: Connection, lease: Lease, row: OutboxRow | None) -> Lease | No
         pair_at=known.pairs_at.get(lease.key),
         waiting=_waiting(row, known),
         choice=known.choices.get((lease.shown.list_id, lease.shown.item_id)),
+        pulled=known.pulled.get(lease.key),
     )
 
 

@@ -22,6 +22,7 @@ AFTER_S: Final[Mapping[RowTurn, float]] = {
     RowTurn.EDITED: 5.0,
     RowTurn.SET_ASIDE: 60.0,
     RowTurn.BEHIND: 0.5,
+    RowTurn.UNCONFIRMED: 1.0,
     RowTurn.READ: 0.0,
 }
 """Seconds until it is looked again; the end of the entry makes its row due at once."""
@@ -30,6 +31,7 @@ SAID: Final[Mapping[RowTurn, str]] = {
     RowTurn.EDITED: "an edit of its item is applied first",
     RowTurn.SET_ASIDE: "an edit of its item was set aside",
     RowTurn.BEHIND: "capture is not yet where an edit of its item was applied",
+    RowTurn.UNCONFIRMED: "it is looked whether the source has lost an edit of its item",
 }
 """Why the row waits."""
 
@@ -66,7 +68,7 @@ class LockedRow(NamedTuple):
 
 SIDES = """
 SELECT n.sync, n.key, coalesce(e.waits, false), coalesce(e.aside, false), l.applied_era, l.applied_lsn,
-       coalesce(jsonb_path_exists(l.leftovers, '$[*] ? (@.item_id == null)'), false)
+       coalesce(jsonb_path_exists(l.leftovers, '$[*] ? (@.item_id == null)'), false), l.pulled_era
   FROM unnest(%s::text[], %s::text[], %s::text[]) AS n (sync, key, item_key)
   LEFT JOIN rowtide.ledger AS l ON l.sync = n.sync AND l.key = n.key
  CROSS JOIN LATERAL (
@@ -82,7 +84,8 @@ SELECT n.sync, n.key, coalesce(e.waits, false), coalesce(e.aside, false), l.appl
                  JOIN rowtide.inbox AS i ON i.list_id = f ->> 'list_id' AND i.item_id = f ->> 'item_id') AS entries
        ) AS e
 """
-"""Reads of each pair: are entries of it in the inbox, where was its last edit applied, is a POST of it lost?"""
+"""Reads of each pair: are entries of it in the inbox, where was its last edit applied, is a POST of it lost, in which
+era was it looked whether the source has what was pulled?"""
 
 
 class _PairSide(NamedTuple):
@@ -93,6 +96,7 @@ class _PairSide(NamedTuple):
     applied_era: int | None
     applied_lsn: int | None
     lost_post: bool
+    pulled_era: int | None
 
 
 def judge(
@@ -114,7 +118,8 @@ def _side(found: _PairSide, row: LockedRow, cursor: SyncCursor) -> RowSide:
     if found.applied_era is not None and found.applied_lsn is not None:
         applied = (found.applied_era, found.applied_lsn)
     uncertain = row.uncertain or found.lost_post
-    return RowSide(cursor.era, cursor.lsn, uncertain, found.waits, found.aside, applied, row.is_read)
+    is_confirmed = found.pulled_era is None or found.pulled_era >= cursor.era
+    return RowSide(cursor.era, cursor.lsn, uncertain, found.waits, found.aside, applied, row.is_read, is_confirmed)
 
 
 # One that `keeps` its lease is looked at, and nothing of this claim's is sent.

@@ -7,10 +7,11 @@ from psycopg.rows import dict_row
 
 from rowtide.change import Fields
 from rowtide.deciding.inbox import Editor, InboxEntry
+from rowtide.deciding.pulled import Overwritten, Pulled
 from rowtide.deciding.records import AsOf, ETag, Held, ItemId, ListId, Pair, PairedItem
 from rowtide.deciding.taken import Taken
 from rowtide.position import Position
-from state import applying, inbox
+from state import applying, inbox, pulled
 from state.applying import Lease
 from state.database import Connection
 
@@ -60,6 +61,11 @@ class Inbox:
         for table in ("inbox", "outbox"):
             self.conn.execute(f"UPDATE rowtide.{table} SET due_at = now()".encode())
 
+    def confirm(self) -> None:
+        """The source was seen to have what was pulled."""
+        unconfirmed = pulled.read_unconfirmed(self.conn, "orders", 100)
+        pulled.confirm(self.conn, "orders", unconfirmed, pulled.PulledAgain({}, [], {}))
+
     def set_cursor(self, lsn: int) -> None:
         """Capture has staged everything up to there."""
         self.conn.execute("UPDATE rowtide.slot_cursor SET lsn = %s", [lsn])
@@ -71,6 +77,12 @@ def shown(item_id: str = "7", version: int = 2, **other: Any) -> inbox.Shown:
     if other.get("deleted"):
         plain = replace(plain, version=0, etag=None, fields={})
     return replace(plain, **other)
+
+
+def wrote(lease: Lease, xid: int = 900) -> Pulled:
+    """What is remembered of an edit of Title."""
+    one = lease.shown
+    return Pulled(one.list_id, one.item_id, one.version, "update", xid, {"Title": (Overwritten(xid, "was"),)})
 
 
 def taken(lease: Lease) -> Taken:

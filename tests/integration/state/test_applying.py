@@ -8,17 +8,18 @@ import pytest
 
 from rowtide.deciding.conflicts import Choice, Conflict, ConflictRecord, Values, Winner
 from rowtide.deciding.pull_steps import Drop, GoTo, HoldOpen, Later, ParkEntry, WaitForCapture
-from rowtide.deciding.recorded import Pulled, Recorded
+from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import Arriving, ETag, Held, ItemId, LeftItem, ListId, NoItem, PairedItem
 from rowtide.keys import rowtide_key
 from state import applying, conflicts, holds, outbox
-from tests.integration.state.inboxes import LIST, Inbox, pair_of, taken
+from state.pulled import from_document
+from tests.integration.state.inboxes import LIST, Inbox, pair_of, taken, wrote
 
 
 def recorded(lease: applying.Lease, **other: Any) -> Recorded:
     """The entry was applied: its fields are agreed."""
-    pulled = Pulled(lease.shown.version, "update", ("Title",))
-    return Recorded(taken(lease), lease.key, **{"pair": pair_of(lease), "pulled": pulled, "applied_lsn": 500, **other})
+    made = {"pair": pair_of(lease), "pulled": wrote(lease), "applied_lsn": 500}
+    return Recorded(taken(lease), lease.key, **{**made, **other})
 
 
 def differing(winner: Winner, version: int = 2, kind: Conflict = Conflict.UPDATE_DIFFERING) -> ConflictRecord:
@@ -150,7 +151,8 @@ def test_an_applied_entry_is_recorded(records: Any, entries: Inbox, make_pair: A
     row = records.ledger("1")
     assert (row["version"], row["base"], row["xid"], row["lsn"]) == (2, {"Title": "v2"}, 900, 100)
     assert (row["applied_era"], row["applied_lsn"]) == (1, 500)
-    assert row["pulled"] == {"version": 2, "op": "update", "fields": ["Title"]}
+    assert from_document(row["pulled"]) == wrote(lease)
+    assert row["pulled_era"] == 1
     assert entries.entry() is None
 
 

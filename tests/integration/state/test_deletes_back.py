@@ -43,30 +43,19 @@ def test_what_goes_with_the_way_back(entries: Inbox) -> None:
     assert not one_way.forget(entries.conn, ["orders"])
 
 
-def pair(entries: Inbox, key: str, item_id: str, op: str, era: int) -> None:
+def pair(entries: Inbox, key: str, item_id: str) -> None:
     entries.conn.execute(
         """
         INSERT INTO rowtide.ledger (sync, key, list_id, item_id, etag, version, mapping_version, era, lsn, ordinal, xid,
-                                    state, pulled, applied_era, applied_lsn)
-        VALUES ('orders', %s, %s, %s, '"g,2"', 2, 1, 1, 1, 0, 1, 'live', jsonb_build_object('op', %s::text), %s, 1)
+                                    state)
+        VALUES ('orders', %s, %s, %s, '"g,2"', 2, 1, 1, 1, 0, 1, 'live')
         """,
-        [key, LIST, item_id, op, era],
+        [key, LIST, item_id],
     )
 
 
-def test_rows_made_from_items_in_an_older_era_are_made_again(entries: Inbox) -> None:
-    pair(entries, "1", "7", "insert", 1)
-    pair(entries, "2", "8", "insert", 2)
-    pair(entries, "3", "9", "update", 1)
-    assert deletes_back.lost_inserts(entries.conn, "orders", ["1", "2", "3", "4"], era=2) == {"1"}
-    deletes_back.pull_again(entries.conn, "orders", {"1": shown("7", item_key="orders:1")})
-    assert entries.waiting("7")["item_key"] == "orders:1"
-    states = entries.conn.execute("SELECT key, state FROM rowtide.ledger ORDER BY key").fetchall()
-    assert states == [("1", "tombstone"), ("2", "live"), ("3", "live")]
-
-
 def test_an_item_that_a_pass_misses_is_noted_as_inferred(entries: Inbox) -> None:
-    pair(entries, "1", "7", "update", 1)
+    pair(entries, "1", "7")
     assert deletes_back.infer(entries.conn, "orders", ["1", "2"]) == 1
     assert known(entries).inferred
     assert known(entries).pairs == 1

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from rowtide.deciding.outcomes import HandOver, Release
-from rowtide.deciding.recorded import Pulled, Recorded
+from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import ItemId, LeftItem, ListId, LostPost
 from state import applying, outbox
-from tests.integration.state.inboxes import LIST, Inbox, pair_of, taken
+from tests.integration.state.inboxes import LIST, Inbox, pair_of, taken, wrote
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_row_waits_until_capture_has_passed_what_was_applied(changed: Any, ent
 
 def applying_end(lease: applying.Lease, lsn: int) -> Recorded:
     """The entry was applied, and the WAL ended there."""
-    return Recorded(taken(lease), lease.key, pair_of(lease), Pulled(2, "update", ("Title",)), lsn)
+    return Recorded(taken(lease), lease.key, pair_of(lease), wrote(lease), lsn)
 
 
 def test_an_edit_applied_in_an_older_era_has_its_row_read(changed: Any, entries: Inbox, make_change: Any) -> None:
@@ -108,6 +108,10 @@ def test_an_edit_applied_in_an_older_era_has_its_row_read(changed: Any, entries:
     lease = entries.take_one()
     applying.record_end(changed.conn, lease, applying_end(lease, 500))
     changed.open_era(2)
+    entries.make_due()
+    assert changed.claim() == []
+    assert changed.waiting("1")["reason"].startswith("it is looked whether the source has lost")
+    entries.confirm()
     entries.make_due()
     assert changed.claim() == []
     assert (changed.waiting("1")["op"], changed.waiting("1")["fields"]) == ("r", None)

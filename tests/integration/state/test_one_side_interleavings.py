@@ -10,19 +10,19 @@ from rowtide.change import Fields
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.one_side import RowTurn
 from rowtide.deciding.outcomes import HandOver, Release
-from rowtide.deciding.recorded import Pulled, Recorded
+from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import ETag, ItemId
 from state import applying, database, failpoints, outbox
 from state.outbox import one_side
 from tests.integration.forks import preload, run_forked
-from tests.integration.state.inboxes import LIST, Inbox, pair_of, taken
+from tests.integration.state.inboxes import LIST, Inbox, pair_of, taken, wrote
 
 preload(__name__)
 
 
 def applied(lease: applying.Lease, lsn: int = 500) -> Recorded:
     """The entry's fields are agreed; the source's WAL ended at ``lsn`` after the commit."""
-    return Recorded(taken(lease), lease.key, pair_of(lease), Pulled(2, "update", ("Title",)), lsn)
+    return Recorded(taken(lease), lease.key, pair_of(lease), wrote(lease), lsn)
 
 
 @pytest.fixture

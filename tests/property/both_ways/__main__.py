@@ -15,7 +15,7 @@ def main() -> int:
     parser.add_argument("--histories", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--without", default="", help="a rule to leave out: inbox, one_side, applied_at, applied, versions"
+        "--without", default="", help="a rule to leave out: inbox, one_side, applied_at, applied, versions, again"
     )
     arguments = parser.parse_args()
     began = time.perf_counter()

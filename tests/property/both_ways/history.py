@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from rowtide.change import Fields
 from rowtide.deciding.records import Held, ListId
 from rowtide.keys import rowtide_key
-from tests.property.both_ways.processes import FATES, Bad, Processes
+from tests.property.both_ways.failovers import Failovers
+from tests.property.both_ways.processes import FATES, Bad
 from tests.property.both_ways.records_in_memory import SYNC, places_of
 from tests.property.both_ways.sides_in_memory import (
     LISTS,
@@ -25,7 +26,7 @@ KEYS = ("1", "2")
 QUIET_ROUNDS = 400
 
 
-class History(Processes):
+class History(Failovers):
     """The world, and the people who change it."""
 
     # --- people ---
@@ -169,6 +170,8 @@ class History(Processes):
                 self.pass_time((1, 30, 90)[self.number() % 3])
             case 1 | 2:
                 self.arrive_late()
+            case 4 | 5:
+                self.fail_over()
             case _:
                 self.resume_stalled()
 
@@ -188,6 +191,7 @@ class History(Processes):
     def cycle(self) -> bool:
         """A round of every process; whether anything was left to do."""
         busy = bool(self.claims or self.pulling or self.page or self.records.outbox or self.records.inbox)
+        busy |= self.mend()
         while self.staged < len(self.source.wal):
             self.capture()
             busy = True

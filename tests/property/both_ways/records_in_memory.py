@@ -13,6 +13,7 @@ from rowtide.deciding.conflicts import UNKNOWN_TIMES, ConflictRecord
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.outcomes import HandOver, ParkRow, Release, Settle
 from rowtide.deciding.pull_steps import KeyBusy, Reserved
+from rowtide.deciding.pulled import Pulled
 from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import (
     Desired,
@@ -38,13 +39,14 @@ LEASE = timedelta(seconds=120)
 
 @dataclass(frozen=True)
 class Switches:
-    """The five rules; each can be left out."""
+    """The five rules, and what is done about lost edits; each can be left out."""
 
     inbox: bool = True
     one_side: bool = True
     applied_at: bool = True
     applied: bool = True
     versions: bool = True
+    again: bool = True
 
 
 @dataclass
@@ -60,6 +62,7 @@ class OutboxRow:
     sent: tuple[Sent, ...] = ()
     lease: str | None = None
     parked: bool = False
+    is_read: bool = False
 
 
 @dataclass
@@ -68,6 +71,8 @@ class Known:
 
     pair: Pair
     applied_at: tuple[int, int] | None = None
+    pulled: Pulled | None = None
+    pulled_era: int = 0
 
 
 @dataclass
@@ -81,6 +86,7 @@ class InboxRow:
     lease: str | None = None
     absent_at: tuple[int, int] | None = None
     parked: bool = False
+    era: int = 0
 
 
 @dataclass
@@ -122,7 +128,7 @@ class Records:
             return
         self.outbox[key] = replace(
             old, op=op, list_id=list_id, fields=fields, position=max(position, old.position), due_at=self.now,
-            revision=old.revision + 1, parked=False,
+            revision=old.revision + 1, parked=False, is_read=False,
         )  # fmt: skip
 
     # --- deliver ---
@@ -143,14 +149,14 @@ class Records:
         row, known = self.outbox[key], self.ledger.get(key)
         if row.lease is not None or row.due_at > self.now:
             return None
-        waits = self.switches.one_side and bool(self.entries_of(key))
+        waits = (self.switches.one_side and bool(self.entries_of(key))) or key in self.unconfirmed()
         if (waits or row.parked) and not (row.sent or (known is not None and has_lost_post(known.pair))):
             return None
         if self.switches.applied_at and known is not None and known.applied_at is not None:
             era, lsn = known.applied_at
             if era == self.cursor[0] and self.cursor[1] < lsn:
                 return None
-            if era != self.cursor[0]:
+            if era != self.cursor[0] and not row.is_read:
                 row.op, row.list_id, row.fields = "r", None, {}
         token = self.token()
         desired = Desired(
@@ -169,6 +175,7 @@ class Records:
         if row.revision == work.desired.revision:
             now = self.source.rows.get(work.desired.key)
             row.revision += 1
+            row.is_read = True
             row.op, row.list_id, row.fields = ("d", None, {}) if now is None else ("u", now.list_id, dict(now.fields))
 
     def end_claim(self, end: Settle | Release | ParkRow | HandOver) -> None:
@@ -206,6 +213,25 @@ class Records:
         if before is not None and now is not None and place(before) == place(now) and now.etag is not None:
             assert version_of(now.etag) >= version_of(before.etag), "a version fell"
         known.pair = pair
+
+    # --- a new era ---
+
+    def open_era(self) -> None:
+        """Capture reads another stream from here on."""
+        self.cursor = (self.source.era, self.source.lsn)
+
+    def unconfirmed(self) -> set[str]:
+        """Rows of which it is not known whether the source has what was pulled into them."""
+        era = self.cursor[0]
+        return {key for key, one in self.ledger.items() if one.pulled is not None and one.pulled_era < era}
+
+    def put_again(self, key: str, entry: InboxEntry) -> None:
+        """What was agreed goes into the inbox, unless its list has told something newer."""
+        old = self.inbox.get(entry.place)
+        if old is None:
+            self.inbox[entry.place] = InboxRow(entry, self.tick, self.now, key)
+        elif not entry.deleted and not old.entry.deleted and entry.version > old.entry.version:
+            self.note(entry, key)
 
     # --- collect ---
 
@@ -245,7 +271,7 @@ class Records:
         waiting = None if key is None else self.outbox.get(key)
         if self.switches.one_side and waiting is not None and (waiting.lease is not None or waiting.sent):
             return None
-        row.lease = self.token()
+        row.lease, row.era = self.token(), self.source.era
         row.key = key or row.key
         return self.taken(row, key)
 
@@ -264,6 +290,7 @@ class Records:
         return Taken(
             entry, key, None if known is None else known.pair, waiting, None, row.lease or "", None, UNKNOWN_TIMES,
             twin, ended, row.absent_at is not None and self._passed(row.absent_at),
+            None if known is None else known.pulled,
         )  # fmt: skip
 
     def _waiting(self, key: str) -> WaitingRow | None:
@@ -301,12 +328,20 @@ class Records:
         if done is not None and done.pair is not None and done.key is not None:
             self.write_pair(done.key, done.pair)
             if done.applied_lsn is not None:
-                self.ledger[done.key].applied_at = (self.source.era, done.applied_lsn)
+                self.end_apply(self.ledger[done.key], (row.era, done.applied_lsn), done)
+            if (waiting := self.outbox.get(done.key)) is not None:
+                waiting.is_read = False
             if done.reread and done.key not in self.outbox:
                 self.put(done.key, "r", None, done.pair.as_of.position)
         if row.entry.revision == taken.entry.revision:
             del self.inbox[taken.entry.place]
         return True
+
+    def end_apply(self, known: Known, at: tuple[int, int], done: Recorded) -> None:
+        if known.applied_at is None or known.applied_at <= at:
+            known.applied_at = at
+            if done.pulled is not None:
+                known.pulled, known.pulled_era = done.pulled, at[0]
 
     def delay(self, taken: Taken, after_s: float) -> None:
         if (row := self.held_by(taken)) is not None:

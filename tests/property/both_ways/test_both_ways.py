@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.property.both_ways.playing import bad_history, play, without
 
-RULES = ["inbox", "one_side", "applied_at", "applied", "versions"]
+RULES = ["inbox", "one_side", "applied_at", "applied", "versions", "again"]
 
 
 def test_with_all_rules_no_history_is_bad() -> None:

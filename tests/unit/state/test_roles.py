@@ -18,7 +18,6 @@ def test_documents_of_rows_are_hidden_and_no_column_is_made_up() -> None:
     assert shown == {
         ("definition", "compiled"),
         ("hold", "deletes"),
-        ("ledger", "pulled"),
         ("list", "columns"),
         ("list", "held"),
         ("list", "kinds"),

@@ -24,6 +24,10 @@ from rowtide.deciding.one_side import RowSide, RowTurn, turn_of
         (RowSide(2, 100, applied=(1, 1)), RowTurn.READ),
         (RowSide(2, 100, applied=(1, 900), is_read=True), RowTurn.GO),
         (RowSide(2, 100, applied=(2, 900), is_read=True), RowTurn.BEHIND),
+        (RowSide(2, 100, applied=(1, 1), is_confirmed=False), RowTurn.UNCONFIRMED),
+        (RowSide(2, 100, is_confirmed=False, is_read=True), RowTurn.UNCONFIRMED),
+        (RowSide(2, 100, uncertain=True, is_confirmed=False), RowTurn.LOOK),
+        (RowSide(2, 100, entry_waits=True, is_confirmed=False), RowTurn.EDITED),
     ],
 )
 def test_turn(side: RowSide, turn: RowTurn) -> None:

@@ -1,0 +1,126 @@
+"""What a source lacks that has lost its newest transactions, of the edits that pull had applied to a row.
+
+In: the `Pulled` of a pair, the source's `applied`, which shares the fate of the row. Out: `Lost`, by which the entry of
+an item is applied once more; `Again`, what is to be applied once more of a pair. Called inside a row's transaction,
+and for every pair after a break in the source's history. Rules (docs/design.md section 19): a field that says again
+what pull had overwritten takes the item's value; one that says something else was changed since, which is a conflict;
+a row that pull had made is made, one that it had deleted is deleted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rowtide.change import Fields
+from rowtide.deciding.inbox import InboxEntry
+from rowtide.deciding.observation import FieldMapping
+from rowtide.deciding.pulled import Pulled, digest
+from rowtide.deciding.records import Held, ListId, NoItem, Pair, Standing, version_of
+from rowtide.deciding.sides import FieldChange, is_other
+from rowtide.deciding.taken import Applied, Taken
+from rowtide.keys import rowtide_key
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What the source has not any more: fields, each with what it held before it was pulled (digests), the row, a move.
+
+    ``gone``: that the item's deletion was applied to the row with this digest.
+    """
+
+    fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    inserted: bool = False
+    moved_from: ListId | None = None
+    gone: str | None = None
+
+    @property
+    def of_item(self) -> bool:
+        """Whether something is lost that the pair's item shows still."""
+        return bool(self.fields) or self.inserted or self.moved_from is not None
+
+    def gone_back(self, row: Fields) -> frozenset[str]:
+        """The fields in which the row says again what pull had overwritten."""
+        return frozenset(name for name, was in self.fields.items() if digest(row.get(name)) in was)
+
+
+NOTHING_LOST = Lost()
+
+
+def lost_of(pulled: Pulled | None, applied: Applied | None) -> Lost:
+    """What the source lacks of what was pulled into a row; `applied` is its record of the row."""
+    if pulled is None or not _is_behind(applied, pulled):
+        return NOTHING_LOST
+    since = 0 if applied is None else applied.xid
+    agreed = {} if applied is None or applied.agreed is None else applied.agreed.agreed
+    fields = {name: [one.digest for one in ones if one.xid > since] for name, ones in pulled.over.items()}
+    return Lost(
+        {name: frozenset(was) | _digests(name, agreed) for name, was in fields.items() if was},
+        pulled.inserted is not None and pulled.inserted > since,
+        pulled.moved.from_list if pulled.moved is not None and pulled.moved.xid > since else None,
+        pulled.gone,
+    )
+
+
+def _digests(name: str, agreed: Fields) -> frozenset[str]:
+    """A field that is as the source itself agreed on last was not changed since, either."""
+    return frozenset({digest(agreed[name])} if name in agreed else ())
+
+
+def lost_by(taken: Taken) -> Lost:
+    """The same, of an entry that was taken."""
+    return lost_of(taken.pulled, taken.applied)
+
+
+def _is_behind(applied: Applied | None, pulled: Pulled) -> bool:
+    """Whether the source knows less than the ledger. Versions are of one item; else the transactions tell."""
+    if applied is None:
+        return True
+    if applied.place == pulled.place:
+        return applied.version < pulled.version
+    return applied.xid < pulled.xid
+
+
+def seen_again(
+    lost: Lost, found: Mapping[str, FieldChange], row: Fields, item: Fields, mapping: FieldMapping
+) -> dict[str, FieldChange]:
+    """What happened to each field since both sides last agreed, in a source that has lost what they agreed on."""
+    back = lost.gone_back(row)
+    return {
+        name: _seen_again(name in back, is_other(name, item[name], row.get(name), mapping))
+        if name in lost.fields
+        else change
+        for name, change in found.items()
+    }
+
+
+def _seen_again(is_back: bool, differs: bool) -> FieldChange:
+    if not differs:
+        return FieldChange.SAME
+    return FieldChange.ITEM if is_back else FieldChange.DIFFERING
+
+
+# --- after a break ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """An entry by which something is applied once more. ``frees``: the pair has no item until its row is made again."""
+
+    entry: InboxEntry
+    frees: bool = False
+
+
+def again(sync: str, key: str, pair: Pair | None, pulled: Pulled, applied: Applied | None) -> Again | None:
+    """What is to be applied once more of a pair, after a break in the source's history; None: nothing of it."""
+    lost = lost_of(pulled, applied)
+    match pair:
+        case Held(item=item, standing=Standing.LIVE) if lost.of_item:
+            fields = {**item.base, **item.kept}
+            version, item_key = version_of(item.etag), rowtide_key(sync, key)
+            entry = InboxEntry(
+                item.list_id, item.item_id, version, item.etag, False, fields, item_key, False, None, None
+            )
+            return Again(entry, frees=lost.inserted)
+        case NoItem() if lost.gone is not None:
+            return Again(InboxEntry(*pulled.place, 0, None, True, {}, None, False, None, None))
+        case _:
+            return None
