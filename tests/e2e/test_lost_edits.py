@@ -22,7 +22,7 @@ from tests.integration.postgres.standby import standby_of
 pytestmark = pytest.mark.long
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sources(Desk):
     """A desk before a source that has a standby."""
 

@@ -137,6 +137,7 @@ def test_what_was_read_before_an_edit_was_applied_is_read_again(changed: Any, en
     lease = entries.take_one()
     applying.record_end(changed.conn, lease, applying_end(lease, 500))
     changed.open_era(2)
+    entries.confirm()
     assert changed.claim() == []
     assert changed.waiting("1")["op"] == "r"
 

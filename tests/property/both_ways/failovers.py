@@ -7,8 +7,9 @@ compares every row with the ledger once that is done.
 
 from rowtide.deciding.lost_edits import again
 from rowtide.deciding.records import Arriving, Held, NoItem
+from rowtide.deciding.taken import Apply
 from rowtide.position import Position
-from tests.property.both_ways.processes import Processes
+from tests.property.both_ways.processes import Processes, Pulling
 from tests.property.both_ways.records_in_memory import SYNC
 from tests.property.both_ways.sides_in_memory import Transaction, as_kept
 
@@ -50,6 +51,13 @@ class Failovers(Processes):
                 vanished = self.lineage.gone_row[key]
                 self.lineage.excused.add(vanished)
                 self.lineage.blurred.add(vanished)
+
+    def step_pull(self, pulling: Pulling, fate: int) -> bool:
+        """One step; an entry that meets a session which is gone is due again."""
+        if isinstance(pulling.plan, Apply) and not pulling.connected:
+            self.lose_lease(pulling)
+            return False
+        return super().step_pull(pulling, fate)
 
     # --- what is lost of edits ---
 
@@ -99,11 +107,9 @@ class Failovers(Processes):
         for key in sorted({*self.source.rows, *records.ledger, *records.outbox}):
             known, waiting, row = records.ledger.get(key), records.outbox.get(key), self.source.rows.get(key)
             pair = None if known is None else known.pair
-            position = max(
-                Position(era, 0, 0),
-                *([] if pair is None else [pair.as_of.position]),
-                *([] if waiting is None else [waiting.position]),
-            )
+            positions = [Position(era, 0, 0)]
+            positions += [] if pair is None else [pair.as_of.position]
+            position = max(positions if waiting is None else [*positions, waiting.position])
             if row is None:
                 if (waiting is not None and waiting.op == "u") or (waiting is None and isinstance(pair, Held)):
                     records.put(key, "d", None, position)

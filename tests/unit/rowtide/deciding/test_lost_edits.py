@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from rowtide.change import Fields
 from rowtide.deciding import pull
 from rowtide.deciding.answers import Found, Missing
 from rowtide.deciding.apply import (
@@ -20,17 +21,19 @@ from rowtide.deciding.apply import (
 )
 from rowtide.deciding.conflicts import Conflict, TwoWayPolicy, Winner
 from rowtide.deciding.lost_edits import Again, Lost, again, lost_of
-from rowtide.deciding.pull_steps import AskList, Drop, ListSeen, LookAtOwn, PullInFlight, Reserve
+from rowtide.deciding.pull_steps import AskList, Drop, ListSeen, LookAtOwn, PullInFlight, Reserve, Reserved
 from rowtide.deciding.pulled import Moved, Overwritten, Pulled, digest
 from rowtide.deciding.recorded import Commit, Recorded, recorded
 from rowtide.deciding.records import Arriving, AsOf, Held, ItemId, NoItem, PairedItem
 from rowtide.deciding.sides import Base
 from rowtide.deciding.taken import Applied, Apply, How, Taken
 from rowtide.position import Position
-from tests.unit.rowtide.deciding.entries import BASE, deletion, edit, entry, judged, ruled, taken
+from tests.unit.rowtide.deciding import entries
+from tests.unit.rowtide.deciding.entries import deletion, edit, entry, judged, ruled, taken
 from tests.unit.rowtide.deciding.rows import ITEM, NOW, A, B, held, item
 
-WAS = {"a": "0", "b": "x"}
+BASE: Fields = dict(entries.BASE)
+WAS: Fields = {"a": "0", "b": "x"}
 """The row before pull wrote a=1 into it, in version 3 of the item and transaction 50 of the source."""
 
 
@@ -185,7 +188,7 @@ def test_a_lost_row_is_made_again() -> None:
     assert isinstance(plan, PullInFlight)
     assert isinstance(plan.step, Reserve)
     now_known = replace(of, pair=Arriving(TOMBSTONE.as_of, plan.step.command.item))
-    done = judged(pull.after(plan, pull.Reserved(now_known), ruled(), NOW), RowAbsent(), ruled())
+    done = judged(pull.after(plan, Reserved(now_known), ruled(), NOW), RowAbsent(), ruled())
     assert isinstance(done, Insert)
     assert done.fields == {"a": "typed since", "b": "x"}
 
