@@ -53,9 +53,9 @@ def _to_item(entry: Mapping[str, Any], kept: Collection[str], client_id: str) ->
         item_key=_storable(key) if isinstance(key, str) and key else None,
         by_app=batch.is_by_app(editor, client_id),
         made_by_app=batch.is_by_app(entry.get("createdBy"), client_id),
-        editor_name=_word_of(editor, "displayName"),
-        editor_email=_word_of(editor, "email"),
-        modified_at=_to_time(entry.get("lastModifiedDateTime")),
+        editor_name=word_of_editor(editor, "displayName"),
+        editor_email=word_of_editor(editor, "email"),
+        modified_at=to_time(entry.get("lastModifiedDateTime")),
     )
 
 
@@ -64,7 +64,7 @@ def _storable(value: Any) -> Any:
     return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
 
 
-def _word_of(editor: Any, word: str) -> str | None:
+def word_of_editor(editor: Any, word: str) -> str | None:
     """A word about whoever changed the item: the person, else the application. An app's writes may name both."""
     who = editor if isinstance(editor, dict) else {}
     for kind in ("application", "user"):
@@ -75,7 +75,8 @@ def _word_of(editor: Any, word: str) -> str | None:
     return None
 
 
-def _to_time(text: Any) -> datetime | None:
+def to_time(text: Any) -> datetime | None:
+    """The moment that Graph's text says; None when it says none."""
     try:
         moment = datetime.fromisoformat(text)
     except (TypeError, ValueError):

@@ -17,6 +17,7 @@ from control.cli import (
     db,
     diff,
     doctor,
+    explain,
     forget,
     init,
     logs,
@@ -89,6 +90,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(slot.app, name="slot", help="The replication slots on the source.")
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
+app.command("explain")(explain.explain)
 app.command("diff")(diff.diff)
 app.command("reconcile")(reconcile.reconcile)
 app.add_typer(parked.app, name="parked", help="Rows that cannot be carried as they are.")

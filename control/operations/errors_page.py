@@ -15,6 +15,7 @@ from rowtide.error_catalogue import (
     graph_errors,
     process_errors,
     row_errors,
+    row_verdicts,
     source_errors,
     state_errors,
     status_reasons,
@@ -65,6 +66,11 @@ def page() -> str:
     reasons = [_reason_row(entry) for entry in entries(status_reasons) if isinstance(entry, ReasonEntry)]
     parts.append(
         "## What `status` says\n\nThe first that holds; a paused sync shows the code it was paused with.\n\n"
+        + _table(("code", "sentence", "what to do"), reasons)
+    )
+    reasons = [_reason_row(entry) for entry in entries(row_verdicts) if isinstance(entry, ReasonEntry)]
+    parts.append(
+        "## What `explain` says of a row\n\nThe first that holds.\n\n"
         + _table(("code", "sentence", "what to do"), reasons)
     )
     findings = [

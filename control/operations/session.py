@@ -192,9 +192,15 @@ def open_sync(session: Session, sync: str, application: str) -> tuple[Catalog, s
 
     reach = session.reach(catalog)
     reach.require(catalog.syncs[sync_id].postgres, catalog.syncs[sync_id].graph)
+    return catalog, sync_id, source_sessions_of(session, catalog, application)
+
+
+def source_sessions_of(session: Session, catalog: Catalog, application: str) -> SourceSessions:
+    """Sessions that read the rows of the sources of the definition in force, as far as the file reaches them."""
+    reach = session.reach(catalog)
 
     def find(name: str) -> Source:
         dsn = settings.resolve_secret(reach.source(name).dsn)
         return Source(dsn, catalog.definition.slot(name), catalog.servers.get(name, ""))
 
-    return catalog, sync_id, SourceSessions(application, find, StateRecords(session.state_dsn(), application))
+    return SourceSessions(application, find, StateRecords(session.state_dsn(), application))

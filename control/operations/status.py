@@ -245,7 +245,7 @@ def _sync(snapshot: StatusSnapshot, name: str) -> SyncDocument:
         "sync": sync.name,
         "wanted": diagnosis.wanted_of(facts),
         "activity": diagnosis.activity_now(facts),
-        "health": _said(diagnosis.health_of(facts)),
+        "health": said_document(diagnosis.health_of(facts)),
         "holds": [to_hold_document(hold) for hold in facts.holds],
         "position": None if cursor is None or state is None else {"era": state.era, "lsn": lsn_to_text(cursor.lsn)},
         "lag_bytes": None if slot is None else slot.lag_bytes,
@@ -265,7 +265,7 @@ def _sync(snapshot: StatusSnapshot, name: str) -> SyncDocument:
         "latency_ms": {"p50": _latency(did, 0.5), "p95": _latency(did, 0.95), "p99": _latency(did, 0.99)},
         "ru_used": 0 if did is None else round(did.ru_used),
         "reconcile": None if record is None else _reconcile(record),
-        "reason": _said(diagnosis.reason_of(facts)),
+        "reason": said_document(diagnosis.reason_of(facts)),
     }
 
 
@@ -278,7 +278,8 @@ def _edits(facts: EditFacts) -> EditsDocument:
     }
 
 
-def _said(said: Said) -> SaidDocument:
+def said_document(said: Said) -> SaidDocument:
+    """The sentence as JSON."""
     return {"code": said.code, "sentence": said.sentence, "next": said.next}
 
 

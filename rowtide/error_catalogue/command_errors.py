@@ -23,6 +23,15 @@ SLOT_FOREIGN: Final = Entry(
 NOT_PARKED: Final = Entry(
     UserError, "not_parked", "Row {key} of sync {sync} is not parked.", "See `rowtide parked list`."
 )
+UNKNOWN_ROW: Final = Entry(
+    UserError,
+    "unknown_row",
+    "Neither the table nor the records nor the lists of sync {sync} know a row {key}.",
+    "Give the key as `rowtide diff` and `rowtide parked list` show it: several key columns are joined by |.",
+)
+UNKNOWN_FIELD: Final = Entry(
+    UserError, "unknown_field", "Sync {sync} maps no column and no field {field}: there are {known}."
+)
 UNKNOWN_CONFLICT: Final = Entry(
     UserError, "unknown_conflict", "There is no conflict {id}.", "See `rowtide conflicts list`."
 )
