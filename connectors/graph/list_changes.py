@@ -61,7 +61,15 @@ def _to_item(entry: Mapping[str, Any], kept: Collection[str], client_id: str) ->
 
 def _storable(value: Any) -> Any:
     """The value, without what no text in PostgreSQL can hold: one such character would hold up the whole list."""
-    return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
+    match value:
+        case str():
+            return value.replace("\x00", "\ufffd")
+        case list():
+            return [_storable(one) for one in value]
+        case dict():
+            return {_storable(name): _storable(one) for name, one in value.items()}
+        case _:
+            return value
 
 
 def word_of_editor(editor: Any, word: str) -> str | None:

@@ -75,8 +75,10 @@ def test_a_page_with_an_item_that_cannot_be_told_apart_is_none(value: Any) -> No
 
 
 def test_a_character_that_no_record_can_hold_does_not_hold_up_the_list() -> None:
-    [item] = read(entry("1", Title="a\0b", RowtideKey="k\0")).items
+    nested = [{"LookupId": 1, "LookupValue": "x\0"}, "y\0"]
+    [item] = read(entry("1", Title="a\0b", RowtideKey="k\0", Amount=nested)).items
     assert (item.fields["Title"], item.item_key) == ("a\ufffdb", "k\ufffd")
+    assert item.fields["Amount"] == [{"LookupId": 1, "LookupValue": "x\ufffd"}, "y\ufffd"]
 
 
 def gone(inner_name: str, code: str) -> dict[str, Any]:
