@@ -1,6 +1,7 @@
 """Every word an operator meets comes from the catalogue, and every entry of the catalogue is used."""
 
 import ast
+import functools
 import importlib
 import pkgutil
 from collections.abc import Collection, Iterator
@@ -37,6 +38,7 @@ CODED = {"ParkRow": 1, "Check": 0, "Said": 0, "Reason": 0, "pause": 2, "_pause":
 """Calls that carry a code to an operator, and where it stands among the arguments."""
 
 
+@functools.cache
 def sources() -> list[tuple[Path, ast.Module]]:
     """The product's files but the catalogue's own."""
     paths = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
@@ -45,9 +47,6 @@ def sources() -> list[tuple[Path, ast.Module]]:
         for path in paths
         if CATALOGUE not in path.parents and path.name != "errors.py"
     ]
-
-
-SOURCES = sources()
 
 
 def called(node: ast.Call) -> str:
@@ -135,7 +134,7 @@ def entry_at(node: ast.expr, modules: dict[str, str], names: dict[str, tuple[str
 
 def uses() -> Iterator[tuple[str, tuple[str, str], ast.Call | None]]:
     """Where an entry is named, and the call if it is called there."""
-    for path, tree in SOURCES:
+    for path, tree in sources():
         modules, names = aliases(tree), direct(tree)
         calls = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
         for node in ast.walk(tree):
@@ -144,7 +143,7 @@ def uses() -> Iterator[tuple[str, tuple[str, str], ast.Call | None]]:
 
 
 def test_no_error_is_made_but_from_the_catalogue() -> None:
-    made = [f"{path}:{node.lineno}: {kind}" for path, tree in SOURCES for node, kind in made_by_hand(tree, ERRORS)]
+    made = [f"{path}:{node.lineno}: {kind}" for path, tree in sources() for node, kind in made_by_hand(tree, ERRORS)]
     assert made == []
 
 
@@ -178,7 +177,7 @@ def test_an_error_that_is_caught_is_not_made(kept: str) -> None:
 
 
 def test_no_code_stands_as_a_literal_in_a_parked_row_a_pause_or_a_finding() -> None:
-    literal = [f"{path}:{line}" for path, tree in SOURCES for line in literal_codes(tree)]
+    literal = [f"{path}:{line}" for path, tree in sources() for line in literal_codes(tree)]
     assert literal == []
 
 
@@ -208,7 +207,7 @@ def test_a_literal_code_is_found_under_any_name(planted: str) -> None:
 def test_no_code_stands_as_a_literal_in_a_document() -> None:
     literal = [
         f"{path}:{node.lineno}"
-        for path, tree in SOURCES
+        for path, tree in sources()
         for node in ast.walk(tree)
         if isinstance(node, ast.Dict)
         for key, value in zip(node.keys, node.values, strict=True)
@@ -255,7 +254,7 @@ def in_table(entry: object, table: object) -> bool:
 def test_a_code_of_the_code_is_compared_only_with_the_catalogue() -> None:
     literal = [
         f"{path}:{node.lineno}"
-        for path, tree in SOURCES
+        for path, tree in sources()
         for node in ast.walk(tree)
         if isinstance(node, ast.Compare)
         and isinstance(node.left, ast.Attribute)
