@@ -13,7 +13,7 @@ from typing import Final, assert_never
 
 import structlog
 
-from flows import handed_back
+from flows import handed_back, matching
 from flows.source_table import Table
 from flows.unpaired import by_key, first_of_key, read_unpaired
 from rowtide import mass_delete
@@ -65,7 +65,7 @@ class DeepSteps:
     # --- before the table is compared ---------------------------------------------------------------------------------
 
     def enumerate(self, record: Reconcile) -> tuple[Reconcile, bool]:
-        """Wait until every item was seen, then take up those whose rows have none."""
+        """Wait until every item was seen, then take up those whose rows have none, and pair those without a key."""
         read = enumeration.read(self._state, record.sync, "deep")
         if {(one.list_id, one.mapping_version) for one in read} != {
             (list_id, self._compiled.version) for list_id in self._lists.ids
@@ -76,6 +76,8 @@ class DeepSteps:
             return self._wait(record, read), False
         failpoints.hit(failpoints.ENUMERATION_BEFORE_TAKE_UP)
         record = self._take_up(record)
+        if self._compiled.match:
+            record = matching.match(self._state, self._table, record)
         return self._enter(record, seen=enumeration.count_seen(self._state, record.sync, "deep")), True
 
     def _take_up(self, record: Reconcile) -> Reconcile:

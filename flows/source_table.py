@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from connectors.loops import Beside
 from connectors.postgres import table_pages
 from rowtide.error_catalogue import source_errors
-from rowtide.mapping.compiled_sync import CompiledSync
+from rowtide.mapping.compiled_sync import CompiledSync, Mapped
 from rowtide.snapshot import Snapshot
 from state.reconcile import backfill
 from state.reconcile.backfill import Line
@@ -104,7 +104,7 @@ class Table:
 
     def read_rows(self, keys: Sequence[str]) -> Iterator[Read]:
         """The rows of these keys, as far as they are there; in several reads where they are wide."""
-        for found in self._find(keys):
+        for found in self.find(keys):
             there, lines = self.to_lines(found.rows.values())
             yield Read(found.snapshot, there, lines, len(found.rows), None, 0.0)
 
@@ -116,13 +116,28 @@ class Table:
             return snapshot, [key for key in keys if key not in there]
         first: Snapshot | None = None
         there = set()
-        for found in self._find(keys):
+        for found in self.find(keys):
             # Of several reads the first snapshot counts: whatever a later one sees beyond it is still to be streamed.
             first = first or found.snapshot
             there |= {key for key, values in found.rows.items() if self._binding.change_of(values).op != "d"}
         return first or self.snapshot(), [key for key in keys if key not in there]
 
-    def _find(self, keys: Sequence[str]) -> Iterator[table_pages.RowsByKey]:
+    def pages(self) -> Iterator[list[table_pages.Values]]:
+        """Every row as it was read, page by page, with columns as `CompiledSync.select_columns` has them."""
+        self.rest()
+        after = None
+        while True:
+            page = table_pages.read_page(self._connection, self.compiled, self.keyset, after, MOST_ROWS)
+            yield page.rows
+            after = page.last
+            if after is None:
+                return
+
+    def mapped(self, values: table_pages.Values) -> Mapped:
+        """What becomes of a row that was read."""
+        return self._binding.change_of(values)
+
+    def find(self, keys: Sequence[str]) -> Iterator[table_pages.RowsByKey]:
         """The rows of these keys, no more at a time than a page holds."""
         self.rest()
         asked = 0

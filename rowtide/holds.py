@@ -34,10 +34,12 @@ DELETES: Final = "deletes"
 """More deletions wait than the breaker lets pass: until a person approves these, or has them judged anew."""
 CREATES: Final = "creates"
 """More items are missing than the breaker lets be made anew: until a person approves these, or has them looked at."""
+MATCH: Final = "match"
+"""Its rows and the items that its lists held before are still to be paired: until a deep pass has done so."""
 FAULT: Final = "fault"
 """Something fails: its rows wait until it is tried again, with few of them, and an answer to that lifts it."""
 
-_ORDER: Final = (PERSON, CAPTURE, SLOT, REFUSED, DELETES, CREATES)
+_ORDER: Final = (PERSON, CAPTURE, SLOT, REFUSED, DELETES, CREATES, MATCH)
 
 
 @dataclass(frozen=True, slots=True)

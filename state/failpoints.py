@@ -29,6 +29,7 @@ RECONCILE_BEFORE_COMMIT = "reconcile.before_commit"
 RECONCILE_AFTER_COMMIT = "reconcile.after_commit"
 RECONCILE_BEFORE_FINISH = "reconcile.before_finish"
 RECONCILE_FINISHED = "reconcile.finished"
+MATCH_AFTER_BATCH = "match.after_batch"
 APPLY_STORED = "apply.stored"
 TAKE_AFTER_LEASE = "take.after_lease"
 ENTRY_BEFORE_COMMIT = "entry.before_commit"
@@ -91,6 +92,7 @@ NAMES = frozenset(
         RECONCILE_AFTER_COMMIT,
         RECONCILE_BEFORE_FINISH,
         RECONCILE_FINISHED,
+        MATCH_AFTER_BATCH,
         APPLY_STORED,
         TAKE_AFTER_LEASE,
         ENTRY_BEFORE_COMMIT,

@@ -8,9 +8,9 @@ change; of two that are run at once the later makes nothing before the earlier h
 time.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from connectors.postgres import apply_record, apply_rights, publishing_rights, server_proof, slots
 from control.operations import compile, list_plan
@@ -22,8 +22,8 @@ from control.operations.session import Session, require_schema
 from rowtide import catalog, connections
 from rowtide.actor import Actor
 from rowtide.catalog import ListRef
-from rowtide.error_catalogue import command_errors, graph_errors, source_errors
-from rowtide.holds import REFUSED
+from rowtide.error_catalogue import command_errors, graph_errors, source_errors, status_reasons
+from rowtide.holds import MATCH, REFUSED
 from rowtide.legible import legible
 from rowtide.lists import NOTHING_HELD, ListMark
 from rowtide.mapping.columns_written import columns_written
@@ -198,6 +198,7 @@ def _store(
             left = lists.take_over(connection, known, {one.sync for one in compiled.syncs.values()}, gone, held)
             for sync in sorted(filled):
                 reconciles.request(connection, sync, "its list may hold items that are not known", deep=True)
+            _hold_to_match(connection, compiled, applied, filled, actor)
             for one in known:
                 if before.get(one.id, NOTHING_HELD).is_mended_by(held[one.id]):
                     reconciles.request(connection, one.sync, "columns of its list were mended")
@@ -212,6 +213,33 @@ def _store(
             return version, True
 
     return session.on_state(work, actor)
+
+
+def _hold_to_match(
+    connection: Connection,
+    compiled: CompiledDefinition,
+    applied: AppliedDefinition | None,
+    filled: Collection[str],
+    actor: Actor,
+) -> None:
+    """Hold each sync whose rows and items are to be paired first, and ask for the pass that does it."""
+    before = {} if applied is None else _matched_by(applied.compiled["definition"])
+    for one in compiled.syncs.values():
+        columns = tuple(column.column for column in one.match)
+        if not columns:
+            holds.lift(connection, "sync", one.sync, MATCH)
+        elif one.sync in filled or before.get(one.sync) != (columns, one.two_ways):
+            said = status_reasons.MATCHING(columns=", ".join(columns))
+            holds.place(connection, "sync", one.sync, MATCH, said.code, said.sentence, actor.name)
+            reconciles.request(connection, one.sync, "rows and items are to be matched", deep=True)
+
+
+def _matched_by(document: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], bool]]:
+    """By the id of each sync the columns by which it matches, and whether it goes both ways."""
+    return {
+        sync.get("id") or name: (tuple(sync.get("match") or ()), sync.get("direction") == "both")
+        for name, sync in document["syncs"].items()
+    }
 
 
 def _is_in_force(applied: AppliedDefinition, compiled: Mapping[str, object]) -> bool:

@@ -240,6 +240,8 @@ class SyncDefinition(Section):
     list: Title | None = None
     lists: ListsDefinition | None = None
     where: Expression | None = None
+    match: tuple[str, ...] | None = Field(default=None, strict=False, min_length=1)
+    """By which columns rows and the items of lists that were there before are paired, once; None: by no column."""
     fields: dict[str, Annotated[FieldDefinition, BeforeValidator(_field)]] = Field(min_length=1)
     conflicts: ConflictsDefinition = ConflictsDefinition()
     deletes: Deletes = DeletesDefinition()
@@ -261,6 +263,9 @@ class SyncDefinition(Section):
             close = diagnostics.did_you_mean(unmapped[0], self.fields)
             told = {"column": unmapped[0], "close": close}
             raise PydanticCustomError("conflicts", "conflicts.columns: '{column}' is not mapped{close}", told)
+        for name in self.match or ():
+            if (why := self._no_match(name)) is not None:
+                raise PydanticCustomError("match", "match: column '{name}' {why}", {"name": name, "why": why})
         if (self.list is None) == (self.lists is None):
             raise PydanticCustomError("lists", "needs exactly one of list and lists")
         names = [definition.field for definition in self.fields.values()]
@@ -268,6 +273,13 @@ class SyncDefinition(Section):
         if twice:
             raise PydanticCustomError("fields", "two columns are mapped to {names}", {"names": " and ".join(twice)})
         return self
+
+    def _no_match(self, name: str) -> str | None:
+        """Why rows and items are not paired by the column; None where they can be."""
+        if name not in self.fields:
+            return f"is not mapped{diagnostics.did_you_mean(name, self.fields)}"
+        truncates = self.fields[name].overflow == "truncate"
+        return "is truncated, so that two rows may look alike" if truncates else None
 
     def _of_both_ways(self) -> str | None:
         """The first key that says something of the way back."""

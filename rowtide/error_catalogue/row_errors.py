@@ -105,6 +105,13 @@ NO_KEY: Final = Entry(
     "a new item cannot become a row: column {column} is part of the table's key, and {why}",
     "map the key's columns and have people fill them in, or let PostgreSQL number them (GENERATED ... AS IDENTITY)",
 )
+MATCH_AMBIGUOUS: Final = Entry(
+    RowError,
+    "match_ambiguous",
+    "{rows} rows and {items} items of its lists have the same {columns}: nobody can tell which belong together",
+    "make them differ or delete what is too many, then `rowtide reconcile {sync} --deep`; `rowtide parked retry` lets "
+    "this one go on by itself, as a new one",
+)
 INFERRED_DELETE: Final = Entry(
     RowError,
     "inferred_delete",

@@ -37,6 +37,11 @@ LIFTED_BY_FILE: Final = ReasonEntry(
     "lifted_by_file",
     "mend the file that the sentence names, or `rowtide apply` with it if it is right; it goes by itself then",
 )
+MATCHING: Final = ReasonEntry(
+    "matching",
+    "Its rows and the items that its lists held before are paired by {columns} first; until then nothing is written on "
+    "either side.",
+)
 LISTS_UNPROVEN: Final = ReasonEntry(
     "list_of_other_instance",
     "The state database was restored or copied: this is another installation now, and its lists carry the mark of the "

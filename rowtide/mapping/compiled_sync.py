@@ -69,6 +69,8 @@ class CompiledSync:
     doubts: tuple[str, ...]
     """What may go wrong with some values, for ``validate`` and ``plan`` to say."""
     mapped: tuple[MappedColumn, ...]
+    match: tuple[MappedColumn, ...]
+    """By what rows and items are paired that had no key yet, in this order; empty: by nothing."""
     where: Expression | None
     sharding: Sharding
     columns: Mapping[str, SourceColumn]
@@ -199,6 +201,7 @@ def compile_sync(
         mode=definition.mode,
         doubts=tuple(f"syncs.{sync}: {said}" for said in [*_doubts(mapped, by_name), *back.notes]),
         mapped=mapped,
+        match=tuple(one for name in definition.match or () for one in mapped if one.column == name),
         where=where,
         sharding=sharding,
         columns=by_name,

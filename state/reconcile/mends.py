@@ -82,6 +82,12 @@ def _free(conn: Connection, sync: str, mends: Sequence[Mend]) -> list[str]:
     return free
 
 
+def stage_refreshes(conn: Connection, era: int, mapping_version: int, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Have the rows of these ledger rows read, at backfill priority; the keys of which nothing waited before."""
+    values = {"mapping_version": mapping_version, "era": era, "priority": BACKFILL, "rows": _json(rows)}
+    return [key for (key,) in conn.execute(_STAGE, values)] if rows else []
+
+
 def mend(conn: Connection, sync: str, era: int, mapping_version: int, mends: Sequence[Mend]) -> set[str]:
     """Record what was seen and stage the rows that mend it, in the caller's transaction; the keys it was done for.
 
@@ -90,8 +96,7 @@ def mend(conn: Connection, sync: str, era: int, mapping_version: int, mends: Seq
     rows = [_to_row(sync, one) for one in mends]
     staged = [row for row, one in zip(rows, mends, strict=True) if one.stage and not one.waits]
     waiting = [one for one in mends if one.waits]
-    values = {"mapping_version": mapping_version, "era": era, "priority": BACKFILL, "rows": _json(staged)}
-    keys = [key for (key,) in conn.execute(_STAGE, values)] if staged else []
+    keys = stage_refreshes(conn, era, mapping_version, staged)
     keys += _free(conn, sync, waiting) if waiting else []
     unstaged = {one.key for one in mends if not one.stage}
     may = [row for row in rows if row["key"] in unstaged or row["key"] in keys]

@@ -20,16 +20,18 @@ from psycopg.rows import class_row
 
 from rowtide.change import BACKFILL
 from rowtide.error_catalogue import row_errors, state_errors
-from rowtide.holds import CREATES, DELETES, HeldDeletes, Place
+from rowtide.holds import CREATES, DELETES, MATCH, HeldDeletes, Place
 from rowtide.keys import shortened
+from rowtide.matching import ItemPlace
 from rowtide.reconcile import Coverage
 from state import channels, failpoints, holds, progress, runs
 from state.database import Connection
 from state.outbox import PAIRS, SAMPLE
-from state.reconcile import backfill, items
+from state.reconcile import backfill, items, matches
 from state.reconcile import mends as seen
 from state.reconcile.backfill import Differences, Ground, Line
 from state.reconcile.items import Loose
+from state.reconcile.matches import NewPair, SetAside
 from state.reconcile.mends import Mend
 
 log = structlog.get_logger()
@@ -157,7 +159,8 @@ def read_standing(conn: Connection, place: Place, slot: str) -> SyncStanding:
 _STANDING = f"""
 SELECT coalesce(s.era, 0) AS era, s.since_lsn, c.lsn AS cursor_lsn, s.shape IS NOT NULL AS looked_at,
        CASE WHEN s.retired THEN 'The applied definition does not name it any more.'
-            ELSE (SELECT h.reason FROM rowtide.hold AS h WHERE {holds.COVERS} ORDER BY h.at LIMIT 1) END AS held
+            ELSE (SELECT h.reason FROM rowtide.hold AS h WHERE {holds.COVERS} AND h.kind <> 'match'
+                   ORDER BY h.at LIMIT 1) END AS held
   FROM (SELECT %(sync)s::text AS sync, %(slot)s::text AS slot) AS asked
   LEFT JOIN rowtide.sync AS s ON s.sync = asked.sync
   LEFT JOIN rowtide.slot_cursor AS c
@@ -423,6 +426,37 @@ def adopt(conn: Connection, record: Reconcile, found: Mapping[str, Loose]) -> tu
         saved = save(conn, record.counting(adopted=len(taken)))
     failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
     return saved, taken
+
+
+def join(conn: Connection, record: Reconcile, pairs: Sequence[NewPair]) -> tuple[Reconcile, set[str]]:
+    """Make pairs of rows and items that were there before; the keys for which it was done."""
+    assert record.era is not None
+    assert record.mapping_version is not None
+    with _step(conn):
+        taken = matches.adopt(conn, record.sync, record.era, record.mapping_version, pairs)
+        channels.notify(conn, channels.DUE, record.sync)
+        by_policy = sum(one.joined.by_policy for one in pairs if one.key in taken)
+        saved = save(conn, record.counting(matched=len(taken), matched_by_policy=by_policy))
+    failpoints.hit(failpoints.MATCH_AFTER_BATCH)
+    return saved, taken
+
+
+def end_match(conn: Connection, record: Reconcile, aside: Sequence[SetAside]) -> Reconcile:
+    """Set aside what is ambiguous, let go on what is so no more, and the sync that waited for this."""
+    assert record.era is not None
+    assert record.mapping_version is not None
+    with _step(conn):
+        keys = [key for one in aside for key in one.keys]
+        places = [ItemPlace(shown.list_id, shown.item_id) for one in aside for shown in one.shown]
+        matches.take_back(conn, record.sync, keys, places)
+        for one in aside:
+            matches.set_aside(conn, record.sync, record.era, record.mapping_version, one)
+        holds.lift(conn, "sync", record.sync, MATCH)
+        channels.notify(conn, channels.DUE, record.sync)
+        counts = {"ambiguous_rows": len(keys), "ambiguous_items": sum(one.items for one in aside)}
+        saved = save(conn, record.counting(**counts))
+    failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
+    return saved
 
 
 def mend(conn: Connection, record: Reconcile, mends: Sequence[Mend], counts: Mapping[str, str]) -> Reconcile:

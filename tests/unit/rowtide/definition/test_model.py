@@ -96,6 +96,8 @@ SYNC = ("syncs", "orders")
         ((*SYNC, "deletes"), "mark", "not available yet: deletes: mark"),
         ((*SYNC, "deletes"), {"pull": "mark"}, "not available yet: deletes: mark"),
         ((*SYNC, "deletes"), {"push": "ignore"}, "deletes.pull goes with direction: both only"),
+        ((*SYNC, "match"), ["order"], "match: column 'order' is not mapped; did you mean 'order_no'?"),
+        ((*SYNC, "match"), [], "must not be empty"),
         ((*SYNC, "conflicts"), {"policy": "merge"}, "conflicts goes with direction: both only"),
         ((*SYNC, "conflicts"), {"policy": "mege"}, "did you mean 'merge'?"),
         ((*SYNC, "conflicts"), {"columns": {"amount": "merge"}}, "must be 'postgres_wins', "),
