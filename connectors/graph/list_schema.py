@@ -17,12 +17,16 @@ from rowtide.mapping.columns import Kind, ListColumn
 
 @dataclass(frozen=True, slots=True)
 class WantedList:
-    """A list some sync writes to, with the columns it maps; ``targets``: those of the sync's rows that go there."""
+    """A list some sync writes to, with the columns it maps; ``targets``: those of the sync's rows that go there.
+
+    ``matched``: items that others made are paired with rows, so that it may hold some.
+    """
 
     title: str
     columns: tuple[ListColumn, ...]
     sync: str = ""
     targets: tuple[str, ...] = ()
+    matched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,10 @@ class _Site:
 async def _find_lists(
     graph: "GraphServiceClient", site: str, wanted: Sequence[WantedList], known: Sequence[KnownList]
 ) -> _Site:
-    """The wanted lists that are there; refuses to take over a list that holds somebody else's items."""
+    """The wanted lists that are there; refuses to take over a list that holds somebody else's items, if it is not to
+    be matched with them.
+    """
+    matched = {one.title for one in wanted if one.matched}
     found = await _find_site(graph, site)
     resolved = list_targets.resolve(found, wanted, known)
     ours = known_by_id(known)  # `resolve` has refused those of other syncs
@@ -153,19 +156,21 @@ async def _find_lists(
     for title, one in resolved.lists.items():
         there = FoundList(one.id, one.title, await _find_columns(graph, found.id, one))
         # A person who adds an item to a list that is ours already stops nobody.
-        if one.id not in ours and await _take_over(graph, found.id, there, title):
+        if one.id not in ours and await _take_over(graph, found.id, there, title, title in matched):
             filled.add(title)
         lists[title] = there
     records = {title: ours[one.id] for title, one in lists.items() if one.id in ours}
     return _Site(found.id, lists, resolved.naming, frozenset(filled), records)
 
 
-async def _take_over(graph: "GraphServiceClient", site_id: str, one: FoundList, title: str) -> bool:
-    """Whether a list that is not ours yet holds items; refuses one with somebody else's.
+async def _take_over(graph: "GraphServiceClient", site_id: str, one: FoundList, title: str, matched: bool) -> bool:
+    """Whether a list that is not ours yet holds items; refuses one with somebody else's, if it is not ``matched``.
 
     In a list without RowtideKey every item is somebody else's.
     """
     some = await _find_item(graph, site_id, one.id, foreign=False)
+    if matched:
+        return some is not None
     foreign = some if some is None or not one.has_key else await _find_item(graph, site_id, one.id, foreign=True)
     if foreign is not None:
         raise graph_errors.LIST_HAS_FOREIGN_ITEMS(title=title, item_id=foreign)

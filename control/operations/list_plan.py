@@ -33,7 +33,7 @@ def wanted_lists(graph: str, compiled: CompiledDefinition) -> dict[str, list[Wan
             taken = here.get(title.casefold())
             if taken is not None:
                 raise _shared(title, taken.sync, sync)
-            here[title.casefold()] = WantedList(title, sync.list_columns(), sync.sync, targets)
+            here[title.casefold()] = WantedList(title, sync.list_columns(), sync.sync, targets, bool(sync.match))
     return {site: list(titles.values()) for site, titles in sites.items()}
 
 
@@ -141,7 +141,10 @@ def _lists_of_file(definition: Definition, graph: str) -> dict[str, list[WantedL
         if sync.target.graph == graph:
             columns = tuple(_list_column(one) for one in sync.fields.values() if one.kind != "choice" or one.choices)
             places = sync.sharding().targets().items()
-            wanted = [WantedList(title, columns, definition.id_of(name), targets) for title, targets in places]
+            wanted = [
+                WantedList(title, columns, definition.id_of(name), targets, bool(sync.match))
+                for title, targets in places
+            ]
             sites.setdefault(sync.target.site, []).extend(wanted)
     return sites
 

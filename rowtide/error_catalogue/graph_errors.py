@@ -177,7 +177,7 @@ LIST_HAS_FOREIGN_ITEMS: Final = Entry(
     GraphRefused,
     "list_has_foreign_items",
     "list '{title}' holds items that Rowtide did not make (one is item {item_id})",
-    "sync to another list, or move these items away: Rowtide only writes lists of its own",
+    "sync to another list, move these items away, or say by `match: [columns]` how they are paired with rows",
 )
 LIST_OF_OTHER_SYNC: Final = Entry(
     GraphRefused,

@@ -17,6 +17,8 @@ from tests.e2e.conftest import Simulator
 from tests.e2e.stack import wait_until
 from tests.integration.graph.conftest import settings_for
 
+SITE = "contoso.sharepoint.com:/sites/ops"
+
 
 def list_of(simulator: Simulator, title: str) -> dict[str, Any]:
     """The one list of that title, as the simulator shows it."""
@@ -24,10 +26,22 @@ def list_of(simulator: Simulator, title: str) -> dict[str, Any]:
     return dict(found)
 
 
+def make_list(simulator: Simulator, title: str) -> Any:
+    """A list of that title in the one site, as its owner makes it."""
+    site_id = _request(simulator, "GET", SITE, None)["id"]
+    body = {"displayName": title, "list": {"template": "genericList"}}
+    return _request(simulator, "POST", f"{site_id}/lists", body)
+
+
 def own(simulator: Simulator, method: str, title: str, path: str = "", body: Any = None) -> Any:
     """A request to the list of that title."""
-    there, ready = list_of(simulator, title), simulator.ready
-    url = f"{ready['base_url']}/sites/{there['site_id']}/lists/{there['id']}{path}"
+    there = list_of(simulator, title)
+    return _request(simulator, method, f"{there['site_id']}/lists/{there['id']}{path}", body)
+
+
+def _request(simulator: Simulator, method: str, path: str, body: Any) -> Any:
+    ready = simulator.ready
+    url = f"{ready['base_url']}/sites/{path}"
     token = TokenSource(settings_for(simulator)).fetch_token()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     data = None if body is None else json.dumps(body).encode()

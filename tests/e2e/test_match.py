@@ -5,13 +5,14 @@ joins them is killed midway. Every write to the list is counted.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from demo.postgres import Cluster
-from tests.e2e.conftest import shared_stack
+from tests.e2e import owner
+from tests.e2e.conftest import Simulator, shared_stack
 from tests.e2e.stack import Stack, wait_until
 
 pytestmark = pytest.mark.long
@@ -160,3 +161,43 @@ def _mend(office: Office, both: bool) -> None:
     assert office.items()[keys[f"contacts:{TWIN_ROWS[1]}"]]["fields"]["Email"] == "single@example.org"
     assert stack.sql("SELECT count(*) FROM contacts") == [(ROWS + (len(STRANGERS) if both else 0),)]
     assert len(office.items()) == len(keys) + (0 if both else len(STRANGERS))
+
+
+PARTS = """
+  parts:
+    source: {postgres: erp, table: public.parts}
+    target: {graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}
+    list: People made it
+    match: [name]
+    mode: observe
+    fields: {name: Title, note: {field: Note, as: note}}
+"""
+
+
+def test_a_list_that_people_made_is_looked_at_first_and_then_joined(
+    new_simulator: Callable[..., Simulator], new_stack: Callable[..., Stack]
+) -> None:
+    """With `mode: observe` nothing is written, and what is ambiguous is named all the same."""
+    simulator = new_simulator("--tier", "off")
+    owner.make_list(simulator, "People made it")
+    for name in ("part 1", "part 2", "part 3", "part 3", "no part"):
+        simulator.edit(list="People made it", fields={"Title": name}, user="Ada Editor")
+    stack = new_stack(simulator, rows=4, syncs=PARTS)
+    simulator.ask("stats", method="DELETE")
+    process = stack.start()
+    wait_until(lambda: stack.state("SELECT FROM rowtide.outbox WHERE state = 'parked'"), "what is ambiguous is named")
+    wait_until(lambda: stack.state("SELECT count(*) FROM rowtide.hold") == [(0,)], "rows and items are joined")
+    assert stack.state("SELECT key FROM rowtide.outbox WHERE state = 'parked'") == [("3",)]
+    found = json.loads(stack.command("diff", "parts", "--json", check=False).stdout)
+    assert found["counts"]["stranger"] == 3, "two of one name, and one of no row"
+    assert simulator.writes() == 0
+    stack.write(PARTS.replace("    mode: observe\n", ""))
+    stack.apply()
+    wait_until(lambda: simulator.writes() >= 3, "two items have their key, and the fourth row has an item")
+    wait_until(lambda: stack.state("SELECT count(*) FROM rowtide.outbox") == [(1,)], "only the ambiguous row waits")
+    shown = sorted((one["fields"]["Title"], one["fields"].get("RowtideKey")) for one in simulator.items())
+    expected = [("part 1", "parts:1"), ("part 2", "parts:2"), ("part 4", "parts:4")]
+    assert [pair for pair in shown if pair[1]] == expected
+    assert [title for title, key in shown if not key] == ["no part", "part 3", "part 3"]
+    assert simulator.writes() == 3
+    assert stack.stop(process) == 0

@@ -33,6 +33,15 @@ def test_a_sync_that_begins_to_go_both_ways_reads_its_lists() -> None:
         assert said.startswith("sync orders goes both ways: its lists are read whole once")
 
 
+def test_a_sync_that_begins_to_match_says_that_nothing_is_written_before() -> None:
+    plain, matching = document(orders="push"), document(orders="push")
+    matching.syncs["orders"] = matching.syncs["orders"].model_copy(update={"match": ("note",)})
+    for old in (None, plain):
+        [said] = direction_changes(old, matching)
+        assert "are paired by note first" in said
+    assert direction_changes(matching, matching) == []
+
+
 def test_a_sync_that_ceases_to_forgets_what_waits() -> None:
     [said] = direction_changes(document(orders="both"), document(orders="push"))
     assert said.startswith("sync orders goes one way from now on: edits that wait to reach PostgreSQL are forgotten")
