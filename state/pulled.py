@@ -105,6 +105,15 @@ SELECT n.list_id, n.item_id, %(sync)s, 0, true, true, n.key
     ON CONFLICT (list_id, item_id) DO NOTHING
 """
 
+# Whoever has taken an entry of these does not know what is lost: it stays when that one ends.
+_STAYS = """
+UPDATE rowtide.inbox AS i SET revision = i.revision + 1
+  FROM (SELECT i.ctid AS place FROM rowtide.inbox AS i
+          JOIN unnest(%(lists)s::text[], %(items)s::text[]) AS n (list_id, item_id) USING (list_id, item_id)
+         ORDER BY i.list_id, i.item_id FOR UPDATE OF i) AS found
+ WHERE i.ctid = found.place
+"""
+
 _LOCK = "SELECT FROM rowtide.outbox WHERE sync = %s AND key = ANY (%s) ORDER BY key FOR UPDATE"
 
 _CONFIRM = """
@@ -129,7 +138,10 @@ def confirm(conn: Connection, sync: str, looked_at: UnconfirmedPairs, again: Pul
     """
     keys = [one.key for one in looked_at.pairs]
     xids = [one.pulled.xid for one in looked_at.pairs]
+    places = [*((one.list_id, one.item_id) for one in again.shown.values()), *again.gone.values()]
     with conn.transaction():
+        if places:
+            conn.execute(_STAYS, {"lists": [one for one, _ in places], "items": [one for _, one in places]})
         inbox.put(conn, sync, list(again.shown.values()), told=False)
         if again.gone:
             lists, items = [place[0] for place in again.gone.values()], [place[1] for place in again.gone.values()]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rowtide.deciding.pull_steps import Drop
 from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import ItemId
 from state import applying, pulled
@@ -93,3 +94,15 @@ def test_a_lost_deletion_is_one_that_a_person_let_through(records: Any, entries:
     pulled.confirm(records.conn, "orders", found, PulledAgain({}, [], {"1": (LIST, ItemId("7"))}))
     waiting = entries.waiting()
     assert (waiting["deleted"], waiting["approved"], waiting["key"]) == (True, True, "1")
+
+
+def test_whoever_has_an_entry_of_a_lost_edit_leaves_it_there(records: Any, entries: Inbox, make_pair: Any) -> None:
+    """It was taken when nothing was lost, and says nothing new."""
+    apply_an_edit(records, entries, make_pair)
+    entries.put()
+    lease = entries.take_one()
+    records.open_era(2)
+    found = pulled.read_unconfirmed(records.conn, "orders", 10)
+    pulled.confirm(records.conn, "orders", found, PulledAgain({"1": shown(item_key="orders:1")}, [], {}))
+    assert applying.record_end(records.conn, lease, Drop(taken(lease)))
+    assert entries.take_one().pulled == found.pairs[0].pulled

@@ -226,12 +226,17 @@ class Records:
         return {key for key, one in self.ledger.items() if one.pulled is not None and one.pulled_era < era}
 
     def put_again(self, key: str, entry: InboxEntry) -> None:
-        """What was agreed goes into the inbox, unless its list has told something newer."""
+        """What was agreed goes into the inbox, unless its list has told something newer.
+
+        Whoever has taken an entry of the item does not know what is lost: it stays when that one ends.
+        """
         old = self.inbox.get(entry.place)
         if old is None:
             self.inbox[entry.place] = InboxRow(entry, self.tick, self.now, key)
         elif not entry.deleted and not old.entry.deleted and entry.version > old.entry.version:
             self.note(entry, key)
+        else:
+            old.entry = replace(old.entry, revision=old.entry.revision + 1)
 
     # --- collect ---
 
