@@ -18,7 +18,7 @@ from flows.source_table import Table
 from flows.unpaired import by_key, first_of_key, read_unpaired
 from rowtide import mass_delete
 from rowtide.deciding.records import ETag, Held, ItemId, LeftItem, Leftover, ListId, NoItem, WrongKey
-from rowtide.enumeration import Compared, Differs, Equal, Kind, Moving, Verdict, judge
+from rowtide.enumeration import Differs, Equal, Kind, Moving, Verdict, judge
 from rowtide.keys import rowtide_key, stand_in
 from rowtide.reconcile import MOST_TURNS, next_phase
 from state import enumeration, failpoints
@@ -40,7 +40,7 @@ AGAIN: Final = "an item was left whose row had gone while the lists were read"
 REST: Final = timedelta(seconds=2)
 """How long after the round of one turn that of the next may begin: rows that waited shall have been written by then."""
 
-_OF_A_TURN = ("moving", "waiting", "parked", "orphans", "strangers", "handed_over")
+_OF_A_TURN = ("moving", "waiting", "parked", "orphans", "strangers", "handed_over", "doubted", "renumbered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ class DeepSteps:
         apart = {"moving": 0, "waiting": 0, "parked": 0}
         mends: list[Mend] = []
         names: dict[str, str] = {}
-        handed: list[Compared] = []
+        back = handed_back.WayBack(self._state, self._compiled)
         for one in pairs:
             key, known, copies = one.compared.key, one.compared.pair, (self._copies or {}).get(one.compared.key, [])
             verdict = judge(one.compared, self._compiled)
@@ -201,9 +201,9 @@ class DeepSteps:
                     names[key] = "copies"
                     mends.append(_to_mend(one, known, copies))
                 continue
-            if self._compiled.two_ways and isinstance(verdict, Differs) and handed_back.is_of_person(verdict.finding):
-                apart["handed_over"] = apart.get("handed_over", 0) + 1
-                handed.append(one.compared)
+            if isinstance(verdict, Differs) and (handed := back.take(one, verdict)) is not None:
+                apart[handed.counted] = apart.get(handed.counted, 0) + 1
+                mends += [] if handed.mend is None else [handed.mend]
                 continue
             match verdict:
                 case Moving():
@@ -220,7 +220,7 @@ class DeepSteps:
                         mends.append(_to_mend(one, pair, copies))
                 case _:
                     assert_never(verdict)
-        handed_back.hand_back(self._state, self._compiled, handed)
+        back.end()
         return apart, mends, names
 
     def _end_of_turn(self, record: Reconcile) -> Reconcile:

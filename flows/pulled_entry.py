@@ -235,4 +235,5 @@ def to_entry(lease: Lease, sync: PulledSync) -> InboxEntry:
         shown.made_by_app,
         lease.revision,
         lease.seen_at,
+        lease.suspect,
     )

@@ -34,10 +34,9 @@ from rowtide.deciding.recorded import Recorded
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
 from rowtide.mapping.compiled_sync import CompiledSync
-from state import applying, channels, database, failpoints, inbox, instance, one_way, pulled
+from state import applying, channels, database, failpoints, inbox, instance, one_way, pulled, suspect
 from state.applying import Lease, TakeRequest
 from state.database import ONE_PLAN, Connection, Link
-from state.reconcile import record as reconciles
 
 log = structlog.get_logger()
 
@@ -305,9 +304,7 @@ class _PairPuller:
             case HoldOpen():
                 self._counted(sync, Counter(conflicts=1))
             case ListRestored():
-                log.warning("a list was restored: a deep reconcile is asked for", sync=sync, list_id=done.end.list_id)
-                why = "its list was restored to an earlier state"
-                self._state.run(partial(reconciles.request, sync=sync, why=why, deep=True))
+                self._state.run(partial(suspect.note_restored, sync=sync, list_id=done.end.list_id))
             case _:
                 pass
 

@@ -20,7 +20,7 @@ from rowtide.errors import SyncError
 from rowtide.holds import HeldDeletes
 from rowtide.reconcile import Coverage, Phase, next_phase, why_wanted
 from rowtide.snapshot import Snapshot
-from state import enumeration, failpoints, pulled
+from state import enumeration, failpoints, pulled, suspect
 from state.database import Connection
 from state.reconcile import record as reconcile
 from state.reconcile.backfill import Ground
@@ -199,6 +199,8 @@ class Pass:
 
     def _finish(self) -> bool:
         """End the pass; whether another one is wanted already."""
+        if self.record.enumerates:
+            suspect.end(self._state, self.record.sync, self.record.started_at)
         self.record = reconcile.finish(self._state, self.record)
         failpoints.hit(failpoints.RECONCILE_FINISHED)
         enumeration.forget(self._state, self.record.sync, "deep")

@@ -9,6 +9,7 @@ lost.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from rowtide.deciding.pulled import Moved, Overwritten, Pulled
@@ -28,16 +29,18 @@ def to_document(pulled: Pulled) -> dict[str, Any]:
         "xid": pulled.xid, "inserted": pulled.inserted, "gone": pulled.gone,
         "over": {name: [[one.xid, one.digest] for one in ones] for name, ones in pulled.over.items()},
         "moved": None if moved is None else [moved.xid, moved.from_list],
+        "modified_at": None if pulled.modified_at is None else pulled.modified_at.isoformat(),
     }  # fmt: skip
 
 
 def from_document(stored: Mapping[str, Any]) -> Pulled:
     """What was pulled, by that column."""
-    moved = stored.get("moved")
+    moved, at = stored.get("moved"), stored.get("modified_at")
     return Pulled(
         ListId(stored["list_id"]), ItemId(stored["item_id"]), stored["version"], stored["op"], stored["xid"],
         {name: tuple(Overwritten(*one) for one in ones) for name, ones in stored["over"].items()},
         stored.get("inserted"), None if moved is None else Moved(moved[0], ListId(moved[1])), stored.get("gone"),
+        None if at is None else datetime.fromisoformat(at),
     )  # fmt: skip
 
 

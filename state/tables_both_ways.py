@@ -26,6 +26,8 @@ inbox = Table(
     # As Graph gave them: mapped columns and RowtideKey, by internal name.
     Column("fields", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("item_key", NAME),
+    # Its list was restored: nobody can say which side changed, so that a person has to where they differ.
+    Column("suspect", Boolean, nullable=False, server_default=FALSE),
     # Last changed, and made, by our own application.
     Column("by_app", Boolean, nullable=False, server_default=FALSE),
     Column("made_by_app", Boolean, nullable=False, server_default=FALSE),
@@ -86,6 +88,9 @@ list_cursor = Table(
     # Whether items that are missing then are written again; whether SharePoint has answered that the list is missing.
     Column("upload", Boolean, nullable=False, server_default=FALSE),
     Column("missing", Boolean, nullable=False, server_default=FALSE),
+    # Since when it is known to have been restored to earlier: nothing is written or applied before a deep pass has read
+    # it.
+    Column("suspect_since", TIME),
     Column("poll_due_at", TIME, nullable=False, server_default=NOW),
     # When somebody said last that the list has changed.
     Column("hinted_at", TIME),

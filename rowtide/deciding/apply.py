@@ -17,6 +17,7 @@ from rowtide.deciding.conflicts import (
     ConflictRecord,
     Mark,
     OtherValue,
+    TwoWayPolicy,
     Values,
     Winner,
     who_wins,
@@ -24,10 +25,11 @@ from rowtide.deciding.conflicts import (
 from rowtide.deciding.lost_edits import lost_by, seen_again
 from rowtide.deciding.pulled import digest
 from rowtide.deciding.records import (
+    Arriving,
     ListId,
     NoItem,
 )
-from rowtide.deciding.sides import NO_BASE, Base, FieldChange, agree, changed_in_row, changes, edited
+from rowtide.deciding.sides import NO_BASE, Base, FieldChange, agree, changed_in_row, changes, doubted, edited
 from rowtide.deciding.taken import (
     Applied,
     Apply,
@@ -35,6 +37,7 @@ from rowtide.deciding.taken import (
     PullRules,
     is_on_record,
     known_version,
+    place,
 )
 from rowtide.error_catalogue import row_errors
 from rowtide.errors import RowError
@@ -174,7 +177,7 @@ def _refused(why: RowError) -> Unwritable:
 
 
 def _edit(apply: Apply, row: RowThere | RowOutside | RowAbsent, rules: PullRules) -> Verdict:
-    remade = lost_by(apply.taken).inserted
+    remade = lost_by(apply.taken).inserted or _is_not_made(apply)
     match row:
         case RowThere() if remade:
             # Somebody made a row of this key, after the source had lost the one that was made from the item.
@@ -194,6 +197,14 @@ def _edit(apply: Apply, row: RowThere | RowOutside | RowAbsent, rules: PullRules
             return _edit_of_gone(apply, row, rules)
         case _:
             assert_never(row)
+
+
+def _is_not_made(apply: Apply) -> bool:
+    """Whether the row of a new item, which was edited or moved meanwhile, was never committed, or is lost again."""
+    pair, applied = apply.pair, apply.taken.applied
+    if not isinstance(pair, Arriving):
+        return False
+    return applied is None or applied.agreed is None or applied.place != place(pair.item)
 
 
 def _edit_of_gone(apply: Apply, row: RowAbsent | RowOutside, rules: PullRules) -> Verdict:
@@ -222,6 +233,8 @@ def _merge(apply: Apply, row: RowThere, kind: Conflict, rules: PullRules) -> Ver
     entry, base = apply.entry, apply.base
     found = changes(base, row.fields, entry.fields, rules.mapping)
     found = seen_again(lost_by(apply.taken), found, row.fields, entry.fields, rules.mapping)
+    if entry.suspect:
+        found = doubted(base, found)
     values = {
         name: _values(apply, name, row.fields, rules)
         for name, change in found.items()
@@ -249,8 +262,13 @@ def _values(apply: Apply, name: str, row: Fields, rules: PullRules) -> tuple[Val
     chosen = None if choice is None else choice.of_field(name, held, shown)
     if isinstance(chosen, OtherValue):
         return Values(apply.base.agreed.get(name), held, shown, Winner.SHAREPOINT), chosen.value
-    wins = chosen or who_wins(rules.policies.of_field(name), apply.taken.times)
+    wins = chosen or _who_wins(apply, rules.policies.of_field(name))
     return Values(apply.base.agreed.get(name), held, shown, wins), shown
+
+
+def _who_wins(apply: Apply, policy: TwoWayPolicy) -> Winner:
+    """By policy; where nobody can say which side changed, a person has to decide."""
+    return Winner.NOBODY if apply.entry.suspect else who_wins(policy, apply.taken.times)
 
 
 def _columns(apply: Apply, row: RowThere, rules: PullRules) -> tuple[Mapping[str, str], Winner | None]:
@@ -347,7 +365,7 @@ def _applied(apply: Apply, agreed: Base | None, record: ConflictRecord | None = 
 
 def _row_conflict(apply: Apply, kind: Conflict, rules: PullRules) -> ConflictRecord:
     choice, policy = apply.taken.choice, rules.policies.sync
-    wins = (choice.row if choice is not None else None) or who_wins(policy, apply.taken.times)
+    wins = (choice.row if choice is not None else None) or _who_wins(apply, policy)
     return _record(apply, kind, rules, wins, {})
 
 

@@ -27,7 +27,8 @@ class InboxEntry:
     ``version`` is that of the eTag, 0 for a delete, which has none. ``fields``: canonical values of every mapped field
     (None for those it lacks), empty for a delete; a value that no column can hold stays as it was shown. ``item_key``
     is the item's RowtideKey. ``revision`` grows whenever a newer entry replaces this one; what was decided on an older
-    revision leaves the newer one where it is.
+    revision leaves the newer one where it is. ``suspect``: its list was restored, so that what was agreed does not say
+    who changed what.
     """
 
     list_id: ListId
@@ -43,6 +44,7 @@ class InboxEntry:
     made_by_app: bool = False
     revision: int = 1
     seen_at: datetime | None = None
+    suspect: bool = False
 
     @property
     def place(self) -> tuple[ListId, ItemId]:

@@ -19,6 +19,7 @@ class RowTurn(Enum):
     EDITED = "it waits until the edit of its item is applied"
     SET_ASIDE = "it waits until a person has seen to the edit of its item"
     BEHIND = "it waits until capture has passed what was applied to it"
+    SUSPECT = "it waits until its list, which was restored, has been read"
     UNCONFIRMED = "it waits until it is known whether the source has the last edit of its item still"
     READ = "it is read anew"
 
@@ -31,7 +32,7 @@ class RowSide:
     ``era``, ``cursor_lsn``: the sync's, as read before the row was locked (None: its slot has none). ``applied``: era
     and insert LSN after the last edit that was applied to the row. ``is_read``: the row is as it was read from the
     source since, no change has been merged into it. ``is_confirmed``: in this era it was looked whether the source has
-    what was pulled into the row.
+    what was pulled into the row. ``is_suspect``: a list of the sync was restored, and is not read by a deep pass yet.
     """
 
     era: int
@@ -42,10 +43,13 @@ class RowSide:
     applied: tuple[int, int] | None = None
     is_read: bool = False
     is_confirmed: bool = True
+    is_suspect: bool = False
 
 
 def turn_of(side: RowSide) -> RowTurn:
     """Whether the row may go."""
+    if side.is_suspect:
+        return RowTurn.SUSPECT
     if side.entry_waits or side.entry_is_aside:
         # Until an earlier attempt is explained, nobody may apply the edit either.
         if side.uncertain:

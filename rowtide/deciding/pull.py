@@ -145,6 +145,8 @@ def _own(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
         return _believed(Apply(taken, how, taken.key, entry, known_base(taken)), rules)
     ahead = taken.applied is not None and is_ahead(taken.applied, pair, taken.pulled)
     if entry.version == noted and isinstance(pair, Held) and not ahead:
+        if _is_of_another_history(taken, pair, entry, rules):
+            return _look(taken, entry)
         return _learn(taken, pair, entry, rules)
     base = known_base(taken)
     if isinstance(pair, Arriving) and taken.applied is None:
@@ -153,6 +155,21 @@ def _own(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
     if isinstance(pair, Held) and not ahead and same_key and not edited(base, entry.fields, rules.mapping):
         return _note(taken, pair, entry, _learning(base, entry, rules))
     return _believed(Apply(taken, How.EDIT, taken.key, entry, base), rules)
+
+
+def _is_of_another_history(taken: Taken, pair: Held, entry: InboxEntry, rules: PullRules) -> bool:
+    """Whether the item had another content in this version: its list was restored, and a person edited it since.
+
+    What our own application wrote last is how SharePoint keeps it; of what a person wrote the moment tells.
+    """
+    if entry.version != version_of(pair.item.etag) or entry.by_app or entry.suspect:
+        return False
+    if not edited(Base(pair.item.base, pair.item.kept), entry.fields, rules.mapping):
+        return False
+    pulled = taken.pulled
+    if pulled is None or (pulled.place, pulled.version) != (entry.place, entry.version):
+        return True
+    return None not in (pulled.modified_at, entry.modified_at) and pulled.modified_at != entry.modified_at
 
 
 def _learn(taken: Taken, pair: Held, entry: InboxEntry, rules: PullRules) -> PullPlan:
@@ -306,6 +323,8 @@ def _after_look(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: Pull
                 return _reserve(taken, shown, taken.key or "")
             if shown.version < known_version(taken):
                 return _older(taken, entry, now)
+            if isinstance(taken.pair, Held) and _is_of_another_history(taken, taken.pair, shown, rules):
+                return ListRestored(taken, entry.list_id)
             return _own(taken, shown, rules)
         case Missing() | Found():
             if not entry.deleted or not (own or _is_deleted_again(taken, entry)):

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from rowtide.change import JsonValue
@@ -42,6 +43,7 @@ class Pulled:
 
     ``over``: by field what pull has overwritten, the oldest first. ``inserted``: the transaction in which it made the
     row. ``gone``: the item was deleted, and that was applied to a row with this digest (empty: there was none).
+    ``modified_at``: when the item got its version, as its list says.
     """
 
     list_id: ListId
@@ -53,6 +55,7 @@ class Pulled:
     inserted: int | None = None
     moved: Moved | None = None
     gone: str | None = None
+    modified_at: datetime | None = None
 
     @property
     def place(self) -> tuple[ListId, ItemId]:

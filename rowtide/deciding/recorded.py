@@ -115,6 +115,7 @@ def _pulled(apply: Apply, done: Done, row: Row, commit: Commit) -> Pulled:
         over={} if before is None else before.over,
         inserted=None if before is None else before.inserted,
         moved=None if before is None else before.moved,
+        modified_at=entry.modified_at,
     )
     if applied.agreed is None:
         return _gone(made, apply, done, row)

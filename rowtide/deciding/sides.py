@@ -52,6 +52,14 @@ def _change(name: str, base: Base, row: Fields, shown: JsonValue, mapping: Field
     return FieldChange.DIFFERING if is_other(name, shown, row[name], mapping) else FieldChange.SAME
 
 
+def doubted(base: Base, found: Mapping[str, FieldChange]) -> dict[str, FieldChange]:
+    """The same where the base may be newer than the item: what only the item shows may be old as well as new."""
+    return {
+        name: FieldChange.DIFFERING if change is FieldChange.ITEM and name in base.agreed else change
+        for name, change in found.items()
+    }
+
+
 def _without_base(name: str, held: JsonValue, shown: JsonValue, mapping: FieldMapping) -> FieldChange:
     if not is_other(name, shown, held, mapping) or _is_form(held, shown):
         return FieldChange.SAME

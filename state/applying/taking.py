@@ -64,6 +64,7 @@ class Lease:
     rounds_ended: bool = True
     absent_passed: bool = False
     pulled: Pulled | None = None
+    suspect: bool = False
 
     def taken(self, entry: InboxEntry, applied: Applied | None, times: Times = UNKNOWN_TIMES) -> Taken:
         """The entry as the core takes it: its values canonical, with what the source has recorded of it."""
@@ -76,7 +77,7 @@ class Lease:
 # --- entries are taken --------------------------------------------------------------------------------------------
 
 TAKE = f"""
-SELECT {inbox.SHOWN}, i.key, i.revision, i.seen_at, s.era, c.lsn,
+SELECT {inbox.SHOWN}, i.key, i.suspect, i.revision, i.seen_at, s.era, c.lsn,
        i.absent_era, i.absent_lsn, clock_timestamp() + %(lease_s)s * interval '1 second' AS until
   FROM rowtide.sync AS s
   LEFT JOIN rowtide.slot_cursor AS c ON c.slot = s.since_slot AND c.incarnation = s.since_incarnation
@@ -86,6 +87,7 @@ SELECT {inbox.SHOWN}, i.key, i.revision, i.seen_at, s.era, c.lsn,
         ORDER BY due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED) AS i
  WHERE s.sync = %(sync)s AND NOT s.retired
    AND NOT EXISTS (SELECT FROM rowtide.hold AS h WHERE (h.scope, h.object) IN (('all', ''), ('sync', s.sync)))
+   AND NOT EXISTS (SELECT FROM rowtide.list_cursor AS l WHERE l.sync = s.sync AND l.suspect_since IS NOT NULL)
 """
 
 # Whose item it is: the row that has it, else one that has left it.
@@ -293,6 +295,7 @@ def _lease(request: TakeRequest, shown: Shown, key: str | None, entry: Mapping[s
         ),
         absent_passed=passed,
         pulled=None if key is None else known.pulled.get(key),
+        suspect=entry["suspect"],
     )
 
 

@@ -22,6 +22,7 @@ AFTER_S: Final[Mapping[RowTurn, float]] = {
     RowTurn.EDITED: 5.0,
     RowTurn.SET_ASIDE: 60.0,
     RowTurn.BEHIND: 0.5,
+    RowTurn.SUSPECT: 5.0,
     RowTurn.UNCONFIRMED: 1.0,
     RowTurn.READ: 0.0,
 }
@@ -31,6 +32,7 @@ SAID: Final[Mapping[RowTurn, str]] = {
     RowTurn.EDITED: "an edit of its item is applied first",
     RowTurn.SET_ASIDE: "an edit of its item was set aside",
     RowTurn.BEHIND: "capture is not yet where an edit of its item was applied",
+    RowTurn.SUSPECT: "a list was restored to earlier, and is read first",
     RowTurn.UNCONFIRMED: "it is looked whether the source has lost an edit of its item",
 }
 """Why the row waits."""
@@ -38,14 +40,16 @@ SAID: Final[Mapping[RowTurn, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class SyncCursor:
-    """Where the stream of a two-way sync is."""
+    """Where the stream of a two-way sync is; ``suspect``: one of its lists was restored, and is still to be read."""
 
     era: int
     lsn: int | None
+    suspect: bool = False
 
 
 CURSORS = """
-SELECT s.sync, s.era, c.lsn
+SELECT s.sync, s.era, c.lsn,
+       EXISTS (SELECT FROM rowtide.list_cursor AS l WHERE l.sync = s.sync AND l.suspect_since IS NOT NULL)
   FROM rowtide.sync AS s
   LEFT JOIN rowtide.slot_cursor AS c ON c.slot = s.since_slot AND c.incarnation = s.since_incarnation
  WHERE s.sync = ANY (%s) AND EXISTS (SELECT FROM rowtide.list_cursor AS l WHERE l.sync = s.sync)
@@ -54,7 +58,7 @@ SELECT s.sync, s.era, c.lsn
 
 def read_cursors(conn: Connection, syncs: Sequence[str]) -> dict[str, SyncCursor]:
     """The cursor of each of the syncs that has two ways."""
-    return {sync: SyncCursor(era, lsn) for sync, era, lsn in conn.execute(CURSORS, [text_array(syncs)]).fetchall()}
+    return {sync: SyncCursor(*found) for sync, *found in conn.execute(CURSORS, [text_array(syncs)]).fetchall()}
 
 
 class LockedRow(NamedTuple):
@@ -119,7 +123,9 @@ def _side(found: _PairSide, row: LockedRow, cursor: SyncCursor) -> RowSide:
         applied = (found.applied_era, found.applied_lsn)
     uncertain = row.uncertain or found.lost_post
     is_confirmed = found.pulled_era is None or found.pulled_era >= cursor.era
-    return RowSide(cursor.era, cursor.lsn, uncertain, found.waits, found.aside, applied, row.is_read, is_confirmed)
+    return RowSide(
+        cursor.era, cursor.lsn, uncertain, found.waits, found.aside, applied, row.is_read, is_confirmed, cursor.suspect
+    )  # fmt: skip
 
 
 # One that `keeps` its lease is looked at, and nothing of this claim's is sent.

@@ -82,6 +82,17 @@ class Lineage:
                 todo.extend(self.over.get(one, ()))
         return found
 
+    def known_reach(self, value: JsonValue) -> set[str]:
+        """The same, as far as records can tell: what stands behind a blurred value they do not know."""
+        found: set[str] = set()
+        todo = [str(value).strip()]
+        while todo:
+            one = todo.pop()
+            if one not in found:
+                found.add(one)
+                todo.extend(() if one in self.blurred else self.over.get(one, ()))
+        return found
+
     def invented(self, record: ConflictRecord, key: str, row: SourceRow | None, entry: InboxEntry) -> str | None:
         """Why the conflict is none; also notes what it names."""
         if record.kind is Conflict.UPDATE_DELETED:
@@ -96,9 +107,9 @@ class Lineage:
             if self.is_unknowable(values.postgres, values.sharepoint):
                 continue
             postgres, sharepoint = str(values.postgres).strip(), str(values.sharepoint).strip()
-            if postgres in self.reach([sharepoint]):
+            if postgres in self.known_reach(sharepoint):
                 return f"{name}: {values.sharepoint} was written over {values.postgres}"
-            if sharepoint in self.reach([postgres]):
+            if sharepoint in self.known_reach(postgres):
                 return f"{name}: {values.postgres} was written over {values.sharepoint}"
         return None
 

@@ -310,7 +310,7 @@ class Processes:
         """Nothing of ours puts a value back over which a person wrote another in the item."""
         for name, value in after.items():
             old = before.get(name)
-            if old not in self.lineage.typed or value in (old, None) or value not in self.lineage.reach([old]):
+            if old not in self.lineage.typed or value in (old, None) or value not in self.lineage.known_reach(old):
                 continue
             if not self.lineage.is_unknowable(value, old):
                 raise Bad(f"{old} became {value} again")

@@ -322,7 +322,8 @@ class Records:
         if pair is not None:
             self.write_pair(key, pair)
             row.key = key
-        return Reserved(self.taken(row, key))
+        # A newer entry may have taken its place: what was taken is applied, and the newer one stays.
+        return Reserved(replace(self.taken(row, key), entry=taken.entry))
 
     def end_entry(self, taken: Taken, done: Recorded | None) -> bool:
         """The end of an entry, with what is recorded of it; whether the lease was still held."""

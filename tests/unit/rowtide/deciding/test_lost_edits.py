@@ -25,7 +25,7 @@ from rowtide.deciding.pull_steps import AskList, Drop, ListSeen, LookAtOwn, Pull
 from rowtide.deciding.pulled import Moved, Overwritten, Pulled, digest
 from rowtide.deciding.recorded import Commit, Recorded, recorded
 from rowtide.deciding.records import Arriving, AsOf, Held, ItemId, NoItem, PairedItem
-from rowtide.deciding.sides import Base
+from rowtide.deciding.sides import NO_BASE, Base
 from rowtide.deciding.taken import Applied, Apply, How, Taken
 from rowtide.position import Position
 from tests.unit.rowtide.deciding import entries
@@ -204,6 +204,16 @@ def test_an_edit_of_a_lost_row_makes_it() -> None:
     assert [one.kind for one in taken_key.applied.conflicts] == [Conflict.INSERT_EXISTS]
 
 
+def test_a_new_item_that_was_moved_before_its_row_was_there_gets_one() -> None:
+    """Its row was committed, and lost with the source's newest commits before anybody could record it."""
+    arriving = Arriving(TOMBSTONE.as_of, PairedItem(B, ITEM, None, {}, {}))
+    of = taken(entry(1), pair=arriving)
+    moved = Apply(of, How.MOVE, "1", of.entry, NO_BASE)
+    assert isinstance(judged(moved, RowAbsent(), ruled()), Insert)
+    was_there = replace(moved, taken=replace(of, applied=applied(1, list_id=B), absent_passed=True))
+    assert isinstance(judged(was_there, RowAbsent(), ruled()), Nothing), "somebody deleted it"
+
+
 def lost_deletion() -> Taken:
     return taken(deletion(), pair=TOMBSTONE, pulled=GONE, applied=applied())
 
@@ -252,7 +262,8 @@ def test_what_a_write_has_overwritten_is_remembered_by_its_digest() -> None:
     before = pulled(over={"a": (Overwritten(50, digest("0")),)})
     of = taken(edit(5, a="5"), pulled=before, applied=applied(3, 50))
     made = remembered(of, Write(now(), {"a": "5"}), row)
-    assert made == Pulled(A, ITEM, 5, "update", 70, {"a": (Overwritten(50, digest("0")), Overwritten(70, digest("1")))})
+    over = {"a": (Overwritten(50, digest("0")), Overwritten(70, digest("1")))}
+    assert made == Pulled(A, ITEM, 5, "update", 70, over, modified_at=NOW)
     many = replace(of, pulled=replace(before, over={"a": tuple(Overwritten(n, str(n)) for n in range(50, 55))}))
     assert [one.xid for one in remembered(many, Write(now(), {"a": "5"}), row).over["a"]] == [51, 52, 53, 54, 70]
 

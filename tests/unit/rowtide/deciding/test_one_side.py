@@ -28,6 +28,8 @@ from rowtide.deciding.one_side import RowSide, RowTurn, turn_of
         (RowSide(2, 100, is_confirmed=False, is_read=True), RowTurn.UNCONFIRMED),
         (RowSide(2, 100, uncertain=True, is_confirmed=False), RowTurn.LOOK),
         (RowSide(2, 100, entry_waits=True, is_confirmed=False), RowTurn.EDITED),
+        (RowSide(2, 100, is_suspect=True), RowTurn.SUSPECT),
+        (RowSide(2, 100, uncertain=True, entry_waits=True, is_suspect=True), RowTurn.SUSPECT),
     ],
 )
 def test_turn(side: RowSide, turn: RowTurn) -> None:
