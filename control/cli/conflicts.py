@@ -14,7 +14,7 @@ import typer
 
 from control.cli import options, output, session
 from control.operations import conflicts
-from control.operations.conflicts import ConflictWithValues, Decision, WantedConflicts
+from control.operations.conflicts import ConflictWithValues, Decision, NamedConflict, WantedConflicts
 from rowtide.definition.kinds import parse_duration
 from rowtide.error_catalogue import command_errors
 
@@ -77,7 +77,10 @@ def show(
 @app.command("resolve")
 def resolve(
     why: Annotated[str, typer.Option("--why", help="The reason; it stays on record.")],
-    numbers: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="As `list` shows them.")] = None,
+    numbers: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="As `list` shows them, or as `show` does (seen_as): only if still so."),
+    ] = None,
     take: Annotated[str | None, typer.Option("--take", metavar="SIDE", help="postgres or sharepoint.")] = None,
     fields: Annotated[list[str] | None, typer.Option("--field", metavar="NAME=SIDE", help="For one field.")] = None,
     values: Annotated[
@@ -95,10 +98,11 @@ def resolve(
     """Decide open conflicts: by a side, by field, or with another value."""
     if bool(numbers) == every:
         raise command_errors.CONFLICT_CHOICE(problem="either numbers or --all are needed")
+    names = [named(one) for one in numbers or ()]
     decision = decision_of(take, fields or (), values or (), why)
     opened = session.start_session(config)
     wanted = WantedConflicts(sync, key, kind, True, _within(since), 1_000_000)
-    seen = conflicts.find_open(opened, wanted, numbers or [])
+    seen = conflicts.find_open(opened, wanted, names)
     if not yes:
         _show_values(seen)
         output.confirm(f"Decide {_counted(len(seen))}?")
@@ -128,6 +132,14 @@ def simulate(
     output.say(f"{len(found['would_differ']):,} would have ended otherwise")
     if found["by_field"]:
         output.table(["field", "would differ"], list(found["by_field"].items()))
+
+
+def named(word: str) -> NamedConflict:
+    """The conflict that a word means: its number, or its number with what was seen of it."""
+    number, colon, _ = word.partition(":")
+    if not number.isdecimal():
+        raise command_errors.CONFLICT_CHOICE(problem=f"{word} is no number of a conflict")
+    return NamedConflict(int(number), word if colon else None)
 
 
 def decision_of(take: str | None, fields: Sequence[str], values: Sequence[str], why: str) -> Decision:

@@ -1,10 +1,12 @@
 """Conflicts: list them, show one, decide open ones, say what another policy would have done.
 
 In: a session, filters, a choice, an actor. Out: documents. Rules: values are in the answers of `show` and `find_open`
-alone; a choice names the two values of each field that whoever chose has seen, and a field that is no longer so is
-asked again; who chose and why stays on record.
+alone; a choice names the two values of each field that whoever chose has seen (`seen_as`), and a field that is no
+longer so is asked again; who chose and why stays on record.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,6 +22,8 @@ from rowtide.error_catalogue import command_errors
 from state import conflicts
 from state.conflicts import ConflictFilter, StoredConflict
 from state.database import Connection
+
+_SEEN_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,12 @@ class ConflictRow(TypedDict):
 
 
 class ConflictWithValues(ConflictRow):
-    """A conflict with its values, its item, and when each side was changed."""
+    """A conflict with its values, its item, and when each side was changed.
 
+    ``seen_as``: its number with what its values are now, by which a person says which ones they have seen.
+    """
+
+    seen_as: str
     list_id: str
     item_id: str
     version: int
@@ -87,6 +95,14 @@ class SimulatedDocument(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
+class NamedConflict:
+    """A conflict by its number. ``seen_as``: only as it was when it was shown so; None: as it is now."""
+
+    id: int
+    seen_as: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What a person decides: a side for all that is not named, and by field a side or a value."""
 
@@ -109,19 +125,34 @@ def show(session: Session, conflict_id: int) -> ConflictWithValues:
     return _with_values(found)
 
 
-def find_open(session: Session, wanted: WantedConflicts, ids: Sequence[int]) -> list[ConflictWithValues]:
-    """The open conflicts with these numbers, or all that are wanted, with their values; UserError where one is not."""
+def find_open(session: Session, wanted: WantedConflicts, names: Sequence[NamedConflict]) -> list[ConflictWithValues]:
+    """The open conflicts of these names, or all that are wanted, with their values.
+
+    UserError where there is none of a number, or one has other values by now than whoever names it has seen.
+    """
 
     def work(connection: Connection) -> list[StoredConflict]:
-        if not ids:
+        if not names:
             return conflicts.find(connection, _filter(connection, wanted))
-        found = [(one, conflicts.read(connection, one)) for one in ids]
-        missing = [one for one, stored in found if stored is None]
-        if missing:
-            raise command_errors.UNKNOWN_CONFLICT(id=missing[0])
-        return [stored for _, stored in found if stored is not None]
+        return [_named(connection, one) for one in names]
 
     return [_with_values(one) for one in session.on_state(work) if one.state == "open"]
+
+
+def _named(connection: Connection, name: NamedConflict) -> StoredConflict:
+    found = conflicts.read(connection, name.id)
+    if found is None:
+        raise command_errors.UNKNOWN_CONFLICT(id=name.id)
+    if name.seen_as is not None and found.state == "open" and name.seen_as != seen_as(found):
+        raise command_errors.CONFLICT_MOVED(id=name.id)
+    return found
+
+
+def seen_as(one: StoredConflict) -> str:
+    """The number of a conflict with a digest of the two values of each field."""
+    both = {name: [values["postgres"], values["sharepoint"]] for name, values in one.fields.items()}
+    digest = hashlib.sha256(json.dumps(both, sort_keys=True).encode()).hexdigest()
+    return f"{one.id}:{digest[:_SEEN_DIGITS]}"
 
 
 def resolve(session: Session, seen: Sequence[ConflictWithValues], decision: Decision, actor: Actor) -> ResolvedDocument:
@@ -207,6 +238,7 @@ def _to_row(one: StoredConflict) -> ConflictRow:
 def _with_values(one: StoredConflict) -> ConflictWithValues:
     return {
         **_to_row(one),
+        "seen_as": seen_as(one),
         "list_id": one.list_id,
         "item_id": one.item_id,
         "version": one.version,

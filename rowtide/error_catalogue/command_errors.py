@@ -35,6 +35,12 @@ UNKNOWN_FIELD: Final = Entry(
 UNKNOWN_CONFLICT: Final = Entry(
     UserError, "unknown_conflict", "There is no conflict {id}.", "See `rowtide conflicts list`."
 )
+CONFLICT_MOVED: Final = Entry(
+    UserError,
+    "conflict_moved",
+    "Conflict {id} is not as it was seen: one of its values has changed since.",
+    "See `rowtide conflicts show {id}` and decide on what it says now.",
+)
 CONFLICT_FIELD: Final = Entry(
     UserError,
     "conflict_field",

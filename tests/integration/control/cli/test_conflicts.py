@@ -44,6 +44,21 @@ def test_what_is_open_is_listed_without_values_and_shown_with_them(desk_with_con
     assert desk_with_conflicts.type("conflicts", "show", "99").err.startswith("error unknown_conflict")
 
 
+def test_a_choice_is_of_the_values_that_were_seen(desk_with_conflicts: Desk) -> None:
+    desk = desk_with_conflicts
+    words = ("--take", "postgres", "--why", "x", "--yes", "--json")
+    before = desk.type("conflicts", "show", "2", "--json").json["seen_as"]
+    assert before.startswith("2:")
+    with database.connect(desk.state_dsn) as connection:
+        connection.execute("UPDATE rowtide.conflict SET fields = jsonb_set(fields, '{Title,sharepoint}', '\"new\"')")
+    assert desk.type("conflicts", "resolve", before, *words).json["error"]["code"] == "conflict_moved"
+    now = desk.type("conflicts", "show", "2", "--json").json["seen_as"]
+    assert now != before
+    assert now in desk.type("conflicts", "show", "2").out
+    assert desk.type("conflicts", "resolve", now, *words).json["resolved"] == [2]
+    assert desk.type("conflicts", "resolve", "two", *words).json["error"]["code"] == "conflict_choice"
+
+
 def test_deciding_remembers_who_why_and_what_was_seen(desk_with_conflicts: Desk) -> None:
     done = desk_with_conflicts.type(
         "conflicts", "resolve", "2", "--take", "sharepoint", "--value", 'Title="both"', "--why", "they agreed",
