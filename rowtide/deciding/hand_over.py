@@ -57,7 +57,7 @@ from rowtide.deciding.records import (
 )
 from rowtide.deciding.sides import Base, edited
 from rowtide.deciding.taken import etag_of_version, place
-from rowtide.deciding.wanted import is_outdated, wanted
+from rowtide.deciding.wanted import is_outdated, next_command, wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def _instead(in_flight: InFlight, answer: Answer, rules: Rules, now: datetime) -
         case Look(_, held) | Patch(_, held) | Remove(_, held), Missing() | Found(()):
             return _after_gone(known, held)
         case Search(command), Found(items):
-            return _after_search(known, command.list_id, own_items(known.work, items))
+            return _after_search(known, command.list_id, own_items(known.work, items), rules, now)
         case SearchLost(command), Found(items):
             return _after_search_lost(known, command.list_id, own_items(known.work, items), rules, now)
         case RemoveLeft(_, left), Changed():
@@ -216,10 +216,25 @@ def _after_gone(known: Known, held: Held) -> HandOver | None:
     return HandOver(work, gone, _learnt(known))
 
 
-def _after_search(known: Known, list_id: ListId, found: Sequence[Item]) -> AskVersions | HandOver | None:
-    """An item with the row's key that somebody else wrote last: our POST's, or one that came back."""
-    if not found or found[0].by_app or _is_left(known.pair.leftovers, list_id, found[0]):
+def _after_search(
+    known: Known, list_id: ListId, found: Sequence[Item], rules: Rules, now: datetime
+) -> TwoWayStep | None:
+    """An item with the row's key: our POST's, kept otherwise than it was sent; or one that somebody else wrote last."""
+    if not found or _is_left(known.pair.leftovers, list_id, found[0]):
         return None
+    if found[0].by_app:
+        ours = ItemVersion(version_of(found[0].etag), True, found[0].fields)
+        attempt = _attempt(known, list_id, None, ours, rules)
+        if attempt is None:
+            return None
+        then = push.adopted(known, list_id, found, rules)
+        assert isinstance(then.pair, Held), "an adopted item is the row's"
+        base = _base_of(known, list_id, None, ours, rules)
+        item = replace(then.pair.item, base=base.agreed, kept=base.kept)
+        then = replace(then, pair=replace(then.pair, item=item), foreign_edit=known.foreign_edit)
+        if all((one.op, one.list_id, one.fields) == ("u", list_id, attempt) for one in known.work.desired.sent):
+            then = replace(then, pending_until=known.pending_until)  # this one, and the key is unique
+        return next_command(then, rules, now)
     posted = any(one.op == "u" and one.list_id == list_id for one in known.work.desired.sent)
     if posted or lost_post_in(known.pair.leftovers, list_id) is not None:
         return _ask_versions(known, list_id, found[0])
@@ -245,7 +260,8 @@ def _after_search_lost(
     if not found[0].by_app:
         return replace(_ask_versions(known, list_id, found[0]), to_go=True)
     ours = ItemVersion(version_of(found[0].etag), True, found[0].fields)
-    return next_leftover(replace(known, pair=_with_left(known.pair, list_id, found[0], ours), learned=True), rules, now)
+    pair = _with_left(known, list_id, found[0], ours, rules)
+    return next_leftover(replace(known, pair=pair, learned=True), rules, now)
 
 
 def _after_left(known: Known, left: LeftItem, item: Item, rules: Rules) -> HandOver | None:
@@ -276,7 +292,7 @@ def _after_versions(asked: AskVersions, answer: Answer | Versions, rules: Rules,
     above = 0 if own is None else version_of(own.item.etag)
     ours = max((one for one in seen if one.by_app and one.number > above), key=lambda one: one.number, default=None)
     if ours is not None and asked.to_go:
-        known = replace(known, pair=_with_left(known.pair, list_id, asked.item, ours), learned=True)
+        known = replace(known, pair=_with_left(known, list_id, asked.item, ours, rules), learned=True)
     elif ours is not None:
         known = replace(known, pair=_with_ours(known, list_id, asked.item, ours, rules), learned=True)
     elif (lost := lost_post_in(known.pair.leftovers, list_id)) is not None:
@@ -298,11 +314,19 @@ def _with_ours(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rul
         pair = interpret_look(own, sent, then, mapping, rules.patience).pair
     else:
         pair = adopt_found(known.pair, list_id, sent, then, mapping, rules.patience).pair
+    if _attempt(known, list_id, own, ours, rules) is None:
+        return pair
+    base = _base_of(known, list_id, own, ours, rules)
+    return replace(pair, item=replace(pair.item, base=base.agreed, kept=base.kept))
+
+
+def _base_of(known: Known, list_id: ListId, own: Held | None, ours: ItemVersion, rules: Rules) -> Base:
+    """What is agreed at our own version; where nobody can say which attempt made it, what it shows."""
     attempt = _attempt(known, list_id, own, ours, rules)
     if attempt is None:
-        return pair
-    kept = {name: ours.fields.get(name) for name in mapping.differing(attempt, ours.fields, {})}
-    return replace(pair, item=replace(pair.item, base={**ours.fields, **attempt}, kept=kept))
+        return Base(ours.fields)
+    kept = {name: ours.fields.get(name) for name in rules.mapping.differing(attempt, ours.fields, {})}
+    return Base({**ours.fields, **attempt}, kept)
 
 
 def _attempt(known: Known, list_id: ListId, own: Held | None, ours: ItemVersion, rules: Rules) -> Fields | None:
@@ -317,11 +341,12 @@ def _attempt(known: Known, list_id: ListId, own: Held | None, ours: ItemVersion,
     return {**base, **fits[0]} if fits else None
 
 
-def _with_left(pair: NoItem | Held, list_id: ListId, item: Item, ours: ItemVersion) -> NoItem | Held:
+def _with_left(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rules: Rules) -> NoItem | Held:
     """The pair with the item among those that are to go, as it was when our own version was the newest."""
-    left = LeftItem(list_id, item.item_id, etag_of_version(item.etag, ours.number), None, ours.fields, {})
-    rest = tuple(one for one in pair.leftovers if not is_item(one, list_id, item.item_id))
-    return replace(pair, leftovers=(left, *rest))
+    base = _base_of(known, list_id, None, ours, rules)
+    left = LeftItem(list_id, item.item_id, etag_of_version(item.etag, ours.number), None, base.agreed, base.kept)
+    rest = tuple(one for one in known.pair.leftovers if not is_item(one, list_id, item.item_id))
+    return replace(known.pair, leftovers=(left, *rest))
 
 
 def _own(pair: NoItem | Held, list_id: ListId, item: Item) -> Held | None:

@@ -349,7 +349,7 @@ def _after_search(known: Known, step: Search, fact: Fact, rules: Rules, now: dat
             found = own_items(known.work, items)
             list_id = step.command.list_id
             if found:
-                return next_command(_adopted(known, list_id, found, rules), rules, now)
+                return next_command(adopted(known, list_id, found, rules), rules, now)
             return _after_nothing_found(known, list_id, rules, now)
         case Written() | Deleted() | Missing() | Changed():
             return release_misfit(known, step)
@@ -357,7 +357,7 @@ def _after_search(known: Known, step: Search, fact: Fact, rules: Rules, now: dat
             assert_never(fact)
 
 
-def _adopted(known: Known, list_id: ListId, found: Sequence[Item], rules: Rules) -> Known:
+def adopted(known: Known, list_id: ListId, found: Sequence[Item], rules: Rules) -> Known:
     """What is known with the oldest item of our key as the row's own; any others become leftovers."""
     sent = known.work.desired.sent
     observation = adopt_found(known.pair, list_id, sent, found[0], rules.mapping, rules.patience)

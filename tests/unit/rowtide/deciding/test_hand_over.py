@@ -97,3 +97,29 @@ def test_a_row_that_stays_without_an_item_gets_none_until_it_is_deleted() -> Non
 
 def test_a_patch_that_meets_nobody_settles_as_in_a_sync_that_pushes() -> None:
     assert isinstance(run(Work(desired(), held()), Written(ITEM, g(4), {"a": "2", "b": "x"})), Settle)
+
+
+SENT = {"a": "2 ", "b": "x"}
+"""What SharePoint trims."""
+
+
+def test_a_post_that_is_found_is_agreed_as_it_was_sent() -> None:
+    """The answer was lost, and SharePoint keeps the value otherwise: that is no edit, and nothing is left to write."""
+    work = Work(desired(fields=SENT, sent=(sent(a="2 "),)), None)
+    plan = run(work, Found((item(1, NEW, by_app=True, a="2"),)))
+    assert isinstance(plan, Settle)
+    assert isinstance(plan.pair, Held)
+    assert (plan.pair.item.base, plan.pair.item.kept) == (SENT, {"a": "2"})
+    assert not plan.foreign_edit
+
+
+def test_a_post_whose_row_has_left_is_agreed_as_it_was_sent() -> None:
+    """A person edited it meanwhile: against what was sent, only their field is another."""
+    work = Work(desired(list_id=B, fields=SENT, sent=(sent(a="2 "),)), NoItem(held().as_of, None))
+    plan = run(work, Found((item(2, NEW, a="2", b="person"),)), looks_only=True)
+    assert isinstance(plan, AskVersions)
+    versions = Versions((ItemVersion(1, True, {"a": "2", "b": "x"}), ItemVersion(2, False, {"a": "2", "b": "person"})))
+    over = handed(hand_over.after(plan, versions, RULES, NOW))
+    assert isinstance(over.pair, NoItem)
+    [left] = (one for one in over.pair.leftovers if isinstance(one, LeftItem))
+    assert (left.base, left.kept) == (SENT, {"a": "2"})
