@@ -16,7 +16,19 @@ from rowtide.deciding.conflicts import ConflictRecord, Winner
 from rowtide.deciding.lost_edits import NOTHING_LOST, lost_by
 from rowtide.deciding.observation import without_item
 from rowtide.deciding.pulled import MOST_OVERWRITTEN, Moved, Overwritten, Pulled, PulledOperation, digest
-from rowtide.deciding.records import AsOf, ETag, Held, LeftItem, Leftover, NoItem, Pair, PairedItem, Standing, last_item
+from rowtide.deciding.records import (
+    Arriving,
+    AsOf,
+    ETag,
+    Held,
+    LeftItem,
+    Leftover,
+    NoItem,
+    Pair,
+    PairedItem,
+    Standing,
+    last_item,
+)
 from rowtide.deciding.sides import NO_BASE, Base, changed_in_row
 from rowtide.deciding.taken import Applied, Apply, How, PullRules, Taken, etag_of_version, place
 from rowtide.position import Position
@@ -113,7 +125,7 @@ def _pulled(apply: Apply, done: Done, row: Row, commit: Commit) -> Pulled:
     made = replace(
         Pulled(entry.list_id, entry.item_id, applied.version, "none", commit.xid),
         over={} if before is None else before.over,
-        inserted=None if before is None else before.inserted,
+        inserted=_inserted(apply) if before is None else before.inserted,
         moved=None if before is None else before.moved,
         modified_at=entry.modified_at,
     )
@@ -135,6 +147,14 @@ def _pulled(apply: Apply, done: Done, row: Row, commit: Commit) -> Pulled:
             return made
         case _:
             assert_never(done)
+
+
+def _inserted(apply: Apply) -> int | None:
+    """The transaction that made the row, if an earlier try did it and nobody noted that."""
+    applied = apply.taken.applied
+    if not isinstance(apply.pair, Arriving) or applied is None or applied.place != apply.entry.place:
+        return None
+    return applied.xid
 
 
 def _overwritten(xid: int, value: JsonValue) -> Overwritten:

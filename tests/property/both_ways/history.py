@@ -8,7 +8,7 @@ values of which one was seen by whoever wrote the other are no conflict.
 from collections.abc import Sequence
 
 from rowtide.change import Fields
-from rowtide.deciding.records import Held, ListId
+from rowtide.deciding.records import Held, ListId, LostPost
 from rowtide.keys import rowtide_key
 from tests.property.both_ways.failovers import Failovers
 from tests.property.both_ways.processes import FATES, Bad
@@ -132,8 +132,10 @@ class History(Failovers):
 
     def blur(self, stored: Stored) -> None:
         """A copy has no versions of ours: what became of an unexplained attempt, it cannot tell."""
-        row = self.records.outbox.get((stored.key or "").partition(":")[2])
-        if row is not None and row.sent:
+        key = (stored.key or "").partition(":")[2]
+        row, known = self.records.outbox.get(key), self.records.ledger.get(key)
+        leftovers = () if known is None else known.pair.leftovers
+        if (row is not None and row.sent) or any(isinstance(one, LostPost) for one in leftovers):
             self.lineage.blurred |= {str(one) for one in stored.fields.values()}
 
     # --- a history ---

@@ -304,3 +304,12 @@ def test_what_an_earlier_try_did_is_inferred() -> None:
     deleted = taken(deletion(), pair=held(), applied=gone)
     assert isinstance(deleted.pair, Held)
     assert remembered(deleted, AlreadyApplied(gone), RowAbsent(), How.DELETE).gone == digest(BASE)
+
+
+def test_a_row_that_an_earlier_try_made_is_remembered_as_made_by_pull() -> None:
+    """It died before it noted that, and a newer edit of the item is what is recorded first."""
+    arriving = Arriving(TOMBSTONE.as_of, PairedItem(A, ITEM, None, {}, {}))
+    of = taken(edit(2, a="5"), pair=arriving, applied=applied(1, 60))
+    made = remembered(of, Write(now(2), {"a": "5"}), RowThere(A, dict(BASE)))
+    assert (made.op, made.inserted) == ("update", 60)
+    assert lost_of(made, None).inserted
