@@ -34,6 +34,7 @@ _QUERIES: dict[str, frozenset[str]] = {
 _KEYS: dict[str, frozenset[str]] = {
     "edit": frozenset({"list", "site", "item_id", "fields", "user", "delete", "touch", "if_version"}),
     "recycle": frozenset({"list", "site", "item_id", "action", "user"}),
+    "approval": frozenset({"list", "site", "item_id", "action", "user"}),
     "clock": frozenset({"advance_s"}),
     "tokens": frozenset({"revoke", "expire_delta"}),
     "latency": frozenset({"latency_ms"}),
@@ -67,6 +68,7 @@ class ControlSide:
             "faults": lambda body: {"rules": [rule.to_json() for rule in faults.add(body)]},
             "edit": lambda body: page_edits.edit(tenant, body),
             "recycle": lambda body: page_edits.recycle(tenant, body),
+            "approval": lambda body: page_edits.approval(tenant, body),
             "switches": self._switch,
             "clock": self._advance,
             "tokens": self._tokens,

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from graphsim.clock import to_text
-from graphsim.lists.list_store import LIVE, RECYCLED, ListItem, SimList
+from graphsim.lists.list_store import LIVE, PENDING, RECYCLED, ListItem, SimList
 from graphsim.tenant import Tenant
 
 # A search looks at this many items, because it must not stop everybody else.
@@ -31,7 +31,7 @@ def show_row(lst: SimList, item: ListItem) -> dict[str, Any]:
         "list_id": lst.id,
         "version": item.version,
         "eTag": lst.etag(item),
-        "deleted": item.state != LIVE,
+        "deleted": item.state not in (LIVE, PENDING),
         "createdDateTime": to_text(item.created),
         "lastModifiedDateTime": to_text(item.modified),
         "createdBy": item.author.name,
@@ -52,7 +52,7 @@ def items(tenant: Tenant, query: dict[str, str]) -> bytes | Iterator[bytes]:
         show_row(lst, item)
         for lst in chosen
         for item in lst.rows
-        if item is not None and (item.state == LIVE or (with_deleted and item.state == RECYCLED))
+        if item is not None and (item.state in (LIVE, PENDING) or (with_deleted and item.state == RECYCLED))
     )
     portions = _in_portions(b'{"items":[', (orjson.dumps(row) for row in rows), b"]}")
     return b"".join(portions) if sum(len(lst.rows) for lst in chosen) <= _AT_ONCE else portions

@@ -16,7 +16,7 @@ import orjson
 from graphsim.identity.app_registrations import restore_credentials
 from graphsim.identity.permissions import PermissionGrant
 from graphsim.lists.columns import ColumnDefinition
-from graphsim.lists.list_store import LIVE, ListItem, SimList, Version
+from graphsim.lists.list_store import LIVE, PENDING, ListItem, SimList, Version
 from graphsim.tenant import Tenant
 from graphsim.webhooks.subscriptions import Subscription
 
@@ -203,7 +203,7 @@ class FileJournal:
             item.version, item.ui, item.position, item.state = version, ui, position, state
             item.modified, item.editor = modified, people[editor_no]
             lst.rows.append(item)
-            lst.live += state == LIVE
+            lst.live += state in (LIVE, PENDING)
             changes.append((position, number, changed))
         for position, number, changed in sorted(changes):
             lst.log.restore(position, number, changed)

@@ -16,7 +16,7 @@ from graphsim.http import errors
 from graphsim.http.odata import QueryOptions, read_options, to_query
 from graphsim.http.request import ApiCall, ApiReply, JsonObject
 from graphsim.lists.entity_types import LIST_ITEM
-from graphsim.lists.list_store import LIVE, ListItem, SimList
+from graphsim.lists.list_store import LIVE, PENDING, ListItem, SimList
 from graphsim.lists.representations import check_selected, deleted_json, full_item, items_context, to_fragment
 from graphsim.tenant import Tenant
 
@@ -109,7 +109,7 @@ def _entries(
     out: list[orjson.Fragment] = []
     for item_id in ids:
         item = lst.rows[item_id - 1]
-        if item is None or (skip_deleted and item.state != LIVE):
+        if item is None or item.state == PENDING or (skip_deleted and item.state != LIVE):
             continue
         if tenant.switches.delta_repeat and tenant.chance.random() < tenant.switches.delta_repeat:
             # The same item, once more and earlier in the page: the reader must take the last occurrence.

@@ -18,7 +18,7 @@ from graphsim.lists.principals import Principal
 from graphsim.lists.value_index import ValueIndex
 from graphsim.switches import Switches
 
-LIVE, RECYCLED, PURGED = 0, 1, 2
+LIVE, RECYCLED, PURGED, PENDING = 0, 1, 2, 3
 # Items of a deleted list that are freed at once.
 _STEP = 5000
 
@@ -113,10 +113,11 @@ class SimList:
             self.indexes[name] = self.build_index(name)
 
     def build_index(self, name: str) -> ValueIndex:
-        """A new index of the field, over all living items."""
+        """A new index of the field, over all items but deleted ones."""
         index = ValueIndex()
-        for item in self.live_items():
-            index.add(self.values(item).get(name), item.id)
+        for item in self.rows:
+            if item is not None and item.state in (LIVE, PENDING):
+                index.add(self.values(item).get(name), item.id)
         return index
 
     def values(self, item: ListItem) -> dict[str, Any]:
@@ -211,6 +212,15 @@ class SimList:
         item.state = LIVE
         self.live += 1
         self._index_all(item.id, self.values(item))
+        self._stamp(item, editor, now)
+
+    def withhold(self, item: ListItem) -> None:
+        """Content approval: applications do not see the item. Nobody is told; its values stay unique."""
+        item.state = PENDING
+
+    def approve(self, item: ListItem, editor: Principal, now: float) -> None:
+        """Everybody sees the item again, as a change of its own."""
+        item.state = LIVE
         self._stamp(item, editor, now)
 
     def purge(self, item: ListItem) -> None:

@@ -10,7 +10,7 @@ import orjson
 
 from graphsim.control_views import show_row
 from graphsim.http.errors import GraphError, item_missing
-from graphsim.lists.list_store import RECYCLED, SimList
+from graphsim.lists.list_store import LIVE, PENDING, RECYCLED, SimList
 from graphsim.lists.principals import Principal
 from graphsim.lists.values import ValueRules, to_changes
 from graphsim.tenant import Tenant
@@ -65,5 +65,22 @@ def recycle(tenant: Tenant, body: Any) -> bytes:
     else:
         lst.check_unique(lst.values(item), item.id, tenant.switches)
         lst.restore(item, tenant.person(str(body.get("user") or "Pat Person")), tenant.now())
+        tenant.record_write(lst, item, "updates")
+    return orjson.dumps(show_row(lst, item))
+
+
+def approval(tenant: Tenant, body: Any) -> bytes:
+    """`{"list", "item_id", "action": "withhold" | "approve", "user"}`: an item that waits for its approval."""
+    lst = tenant.lists.find_anywhere(str(body["list"]), body.get("site"))
+    item, action = lst.row(str(body["item_id"])), body["action"]
+    if action not in {"withhold", "approve"}:
+        raise ValueError(f"an item is withheld or approved; there is no action '{action}'")
+    if item is None or item.state != (LIVE if action == "withhold" else PENDING):
+        raise item_missing()
+    if action == "withhold":
+        lst.withhold(item)
+        tenant.journal.item(lst, item, tenant.now())
+    else:
+        lst.approve(item, tenant.person(str(body.get("user") or "Pat Person")), tenant.now())
         tenant.record_write(lst, item, "updates")
     return orjson.dumps(show_row(lst, item))

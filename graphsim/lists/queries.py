@@ -21,7 +21,7 @@ from graphsim.http.odata import QueryOptions, bad_request, check_options, read_o
 from graphsim.http.request import ApiCall, JsonObject
 from graphsim.lists.entity_types import LIST_ITEM
 from graphsim.lists.filters import Condition, Filter, bad_filter, parse_filter, read_date
-from graphsim.lists.list_store import ListItem, SimList
+from graphsim.lists.list_store import LIVE, ListItem, SimList
 from graphsim.lists.representations import check_selected, full_item, items_context, system_fields, to_fragment
 from graphsim.lists.value_index import to_index_key
 from graphsim.switches import to_zone
@@ -131,8 +131,9 @@ class _Search:
         self, name: str, descending: bool, size: int, place: _Place
     ) -> tuple[list[ListItem], _Place | None]:
         after = (place.value, place.after) if place.after else None
-        ids = islice(self._lst.indexes[name].in_order(after, descending=descending), size + 1)
-        found = [item for number in ids if (item := self._lst.rows[number - 1]) is not None]
+        rows, ids = self._lst.rows, self._lst.indexes[name].in_order(after, descending=descending)
+        live = (item for number in ids if (item := rows[number - 1]) is not None and item.state == LIVE)
+        found = list(islice(live, size + 1))
         if len(found) <= size:
             return found, None
         last = found[size - 1]

@@ -114,6 +114,27 @@ def test_answers_carry_request_ids_and_links_of_the_host_asked(running: Any) -> 
     assert simulator.client.get("/../nothing").status_code == 404
 
 
+def test_an_item_that_waits_for_its_approval_is_hidden_and_nobody_is_told(running: Any) -> None:
+    simulator = running.sign_in()
+    orders = simulator.make_list("Moderated")
+    for key in ("a", "b"):
+        simulator.client.post(orders + "/items", json={"fields": {"Title": key, "RowtideKey": key}})
+    link = simulator.client.get(orders + "/items/delta?token=latest").json()["@odata.deltaLink"]
+    one = {"list": "Moderated", "item_id": "1"}
+    assert simulator.order("approval", {**one, "action": "withhold"})["deleted"] is False
+    assert simulator.client.get(orders + "/items/1").status_code == 404
+    shown = [simulator.client.get(orders + path).json()["value"] for path in ("/items", "/items/delta")]
+    assert [[item["id"] for item in value] for value in shown] == [["2"], ["2"]]
+    assert simulator.client.get(link).json()["value"] == []
+    again = simulator.client.post(orders + "/items", json={"fields": {"Title": "c", "RowtideKey": "a"}})
+    assert again.status_code == 400
+    assert simulator.order("approval", {**one, "action": "approve", "user": "Ann Person"})["version"] == 2
+    assert [item["id"] for item in simulator.client.get(link).json()["value"]] == ["1"]
+    assert simulator.client.get(orders + "/items/1").status_code == 200
+    assert simulator.control.post("/approval", json={**one, "action": "approve"}).status_code == 404
+    assert simulator.control.post("/approval", json={**one, "action": "forget"}).status_code == 400
+
+
 def test_a_persons_edit_shows_the_person(running: Any) -> None:
     simulator = running.sign_in()
     orders = simulator.make_list("People")
