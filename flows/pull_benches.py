@@ -5,6 +5,7 @@ Called by `flows.puller`, always from the same thread. Rule (docs/design.md sect
 own; with another connection everything is read anew.
 """
 
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -27,6 +28,8 @@ from state.database import Link
 
 TIDY_EVERY: Final = timedelta(hours=1)
 """Between two looks for edits that the source need not remember any longer."""
+STAY_S: Final = 15.0
+"""Seconds after which a session that holds locks is used, although nothing is to be applied."""
 
 
 class Benches:
@@ -51,6 +54,7 @@ class Benches:
         self._tables: dict[str, tuple[int, ApplyTable]] = {}
         self._compiled: dict[str, PulledSync] = {}
         self._held: set[str] = set()
+        self._used = time.monotonic()
         self._tidied: dict[str, datetime] = {}
 
     def find(self, compiled: CompiledSync, view: View) -> Bench | None:
@@ -59,9 +63,23 @@ class Benches:
         if not session.hold(compiled.sync):
             return None
         self._held.add(compiled.sync)
+        self._used = time.monotonic()
         self._tidy(session, compiled.sync)
         table, pulled = self._table(session, compiled, view), self._pulled(compiled, view)
         return Bench(self._state, session, table, pulled, self._requests, self._now)
+
+    def stay(self) -> None:
+        """Keep the locks: the server ends a session that nobody uses, because its process may stand still."""
+        if self._session is None or not self._held or time.monotonic() - self._used < STAY_S:
+            return
+        self._used = time.monotonic()
+        try:
+            self._session.stay()
+        except RowtideError:
+            # It is made anew with the next entry, which says what is wrong if anything still is.
+            self._writers.drop(self._source)
+            self._session = None
+            self._held.clear()
 
     def let_go(self, pulled: Collection[str]) -> set[str]:
         """Let other processes pull what is not ours to pull any more; which syncs these are."""

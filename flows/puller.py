@@ -196,6 +196,7 @@ class _PairPuller:
         """Apply what may be applied now; the seconds until the next look."""
         view = self._view()
         syncs = [one for one in view.catalog.syncs.values() if self._is_pulled(one, view)]
+        self._benches.stay()
         for sync in self._benches.let_go({one.sync for one in syncs}):
             self._troubles.pop(sync, None)
         waits = [self._try(one, view) for one in syncs if not self._stop.is_set()]

@@ -52,6 +52,8 @@ STATEMENT_TIMEOUT: Final = "10s"
 """For how long the table's triggers may work on one row."""
 IDLE_TIMEOUT: Final = "30s"
 """After which the server ends a transaction whose process stands still, and with it frees row and lock."""
+IDLE_SESSION_TIMEOUT: Final = "60s"
+"""The same of a session that holds a sync's lock and is not used; whoever works calls `stay` more often than that."""
 
 
 def lock_number(sync: str) -> int:
@@ -94,8 +96,13 @@ class ApplySession:
         with as_source_errors(f"taking the lock of sync {sync}"):
             if self._holds(sync):
                 return True
-            row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", [lock_number(sync)]).fetchone()
+            row = self._connection.execute(_HOLD, [lock_number(sync), IDLE_SESSION_TIMEOUT]).fetchone()
         return bool(row and row[0])
+
+    def stay(self) -> None:
+        """Use the session, so that the server does not end it and its locks. Raises errors of the source."""
+        with as_source_errors("keeping the locks of syncs"):
+            self._connection.execute("SELECT")
 
     def release(self, sync: str) -> None:
         """Let another process pull the sync. Raises errors of the source."""
@@ -267,6 +274,7 @@ SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synch
 SET CONSTRAINTS ALL IMMEDIATE;
 """)
 
+_HOLD: Final = "SELECT pg_try_advisory_lock(%s), set_config('idle_session_timeout', %s, false)"
 _HOLDS: Final = """
 SELECT EXISTS (
     SELECT FROM pg_locks
