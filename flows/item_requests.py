@@ -20,7 +20,7 @@ from rowtide.deciding.answers import Answer, NotApplied, Unknown
 from rowtide.deciding.commands import LookAtItem, UpdateItem
 from rowtide.deciding.hand_over import Versions
 from rowtide.deciding.observation import FieldMapping
-from rowtide.deciding.pull_steps import ListSeen
+from rowtide.deciding.pull_steps import ListGone, ListSeen
 from rowtide.deciding.records import ListId
 from rowtide.errors import GraphRefused, GraphUnavailable, RowtideError
 from rowtide.pacing import ITEM_RU, QUERY_RU, WRITE_RU
@@ -67,13 +67,13 @@ class ItemRequests:
             return Unknown("Graph's answer cannot be read")
         return self._to_answer(batch.to_reading(command, found["1"], mapping, self._settings.client_id), reply)
 
-    def look_at_list(self, list_id: ListId) -> ListSeen | NotApplied | Unknown:
+    def look_at_list(self, list_id: ListId) -> ListSeen | ListGone | NotApplied | Unknown:
         """The columns of a list, as they are now."""
         site_id = self._site(list_id)
         if isinstance(site_id, NotApplied):
             return site_id
         if site_id is None:
-            return NotApplied(LIST_AFTER_S, "SharePoint has the list no more")
+            return ListGone()
         if (wait := self._pay(QUERY_RU)) is not None:
             return wait
         reply = self._send(lambda client: client.get(list_columns.link_of(site_id, list_id)))

@@ -34,6 +34,7 @@ from rowtide.deciding.pull_steps import (
     HoldOpen,
     KeyBusy,
     Later,
+    ListGone,
     ListRestored,
     ListSeen,
     LookAtList,
@@ -396,6 +397,11 @@ def _after_list(apply: Apply, answer: PullAnswer, rules: PullRules) -> PullPlan:
             if apply.how is How.DELETE:
                 return apply
             fields = {name: one for name, one in apply.entry.fields.items() if name not in wanted or name in there}
+            return replace(apply, entry=replace(apply.entry, fields=fields))
+        case ListGone() if apply.how is How.DELETE:
+            return Drop(apply.taken)  # somebody deleted the list, and no item of it
+        case ListGone():  # nobody can say what became of its columns: what was typed counts, what is empty does not
+            fields = {name: one for name, one in apply.entry.fields.items() if one not in (None, "")}
             return replace(apply, entry=replace(apply.entry, fields=fields))
         case _:
             return Later(apply.taken, UNANSWERED_AFTER_S, "the list does not answer", grows=True)

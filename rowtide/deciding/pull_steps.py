@@ -47,6 +47,11 @@ class ListSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ListGone:
+    """SharePoint has the list no more, and `apply` knows: its rows belong to another one by now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reserved:
     """The key is the entry's, or was its already; ``taken`` is all that is known now."""
 
@@ -58,7 +63,7 @@ class KeyBusy:
     """The key's outbox row is leased or uncertain."""
 
 
-PullAnswer = Answer | ListSeen | Reserved | KeyBusy
+PullAnswer = Answer | ListSeen | ListGone | Reserved | KeyBusy
 
 
 # --- steps --------------------------------------------------------------------------------------------------------

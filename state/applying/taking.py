@@ -231,10 +231,12 @@ _IN_HAND = """
 SELECT key, list_id, item_id FROM rowtide.inbox WHERE sync = %s AND key = ANY (%s) AND lease_until > now()
 """
 
-# When the last round of each list began, once it has ended.
+# When the last round of each list began, once it has ended. A list that is not applied any more is not asked.
 _ROUNDS = """
-SELECT list_id, CASE WHEN round_ended_at >= round_began_at THEN round_began_at END
-  FROM rowtide.list_cursor WHERE sync = %s
+SELECT c.list_id, CASE WHEN c.round_ended_at >= c.round_began_at THEN c.round_began_at END
+  FROM rowtide.list_cursor AS c
+  LEFT JOIN rowtide.list AS l ON l.id = c.list_id
+ WHERE c.sync = %s AND coalesce(l.state, 'applied') = 'applied'
 """
 
 _REKEYED = """
