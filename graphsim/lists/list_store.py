@@ -214,15 +214,6 @@ class SimList:
         self._index_all(item.id, self.values(item))
         self._stamp(item, editor, now)
 
-    def withhold(self, item: ListItem) -> None:
-        """Content approval: applications do not see the item. Nobody is told; its values stay unique."""
-        item.state = PENDING
-
-    def approve(self, item: ListItem, editor: Principal, now: float) -> None:
-        """Everybody sees the item again, as a change of its own."""
-        item.state = LIVE
-        self._stamp(item, editor, now)
-
     def purge(self, item: ListItem) -> None:
         """Takes the item out of the recycle bin for ever; delta still tells that it is deleted."""
         item.state = PURGED
