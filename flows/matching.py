@@ -19,6 +19,7 @@ from rowtide import matching
 from rowtide.deciding.observation import FieldMapping
 from rowtide.deciding.records import NoItem
 from rowtide.error_catalogue import row_errors
+from rowtide.error_catalogue.entries import Entry
 from rowtide.errors import RowError
 from rowtide.mapping.backwards import Backwards
 from rowtide.mapping.columns import Convert
@@ -55,6 +56,7 @@ class _Matching:
         self._state = state
         self._table = table
         self._record = record
+        self._outside: set[Likeness] = set()
         self._compiled = compiled = table.compiled
         backwards = Backwards(compiled) if compiled.two_ways else None
         self._mapping = _Mapping(backwards or compiled, frozenset(backwards.push_only if backwards else ()))
@@ -64,14 +66,17 @@ class _Matching:
     def run(self) -> Reconcile:
         """Everything; it begins anew where a process has died midway, and finds done what was done."""
         items = self._items()
-        found = matching.match(self._rows(items), items)
+        rows = self._rows(items)
+        found = matching.match(rows, items)
         refused: list[ItemPlace] = []
         pairs = sorted(found.pairs.items())
         for start in range(0, len(pairs), PAIRS_A_BATCH):
             refused += self._join(dict(pairs[start : start + PAIRS_A_BATCH]))
-        aside = [self._set_aside(one) for one in found.groups]
+        aside = [self._set_aside(one, row_errors.MATCH_AMBIGUOUS) for one in found.groups]
+        for like in sorted(self._outside - rows.keys()):
+            aside.append(self._set_aside(Group((), tuple(items[like])), row_errors.MATCH_OUTSIDE))
         if refused:  # something was sent for their rows: these have other items, or get them
-            aside.append(self._set_aside(Group((), tuple(refused))))
+            aside.append(self._set_aside(Group((), tuple(refused)), row_errors.MATCH_AMBIGUOUS))
         self._record = reconcile.end_match(self._state, self._record, aside)
         log.info("rows and items matched", sync=self._compiled.sync, pairs=len(pairs), ambiguous=len(found.groups))
         return self._record
@@ -90,12 +95,12 @@ class _Matching:
         return matching.likeness([seen.fields.get(one.field) for one in self._compiled.match])
 
     def _rows(self, items: Mapping[Likeness, Sequence[ItemPlace]]) -> dict[Likeness, list[str]]:
-        """The rows that are like an item and have none."""
+        """The rows that are like an item and have none; what rows outside of `where` are like is noted."""
         found: dict[Likeness, list[str]] = defaultdict(list)
         if not items:
             return {}
         for page in self._table.pages():
-            alike = [(key, like) for key, like in self._alike(page) if like in items]
+            alike = list(self._alike(page, items))
             pairs = ledger.read_places(self._state, self._compiled.sync, [key for key, _ in alike])
             for key, like in alike:
                 pair = pairs.get(key)
@@ -103,13 +108,18 @@ class _Matching:
                     found[like].append(key)
         return dict(found)
 
-    def _alike(self, page: Sequence[Values]) -> Iterator[tuple[str, Likeness]]:
+    def _alike(
+        self, page: Sequence[Values], items: Mapping[Likeness, Sequence[ItemPlace]]
+    ) -> Iterator[tuple[str, Likeness]]:
         for values in page:
             like = self._likeness(values)
-            if like is not None:
-                mapped = self._table.mapped(values)
-                if mapped.op == "u":
-                    yield mapped.key, like
+            if like is None or like not in items:
+                continue
+            mapped = self._table.mapped(values)
+            if mapped.op == "u":
+                yield mapped.key, like
+            else:
+                self._outside.add(like)
 
     def _likeness(self, values: Values) -> Likeness | None:
         try:
@@ -148,12 +158,10 @@ class _Matching:
 
     # --- groups -----------------------------------------------------------------------------------------------------
 
-    def _set_aside(self, group: Group) -> SetAside:
+    def _set_aside(self, group: Group, entry: Entry[RowError]) -> SetAside:
         compiled = self._compiled
         columns = ", ".join(one.column for one in compiled.match)
-        why = row_errors.MATCH_AMBIGUOUS(
-            rows=len(group.keys), items=len(group.items), columns=columns, sync=compiled.name
-        )
+        why = entry(rows=len(group.keys), items=len(group.items), columns=columns, sync=compiled.name)
         shown: list[Shown] = []
         if compiled.two_ways:
             shown = [self._shown(one) for one in matches.read_unclaimed(self._state, compiled.sync, group.items)]

@@ -112,6 +112,13 @@ MATCH_AMBIGUOUS: Final = Entry(
     "make them differ or delete what is too many, then `rowtide reconcile {sync} --deep`; `rowtide parked retry` lets "
     "this one go on by itself, as a new one",
 )
+MATCH_OUTSIDE: Final = Entry(
+    RowError,
+    "match_outside",
+    "a row with the same {columns} is there, to which `where` does not apply: the item is not made a second row",
+    "change the row so that it belongs to the sync, then `rowtide reconcile {sync} --deep`; `rowtide parked retry` "
+    "makes the item a row of its own",
+)
 INFERRED_DELETE: Final = Entry(
     RowError,
     "inferred_delete",

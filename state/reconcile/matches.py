@@ -22,7 +22,7 @@ from state.database import Connection
 from state.inbox import Shown
 from state.reconcile import mends
 
-_CODE = row_errors.MATCH_AMBIGUOUS.code
+_CODES = [row_errors.MATCH_AMBIGUOUS.code, row_errors.MATCH_OUTSIDE.code]
 
 _UNCLAIMED = """
 SELECT s.list_id, s.item_id, s.etag, s.fields FROM rowtide.seen AS s
@@ -156,11 +156,11 @@ def set_aside(conn: Connection, sync: str, era: int, mapping_version: int, one: 
 
 def take_back(conn: Connection, sync: str, keys: Sequence[str], places: Sequence[ItemPlace]) -> None:
     """Let go on what was set aside before and is not among these rows and items any more."""
-    aside = "SELECT list_id, item_id FROM rowtide.inbox WHERE sync = %s AND state = 'parked' AND code = %s"
-    items = set(conn.execute(aside, [sync, _CODE]).fetchall()) - set(places)
+    aside = "SELECT list_id, item_id FROM rowtide.inbox WHERE sync = %s AND state = 'parked' AND code = ANY (%s)"
+    items = set(conn.execute(aside, [sync, _CODES]).fetchall()) - set(places)
     if items:
         inbox.retry_parked(conn, sync, [(ListId(list_id), ItemId(item_id)) for list_id, item_id in sorted(items)])
-    rows = "SELECT key FROM rowtide.outbox WHERE sync = %s AND state = 'parked' AND reason_code = %s"
-    free = {key for (key,) in conn.execute(rows, [sync, _CODE])} - set(keys)
+    rows = "SELECT key FROM rowtide.outbox WHERE sync = %s AND state = 'parked' AND reason_code = ANY (%s)"
+    free = {key for (key,) in conn.execute(rows, [sync, _CODES])} - set(keys)
     if free:
         outbox.retry_parked(conn, sync, sorted(free))
