@@ -211,7 +211,7 @@ def _edit_of_gone(apply: Apply, row: RowAbsent | RowOutside, rules: PullRules) -
     """An edit of an item whose row is gone: `update_deleted`, unless the item stays for good where it is."""
     agreed = Base(dict(apply.entry.fields))
     touched = edited(apply.base, apply.entry.fields, rules.mapping) | lost_by(apply.taken).fields.keys()
-    if not touched or rules.rows_deletes_leave_items:
+    if not touched or _was_in_row(apply) or rules.rows_deletes_leave_items:
         return Nothing(_applied(apply, agreed))
     record = _row_conflict(apply, Conflict.UPDATE_DELETED, rules)
     match record.winner:
@@ -235,6 +235,8 @@ def _merge(apply: Apply, row: RowThere, kind: Conflict, rules: PullRules) -> Ver
     found = seen_again(lost_by(apply.taken), found, row.fields, entry.fields, rules.mapping)
     if entry.suspect:
         found = doubted(base, found)
+    if _was_in_row(apply):
+        return Nothing(_applied(apply, agree(base, found, row.fields, entry.fields, rules.mapping)))
     values = {
         name: _values(apply, name, row.fields, rules)
         for name, change in found.items()
@@ -253,6 +255,14 @@ def _merge(apply: Apply, row: RowThere, kind: Conflict, rules: PullRules) -> Ver
     writes.update({name: chosen for name, (one, chosen) in values.items() if one.winner is Winner.SHAREPOINT})
     applied = _applied(apply, agree(base, found, row.fields, entry.fields, rules.mapping), record)
     return Write(applied, writes, columns) if writes or columns else Nothing(applied)
+
+
+def _was_in_row(apply: Apply) -> bool:
+    """Whether all that the item says was in the row: our own application wrote it last, and no record knows of it.
+
+    So it is where the records are older than the lists. Whatever the row says by now is newer.
+    """
+    return apply.entry.by_app and apply.how is How.EDIT and not lost_by(apply.taken).of_item
 
 
 def _values(apply: Apply, name: str, row: Fields, rules: PullRules) -> tuple[Values, JsonValue]:

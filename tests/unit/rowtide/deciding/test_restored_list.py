@@ -89,6 +89,36 @@ def test_an_item_that_stays_older_is_of_a_restored_list() -> None:
     assert isinstance(pull.after(plan, found, ruled(), NOW + pull.RESTORED_AFTER), ListRestored)
 
 
+# --- records that are older than the list -------------------------------------------------------------------------
+
+
+def ours(**fields: str) -> Taken:
+    """Our own application wrote the item last, and no record knows of it."""
+    return taken(replace(edit(6, **fields), by_app=True), pair=held())
+
+
+@pytest.mark.parametrize("policy", ["sharepoint_wins", "manual"])
+def test_what_we_wrote_last_was_in_the_row(policy: TwoWayPolicy) -> None:
+    row: Fields = {**BASE, "a": "3"}
+    done = judged(pull.first(ours(a="2"), ruled(policy)), RowThere(A, row), ruled(policy))
+    assert isinstance(done, Nothing)
+    assert done.applied.agreed == Base({**BASE, "a": "2"})
+    assert not done.applied.conflicts
+
+
+def test_a_row_that_went_back_is_no_edit_of_the_item() -> None:
+    assert isinstance(judged(pull.first(ours(a="2"), ruled()), RowThere(A, BASE), ruled()), Nothing)
+
+
+def test_a_row_that_is_gone_since_we_wrote_its_item_is_no_conflict() -> None:
+    done = judged(pull.first(replace(ours(a="2"), absent_passed=True), ruled("manual")), RowAbsent(), ruled("manual"))
+    assert isinstance(done, Nothing)
+    assert not done.applied.conflicts
+
+
+# --- one version, two contents ------------------------------------------------------------------------------------
+
+
 def another_content(**changes: Any) -> Taken:
     """The item in the ledger's version, with another value than it had in that."""
     return taken(replace(edit(3, a="typed"), **changes))
