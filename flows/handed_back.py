@@ -1,18 +1,18 @@
 """What a pass over a sync of two ways finds and does not mend: it is handed to the way back.
 
 In: pairs as a deep pass compares them. Out: entries of the inbox, and what the ledger has to say for them. Called by
-the phases of a pass. Rules (docs/design.md section 19): a person's edit of an item is applied, not overwritten; an item
-that is missing is not made anew, nor its row deleted without a person's word; in a list that was restored to earlier a
-person decides about what people wrote; what our own application wrote last yields to the table, which had it.
+the phases of a pass. Rules (docs/design.md section 19): `rowtide.way_back` says what is handed back; an item that is
+missing is not made anew, nor its row deleted without a person's word; a pass that sees older items of a list has it
+read as one that was restored.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import assert_never
 
-from rowtide.deciding.records import Held, NoItem, version_of
-from rowtide.deciding.taken import etag_of_version
-from rowtide.enumeration import Compared, Differs, Finding, Kind
-from rowtide.keys import ROWTIDE_KEY
+from rowtide.deciding.records import version_of
+from rowtide.enumeration import Compared, Differs, Kind
 from rowtide.mapping.compiled_sync import CompiledSync
+from rowtide.way_back import Doubted, Edited, Renumbered, hand_back
 from state import deletes_back, inbox, suspect
 from state.database import Connection
 from state.inbox import Shown
@@ -43,32 +43,29 @@ class WayBack:
         """What is handed back of a pair; None: the pass mends it."""
         if not self._sync.two_ways:
             return None
-        item = one.compared.item
-        if item is not None and item.by_app:
-            return None  # all that it says was in the row
-        list_id = one.compared.pair.item.list_id
-        if found.finding.kind is Kind.OLDER and list_id not in self._restored:
+        compared, waits = one.compared, one.waits is not None
+        match hand_back(compared, found.finding, self._is_restored(compared, found.finding.kind)):
+            case None:
+                return None
+            case Edited():
+                self._edited.append(compared)
+                return HandedBack("handed_over")
+            case Doubted(pair):
+                self._doubted.append(compared)
+                return HandedBack("doubted", Mend(compared.key, one.updated_at, pair, stage=waits, waits=waits))
+            case Renumbered(no_item):
+                self._others.append(compared)
+                return HandedBack("renumbered", Mend(compared.key, one.updated_at, no_item, True, waits, one.untouched))
+            case handed:
+                assert_never(handed)
+
+    def _is_restored(self, one: Compared, kind: Kind) -> bool:
+        """Whether the item's list was restored; where a person's item is older, that is noted."""
+        list_id = one.pair.item.list_id
+        if kind is Kind.OLDER and one.item is not None and not one.item.by_app and list_id not in self._restored:
             suspect.note_restored(self._state, self._sync.sync, list_id)
             self._restored |= {list_id}
-        if item is not None and list_id in self._restored:
-            return self._take_restored(one, found.finding)
-        if not _is_of_person(found.finding):
-            return None
-        self._edited.append(one.compared)
-        return HandedBack("handed_over")
-
-    def _take_restored(self, one: Doubtful, finding: Finding) -> HandedBack | None:
-        compared, waits = one.compared, one.waits is not None
-        assert compared.item is not None, "it was seen"
-        if compared.item.row_key != compared.row_key:
-            # A list that went back gives numbers a second time: somebody has made this item since.
-            self._others.append(compared)
-            pair = NoItem(compared.pair.as_of, compared.pair.item, compared.pair.leftovers)
-            return HandedBack("renumbered", Mend(compared.key, one.updated_at, pair, True, waits, one.untouched))
-        if not any(name != ROWTIDE_KEY for name in finding.fields):
-            return None
-        self._doubted.append(compared)
-        return HandedBack("doubted", Mend(compared.key, one.updated_at, _below(compared), stage=waits, waits=waits))
+        return list_id in self._restored
 
     def end(self) -> None:
         """Put all of it into the inbox."""
@@ -81,20 +78,6 @@ class WayBack:
             deletes_back.infer(self._state, self._sync.sync, missing)
             suspect.doubt(self._state, self._sync.sync, [_shown(one, self._sync) for one in self._doubted])
             suspect.forget_owners(self._state, [(one.pair.item.list_id, one.pair.item.item_id) for one in self._others])
-
-
-def _is_of_person(finding: Finding) -> bool:
-    """Whether the way back has to say what follows: an edit of values, or an item that is missing."""
-    if finding.kind is Kind.EDITED:
-        return any(name != ROWTIDE_KEY for name in finding.fields)
-    return finding.kind is Kind.MISSING
-
-
-def _below(one: Compared) -> Held:
-    """The pair with what was agreed, one version below what the item shows: so that its entry says something new."""
-    item = one.item
-    assert item is not None, "only what was seen has a version"
-    return replace(one.pair, item=replace(one.pair.item, etag=etag_of_version(item.etag, version_of(item.etag) - 1)))
 
 
 def _shown(one: Compared, sync: CompiledSync) -> Shown:
