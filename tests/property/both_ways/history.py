@@ -92,11 +92,14 @@ class History(Failovers):
     def item_deleted(self, at: Place) -> None:
         """Notes whose deletion it is. Of an item that no record has yet, nobody can tell that it was there.
 
-        Of one with a copy that has its key, nobody can tell that it was not moved.
+        Of one with a copy that has its key, nobody can tell that it was not moved: what the copy holds may be older
+        than what was agreed, and reads as an edit.
         """
         stored, others = self.lists.items[at], [one for place, one in self.lists.items.items() if place != at]
         known = any(at in places_of(one.pair) for one in self.records.ledger.values())
+        copies = [one for one in others if one.key is not None and one.key == stored.key]
         copied = any(one.key == stored.key for one in others)
+        self.lineage.blurred |= {str(value) for one in copies for value in one.fields.values()}
         key = (stored.key or "").partition(":")[2]
         self.lineage.item_gone(at, key, stored.key if known and not copied else None, stored.fields)
         if any(row.sent for row in self.records.outbox.values()):
