@@ -43,7 +43,8 @@ def changes(base: Base, row: Fields, item: Fields, mapping: FieldMapping) -> dic
 def _change(name: str, base: Base, row: Fields, shown: JsonValue, mapping: FieldMapping) -> FieldChange:
     if name not in base.agreed:
         return _without_base(name, row.get(name), shown, mapping)
-    by_row = name in row and is_other(name, row[name], base.agreed[name], mapping)
+    agreed = base.agreed[name]
+    by_row = name in row and is_other(name, row[name], agreed, mapping) and not _is_form(row[name], agreed)
     by_item = item_changed(name, base, shown, mapping)
     if not by_item:
         return FieldChange.ROW if by_row else FieldChange.NONE
