@@ -82,10 +82,11 @@ test: $(STAMP)  ## Everything but the long tests, in ten minutes
 # What is done to tables, lists and servers is tried twice: `make test` has the state database beside the source.
 APART := $(addprefix tests/e2e/test_,administration.py lists.py table_shapes.py)
 
-# On two workers: what is compared here are latencies, of a neighbour with and without trouble.
-test-long: $(STAMP)  ## Crash histories and other long tests, in twenty minutes
-	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m long tests
-	@ROWTIDE_STATE=apart $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder $(APART)
+# Where latencies are compared, of a neighbour with and without trouble, on two workers.
+test-long: $(STAMP)  ## Crash histories and other long tests, in twenty-five minutes
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "long and latency" tests/e2e
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "long and not latency" tests
+	@ROWTIDE_STATE=apart $(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(APART)
 
 interop: $(STAMP) $(JS)/node_modules/.package-lock.json  ## Other people's Graph clients against the simulator
 	@$(PYTEST) tests/interop

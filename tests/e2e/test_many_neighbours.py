@@ -30,7 +30,7 @@ GRAPH = """
     ca_file: {ca_file}
     quota: off"""
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.latency]
 
 
 @pytest.fixture(scope="module")

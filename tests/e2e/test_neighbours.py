@@ -18,6 +18,8 @@ from demo.postgres import Cluster
 from tests.e2e.stack import Stack, wait_until
 from tests.e2e.two_tenants import SAMPLES, Table, assert_as_quick, is_loaded, latency_s, notes, two_tenants
 
+pytestmark = pytest.mark.latency
+
 ROWS, FEW = 2_000, 5
 START_FLOOR_S = 6.0
 """A start takes seconds of its own, most of them imports, which are as many as the machine is busy just then."""

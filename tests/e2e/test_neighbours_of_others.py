@@ -18,7 +18,7 @@ from tests.e2e.two_tenants import OTHER, SAMPLES, SYNC, Table, assert_as_quick, 
 
 DELETIONS = 100_000
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.latency]
 
 
 @pytest.fixture(scope="module")

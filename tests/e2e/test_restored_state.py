@@ -34,6 +34,7 @@ def reason(stack: Stack) -> str:
     return str(parts["reason"]["code"])
 
 
+@pytest.mark.long
 def test_records_restored_from_a_dump_are_mended_by_the_lists(
     new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def remember_oddly(recovery: Path, _earlier: Path) -> None:
     assert edit_parts(recovery, "UPDATE snaps SET ser_change = ? WHERE step_id LIKE '%merge%'", odd) > 0
 
 
+@pytest.mark.long
 def test_a_store_of_no_use_is_wiped_and_the_flow_runs(new_simulator: NewSimulator, new_stack: NewStack) -> None:
     """Four kinds of damage on one stack: what runs after a wipe is the first run of the next store."""
     stack = new_stack(new_simulator("--tier", "off"))
