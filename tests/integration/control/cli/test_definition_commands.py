@@ -126,10 +126,10 @@ def test_unknown_option_is_usage(desk: Desk) -> None:
 def test_version_and_help_list_what_is_built(desk: Desk) -> None:
     assert desk.type("--version").out.startswith("rowtide ")
     shown = desk.type("--help").out
-    built = "demo init validate plan apply run status doctor slot pause resume reconcile parked conflicts db"
+    built = "demo init validate plan apply run status doctor slot pause resume reconcile parked conflicts explain db"
     for name in built.split():
         assert f"  {name} " in shown
-    for name in ("explain", "serve", "secrets", "uninstall", "rehearse"):
+    for name in ("serve", "secrets", "uninstall", "rehearse"):
         assert name not in shown
 
 
