@@ -294,7 +294,7 @@ def after(in_flight: PullInFlight, answer: PullAnswer, rules: PullRules, now: da
         case ClearKey(_, entry):
             return _after_clear(taken, entry, answer, rules)
         case Reserve(_, entry):
-            return _after_reserve(taken, entry, answer)
+            return _after_reserve(taken, entry, answer, rules)
         case GiveKey(_, recorded):
             return _after_give(recorded, answer)
         case _:
@@ -420,10 +420,12 @@ def _after_clear(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: Pul
             return _misfit(taken)
 
 
-def _after_reserve(taken: Taken, entry: InboxEntry, answer: PullAnswer) -> PullPlan:
+def _after_reserve(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: PullRules) -> PullPlan:
     match answer:
         case Reserved(now_known):
             if not is_own(now_known.pair, entry):
+                if entry.item_key == rowtide_key(rules.sync, now_known.key or ""):
+                    return _again(taken)  # its row has got another item meanwhile: this one is a copy, or was moved
                 why = row_errors.INSERT_EXISTS()
                 return ParkEntry(taken, why.code, why.sentence)
             return Apply(now_known, How.ARRIVE, now_known.key, entry, known_base(now_known))
