@@ -160,11 +160,13 @@ UPDATE rowtide.ledger
    AND (applied_era IS NULL OR (applied_era, applied_lsn) <= (%(era)s, %(lsn)s::bigint))
 """
 
-# A refresh: whatever the row is now is compared with what was agreed.
+# A refresh: whatever the row is now is compared with what was agreed. A new era's pass may have come before this pair was
+# a row's: what was committed in the era before it says nothing of the row as it is now.
 _REREAD = """
 INSERT INTO rowtide.outbox (sync, key, op, partial, mapping_version, era, lsn, ordinal, xid, committed_at, priority)
 SELECT l.sync, l.key, 'r', false, l.mapping_version, l.era, l.lsn, l.ordinal, l.xid, now(), %(priority)s
-  FROM rowtide.ledger AS l WHERE l.sync = %(sync)s AND l.key = %(key)s
+  FROM rowtide.ledger AS l JOIN rowtide.sync AS s ON s.sync = l.sync
+ WHERE l.sync = %(sync)s AND l.key = %(key)s AND (%(reread)s OR s.era > %(era)s)
     ON CONFLICT (sync, key) DO NOTHING
 """
 
@@ -181,8 +183,8 @@ def _record(conn: Connection, lease: Lease, end: Recorded, newer: bool, times: T
         pulled = None if end.pulled is None else Jsonb(to_document(end.pulled))
         values = {"sync": lease.sync, "key": key, "era": lease.era, "lsn": end.applied_lsn, "pulled": pulled}
         conn.execute(_APPLIED, values)
-        if end.reread:
-            conn.execute(_REREAD, {"sync": lease.sync, "key": key, "priority": INTERACTIVE})
+        if end.reread or end.applied_lsn is not None:
+            conn.execute(_REREAD, values | {"priority": INTERACTIVE, "reread": end.reread})
     _note_conflicts(conn, lease, key, end.conflicts, times)
     _leave(conn, lease, key, newer)
     return True

@@ -219,6 +219,16 @@ def test_a_row_that_differs_is_read_unless_one_waits(records: Any, entries: Inbo
     assert (row["op"], row["lsn"], row["era"]) == ("r", 100, 1)
 
 
+def test_a_row_that_was_written_in_an_earlier_era_is_read(records: Any, entries: Inbox, make_pair: Any) -> None:
+    """The pass of the new era may have come while the pair was not there yet."""
+    records.know("1", make_pair())
+    entries.put()
+    lease = entries.take_one()
+    records.conn.execute("UPDATE rowtide.sync SET era = era + 1")
+    applying.record_end(records.conn, lease, recorded(lease))
+    assert records.waiting("1")["op"] == "r"
+
+
 def test_what_says_nothing_new_goes(records: Any, entries: Inbox, make_pair: Any) -> None:
     records.know("1", make_pair())
     entries.put(version=1)

@@ -337,7 +337,8 @@ class Records:
                 self.end_apply(self.ledger[done.key], (row.era, done.applied_lsn), done)
             if (waiting := self.outbox.get(done.key)) is not None:
                 waiting.is_read = False
-            if done.reread and done.key not in self.outbox:
+            is_of_before = done.applied_lsn is not None and row.era < self.cursor[0]
+            if (done.reread or is_of_before) and done.key not in self.outbox:
                 self.put(done.key, "r", None, done.pair.as_of.position)
         if row.entry.revision == taken.entry.revision:
             del self.inbox[taken.entry.place]
