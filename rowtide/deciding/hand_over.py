@@ -234,7 +234,9 @@ def _after_search(
         then = replace(then, pair=replace(then.pair, item=item), foreign_edit=known.foreign_edit)
         if all((one.op, one.list_id, one.fields) == ("u", list_id, attempt) for one in known.work.desired.sent):
             then = replace(then, pending_until=known.pending_until)  # this one, and the key is unique
-        return next_command(then, rules, now)
+        plan = _with_bases(next_command(then, rules, now))
+        assert not isinstance(plan, Complete), "a row is completed before its first command"
+        return plan
     posted = any(one.op == "u" and one.list_id == list_id for one in known.work.desired.sent)
     if posted or lost_post_in(known.pair.leftovers, list_id) is not None:
         return _ask_versions(known, list_id, found[0])

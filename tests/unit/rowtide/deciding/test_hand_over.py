@@ -123,3 +123,13 @@ def test_a_post_whose_row_has_left_is_agreed_as_it_was_sent() -> None:
     assert isinstance(over.pair, NoItem)
     [left] = (one for one in over.pair.leftovers if isinstance(one, LeftItem))
     assert (left.base, left.kept) == (SENT, {"a": "2"})
+
+
+def test_a_found_post_remembers_what_was_agreed_of_the_item_that_its_row_left() -> None:
+    work = Work(desired(list_id=B, sent=(sent(list_id=B),)), held(item_id=ITEM))
+    plan = run(work, Found((item(3),)), Found((item(1, NEW, by_app=True, a="2"),)))
+    assert isinstance(plan, Settle)
+    assert isinstance(plan.pair, Held)
+    [left] = plan.pair.leftovers
+    assert isinstance(left, LeftItem)
+    assert left.base == {"a": "1", "b": "x"}
