@@ -7,8 +7,8 @@ with the sync; outbox and ledger are not read, and neither a value nor a row's t
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from psycopg import sql
@@ -49,11 +49,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a comparison found; ``rows`` should have an item, ``items`` are there."""
+    """What a comparison found; ``rows`` should have an item, ``items`` are there.
+
+    ``waiting``: differences that are to stay until a person has said who wins.
+    """
 
     rows: int
     items: int
     differences: tuple[Difference, ...]
+    waiting: tuple[Difference, ...] = ()
 
     @property
     def equal(self) -> bool:
@@ -75,10 +79,17 @@ class Verdict:
         return dict(Counter(one.kind for one in self.differences))
 
 
-def compare_now(syncs: Iterable[CompiledSync], source_dsn: str, simulator: SimulatorControl) -> Verdict:
+def compare_now(
+    syncs: Iterable[CompiledSync],
+    source_dsn: str,
+    simulator: SimulatorControl,
+    waiting: Collection[Difference] = (),
+) -> Verdict:
     """Compare both sides now. While something is on its way they differ; see `compare_until_equal`."""
     syncs = list(syncs)
-    return judge(syncs, read_source(syncs, source_dsn), read_items(simulator))
+    found = judge(syncs, read_source(syncs, source_dsn), read_items(simulator))
+    apart = tuple(one for one in found.differences if one in waiting)
+    return replace(found, differences=tuple(one for one in found.differences if one not in apart), waiting=apart)
 
 
 def compare_until_equal(
@@ -86,6 +97,7 @@ def compare_until_equal(
     source_dsn: str,
     simulator: SimulatorControl,
     *,
+    waiting: Collection[Difference] = (),
     patience_s: float = 90.0,
     most_s: float = 600.0,
     seen: Callable[[Verdict], None] | None = None,
@@ -93,16 +105,17 @@ def compare_until_equal(
 ) -> Verdict:
     """Compare until both sides are equal twice in a row, or until nothing has changed for ``patience_s``.
 
-    It takes at most ``most_s``. ``seen`` gets every verdict but the last; ``wait`` sleeps, and may raise to give up.
+    ``waiting``: what is known to wait for a person. It takes at most ``most_s``. ``seen`` gets every verdict but the
+    last; ``wait`` sleeps, and may raise to give up.
     """
     syncs = list(syncs)
     began = changed = time.monotonic()
-    verdict = compare_now(syncs, source_dsn, simulator)
+    verdict = compare_now(syncs, source_dsn, simulator, waiting)
     while time.monotonic() - began < most_s and time.monotonic() - changed < patience_s:
         if seen is not None:
             seen(verdict)
         wait(_LOOK_EVERY_S)
-        before, verdict = verdict, compare_now(syncs, source_dsn, simulator)
+        before, verdict = verdict, compare_now(syncs, source_dsn, simulator, waiting)
         if verdict.equal and before == verdict:
             break
         if verdict != before:

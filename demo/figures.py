@@ -4,18 +4,24 @@ In: the state database, the simulator, a `WorkloadTally`. Out: `Figures` since t
 wire (writes, resource units, refusals) is the simulator's count, not ours; everything else is what `status` shows.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from control.operations import status_snapshot
 from control.operations.diagnosis import reason_of
 from control.operations.status_snapshot import StatusSnapshot
-from demo.live_view import Figures, SyncFigures
+from demo.live_view import Figures, PeopleFigures, SyncFigures
+from demo.shop.people import PeopleTally
 from demo.shop.workload import WorkloadTally
 from demo.simulator import SimulatorControl
-from state import progress
+from state import conflicts, progress
 from state.database import Link
+
+NOBODY: Final = PeopleTally()
+"""Before anybody edits in SharePoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class Reading:
     totals: Totals
     snapshot: StatusSnapshot
     at: datetime
+    conflicts: Mapping[str, tuple[int, int]]
+    """Of each sync, how many are open, and how many there were."""
 
     @property
     def waiting(self) -> int:
@@ -78,9 +86,12 @@ class Meter:
     def read(self) -> Reading:
         """Read everything now."""
         snapshot = self._link.run(lambda connection: status_snapshot.read(connection, {}))
-        return Reading(_totals(snapshot, self._simulator.fetch_stats()), snapshot, snapshot.now)
+        found = self._link.run(conflicts.counts)
+        return Reading(_totals(snapshot, self._simulator.fetch_stats()), snapshot, snapshot.now, found)
 
-    def figures(self, reading: Reading, phase: str, share: float, tally: WorkloadTally) -> Figures:
+    def figures(
+        self, reading: Reading, phase: str, share: float, tally: WorkloadTally, people: PeopleTally = NOBODY
+    ) -> Figures:
         """The figures since the mark."""
         now, then, waits = reading.totals, self._mark, reading.snapshot.waiting.values()
         changes, delivered = now.changes - then.changes, now.delivered - then.delivered
@@ -105,6 +116,7 @@ class Meter:
             ru_per_minute=_quota(reading.snapshot),
             throttled=now.throttled - then.throttled,
             acts=dict(tally.acts),
+            people=_people(people, reading.conflicts),
             syncs={name: _sync(reading, then, name) for name in reading.snapshot.catalog.syncs},
         )
 
@@ -125,6 +137,19 @@ def _totals(snapshot: StatusSnapshot, stats: Any) -> Totals:
         ru_used=stats["ru"]["used"],
         throttled=stats["throttled"],
         delivered_by={name: one.delivered for name, one in snapshot.progress.items()},
+    )
+
+
+def _people(tally: PeopleTally, found: Mapping[str, tuple[int, int]]) -> PeopleFigures:
+    seconds = sorted(tally.seconds)
+    waiting = sum(opened for opened, _ in found.values())
+    return PeopleFigures(
+        made=tally.made,
+        arrived=tally.arrived,
+        p50_s=seconds[len(seconds) // 2] if seconds else None,
+        p95_s=seconds[math.ceil(0.95 * len(seconds)) - 1] if seconds else None,
+        decided=sum(recorded for _, recorded in found.values()) - waiting,
+        waiting=waiting,
     )
 
 

@@ -30,6 +30,18 @@ class SyncFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class PeopleFigures:
+    """What people did in SharePoint: their edits, how many are in PostgreSQL and after how long, and conflicts."""
+
+    made: int = 0
+    arrived: int = 0
+    p50_s: float | None = None
+    p95_s: float | None = None
+    decided: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """Where the demo stands.
 
@@ -58,6 +70,7 @@ class Figures:
     throttled: int = 0
     acts: Mapping[str, int] = field(default_factory=dict)
     syncs: Mapping[str, SyncFigures] = field(default_factory=dict)
+    people: PeopleFigures = PeopleFigures()
 
     @property
     def written(self) -> int:
@@ -118,15 +131,17 @@ def line(figures: Figures) -> str:
         f"{figures.phase}: committed={figures.committed} delivered={figures.delivered} waiting={figures.waiting}"
         f" p50={milliseconds(figures.p50_ms)} p95={milliseconds(figures.p95_ms)} ru={figures.ru_used:.0f}"
         f" writes={figures.writes} coalesced={figures.coalesced} suppressed={figures.suppressed}"
+        f" edits={figures.people.made} arrived={figures.people.arrived}"
     )
 
 
 def picture(figures: Figures) -> RenderableType:
     """The figures as a panel."""
-    parts = [Text(), _numbers(figures), Text(), _syncs(figures), *_acts(figures)] if figures.syncs else []
+    below = [*_acts(figures), *_people(figures.people)]
+    parts = [Text(), _numbers(figures), Text(), _syncs(figures), *below] if figures.syncs else []
     return Panel(
         Group(_bar(figures), *parts),
-        title="Rowtide: PostgreSQL -> SharePoint lists",
+        title="Rowtide: PostgreSQL <-> SharePoint lists",
         subtitle="Ctrl-C ends",
         width=86,
     )
@@ -179,6 +194,28 @@ def _syncs(figures: Figures) -> RenderableType:
     for name, sync in figures.syncs.items():
         table.add_row(name, f"{sync.waiting:,}", f"{sync.delivered:,}", Text(sync.reason, "dim"))
     return table
+
+
+def edits(people: PeopleFigures) -> str:
+    """What became of people's edits, in words."""
+    took = f": p50 {_seconds(people.p50_s)}, p95 {_seconds(people.p95_s)}" if people.arrived else ""
+    return f"{people.made:,} made by people in SharePoint, {people.arrived:,} in PostgreSQL{took}"
+
+
+def conflicts(people: PeopleFigures) -> str:
+    """What became of fields that both sides changed, in words."""
+    return f"{people.decided:,} decided by policy, {people.waiting:,} waiting for a person"
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} s"
+
+
+def _people(people: PeopleFigures) -> list[RenderableType]:
+    if not people.made:
+        return []
+    lines = (f"edits: {edits(people)}", f"conflicts: {conflicts(people)}")
+    return [Text(), *(Text(line, "magenta") for line in lines)]
 
 
 def _acts(figures: Figures) -> list[RenderableType]:

@@ -30,6 +30,10 @@ class SimulatorControl:
         found: list[Any] = self._fetch("items?all=1")["items"]
         return found
 
+    def edit(self, list_title: str, fields: dict[str, Any], user: str, item_id: str | None = None) -> None:
+        """A person's edit of an item, or a new one, as on the simulator's page."""
+        self._fetch("edit", {"list": list_title, "item_id": item_id, "fields": fields, "user": user})
+
     def set_tier(self, tier: str) -> None:
         """From now on the tenant has this tier's quota."""
         self._fetch("tier", {"tier": tier})

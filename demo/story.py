@@ -1,4 +1,4 @@
-"""What the demo plays: first load, quota, a day in the shop, and the comparison that proves it.
+"""What the demo plays: first load, quota, a day in the shop and in its lists, and the comparison that proves it.
 
 In: `DemoOptions`, a working directory, a view. Out: a `Summary`. Rules: the acts come one after the other; Ctrl-C ends
 the act that is on and the rest is played quickly; whatever happens, every process has ended before `play` returns.
@@ -13,13 +13,14 @@ from dataclasses import replace
 import psycopg
 
 from demo import quota, summary
-from demo.comparison import Verdict, compare_until_equal
+from demo.comparison import Difference, Verdict, compare_until_equal
 from demo.environment import Environment, EnvironmentSettings
-from demo.figures import Meter
+from demo.figures import NOBODY, Meter
 from demo.interrupts import Interrupted, Interrupts
 from demo.live_view import Figures, LiveView
 from demo.options import TIERS, DemoOptions
 from demo.shop.definition import QUOTA_SHARE, shop_definition
+from demo.shop.people import BY_A_PERSON, BY_POLICY, CUSTOMERS, People, add_contested
 from demo.shop.schema import create_shop
 from demo.shop.workload import Workload, WorkloadTally, reprice
 from demo.summary import FirstLoad, Summary
@@ -32,6 +33,9 @@ _LOOK_S = 0.25
 _BULK_ARTICLES = 24
 _STANDSTILL_S = 90.0
 _COMPARE_S = 300.0
+_ARRIVE_S = 60.0
+_WAITS = Difference(CUSTOMERS, str(BY_A_PERSON), "differing", "Segment")
+"""What both sides say differently until a person decides."""
 
 
 class Story:
@@ -54,6 +58,8 @@ class Story:
         self._running_meter: Meter | None = None
         self._shop_rows = 0
         self._tally = WorkloadTally()
+        self._people: People | None = None
+        self._contested = [self._contest_by_policy, self._contest_for_a_person]
         self._figures = Figures("starting")
         self._first_load: FirstLoad | None = None
         self._verdict: Verdict | None = None
@@ -73,6 +79,8 @@ class Story:
             self._interrupts.patience = sys.maxsize
             if self._view.live:
                 self._view.show(replace(self._figures, phase="ending", share=1.0))
+            if self._people is not None:
+                self._people.stop()
             if self._running_meter is not None:
                 self._running_meter.close()
             self._environment.end()
@@ -100,6 +108,7 @@ class Story:
         addresses = environment.start()
         with psycopg.connect(addresses.source_dsn, autocommit=True) as connection:
             rows = create_shop(connection, self._options.seed)
+            rows[CUSTOMERS] += add_contested(connection)
         self._shop_rows = sum(rows.values())
         view.note("shop: " + ", ".join(f"{count:,} {table.replace('_', ' ')}" for table, count in rows.items()))
         view.show(Figures("rowtide apply: making lists and columns", 0.5))
@@ -141,11 +150,14 @@ class Story:
         self._view.note(f"quota on: tier {tier}, of which Rowtide takes {QUOTA_SHARE:.0%}; the shop opens")
 
     def _open_shop(self) -> None:
-        """The shop's day, under the tenant's quota."""
+        """The shop's day, under the tenant's quota: programs change its tables, people its lists."""
         self._meter.mark()
-        workload = Workload(self._environment.addresses.source_dsn, self._options.seed, self._options.rate)
+        environment, seed = self._environment, self._options.seed
+        workload = Workload(environment.addresses.source_dsn, seed, self._options.rate)
         self._tally = workload.tally
         workload.start()
+        self._people = People(environment.addresses.source_dsn, environment.simulator, seed, self._view.note)
+        self._people.start()
         began, seconds, bulk = time.monotonic(), self._options.seconds, False
         try:
             while (passed := time.monotonic() - began) < seconds and not self._interrupts.asked:
@@ -154,9 +166,12 @@ class Story:
                 if passed > seconds / 2 and not bulk:
                     bulk = True
                     workload.ask_for(self.bulk_reprice)
+                if self._contested and passed > seconds / (2 + len(self._contested)):
+                    self._contested.pop(0)(self._people)
                 self._look("live workload", passed / seconds)
                 self._wait(min(_LOOK_S, seconds - passed))
         finally:
+            self._people.leave()
             _stop(workload)
         if self._interrupts.asked:
             self._view.note("the shop closes; comparing (Ctrl-C again ends at once)")
@@ -167,8 +182,29 @@ class Story:
         self._view.note(f"bulk: one statement gave {changed:,} order lines new prices; small changes overtake them")
         return changed
 
+    def _contest_by_policy(self, people: People) -> None:
+        people.contest(BY_POLICY, "notes", "Notes", "The list says: pays at once.", "The table says: pays late.")
+        self._view.note("conflict: both sides changed the notes of Contested & Sons; sharepoint_wins decides")
+
+    def _contest_for_a_person(self, people: People) -> None:
+        people.contest(BY_A_PERSON, "segment", "Segment", "Enterprise", "Public sector")
+        self._view.note("conflict: both sides changed the segment of Undecided Optics; it waits for a person")
+
+    def _await_people(self) -> None:
+        """Wait until what they typed is in PostgreSQL, and what a person has to decide is in the inbox."""
+        people, began = self._people, time.monotonic()
+        if people is None:
+            return
+        while time.monotonic() - began < _ARRIVE_S:
+            waits = self._meter.read().conflicts.get(CUSTOMERS, (0, 0))[0]
+            if people.all_arrived and (waits or self._contested):
+                break
+            self._look("people's edits are on their way", min(1.0, (time.monotonic() - began) / 10))
+            self._wait(_LOOK_S)
+
     def _compare(self) -> None:
-        """Wait until what was committed has arrived, and compare."""
+        """Wait until what was committed and typed has arrived, and compare."""
+        self._await_people()
         began = time.monotonic()
 
         def seen(verdict: Verdict) -> None:
@@ -179,6 +215,7 @@ class Story:
             self._environment.compiled_syncs(),
             self._environment.addresses.source_dsn,
             self._environment.simulator,
+            waiting=() if self._contested else (_WAITS,),
             seen=seen,
             wait=self._wait,
             most_s=_COMPARE_S,
@@ -211,7 +248,8 @@ class Story:
 
     def _look(self, phase: str, share: float) -> None:
         """Read the figures anew and show them."""
-        self._figures = self._meter.figures(self._meter.read(), phase, share, self._tally)
+        people = NOBODY if self._people is None else self._people.tally
+        self._figures = self._meter.figures(self._meter.read(), phase, share, self._tally, people)
         self._view.show(self._figures)
 
     def _summary(self) -> Summary:

@@ -10,7 +10,7 @@ from typing import Literal, TypedDict
 
 from demo.comparison import Verdict
 from demo.environment import FLOW, Environment
-from demo.live_view import Figures, milliseconds
+from demo.live_view import Figures, conflicts, edits, milliseconds
 from demo.options import DemoOptions
 from demo.shop.workload import WorkloadTally
 from rowtide.pacing import WRITE_RU, tier_of
@@ -33,6 +33,22 @@ class Percentiles(TypedDict):
     p50: float | None
     p95: float | None
     p99: float | None
+
+
+class EditsDocument(TypedDict):
+    """What people did in SharePoint, and seconds until it was in PostgreSQL."""
+
+    made: int
+    arrived: int
+    p50_s: float | None
+    p95_s: float | None
+
+
+class ConflictsDocument(TypedDict):
+    """Fields that both sides changed: decided by a policy, or waiting for a person."""
+
+    decided: int
+    waiting: int
 
 
 class FirstLoadDocument(TypedDict):
@@ -64,6 +80,8 @@ class SummaryDocument(TypedDict):
     rows: int | None
     items: int | None
     difference_kinds: dict[str, int]
+    edits: EditsDocument
+    conflicts: ConflictsDocument
     first_load: FirstLoadDocument | None
     seconds: float
     seed: int
@@ -91,6 +109,7 @@ class Summary:
     def document(self) -> SummaryDocument:
         """The summary as JSON; latencies and counts are of the live phase."""
         figures, verdict, load = self.figures, self.verdict, self.first_load
+        people = figures.people
         return {
             "verdict": self.word,
             "differences": None if verdict is None else verdict.others,
@@ -111,6 +130,13 @@ class Summary:
             "rows": None if verdict is None else verdict.rows,
             "items": None if verdict is None else verdict.items,
             "difference_kinds": {} if verdict is None else verdict.by_kind(),
+            "edits": {
+                "made": people.made,
+                "arrived": people.arrived,
+                "p50_s": _round(people.p50_s),
+                "p95_s": _round(people.p95_s),
+            },
+            "conflicts": {"decided": people.decided, "waiting": people.waiting},
             "first_load": None if load is None else {"writes": load.writes, "seconds": round(load.seconds, 1)},
             "seconds": self.options.seconds,
             "seed": self.options.seed,
@@ -131,11 +157,14 @@ class Summary:
             f"nothing to the lists + {figures.written:,} written" + (f" + {rest:,} not delivered yet" if rest else ""),
             f"writes      {figures.writes:,} requests that changed a list (a row that moves takes two)",
             f"quota       {figures.ru_used:,.0f} resource units, {figures.throttled:,} refusals (429)",
+            f"edits       {edits(figures.people)}",
+            f"conflicts   {conflicts(figures.people)}",
         ]
         if verdict is None:
             return [*said, "verdict     interrupted: nothing was compared"]
         if verdict.equal:
-            return [*said, f"verdict     EQUAL: {verdict.rows:,} rows, {verdict.items:,} items, no duplicate"]
+            but = f"; {len(verdict.waiting)} of them waits for a person" if verdict.waiting else ""
+            return [*said, f"verdict     EQUAL: {verdict.rows:,} rows, {verdict.items:,} items, no duplicate{but}"]
         shown = [f"  {one}" for one in verdict.differences[:SHOWN]]
         more = len(verdict.differences) - len(shown)
         return [
@@ -161,7 +190,8 @@ def invitation(environment: Environment) -> list[str]:
     config, addresses = environment.config, environment.addresses
     return [
         "",
-        "The demo stays up until Ctrl-C. Open the lists in a browser and change some rows:",
+        "The demo stays up until Ctrl-C. Open the lists in a browser and change some rows; change a customer there",
+        "and look into the table:",
         "",
         f"  lists        {addresses.lists_url}",
         f"  PostgreSQL   {addresses.source_dsn}",
@@ -177,6 +207,8 @@ def invitation(environment: Environment) -> list[str]:
         "    UPDATE order_lines SET unit_price = unit_price * 1.1;        -- bulk; small changes overtake it",
         "    UPDATE customers SET name = name || '.' WHERE id = 1;        -- again and again: changes coalesce",
         "",
+        f"  rowtide conflicts list -c {config}",
+        f'  rowtide conflicts resolve ID --take sharepoint --why "they know best" -c {config}',
         f"  rowtide status --watch -c {config}",
         f"  rowtide pause orders -c {config}     (and resume)",
     ]

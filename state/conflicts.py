@@ -156,7 +156,8 @@ def read(conn: Connection, conflict_id: int) -> StoredConflict | None:
 def counts(conn: Connection, since: datetime | None = None) -> dict[str, tuple[int, int]]:
     """Per sync how many conflicts are open, and how many were recorded since then (None: ever)."""
     query = """
-        SELECT sync, count(*) FILTER (WHERE state = 'open'), count(*) FILTER (WHERE at >= coalesce(%s, '-infinity'))
+        SELECT sync, count(*) FILTER (WHERE state = 'open'),
+               count(*) FILTER (WHERE at >= coalesce(%s::timestamptz, '-infinity'))
           FROM rowtide.conflict GROUP BY sync
     """
     return {sync: (opened, recorded) for sync, opened, recorded in conn.execute(query, [since]).fetchall()}

@@ -47,6 +47,7 @@ class SyncDraft:
     lists: str | None = None
     where: str | None = None
     key: Sequence[str] = ()
+    more: Sequence[str] = ()  # further lines of the sync
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +320,7 @@ def _sync(draft: Draft, sync: SyncDraft) -> list[str]:
         f"    target: {{graph: {draft.graph}, site: {json.dumps(draft.site)}}}",
         lists,
         *where,
+        *(f"    {line}" for line in sync.more),
         "    fields:  # column: field, or {field, as}; kinds: text note number boolean dateTime choice",
         *(f"      {_field_line(one)}" for one in sync.fields),
         "    deletes: propagate  # a deleted row's item is deleted",

@@ -1,8 +1,8 @@
-"""The shop's rowtide.yaml: all three tables, sharded orders, a row filter, every kind.
+"""The shop's rowtide.yaml: all three tables, one of them both ways, sharded orders, a row filter, every kind.
 
-In: a draft that names the parts of an environment, the licences of its tenant. Out: the text of a commented definition.
-Rule: it is what `rowtide init` would write for these tables after a person has looked it over, so that whoever opens it
-learns the format.
+In: a draft that names the parts of an environment, the licences of its tenant. Out: the text of a commented
+definition. Rule: it is what `rowtide init` would write for these tables after a person has looked it over, so that
+whoever opens it learns the format.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,11 @@ SYNCS: Sequence[SyncDraft] = (
         name="customers",
         table="public.customers",
         list_title="Customers",
+        more=(
+            "direction: both  # what people change in the list comes back",
+            "conflicts: {policy: postgres_wins, columns: {notes: sharepoint_wins, segment: manual}}",
+            "poll: 1s..5s  # how often the list is asked what people changed",
+        ),
         fields=(
             FieldDraft("name", "Title"),
             FieldDraft("email", "Email", "text"),

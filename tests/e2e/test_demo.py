@@ -112,6 +112,9 @@ def test_a_demo_finds_no_difference_and_no_duplicate(start: Callable[..., Demo],
     assert document["suppressed"] <= document["delivered"]
     assert document["first_load"]["writes"] > 2500
     assert document["items"] == document["rows"]
+    assert document["edits"]["made"] == document["edits"]["arrived"] > 0
+    assert document["conflicts"]["decided"] >= 1
+    assert document["conflicts"]["waiting"] == 1
     assert list(parent.iterdir()) == []
 
 

@@ -1,11 +1,12 @@
 """The end of the demo: one document, one page."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from demo.comparison import Difference, Verdict
-from demo.live_view import Figures
+from demo.live_view import Figures, PeopleFigures
 from demo.options import DemoOptions
 from demo.shop.workload import WorkloadTally
 from demo.summary import FirstLoad, Summary, slow_load
@@ -48,6 +49,18 @@ def test_the_page_says_what_became_of_each_change() -> None:
     assert f"changes     {changes}" in lines
     assert 250 + 20 + 180 + 5 == 455
     assert "writes      183 requests that changed a list (a row that moves takes two)" in lines
+
+
+def test_both_directions_are_told() -> None:
+    people = PeopleFigures(made=31, arrived=30, p50_s=1.25, p95_s=2.24, decided=3, waiting=1)
+    waits = Difference("customers", "0", "differing", "Segment")
+    told = replace(summary(Verdict(10, 10, (), (waits,))), figures=replace(FIGURES, people=people))
+    assert told.document()["edits"] == {"made": 31, "arrived": 30, "p50_s": 1.2, "p95_s": 2.2}
+    assert told.document()["conflicts"] == {"decided": 3, "waiting": 1}
+    assert told.word == "equal"
+    assert "edits       31 made by people in SharePoint, 30 in PostgreSQL: p50 1.2 s, p95 2.2 s" in told.lines()
+    assert "conflicts   3 decided by policy, 1 waiting for a person" in told.lines()
+    assert told.lines()[-1] == "verdict     EQUAL: 10 rows, 10 items, no duplicate; 1 of them waits for a person"
 
 
 def test_the_page_names_the_first_differences() -> None:
