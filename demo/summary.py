@@ -35,7 +35,7 @@ class Percentiles(TypedDict):
     p99: float | None
 
 
-class EditsDocument(TypedDict):
+class TypedEditsDocument(TypedDict):
     """What people did in SharePoint, and seconds until it was in PostgreSQL."""
 
     made: int
@@ -44,7 +44,7 @@ class EditsDocument(TypedDict):
     p95_s: float | None
 
 
-class ConflictsDocument(TypedDict):
+class MetConflictsDocument(TypedDict):
     """Fields that both sides changed: decided by a policy, or waiting for a person."""
 
     decided: int
@@ -80,8 +80,8 @@ class SummaryDocument(TypedDict):
     rows: int | None
     items: int | None
     difference_kinds: dict[str, int]
-    edits: EditsDocument
-    conflicts: ConflictsDocument
+    edits: TypedEditsDocument
+    conflicts: MetConflictsDocument
     first_load: FirstLoadDocument | None
     seconds: float
     seed: int
