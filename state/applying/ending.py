@@ -160,8 +160,8 @@ UPDATE rowtide.ledger
    AND (applied_era IS NULL OR (applied_era, applied_lsn) <= (%(era)s, %(lsn)s::bigint))
 """
 
-# A refresh: whatever the row is now is compared with what was agreed. A new era's pass may have come before this pair was
-# a row's: what was committed in the era before it says nothing of the row as it is now.
+# A refresh: whatever the row is now is compared with what was agreed. A new era's pass may have come before this pair
+# was a row's: what was committed in the era before it says nothing of the row as it is now.
 _REREAD = """
 INSERT INTO rowtide.outbox (sync, key, op, partial, mapping_version, era, lsn, ordinal, xid, committed_at, priority)
 SELECT l.sync, l.key, 'r', false, l.mapping_version, l.era, l.lsn, l.ordinal, l.xid, now(), %(priority)s

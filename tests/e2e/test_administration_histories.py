@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from tests.e2e.crash.administration import CARDS, STEPS, Administration
 from tests.e2e.crash.deck import deal
-from tests.e2e.crash.world import OWN, SHARED
+from tests.e2e.crash.ground import OWN, SHARED
 
 
 def machine(drawn: int, findings: list[str]) -> type[RuleBasedStateMachine]:

@@ -17,11 +17,12 @@ from tests.e2e.conftest import Simulator
 from tests.e2e.crash import history
 from tests.e2e.crash.history import History
 from tests.e2e.crash.plan import ROLES, Plan, pairwise
+from tests.e2e.crash.rounds import Verdict
 
 ROUNDS_A_HISTORY = 12
 
 
-def live(plan: Plan, budget_s: float, simulator: Simulator, new_cluster: Callable[..., Cluster]) -> history.Verdict:
+def live(plan: Plan, budget_s: float, simulator: Simulator, new_cluster: Callable[..., Cluster]) -> Verdict:
     """One history, saved when it fails."""
     directory = reachable_directory("rowtide-crash-")
     try:

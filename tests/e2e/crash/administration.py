@@ -26,9 +26,10 @@ from tests.e2e.crash.acts.servers import read_all, run_tool
 from tests.e2e.crash.acts.tables import PUBLICATION
 from tests.e2e.crash.deck import deal
 from tests.e2e.crash.definition import IDS
+from tests.e2e.crash.ground import OWN, SHARED
 from tests.e2e.crash.judge import describe, is_unequal, judge
 from tests.e2e.crash.servers import servers
-from tests.e2e.crash.world import OWN, SHARED, World
+from tests.e2e.crash.world import World
 from tests.e2e.stack import replace_text, wait_until
 
 SAVED = Path(__file__).parents[2] / "histories"

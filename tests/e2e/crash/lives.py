@@ -1,7 +1,8 @@
 """What a process has done since it was started: a kill says more when the process worked than during its start.
 
-In: the counts that `status` shows, before and now. Out: whether it has staged or settled, and its writes. Rule: counts
-are written in the transactions that do the work, so a killed process has done what they say.
+In: the counts that `status` shows and what the source remembers of edits, before and now. Out: whether it has staged,
+settled or applied, and its writes. Rule: all are written in the transactions that do the work, so a killed process has
+done what they say.
 """
 
 import subprocess
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 import psycopg
 
 from tests.e2e.stack import Stack
+
+APPLIED = "SELECT coalesce(extract(epoch FROM max(applied_at)), 0)::float8 FROM rowtide_pull.applied"
+"""When the source last took a person's edit; it has no such table where no sync goes both ways."""
 
 TOTALS = (
     "SELECT coalesce(sum(changes), 0)::bigint, coalesce(sum(delivered), 0)::bigint, coalesce(sum(writes), 0)::bigint"
@@ -24,15 +28,18 @@ class Work:
     staged: int = 0
     settled: int = 0
     writes: int = 0
+    applied_at: float = 0.0
 
 
 def work_of(stack: Stack) -> Work | None:
-    """The totals now; None while the state database does not answer."""
+    """The totals now; None while a database does not answer."""
     try:
         [totals] = stack.state(TOTALS)
+        there = stack.sql("SELECT to_regclass('rowtide_pull.applied') IS NOT NULL") == [(True,)]
+        staged, settled, writes = totals
+        return Work(staged, settled, writes, stack.sql(APPLIED)[0][0] if there else 0.0)
     except psycopg.Error:
         return None
-    return Work(*totals)
 
 
 @dataclass(slots=True)
@@ -45,11 +52,12 @@ class Life:
     _worked: bool = False
 
     def has_worked(self, stack: Stack) -> bool:
-        """Whether it has staged or settled, each as far as it is its role."""
+        """Whether it has staged, settled or applied, each as far as it is its role."""
         now = None if self._worked else work_of(stack)
         if now is not None:
             staged = "capture" in self.roles and now.staged > self.before.staged
-            self._worked = staged or ("deliver" in self.roles and now.settled > self.before.settled)
+            delivered = now.settled > self.before.settled or now.applied_at > self.before.applied_at
+            self._worked = staged or ("deliver" in self.roles and delivered)
         return self._worked
 
     def writes(self, stack: Stack) -> int:

@@ -21,6 +21,9 @@ FAULTS = ("none", "late_5xx", "reset_after", "reset_before", "slow", "truncate",
 OUTAGES = ("none", "state", "source", "slot")
 """Beside the killed process: the state database or the source is killed too, or the slot is dropped."""
 
+PUSH, BOTH = WAYS = ("push", "both")
+"""A shop that is pushed to lists, or a table that people change on both sides."""
+
 ROLES = ("one", "split")
 """One process with all roles, or capture and deliver as two of which one is killed while the other goes on."""
 
@@ -69,6 +72,7 @@ class Plan:
     rows: int = 150
     roles: str = "one"
     state: str = "own"
+    ways: str = "push"
 
     def to_json(self) -> str:
         """As it is saved."""

@@ -1,8 +1,8 @@
 """`make soak`: histories until so many kills, with the figures as a table.
 
-In: ``--kills``, ``--seed``, ``--budget-s``, ``--out FILE``. Out: a Markdown table on stdout (and in the file), exit
-code 1 when anything was lost or doubled. `make test-long` runs a share of it. Rule: what is printed is what was
-counted, failures included; each failing history is saved.
+In: ``--kills``, ``--ways``, ``--seed``, ``--budget-s``, ``--out FILE``. Out: for each way a Markdown table on stdout
+(and in the file), exit code 1 when anything was lost or doubled. `make test-long` runs a share of it. Rule: what is
+printed is what was counted, failures included; each failing history is saved.
 """
 
 import argparse
@@ -23,22 +23,26 @@ from tests.conftest import reachable_directory
 from tests.e2e.crash import administration, history
 from tests.e2e.crash.acts import ACTS
 from tests.e2e.crash.administration import Course
+from tests.e2e.crash.both.history import BothHistory
 from tests.e2e.crash.deck import deal
+from tests.e2e.crash.ground import OWN, SHARED
 from tests.e2e.crash.history import History
-from tests.e2e.crash.plan import ROLES, Plan, Round, pairwise, with_acts, with_random_kills
+from tests.e2e.crash.plan import BOTH, PUSH, ROLES, WAYS, Plan, Round, pairwise, with_acts, with_random_kills
+from tests.e2e.crash.rounds import Verdict
 from tests.e2e.crash.servers import servers
-from tests.e2e.crash.world import OWN, SHARED
 
+ROWS = {PUSH: 150, BOTH: 40}
 FAILPOINTS_A_HISTORY = 12
 """Rounds that are aimed at a failpoint; each is followed by one at a random moment."""
 
 
-def live(plan: Plan, budget_s: float) -> history.Verdict:
+def live(plan: Plan, budget_s: float) -> Verdict:
     """One history on servers of its own."""
     directory = reachable_directory("rowtide-crash-")
     try:
         with servers() as (simulator, clusters):
-            verdict = History(plan, directory, simulator, clusters).run(budget_s)
+            kind = BothHistory if plan.ways == BOTH else History
+            verdict = kind(plan, directory, simulator, clusters).run(budget_s)
         if verdict.findings:
             log = directory / "run.log"
             text = log.read_text(errors="replace") if log.exists() else ""
@@ -62,20 +66,27 @@ def _has_acts(number: int) -> bool:
     return bool((number + number // 2 + number // 4) % 2)
 
 
-def draw(seed: int, number: int) -> Plan:
+def draw(seed: int, number: int, ways: str = PUSH) -> Plan:
     """History ``number`` of a soak: roles, place of the state database and acts take turns; one deck has all acts."""
     rounds = with_random_kills(seed + number, aimed(seed + number, number))
-    if _has_acts(number):
+    if ways == PUSH and _has_acts(number):
         dealt = sum(map(_has_acts, range(number))) * (len(rounds) // 2)
         rounds = with_acts(rounds, itertools.islice(deal(seed, tuple(ACTS)), dealt, None))
     state = (OWN, SHARED)[number // 2 % 2]
-    return Plan(seed + number, tuple(rounds), roles=ROLES[number % 2], state=state)
+    return Plan(seed + number, tuple(rounds), ROWS[ways], ROLES[number % 2], state, ways)
+
+
+OF_ONE_WAY = frozenset({"acts of administration", "row changes committed", "conflicts recorded"}) | {
+    "items whose key a person deleted before they were on record",
+    "edits of items by people",
+}
 
 
 def table(figures: Counter[str], findings: list[str], seed: int, seconds: float) -> str:
     """The figures as Markdown."""
-    lost = sum("not equal" in one or "was confirmed" in one for one in findings)
-    doubled = sum("items with key" in one or "items created" in one for one in findings)
+    lost = sum("not equal" in one or "was confirmed" in one or ": lost: " in one for one in findings)
+    doubled = sum("items with key" in one or "items created" in one or "rows hold" in one for one in findings)
+    invented = sum("invented conflict" in one for one in findings)
     rows = [
         ("histories", figures["histories"]),
         ("kills (SIGKILL) of a process that had staged or settled", figures["working kills"]),
@@ -90,24 +101,28 @@ def table(figures: Counter[str], findings: list[str], seed: int, seconds: float)
         ("slot dropped", figures["slot dropped"]),
         ("transactions committed", figures["transactions"]),
         ("row changes committed", figures["rows"]),
+        ("edits of items by people", figures["edits"]),
+        ("conflicts recorded", figures["conflicts"]),
         ("requests to Graph", figures["requests"]),
         ("faults injected", figures["faults"]),
         ("items whose key a person deleted before they were on record", figures["items of nobody"]),
-        ("rows lost", lost),
-        ("items doubled", doubled),
-        ("other findings", len(findings) - lost - doubled),
+        ("rows or values lost", lost),
+        ("items or rows doubled", doubled),
+        ("conflicts invented", invented),
+        ("other findings", len(findings) - lost - doubled - invented),
     ]
-    lines = ["| figure | value |", "|---|---|", *(f"| {name} | {value:,} |" for name, value in rows)]
+    shown = [(name, value) for name, value in rows if value or name not in OF_ONE_WAY]
+    lines = ["| figure | value |", "|---|---|", *(f"| {name} | {value:,} |" for name, value in shown)]
     points = (f"| `{name}` | {figures[f'at {name}']:,} |" for name in sorted(failpoints.NAMES))
     lines += ["", "| killed at failpoint | times |", "|---|---|", *points]
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[1]:.1f}"
     return "\n".join([*lines, "", f"seed {seed}, {seconds / 60:.0f} minutes, {machine}"])
 
 
-def run(kills: int, seed: int, budget_s: float) -> tuple[str, list[str]]:
+def run(kills: int, seed: int, budget_s: float, ways: str = PUSH) -> tuple[str, list[str]]:
     """Histories until the kills are done or the budget is spent: the table, and every finding."""
     seed = seed or random.SystemRandom().randrange(1 << 30)
-    print(f"seed {seed}", flush=True)
+    print(f"{ways}, seed {seed}", flush=True)
     figures: Counter[str] = Counter()
     findings: list[str] = []
     started = time.monotonic()
@@ -115,7 +130,7 @@ def run(kills: int, seed: int, budget_s: float) -> tuple[str, list[str]]:
         left = budget_s - (time.monotonic() - started)
         if figures["working kills"] >= kills or left < 30:
             break
-        verdict = live(draw(seed, number), left - 20)
+        verdict = live(draw(seed, number, ways), left - 20)
         figures.update(verdict.figures)
         findings += [f"seed {seed + number}: {said}" for said in verdict.findings]
         said = f"working kills {figures['working kills']}, findings {verdict.findings}"
@@ -141,6 +156,7 @@ def main(arguments: list[str]) -> int:
     """`make soak` and `make replay`."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--ways", choices=WAYS, action="append", help="which histories; default: push")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--budget-s", type=float, default=float("inf"))
     parser.add_argument("--out", type=Path)
@@ -148,12 +164,16 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.replay is not None:
         return replay(options.replay.read_text())
-    text, findings = run(options.kills, options.seed, options.budget_s)
-    print(text)
-    print("\n".join(findings))
+    texts, found = [], []
+    for ways in options.ways or [PUSH]:
+        text, findings = run(options.kills, options.seed, options.budget_s, ways)
+        print(text)
+        print("\n".join(findings))
+        texts.append(text)
+        found += findings
     if options.out is not None:
-        options.out.write_text(text + "\n")
-    return 1 if findings else 0
+        options.out.write_text("\n\n".join(texts) + "\n")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

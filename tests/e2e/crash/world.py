@@ -15,11 +15,11 @@ from typing import Any
 import psycopg
 
 from demo.postgres import Cluster
-from rowtide.errors import UserError
 from tests.e2e import owner
 from tests.e2e.conftest import Simulator
 from tests.e2e.crash import shop
 from tests.e2e.crash.definition import IDS, Definition
+from tests.e2e.crash.ground import Ground
 from tests.e2e.stack import Stack, wait_until
 
 GRAPH_OPTIONS = "rate_window: 2s\n    licences: 100000"
@@ -27,11 +27,9 @@ READ_S = 180.0
 """How long a deep reconcile may take on a loaded machine; rows that wait for the quota have to be written first."""
 TIMEOUT = "3s"
 """Less than the delay of some faults."""
-OWN, SHARED = "own", "shared"
-"""The state database has a server of its own, or is another database of the source's."""
 
 
-class World:
+class World(Ground):
     """Everything a history acts on."""
 
     def __init__(
@@ -43,10 +41,7 @@ class World:
         seed: int,
         rows: int,
     ) -> None:
-        self.directory = directory
-        self.simulator = simulator
-        self.source = new_cluster()
-        self.state = new_cluster() if place == OWN else self.source
+        super().__init__(directory, simulator, new_cluster, place)
         self.definition = Definition()
         source_dsn, state_dsn = self.source.create_database("source"), self.state.create_database("state")
         self.new_cluster = new_cluster
@@ -184,34 +179,8 @@ class World:
         """A request to the list of that title by its owner."""
         return owner.own(self.simulator, method, title, path, body)
 
-    # --- outages ------------------------------------------------------------------------------------------------------
-
-    def kill_server(self, cluster: Cluster) -> None:
-        """SIGKILL a server and start it again."""
-        cluster.kill()
-
-        def back() -> bool:
-            try:
-                cluster.start()
-            except UserError:  # the killed server's children have not all gone yet
-                return False
-            return True
-
-        wait_until(back, "the server comes back")
-
     def drop_slots(self) -> None:
-        """What was committed and not read yet is in no stream any more: only a reconcile can find it.
-
-        A copy of the installation that reads the slot is ended first.
-        """
+        """A copy of the installation that reads a slot is ended first."""
         if end_the_copy := self.open.pop("instance", None):
             end_the_copy()
-
-        def dropped() -> bool:
-            try:
-                self.stack.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
-            except psycopg.errors.ObjectInUse:  # the walsender of a killed process has not noticed yet
-                return False
-            return True
-
-        wait_until(dropped, "the slot can be dropped")
+        super().drop_slots()

@@ -1,0 +1,136 @@
+"""Whether anything was lost, doubled or invented by a sync of two ways: table, lists, records and lineage compared.
+
+In: a ground whose people have gone and whose processes run, the lineage. Out: findings, empty when all is as it should
+be. Rule: what should be in the lists is said here a second time; nothing of the product decides.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from tests.e2e.crash.both.lineage import Lineage
+from tests.e2e.crash.both.people import FIELDS
+from tests.e2e.crash.ground import Ground
+from tests.e2e.stack import wait_until
+from tests.e2e.two_ways import rounds
+
+PATIENCE_S = 150.0
+TITLES = {"a": "Wares A", "b": "Wares B"}
+OTHER = "Wares Other"
+Said = dict[str, Any]
+WAITING = (
+    "SELECT (SELECT count(*) FROM rowtide.outbox) + (SELECT count(*) FROM rowtide.inbox)"
+    " + (SELECT count(*) FROM rowtide.ledger WHERE leftovers <> '[]' OR state = 'arriving')"
+)
+
+
+def judge(ground: Ground, lineage: Lineage, patience_s: float = PATIENCE_S) -> list[str]:
+    """Wait until nothing waits and both sides are equal, then look at what became of every value."""
+    findings = []
+    try:
+        wait_until(lambda: _is_calm(ground) and not differences(ground), "both sides are equal", patience_s)
+    except AssertionError:
+        findings.append(f"not equal in the end: {differences(ground)[:5]}, waiting: {waiting(ground)}")
+    values = [*_doubled(ground, lineage), *_invented(ground, lineage), *_lost(ground, lineage)]
+    return [*findings, *_quiet(ground), *values]
+
+
+def _is_calm(ground: Ground) -> bool:
+    """Whether nothing waits; what only a person can say, somebody says who looks at the inbox."""
+    if ground.stack.state("SELECT 1 FROM rowtide.inbox WHERE state = 'parked' AND inferred"):
+        ground.stack.command("parked", "retry", "wares", "--all", check=False)
+    return ground.stack.state(WAITING) == [(0,)]
+
+
+def waiting(ground: Ground) -> list[tuple[Any, ...]]:
+    """What still waits, in either direction."""
+    outbox = "SELECT key, op, state, due_at::text, reason, lease_owner, sent::text FROM rowtide.outbox LIMIT 5"
+    inbox = "SELECT key, item_id, state, code, due_at::text, lease_owner, sentence FROM rowtide.inbox LIMIT 5"
+    return [*ground.stack.state(outbox), *ground.stack.state(inbox)]
+
+
+def rows(ground: Ground) -> dict[str, Said]:
+    """The rows, by key."""
+    found = ground.stack.sql("SELECT id::text, title, note, shard FROM wares")
+    return {key: {"title": title, "note": note, "shard": shard} for key, title, note, shard in found}
+
+
+def items(ground: Ground) -> list[Said]:
+    """The items that are there."""
+    return [one for one in ground.simulator.items() if not one["deleted"]]
+
+
+def differences(ground: Ground) -> list[str]:
+    """Where table and lists are not the same."""
+    wanted = {
+        f"wares:{key}": (TITLES.get(row["shard"], OTHER), row["title"], row["note"])
+        for key, row in rows(ground).items()
+    }
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for item in items(ground):
+        fields = item["fields"]
+        key = str(fields.get("RowtideKey") or f"item {item['id']} of {item['list']}")
+        found.setdefault(key, []).append((item["list"], *(fields.get(name) for name in FIELDS.values())))
+    keys = sorted(wanted.keys() | found.keys())
+    return [
+        f"{key}: items {found.get(key)}, row {wanted.get(key)}"
+        for key in keys
+        if found.get(key) != ([wanted[key]] if key in wanted else None)
+    ]
+
+
+def _quiet(ground: Ground) -> Iterator[str]:
+    """A further cycle of both directions writes nothing."""
+    before, asked = _writes(ground), rounds(ground.stack)
+    wait_until(partial(_asked_again, ground, asked), "every list was asked again")
+    after = _writes(ground)
+    if after != before:
+        yield f"a quiet cycle wrote: {before} became {after}"
+
+
+def _asked_again(ground: Ground, before: dict[str, int]) -> bool:
+    now = rounds(ground.stack)
+    return all(now.get(one, 0) >= seen + 2 for one, seen in before.items())
+
+
+def _writes(ground: Ground) -> tuple[int, int]:
+    touched = "SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables WHERE relname = 'wares'"
+    return ground.simulator.writes(), int(ground.stack.sql(touched)[0][0])
+
+
+def _doubled(ground: Ground, lineage: Lineage) -> Iterator[str]:
+    """Every value was written once: two rows that hold it were made of one item."""
+    held = Counter((name, row[name]) for row in rows(ground).values() for name in FIELDS if row[name] is not None)
+    for (name, value), count in held.items():
+        if count > 1:
+            yield f"{count} rows hold {name} {_trace(ground, lineage, value)}"
+    keys = Counter(item["fields"].get("RowtideKey") for item in items(ground))
+    yield from (f"{count} items with key {key}" for key, count in keys.items() if count > 1)
+
+
+def _invented(ground: Ground, lineage: Lineage) -> Iterator[str]:
+    """Conflicts between values of which one was seen by whoever wrote the other."""
+    query = "SELECT kind, key, list_id, item_id, version::int, fields FROM rowtide.conflict ORDER BY id"
+    for kind, key, list_id, item_id, version, fields in ground.stack.state(query):
+        why = lineage.note_conflict(kind, str(key), (list_id, item_id), version, fields)
+        if why:
+            yield f"invented conflict {kind} of {key}, item {item_id} version {version}: {why}"
+
+
+def _trace(ground: Ground, lineage: Lineage, value: str) -> str:
+    """Where a value was written, over what, what was written over it, and what is on record of its row."""
+    where = lineage.origin.get(value, "")
+    key = where.partition("wares:")[2].partition(",")[0] or where.rpartition(" ")[2]
+    after = sorted(one for one, over in lineage.over.items() if value in over)
+    query = "SELECT kind, item_id, version::int, fields::text FROM rowtide.conflict WHERE key = %s ORDER BY id"
+    return (
+        f"{value} of {where}, written over {sorted(lineage.over[value])}, overwritten by {after};"
+        f" its row: {rows(ground).get(key)}; conflicts: {ground.stack.state(query, key)}"
+    )
+
+
+def _lost(ground: Ground, lineage: Lineage) -> Iterator[str]:
+    held = {key: {name: row[name] for name in FIELDS} for key, row in rows(ground).items()}
+    yield from (f"lost: {_trace(ground, lineage, value)}" for value in sorted(lineage.lost(held.values())))
+    yield from (f"lost: deletion {one}" for one in sorted(lineage.deletions_lost(held)))
