@@ -14,9 +14,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.property.both_ways")
     parser.add_argument("--histories", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--without", default="", help="a rule to leave out: inbox, one_side, applied_at, applied, versions, again"
-    )
+    rules = "inbox, one_side, applied_at, applied, versions, again, restored"
+    parser.add_argument("--without", default="", help=f"a rule to leave out: {rules}")
     arguments = parser.parse_args()
     began = time.perf_counter()
     bad = bad_history(arguments.histories, arguments.seed, without(arguments.without))

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from rowtide.change import Fields, Operation
 from rowtide.deciding import pull
-from rowtide.deciding.conflicts import UNKNOWN_TIMES, ConflictRecord
+from rowtide.deciding.conflicts import UNKNOWN_TIMES, Choice, ConflictRecord
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.outcomes import HandOver, ParkRow, Release, Settle
 from rowtide.deciding.pull_steps import KeyBusy, Reserved
@@ -39,7 +39,7 @@ LEASE = timedelta(seconds=120)
 
 @dataclass(frozen=True)
 class Switches:
-    """The five rules, and what is done about lost edits; each can be left out."""
+    """The five rules, and what is done about lost edits and restored lists; each can be left out."""
 
     inbox: bool = True
     one_side: bool = True
@@ -47,6 +47,7 @@ class Switches:
     applied: bool = True
     versions: bool = True
     again: bool = True
+    restored: bool = True
 
 
 @dataclass
@@ -87,6 +88,8 @@ class InboxRow:
     absent_at: tuple[int, int] | None = None
     parked: bool = False
     era: int = 0
+    open: ConflictRecord | None = None
+    choice: Choice | None = None
 
 
 @dataclass
@@ -103,6 +106,7 @@ class Records:
     cursor: tuple[int, int] = (1, 0)
     links: dict[ListId, int] = field(default_factory=lambda: dict.fromkeys(LISTS, 0))
     rounds: dict[ListId, int] = field(default_factory=lambda: dict.fromkeys(LISTS, 0))
+    suspect: set[ListId] = field(default_factory=set)
     tick: int = 0
     tokens: int = 0
 
@@ -147,7 +151,7 @@ class Records:
     def claim(self, key: str) -> tuple[Work, bool] | None:
         """The row, and whether it may only be looked at; None: it may not go."""
         row, known = self.outbox[key], self.ledger.get(key)
-        if row.lease is not None or row.due_at > self.now:
+        if row.lease is not None or row.due_at > self.now or self.suspect:
             return None
         waits = (self.switches.one_side and bool(self.entries_of(key))) or key in self.unconfirmed()
         if (waits or row.parked) and not (row.sent or (known is not None and has_lost_post(known.pair))):
@@ -242,14 +246,15 @@ class Records:
 
     def note(self, entry: InboxEntry, key: str | None = None) -> None:
         """An entry goes into the inbox; a newer one of its item is kept."""
-        old = self.inbox.get(entry.place)
+        entry, old = replace(entry, seen_at=self.now), self.inbox.get(entry.place)
         if old is None:
             self.inbox[entry.place] = InboxRow(entry, self.tick, self.now, key)
             return
         if not entry.deleted and not old.entry.deleted and entry.version < old.entry.version:
             return
         revision = old.entry.revision + 1
-        newer = replace(entry, revision=revision)
+        is_suspect = (entry.suspect or old.entry.suspect) and not entry.deleted
+        newer = replace(entry, revision=revision, suspect=is_suspect)
         self.inbox[entry.place] = replace(old, entry=newer, seen=self.tick, key=old.key or key, parked=False)
 
     # --- pull ---
@@ -268,7 +273,7 @@ class Records:
     def take(self, at: Place) -> Taken | None:
         """The entry with all that is known; None: it may not be applied."""
         row = self.inbox[at]
-        if row.lease is not None or row.due_at > self.now or row.parked:
+        if row.lease is not None or row.due_at > self.now or row.parked or self.suspect:
             return None
         if row.absent_at is not None and not self._passed(row.absent_at):
             return None
@@ -293,8 +298,8 @@ class Records:
         )  # fmt: skip
         ended = all(self.rounds[one] > row.seen for one in LISTS if one != entry.list_id)
         return Taken(
-            entry, key, None if known is None else known.pair, waiting, None, row.lease or "", None, UNKNOWN_TIMES,
-            twin, ended, row.absent_at is not None and self._passed(row.absent_at),
+            entry, key, None if known is None else known.pair, waiting, None, row.lease or "", row.choice,
+            UNKNOWN_TIMES, twin, ended, row.absent_at is not None and self._passed(row.absent_at),
             None if known is None else known.pulled,
         )  # fmt: skip
 
