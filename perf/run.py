@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from perf import capture, claiming, delivery, neighbours, simulator, wide
+from perf import capture, claiming, delivery, neighbours, pulling, simulator, wide
 from perf.figures import Measurements
 
 FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
@@ -26,6 +26,8 @@ FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
     "isolation": neighbours.isolation,
     "gated": neighbours.gated,
     "peer_death": neighbours.peer_death,
+    "pull": pulling.polling,
+    "pull_webhook": pulling.webhook,
     "simulator": simulator.run,
     "memory": wide.memory,
 }

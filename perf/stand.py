@@ -89,10 +89,11 @@ def stand(
     graph_options: str | Callable[[Mapping[str, str]], str] = "",
     syncs: str = SYNC,
     tables: Sequence[str] = (),
+    edit: Callable[[str], str] = lambda definition: definition,
 ) -> Iterator[Stand]:
     """A stand with table ``bench`` empty and its sync applied; ``tables``: statements that make others.
 
-    ``graph_options`` may depend on where the simulator is.
+    ``graph_options`` may depend on where the simulator is; the definition is applied as ``edit`` leaves it.
     """
     directory = Path(tempfile.mkdtemp(prefix="rowtide-perf-"))
     base = reachable_directory("rowtide-perf-pg-")
@@ -107,6 +108,7 @@ def stand(
     try:
         for table in (TABLE, *tables):
             stack.sql(table)
+        stack.config.write_text(edit(stack.config.read_text()))
         stack.apply()
         yield Stand(cluster, simulator, stack)
     finally:
