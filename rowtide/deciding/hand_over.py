@@ -172,7 +172,7 @@ def _instead(in_flight: InFlight, answer: Answer, rules: Rules, now: datetime) -
         case Look(_, held), Found((item, *_)):
             return _after_look(known, held, item, rules)
         case Look(_, held) | Patch(_, held) | Remove(_, held), Missing() | Found(()):
-            return _after_gone(known, held)
+            return _after_gone(known, held, rules)
         case Search(command), Found(items):
             return _after_search(known, command.list_id, own_items(known.work, items), rules, now)
         case SearchLost(command), Found(items):
@@ -205,14 +205,24 @@ def _after_look(known: Known, held: Held, item: Item, rules: Rules) -> AskVersio
     return _hand(known, held.item.list_id, item)
 
 
-def _after_gone(known: Known, held: Held) -> HandOver | None:
-    """A 404 that is not our own deletion's. One in the middle of a move is: the old item was to go."""
+def _after_gone(known: Known, held: Held, rules: Rules) -> HandOver | None:
+    """A 404 that is not our own deletion's. One in the middle of a move is: the old item was to go.
+
+    With the item its versions are gone: of a field that an unexplained attempt was to change, nobody can say what
+    whoever deleted it saw. So it has no base any more, and the deletion is a conflict.
+    """
     work, item = known.work, held.item
     if wanted(work) is None or held.standing is not Standing.LIVE:
         return None
     if any(one.op == "d" or one.list_id != item.list_id for one in work.desired.sent):
         return None
     gone = InboxEntry(item.list_id, item.item_id, 0, None, True, {}, None, False, None, None)
+    attempts = [one.fields for one in work.desired.sent]
+    unsure = {name for one in attempts for name in rules.mapping.differing(one, item.base, {})}
+    if unsure:
+        base = {name: value for name, value in item.base.items() if name not in unsure}
+        kept = {name: value for name, value in item.kept.items() if name not in unsure}
+        known = replace(known, pair=replace(held, item=replace(item, base=base, kept=kept)), learned=True)
     return HandOver(work, gone, _learnt(known))
 
 

@@ -133,3 +133,11 @@ def test_a_found_post_remembers_what_was_agreed_of_the_item_that_its_row_left() 
     [left] = plan.pair.leftovers
     assert isinstance(left, LeftItem)
     assert left.base == {"a": "1", "b": "x"}
+
+
+def test_an_item_that_is_gone_while_an_attempt_is_unexplained_has_no_base_where_that_was_to_change_it() -> None:
+    over = handed(run(Work(desired(sent=(sent(a="9"),)), held()), Missing()))
+    assert over.entry is not None
+    assert over.entry.deleted
+    assert isinstance(over.pair, Held)
+    assert over.pair.item.base == {"b": "x"}
