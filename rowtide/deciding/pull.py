@@ -105,7 +105,7 @@ def _whose(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
     if taken.key is not None and pair is not None and is_own(pair, entry):
         return _deleted(taken, entry) if entry.deleted else _own(taken, entry, rules)
     if left_item(pair, entry) is not None:
-        return Drop(taken) if entry.deleted else _left(taken, entry, rules)
+        return _left_gone(taken, entry) if entry.deleted else _left(taken, entry, rules)
     if entry.deleted:
         return _look(taken, entry) if _is_deleted_again(taken, entry) else Drop(taken)
     if taken.key is not None and entry.item_key == rowtide_key(rules.sync, taken.key):
@@ -226,6 +226,16 @@ def _left(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
         leftovers = tuple(newer if one == left else one for one in pair.leftovers)
         return Recorded(taken, taken.key, replace(pair, leftovers=leftovers))
     return _believed(Apply(taken, How.LEFT, taken.key, entry, base), rules)
+
+
+def _left_gone(taken: Taken, entry: InboxEntry) -> PullEnd:
+    """An item that was to be removed is gone. It rules out a lost POST of its list no more: that is looked for."""
+    left, pair = left_item(taken.pair, entry), taken.pair
+    assert pair is not None, "a leftover is a pair's"
+    if lost_post_in(pair.leftovers, entry.list_id) is None:
+        return Drop(taken)
+    leftovers = tuple(one for one in pair.leftovers if one != left)
+    return Recorded(taken, taken.key, replace(pair, leftovers=leftovers))
 
 
 def _moved(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:

@@ -1,0 +1,24 @@
+"""The deletion of an item that its row has left."""
+
+from rowtide.deciding import pull
+from rowtide.deciding.pull_steps import Drop
+from rowtide.deciding.recorded import Recorded
+from rowtide.deciding.records import LeftItem, LostPost
+from tests.unit.rowtide.deciding.entries import RULES, deletion, taken
+from tests.unit.rowtide.deciding.rows import ITEM, NEW, NOW, A, B, g, held
+
+LEFT = LeftItem(A, ITEM, g(1))
+
+
+def test_it_says_nothing_new() -> None:
+    pair = held(list_id=B, item_id=NEW, leftovers=(LEFT,))
+    assert isinstance(pull.first(taken(deletion(), pair=pair), RULES), Drop)
+
+
+def test_it_rules_out_a_lost_post_of_its_list_no_more() -> None:
+    """Else push takes the POST for explained, and pull waits for push to explain it."""
+    lost = LostPost(A, NOW)
+    plan = pull.first(taken(deletion(), pair=held(list_id=B, item_id=NEW, leftovers=(LEFT, lost))), RULES)
+    assert isinstance(plan, Recorded)
+    assert plan.pair is not None
+    assert plan.pair.leftovers == (lost,)
