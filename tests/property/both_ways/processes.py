@@ -43,7 +43,7 @@ from rowtide.deciding.pull_steps import (
     WaitForCapture,
 )
 from rowtide.deciding.recorded import Commit, Recorded, recorded
-from rowtide.deciding.records import ListId, PairedItem
+from rowtide.deciding.records import Held, ListId, PairedItem
 from rowtide.deciding.taken import Applied, Apply, PullRules, Taken
 from rowtide.keys import rowtide_key
 from tests.property.both_ways.lineage import Lineage
@@ -183,7 +183,15 @@ class Processes:
             case Complete(work):
                 self.records.complete(work)
             case Settle() | Release() | ParkRow() | HandOver():
+                self.blur_gone(plan)
                 self.records.end_claim(plan)
+
+    def blur_gone(self, plan: Settle | Release | ParkRow | HandOver) -> None:
+        """With an item its versions are gone: what became of an unexplained attempt to change it, nobody can say."""
+        if isinstance(plan, HandOver) and plan.entry is not None and plan.entry.deleted:
+            pair, sent = plan.work.pair, plan.work.desired.sent
+            fields = [one.fields for one in sent] + ([pair.item.base] if sent and isinstance(pair, Held) else [])
+            self.lineage.blurred |= {str(value).strip() for one in fields for value in one.values()}
 
     def step_claim(self, key: str, fate: int) -> None:
         claimed = self.claims[key]
