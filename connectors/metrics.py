@@ -24,6 +24,7 @@ SYNC_COUNTS: Final = {
     SyncCount.PULL_PARKED: ("rowtide_edits_parked_total", "Edits of items set aside"),
     SyncCount.PULL_LOST: ("rowtide_edits_lost_total", "Edits that a source had lost with its history, applied again"),
     SyncCount.CONFLICTS: ("rowtide_conflicts_total", "Conflicts met while edits were applied"),
+    SyncCount.PULL_REVERTED: ("rowtide_edits_reverted_total", "Edits that the table refused and that were taken back"),
 }
 PROCESS_COUNTS: Final = {
     ProcessCount.MERGED: ("rowtide_changes_merged_total", "Row changes that met a waiting row"),

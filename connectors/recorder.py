@@ -26,6 +26,7 @@ class SyncCount(Enum):
     PULL_PARKED = auto()
     CONFLICTS = auto()
     PULL_LOST = auto()
+    PULL_REVERTED = auto()
 
 
 class ProcessCount(Enum):
@@ -93,6 +94,7 @@ _PULLED = {
     "parked": SyncCount.PULL_PARKED,
     "conflicts": SyncCount.CONFLICTS,
     "lost": SyncCount.PULL_LOST,
+    "reverted": SyncCount.PULL_REVERTED,
 }
 
 

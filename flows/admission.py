@@ -25,7 +25,7 @@ class Admission:
     def admit(self, link: Link, syncs: Collection[str]) -> list[str]:
         """Of these syncs those that may carry deletions out; of the others the deletions are judged, or held."""
         applied = {sync: compiled for sync in syncs if (compiled := self._find(sync)) is not None}
-        propagated = [sync for sync, one in applied.items() if one.deletes == "propagate"]
+        propagated = [sync for sync, one in applied.items() if one.carries_deletions]
         asked = [sync for sync in propagated if not self._judge.is_judged(sync)]
         if not asked:
             return list(applied)
@@ -43,7 +43,7 @@ class Admission:
         counted = {}
         for sync, count in deletes.items():
             compiled = self._find(sync)
-            if compiled is not None and compiled.deletes == "propagate":
+            if compiled is not None and compiled.carries_deletions:
                 counted[sync] = count
         return self._judge.take(counted)
 

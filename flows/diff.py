@@ -152,7 +152,7 @@ class _Comparison:
                 return
 
     def _read_absent(self) -> Iterator[Candidate]:
-        if self._table.compiled.deletes != "propagate":
+        if not self._table.compiled.carries_deletions:
             return
         after: str | None = None
         while keys := reconcile.keys_to_ask(self._state, self._sync, None, after, ASKED_ROWS):
@@ -168,7 +168,7 @@ class _Comparison:
             some = keys[start : start + ASKED_ROWS]
             for read in self._table.read_rows(some):
                 yield from backfill.find_candidates(self._state, self._ground(read.snapshot), read.lines)
-            if self._table.compiled.deletes == "propagate":
+            if self._table.compiled.carries_deletions:
                 yield from self._absent_of(some)
 
     # --- a turn: wait until everything from before is known, then judge -----------------------------------------------

@@ -165,7 +165,7 @@ class _Way:
     def _why_not_deleted(self) -> RowtideError | None:
         """Why the row stays although its item is gone; None where it may be deleted."""
         compiled, shown = self._bench.sync.compiled, self._lease.shown
-        if compiled.deletes_back != "propagate":
+        if compiled.deletes_back == "ignore":
             return None
         read = partial(deletes_back.read, sync=compiled.sync, list_id=shown.list_id, item_id=shown.item_id)
         known = self._bench.state.run(read)

@@ -3,11 +3,12 @@
 In: an `Apply`, a session that holds the sync's lock. Out: what comes next for the entry (`PullPlan`), or `PullStopped`
 where nothing can be applied now. Called by `flows.puller`. Rules (docs/design.md sections 19 and 21): the row is judged
 as it is while it is locked; what the source refuses parks the one entry in PostgreSQL's own words; what was committed
-is recorded as it was committed.
+is recorded as it was committed. Where the sync says so (`on_refused: revert`), what the source refuses is decided once
+more, for the row.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from connectors.postgres.apply_acts import (
@@ -44,14 +45,16 @@ from rowtide.deciding.apply import (
     Rekeyed,
     Row,
     RowAbsent,
+    RowThere,
     Unwritable,
     Verdict,
     Write,
     decide,
 )
+from rowtide.deciding.conflicts import Conflict
 from rowtide.deciding.pull_steps import Later, ParkEntry, PullEnd, PullInFlight, WaitForCapture
 from rowtide.deciding.recorded import Commit, Recorded, recorded
-from rowtide.deciding.taken import Apply
+from rowtide.deciding.taken import Apply, Refusal
 from rowtide.error_catalogue import row_errors
 from rowtide.errors import RowtideError
 from rowtide.mapping.backwards import RowTexts
@@ -96,6 +99,7 @@ class _Decision:
         self.verdict: Verdict | None = None
         self.row: Row = RowAbsent()
         self.absent_at: int | None = None
+        self.unfit: str | None = None
         self._sync = sync
         self._reserve = reserve
 
@@ -125,6 +129,7 @@ class _Decision:
 
     def _refuses(self, texts: RowTexts) -> bool:
         if texts.refused:
+            self.unfit = texts.refused[0].sentence
             self.verdict = Unwritable(texts.refused[0].code, texts.refused[0].sentence)
         return bool(texts.refused)
 
@@ -156,14 +161,18 @@ def apply_entry(
             return pull.with_key(apply, done, sync.rules)
         case LeftAlone(lsn):
             left = _left(sync, decision, lsn)
-            # The row has a new key: the same edit, once more, for that one.
+            # The row has a new key, or the edit is to be undone: once more.
             return apply_entry(session, table, sync, left, reserve) if isinstance(left, Apply) else left
         case RowLocked(said):
             return Later(apply.taken, LOCKED_AFTER_S, said, grows=True)
         case RowRefused(code, sentence):
-            return ParkEntry(apply.taken, code, sentence)
+            again = _reverted(sync, decision, Refusal(Conflict.REFUSED_BY_SOURCE, sentence))
+            end = ParkEntry(apply.taken, code, sentence)
+            return end if again is None else apply_entry(session, table, sync, again, reserve)
         case UniqueViolation(_, sentence):
-            return ParkEntry(apply.taken, row_errors.UNIQUE_IN_SOURCE.code, sentence)
+            again = _reverted(sync, decision, Refusal(Conflict.UNIQUE_VIOLATION, sentence))
+            end = ParkEntry(apply.taken, row_errors.UNIQUE_IN_SOURCE.code, sentence)
+            return end if again is None else apply_entry(session, table, sync, again, reserve)
         case KeyTaken():
             return Later(apply.taken, pull.AGAIN_AFTER_S, "a row of its key has just been made", grows=True)
         case NotPrepared(error):
@@ -176,6 +185,17 @@ def apply_entry(
             assert_never(outcome)
 
 
+def _reverted(sync: PulledSync, decision: _Decision, refusal: Refusal) -> Apply | None:
+    """The entry as one whose item is made what its row says; None: it is set aside.
+
+    There is nothing to go back to where there is no row, and what a person has chosen is not taken back.
+    """
+    apply = decision.apply
+    once = apply.refused is None and apply.taken.choice is None
+    reverts = sync.rules.reverts and once and isinstance(decision.row, RowThere)
+    return replace(apply, refused=refusal) if reverts else None
+
+
 def _left(sync: PulledSync, decision: _Decision, lsn: int) -> Apply | PullInFlight | PullEnd | WaitsForCapture:
     """What follows a transaction that has changed nothing."""
     apply, verdict = decision.apply, decision.verdict
@@ -186,6 +206,10 @@ def _left(sync: PulledSync, decision: _Decision, lsn: int) -> Apply | PullInFlig
             done: Recorded = recorded(apply, verdict, decision.row, Commit(key, applied.xid, lsn), sync.rules)
             return pull.with_key(apply, done, sync.rules)
         case Absent() | Open() | Rekeyed() | Unwritable():
+            if decision.unfit is not None:
+                again = _reverted(sync, decision, Refusal(Conflict.TYPE_UNREPRESENTABLE, decision.unfit))
+                if again is not None:
+                    return again
             end = pull.without_commit(apply, verdict)
             return WaitsForCapture(end, decision.absent_at) if isinstance(end, WaitForCapture) else end
         case Write() | Insert() | Delete() | Nothing() | None:

@@ -49,8 +49,8 @@ STOP_S: Final = 0.5
 """Seconds that all threads together have to end."""
 
 Counted = Callable[[str, Counter[str]], None]
-"""Told of a sync what became of its entries (``applied``, ``echoes``, ``parked``, ``conflicts``), and of edits that its
-source has ``lost``.
+"""Told of a sync what became of its entries (``applied``, ``echoes``, ``parked``, ``conflicts``, ``reverted``), and of
+edits that its source has ``lost``.
 """
 SiteOf = Callable[[str], str | None]
 Sessions = Callable[[], SourceSessions]
@@ -296,6 +296,9 @@ class _PairPuller:
             case Recorded():
                 did = Counter(applied=int(done.end.pulled is not None), echoes=int(done.end.pulled is None))
                 did["conflicts"] = len(done.end.conflicts)
+                did["reverted"] = sum(one.sentence is not None for one in done.end.conflicts)
+                if did["reverted"]:
+                    log.info("edit refused, its item follows the row", sync=sync, kind=done.end.conflicts[0].kind.name)
                 self._counted(sync, did)
             case Drop():
                 self._counted(sync, Counter(echoes=1))

@@ -390,7 +390,7 @@ def dry_run(
         era = standing.era
         with open_table(sessions.get(compiled.postgres), catalog, sync) as table:
             rows, found = _count_differences(state, table, era, report)
-            if compiled.deletes == "propagate":
+            if compiled.carries_deletions:
                 found = found.plus(_count_deletes(state, table, era))
         return rows, found
 

@@ -153,7 +153,7 @@ class Pass:
         if record.enumerates and record.after_key is None:
             record = self._deep.take_up_of_nobody(record)
         keys: list[str] = []
-        if self._compiled.deletes == "propagate":
+        if self._compiled.carries_deletions:
             after = record.after_key[0] if record.after_key else None
             keys = reconcile.keys_to_ask(self._state, record.sync, record.asks_before, after, ASKED_ROWS)
         if not keys:

@@ -26,11 +26,11 @@ from state.inbox import Place
 
 _RECORD = """
 INSERT INTO rowtide.conflict AS c (sync, key, list_id, item_id, version, kind, fields, postgres_at, sharepoint_at,
-                                   editor_name, policy, winner, state)
+                                   editor_name, policy, winner, sentence, state)
 SELECT %(sync)s, %(key)s, list_id, item_id, version, kind, fields, %(postgres_at)s, %(sharepoint_at)s, %(editor)s,
-       policy, winner, CASE WHEN winner IS NULL THEN 'open' ELSE 'closed' END
+       policy, winner, sentence, CASE WHEN winner IS NULL THEN 'open' ELSE 'closed' END
   FROM jsonb_to_recordset(%(records)s::jsonb) AS n (list_id text, item_id text, version bigint, kind text,
-       fields jsonb, policy text, winner text)
+       fields jsonb, policy text, winner text, sentence text)
     ON CONFLICT (list_id, item_id, version, kind) DO UPDATE
    SET key = coalesce(excluded.key, c.key), fields = excluded.fields, winner = excluded.winner,
        state = excluded.state, choice = CASE WHEN excluded.winner IS NOT NULL THEN c.choice END
@@ -61,7 +61,7 @@ def record(
             {
                 "list_id": one.list_id, "item_id": one.item_id, "version": one.version,
                 "kind": documents.name_of_kind(one.kind), "fields": documents.to_fields(one.fields),
-                "policy": one.policy, "winner": documents.name_of(one.winner),
+                "policy": one.policy, "winner": documents.name_of(one.winner), "sentence": one.sentence,
             }
             for one in records
         ]  # fmt: skip
@@ -107,6 +107,7 @@ class StoredConflict:
     editor_name: str | None
     policy: TwoWayPolicy
     winner: WinnerName | None
+    sentence: str | None
     state: str
     choice: ChoiceDocument | None
     chosen_by: str | None

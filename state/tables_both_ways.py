@@ -122,6 +122,8 @@ conflict = Table(
     Column("policy", Text, nullable=False),
     # Whose value both sides hold since; none while it is open.
     Column("winner", Text),
+    # Why the table did not take what the item said.
+    Column("sentence", Text),
     Column("state", Text, nullable=False),
     # What a person chose: a side, a side by field, or values; by whom, why, when.
     Column("choice", JSONB),

@@ -65,6 +65,7 @@ class ConflictWithValues(ConflictRow):
     item_id: str
     version: int
     values: Mapping[str, ValuesDocument]
+    sentence: str | None
     postgres_at: datetime | None
     sharepoint_at: datetime | None
     editor: str | None
@@ -186,6 +187,7 @@ def simulate_policy(session: Session, wanted: WantedConflicts, policy: TwoWayPol
             one.postgres_at, one.sharepoint_at,
         )
         for one in found
+        if one.sentence is None  # no policy would have had the table take it
     ]  # fmt: skip
     result = simulate(past, policy)
     return {
@@ -243,6 +245,7 @@ def _with_values(one: StoredConflict) -> ConflictWithValues:
         "item_id": one.item_id,
         "version": one.version,
         "values": one.fields,
+        "sentence": one.sentence,
         "postgres_at": one.postgres_at,
         "sharepoint_at": one.sharepoint_at,
         "editor": one.editor_name,

@@ -159,6 +159,7 @@ CREATE TABLE rowtide.conflict (
     editor_name TEXT,
     policy TEXT NOT NULL,
     winner TEXT,
+    sentence TEXT,
     state TEXT NOT NULL,
     choice JSONB,
     chosen_by TEXT,

@@ -35,6 +35,7 @@ from rowtide.deciding.taken import (
     Apply,
     How,
     PullRules,
+    Refusal,
     is_on_record,
     known_version,
     place,
@@ -158,6 +159,8 @@ def decide(apply: Apply, applied: Applied | None, row: Row, rules: PullRules) ->
             return AlreadyApplied(applied)
     if isinstance(row, RowUnmapped):
         return Unwritable(row.code, row.sentence)
+    if apply.refused is not None and isinstance(row, RowThere):
+        return _revert(apply, row, apply.refused, rules)
     match apply.how:
         case How.EDIT | How.LEFT | How.MOVE:
             return _edit(apply, row, rules)
@@ -296,6 +299,20 @@ def _columns(apply: Apply, row: RowThere, rules: PullRules) -> tuple[Mapping[str
 
 def _shard(apply: Apply, rules: PullRules) -> Mapping[str, str]:
     return rules.shard_columns.get(apply.entry.list_id, {})
+
+
+def _revert(apply: Apply, row: RowThere, refused: Refusal, rules: PullRules) -> Nothing:
+    """The row stays as it is; what the item says instead is on record, and push writes the row's values over it."""
+    entry, base = apply.entry, apply.base
+    found = {} if entry.deleted else changes(base, row.fields, entry.fields, rules.mapping)
+    values = {
+        name: Values(base.agreed.get(name), row.fields.get(name), entry.fields[name], Winner.POSTGRES)
+        for name, change in found.items()
+        if change in (FieldChange.ITEM, FieldChange.DIFFERING)
+    }
+    record = replace(_record(apply, refused.kind, rules, Winner.POSTGRES, values), sentence=refused.sentence)
+    agreed = None if entry.deleted else agree(base, found, row.fields, entry.fields, rules.mapping)
+    return Nothing(_applied(apply, agreed, record))
 
 
 # --- an item was deleted ------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ writes the source's record. Rule: what was written is read back as the same valu
 """
 
 from collections.abc import Mapping
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from rowtide.change import JsonValue
 from rowtide.deciding.conflicts import Choice, Conflict, ConflictRecord, OtherValue, TwoWayPolicy, Values, Winner
@@ -40,6 +40,7 @@ class ConflictDocument(TypedDict):
     policy: TwoWayPolicy
     winner: WinnerName | None
     fields: Mapping[str, ValuesDocument]
+    sentence: NotRequired[str | None]
 
 
 class ChosenValue(TypedDict):
@@ -99,7 +100,7 @@ def to_document(record: ConflictRecord) -> ConflictDocument:
     return {
         "kind": name_of_kind(record.kind), "list_id": record.list_id, "item_id": record.item_id,
         "version": record.version, "policy": record.policy, "winner": name_of(record.winner),
-        "fields": to_fields(record.fields),
+        "fields": to_fields(record.fields), "sentence": record.sentence,
     }  # fmt: skip
 
 
@@ -107,7 +108,7 @@ def from_document(stored: ConflictDocument) -> ConflictRecord:
     """The conflict that `to_document` wrote."""
     return ConflictRecord(
         kind_of(stored["kind"]), ListId(stored["list_id"]), ItemId(stored["item_id"]), stored["version"],
-        stored["policy"], winner_of(stored["winner"]), from_fields(stored["fields"]),
+        stored["policy"], winner_of(stored["winner"]), from_fields(stored["fields"]), stored.get("sentence"),
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ class Conflict(Enum):
     MOVED_DIFFERING = "an item was moved to one list and its row to another"
     UNIQUE_VIOLATION = "a value is there already in a unique column"
     TYPE_UNREPRESENTABLE = "a value has no place in a column of the other side"
+    REFUSED_BY_SOURCE = "the table does not take what an item says"
 
 
 class Winner(Enum):
@@ -60,6 +61,7 @@ def winner(conflict: Conflict, policy: Policy) -> Literal[Winner.POSTGRES]:
                     | Conflict.MOVED_DIFFERING
                     | Conflict.UNIQUE_VIOLATION
                     | Conflict.TYPE_UNREPRESENTABLE
+                    | Conflict.REFUSED_BY_SOURCE
                 ):
                     return Winner.POSTGRES
                 case _:
@@ -115,7 +117,7 @@ def _latest(times: Times) -> Winner:
     return Winner.SHAREPOINT if times.sharepoint - times.postgres > SAME_MOMENT else Winner.POSTGRES
 
 
-# --- what a two-way sync's deletions ask --------------------------------------------------------------------------
+# --- what deletions ask -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,19 @@ class Mark:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class MarkItem:
+    """An item whose row was deleted stays, with this value in this field."""
+
+    field: str
+    value: JsonValue
+
+
 DeletesBack = Deletes | Mark
 """What an item's deletion asks of its row."""
+
+DeletesForward = Deletes | MarkItem
+"""What a row's deletion asks of its item."""
 
 
 # --- what is recorded ---------------------------------------------------------------------------------------------
@@ -145,7 +158,10 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class ConflictRecord:
-    """A conflict as it is recorded; without fields it is about the row as a whole, which ``winner`` then tells."""
+    """A conflict as it is recorded; without fields it is about the row as a whole, which ``winner`` then tells.
+
+    ``sentence``: why the table does not take what the item says; no policy has a say in that.
+    """
 
     kind: Conflict
     list_id: ListId
@@ -154,6 +170,7 @@ class ConflictRecord:
     policy: TwoWayPolicy
     winner: Winner
     fields: Mapping[str, Values] = field(default_factory=dict)
+    sentence: str | None = None
 
     @property
     def open(self) -> bool:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from rowtide.deciding.answers import Item, Rejected
 from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
-from rowtide.deciding.conflicts import Deletes, Policy
+from rowtide.deciding.conflicts import DeletesForward, Policy
 from rowtide.deciding.observation import FieldMapping, Observation
 from rowtide.deciding.outcomes import ParkRow, Release, Settle
 from rowtide.deciding.records import Held, LeftItem, Leftover, ListId, NoItem, Work, WrongKey
@@ -31,7 +31,7 @@ class Rules:
     mapping: FieldMapping
     mapping_version: int
     patience: timedelta
-    deletes: Deletes = "propagate"
+    deletes: DeletesForward = "propagate"
     policy: Policy = "postgres_wins"
     two_ways: bool = False
     held: Mapping[str, HeldColumns] = field(default_factory=dict)

@@ -121,7 +121,7 @@ from rowtide.deciding.records import (
     is_next_version,
     version_of,
 )
-from rowtide.deciding.wanted import finish, is_outdated, leaves_item, next_command, wanted, without_held
+from rowtide.deciding.wanted import finish, is_outdated, leaves_item, next_command, wanted, with_marks, without_held
 from rowtide.error_catalogue import row_errors
 from rowtide.errors import STALE, RowError
 from rowtide.position import Position
@@ -142,6 +142,7 @@ def first(work: Work, rules: Rules, now: datetime) -> Plan:
     """The first command for a claimed row, or its outcome when nothing has to be asked of Graph."""
     if rules.held:
         work = without_held(work, rules)
+    work = with_marks(work, rules)
     desired, ledger = work.desired, work.pair
     if isinstance(ledger, Arriving):
         return Release(work, ARRIVING_AFTER_S, unknown=False, reason="its item is on its way into PostgreSQL")

@@ -40,7 +40,7 @@ class Recorded:
 
     ``pair`` goes to the ledger (None: it stays as it is) with ``pulled``; ``applied_lsn`` is the source's insert LSN
     after the commit (None: nothing was written to the source). The entry goes if its revision is still the one taken.
-    ``reread``: the row differs from what was agreed, and nothing waits for it: an ``r`` goes into the outbox.
+    ``reread``: the row differs from what was agreed, and nothing waits for it that says so: it is read anew.
     """
 
     taken: Taken
@@ -101,7 +101,10 @@ def _is_ignored(applied: Applied, row: Row, rules: PullRules) -> bool:
 
 def _differs(pair: Pair, done: Done, row: Row, apply: Apply, rules: PullRules) -> bool:
     """Whether the row, as it is now, is something else than was agreed: push has to see it."""
-    if apply.taken.waiting is not None or apply.how is How.LEFT or isinstance(done, Insert | Delete):
+    if apply.how is How.LEFT or isinstance(done, Insert | Delete):
+        return False
+    # A change that waits names what the row changed; what the item alone changed may not be in it.
+    if apply.taken.waiting is not None and apply.refused is None:
         return False
     if isinstance(pair, NoItem):
         return isinstance(row, RowThere) and not pair.ignored

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import Enum
 
 from rowtide.change import Fields, Operation
-from rowtide.deciding.conflicts import UNKNOWN_TIMES, Choice, ConflictRecord, DeletesBack, Policies, Times
+from rowtide.deciding.conflicts import UNKNOWN_TIMES, Choice, Conflict, ConflictRecord, DeletesBack, Policies, Times
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.observation import FieldMapping
 from rowtide.deciding.pulled import Pulled
@@ -35,6 +35,7 @@ from rowtide.errors import RowError
 class PullRules:
     """By what entries of one sync are applied.
 
+    ``reverts``: what the table refuses of an edit is written over in the item, in place of being set aside.
     ``columns``: by list the mapped fields and the ids of their columns, as provisioned. ``push_only``: fields whose
     edit is written back. ``deletes``: what an item's deletion asks of its row; ``rows_deletes_leave_items``: a row's
     deletion leaves its item (`deletes: ignore` for push). ``key_of``: the row key that a new item's fields name (None:
@@ -48,6 +49,7 @@ class PullRules:
     policies: Policies = field(default_factory=Policies)
     deletes: DeletesBack = "propagate"
     rows_deletes_leave_items: bool = False
+    reverts: bool = False
     push_only: frozenset[str] = frozenset()
     columns: Mapping[ListId, Mapping[str, str]] = field(default_factory=dict)
     key_of: Callable[[Fields], str | RowError | None] = lambda _fields: None
@@ -126,12 +128,21 @@ class How(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the table did not take what an entry says; ``sentence`` is shown to people."""
+
+    kind: Conflict
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Apply:
     """An entry that is to be applied to row ``key``, in one transaction of the source.
 
     ``key``: None while the row is still to be inserted and the table gives it its key. ``entry`` is what of it is
     believed. ``base``: what was last agreed with the item. ``pair`` is the ledger's. ``row_key``: the row's new key,
-    where it was given one that the ledger does not know yet.
+    where it was given one that the ledger does not know yet. ``refused``: it was tried and the table did not take it;
+    the row stays, and the item is made what the row says.
     """
 
     taken: Taken
@@ -140,6 +151,7 @@ class Apply:
     entry: InboxEntry
     base: Base
     row_key: str | None = None
+    refused: Refusal | None = None
 
     @property
     def at(self) -> str | None:

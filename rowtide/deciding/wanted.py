@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from rowtide.change import Fields
 from rowtide.deciding.commands import CreateItem, DeleteItem, LookForKey, MoveItem, UpdateItem
+from rowtide.deciding.conflicts import MarkItem
 from rowtide.deciding.in_flight import (
     Ended,
     InFlight,
@@ -31,6 +32,7 @@ from rowtide.deciding.observation import is_item, left_behind
 from rowtide.deciding.outcomes import Settle
 from rowtide.deciding.records import AsOf, Held, ListId, NoItem, Standing, Work
 from rowtide.keys import ROWTIDE_KEY, rowtide_key
+from rowtide.lists import NOTHING_HELD
 
 LIST_AFTER_S = 30.0
 """Seconds that a row waits whose list is not in the applied definition."""
@@ -68,7 +70,27 @@ def without_held(work: Work, rules: Rules) -> Work:
 
 def leaves_item(held: Held, rules: Rules) -> bool:
     """Whether the item stays where it is although its row is gone."""
-    return rules.deletes == "ignore" or held.standing is not Standing.LIVE
+    return rules.deletes != "propagate" or held.standing is not Standing.LIVE
+
+
+def marks_of(held: Held, rules: Rules) -> Fields:
+    """What is written into the item of a row that is gone, in place of deleting it, if it does not say so yet."""
+    if not isinstance(rules.deletes, MarkItem) or held.standing is not Standing.LIVE:
+        return {}
+    mark = {rules.deletes.field: rules.deletes.value}
+    return rules.mapping.differing(mark, held.item.base, held.item.kept)
+
+
+def with_marks(work: Work, rules: Rules) -> Work:
+    """The work with each attempt to delete as what it was: one to mark the item."""
+    desired, pair = work.desired, work.pair
+    if not isinstance(rules.deletes, MarkItem) or not isinstance(pair, Held) or not desired.sent:
+        return work
+    mark = {rules.deletes.field: rules.deletes.value}
+    sent = tuple(
+        replace(one, op="u", list_id=pair.item.list_id, fields=mark) if one.op == "d" else one for one in desired.sent
+    )
+    return replace(work, desired=replace(desired, sent=sent))
 
 
 # --- the next command ---------------------------------------------------------------------------------------------
@@ -87,7 +109,7 @@ def next_command(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
         return look(known, pair)
     if want is None:
         if leaves_item(pair, rules):
-            return finish(known, rules, now)
+            return _mark(known, pair, rules, now)
         return ask(known, Remove(DeleteItem(item.list_id, item.item_id, item.etag), pair))
     if want.list_id != item.list_id:
         return _post(known, want, rules, now)
@@ -97,6 +119,16 @@ def next_command(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
     if not differing:
         return finish(known, rules, now)
     return ask(known, Patch(UpdateItem(item.list_id, item.item_id, item.etag, differing), pair))
+
+
+def _mark(known: Known, held: Held, rules: Rules, now: datetime) -> InFlight | Ended:
+    """The item stays; where the sync says so, it is marked first."""
+    item, marks = held.item, marks_of(held, rules)
+    if not marks or item.etag is None:
+        return finish(known, rules, now)
+    if marks.keys() & rules.held.get(item.list_id, NOTHING_HELD).fields:
+        return release(known, LIST_AFTER_S, "the column that marks items of deleted rows cannot be written now")
+    return ask(known, Patch(UpdateItem(item.list_id, item.item_id, item.etag, marks), held))
 
 
 def _lost_key(work: Work, base: Fields) -> Fields:

@@ -7,12 +7,15 @@ rowtide.definition.model declares them. Rule: each is written back as a person w
 from datetime import timedelta
 from typing import Annotated, Final, Literal, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WrapSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, WrapSerializer
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
-from rowtide.definition.kinds import duration_text, not_yet, parse_duration
+from rowtide.definition.kinds import duration_text, parse_duration
 from rowtide.definition.section import Section
+
+OnRefused = Literal["keep", "revert"]
+"""What becomes of an item whose edit the table refuses: it keeps what the person wrote, or shows the row again."""
 
 ColumnPolicy = Literal["postgres_wins", "sharepoint_wins", "latest_wins", "manual"]
 """Who wins one column."""
@@ -25,33 +28,56 @@ class ConflictsDefinition(Section):
     columns: dict[str, ColumnPolicy] = {}
 
 
-DeletePolicy = Literal["propagate", "ignore", "mark"]
+class MarkDefinition(Section):
+    """What is gone on one side stays on the other and is marked there: one name and its value, as text."""
+
+    mark: dict[str, str] = Field(min_length=1, max_length=1)
+
+    @property
+    def named(self) -> tuple[str, str]:
+        """The column (or field) and the value that it gets."""
+        [(name, value)] = self.mark.items()
+        return name, value
+
+
+DeletePolicy = Literal["propagate", "ignore"] | MarkDefinition
+_POLICIES = frozenset({"propagate", "ignore"})
+
+
+def _policy(value: object) -> object:
+    if isinstance(value, MarkDefinition) or (isinstance(value, str) and value in _POLICIES):
+        return value
+    match value:
+        case {"mark": dict() as mark, **others} if not others and len(mark) == 1:
+            [(name, marked)] = mark.items()
+            if isinstance(name, str) and isinstance(marked, str | int | float):
+                return MarkDefinition(mark={name: _as_postgres_reads(marked)})
+    raise PydanticCustomError("deletes", "deletes must be propagate, ignore or mark: {name: value}")
+
+
+def _as_postgres_reads(value: str | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class DeletesDefinition(Section):
     """What a deletion does on the other side: of a row (``push``), and of an item (``pull``)."""
 
-    push: DeletePolicy = "propagate"
-    pull: DeletePolicy = "propagate"
+    push: Annotated[DeletePolicy, BeforeValidator(_policy)] = "propagate"
+    pull: Annotated[DeletePolicy, BeforeValidator(_policy)] = "propagate"
 
 
 def _each_way(value: object) -> object:
+    if isinstance(value, dict) and "mark" in value:
+        raise PydanticCustomError("deletes", "mark belongs to one way: say push: {mark: ...} or pull: {mark: ...}")
     return {"push": value, "pull": value} if isinstance(value, str) else value
 
 
-def _without_mark(deletes: DeletesDefinition) -> DeletesDefinition:
-    if "mark" in {deletes.push, deletes.pull}:
-        raise not_yet("deletes: mark; say propagate or ignore")
-    return deletes
-
-
 def _deletes_text(deletes: DeletesDefinition, dump: SerializerFunctionWrapHandler) -> object:
-    return deletes.push if deletes.push == deletes.pull else dump(deletes)
+    both = deletes.push if deletes.push == deletes.pull else None
+    return both if isinstance(both, str) else dump(deletes)
 
 
-Deletes = Annotated[
-    DeletesDefinition, BeforeValidator(_each_way), AfterValidator(_without_mark), WrapSerializer(_deletes_text)
-]
+Deletes = Annotated[DeletesDefinition, BeforeValidator(_each_way), WrapSerializer(_deletes_text)]
 """One policy for both ways, or one for each."""
 
 

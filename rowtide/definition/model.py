@@ -16,7 +16,14 @@ from pydantic_core import PydanticCustomError
 
 from rowtide import table_name
 from rowtide.definition import clouds, diagnostics
-from rowtide.definition.both_ways import ConflictsDefinition, Deletes, DeletesDefinition, PollText
+from rowtide.definition.both_ways import (
+    ConflictsDefinition,
+    Deletes,
+    DeletesDefinition,
+    MarkDefinition,
+    OnRefused,
+    PollText,
+)
 from rowtide.definition.diagnostics import Problem
 from rowtide.definition.kinds import (
     LOCATE,
@@ -245,6 +252,7 @@ class SyncDefinition(Section):
     fields: dict[str, Annotated[FieldDefinition, BeforeValidator(_field)]] = Field(min_length=1)
     conflicts: ConflictsDefinition = ConflictsDefinition()
     deletes: Deletes = DeletesDefinition()
+    on_refused: OnRefused = "keep"
     poll: PollText | None = None
     """How often a list is asked for changes that people made; None: as `both_ways.EVERY` says."""
     breaker: BreakerDefinition = BreakerDefinition()
@@ -272,6 +280,8 @@ class SyncDefinition(Section):
         twice = sorted({name for name in names if [other.lower() for other in names].count(name.lower()) > 1})
         if twice:
             raise PydanticCustomError("fields", "two columns are mapped to {names}", {"names": " and ".join(twice)})
+        if isinstance(self.deletes.push, MarkDefinition) and self.deletes.push.named[0] not in names:
+            raise PydanticCustomError("deletes", "deletes.push: mark names a field that a column is mapped to")
         return self
 
     def _no_match(self, name: str) -> str | None:
@@ -285,8 +295,10 @@ class SyncDefinition(Section):
         """The first key that says something of the way back."""
         if self.conflicts != ConflictsDefinition():
             return "conflicts"
-        if self.deletes.pull != self.deletes.push:
+        if self.deletes.pull != self.deletes.push and self.deletes.pull != "propagate":
             return "deletes.pull"
+        if self.on_refused != "keep":
+            return "on_refused"
         return None if self.poll is None else "poll"
 
     def sharding(self) -> sharding.Sharding:

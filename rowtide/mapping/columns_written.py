@@ -1,11 +1,12 @@
 """What syncs that go both ways write of their tables.
 
 In: a definition. Out: by table `ColumnsWritten`, by which rights are asked for and granted. Rule: a column that nothing
-of a sync writes is in none; what an edit of a list's own column writes is (`by` and `map`).
+of a sync writes is in none; what an edit of a list's own column writes is (`by` and `map`), and what a deletion marks.
 """
 
 from dataclasses import dataclass
 
+from rowtide.definition.both_ways import MarkDefinition
 from rowtide.definition.model import Definition, SyncDefinition
 from rowtide.expressions import syntax
 
@@ -28,7 +29,7 @@ class ColumnsWritten:
         where = () if definition.where is None else syntax.columns_of(syntax.parse(definition.where))
         key = definition.source.key or ()
         return ColumnsWritten(
-            self.names | {*definition.fields, *_moving(definition)},
+            self.names | {*definition.fields, *_moving(definition), *_marking(definition)},
             self.read | {*where, *definition.sharding().columns()},
             self.key | {*key},
             self.with_primary_key or not key,
@@ -42,6 +43,12 @@ def _moving(definition: SyncDefinition) -> tuple[str, ...]:
     if lists is None or lists.map is None or definition.sharding().columns() != (lists.by,):
         return ()
     return (lists.by,)
+
+
+def _marking(definition: SyncDefinition) -> tuple[str, ...]:
+    """The column that is written when a person deletes an item whose row stays, if there is such a one."""
+    back = definition.deletes.pull
+    return (back.named[0],) if isinstance(back, MarkDefinition) else ()
 
 
 def columns_written(definition: Definition, postgres: str) -> dict[tuple[str, str], ColumnsWritten]:

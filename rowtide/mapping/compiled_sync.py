@@ -13,16 +13,16 @@ from zlib import crc32
 
 from rowtide import table_name
 from rowtide.change import Fields, JsonValue
-from rowtide.deciding.conflicts import Deletes
+from rowtide.deciding.conflicts import DeletesBack, DeletesForward
 from rowtide.definition import diagnostics
-from rowtide.definition.both_ways import EVERY, ConflictsDefinition, DeletePolicy, Poll
+from rowtide.definition.both_ways import EVERY, ConflictsDefinition, OnRefused, Poll
 from rowtide.definition.diagnostics import Problem, did_you_mean
 from rowtide.definition.model import BreakerDefinition, SyncDefinition
 from rowtide.error_catalogue import definition_errors, sync_errors
 from rowtide.errors import DefinitionError, SyncError
 from rowtide.expressions import predicates, syntax
 from rowtide.expressions.syntax import Expression
-from rowtide.mapping import two_ways
+from rowtide.mapping import deletions, two_ways
 from rowtide.mapping.binding import Binding
 from rowtide.mapping.binding import Mapped as Mapped
 from rowtide.mapping.columns import Kind, ListColumn, MappedColumn, SourceColumn, doubt, family_of_oid, misfit
@@ -55,10 +55,12 @@ class CompiledSync:
     """Every column a read needs, key columns first."""
     buckets: int
     titles: tuple[str, ...]
-    deletes: Deletes
+    deletes: DeletesForward
     """What the deletion of a row does to its item."""
-    deletes_back: Deletes
+    deletes_back: DeletesBack
     """What the deletion of an item does to its row."""
+    on_refused: OnRefused
+    """What becomes of an item whose edit the table does not take."""
     two_ways: bool
     """Whether people's edits of items reach the table."""
     conflicts: ConflictsDefinition
@@ -83,6 +85,11 @@ class CompiledSync:
     def table_text(self) -> str:
         """The table as a definition writes it."""
         return table_name.to_text(self.schema, self.table)
+
+    @property
+    def carries_deletions(self) -> bool:
+        """Whether the deletion of a row is something to do for its item."""
+        return self.deletes != "ignore"
 
     def list_columns(self) -> tuple[ListColumn, ...]:
         """The columns each of its lists must have, beside RowtideKey."""
@@ -170,10 +177,8 @@ def compile_sync(
     sharding = definition.sharding()
     mapped = tuple(_mapped(name, definition, by_name[name]) for name in definition.fields)
     back = two_ways.findings(definition, by_name, key, mapped) if definition.direction == "both" else Findings()
-    if back.problems:
-        raise diagnostics.as_error(
-            [Problem(("syncs", sync, *path), f"syncs.{sync}: {why}") for path, why in back.problems]
-        )
+    if problems := [*back.problems, *deletions.problems(definition, by_name, key, mapped)]:
+        raise diagnostics.as_error([Problem(("syncs", sync, *path), f"syncs.{sync}: {why}") for path, why in problems])
     deciding = () if where is None else syntax.columns_of(where)
     select = tuple(dict.fromkeys((*key, *(one.column for one in mapped), *deciding, *sharding.columns())))
     schema, table = definition.source.schema_and_table
@@ -191,8 +196,9 @@ def compile_sync(
         select_columns=select,
         buckets=buckets,
         titles=sharding.titles(),
-        deletes=_deletes(definition.deletes.push),
-        deletes_back=_deletes(definition.deletes.pull),
+        deletes=deletions.forward(definition, mapped),
+        deletes_back=deletions.back(definition),
+        on_refused=definition.on_refused,
         two_ways=definition.direction == "both",
         conflicts=definition.conflicts,
         poll=definition.poll or EVERY,
@@ -210,14 +216,6 @@ def compile_sync(
 
 def _doubts(mapped: Sequence[MappedColumn], columns: Mapping[str, SourceColumn]) -> list[str]:
     return [said for one in mapped if (said := doubt(columns[one.column], one.kind)) is not None]
-
-
-def _deletes(policy: DeletePolicy) -> Deletes:
-    match policy:
-        case "propagate" | "ignore":
-            return policy
-        case "mark":
-            raise AssertionError("the definition refuses it")
 
 
 def _mapped(name: str, definition: SyncDefinition, column: SourceColumn) -> MappedColumn:

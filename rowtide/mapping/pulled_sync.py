@@ -44,7 +44,8 @@ class PulledSync:
             compiled.version,
             Policies(compiled.conflicts.policy, _by_field(compiled)),
             compiled.deletes_back,
-            rows_deletes_leave_items=compiled.deletes == "ignore",
+            rows_deletes_leave_items=compiled.deletes != "propagate",
+            reverts=compiled.on_refused == "revert",
             push_only=frozenset(backwards.push_only),
             columns={
                 ids[title]: {name: column for name, column in ref.columns.items() if name in names}

@@ -160,14 +160,18 @@ UPDATE rowtide.ledger
    AND (applied_era IS NULL OR (applied_era, applied_lsn) <= (%(era)s, %(lsn)s::bigint))
 """
 
-# A refresh: whatever the row is now is compared with what was agreed. A new era's pass may have come before this pair
-# was a row's: what was committed in the era before it says nothing of the row as it is now.
+# A refresh: whatever the row is now is compared with what was agreed. A change that waits may name a part of it only. A
+# new era's pass may have come before this pair was a row's: what was committed in the era before it says nothing of the
+# row as it is now.
 _REREAD = """
-INSERT INTO rowtide.outbox (sync, key, op, partial, mapping_version, era, lsn, ordinal, xid, committed_at, priority)
+INSERT INTO rowtide.outbox AS o (sync, key, op, partial, mapping_version, era, lsn, ordinal, xid, committed_at,
+                                 priority)
 SELECT l.sync, l.key, 'r', false, l.mapping_version, l.era, l.lsn, l.ordinal, l.xid, now(), %(priority)s
   FROM rowtide.ledger AS l JOIN rowtide.sync AS s ON s.sync = l.sync
  WHERE l.sync = %(sync)s AND l.key = %(key)s AND (%(reread)s OR s.era > %(era)s)
-    ON CONFLICT (sync, key) DO NOTHING
+    ON CONFLICT (sync, key) DO UPDATE
+   SET op = 'r', target = NULL, fields = NULL, partial = false, read_revision = NULL
+ WHERE %(reread)s AND o.op = 'u' AND o.partial AND o.lease_token IS NULL
 """
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from rowtide.definition import model as definitions
+from rowtide.definition.both_ways import MarkDefinition
 from rowtide.definition.kinds import duration_text, parse_duration
 from rowtide.errors import DefinitionError
 
@@ -93,11 +94,14 @@ SYNC = ("syncs", "orders")
         ((*SYNC, "fields", "order_no"), {"field": "Title", "as": "number"}, "Title is a text column"),
         ((*SYNC, "fields", "amount"), "title", "two columns are mapped to"),
         ((*SYNC, "direction"), "pull", "not available yet: direction pull"),
-        ((*SYNC, "deletes"), "mark", "not available yet: deletes: mark"),
-        ((*SYNC, "deletes"), {"pull": "mark"}, "not available yet: deletes: mark"),
-        ((*SYNC, "deletes"), {"push": "ignore"}, "deletes.pull goes with direction: both only"),
         ((*SYNC, "match"), ["order"], "match: column 'order' is not mapped; did you mean 'order_no'?"),
         ((*SYNC, "match"), [], "must not be empty"),
+        ((*SYNC, "deletes"), "mark", "deletes must be propagate, ignore or mark"),
+        ((*SYNC, "deletes"), {"push": {"mark": {"Title": "gone", "Amount": 0}}}, "deletes must be propagate, ignore"),
+        ((*SYNC, "deletes"), {"push": {"mark": {"State": "gone"}}}, "mark names a field that a column is mapped to"),
+        ((*SYNC, "deletes"), {"mark": {"Title": "gone"}}, "mark belongs to one way"),
+        ((*SYNC, "deletes"), {"pull": "ignore"}, "deletes.pull goes with direction: both only"),
+        ((*SYNC, "on_refused"), "revert", "on_refused goes with direction: both only"),
         ((*SYNC, "conflicts"), {"policy": "merge"}, "conflicts goes with direction: both only"),
         ((*SYNC, "conflicts"), {"policy": "mege"}, "did you mean 'merge'?"),
         ((*SYNC, "conflicts"), {"columns": {"amount": "merge"}}, "must be 'postgres_wins', "),
@@ -174,7 +178,8 @@ def test_a_sync_of_two_ways_is_written_back_as_it_was() -> None:
     both = {
         "direction": "both",
         "conflicts": {"policy": "merge", "columns": {"amount": "latest_wins"}},
-        "deletes": {"push": "ignore", "pull": "propagate"},
+        "deletes": {"push": {"mark": {"Title": "gone"}}, "pull": {"mark": {"removed": "true"}}},
+        "on_refused": "revert",
         "poll": "10s..5m",
     }
     data = changed(*SYNC, to=WHOLE["syncs"]["orders"] | both)
@@ -185,6 +190,13 @@ def test_a_sync_of_two_ways_is_written_back_as_it_was() -> None:
     assert "WRITER" not in json.dumps(stored)
     sync: Any = stored["syncs"]
     assert {name: sync["orders"][name] for name in both} == both
+
+
+def test_a_mark_is_a_text_as_postgresql_reads_it() -> None:
+    back = {"pull": {"mark": {"removed": True}}}
+    definition = definitions.parse(changed(*SYNC, to=WHOLE["syncs"]["orders"] | {"direction": "both", "deletes": back}))
+    [sync] = definition.syncs.values()
+    assert sync.deletes.pull == MarkDefinition(mark={"removed": "true"})
 
 
 def test_a_sync_keeps_its_id_under_another_name() -> None:
