@@ -4,8 +4,9 @@ In: links. Out: answers. Rule: it belongs to one event loop, on which it is used
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from connectors.clocks import AnswerClock
 from connectors.graph.auth import TokenSource
 from connectors.graph.budget import Budget
 from connectors.graph.client import MOST_BYTES, Client, Method, NoAnswer, NotSent, Reply
@@ -14,10 +15,11 @@ from connectors.graph.settings import GraphSettings
 
 @dataclass(frozen=True, slots=True)
 class PacedGraph:
-    """One app in one tenant, and the quota that it shares with the writer."""
+    """One app in one tenant, the quota that it shares with the writer, and Graph's clock by what it answers."""
 
     settings: GraphSettings
     budget: Budget
+    clock: AnswerClock = field(default_factory=AnswerClock)
 
 
 class GraphReads:
@@ -42,8 +44,10 @@ class GraphReads:
         return self._clients[graph]
 
     def _judged(self, graph: str, answer: Reply | NotSent | NoAnswer) -> Reply | NotSent | NoAnswer:
-        if isinstance(answer, Reply) and answer.status == 401:
-            self._tokens[graph].forget(answer.token)
+        if isinstance(answer, Reply):
+            self._graphs[graph].clock.note(answer.headers.get("date"))
+            if answer.status == 401:
+                self._tokens[graph].forget(answer.token)
         return answer
 
     async def close(self) -> None:

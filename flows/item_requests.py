@@ -39,6 +39,7 @@ class ItemRequests:
         """``site_of``: the id of a list's site, None where SharePoint has the list no more; KeyError for others."""
         self._settings = tenant.settings
         self._budget = tenant.budget
+        self._clock = tenant.clock
         self._site_of = site_of
         self._tokens = TokenSource(tenant.settings)
         self._runner = asyncio.Runner()
@@ -89,6 +90,14 @@ class ItemRequests:
             case columns:
                 return ListSeen({name: one.id for name, one in columns.items()})
 
+    def clock_s(self, list_id: ListId | None = None) -> float | None:
+        """How far Graph's clock is ahead of the monotonic one; ``list_id``: to be asked for where nobody knows."""
+        known = self._clock.ahead_of_monotonic_s()
+        if known is None and list_id is not None:
+            self.look_at_list(list_id)
+            known = self._clock.ahead_of_monotonic_s()
+        return known
+
     def close(self) -> None:
         """Close every connection."""
         if self._client is not None:
@@ -123,6 +132,7 @@ class ItemRequests:
                 return Unknown(why.sentence)
             case Reply():
                 self._backoff.succeeded()
+                self._clock.note(answer.headers.get("date"))
                 return answer
 
     def _away(self, error: RowtideError) -> float:

@@ -13,12 +13,15 @@ from typing import Final
 
 import psycopg
 
+from connectors import clocks
 from connectors.postgres.apply_session import ApplySession
 from connectors.postgres.apply_table import ApplyTable, read_apply_table
+from connectors.postgres.connections import as_source_errors
 from connectors.postgres.source_sessions import SourceSessions
 from flows import tidying
 from flows.applied_view import View
 from flows.item_requests import ItemRequests
+from flows.pair_turns import PairTurns
 from flows.pulled_entry import Bench
 from flows.pulled_row import PullStopped
 from rowtide.errors import RowtideError
@@ -30,6 +33,8 @@ TIDY_EVERY: Final = timedelta(hours=1)
 """Between two looks for edits that the source need not remember any longer."""
 STAY_S: Final = 15.0
 """Seconds after which a session that holds locks is used, although nothing is to be applied."""
+CLOCK_EVERY_S: Final = 60.0
+"""Between two looks at the source's clock, while it is needed."""
 
 
 class Benches:
@@ -56,6 +61,8 @@ class Benches:
         self._held: set[str] = set()
         self._used = time.monotonic()
         self._tidied: dict[str, datetime] = {}
+        self._clock: tuple[float, float] | None = None
+        self._turns: dict[str, PairTurns] = {}
 
     def find(self, compiled: CompiledSync, view: View) -> Bench | None:
         """The bench of a sync; None while another process pulls it. Raises errors of the source."""
@@ -66,7 +73,10 @@ class Benches:
         self._used = time.monotonic()
         self._tidy(session, compiled.sync)
         table, pulled = self._table(session, compiled, view), self._pulled(compiled, view)
-        return Bench(self._state, session, table, pulled, self._requests, self._now)
+        return Bench(
+            self._state, session, table, pulled, self._requests, self._now, self._source_clock_s,
+            self._turns.setdefault(compiled.sync, PairTurns()),
+        )  # fmt: skip
 
     def stay(self) -> None:
         """Keep the locks: the server ends a session that nobody uses, because its process may stand still."""
@@ -112,10 +122,19 @@ class Benches:
             self._state.run(lambda state: tidying.tidy_edits(state, session.connection, sync))
             self._tidied[sync] = now
 
+    def _source_clock_s(self) -> float:
+        """How far the source's clock is ahead of the monotonic one. Raises errors of the source."""
+        now = time.monotonic()
+        if self._clock is None or now - self._clock[0] >= CLOCK_EVERY_S:
+            with as_source_errors("asking for the time"):
+                self._clock = now, clocks.ahead_of_monotonic_s(self._session_of_now().connection)
+        return self._clock[1]
+
     def _session_of_now(self) -> ApplySession:
         connection = self._writers.get(self._source)
         if self._session is None or self._session.connection is not connection:
             self._session = ApplySession(connection, self._reader)
+            self._clock = None
             self._tables.clear()
             self._held.clear()
         return self._session

@@ -7,7 +7,7 @@ decides; the source commits before the records do, and an entry that ends in bet
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, assert_never
 
@@ -18,6 +18,7 @@ from connectors.postgres.apply_table import ApplyTable
 from connectors.postgres.connections import as_source_errors
 from flows import applied_documents
 from flows.item_requests import ItemRequests
+from flows.pair_turns import PairTurns
 from flows.pulled_row import KeyNotReserved, PullStopped, WaitsForCapture, apply_entry
 from rowtide import mass_delete
 from rowtide.deciding import pull
@@ -66,6 +67,9 @@ class Bench:
     sync: PulledSync
     requests: ItemRequests
     now: Callable[[], datetime]
+    source_clock_s: Callable[[], float]
+    """How far the source's clock is ahead of the monotonic one."""
+    turns: PairTurns
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,7 @@ class _Way:
         self._bench = bench
         self._lease = lease
         self._entry = to_entry(lease, bench.sync)
-        committed_at = None if lease.waiting is None else lease.waiting.committed_at
-        self._times = Times(committed_at, lease.shown.modified_at)
+        self._times = _times(bench, lease)
 
     def go(self) -> Done | PullStopped:
         taken = self._taken(self._lease)
@@ -100,7 +103,7 @@ class _Way:
                 case PullInFlight():
                     answer = self._answer(plan.command)
                     plan = pull.after(plan, answer, self._bench.sync.rules, self._bench.now())
-                case Apply(how=How.DELETE) if (why := self._why_not_deleted()) is not None:
+                case Apply() if (why := self._why_not(plan)) is not None:
                     return self._settle(ParkEntry(taken, why.code, why.sentence), committed)
                 case Apply():
                     plan = apply_entry(self._bench.session, self._bench.table, self._bench.sync, plan, self._reserve)
@@ -162,6 +165,14 @@ class _Way:
             case _:
                 assert_never(command)
 
+    def _why_not(self, apply: Apply) -> RowtideError | None:
+        """Why the entry is not applied before a person has said so; None where it may be."""
+        if apply.how is How.DELETE:
+            return self._why_not_deleted()
+        if apply.how is How.EDIT:
+            return self._bench.turns.judge(apply, self._bench.sync.rules, self._bench.now())
+        return None
+
     def _why_not_deleted(self) -> RowtideError | None:
         """Why the row stays although its item is gone; None where it may be deleted."""
         compiled, shown = self._bench.sync.compiled, self._lease.shown
@@ -196,6 +207,20 @@ class _Way:
             raise KeyNotReserved
         taken = known.taken(entry, apply.taken.applied, self._times)
         return Apply(taken, apply.how, key, entry, apply.base)
+
+
+def _times(bench: Bench, lease: Lease) -> Times:
+    """When each side was changed, by the source's clock. What nobody can say is left out."""
+    waiting, edited_at = lease.waiting, lease.shown.modified_at
+    committed_at = None if waiting is None else waiting.committed_at
+    if committed_at is None or edited_at is None:
+        return Times(committed_at, edited_at)
+    # Only where it decides is Graph asked for its time.
+    decides = bench.sync.rules.policies.uses("latest_wins")
+    graph_s = bench.requests.clock_s(lease.shown.list_id if decides else None)
+    if graph_s is None:
+        return Times(committed_at, None if decides else edited_at)
+    return Times(committed_at, edited_at + timedelta(seconds=bench.source_clock_s() - graph_s))
 
 
 def given_back(lease: Lease, failed: bool = False) -> Later:

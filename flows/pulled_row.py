@@ -77,10 +77,10 @@ class PullStopped:
 
 @dataclass(frozen=True, slots=True)
 class WaitsForCapture:
-    """The row was absent. ``lsn``: where the source's WAL ended after that was seen."""
+    """The row was absent, or its last change decides. ``lsn``: where the source's WAL ended after it was read."""
 
     end: WaitForCapture
-    lsn: int | None
+    lsn: int
 
 
 class KeyNotReserved(Exception):
@@ -211,7 +211,8 @@ def _left(sync: PulledSync, decision: _Decision, lsn: int) -> Apply | PullInFlig
                 if again is not None:
                     return again
             end = pull.without_commit(apply, verdict)
-            return WaitsForCapture(end, decision.absent_at) if isinstance(end, WaitForCapture) else end
+            read_at = lsn if decision.absent_at is None else decision.absent_at
+            return WaitsForCapture(end, read_at) if isinstance(end, WaitForCapture) else end
         case Write() | Insert() | Delete() | Nothing() | None:
             raise AssertionError("what is to be written is not left")
         case _:

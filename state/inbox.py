@@ -2,8 +2,8 @@
 
 In: items as a list or a look showed them (`put`), a person's word about those that were set aside. Out: what waits,
 counts. Rules (docs/design.md section 3): nothing is judged here; a newer version replaces an older one in whatever
-state that is, and keeps its lease, so that who applies the older one finds out at its end; `state.applying` takes
-entries and ends them.
+state that is (a pair that is held for `ping_pong` stays held), and keeps its lease, so that who applies the older one
+finds out at its end; `state.applying` takes entries and ends them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from psycopg.rows import class_row
 
 from rowtide.change import JsonValue
 from rowtide.deciding.records import ETag, ItemId, ListId
+from rowtide.error_catalogue import row_errors
 from state import channels
 from state.database import Connection
 
@@ -51,6 +52,9 @@ SHOWN: Final = (
 )
 """The columns of `Shown`."""
 
+# A pair that both sides have kept changing is held until a person lets it go, whatever its item shows meanwhile.
+_IS_HELD = f"(i.state = 'parked' AND i.code = '{row_errors.PING_PONG.code}' AND i.sync = excluded.sync)"
+
 # A look of our own may be older than what the list has told since: it does not bring back what was told as deleted, and
 # what has the same version only says more about who edited it.
 _PUT = f"""
@@ -64,9 +68,10 @@ SELECT %(sync)s, {SHOWN}
    SET sync = excluded.sync, version = excluded.version, etag = excluded.etag, deleted = excluded.deleted,
        fields = excluded.fields, item_key = excluded.item_key, by_app = excluded.by_app,
        made_by_app = excluded.made_by_app, editor_name = excluded.editor_name, editor_email = excluded.editor_email,
-       modified_at = excluded.modified_at, round = excluded.round, seen_at = now(), state = 'waiting', code = NULL,
-       sentence = NULL, due_at = now(), attempts = 0, tries = 0, approved = false, absent_era = NULL,
-       absent_lsn = NULL,
+       modified_at = excluded.modified_at, round = excluded.round, seen_at = now(),
+       state = CASE WHEN {_IS_HELD} THEN i.state ELSE 'waiting' END, code = CASE WHEN {_IS_HELD} THEN i.code END,
+       sentence = CASE WHEN {_IS_HELD} THEN i.sentence END, due_at = now(), attempts = 0, tries = 0, approved = false,
+       absent_era = NULL, absent_lsn = NULL,
        key = CASE WHEN i.sync = excluded.sync THEN i.key END, revision = i.revision + 1
  WHERE CASE WHEN excluded.deleted THEN %(told)s AND NOT i.deleted
             WHEN i.deleted THEN %(told)s

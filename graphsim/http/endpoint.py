@@ -6,6 +6,8 @@ has been flushed; every answer carries `request-id` and the caller's `client-req
 """
 
 import asyncio
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -121,6 +123,7 @@ class Endpoint:
         headers = dict(reply.headers)
         request_id = headers.setdefault("request-id", self._tenant.request_id())
         headers.setdefault("client-request-id", request.headers.get("client-request-id") or request_id)
+        headers["Date"] = _date(int(self._tenant.now()))
         headers["x-ms-ags-diagnostic"] = '{"ServerInfo":{"DataCenter":"Simulator","Slice":"E","Ring":"0"}}'
         if reply.body is None:
             return web.Response(status=reply.status, headers=headers)
@@ -130,6 +133,12 @@ class Endpoint:
             headers["ETag"] = etag
         body = reply.body.encode() if isinstance(reply.body, str) else orjson.dumps(reply.body)
         return web.Response(status=reply.status, headers=headers, body=body)
+
+
+@lru_cache(maxsize=64)
+def _date(second: int) -> str:
+    """By the tenant's clock, like every other time that Graph shows."""
+    return formatdate(second, usegmt=True)
 
 
 async def _read(request: web.BaseRequest) -> bytes:

@@ -126,7 +126,10 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """Roll back, read the source's insert LSN, and take the entry again when the cursor has passed it."""
+    """Roll back, read the source's insert LSN, and take the entry again when the cursor has passed it.
+
+    The row is not there; or who was later decides, and its last change may not be captured yet.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +253,8 @@ def _merge(apply: Apply, row: RowThere, kind: Conflict, rules: PullRules) -> Ver
         # PostgreSQL alone has a say in it: the item's value becomes the base, and the row's is written over it.
         writes.pop(name, None)
         values.pop(name, None)
+    if any(_has_no_time(apply, rules.policies.of_field(name)) for name in values):
+        return Absent()
     columns, moved = _columns(apply, row, rules)
     winners = [one.winner for one, _ in values.values()] + ([moved] if moved is not None else [])
     record = _field_conflict(apply, kind, values, moved, rules)
@@ -266,6 +271,11 @@ def _was_in_row(apply: Apply) -> bool:
     So it is where the records are older than the lists. Whatever the row says by now is newer.
     """
     return apply.entry.by_app and apply.how is How.EDIT and not lost_by(apply.taken).of_item
+
+
+def _has_no_time(apply: Apply, policy: TwoWayPolicy) -> bool:
+    """Whether it is still to be waited for what the source says of when the row was changed."""
+    return policy == "latest_wins" and not apply.taken.absent_passed and apply.taken.choice is None
 
 
 def _values(apply: Apply, name: str, row: Fields, rules: PullRules) -> tuple[Values, JsonValue]:
@@ -333,6 +343,8 @@ def _delete_row(apply: Apply, row: RowThere, rules: PullRules) -> Verdict:
     moved = pair is not None and not isinstance(pair, NoItem) and row.list_id != pair.item.list_id
     if not moved and not _is_changed(apply, row, rules):
         return _by_deletes(apply, None, rules)
+    if _has_no_time(apply, rules.policies.sync):
+        return Absent()
     record = _row_conflict(apply, Conflict.DELETE_UPDATED, rules)
     match record.winner:
         case Winner.NOBODY:

@@ -84,6 +84,10 @@ class Policies:
         """The policy for a field that both sides changed."""
         return self.fields.get(name, self.sync)
 
+    def uses(self, policy: TwoWayPolicy) -> bool:
+        """Whether anything goes by that policy."""
+        return policy == self.sync or policy in self.fields.values()
+
 
 @dataclass(frozen=True, slots=True)
 class Times:

@@ -82,8 +82,9 @@ class Applied:
 class WaitingRow:
     """The pair's outbox row, which was locked before the entry was taken.
 
-    ``busy``: it is leased or uncertain; then nothing may be applied. ``rekeyed_to``: another waiting row has its very
-    position, so one change gave the row this new key.
+    ``busy``: it is leased or uncertain; then nothing may be applied. ``committed_at``: of its newest change (None: it
+    was read and not told, or the newest is an edit that was applied here). ``rekeyed_to``: another waiting row has its
+    very position, so one change gave the row this new key.
     """
 
     op: Operation
@@ -99,8 +100,8 @@ class Taken:
     ``key``: the row key by live pair or leftover of the item, else by the item's RowtideKey; None: neither knows it.
     ``applied``: the source's record for the key, else for the item. ``twin``: another entry with this item's
     RowtideKey waits. ``rounds_ended``: in every other list of the sync a round ended that began after this entry was
-    seen. ``absent_passed``: the row was found absent before, and the cursor has passed the insert LSN read then.
-    ``pulled``: what pull last did to the row, as the ledger has it.
+    seen. ``absent_passed``: the row was found absent, or changed, before, and the cursor has passed the insert LSN read
+    then. ``pulled``: what pull last did to the row, as the ledger has it.
     """
 
     entry: InboxEntry

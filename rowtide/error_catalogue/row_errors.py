@@ -119,6 +119,13 @@ MATCH_OUTSIDE: Final = Entry(
     "change the row so that it belongs to the sync, then `rowtide reconcile {sync} --deep`; `rowtide parked retry` "
     "makes the item a row of its own",
 )
+PING_PONG: Final = Entry(
+    RowError,
+    "ping_pong",
+    "both sides have set field {field} in turn {times} times within {minutes} minutes: neither is written any more",
+    "find what sets it on each side (a flow, a trigger); then `rowtide parked retry` applies the item's value, "
+    "`rowtide parked discard` drops it",
+)
 INFERRED_DELETE: Final = Entry(
     RowError,
     "inferred_delete",

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from psycopg.rows import args_row, dict_row
 
+from rowtide.change import BACKFILL
 from rowtide.deciding.conflicts import UNKNOWN_TIMES, Choice, Times
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.pulled import Pulled
@@ -113,7 +114,7 @@ SELECT sha256(convert_to(key, 'UTF8')), key
 
 _LOCK_ROWS = """
 SELECT key, op, coalesce(lease_until > clock_timestamp(), false) AS leased, sent <> '[]'::jsonb AS uncertain, state,
-       committed_at, era, lsn, ordinal
+       committed_at, era, lsn, ordinal, xid, priority
   FROM rowtide.outbox WHERE sync = %s AND key = ANY (%s) ORDER BY key FOR UPDATE
 """
 
@@ -130,6 +131,8 @@ class OutboxRow(NamedTuple):
     era: int
     lsn: int
     ordinal: int
+    xid: int
+    priority: int
 
 
 def take(conn: Connection, request: TakeRequest) -> list[Lease]:
@@ -320,7 +323,21 @@ def look_up(conn: Connection, lease: Lease, row: OutboxRow | None) -> Lease | No
 
 
 def _waiting(row: OutboxRow | None, known: _Known) -> WaitingRow | None:
-    return None if row is None else WaitingRow(row.op, False, row.committed_at, known.rekeyed.get(row.key))
+    if row is None:
+        return None
+    return WaitingRow(row.op, False, _committed_at(row, known.pairs.get(row.key)), known.rekeyed.get(row.key))
+
+
+def _committed_at(row: OutboxRow, pair: Pair | None) -> datetime | None:
+    """When the row was changed last by somebody else; None: nobody can say."""
+    if row.op == "r" or row.priority == BACKFILL:
+        return None  # read from the table: it was noted when that was
+    # The source names a transaction in 64 bits where an edit is applied, and in 32 where its changes are told.
+    is_own = pair is not None and pair.as_of.xid % _XIDS == row.xid % _XIDS and pair.as_of.xid != 0
+    return None if is_own else row.committed_at
+
+
+_XIDS = 1 << 32
 
 
 _WRITE_LEASES = """

@@ -36,6 +36,7 @@ SYNCS = """
     poll: 1s..2s
     deletes: {push: {mark: {State: removed}}, pull: {mark: {removed: true}}}
     on_refused: revert
+    conflicts: {columns: {code: latest_wins}}
     breaker: {share: 1.0, rows: 100000}
     fields:
       name: Title
@@ -245,3 +246,60 @@ def test_a_change_of_the_row_meanwhile_travels_with_what_is_taken_back(desk: Des
     desk.rest()
     fields = desk.fields("kept", 9)
     assert (fields["Quantity"], fields["State"]) == (9, "open")
+
+
+# --- who was later, and who insists -------------------------------------------------------------------------------
+
+
+def test_the_later_one_wins_by_one_clock(desk: Desk) -> None:
+    """Graph's clock is minutes ahead here; that the row was changed after its item is seen all the same."""
+    stack = desk.stack
+    assert stack.stop(stack.processes[-1]) == 0
+    stack.simulator.ask("clock", {"advance_s": 300})
+    desk.edit("kept", 10, Code="from the list, earlier")
+    stack.sql("UPDATE kept SET code = 'from the table, earlier' WHERE id = 11")
+    [(now,)] = stack.sql("SELECT clock_timestamp()")
+    later = "SELECT clock_timestamp() > %s + interval '5 seconds'"
+    wait_until(lambda: stack.sql(later, now) == [(True,)], "some seconds have passed")
+    stack.sql("UPDATE kept SET code = 'from the table, later' WHERE id = 10")
+    desk.edit("kept", 11, Code="from the list, later")
+    stack.start()
+    wait_until(lambda: desk.fields("kept", 10)["Code"] == "from the table, later", "the row was later")
+    code = "SELECT code FROM kept WHERE id = 11"
+    wait_until(lambda: stack.sql(code) == [("from the list, later",)], "the item was later")
+    desk.rest()
+    assert [[one["policy"], one["winner"]] for key in (10, 11) for one in desk.conflicts(key)] == [
+        ["postgres_wins", "postgres"],
+        ["postgres_wins", "sharepoint"],
+    ]
+
+
+def test_a_field_that_both_sides_insist_on_holds_its_row_until_a_person_lets_it_go(desk: Desk) -> None:
+    stack = desk.stack
+
+    def held() -> list[tuple[Any, ...]]:
+        return stack.state("SELECT code FROM rowtide.inbox WHERE key = '12' AND state = 'parked'")
+
+    for turn in range(1, 4):
+        desk.edit("kept", 12, State=f"list {turn}")
+        name = "SELECT state FROM kept WHERE id = 12"
+        wait_until(lambda name=name, turn=turn: stack.sql(name) == [(f"list {turn}",)], "the edit arrives")
+        stack.sql("UPDATE kept SET state = %s WHERE id = 12", f"table {turn}")
+        wait_until(lambda turn=turn: desk.fields("kept", 12)["State"] == f"table {turn}", "the change arrives")
+    assert held() == []
+    desk.edit("kept", 12, State="list 4")
+    wait_until(lambda: held() == [("ping_pong",)], "the row is held")
+    stack.sql("UPDATE kept SET name = 'is not written' WHERE id = 12")
+    desk.edit("kept", 12, State="list 5")
+    wait_until(lambda: stack.state("SELECT FROM rowtide.outbox WHERE key = '12'"), "the row waits")
+    rounds = desk.rounds()
+    wait_until(lambda: desk.rounds() >= rounds + 3, "the list was asked again")
+    assert held() == [("ping_pong",)], "another edit does not let it go"
+    assert stack.sql("SELECT state FROM kept WHERE id = 12") == [("table 3",)]
+    assert desk.fields("kept", 12)["Title"] == "row 12"
+    found = stack.command("parked", "list", "kept", check=False)
+    assert found.returncode == 3
+    assert "set field State in turn 6 times" in found.stdout
+    stack.command("parked", "retry", "kept", "12")
+    wait_until(lambda: stack.sql("SELECT state FROM kept WHERE id = 12") == [("list 5",)], "the edit is applied")
+    wait_until(lambda: desk.fields("kept", 12)["Title"] == "is not written", "the row's change arrives, too")
