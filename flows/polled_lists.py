@@ -21,7 +21,7 @@ def of_tenant(view: Callable[[], View], graph: str) -> list[PolledList]:
         state = now.states.get(compiled.sync)
         if compiled.graph != graph or not compiled.two_ways or (state is not None and state.retired):
             continue
-        names = frozenset({ROWTIDE_KEY, *(one.field for one in compiled.mapped)})
+        names = frozenset({ROWTIDE_KEY, *(one.name for one in compiled.list_columns())})
         bounds = PollBounds(compiled.poll.least.total_seconds(), compiled.poll.most.total_seconds())
         found += [
             PolledList(ref.id, ref.site_id, compiled.sync, names, bounds, compiled.version, compiled.breaker)

@@ -21,7 +21,8 @@ from flows.item_requests import ItemRequests
 from flows.pair_turns import PairTurns
 from flows.pulled_row import KeyNotReserved, PullStopped, WaitsForCapture, apply_entry
 from rowtide import mass_delete
-from rowtide.deciding import pull
+from rowtide.deciding import pull, status_text
+from rowtide.deciding.answers import Written
 from rowtide.deciding.commands import LookAtItem, UpdateItem
 from rowtide.deciding.conflicts import Times
 from rowtide.deciding.inbox import Editor, InboxEntry
@@ -39,18 +40,20 @@ from rowtide.deciding.pull_steps import (
     PullEnd,
     PullInFlight,
     PullPlan,
+    PullStep,
     Reserved,
     ReserveKey,
+    Tell,
     WaitForCapture,
 )
 from rowtide.deciding.recorded import Recorded
-from rowtide.deciding.records import PairedItem
+from rowtide.deciding.records import PairedItem, version_of
 from rowtide.deciding.taken import Applied, Apply, How, Taken, is_own
 from rowtide.error_catalogue import row_errors
 from rowtide.errors import RowtideError
 from rowtide.mapping.pulled_sync import PulledSync
 from state import applying, deletes_back
-from state.applying import Lease
+from state.applying import Lease, Told
 from state.database import Link
 
 MOST_STEPS: Final = 12
@@ -93,6 +96,8 @@ class _Way:
         self._lease = lease
         self._entry = to_entry(lease, bench.sync)
         self._times = _times(bench, lease)
+        self._says = False
+        self._told: Told | None = None
 
     def go(self) -> Done | PullStopped:
         taken = self._taken(self._lease)
@@ -102,9 +107,10 @@ class _Way:
             match plan:
                 case PullInFlight():
                     answer = self._answer(plan.command)
+                    self._note_told(plan.step, answer)
                     plan = pull.after(plan, answer, self._bench.sync.rules, self._bench.now())
                 case Apply() if (why := self._why_not(plan)) is not None:
-                    return self._settle(ParkEntry(taken, why.code, why.sentence), committed)
+                    plan = ParkEntry(taken, why.code, why.sentence)
                 case Apply():
                     plan = apply_entry(self._bench.session, self._bench.table, self._bench.sync, plan, self._reserve)
                     committed = committed or isinstance(plan, PullInFlight | Recorded)
@@ -113,6 +119,9 @@ class _Way:
                     return plan
                 case WaitsForCapture(end, lsn):
                     return self._settle(end, committed, lsn)
+                case ParkEntry() | HoldOpen() | Recorded() if not self._says:
+                    self._says = True
+                    plan = status_text.told(plan, self._bench.sync.rules)
                 case (
                     Drop()
                     | Later()
@@ -136,6 +145,7 @@ class _Way:
             absent_lsn=absent_lsn,
             committed=committed,
             times=self._times,
+            told=self._told,
         )
         return Done(end, self._bench.state.run(settle))
 
@@ -149,6 +159,11 @@ class _Way:
             connection = self._bench.session.connection
             found = apply_record.read_for_update(connection, sync, EditPlace(key, shown.list_id, shown.item_id))
         return applied_documents.to_applied(found[0] or found[1])
+
+    def _note_told(self, step: PullStep, answer: PullAnswer) -> None:
+        """What the item says now of what became of the edit, and the version that it has since."""
+        if isinstance(step, Tell) and isinstance(answer, Written) and answer.etag is not None:
+            self._told = Told(version_of(answer.etag), answer.etag, dict(step.command.fields))
 
     # --- what deciding asks -----------------------------------------------------------------------------------------
 
@@ -246,6 +261,7 @@ def to_entry(lease: Lease, sync: PulledSync) -> InboxEntry:
     """The entry with canonical values."""
     shown = lease.shown
     editor = None if shown.editor_name is None else Editor(shown.editor_name, shown.editor_email)
+    status = _status(lease, sync.compiled.status_field)
     return InboxEntry(
         shown.list_id,
         shown.item_id,
@@ -254,11 +270,21 @@ def to_entry(lease: Lease, sync: PulledSync) -> InboxEntry:
         shown.deleted,
         {} if shown.deleted else sync.backwards.canonical(shown.fields),
         shown.item_key,
-        shown.by_app,
+        # Our word about a person's edit is no write of values: a process may have died before it was on record.
+        shown.by_app and not status_text.is_pending(status),
         editor,
         shown.modified_at,
         shown.made_by_app,
         lease.revision,
         lease.seen_at,
         lease.suspect,
+        status,
     )
+
+
+def _status(lease: Lease, name: str | None) -> str | None:
+    """What the item's status field says; of an item that no list has shown, something that nobody would say."""
+    if name is None:
+        return None
+    said = lease.shown.fields.get(name)
+    return said if isinstance(said, str) else None if lease.shown.round else "?"

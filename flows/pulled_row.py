@@ -54,7 +54,7 @@ from rowtide.deciding.apply import (
 from rowtide.deciding.conflicts import Conflict
 from rowtide.deciding.pull_steps import Later, ParkEntry, PullEnd, PullInFlight, WaitForCapture
 from rowtide.deciding.recorded import Commit, Recorded, recorded
-from rowtide.deciding.taken import Apply, Refusal
+from rowtide.deciding.taken import Apply, SourceRefusal
 from rowtide.error_catalogue import row_errors
 from rowtide.errors import RowtideError
 from rowtide.mapping.backwards import RowTexts
@@ -166,11 +166,11 @@ def apply_entry(
         case RowLocked(said):
             return Later(apply.taken, LOCKED_AFTER_S, said, grows=True)
         case RowRefused(code, sentence):
-            again = _reverted(sync, decision, Refusal(Conflict.REFUSED_BY_SOURCE, sentence))
+            again = _reverted(sync, decision, SourceRefusal(Conflict.REFUSED_BY_SOURCE, sentence))
             end = ParkEntry(apply.taken, code, sentence)
             return end if again is None else apply_entry(session, table, sync, again, reserve)
         case UniqueViolation(_, sentence):
-            again = _reverted(sync, decision, Refusal(Conflict.UNIQUE_VIOLATION, sentence))
+            again = _reverted(sync, decision, SourceRefusal(Conflict.UNIQUE_VIOLATION, sentence))
             end = ParkEntry(apply.taken, row_errors.UNIQUE_IN_SOURCE.code, sentence)
             return end if again is None else apply_entry(session, table, sync, again, reserve)
         case KeyTaken():
@@ -185,7 +185,7 @@ def apply_entry(
             assert_never(outcome)
 
 
-def _reverted(sync: PulledSync, decision: _Decision, refusal: Refusal) -> Apply | None:
+def _reverted(sync: PulledSync, decision: _Decision, refusal: SourceRefusal) -> Apply | None:
     """The entry as one whose item is made what its row says; None: it is set aside.
 
     There is nothing to go back to where there is no row, and what a person has chosen is not taken back.
@@ -207,7 +207,7 @@ def _left(sync: PulledSync, decision: _Decision, lsn: int) -> Apply | PullInFlig
             return pull.with_key(apply, done, sync.rules)
         case Absent() | Open() | Rekeyed() | Unwritable():
             if decision.unfit is not None:
-                again = _reverted(sync, decision, Refusal(Conflict.TYPE_UNREPRESENTABLE, decision.unfit))
+                again = _reverted(sync, decision, SourceRefusal(Conflict.TYPE_UNREPRESENTABLE, decision.unfit))
                 if again is not None:
                     return again
             end = pull.without_commit(apply, verdict)

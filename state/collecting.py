@@ -18,7 +18,7 @@ from rowtide.deciding.records import version_of
 from rowtide.errors import RowtideError
 from rowtide.list_changes import ChangesPage
 from rowtide.polling import PolledList
-from state import channels, failpoints, inferring
+from state import channels, failpoints, inbox, inferring
 from state.database import Connection
 from state.inferring import Whole
 
@@ -135,7 +135,7 @@ RETURNING {_COLUMNS}
 """
 
 # Whatever state the entry is in: newer content is due at once. A lease stays: whoever has it settles another revision.
-_RENEWED = """state = 'waiting', code = NULL, sentence = NULL, due_at = now(), attempts = 0, tries = 0,
+_RENEWED = f"""{inbox.AS_NEWS}, due_at = now(), attempts = 0, tries = 0,
        revision = i.revision + 1, round = excluded.round, seen_at = excluded.seen_at"""
 
 _TAKE_IN = f"""

@@ -54,6 +54,9 @@ SHOWN: Final = (
 
 # A pair that both sides have kept changing is held until a person lets it go, whatever its item shows meanwhile.
 _IS_HELD = f"(i.state = 'parked' AND i.code = '{row_errors.PING_PONG.code}' AND i.sync = excluded.sync)"
+AS_NEWS: Final = f"""state = CASE WHEN {_IS_HELD} THEN i.state ELSE 'waiting' END,
+       code = CASE WHEN {_IS_HELD} THEN i.code END, sentence = CASE WHEN {_IS_HELD} THEN i.sentence END"""
+"""How an entry stands once newer content (``excluded``) has taken its place."""
 
 # A look of our own may be older than what the list has told since: it does not bring back what was told as deleted, and
 # what has the same version only says more about who edited it.
@@ -68,10 +71,8 @@ SELECT %(sync)s, {SHOWN}
    SET sync = excluded.sync, version = excluded.version, etag = excluded.etag, deleted = excluded.deleted,
        fields = excluded.fields, item_key = excluded.item_key, by_app = excluded.by_app,
        made_by_app = excluded.made_by_app, editor_name = excluded.editor_name, editor_email = excluded.editor_email,
-       modified_at = excluded.modified_at, round = excluded.round, seen_at = now(),
-       state = CASE WHEN {_IS_HELD} THEN i.state ELSE 'waiting' END, code = CASE WHEN {_IS_HELD} THEN i.code END,
-       sentence = CASE WHEN {_IS_HELD} THEN i.sentence END, due_at = now(), attempts = 0, tries = 0, approved = false,
-       absent_era = NULL, absent_lsn = NULL,
+       modified_at = excluded.modified_at, round = excluded.round, seen_at = now(), {AS_NEWS},
+       due_at = now(), attempts = 0, tries = 0, approved = false, absent_era = NULL, absent_lsn = NULL,
        key = CASE WHEN i.sync = excluded.sync THEN i.key END, revision = i.revision + 1
  WHERE CASE WHEN excluded.deleted THEN %(told)s AND NOT i.deleted
             WHEN i.deleted THEN %(told)s
@@ -85,6 +86,7 @@ UPDATE rowtide.inbox AS i
   FROM jsonb_to_recordset(%(shown)s::jsonb) AS n (list_id text, item_id text, version bigint, deleted boolean,
        by_app boolean, made_by_app boolean, editor_name text, editor_email text, modified_at timestamptz, round bigint)
  WHERE (i.list_id, i.item_id, i.version, i.deleted) = (n.list_id, n.item_id, n.version, n.deleted)
+   AND (i.editor_name IS NULL OR NOT n.by_app)
 """
 
 

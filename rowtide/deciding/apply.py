@@ -35,7 +35,7 @@ from rowtide.deciding.taken import (
     Apply,
     How,
     PullRules,
-    Refusal,
+    SourceRefusal,
     is_on_record,
     known_version,
     place,
@@ -275,7 +275,8 @@ def _was_in_row(apply: Apply) -> bool:
 
 def _has_no_time(apply: Apply, policy: TwoWayPolicy) -> bool:
     """Whether it is still to be waited for what the source says of when the row was changed."""
-    return policy == "latest_wins" and not apply.taken.absent_passed and apply.taken.choice is None
+    decides = policy == "latest_wins" and apply.taken.choice is None and not apply.entry.suspect
+    return decides and not apply.taken.absent_passed
 
 
 def _values(apply: Apply, name: str, row: Fields, rules: PullRules) -> tuple[Values, JsonValue]:
@@ -311,7 +312,7 @@ def _shard(apply: Apply, rules: PullRules) -> Mapping[str, str]:
     return rules.shard_columns.get(apply.entry.list_id, {})
 
 
-def _revert(apply: Apply, row: RowThere, refused: Refusal, rules: PullRules) -> Nothing:
+def _revert(apply: Apply, row: RowThere, refused: SourceRefusal, rules: PullRules) -> Nothing:
     """The row stays as it is; what the item says instead is on record, and push writes the row's values over it."""
     entry, base = apply.entry, apply.base
     found = {} if entry.deleted else changes(base, row.fields, entry.fields, rules.mapping)

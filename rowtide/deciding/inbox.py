@@ -28,7 +28,7 @@ class InboxEntry:
     (None for those it lacks), empty for a delete; a value that no column can hold stays as it was shown. ``item_key``
     is the item's RowtideKey. ``revision`` grows whenever a newer entry replaces this one; what was decided on an older
     revision leaves the newer one where it is. ``suspect``: its list was restored, so that what was agreed does not say
-    who changed what.
+    who changed what. ``status``: what the item's status field says (None: nothing).
     """
 
     list_id: ListId
@@ -45,6 +45,7 @@ class InboxEntry:
     revision: int = 1
     seen_at: datetime | None = None
     suspect: bool = False
+    status: str | None = None
 
     @property
     def place(self) -> tuple[ListId, ItemId]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from rowtide.deciding import status_text
 from rowtide.deciding.answers import (
     Changed,
     Found,
@@ -50,6 +51,7 @@ from rowtide.deciding.pull_steps import (
     Reserve,
     Reserved,
     ReserveKey,
+    Tell,
     WaitForCapture,
 )
 from rowtide.deciding.recorded import Recorded
@@ -290,6 +292,8 @@ def after(in_flight: PullInFlight, answer: PullAnswer, rules: PullRules, now: da
             return Later(taken, AGAIN_AFTER_S, reason, grows=True)
         case Rejected():
             return _after_rejected(taken, step, answer)
+        case _ if isinstance(step, Tell):
+            return status_text.after_tell(step, answer)
         case _:
             pass
     match step:
@@ -316,6 +320,8 @@ def _misfit(taken: Taken) -> Later:
 
 
 def _after_rejected(taken: Taken, step: PullStep, answer: Rejected) -> PullPlan:
+    if isinstance(step, Tell):
+        return step.end  # the list has no such column (any more), or another one
     if isinstance(step, LookAtOwn | LookAtPaired | LookAtMoved | AskList):
         return Later(taken, UNANSWERED_AFTER_S, "the list cannot be read", grows=True)
     if answer.duplicate:

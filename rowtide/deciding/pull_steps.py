@@ -125,7 +125,15 @@ class GiveKey:
     recorded: Recorded
 
 
-PullStep = LookAtOwn | LookAtPaired | LookAtMoved | AskList | ClearKey | Reserve | GiveKey
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """The item's status field gets a text; then the entry ends as it would have."""
+
+    command: UpdateItem
+    end: "ParkEntry | HoldOpen | Recorded"
+
+
+PullStep = LookAtOwn | LookAtPaired | LookAtMoved | AskList | ClearKey | Reserve | GiveKey | Tell
 
 
 @dataclass(frozen=True, slots=True)

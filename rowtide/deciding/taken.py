@@ -35,12 +35,13 @@ from rowtide.errors import RowError
 class PullRules:
     """By what entries of one sync are applied.
 
-    ``reverts``: what the table refuses of an edit is written over in the item, in place of being set aside.
     ``columns``: by list the mapped fields and the ids of their columns, as provisioned. ``push_only``: fields whose
     edit is written back. ``deletes``: what an item's deletion asks of its row; ``rows_deletes_leave_items``: a row's
-    deletion leaves its item (`deletes: ignore` for push). ``key_of``: the row key that a new item's fields name (None:
-    the table gives it; an error: the item cannot become a row). ``shard_columns``: by list
-    the source columns' texts that put a row there, for lists that exactly one value leads to.
+    deletion leaves its item (push says `ignore` or `mark`). ``reverts``: what the table refuses of an edit is written
+    over in the item, in place of being set aside. ``status_field``: where people read what became of their edits.
+    ``key_of``: the row key that a new item's fields name (None: the table gives it; an error: the item cannot become
+    a row). ``shard_columns``: by list the source columns' texts that put a row there, for lists that exactly one
+    value leads to.
     """
 
     sync: str
@@ -50,6 +51,7 @@ class PullRules:
     deletes: DeletesBack = "propagate"
     rows_deletes_leave_items: bool = False
     reverts: bool = False
+    status_field: str | None = None
     push_only: frozenset[str] = frozenset()
     columns: Mapping[ListId, Mapping[str, str]] = field(default_factory=dict)
     key_of: Callable[[Fields], str | RowError | None] = lambda _fields: None
@@ -129,7 +131,7 @@ class How(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class SourceRefusal:
     """Why the table did not take what an entry says; ``sentence`` is shown to people."""
 
     kind: Conflict
@@ -152,7 +154,7 @@ class Apply:
     entry: InboxEntry
     base: Base
     row_key: str | None = None
-    refused: Refusal | None = None
+    refused: SourceRefusal | None = None
 
     @property
     def at(self) -> str | None:

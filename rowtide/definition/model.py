@@ -253,6 +253,8 @@ class SyncDefinition(Section):
     conflicts: ConflictsDefinition = ConflictsDefinition()
     deletes: Deletes = DeletesDefinition()
     on_refused: OnRefused = "keep"
+    status_field: FieldName | None = None
+    """A text column of the lists, which Rowtide alone writes: what became of a person's edit; None: there is none."""
     poll: PollText | None = None
     """How often a list is asked for changes that people made; None: as `both_ways.EVERY` says."""
     breaker: BreakerDefinition = BreakerDefinition()
@@ -280,6 +282,8 @@ class SyncDefinition(Section):
         twice = sorted({name for name in names if [other.lower() for other in names].count(name.lower()) > 1})
         if twice:
             raise PydanticCustomError("fields", "two columns are mapped to {names}", {"names": " and ".join(twice)})
+        if self.status_field is not None and self.status_field.lower() in {"title", *map(str.lower, names)}:
+            raise PydanticCustomError("status_field", "status_field has to be a field of its own")
         if isinstance(self.deletes.push, MarkDefinition) and self.deletes.push.named[0] not in names:
             raise PydanticCustomError("deletes", "deletes.push: mark names a field that a column is mapped to")
         return self
@@ -299,6 +303,8 @@ class SyncDefinition(Section):
             return "deletes.pull"
         if self.on_refused != "keep":
             return "on_refused"
+        if self.status_field is not None:
+            return "status_field"
         return None if self.poll is None else "poll"
 
     def sharding(self) -> sharding.Sharding:

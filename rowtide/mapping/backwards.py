@@ -76,8 +76,9 @@ class Backwards:
         return self.canonical(wire)
 
     def wire_fields(self, fields: Fields) -> dict[str, JsonValue]:
-        """The ``fields`` object of a POST or PATCH."""
-        return self._sync.wire_fields(fields)
+        """The ``fields`` object of a POST or PATCH; the status field is none of the mapping's, and goes as it is."""
+        status = self._sync.status_field
+        return {**self._sync.wire_fields(fields), **({status: fields[status]} if status in fields else {})}
 
     def same(self, field: str, left: JsonValue, right: JsonValue) -> bool:
         """Whether two canonical values of a field become the same row and the same item; a field not mapped does."""

@@ -61,6 +61,8 @@ class CompiledSync:
     """What the deletion of an item does to its row."""
     on_refused: OnRefused
     """What becomes of an item whose edit the table does not take."""
+    status_field: str | None
+    """The field in which people read what became of their edits."""
     two_ways: bool
     """Whether people's edits of items reach the table."""
     conflicts: ConflictsDefinition
@@ -93,7 +95,8 @@ class CompiledSync:
 
     def list_columns(self) -> tuple[ListColumn, ...]:
         """The columns each of its lists must have, beside RowtideKey."""
-        return tuple(ListColumn(one.field, one.kind, one.format, one.choices) for one in self.mapped)
+        of_status = () if self.status_field is None else (ListColumn(self.status_field, "text"),)
+        return (*(ListColumn(one.field, one.kind, one.format, one.choices) for one in self.mapped), *of_status)
 
     def bind(self, columns: Sequence[str]) -> Binding:
         """The sync over rows with these columns in this order; SyncError ``relation_mismatch`` when one is missing."""
@@ -199,6 +202,7 @@ def compile_sync(
         deletes=deletions.forward(definition, mapped),
         deletes_back=deletions.back(definition),
         on_refused=definition.on_refused,
+        status_field=definition.status_field,
         two_ways=definition.direction == "both",
         conflicts=definition.conflicts,
         poll=definition.poll or EVERY,

@@ -46,6 +46,7 @@ class PulledSync:
             compiled.deletes_back,
             rows_deletes_leave_items=compiled.deletes != "propagate",
             reverts=compiled.on_refused == "revert",
+            status_field=compiled.status_field,
             push_only=frozenset(backwards.push_only),
             columns={
                 ids[title]: {name: column for name, column in ref.columns.items() if name in names}

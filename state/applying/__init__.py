@@ -6,6 +6,7 @@ sync. Rules (docs/design.md section 3): locks in the order inbox, outbox, ledger
 or uncertain no entry is taken; leases are void as those of claims are (`state.outbox.void_leases`).
 """
 
+from state.applying.ending import Told as Told
 from state.applying.ending import record_end as record_end
 from state.applying.ending import reserve as reserve
 from state.applying.taking import Lease as Lease

@@ -7,18 +7,18 @@ entry goes only at the revision that was taken; positions and versions never fal
 """
 
 from dataclasses import replace
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 import orjson
 from psycopg import errors
 from psycopg.types.json import Jsonb
 
-from rowtide.change import INTERACTIVE
+from rowtide.change import INTERACTIVE, Fields
 from rowtide.deciding.conflicts import UNKNOWN_TIMES, ConflictRecord, Times
 from rowtide.deciding.pull import reserved_pair
 from rowtide.deciding.pull_steps import Drop, GoTo, HoldOpen, Later, ListRestored, ParkEntry, PullEnd, WaitForCapture
 from rowtide.deciding.recorded import Recorded
-from rowtide.deciding.records import Pair, PairedItem
+from rowtide.deciding.records import ETag, Pair, PairedItem
 from state import channels, conflicts, failpoints, ledger
 from state.applying.taking import BUSY_AFTER_S, Lease, is_uncertain, lock_rows, look_up
 from state.database import Connection
@@ -35,6 +35,14 @@ RESTORED_AFTER_S: Final = 60.0
 _LOCK = """
 SELECT revision FROM rowtide.inbox WHERE (list_id, item_id) = (%s, %s) AND lease_token = %s FOR UPDATE
 """
+
+
+class Told(NamedTuple):
+    """What was written into the status field of an entry's item, and what the item is since."""
+
+    version: int
+    etag: ETag
+    fields: Fields
 
 
 def _lock(conn: Connection, lease: Lease) -> int | None:
@@ -86,16 +94,20 @@ def record_end(
     absent_lsn: int | None = None,
     committed: bool = False,
     times: Times = UNKNOWN_TIMES,
+    told: Told | None = None,
 ) -> bool:
     """Record how an entry ended, in one transaction; False: the lease is another's, or the pair moved meanwhile.
 
     ``absent_lsn``: for `WaitForCapture`, the source's insert LSN as read after the row was found absent.
     ``committed``: the source holds what this try, or one before it, did for the entry; then a pair that was reserved
     for it stays, also when it is parked. ``times``: when both sides were changed, for the record of conflicts.
+    ``told``: an entry that is set aside is of the item as it is since.
     """
     try:
         with conn.transaction():
             done = _settle(conn, lease, end, absent_lsn, committed, times)
+            if told is not None and isinstance(end, ParkEntry | HoldOpen):
+                _note_told(conn, lease, told)
             failpoints.hit(failpoints.ENTRY_BEFORE_COMMIT)
     except errors.UniqueViolation:
         # The item became another row's in this moment: what was decided is decided anew.
@@ -270,6 +282,21 @@ def _set_aside(conn: Connection, lease: Lease, state: str, code: str, sentence: 
         "code": code, "sentence": sentence,
     }  # fmt: skip
     conn.execute(_SET_ASIDE, values)
+
+
+# The list shows this version with our name; it is the person's edit all the same, and no news.
+_TOLD = """
+UPDATE rowtide.inbox SET version = %(version)s, etag = %(etag)s, fields = fields || %(fields)s::jsonb
+ WHERE (list_id, item_id) = (%(list_id)s, %(item_id)s) AND revision = %(revision)s AND version < %(version)s
+"""
+
+
+def _note_told(conn: Connection, lease: Lease, told: Told) -> None:
+    values = {
+        "list_id": lease.shown.list_id, "item_id": lease.shown.item_id, "revision": lease.revision,
+        "version": told.version, "etag": told.etag, "fields": Jsonb(told.fields),
+    }  # fmt: skip
+    conn.execute(_TOLD, values)
 
 
 # What the key was before it was reserved: unknown, or a tombstone.

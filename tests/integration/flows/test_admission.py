@@ -54,7 +54,9 @@ def breaker(state_dsn: str) -> Iterator[MakeBreaker]:
 
     def make(share: float = 0.2, rows: int = 500, deletes: str = "propagate") -> Breaker:
         limits, judged = BreakerDefinition(share=share, rows=rows), list[str]()
-        compiled = {"lines": cast(Any, SimpleNamespace(sync="lines", deletes=deletes, breaker=limits))}
+        compiled = {
+            "lines": cast(Any, SimpleNamespace(sync="lines", carries_deletions=deletes != "ignore", breaker=limits))
+        }
         judge = DeletionJudge(state_dsn, lambda sync: compiled[sync])
         judge.tell(judged.append)
         return Breaker(Admission(lambda sync: compiled[sync], judge), judge, link, judged)

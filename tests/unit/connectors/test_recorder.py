@@ -28,7 +28,8 @@ def test_each_declared_metric_moves() -> None:
     did = Counts(delivered=1, writes=2, suppressed=3, foreign_edits=4, released=5, parked=6, latencies_s=[0.5])
     record_stage(recorder, StageCounts(merged=1, dropped=2, new={"parts": 3}))
     record_settle(recorder, SettleCounts({"parts": did}, stale=1))
-    record_pulled(recorder, "parts", {"applied": 1, "echoes": 2, "parked": 3, "conflicts": 4, "lost": 5})
+    did_of_entries = {"applied": 1, "echoes": 2, "parked": 3, "conflicts": 4, "lost": 5, "reverted": 6}
+    record_pulled(recorder, "parts", did_of_entries)
     recorder.read(7, {"contoso": GraphReading(8.0, 9.0)})
     recorder.read_loops({"rowtide-due": 10})
     recorder.read_faults({"list": 11})

@@ -78,8 +78,8 @@ def test_what_a_person_wrote_meanwhile_stays_beside_the_mark() -> None:
 
 
 def test_an_item_that_is_gone_too_is_agreed() -> None:
-    plan = asked(after(asked(push.first(Work(GONE, held()), MARKING, NOW)), Missing()))
-    assert isinstance(settled(after(plan, Found(()))).pair, NoItem)
+    plan = after(asked(push.first(Work(GONE, held()), MARKING, NOW)), Missing())
+    assert isinstance(settled(plan).pair, NoItem)
 
 
 def test_a_column_that_cannot_be_written_is_waited_for() -> None:

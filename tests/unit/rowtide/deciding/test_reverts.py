@@ -11,12 +11,12 @@ from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.recorded import Commit, Recorded, recorded
 from rowtide.deciding.records import Held, NoItem
 from rowtide.deciding.sides import Base
-from rowtide.deciding.taken import Applied, Apply, How, PullRules, Refusal, WaitingRow
+from rowtide.deciding.taken import Applied, Apply, How, PullRules, SourceRefusal, WaitingRow
 from tests.unit.rowtide.deciding.entries import BASE, deletion, edit, entry, ruled, taken
 from tests.unit.rowtide.deciding.rows import ITEM, A, B, g
 
 SAID = "table orders does not take what the item says: check constraint few"
-REFUSED = Refusal(Conflict.REFUSED_BY_SOURCE, SAID)
+REFUSED = SourceRefusal(Conflict.REFUSED_BY_SOURCE, SAID)
 RULES = ruled(reverts=True)
 
 

@@ -102,6 +102,7 @@ SYNC = ("syncs", "orders")
         ((*SYNC, "deletes"), {"mark": {"Title": "gone"}}, "mark belongs to one way"),
         ((*SYNC, "deletes"), {"pull": "ignore"}, "deletes.pull goes with direction: both only"),
         ((*SYNC, "on_refused"), "revert", "on_refused goes with direction: both only"),
+        ((*SYNC, "status_field"), "SyncStatus", "status_field goes with direction: both only"),
         ((*SYNC, "conflicts"), {"policy": "merge"}, "conflicts goes with direction: both only"),
         ((*SYNC, "conflicts"), {"policy": "mege"}, "did you mean 'merge'?"),
         ((*SYNC, "conflicts"), {"columns": {"amount": "merge"}}, "must be 'postgres_wins', "),
@@ -180,6 +181,7 @@ def test_a_sync_of_two_ways_is_written_back_as_it_was() -> None:
         "conflicts": {"policy": "merge", "columns": {"amount": "latest_wins"}},
         "deletes": {"push": {"mark": {"Title": "gone"}}, "pull": {"mark": {"removed": "true"}}},
         "on_refused": "revert",
+        "status_field": "SyncStatus",
         "poll": "10s..5m",
     }
     data = changed(*SYNC, to=WHOLE["syncs"]["orders"] | both)
@@ -197,6 +199,13 @@ def test_a_mark_is_a_text_as_postgresql_reads_it() -> None:
     definition = definitions.parse(changed(*SYNC, to=WHOLE["syncs"]["orders"] | {"direction": "both", "deletes": back}))
     [sync] = definition.syncs.values()
     assert sync.deletes.pull == MarkDefinition(mark={"removed": "true"})
+
+
+@pytest.mark.parametrize("name", ["amount", "Title", "Modified", "Sync Status"])
+def test_a_status_field_is_a_column_of_its_own(name: str) -> None:
+    both = {"direction": "both", "status_field": name}
+    with pytest.raises(DefinitionError, match="status_field|Modified|API name"):
+        definitions.parse(changed(*SYNC, to=WHOLE["syncs"]["orders"] | both))
 
 
 def test_a_sync_keeps_its_id_under_another_name() -> None:
