@@ -223,8 +223,11 @@ def _left(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
     base = NO_BASE if left.base is None else Base(left.base, left.kept or {})
     if applied is not None and applied.place == entry.place and applied.agreed is not None:
         base = applied.agreed
-    elif left.base is not None and not edited(base, entry.fields, rules.mapping):
+    elif left.base is not None and (entry.by_app or not edited(base, entry.fields, rules.mapping)):
+        # A late attempt of ours, which the version it was sent for kept from writing over anybody; or no edit at all.
         newer = replace(left, etag=entry.etag)
+        if entry.by_app:
+            newer = replace(newer, base=dict(entry.fields), kept={})
         leftovers = tuple(newer if one == left else one for one in pair.leftovers)
         return Recorded(taken, taken.key, replace(pair, leftovers=leftovers))
     return _believed(Apply(taken, How.LEFT, taken.key, entry, base), rules)

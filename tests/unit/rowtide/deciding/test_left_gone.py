@@ -1,10 +1,10 @@
-"""The deletion of an item that its row has left."""
+"""What a list says of an item that its row has left."""
 
 from rowtide.deciding import pull
 from rowtide.deciding.pull_steps import Drop
 from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import LeftItem, LostPost
-from tests.unit.rowtide.deciding.entries import RULES, deletion, taken
+from tests.unit.rowtide.deciding.entries import RULES, deletion, entry, taken
 from tests.unit.rowtide.deciding.rows import ITEM, NEW, NOW, A, B, g, held
 
 LEFT = LeftItem(A, ITEM, g(1))
@@ -22,3 +22,12 @@ def test_it_rules_out_a_lost_post_of_its_list_no_more() -> None:
     assert isinstance(plan, Recorded)
     assert plan.pair is not None
     assert plan.pair.leftovers == (lost,)
+
+
+def test_a_late_attempt_of_ours_is_noted_and_no_edit() -> None:
+    left = LeftItem(A, ITEM, g(1), None, {"a": "0", "b": "x"}, {})
+    late = entry(2, by_app=True, fields={"a": "1", "b": "x"})
+    plan = pull.first(taken(late, pair=held(list_id=B, item_id=NEW, leftovers=(left,))), RULES)
+    assert isinstance(plan, Recorded)
+    assert plan.pair is not None
+    assert plan.pair.leftovers == (LeftItem(A, ITEM, g(2), None, {"a": "1", "b": "x"}, {}),)
