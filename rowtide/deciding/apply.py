@@ -26,6 +26,7 @@ from rowtide.deciding.lost_edits import lost_by, seen_again
 from rowtide.deciding.pulled import digest
 from rowtide.deciding.records import (
     Arriving,
+    Held,
     ListId,
     NoItem,
 )
@@ -268,9 +269,11 @@ def _merge(apply: Apply, row: RowThere, kind: Conflict, rules: PullRules) -> Ver
 def _was_in_row(apply: Apply) -> bool:
     """Whether all that the item says was in the row: our own application wrote it last, and no record knows of it.
 
-    So it is where the records are older than the lists. Whatever the row says by now is newer.
+    So it is where the records are older than the lists. Whatever the row says by now is newer. A new item that got
+    its key from us says what a person wrote, which a failover may have taken from the row.
     """
-    return apply.entry.by_app and apply.how is How.EDIT and not lost_by(apply.taken).of_item
+    is_known = isinstance(apply.pair, Held)
+    return apply.entry.by_app and is_known and apply.how is How.EDIT and not lost_by(apply.taken).of_item
 
 
 def _has_no_time(apply: Apply, policy: TwoWayPolicy) -> bool:

@@ -313,3 +313,12 @@ def test_a_row_that_an_earlier_try_made_is_remembered_as_made_by_pull() -> None:
     made = remembered(of, Write(now(2), {"a": "5"}), RowThere(A, dict(BASE)))
     assert (made.op, made.inserted) == ("update", 60)
     assert lost_of(made, None).inserted
+
+
+def test_a_new_item_that_got_its_key_from_us_says_what_a_person_wrote() -> None:
+    """Its edit was committed, its key written, and nothing recorded when the source lost the edit."""
+    arriving = Arriving(TOMBSTONE.as_of, PairedItem(A, ITEM, None, {}, {}))
+    of = taken(entry(3, by_app=True, fields={"a": "5", "b": "x"}), pair=arriving, applied=applied(1, agreed=Base(BASE)))
+    done = verdict(of, RowThere(A, dict(BASE)))
+    assert isinstance(done, Write)
+    assert done.fields == {"a": "5"}
