@@ -26,6 +26,8 @@ CREATE TABLE wares (
 FIELDS = {"title": "Title", "note": "Note"}
 SHARDS = ("a", "b", "c")
 LISTS = ("Wares A", "Wares B", "Wares Other")
+PAUSE_S = (0.05, 0.5)
+"""Between two acts of a person. Edits may cost a tenth of the quota, and a backlog of minutes would show nothing."""
 WEIGHTS = {"change": 60, "change_all": 8, "empty": 4, "delete": 6, "make": 9, "make_again": 2, "other": 4}
 
 Row = dict[str, Any]
@@ -243,7 +245,7 @@ class People:
         dsn = self._stack.source_dsn
         person = TablePerson(dsn, self.lineage, rng) if name == "rows" else ListPerson(self._stack, self.lineage, rng)
         what = list(WEIGHTS)
-        while not self._stop.wait(rng.uniform(0.01, 0.1)):
+        while not self._stop.wait(rng.uniform(*PAUSE_S)):
             [act] = rng.choices(what, list(WEIGHTS.values()))
             try:
                 self.done[name] += person.do(act)
