@@ -227,7 +227,9 @@ class _PairPuller:
 
     def _trouble(self, sync: str) -> Trouble:
         if sync not in self._troubles:
-            self._troubles[sync] = Trouble("edits are not applied", "edits are applied again", sync=sync)
+            self._troubles[sync] = Trouble(
+                "edits are not applied", "edits are applied again", source=self._source, sync=sync
+            )
         return self._troubles[sync]
 
     def _has_failing(self, sync: str) -> bool:

@@ -76,6 +76,7 @@ class Reconciler:
         self._state: Connection | None = None
         self._records: dict[str, Reconcile] = {}
         self._standstills: dict[str, _Standstill] = {}
+        self._untidied: dict[str, Trouble] = {}
         self._next_tidy = time.monotonic() + 60.0
         self._stop = threading.Event()
         self._thread = Loop(failpoints.LOOP_RECONCILE, self._run, self._stop)
@@ -197,13 +198,18 @@ class Reconciler:
 
     def _tidy_sync(self, view: View, sync: str) -> None:
         place, kept = view.catalog.syncs[sync], view.catalog.definition.kept.tombstones
+        trouble = self._untidied.setdefault(
+            sync, Trouble("tombstones stay", "tombstones go again", source=place.postgres, sync=sync)
+        )
         try:
             source = self._sessions.get(place.postgres)
             with database.translated():
                 tidying.tidy(self._connect(), source, place, view.catalog.definition.slot(place.postgres), kept)
         except RowtideError as error:
-            log.warning("tombstones stay", sync=sync, code=error.code, problem=error.sentence)
+            trouble.failed(error)
             self._close()
+        else:
+            trouble.succeeded()
 
     def _troubled(self, state: Connection, postgres: str, sync: str, error: RowtideError) -> None:
         if sync not in self._standstills:
