@@ -156,6 +156,17 @@ Verdict = Done | Open | Absent | Rekeyed | Unwritable
 
 def decide(apply: Apply, applied: Applied | None, row: Row, rules: PullRules) -> Verdict:
     """What is to be done, now that both the source's record and the row are locked."""
+    verdict = _decide(apply, applied, row, rules)
+    if applied is None or not isinstance(verdict, Write | Insert | Delete | Nothing):
+        return verdict
+    if is_on_record(applied, apply.taken.pulled):
+        return verdict
+    # Whoever decided these died before it could note them, and the source's record of it is about to be replaced.
+    unnoted = tuple(one for one in applied.conflicts if one not in verdict.applied.conflicts)
+    return replace(verdict, applied=replace(verdict.applied, conflicts=(*unnoted, *verdict.applied.conflicts)))
+
+
+def _decide(apply: Apply, applied: Applied | None, row: Row, rules: PullRules) -> Verdict:
     entry = apply.entry
     if applied is not None and applied.place == entry.place and not is_on_record(applied, apply.taken.pulled):
         done = applied.agreed is None if entry.deleted else applied.version >= entry.version

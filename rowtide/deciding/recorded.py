@@ -12,7 +12,7 @@ from typing import assert_never
 
 from rowtide.change import Fields, JsonValue
 from rowtide.deciding.apply import AlreadyApplied, Delete, Done, Insert, Nothing, Row, RowThere, Write
-from rowtide.deciding.conflicts import ConflictRecord, Winner
+from rowtide.deciding.conflicts import Conflict, ConflictRecord, Winner
 from rowtide.deciding.lost_edits import NOTHING_LOST, lost_by
 from rowtide.deciding.observation import without_item
 from rowtide.deciding.pulled import MOST_OVERWRITTEN, Moved, Overwritten, Pulled, PulledOperation, digest
@@ -95,7 +95,7 @@ def _left_after(left: Leftover, apply: Apply, applied: Applied, etag: ETag | Non
 
 def _is_ignored(applied: Applied, row: Row, rules: PullRules) -> bool:
     """Whether the row stays without an item: a deletion that is not propagated, unless the row won."""
-    won = any(one.winner is Winner.POSTGRES for one in applied.conflicts)
+    won = any(one.winner is Winner.POSTGRES and one.kind is Conflict.DELETE_UPDATED for one in applied.conflicts)
     return isinstance(row, RowThere) and rules.deletes != "propagate" and not won
 
 

@@ -252,6 +252,9 @@ class History(Restorations):
             row, stored = rows[key], self.lists.items[at]
             if row.list_id != at[0] or as_kept(row.fields) != stored.fields or stored.key != rowtide_key(SYNC, key):
                 raise Bad(f"row {key} {row}, item {at} {stored}")
+        unnoted = set(self.records.conflicts) - self.records.noted
+        if self.source.era == 1 and unnoted:
+            raise Bad(f"decided and never noted: {sorted(unnoted)}")
         if lost := self.lineage.lost(row.fields for row in rows.values()):
             raise Bad(f"lost: {sorted(lost)}")
         if lost := self.lineage.deletions_lost({key: row.fields for key, row in rows.items()}):

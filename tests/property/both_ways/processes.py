@@ -337,9 +337,12 @@ class Processes:
 
     def judge(self, applied: Applied, apply: Apply, row: SourceRow | None) -> None:
         for record in applied.conflicts:
+            mark = (record.list_id, record.item_id), record.version, record.kind.name
+            if mark in self.records.conflicts:
+                continue  # one of before, which nobody has noted yet
             if why := self.lineage.invented(record, apply.key or "", row, apply.entry):
                 raise Bad(why)
-            self.records.conflicts[(record.list_id, record.item_id), record.version, record.kind.name] = record
+            self.records.conflicts[mark] = record
 
     def end_pull(self, taken: Taken, end: PullPlan) -> None:
         row = self.records.held_by(taken)
@@ -347,7 +350,9 @@ class Processes:
             case Drop():
                 self.records.end_entry(taken, None)
             case Recorded():
-                self.records.end_entry(taken, end)
+                if self.records.end_entry(taken, end):
+                    of = [((one.list_id, one.item_id), one.version, one.kind.name) for one in end.conflicts]
+                    self.records.noted |= set(of)
             case Later(after_s=after_s):
                 self.records.delay(taken, after_s)
             case WaitForCapture():

@@ -103,6 +103,9 @@ class Records:
     ledger: dict[str, Known] = field(default_factory=dict)
     inbox: dict[Place, InboxRow] = field(default_factory=dict)
     conflicts: dict[tuple[Place, int, str], ConflictRecord] = field(default_factory=dict)
+    """Those that were decided, in a transaction of the source."""
+    noted: set[tuple[Place, int, str]] = field(default_factory=set)
+    """Those that somebody finds on record."""
     cursor: tuple[int, int] = (1, 0)
     links: dict[ListId, int] = field(default_factory=lambda: dict.fromkeys(LISTS, 0))
     rounds: dict[ListId, int] = field(default_factory=lambda: dict.fromkeys(LISTS, 0))
