@@ -36,7 +36,7 @@ from rowtide.deciding.in_flight import (
     with_leftovers,
 )
 from rowtide.deciding.inbox import InboxEntry
-from rowtide.deciding.leftovers import lost_post_in, next_leftover
+from rowtide.deciding.leftovers import lost_post_in, next_leftover, unexplained_post
 from rowtide.deciding.observation import adopt_found, interpret_look, is_base, is_item
 from rowtide.deciding.outcomes import Complete, HandOver, ParkRow, Release, Settle
 from rowtide.deciding.push import UNKNOWN_AFTER_S
@@ -47,7 +47,6 @@ from rowtide.deciding.records import (
     LeftItem,
     Leftover,
     ListId,
-    LostPost,
     NoItem,
     Pair,
     PairedItem,
@@ -152,7 +151,7 @@ def _without_writing(plan: PlanT, rules: Rules, now: datetime) -> PlanT | InFlig
     if not (isinstance(plan, InFlight) and is_write(plan.step)):
         return plan
     known = plan.known
-    lost = _unexplained_post(known.pair.leftovers)
+    lost = unexplained_post(known.pair.leftovers)
     if lost is not None and lost.list_id not in known.searched:
         return ask(known, SearchLost(LookForKey(lost.list_id)))
     if lost is not None and now < lost.until:
@@ -183,12 +182,6 @@ def _instead(in_flight: InFlight, answer: Answer, rules: Rules, now: datetime) -
             return _after_left(known, left, item, rules)
         case _:
             return None
-
-
-def _unexplained_post(leftovers: tuple[Leftover, ...]) -> LostPost | None:
-    """A lost POST of which no item is known: where one is, the key is unique, and rules out another for now."""
-    found = {one.list_id for one in leftovers if isinstance(one, LeftItem)}
-    return next((one for one in leftovers if isinstance(one, LostPost) and one.list_id not in found), None)
 
 
 # --- the row's own item -------------------------------------------------------------------------------------------

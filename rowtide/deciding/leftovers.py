@@ -63,6 +63,12 @@ def lost_post_in(leftovers: tuple[Leftover, ...], list_id: ListId) -> LostPost |
     return next((one for one in leftovers if isinstance(one, LostPost) and one.list_id == list_id), None)
 
 
+def unexplained_post(leftovers: tuple[Leftover, ...]) -> LostPost | None:
+    """A lost POST of which no item is known: where one is, the key is unique, and rules out another for now."""
+    found = {one.list_id for one in leftovers if isinstance(one, LeftItem)}
+    return next((one for one in leftovers if isinstance(one, LostPost) and one.list_id not in found), None)
+
+
 def next_leftover(known: Known, rules: Rules, now: datetime) -> InFlight | Ended:
     """The command for the next leftover, or the end of the claim; all that was sent before is in the ledger by now."""
     waits = []

@@ -15,8 +15,9 @@ from psycopg.rows import args_row, dict_row
 from rowtide.change import BACKFILL
 from rowtide.deciding.conflicts import UNKNOWN_TIMES, Choice, Times
 from rowtide.deciding.inbox import InboxEntry
+from rowtide.deciding.leftovers import unexplained_post
 from rowtide.deciding.pulled import Pulled
-from rowtide.deciding.records import LostPost, Pair
+from rowtide.deciding.records import Pair
 from rowtide.deciding.taken import Applied, Taken, WaitingRow
 from rowtide.keys import digest_named_by, key_named_by
 from state import channels, conflicts, failpoints, inbox, ledger
@@ -265,8 +266,11 @@ def _rekeyed(conn: Connection, sync: str, rows: Mapping[str, OutboxRow]) -> dict
 
 
 def is_uncertain(row: OutboxRow, pair: Pair | None) -> bool:
-    """Whether an attempt of the row is not explained; a lost POST may yet show up as an item that nobody made."""
-    return row.uncertain or (pair is not None and any(isinstance(one, LostPost) for one in pair.leftovers))
+    """Whether an attempt of the row is not explained; a lost POST may yet show up as an item that nobody made.
+
+    Push asks the same (`hand_over`): what it takes for explained, an entry must not wait for.
+    """
+    return row.uncertain or (pair is not None and unexplained_post(pair.leftovers) is not None)
 
 
 def lock_rows(conn: Connection, sync: str, keys: Collection[str]) -> dict[str, OutboxRow]:

@@ -11,6 +11,7 @@ from rowtide.change import Fields, Operation
 from rowtide.deciding import pull
 from rowtide.deciding.conflicts import UNKNOWN_TIMES, Choice, ConflictRecord
 from rowtide.deciding.inbox import InboxEntry
+from rowtide.deciding.leftovers import unexplained_post
 from rowtide.deciding.outcomes import HandOver, ParkRow, Release, Settle
 from rowtide.deciding.pull_steps import KeyBusy, Reserved
 from rowtide.deciding.pulled import Pulled
@@ -19,7 +20,6 @@ from rowtide.deciding.records import (
     Desired,
     LeftItem,
     ListId,
-    LostPost,
     NoItem,
     Pair,
     PairedItem,
@@ -372,4 +372,4 @@ def places_of(pair: Pair) -> set[Place]:
 
 def has_lost_post(pair: Pair) -> bool:
     """Whether a POST is unaccounted for: the row is as uncertain as one with attempts."""
-    return any(isinstance(one, LostPost) for one in pair.leftovers)
+    return unexplained_post(pair.leftovers) is not None
