@@ -31,7 +31,7 @@ from rowtide.errors import RowtideError
 _LATENCY_MS = 60
 _LOOK_S = 0.25
 _BULK_ARTICLES = 24
-_STANDSTILL_S = 90.0
+_STANDSTILL_S = 180.0
 _COMPARE_S = 300.0
 _ARRIVE_S = 60.0
 _WAITS = Difference(CUSTOMERS, str(BY_A_PERSON), "differing", "Segment")
