@@ -145,16 +145,18 @@ def shared_stack(
     simulator = Simulator(directory, "--tier", "off")
     stack = Stack(directory, source_dsn, state_dsn, simulator.ready, syncs, "quota: off")
     stack.simulator = simulator
-    stack.config.write_text(edit(stack.config.read_text()))
-    for statement in statements:
-        stack.sql(statement)
-    stack.apply()
-    yield stack
-    stack.close()
-    simulator.close()
-    for database, server in databases.items():
-        drop_databases(server, [database])
-    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        stack.config.write_text(edit(stack.config.read_text()))
+        for statement in statements:
+            stack.sql(statement)
+        stack.apply()
+        yield stack
+    finally:  # also where whoever prepares it further fails before the first test
+        stack.close()
+        simulator.close()
+        for database, server in databases.items():
+            drop_databases(server, [database])
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture
