@@ -1,40 +1,22 @@
 """The verdict on one row: what waits comes before what the values say, and nothing is guessed of a side not read."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rowtide import explaining
-from rowtide.change import Fields, JsonValue
+from rowtide.change import JsonValue
 from rowtide.deciding.answers import Item
 from rowtide.deciding.apply import RowAbsent, RowOutside, RowThere, RowUnmapped
 from rowtide.deciding.records import Arriving, AsOf, ETag, Held, ItemId, ListId, NoItem, PairedItem, Standing
 from rowtide.deciding.sides import FieldChange
 from rowtide.explaining import EditThatWaits, ItemNotThere, ItemThere, OpenConflict, RowFacts, RowThatWaits, Unread
 from rowtide.position import Position
+from tests.unit.rowtide.deciding.rows import Mapped
 
 HERE, ELSEWHERE = ListId("here"), ListId("elsewhere")
 KEY = "tasks:7"
-
-
-@dataclass(frozen=True)
-class Plain:
-    """A mapping under which values are what they are."""
-
-    def wire_fields(self, fields: Fields) -> Mapping[str, JsonValue]:
-        return fields
-
-    def item_fields(self, wire: Mapping[str, object]) -> Fields:
-        raise NotImplementedError
-
-    def differing(self, desired: Fields, base: Fields, kept: Fields) -> Fields:
-        return {
-            name: value
-            for name, value in desired.items()
-            if not (name in base and base[name] == value) and not (name in kept and kept[name] == value)
-        }
 
 
 def pair(**base: JsonValue) -> Held:
@@ -60,7 +42,7 @@ EDIT = EditThatWaits(5, deleted=False, parked=False, why=None)
 def verdict(**changed: Any) -> tuple[str, str]:
     """Code and sentence for a row at rest with these facts changed."""
     facts = replace(REST, **changed)
-    said = explaining.verdict_of(facts, explaining.changes(facts, Plain()), Plain())
+    said = explaining.verdict_of(facts, explaining.changes(facts, Mapped()), Mapped())
     return said.code, said.sentence
 
 
@@ -120,11 +102,11 @@ def test_the_verdict(changed: dict[str, Any], code: str, named: str) -> None:
 def test_each_side_is_compared_with_its_own_value_of_the_base() -> None:
     kept = replace(pair(a=" x "), item=replace(pair(a=" x ").item, kept={"a": "x"}))
     facts = replace(REST, pair=kept, row=row(a=" x "), item=item(a="x"))
-    assert explaining.changes(facts, Plain()) == {"a": FieldChange.NONE}
+    assert explaining.changes(facts, Mapped()) == {"a": FieldChange.NONE}
 
 
 def test_nothing_is_compared_of_a_side_that_is_not_there() -> None:
-    assert explaining.changes(replace(REST, row=Unread("away")), Plain()) == {}
+    assert explaining.changes(replace(REST, row=Unread("away")), Mapped()) == {}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Rows and items that were there before: what is alike, what belongs together, what both agree on."""
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,23 +11,7 @@ from rowtide.change import Fields, JsonValue
 from rowtide.deciding.records import ETag, ItemId, ListId
 from rowtide.keys import ROWTIDE_KEY
 from rowtide.matching import Group, ItemPlace, Likeness, UnkeyedItem, join, likeness, match
-
-
-class Plain:
-    """A mapping under which values are what they are."""
-
-    def wire_fields(self, fields: Fields) -> Mapping[str, JsonValue]:
-        """Never asked for."""
-        raise NotImplementedError
-
-    def item_fields(self, wire: Mapping[str, object]) -> Fields:
-        """Never asked for."""
-        raise NotImplementedError
-
-    def differing(self, desired: Fields, base: Fields, kept: Fields) -> Fields:
-        """What differs from base and kept."""
-        apart = {name: value for name, value in desired.items() if name not in base or base[name] != value}
-        return {name: value for name, value in apart.items() if name not in kept or kept[name] != value}
+from tests.unit.rowtide.deciding.rows import Mapped
 
 
 def place(number: int) -> ItemPlace:
@@ -90,7 +73,7 @@ def test_nobody_has_two_partners_and_what_is_ambiguous_has_none(
 
 def joined(row: Fields | None, item: Fields, two_ways: bool, push_only: frozenset[str] = frozenset()) -> Any:
     """The pair of a row and an item with these fields."""
-    return join(row, UnkeyedItem(place(1), ETag('"a,3"'), item), two_ways, push_only, Plain())
+    return join(row, UnkeyedItem(place(1), ETag('"a,3"'), item), two_ways, push_only, Mapped())
 
 
 @pytest.mark.parametrize("two_ways", [False, True])
