@@ -24,7 +24,7 @@ from rowtide.reconcile import MOST_TURNS, next_phase
 from state import enumeration, failpoints
 from state.database import Connection
 from state.enumeration import Enumeration
-from state.reconcile import items
+from state.reconcile import items, pairing
 from state.reconcile import record as reconcile
 from state.reconcile.items import Doubtful, Loose
 from state.reconcile.mends import Mend
@@ -93,7 +93,7 @@ class DeepSteps:
             absent = set(self._table.absent(some)[1])
             deletes = self._compiled.deletes == "propagate"
             wanted = {key: found[key] for key in some if key not in absent or (deletes and found[key].made_by_app)}
-            record, _ = reconcile.adopt(self._state, record, wanted)
+            record, _ = pairing.adopt(self._state, record, wanted)
         return record
 
     def take_up_of(self, record: Reconcile, keys: Sequence[str]) -> Reconcile:
@@ -109,7 +109,7 @@ class DeepSteps:
             if one is not None:
                 found[key] = one
         if found:
-            record, _ = reconcile.adopt(self._state, record, found)
+            record, _ = pairing.adopt(self._state, record, found)
         return record
 
     def take_up_of_nobody(self, record: Reconcile) -> Reconcile:
@@ -124,7 +124,7 @@ class DeepSteps:
         digests = {stand_in(str(one.item_key)): one for one in reversed(loose) if _is_of_nobody(one)}
         found = {key: one for key, one in digests.items() if key is not None}
         if found:
-            record, _ = reconcile.adopt(self._state, record, found)
+            record, _ = pairing.adopt(self._state, record, found)
         return record
 
     # --- after it -----------------------------------------------------------------------------------------------------
@@ -163,8 +163,8 @@ class DeepSteps:
         apart, mends, names = self._judge(page.pairs)
         if page.last is not None:
             record = replace(record, after_key=[page.last])
-            return reconcile.mend(self._state, record.counting(**apart), mends, names), True
-        record = reconcile.mend(self._state, record.counting(**apart), mends, names)
+            return pairing.mend(self._state, record.counting(**apart), mends, names), True
+        record = pairing.mend(self._state, record.counting(**apart), mends, names)
         return self._end_of_turn(record), True
 
     def _held(self, record: Reconcile) -> tuple[Reconcile, bool] | None:

@@ -27,8 +27,7 @@ from rowtide.matching import Group, ItemPlace, Likeness, UnkeyedItem
 from state import ledger
 from state.database import Connection
 from state.inbox import Shown
-from state.reconcile import matches
-from state.reconcile import record as reconcile
+from state.reconcile import matches, pairing
 from state.reconcile.matches import NewPair, SetAside
 from state.reconcile.record import Reconcile
 
@@ -77,7 +76,7 @@ class _Matching:
             aside.append(self._set_aside(Group((), tuple(items[like])), row_errors.MATCH_OUTSIDE))
         if refused:  # something was sent for their rows: these have other items, or get them
             aside.append(self._set_aside(Group((), tuple(refused)), row_errors.MATCH_AMBIGUOUS))
-        self._record = reconcile.end_match(self._state, self._record, aside)
+        self._record = pairing.end_match(self._state, self._record, aside)
         log.info("rows and items matched", sync=self._compiled.sync, pairs=len(pairs), ambiguous=len(found.groups))
         return self._record
 
@@ -141,7 +140,7 @@ class _Matching:
                 new.append(self._new_pair(key, values, item))
         if not new:
             return []
-        self._record, taken = reconcile.join(self._state, self._record, new)
+        self._record, taken = pairing.join(self._state, self._record, new)
         return [pairs[one.key] for one in new if one.key not in taken]
 
     def _found(self, keys: Sequence[str]) -> Iterator[tuple[str, Values]]:

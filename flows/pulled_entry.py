@@ -21,12 +21,13 @@ from flows.item_requests import ItemRequests
 from flows.pair_turns import PairTurns
 from flows.pulled_row import KeyNotReserved, PullStopped, WaitsForCapture, apply_entry
 from rowtide import mass_delete
-from rowtide.deciding import pull, status_text
+from rowtide.deciding import pull, status_text, whose
 from rowtide.deciding.answers import Written
 from rowtide.deciding.commands import LookAtItem, UpdateItem
 from rowtide.deciding.conflicts import Times
 from rowtide.deciding.inbox import Editor, InboxEntry
 from rowtide.deciding.pull_steps import (
+    AGAIN_AFTER_S,
     Drop,
     GoTo,
     HoldOpen,
@@ -101,7 +102,7 @@ class _Way:
 
     def go(self) -> Done | PullStopped:
         taken = self._taken(self._lease)
-        plan: PullPlan | WaitsForCapture | PullStopped = pull.first(taken, self._bench.sync.rules)
+        plan: PullPlan | WaitsForCapture | PullStopped = whose.first(taken, self._bench.sync.rules)
         committed = taken.applied is not None and taken.applied.place == self._entry.place
         for _ in range(MOST_STEPS):
             match plan:
@@ -135,7 +136,7 @@ class _Way:
                     return self._settle(plan, committed)
                 case _:
                     assert_never(plan)
-        return self._settle(Later(taken, pull.AGAIN_AFTER_S, "the item is changing all the time", True), committed)
+        return self._settle(Later(taken, AGAIN_AFTER_S, "the item is changing all the time", True), committed)
 
     def _settle(self, end: PullEnd, committed: bool, absent_lsn: int | None = None) -> Done:
         settle = partial(
@@ -253,7 +254,7 @@ def given_back(lease: Lease, failed: bool = False) -> Later:
         None,
         None,
     )
-    after_s, why = (pull.AGAIN_AFTER_S, "applying it failed") if failed else (0.0, "")
+    after_s, why = (AGAIN_AFTER_S, "applying it failed") if failed else (0.0, "")
     return Later(lease.taken(entry, None), after_s, why, grows=failed)
 
 

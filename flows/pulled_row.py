@@ -52,7 +52,7 @@ from rowtide.deciding.apply import (
     decide,
 )
 from rowtide.deciding.conflicts import Conflict
-from rowtide.deciding.pull_steps import Later, ParkEntry, PullEnd, PullInFlight, WaitForCapture
+from rowtide.deciding.pull_steps import AGAIN_AFTER_S, Later, ParkEntry, PullEnd, PullInFlight, WaitForCapture
 from rowtide.deciding.recorded import Commit, Recorded, recorded
 from rowtide.deciding.taken import Apply, SourceRefusal
 from rowtide.error_catalogue import row_errors
@@ -152,7 +152,7 @@ def apply_entry(
     try:
         outcome = session.apply_row(table, EditPlace(apply.at, entry.list_id, entry.item_id, editor), decision)
     except KeyNotReserved:
-        return Later(apply.taken, pull.AGAIN_AFTER_S, "the key that the table gave is taken", grows=True)
+        return Later(apply.taken, AGAIN_AFTER_S, "the key that the table gave is taken", grows=True)
     apply, verdict = decision.apply, decision.verdict
     match outcome:
         case Committed(key, _, xid, lsn):
@@ -174,7 +174,7 @@ def apply_entry(
             end = ParkEntry(apply.taken, row_errors.UNIQUE_IN_SOURCE.code, sentence)
             return end if again is None else apply_entry(session, table, sync, again, reserve)
         case KeyTaken():
-            return Later(apply.taken, pull.AGAIN_AFTER_S, "a row of its key has just been made", grows=True)
+            return Later(apply.taken, AGAIN_AFTER_S, "a row of its key has just been made", grows=True)
         case NotPrepared(error):
             return PullStopped(error)
         case SourceAway(error):

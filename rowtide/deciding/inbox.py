@@ -1,6 +1,6 @@
 """What a list said of an item, as it waits to be applied to PostgreSQL.
 
-In: a delta page or a look, read by `connectors.graph`. Out: `InboxEntry`, from which `rowtide.deciding.pull` decides.
+In: a delta page or a look, read by `connectors.graph`. Out: `InboxEntry`, of which `rowtide.deciding.whose` is asked.
 Rules (docs/design.md section 19): an entry says what was seen and judges nothing; a newer one of the same item replaces
 an older one, whatever state that is in; the values are canonical, as push would have them in the base.
 """

@@ -1,17 +1,16 @@
-"""What to do next for an entry that was taken, as total functions: no IO, no clock.
+"""What to do next for an entry once its request was answered or its transaction has ended, as total functions.
 
-In: a `Taken` entry and, after each request, the `PullAnswer`. Out: the next step (`PullInFlight`), what is to be
-applied (`Apply`), or how it ended. Called by the puller of a sync, under the source's advisory lock of it. Rules
-(docs/design.md section 19), in this order: an item with a RowtideKey of ours is never new; an entry that says nothing
-new is dropped, and teaches how SharePoint keeps the values; a deletion needs the item's 404, then the list's answer;
-an emptied field is believed only while its column is there; a copy loses the key, a moved item keeps it.
+In: the step of an entry that was taken, and the `PullAnswer`. Out: the next step (`PullInFlight`), what is to be
+applied (`Apply`), or how it ended. Called by the puller of a sync, under the source's advisory lock of it; the first
+step is `rowtide.deciding.whose`'s. Rules (docs/design.md section 19): no IO, no clock; a deletion needs the item's 404,
+then the list's answer; a copy loses the key, a moved item keeps it.
 """
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from rowtide.deciding import status_text
+from rowtide.deciding import status_text, whose
 from rowtide.deciding.answers import (
     Changed,
     Found,
@@ -25,9 +24,8 @@ from rowtide.deciding.answers import (
 from rowtide.deciding.apply import Absent, Open, Rekeyed, Unwritable
 from rowtide.deciding.commands import LookAtItem, UpdateItem
 from rowtide.deciding.inbox import InboxEntry
-from rowtide.deciding.leftovers import lost_post_in
-from rowtide.deciding.lost_edits import lost_by
 from rowtide.deciding.pull_steps import (
+    AGAIN_AFTER_S,
     AskList,
     ClearKey,
     Drop,
@@ -50,236 +48,30 @@ from rowtide.deciding.pull_steps import (
     PullStep,
     Reserve,
     Reserved,
-    ReserveKey,
     Tell,
     WaitForCapture,
 )
 from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import (
-    Arriving,
-    AsOf,
     Held,
-    NoItem,
-    Pair,
-    PairedItem,
-    Standing,
     version_of,
 )
-from rowtide.deciding.sides import NO_BASE, Base, edited, learnt
 from rowtide.deciding.taken import (
     Apply,
     How,
     PullRules,
     Taken,
-    is_ahead,
     is_own,
     known_base,
     known_version,
-    left_item,
-    place,
 )
 from rowtide.error_catalogue import row_errors
-from rowtide.errors import RowError
 from rowtide.keys import ROWTIDE_KEY, rowtide_key
-from rowtide.position import Position
 
-AGAIN_AFTER_S = 1.0
-"""Seconds until an entry is taken again that waits for something of ours."""
 UNANSWERED_AFTER_S = 30.0
 """Seconds until an entry is taken again whose list does not answer, or answers what does not fit."""
 RESTORED_AFTER = timedelta(seconds=60)
 """An item that shows an older version for this long is of a list that was restored."""
-
-
-# --- whose is it --------------------------------------------------------------------------------------------------
-
-
-def first(taken: Taken, rules: PullRules) -> PullPlan:
-    """The first step for a taken entry."""
-    if taken.waiting is not None and taken.waiting.busy:
-        return Later(taken, AGAIN_AFTER_S, "its row is on its way to SharePoint")
-    return _whose(taken, taken.entry, rules)
-
-
-def _whose(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
-    """By the item itself, else by its key: the row's own item, one it has left, one with its key, a new one."""
-    pair = taken.pair
-    if taken.key is not None and pair is not None and is_own(pair, entry):
-        return _deleted(taken, entry) if entry.deleted else _own(taken, entry, rules)
-    if left_item(pair, entry) is not None:
-        return _left_gone(taken, entry) if entry.deleted else _left(taken, entry, rules)
-    if entry.deleted:
-        return _look(taken, entry) if _is_deleted_again(taken, entry) else Drop(taken)
-    if taken.key is not None and entry.item_key == rowtide_key(rules.sync, taken.key):
-        if pair is not None and lost_post_in(pair.leftovers, entry.list_id) is not None:
-            return Later(taken, AGAIN_AFTER_S, "push looks for a lost POST that may have made it")
-        if isinstance(pair, NoItem | None):
-            return _look(taken, entry)
-        return PullInFlight(taken, LookAtPaired(LookAtItem(*place(pair.item)), entry))
-    return _new(taken, entry, rules)
-
-
-def _is_deleted_again(taken: Taken, entry: InboxEntry) -> bool:
-    """Whether the source has lost that this deletion was applied to the row, which is there again."""
-    pulled = taken.pulled
-    if pulled is None or not isinstance(taken.pair, NoItem):
-        return False
-    return entry.place == pulled.place and lost_by(taken).gone is not None
-
-
-def _look(taken: Taken, entry: InboxEntry) -> PullInFlight:
-    return PullInFlight(taken, LookAtOwn(LookAtItem(entry.list_id, entry.item_id), entry))
-
-
-# --- the row's own item -------------------------------------------------------------------------------------------
-
-
-def _own(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
-    pair = taken.pair
-    assert isinstance(pair, Held | Arriving), "the entry is of the pair's own item"
-    noted = version_of(pair.item.etag)
-    if isinstance(pair, Held) and pair.standing is not Standing.LIVE:
-        return _note(taken, pair, entry, Base(dict(entry.fields)))
-    if entry.version < noted:
-        return _look(taken, entry)
-    lost = lost_by(taken)
-    if isinstance(pair, Held) and lost.of_item:
-        how = How.EDIT if lost.moved_from is None else How.MOVE
-        return _believed(Apply(taken, how, taken.key, entry, known_base(taken)), rules)
-    ahead = taken.applied is not None and is_ahead(taken.applied, pair, taken.pulled)
-    if entry.version == noted and isinstance(pair, Held) and not ahead:
-        if _is_of_another_history(taken, pair, entry, rules):
-            return _look(taken, entry)
-        return _learn(taken, pair, entry, rules)
-    base = known_base(taken)
-    if isinstance(pair, Arriving) and taken.applied is None:
-        return Apply(taken, How.ARRIVE, taken.key, entry, base)
-    same_key = entry.item_key == rowtide_key(rules.sync, taken.key or "")
-    if isinstance(pair, Held) and not ahead and same_key and not edited(base, entry.fields, rules.mapping):
-        return _note(taken, pair, entry, _learning(base, entry, rules))
-    return _believed(Apply(taken, How.EDIT, taken.key, entry, base), rules)
-
-
-def _is_of_another_history(taken: Taken, pair: Held, entry: InboxEntry, rules: PullRules) -> bool:
-    """Whether the item had another content in this version: its list was restored, and a person edited it since.
-
-    What our own application wrote last is how SharePoint keeps it; of what a person wrote the moment tells.
-    """
-    if entry.version != version_of(pair.item.etag) or entry.by_app or entry.suspect:
-        return False
-    if not edited(Base(pair.item.base, pair.item.kept), entry.fields, rules.mapping):
-        return False
-    pulled = taken.pulled
-    if pulled is None or (pulled.place, pulled.version) != (entry.place, entry.version):
-        return True
-    return None not in (pulled.modified_at, entry.modified_at) and pulled.modified_at != entry.modified_at
-
-
-def _learn(taken: Taken, pair: Held, entry: InboxEntry, rules: PullRules) -> PullPlan:
-    """An echo. Whatever it shows is how SharePoint keeps what was agreed."""
-    base = learnt(Base(pair.item.base, pair.item.kept), entry.fields, rules.mapping)
-    return Drop(taken) if base.kept == pair.item.kept else _note(taken, pair, entry, base)
-
-
-def _learning(base: Base, entry: InboxEntry, rules: PullRules) -> Base:
-    return learnt(base, entry.fields, rules.mapping)
-
-
-def _note(taken: Taken, pair: Held, entry: InboxEntry, base: Base) -> PullEnd:
-    """The version goes into the ledger: every edit up to it is in PostgreSQL. Nothing is written to the source."""
-    if entry.version < version_of(pair.item.etag):
-        return Drop(taken)
-    item = replace(pair.item, etag=entry.etag, base=base.agreed, kept=base.kept)
-    return Recorded(taken, taken.key, replace(pair, item=item))
-
-
-def _believed(apply: Apply, rules: PullRules) -> PullPlan:
-    """What is applied of an entry; where a field was emptied, its column is asked for first."""
-    columns = rules.columns.get(apply.entry.list_id, {})
-    emptied = [
-        name
-        for name in edited(apply.base, apply.entry.fields, rules.mapping)
-        if name in columns and apply.entry.fields[name] in (None, "")
-    ]
-    if not emptied:
-        return apply
-    return PullInFlight(apply.taken, AskList(LookAtList(apply.entry.list_id), apply))
-
-
-# --- an item that its row has left, or that has its row's key ------------------------------------------------------
-
-
-def _left(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
-    """An item that is to be removed: what a person wrote into it while its row left it goes to the row first."""
-    left, pair = left_item(taken.pair, entry), taken.pair
-    assert left is not None, "the entry is of a leftover"
-    assert pair is not None, "a leftover is a pair's"
-    if entry.version <= known_version(taken) and left.etag is not None and version_of(left.etag) >= entry.version:
-        return Drop(taken)
-    applied = taken.applied
-    is_behind = applied is not None and not isinstance(pair, NoItem) and is_ahead(applied, pair, taken.pulled)
-    if is_behind or (isinstance(pair, Held) and lost_by(taken).of_item):
-        return Later(taken, AGAIN_AFTER_S, "an edit of the row's own item is recorded first")
-    base = NO_BASE if left.base is None else Base(left.base, left.kept or {})
-    if applied is not None and applied.place == entry.place and applied.agreed is not None:
-        base = applied.agreed
-    elif left.base is not None and (entry.by_app or not edited(base, entry.fields, rules.mapping)):
-        # A late attempt of ours, which the version it was sent for kept from writing over anybody; or no edit at all.
-        newer = replace(left, etag=entry.etag)
-        if entry.by_app:
-            newer = replace(newer, base=dict(entry.fields), kept={})
-        leftovers = tuple(newer if one == left else one for one in pair.leftovers)
-        return Recorded(taken, taken.key, replace(pair, leftovers=leftovers))
-    return _believed(Apply(taken, How.LEFT, taken.key, entry, base), rules)
-
-
-def _left_gone(taken: Taken, entry: InboxEntry) -> PullEnd:
-    """An item that was to be removed is gone. It rules out a lost POST of its list no more: that is looked for."""
-    left, pair = left_item(taken.pair, entry), taken.pair
-    assert pair is not None, "a leftover is a pair's"
-    if lost_post_in(pair.leftovers, entry.list_id) is None:
-        return Drop(taken)
-    leftovers = tuple(one for one in pair.leftovers if one != left)
-    return Recorded(taken, taken.key, replace(pair, leftovers=leftovers))
-
-
-def _moved(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
-    """A person moved the item: it has the key, and the row's own is gone."""
-    return _believed(Apply(taken, How.MOVE, taken.key, entry, known_base(taken)), rules)
-
-
-# --- a new item ---------------------------------------------------------------------------------------------------
-
-
-def _new(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
-    key = taken.applied.key if taken.applied is not None and taken.applied.place == entry.place else None
-    chosen = key or rules.key_of(entry.fields)
-    if isinstance(chosen, RowError):
-        return ParkEntry(taken, chosen.code, chosen.sentence)
-    if chosen is None:
-        return Apply(taken, How.ARRIVE, None, entry, NO_BASE)
-    return _reserve(taken, entry, chosen)
-
-
-def _reserve(taken: Taken, entry: InboxEntry, key: str) -> PullInFlight:
-    item = PairedItem(entry.list_id, entry.item_id, entry.etag, {}, {})
-    return PullInFlight(taken, Reserve(ReserveKey(key, item), entry))
-
-
-def reserved_pair(before: Pair | None, item: PairedItem, mapping_version: int) -> Arriving | None:
-    """What the ledger gets for a reserved key; None: the key has an item, which stays its own.
-
-    A row that the table gives its key is reserved between the INSERT and the commit.
-    """
-    match before:
-        case None:
-            return Arriving(AsOf(Position(0, 0, 0), 0, mapping_version), item)
-        case NoItem(as_of, _, leftovers):
-            return Arriving(replace(as_of, mapping_version=mapping_version), item, leftovers)
-        case Held() | Arriving():
-            return None
-        case _:
-            assert_never(before)
 
 
 # --- answers ------------------------------------------------------------------------------------------------------
@@ -340,14 +132,14 @@ def _after_look(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: Pull
         case Found((item, *_)):
             shown = shown_by(entry, item)
             if not own:
-                return _reserve(taken, shown, taken.key or "")
+                return whose.reserve(taken, shown, taken.key or "")
             if shown.version < known_version(taken):
                 return _older(taken, entry, now)
-            if isinstance(taken.pair, Held) and _is_of_another_history(taken, taken.pair, shown, rules):
+            if isinstance(taken.pair, Held) and whose.is_of_another_history(taken, taken.pair, shown, rules):
                 return ListRestored(taken, entry.list_id)
-            return _own(taken, shown, rules)
+            return whose.own(taken, shown, rules)
         case Missing() | Found():
-            if not entry.deleted or not (own or _is_deleted_again(taken, entry)):
+            if not entry.deleted or not (own or whose.is_deleted_again(taken, entry)):
                 return Drop(taken)  # a delete entry follows if it was there
             if taken.twin or not taken.rounds_ended:
                 return Later(taken, AGAIN_AFTER_S, "the item may have been moved to another list")
@@ -355,10 +147,6 @@ def _after_look(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: Pull
             return PullInFlight(taken, AskList(LookAtList(entry.list_id), apply))
         case _:
             return _misfit(taken)
-
-
-def _deleted(taken: Taken, entry: InboxEntry) -> PullPlan:
-    return _look(taken, entry)
 
 
 def _older(taken: Taken, entry: InboxEntry, now: datetime) -> PullPlan:
@@ -384,7 +172,7 @@ def _after_paired(taken: Taken, entry: InboxEntry, answer: PullAnswer) -> PullPl
     match answer:
         case Found((_, *_)):
             if entry.etag is None:
-                return _look(taken, entry)
+                return whose.look(taken, entry)
             clear = UpdateItem(entry.list_id, entry.item_id, entry.etag, {ROWTIDE_KEY: None})
             return PullInFlight(taken, ClearKey(clear, entry))
         case Missing() | Found():
@@ -397,7 +185,7 @@ def _after_moved(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: Pul
     match answer:
         case Found((item, *_)):
             shown = shown_by(entry, item)
-            return _moved(taken, shown, rules) if shown.item_key == entry.item_key else _again(taken)
+            return whose.moved(taken, shown, rules) if shown.item_key == entry.item_key else _again(taken)
         case Missing() | Found():
             return Drop(taken)
         case _:
@@ -430,7 +218,7 @@ def _after_clear(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: Pul
     match answer:
         case Written(_, etag) if etag is not None:
             free = replace(entry, etag=etag, version=version_of(etag), item_key=None)
-            return _new(replace(taken, key=None, pair=None, waiting=None, applied=None), free, rules)
+            return whose.new(replace(taken, key=None, pair=None, waiting=None, applied=None), free, rules)
         case Missing():
             return Drop(taken)
         case Written() | Changed():

@@ -15,6 +15,9 @@ from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import ListId, PairedItem
 from rowtide.deciding.taken import Apply, Taken
 
+AGAIN_AFTER_S = 1.0
+"""Seconds until an entry is taken again that waits for something of ours."""
+
 # --- requests -----------------------------------------------------------------------------------------------------
 
 

@@ -15,10 +15,10 @@ from psycopg.types.json import Jsonb
 
 from rowtide.change import INTERACTIVE, Fields
 from rowtide.deciding.conflicts import UNKNOWN_TIMES, ConflictRecord, Times
-from rowtide.deciding.pull import reserved_pair
 from rowtide.deciding.pull_steps import Drop, GoTo, HoldOpen, Later, ListRestored, ParkEntry, PullEnd, WaitForCapture
 from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import ETag, Pair, PairedItem
+from rowtide.deciding.whose import reserved_pair
 from state import channels, conflicts, failpoints, ledger
 from state.applying.taking import BUSY_AFTER_S, Lease, is_uncertain, lock_rows, look_up
 from state.database import Connection

@@ -6,7 +6,6 @@ transaction, so that a pass goes on exactly where it was killed; each save is fe
 process which lost the pass can no longer stage what it read.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -20,19 +19,14 @@ from psycopg.rows import class_row
 
 from rowtide.change import BACKFILL
 from rowtide.error_catalogue import row_errors, state_errors
-from rowtide.holds import CREATES, DELETES, MATCH, HeldDeletes, Place
+from rowtide.holds import CREATES, DELETES, HeldDeletes, Place
 from rowtide.keys import shortened
-from rowtide.matching import ItemPlace
 from rowtide.reconcile import Coverage
-from state import channels, failpoints, holds, progress, runs
+from state import channels, failpoints, holds, runs
 from state.database import Connection
 from state.outbox import PAIRS, SAMPLE
-from state.reconcile import backfill, items, matches
-from state.reconcile import mends as seen
+from state.reconcile import backfill, items
 from state.reconcile.backfill import Differences, Ground, Line
-from state.reconcile.items import Loose
-from state.reconcile.matches import NewPair, SetAside
-from state.reconcile.mends import Mend
 
 log = structlog.get_logger()
 
@@ -260,7 +254,7 @@ def save(conn: Connection, record: Reconcile) -> Reconcile:
 
 def stage_chunk(conn: Connection, record: Reconcile, ground: Ground, lines: Sequence[Line]) -> Reconcile:
     """Judge the rows, merge what differs and save ``record``, in one transaction."""
-    with _step(conn):
+    with step(conn):
         found = _merged(conn, ground, lines)
         counted = record.counting(creates=found.creates, updates=found.updates, moves=found.moves, parked=found.parked)
         if found.staged:
@@ -335,7 +329,7 @@ SELECT key FROM live
 
 def note_absent(conn: Connection, record: Reconcile, ground: Ground, keys: Sequence[str]) -> Reconcile:
     """Record which of ``keys`` would be deleted, and save ``record``, in one transaction."""
-    with _step(conn):
+    with step(conn):
         if keys:
             backfill.insert_absent(conn, ground, keys)
         saved = save(conn, record)
@@ -369,7 +363,7 @@ def stage_deletes(
     conn: Connection, record: Reconcile, ground: Ground, asked: Sequence[str], absent: Sequence[str]
 ) -> Reconcile:
     """Merge deletes of the keys still ``absent``, strike off the keys that were ``asked``, in one transaction."""
-    with _step(conn):
+    with step(conn):
         found = backfill.merge_absent(conn, ground, absent) if absent else Differences()
         strike = "DELETE FROM rowtide.reconcile_absent WHERE sync = %s AND key = ANY (%s)"
         conn.execute(strike, [record.sync, list(asked)])
@@ -382,7 +376,7 @@ def stage_deletes(
 
 def hold_deletes(conn: Connection, record: Reconcile, code: str, reason: str, held: HeldDeletes) -> Reconcile:
     """Hold the sync because of what the pass has found, and save ``record``: an approval lets exactly that through."""
-    with _step(conn):
+    with step(conn):
         holds.place(conn, "sync", record.sync, DELETES, code, reason, "breaker", held)
         return save(conn, record)
 
@@ -391,7 +385,7 @@ def hold_missing(
     conn: Connection, record: Reconcile, code: str, reason: str, held: HeldDeletes, lag: timedelta
 ) -> Reconcile:
     """Hold the sync because of what its lists lack, write down which, and save ``record``."""
-    with _step(conn):
+    with step(conn):
         items.note_missing(conn, record.sync, lag)
         holds.place(conn, "sync", record.sync, CREATES, code, reason, "breaker", held)
         return save(conn, record)
@@ -399,7 +393,7 @@ def hold_missing(
 
 def forget_absent(conn: Connection, record: Reconcile) -> Reconcile:
     """Strike everything off and save ``record``: the source will be asked again."""
-    with _step(conn):
+    with step(conn):
         conn.execute("DELETE FROM rowtide.reconcile_absent WHERE sync = %s", [record.sync])
         return save(conn, record)
 
@@ -417,68 +411,9 @@ def finish(conn: Connection, record: Reconcile) -> Reconcile:
         return save(conn, ended)
 
 
-def adopt(conn: Connection, record: Reconcile, found: Mapping[str, Loose]) -> tuple[Reconcile, set[str]]:
-    """Make pairs of keys that have none and the items that carry them; the keys that were taken up."""
-    assert record.era is not None
-    assert record.mapping_version is not None
-    with _step(conn):
-        taken = seen.adopt(conn, record.sync, record.era, record.mapping_version, found)
-        saved = save(conn, record.counting(adopted=len(taken)))
-    failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
-    return saved, taken
-
-
-def join(conn: Connection, record: Reconcile, pairs: Sequence[NewPair]) -> tuple[Reconcile, set[str]]:
-    """Make pairs of rows and items that were there before; the keys for which it was done."""
-    assert record.era is not None
-    assert record.mapping_version is not None
-    with _step(conn):
-        taken = matches.adopt(conn, record.sync, record.era, record.mapping_version, pairs)
-        channels.notify(conn, channels.DUE, record.sync)
-        by_policy = sum(one.joined.by_policy for one in pairs if one.key in taken)
-        saved = save(conn, record.counting(matched=len(taken), matched_by_policy=by_policy))
-    failpoints.hit(failpoints.MATCH_AFTER_BATCH)
-    return saved, taken
-
-
-def end_match(conn: Connection, record: Reconcile, aside: Sequence[SetAside]) -> Reconcile:
-    """Set aside what is ambiguous, let go on what is so no more, and the sync that waited for this."""
-    assert record.era is not None
-    assert record.mapping_version is not None
-    with _step(conn):
-        keys = [key for one in aside for key in one.keys]
-        places = [ItemPlace(shown.list_id, shown.item_id) for one in aside for shown in one.shown]
-        matches.take_back(conn, record.sync, keys, places)
-        for one in aside:
-            matches.set_aside(conn, record.sync, record.era, record.mapping_version, one)
-        holds.lift(conn, "sync", record.sync, MATCH)
-        channels.notify(conn, channels.DUE, record.sync)
-        counts = {"ambiguous_rows": len(keys), "ambiguous_items": sum(one.items for one in aside)}
-        saved = save(conn, record.counting(**counts))
-    failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
-    return saved
-
-
-def mend(conn: Connection, record: Reconcile, mends: Sequence[Mend], counts: Mapping[str, str]) -> Reconcile:
-    """Record what was seen, stage the rows that mend it and save ``record``, in one transaction.
-
-    ``counts``: by key the name under which it is counted.
-    """
-    assert record.era is not None
-    assert record.mapping_version is not None
-    with _step(conn):
-        done = seen.mend(conn, record.sync, record.era, record.mapping_version, mends)
-        staged = Counter(counts[key] for key in done if key in counts)
-        if staged:
-            channels.notify(conn, channels.DUE, record.sync)
-            progress.add(conn, {record.sync: progress.Counts(foreign_edits=staged.total())})
-        saved = save(conn, record.counting(**staged))
-    failpoints.hit(failpoints.RECONCILE_AFTER_COMMIT)
-    return saved
-
-
 @contextmanager
-def _step(conn: Connection) -> Iterator[None]:
+def step(conn: Connection) -> Iterator[None]:
+    """The transaction of a pass's step: its rows, and how far it got."""
     with conn.transaction():
         # Rows and progress are one transaction and whoever claims a row commits after it, so nothing is lost by not
         # waiting for the disk: after a crash of the server the pass goes on from where the disk has it.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from rowtide.change import Fields
-from rowtide.deciding import hand_over, pull
+from rowtide.deciding import hand_over, pull, whose
 from rowtide.deciding.answers import Answer, NotApplied, Unknown
 from rowtide.deciding.apply import (
     Absent,
@@ -227,7 +227,7 @@ class Processes:
             for at in sorted(self.records.inbox):
                 if (taken := self.records.take(at)) is not None:
                     taken = self.with_applied(taken)
-                    self.pulling = Pulling(taken, pull.first(taken, self.pull_rules))
+                    self.pulling = Pulling(taken, whose.first(taken, self.pull_rules))
                     return
             return
         pulling, self.pulling = self.pulling, None

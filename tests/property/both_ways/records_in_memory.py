@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rowtide.change import Fields, Operation
-from rowtide.deciding import pull
+from rowtide.deciding import whose
 from rowtide.deciding.conflicts import UNKNOWN_TIMES, Choice, ConflictRecord
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.leftovers import unexplained_post
@@ -326,7 +326,7 @@ class Records:
         if self.switches.one_side and waiting is not None and (waiting.lease is not None or waiting.sent):
             return KeyBusy()
         known = self.ledger.get(key)
-        pair = pull.reserved_pair(None if known is None else known.pair, item, 1)
+        pair = whose.reserved_pair(None if known is None else known.pair, item, 1)
         if pair is not None:
             self.write_pair(key, pair)
             row.key = key

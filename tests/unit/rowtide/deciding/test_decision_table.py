@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import pytest
 
-from rowtide.deciding import hand_over, pull
+from rowtide.deciding import hand_over, pull, whose
 from rowtide.deciding.answers import Missing
 from rowtide.deciding.apply import Delete, Insert, Nothing, Open, Row, RowAbsent, RowThere, Verdict, Write
 from rowtide.deciding.conflicts import Conflict, Times, TwoWayPolicy, Winner
@@ -93,7 +93,7 @@ def a_row(row: Side) -> Row:
 def planned(of: Taken, policy: TwoWayPolicy) -> PullPlan:
     """The plan once the list answered what is asked: the item is as the entry says, the list is there."""
     rules = ruled(policy)
-    plan = pull.first(of, rules)
+    plan = whose.first(of, rules)
     while isinstance(plan, PullInFlight):
         plan = pull.after(plan, answer_to(plan, of), rules, NOW)
     return plan
@@ -106,7 +106,7 @@ def answer_to(plan: PullInFlight, of: Taken) -> PullAnswer:
         case AskList():
             return ListSeen({"a": "ca", "b": "cb"})
         case Reserve(command):
-            return Reserved(Taken(of.entry, "5", pull.reserved_pair(None, command.item, 7)))
+            return Reserved(Taken(of.entry, "5", whose.reserved_pair(None, command.item, 7)))
         case step:
             raise AssertionError(step)
 

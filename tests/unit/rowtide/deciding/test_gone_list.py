@@ -1,6 +1,6 @@
 """Entries of a list that SharePoint has no more, once `apply` has made another in its place."""
 
-from rowtide.deciding import pull
+from rowtide.deciding import pull, whose
 from rowtide.deciding.answers import Missing
 from rowtide.deciding.pull_steps import AskList, Drop, ListGone, PullInFlight
 from rowtide.deciding.taken import Apply
@@ -10,7 +10,7 @@ from tests.unit.rowtide.deciding.rows import NOW
 
 def test_no_item_of_it_was_deleted() -> None:
     rules = ruled("sharepoint_wins")
-    plan = pull.first(taken(deletion(), absent_passed=True), rules)
+    plan = whose.first(taken(deletion(), absent_passed=True), rules)
     assert isinstance(plan, PullInFlight)
     plan = pull.after(plan, Missing(), rules, NOW)
     assert isinstance(plan, PullInFlight)
@@ -20,7 +20,7 @@ def test_no_item_of_it_was_deleted() -> None:
 
 def test_what_was_typed_counts_and_what_is_empty_does_not() -> None:
     rules = ruled("sharepoint_wins")
-    plan = pull.first(taken(edit(a="9", b=None)), rules)
+    plan = whose.first(taken(edit(a="9", b=None)), rules)
     assert isinstance(plan, PullInFlight)
     applied = pull.after(plan, ListGone(), rules, NOW)
     assert isinstance(applied, Apply)

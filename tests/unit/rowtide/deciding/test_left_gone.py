@@ -1,6 +1,6 @@
 """What a list says of an item that its row has left."""
 
-from rowtide.deciding import pull
+from rowtide.deciding import whose
 from rowtide.deciding.pull_steps import Drop
 from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import LeftItem, LostPost
@@ -12,13 +12,13 @@ LEFT = LeftItem(A, ITEM, g(1))
 
 def test_it_says_nothing_new() -> None:
     pair = held(list_id=B, item_id=NEW, leftovers=(LEFT,))
-    assert isinstance(pull.first(taken(deletion(), pair=pair), RULES), Drop)
+    assert isinstance(whose.first(taken(deletion(), pair=pair), RULES), Drop)
 
 
 def test_it_rules_out_a_lost_post_of_its_list_no_more() -> None:
     """Else push takes the POST for explained, and pull waits for push to explain it."""
     lost = LostPost(A, NOW)
-    plan = pull.first(taken(deletion(), pair=held(list_id=B, item_id=NEW, leftovers=(LEFT, lost))), RULES)
+    plan = whose.first(taken(deletion(), pair=held(list_id=B, item_id=NEW, leftovers=(LEFT, lost))), RULES)
     assert isinstance(plan, Recorded)
     assert plan.pair is not None
     assert plan.pair.leftovers == (lost,)
@@ -27,7 +27,7 @@ def test_it_rules_out_a_lost_post_of_its_list_no_more() -> None:
 def test_a_late_attempt_of_ours_is_noted_and_no_edit() -> None:
     left = LeftItem(A, ITEM, g(1), None, {"a": "0", "b": "x"}, {})
     late = entry(2, by_app=True, fields={"a": "1", "b": "x"})
-    plan = pull.first(taken(late, pair=held(list_id=B, item_id=NEW, leftovers=(left,))), RULES)
+    plan = whose.first(taken(late, pair=held(list_id=B, item_id=NEW, leftovers=(left,))), RULES)
     assert isinstance(plan, Recorded)
     assert plan.pair is not None
     assert plan.pair.leftovers == (LeftItem(A, ITEM, g(2), None, {"a": "1", "b": "x"}, {}),)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rowtide.change import Fields
-from rowtide.deciding import pull
+from rowtide.deciding import pull, whose
 from rowtide.deciding.answers import Found, Missing
 from rowtide.deciding.apply import (
     AlreadyApplied,
@@ -113,7 +113,7 @@ def test_what_is_not_applied_again() -> None:
 
 
 def verdict(of: Taken, row: Row, policy: TwoWayPolicy = "postgres_wins", **rules: Any) -> Verdict:
-    plan = pull.first(of, ruled(policy, **rules))
+    plan = whose.first(of, ruled(policy, **rules))
     if isinstance(plan, PullInFlight) and isinstance(plan.step, LookAtOwn):
         plan = pull.after(plan, Missing(), ruled(policy, **rules), NOW)
     if isinstance(plan, PullInFlight) and isinstance(plan.step, AskList):
@@ -182,7 +182,7 @@ def test_a_lost_move_is_made_again() -> None:
 def test_a_lost_row_is_made_again() -> None:
     """Its pair has no item until then: the item arrives once more, as a look shows it."""
     of = taken(entry(3), pair=TOMBSTONE)
-    plan = pull.first(of, ruled())
+    plan = whose.first(of, ruled())
     assert isinstance(plan, PullInFlight)
     plan = pull.after(plan, Found((item(6, a="typed since"),)), ruled(), NOW)
     assert isinstance(plan, PullInFlight)
@@ -230,7 +230,7 @@ def test_a_row_that_was_changed_since_its_lost_deletion_is_a_conflict() -> None:
 
 
 def test_an_item_that_is_there_again_is_not_deleted() -> None:
-    plan = pull.first(lost_deletion(), ruled())
+    plan = whose.first(lost_deletion(), ruled())
     assert isinstance(plan, PullInFlight)
     plan = pull.after(plan, Found((item(9),)), ruled(), NOW)
     assert isinstance(plan, PullInFlight)
@@ -239,7 +239,7 @@ def test_an_item_that_is_there_again_is_not_deleted() -> None:
 
 def test_a_deletion_that_the_source_has_is_dropped() -> None:
     of = replace(lost_deletion(), applied=applied(3, 50, agreed=None))
-    assert isinstance(pull.first(of, ruled()), Drop)
+    assert isinstance(whose.first(of, ruled()), Drop)
 
 
 # --- what is remembered -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rowtide.change import Fields
-from rowtide.deciding import pull
+from rowtide.deciding import pull, whose
 from rowtide.deciding.answers import Found
 from rowtide.deciding.apply import Nothing, Open, RowAbsent, RowThere, Write
 from rowtide.deciding.conflicts import Choice, Conflict, TwoWayPolicy, Winner
@@ -34,31 +34,31 @@ def doubtful(**fields: str) -> Taken:
 
 @pytest.mark.parametrize("policy", ["postgres_wins", "sharepoint_wins", "latest_wins", "merge"])
 def test_a_value_that_only_the_item_shows_is_asked_about(policy: TwoWayPolicy) -> None:
-    done = judged(pull.first(doubtful(a="0"), ruled(policy)), RowThere(A, BASE), ruled(policy))
+    done = judged(whose.first(doubtful(a="0"), ruled(policy)), RowThere(A, BASE), ruled(policy))
     assert isinstance(done, Open)
     assert (done.conflict.kind, set(done.conflict.fields)) == (Conflict.UPDATE_DIFFERING, {"a"})
 
 
 def test_a_value_that_the_row_has_by_now_is_agreed() -> None:
     row: Fields = {**BASE, "a": "0"}
-    assert isinstance(judged(pull.first(doubtful(a="0"), ruled()), RowThere(A, row), ruled()), Nothing)
+    assert isinstance(judged(whose.first(doubtful(a="0"), ruled()), RowThere(A, row), ruled()), Nothing)
 
 
 def test_a_field_that_only_the_row_changed_is_the_rows() -> None:
     row: Fields = {"a": "0", "b": "of the row"}
-    assert isinstance(judged(pull.first(doubtful(a="0"), ruled()), RowThere(A, row), ruled()), Nothing)
+    assert isinstance(judged(whose.first(doubtful(a="0"), ruled()), RowThere(A, row), ruled()), Nothing)
 
 
 def test_it_is_done_as_the_person_says() -> None:
     chosen = Choice(Winner.SHAREPOINT, {}, {"a": ("1", "0")})
-    done = judged(pull.first(replace(doubtful(a="0"), choice=chosen), ruled()), RowThere(A, BASE), ruled())
+    done = judged(whose.first(replace(doubtful(a="0"), choice=chosen), ruled()), RowThere(A, BASE), ruled())
     assert isinstance(done, Write)
     assert done.fields == {"a": "0"}
 
 
 def test_a_row_that_is_gone_is_asked_about() -> None:
     of = replace(doubtful(a="0"), absent_passed=True)
-    done = judged(pull.first(of, ruled("sharepoint_wins")), RowAbsent(), ruled("sharepoint_wins"))
+    done = judged(whose.first(of, ruled("sharepoint_wins")), RowAbsent(), ruled("sharepoint_wins"))
     assert isinstance(done, Open)
     assert done.conflict.kind is Conflict.UPDATE_DELETED
 
@@ -66,22 +66,22 @@ def test_a_row_that_is_gone_is_asked_about() -> None:
 def test_an_edit_after_the_restore_is_applied_although_the_source_remembers_a_higher_version() -> None:
     """The ledger knows of that apply, so the record says nothing about what came later."""
     of = taken(edit(4, a="typed"), pair=held(), applied=APPLIED, pulled=pulled(version=9))
-    done = judged(pull.first(of, ruled()), RowThere(A, BASE), ruled())
+    done = judged(whose.first(of, ruled()), RowThere(A, BASE), ruled())
     assert isinstance(done, Write)
     assert done.fields == {"a": "typed"}
-    unchanged = pull.first(replace(of, entry=entry(4)), ruled())
+    unchanged = whose.first(replace(of, entry=entry(4)), ruled())
     assert isinstance(unchanged, Recorded)
 
 
 def test_an_apply_that_the_ledger_does_not_know_is_done() -> None:
     of = taken(edit(4, a="typed"), pair=held(), applied=APPLIED, pulled=None)
-    plan = pull.first(of, ruled())
+    plan = whose.first(of, ruled())
     assert not isinstance(judged(plan, RowThere(A, BASE), ruled()), Write)
 
 
 def test_an_item_that_stays_older_is_of_a_restored_list() -> None:
     of = taken(entry(2), applied=APPLIED, pulled=pulled(version=9))
-    plan = pull.first(of, ruled())
+    plan = whose.first(of, ruled())
     assert isinstance(plan, PullInFlight)
     assert isinstance(plan.step, LookAtOwn)
     found = Found((item(2),))
@@ -100,18 +100,18 @@ def ours(**fields: str) -> Taken:
 @pytest.mark.parametrize("policy", ["sharepoint_wins", "manual"])
 def test_what_we_wrote_last_was_in_the_row(policy: TwoWayPolicy) -> None:
     row: Fields = {**BASE, "a": "3"}
-    done = judged(pull.first(ours(a="2"), ruled(policy)), RowThere(A, row), ruled(policy))
+    done = judged(whose.first(ours(a="2"), ruled(policy)), RowThere(A, row), ruled(policy))
     assert isinstance(done, Nothing)
     assert done.applied.agreed == Base({**BASE, "a": "2"})
     assert not done.applied.conflicts
 
 
 def test_a_row_that_went_back_is_no_edit_of_the_item() -> None:
-    assert isinstance(judged(pull.first(ours(a="2"), ruled()), RowThere(A, BASE), ruled()), Nothing)
+    assert isinstance(judged(whose.first(ours(a="2"), ruled()), RowThere(A, BASE), ruled()), Nothing)
 
 
 def test_a_row_that_is_gone_since_we_wrote_its_item_is_no_conflict() -> None:
-    done = judged(pull.first(replace(ours(a="2"), absent_passed=True), ruled("manual")), RowAbsent(), ruled("manual"))
+    done = judged(whose.first(replace(ours(a="2"), absent_passed=True), ruled("manual")), RowAbsent(), ruled("manual"))
     assert isinstance(done, Nothing)
     assert not done.applied.conflicts
 
@@ -125,7 +125,7 @@ def another_content(**changes: Any) -> Taken:
 
 
 def test_another_content_in_the_same_version_is_of_a_restored_list() -> None:
-    plan = pull.first(another_content(), ruled())
+    plan = whose.first(another_content(), ruled())
     assert isinstance(plan, PullInFlight)
     assert isinstance(plan.step, LookAtOwn)
     assert isinstance(pull.after(plan, Found((item(3, a="typed"),)), ruled(), NOW), ListRestored)
@@ -133,7 +133,7 @@ def test_another_content_in_the_same_version_is_of_a_restored_list() -> None:
 
 
 def test_what_we_wrote_ourselves_is_how_sharepoint_keeps_it() -> None:
-    learnt = pull.first(another_content(by_app=True), ruled())
+    learnt = whose.first(another_content(by_app=True), ruled())
     assert isinstance(learnt, Recorded)
     assert isinstance(learnt.pair, Held)
     assert learnt.pair.item.kept == {"a": "typed"}
@@ -142,6 +142,6 @@ def test_what_we_wrote_ourselves_is_how_sharepoint_keeps_it() -> None:
 def test_the_moment_tells_two_edits_of_one_version_apart() -> None:
     later = NOW + timedelta(seconds=1)
     same = replace(another_content(), pulled=pulled(modified_at=NOW), applied=replace(APPLIED, version=3))
-    assert isinstance(pull.first(same, ruled()), Recorded), "the list shows it in another form"
-    assert isinstance(pull.first(replace(same, pulled=pulled(modified_at=later)), ruled()), PullInFlight)
-    assert isinstance(pull.first(replace(same, pulled=pulled()), ruled()), Recorded), "nobody knows when it was"
+    assert isinstance(whose.first(same, ruled()), Recorded), "the list shows it in another form"
+    assert isinstance(whose.first(replace(same, pulled=pulled(modified_at=later)), ruled()), PullInFlight)
+    assert isinstance(whose.first(replace(same, pulled=pulled()), ruled()), Recorded), "nobody knows when it was"

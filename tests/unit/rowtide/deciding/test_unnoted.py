@@ -1,6 +1,6 @@
 """Conflicts that were decided in the source and not noted before the next entry of the row was applied."""
 
-from rowtide.deciding import pull
+from rowtide.deciding import whose
 from rowtide.deciding.apply import RowThere, Write
 from rowtide.deciding.conflicts import Conflict, ConflictRecord, Winner
 from rowtide.deciding.pulled import Pulled
@@ -15,7 +15,7 @@ APPLIED = Applied(A, ITEM, 4, Base(dict(BASE)), "1", 60, (UNNOTED,))
 
 def conflicts_after(pulled: Pulled | None) -> tuple[ConflictRecord, ...]:
     of = taken(edit(5, a="5"), applied=APPLIED, pulled=pulled)
-    done = judged(pull.first(of, ruled()), RowThere(A, dict(BASE)), ruled())
+    done = judged(whose.first(of, ruled()), RowThere(A, dict(BASE)), ruled())
     assert isinstance(done, Write)
     return done.applied.conflicts
 
