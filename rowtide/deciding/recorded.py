@@ -30,7 +30,7 @@ from rowtide.deciding.records import (
     last_item,
 )
 from rowtide.deciding.sides import NO_BASE, Base, changed_in_row
-from rowtide.deciding.taken import Applied, Apply, How, PullRules, Taken, etag_of_version, place
+from rowtide.deciding.taken import Applied, Apply, How, PullRules, Taken, etag_of_version, is_ahead, place
 from rowtide.position import Position
 
 
@@ -121,13 +121,18 @@ def _differs(pair: Pair, done: Done, row: Row, apply: Apply, rules: PullRules) -
 # --- what pull did, for a source that may lose it ------------------------------------------------------------------
 
 
+Over = Mapping[str, tuple[Overwritten, ...]]
+"""By field what pull has overwritten, the oldest first."""
+
+
 def _pulled(apply: Apply, done: Done, row: Row, commit: Commit) -> Pulled:
     """What is remembered of this apply and those before it, as far as the source has them still."""
     entry, applied = apply.entry, done.applied
     before = _still_there(apply.taken)
+    over = {} if before is None else before.over
     made = replace(
         Pulled(entry.list_id, entry.item_id, applied.version, "none", commit.xid),
-        over={} if before is None else before.over,
+        over=over if isinstance(done, AlreadyApplied) else _with_unnoted(apply, over),
         inserted=_inserted(apply) if before is None else before.inserted,
         moved=None if before is None else before.moved,
         modified_at=entry.modified_at,
@@ -164,7 +169,7 @@ def _overwritten(xid: int, value: JsonValue) -> Overwritten:
     return Overwritten(xid, digest(value))
 
 
-def _newest(over: Mapping[str, tuple[Overwritten, ...]]) -> dict[str, tuple[Overwritten, ...]]:
+def _newest(over: Over) -> dict[str, tuple[Overwritten, ...]]:
     return {name: ones[-MOST_OVERWRITTEN:] for name, ones in over.items()}
 
 
@@ -200,10 +205,25 @@ def _inferred(made: Pulled, apply: Apply, applied: Applied) -> Pulled:
     before, agreed = apply.pair, applied.agreed or NO_BASE
     if not isinstance(before, Held):
         return replace(made, op="insert", over={}, inserted=applied.xid, moved=None)
-    base = before.item.base
-    over = {
-        name: (*made.over.get(name, ()), _overwritten(applied.xid, base[name]))
+    over = _overwritten_since(before, agreed, applied.xid, made.over)
+    return replace(made, op="update" if over else "none", over={**made.over, **over})
+
+
+def _with_unnoted(apply: Apply, over: Over) -> Over:
+    """Also what an earlier try has overwritten that nobody noted before this entry took its place."""
+    applied, pair = apply.taken.applied, apply.pair
+    if applied is None or applied.agreed is None or applied.place != apply.entry.place or not isinstance(pair, Held):
+        return over
+    if not is_ahead(applied, pair, apply.taken.pulled):
+        return over
+    return {**over, **_overwritten_since(pair, applied.agreed, applied.xid, over)}
+
+
+def _overwritten_since(pair: Held, agreed: Base, xid: int, over: Over) -> Over:
+    base = pair.item.base
+    found = {
+        name: (*over.get(name, ()), _overwritten(xid, base[name]))
         for name, value in agreed.agreed.items()
         if name in base and base[name] != value
     }
-    return replace(made, op="update" if over else "none", over={**made.over, **_newest(over)})
+    return _newest(found)

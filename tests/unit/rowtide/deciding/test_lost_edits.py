@@ -322,3 +322,10 @@ def test_a_new_item_that_got_its_key_from_us_says_what_a_person_wrote() -> None:
     done = verdict(of, RowThere(A, dict(BASE)))
     assert isinstance(done, Write)
     assert done.fields == {"a": "5"}
+
+
+def test_what_an_earlier_try_has_overwritten_is_remembered_by_the_next_one() -> None:
+    """It died before it could note it, and a newer edit of the item came first."""
+    of = taken(edit(6, b="7"), pair=held(), applied=now(5, xid=60))
+    made = remembered(of, Write(now(6, Base({"a": "5", "b": "7"})), {"b": "7"}), RowThere(A, {"a": "5", "b": "x"}))
+    assert made.over == {"a": (Overwritten(60, digest("1")),), "b": (Overwritten(70, digest("x")),)}
