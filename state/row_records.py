@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from rowtide.change import Fields
+from rowtide.deciding.pulled import Pulled
 from rowtide.deciding.records import Pair
 from rowtide.keys import rowtide_key
 from state import conflicts, ledger
 from state.conflicts import ConflictFilter, StoredConflict
 from state.database import Connection
+from state.pulled import from_document
 
 MOST_CONFLICTS = 5
 """So many conflicts of a row are shown, the newest."""
@@ -80,7 +82,7 @@ class LastChanges:
     xid: int
     applied_era: int | None
     applied_lsn: int | None
-    pulled: Mapping[str, Any] | None
+    pulled: Pulled | None
     updated_at: datetime
 
 
@@ -124,10 +126,16 @@ def read(conn: Connection, sync: str, key: str) -> RowRecords:
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         with conn.cursor(row_factory=class_row(RowInOutbox)) as rows:
             row = rows.execute(_ROW, [sync, key]).fetchone()
-        with conn.cursor(row_factory=class_row(LastChanges)) as changes:
-            last = changes.execute(_LAST, [sync, key]).fetchone()
+        with conn.cursor(row_factory=dict_row) as changes:
+            found_last = changes.execute(_LAST, [sync, key]).fetchone()
         with conn.cursor(row_factory=class_row(WaitingEdit)) as entries:
             values = {"sync": sync, "key": key, "item_key": rowtide_key(sync, key)}
             edits = entries.execute(_EDITS, values).fetchall()
+        last = None if found_last is None else _last(found_last)
         found = conflicts.find(conn, ConflictFilter(sync, key, limit=MOST_CONFLICTS))
         return RowRecords(ledger.read(conn, sync, [key]).get(key), last, row, edits, found)
+
+
+def _last(found: Mapping[str, Any]) -> LastChanges:
+    stored = found["pulled"]
+    return LastChanges(**{**found, "pulled": None if stored is None else from_document(stored)})

@@ -277,14 +277,14 @@ def _to_sharepoint(one: Explained) -> ToSharePoint | None:
 
 def _to_postgres(one: Explained) -> ToPostgres | None:
     last = one.records.last
-    noted = {} if last is None or last.pulled is None else last.pulled
+    noted = None if last is None else last.pulled
     edit = one.applied if isinstance(one.applied, AppliedEdit) else None
-    if not noted and edit is None and (last is None or last.applied_lsn is None):
+    if noted is None and edit is None and (last is None or last.applied_lsn is None):
         return None
     return {
-        "item_version": noted.get("version") if edit is None else edit.version,
-        "operation": noted.get("op"),
-        "fields": sorted(noted.get("fields") or ()),
+        "item_version": edit.version if edit is not None else None if noted is None else noted.version,
+        "operation": None if noted is None else noted.op,
+        "fields": [] if noted is None else sorted(noted.written),
         "era": None if last is None else last.applied_era,
         "wal_after": None if last is None or last.applied_lsn is None else lsn_to_text(last.applied_lsn),
         "xid": None if edit is None else edit.xid,

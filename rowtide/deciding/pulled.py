@@ -62,6 +62,11 @@ class Pulled:
         """The item."""
         return self.list_id, self.item_id
 
+    @property
+    def written(self) -> frozenset[str]:
+        """The fields of the row that it wrote."""
+        return frozenset(name for name, ones in self.over.items() if ones and ones[-1].xid == self.xid)
+
 
 def digest(value: JsonValue | Mapping[str, JsonValue]) -> str:
     """By it a value, or a row's fields, are known again; it does not say what they are."""
