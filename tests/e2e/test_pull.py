@@ -13,6 +13,7 @@ import pytest
 
 from demo.postgres import Cluster
 from rowtide.keys import rowtide_key
+from tests.e2e import two_ways
 from tests.e2e.conftest import shared_stack
 from tests.e2e.stack import Stack, wait_until
 
@@ -81,20 +82,9 @@ class Desk:
         """What waits to be applied, or was set aside."""
         return self.stack.state("SELECT state, code, sentence FROM rowtide.inbox ORDER BY list_id, item_id")
 
-    def is_at_rest(self) -> bool:
-        """Whether nothing waits in either direction."""
-        waiting = "SELECT (SELECT count(*) FROM rowtide.outbox) + (SELECT count(*) FROM rowtide.inbox)"
-        return self.stack.state(waiting) == [(0,)]
-
-    def rounds(self) -> int:
-        """How often the list was asked for its changes."""
-        return int(self.stack.state("SELECT coalesce(sum(round), 0)::int FROM rowtide.list_cursor")[0][0])
-
     def rest(self) -> None:
         """Wait until all that was done has arrived, and the list was asked twice since."""
-        wait_until(self.is_at_rest, "nothing waits any more")
-        rounds = self.rounds()
-        wait_until(lambda: self.rounds() >= rounds + 2 and self.is_at_rest(), "the list was asked again")
+        two_ways.rest(self.stack)
 
     def writes(self) -> tuple[int, int]:
         """What was written to the list, and to the table."""
@@ -265,7 +255,7 @@ def test_what_the_source_remembers_of_old_edits_goes(desk: Desk) -> None:
     """With the first entry after a start, and once an hour: the ledger has each of them by then."""
     desk.edit(12, Note="long ago")
     desk.arrives(12, "note", "long ago")
-    wait_until(desk.is_at_rest, "at rest")
+    wait_until(lambda: two_ways.is_at_rest(desk.stack), "at rest")
     desk.stack.sql("UPDATE rowtide_pull.applied SET applied_at = applied_at - interval '8 days'")
     assert desk.stack.stop(desk.stack.processes[-1]) == 0
     desk.stack.start()
@@ -273,7 +263,7 @@ def test_what_the_source_remembers_of_old_edits_goes(desk: Desk) -> None:
     desk.arrives(13, "note", "today")
     remembered = "SELECT key FROM rowtide_pull.applied"
     wait_until(lambda: desk.stack.sql(remembered) == [("13",)], "only today's edit is remembered")
-    wait_until(desk.is_at_rest, "at rest")
+    wait_until(lambda: two_ways.is_at_rest(desk.stack), "at rest")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from demo.postgres import Cluster
 from rowtide.keys import rowtide_key
+from tests.e2e import two_ways
 from tests.e2e.conftest import shared_stack
 from tests.e2e.stack import Stack, wait_until
 
@@ -97,20 +98,9 @@ class Desk:
         found = self.stack.state("SELECT state FROM rowtide.ledger WHERE sync = %s AND key = %s", sync, str(key))
         return found[0][0] if found else None
 
-    def is_at_rest(self) -> bool:
-        """Whether nothing waits in either direction."""
-        waiting = "SELECT (SELECT count(*) FROM rowtide.outbox) + (SELECT count(*) FROM rowtide.inbox)"
-        return self.stack.state(waiting) == [(0,)]
-
-    def rounds(self) -> int:
-        """How often the list was asked that was asked the least."""
-        return int(self.stack.state("SELECT min(round)::int FROM rowtide.list_cursor")[0][0])
-
     def rest(self) -> None:
         """Wait until all that was done has arrived, and each list was asked twice since."""
-        wait_until(self.is_at_rest, "nothing waits any more")
-        rounds = self.rounds()
-        wait_until(lambda: self.rounds() >= rounds + 2 and self.is_at_rest(), "the lists were asked again")
+        two_ways.rest(self.stack)
 
     def writes(self) -> int:
         """Writes of items, those by people included."""
@@ -272,8 +262,7 @@ def test_people_see_in_the_list_what_became_of_their_edits(desk: Desk) -> None:
     assert desk.writes() == before + 1, "nothing is said of what goes as expected"
     desk.edit("left", 4, State="x")
     wait_until(lambda: "Refused: " in str(desk.fields("left", 4).get("SyncStatus")), "the item says so")
-    rounds = desk.rounds()
-    wait_until(lambda: desk.rounds() >= rounds + 3, "the list was asked again")
+    two_ways.ask_again(desk.stack, 3)
     assert desk.writes() == before + 3, "once"
     entry = "SELECT state, code, editor_name FROM rowtide.inbox WHERE key = '4'"
     assert stack.state(entry) == [("parked", "refused_by_source", "Ada Editor")]
@@ -290,8 +279,7 @@ def test_an_open_conflict_says_so_until_a_person_decides(desk: Desk) -> None:
     stack.sql("UPDATE left_alone SET state = 'from the table' WHERE id = 5")
     stack.start()
     wait_until(lambda: desk.fields("left", 5).get("SyncStatus") == "Conflict waiting", "the item says so")
-    rounds = desk.rounds()
-    wait_until(lambda: desk.rounds() >= rounds + 3, "the list was asked again")
+    two_ways.ask_again(desk.stack, 3)
     found = stack.command("conflicts", "list", "left", "--key", "5", "--all", "--json", check=False)
     [conflict] = json.loads(found.stdout)["conflicts"]
     assert conflict["state"] == "open"
@@ -351,8 +339,7 @@ def test_a_field_that_both_sides_insist_on_holds_its_row_until_a_person_lets_it_
     stack.sql("UPDATE kept SET name = 'is not written' WHERE id = 12")
     desk.edit("kept", 12, State="list 5")
     wait_until(lambda: stack.state("SELECT FROM rowtide.outbox WHERE key = '12'"), "the row waits")
-    rounds = desk.rounds()
-    wait_until(lambda: desk.rounds() >= rounds + 3, "the list was asked again")
+    two_ways.ask_again(desk.stack, 3)
     assert held() == [("ping_pong",)], "another edit does not let it go"
     assert stack.sql("SELECT state FROM kept WHERE id = 12") == [("table 3",)]
     assert desk.fields("kept", 12)["Title"] == "row 12"

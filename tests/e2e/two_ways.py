@@ -102,13 +102,21 @@ def rounds(stack: Stack) -> dict[str, int]:
 def rest(stack: Stack) -> None:
     """Wait until all that was done has arrived, and every list was asked twice since."""
     wait_until(lambda: is_at_rest(stack), "nothing waits any more")
-    before = rounds(stack)
+    ask_again(stack, 2)
+    wait_until(lambda: is_at_rest(stack), "nothing waits any more")
 
-    def asked_again() -> bool:
-        now = rounds(stack)
-        return all(now.get(one, 0) >= seen + 2 for one, seen in before.items()) and is_at_rest(stack)
 
-    wait_until(asked_again, "every list was asked again")
+def ask_again(stack: Stack, times: int) -> None:
+    """Have every list asked so often, as a notification of a change does: a list at rest is asked seldom."""
+    for _ in range(times):
+        before = rounds(stack)
+        stack.state("UPDATE rowtide.list_cursor SET hinted_at = clock_timestamp()")
+
+        def asked(before: dict[str, int] = before) -> bool:
+            now = rounds(stack)
+            return all(now.get(one, 0) > seen for one, seen in before.items())
+
+        wait_until(asked, "every list was asked again")
 
 
 def end_all(stack: Stack) -> None:
