@@ -254,8 +254,11 @@ SELECT n.key, o.key
 
 
 def _rekeyed(conn: Connection, sync: str, rows: Mapping[str, OutboxRow]) -> dict[str, str]:
-    """Of rows whose deletion waits, the key that the same change gave the row."""
-    gone = [row for row in rows.values() if row.op == "d"]
+    """Of rows whose deletion waits, the key that the same change gave the row.
+
+    What a reconcile finds in a new era has no position of its own: there all rows stand at the era's first one.
+    """
+    gone = [row for row in rows.values() if row.op == "d" and row.lsn > 0]
     if not gone:
         return {}
     values = {

@@ -69,6 +69,18 @@ def test_a_rekeyed_row_says_its_new_key(records: Any, entries: Inbox, make_pair:
     assert entries.take_one().key == "2"
 
 
+def test_rows_that_a_reconcile_found_in_a_new_era_are_no_rekeyed_ones(
+    records: Any, entries: Inbox, make_pair: Any, make_change: Any
+) -> None:
+    records.know("1", make_pair())
+    records.stage(make_change("1", "d", lsn=200, ordinal=4), make_change("2", lsn=200, ordinal=5))
+    records.conn.execute("UPDATE rowtide.outbox SET (era, lsn, ordinal, xid) = (2, 0, 0, 0)")
+    entries.put()
+    lease = entries.take_one()
+    assert lease.waiting is not None
+    assert (lease.waiting.op, lease.waiting.rekeyed_to) == ("d", None)
+
+
 def test_rounds_of_other_lists_count(entries: Inbox) -> None:
     entries.conn.execute("INSERT INTO rowtide.list_cursor (list_id, sync) VALUES ('list-us', 'orders')")
     entries.put(deleted=True)

@@ -311,7 +311,8 @@ class Records:
         if row is None:
             return None
         others = (one for one, other in self.outbox.items() if one != key and other.position == row.position)
-        rekeyed = next((one for one in others if self.outbox[one].op == "u"), None) if row.op != "u" else None
+        of_a_change = row.op != "u" and row.position.lsn > 0
+        rekeyed = next((one for one in others if self.outbox[one].op == "u"), None) if of_a_change else None
         return WaitingRow(row.op, False, None, rekeyed)
 
     def held_by(self, taken: Taken) -> InboxRow | None:
