@@ -2,7 +2,7 @@
 
 In: a tenant's licences and share, how many lists are polled, what a poll has shown. Out: seconds, and the sentence
 that `validate` and `plan` print. Rules (docs/design.md section 22): polls, looks and confirmations of a tenant together
-take a tenth of its quota at most; a list at rest takes 12 units a minute at most; a change shortens the interval at
+take a tenth of its quota at most; a list at rest takes `REST_RU` a minute at most; a change shortens the interval at
 once, silence lengthens it step by step.
 """
 
@@ -20,8 +20,14 @@ PART: Final = 0.1
 _POLLS: Final = 0.75
 """What of that part polls are planned to take: the rest is for looks at items and confirmations."""
 
-REST_S: Final = 60.0 * ITEM_RU / 12.0
-"""A list at rest is asked no more often than this: 12 units a minute."""
+REST_RU: Final = 12.0
+"""What a list at rest takes a minute, at most."""
+
+_EXAMINED_RU: Final = 0.75
+"""A part of that: whether the list and its columns are still what they were is looked at every few minutes."""
+
+REST_S: Final = 60.0 * ITEM_RU / (REST_RU - _EXAMINED_RU)
+"""A list at rest is asked no more often than this."""
 
 _LENGTHENED: Final = 1.5
 _SPREAD: Final = 0.05
@@ -109,9 +115,10 @@ def sentence(graph: str, lists: int, bounds: PollBounds, licences: int, quota_sh
             f"{what} every {even:,.0f} s each by polling within {share}; the {bounds.most_s:g} s of `poll` cannot be "
             "kept: synchronise fewer lists both ways in this tenant, or buy it a larger quota"
         )
+    at_rest = f"{round(longest, 1):,g} s"
     if longest <= bounds.least_s:
-        return f"{what} every {longest:g} s each, within {share}"
-    return f"{what} every {bounds.least_s:g} s while they change and every {longest:,.0f} s at rest, within {share}"
+        return f"{what} every {at_rest} each, within {share}"
+    return f"{what} every {bounds.least_s:g} s while they change and every {at_rest} at rest, within {share}"
 
 
 @dataclass(frozen=True, slots=True)

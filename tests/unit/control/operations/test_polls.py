@@ -29,7 +29,8 @@ def test_what_can_be_kept_is_said_and_no_warning() -> None:
     document, syncs = of_lists(2)
     found = polls.reckon(document, syncs)
     assert found.kept == [
-        "graph contoso: 2 lists are asked for changes every 5 s each, within 10% of the quota",
+        "graph contoso: 2 lists are asked for changes every 5 s while they change and every 5.3 s at rest, "
+        "within 10% of the quota",
     ]
     assert found.unkept == []
 
