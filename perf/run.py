@@ -28,6 +28,7 @@ FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
     "peer_death": neighbours.peer_death,
     "pull": pulling.polling,
     "pull_webhook": pulling.webhook,
+    "pull_converging": pulling.converging,
     "simulator": simulator.run,
     "memory": wide.memory,
 }

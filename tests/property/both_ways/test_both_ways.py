@@ -1,4 +1,4 @@
-"""Random histories of both ways: none is bad with all five rules, and without any one of them some are."""
+"""Random histories of both ways: none is bad with all rules, and without any one of them some are."""
 
 import pytest
 from hypothesis import given, settings
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.property.both_ways.playing import bad_history, play, without
 
-RULES = ["inbox", "one_side", "applied_at", "applied", "versions", "again"]
+RULES = ["inbox", "one_side", "applied_at", "applied", "versions", "again", "restored"]
 
 
 def test_with_all_rules_no_history_is_bad() -> None:
