@@ -18,7 +18,7 @@ from control.operations.conflicts import ConflictWithValues, Decision, NamedConf
 from rowtide.definition.kinds import parse_duration
 from rowtide.error_catalogue import command_errors
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="Changes of both sides that did not agree.")
 
 Sync = Annotated[str | None, typer.Argument(metavar="[SYNC]", help="Default: every sync.")]
 Key = Annotated[str | None, typer.Option("--key", help="Of this row only.")]

@@ -9,7 +9,7 @@ import typer
 from control.cli import options, output, session
 from control.operations import db
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="The schema of the state database.")
 
 
 @app.command("upgrade")

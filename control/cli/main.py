@@ -1,42 +1,51 @@
 """`rowtide`: the command line's table of contents.
 
 In: arguments. Out: an exit code (0 done, 1 failed, 2 usage or invalid definition, 3 findings). Rule: each noun has a
-file of its own and this one only names them; it is the only place where an error that a person can mend becomes a line
-on stderr instead of a traceback.
+file of its own and this one only names them, so that a process loads what its own command needs; it is the only place
+where an error that a person can mend becomes a line on stderr instead of a traceback.
 """
 
-from contextlib import suppress
-from typing import Annotated, Any
+from contextlib import nullcontext, suppress
+from importlib import import_module
+from types import MappingProxyType
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_group
 
-from control.cli import (
-    apply,
-    conflicts,
-    db,
-    diff,
-    doctor,
-    explain,
-    forget,
-    init,
-    logs,
-    options,
-    output,
-    parked,
-    pause,
-    plan,
-    reconcile,
-    run,
-    slot,
-    status,
-    validate,
-)
+from control.cli import logs, options, output
 from rowtide.errors import RowtideError
+
+COMMANDS: Final = MappingProxyType({
+    "demo": "demo", "init": "init", "validate": "validate", "plan": "plan", "apply": "apply", "run": "run",
+    "status": "status", "doctor": "doctor", "slot": "slot", "pause": "pause", "resume": "pause", "explain": "explain",
+    "diff": "diff", "reconcile": "reconcile", "parked": "parked", "conflicts": "conflicts", "forget": "forget",
+    "purge": "forget", "db": "db",
+})  # fmt: skip
+"""Command -> the module of this package that has it: a function of its name, or an ``app`` of several commands."""
 
 
 class Commands(TyperGroup):
-    """The root group: reports what went wrong, for every command."""
+    """The root group: loads the command that is named, and reports what went wrong, for every command."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All that this installation has, in the order of the help; they are loaded."""
+        return [name for name in COMMANDS if self.get_command(ctx, name) is not None]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name, loaded when it is asked for; None: there is no such command."""
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            # The demo is a distribution of its own, and no part of a production install.
+            with suppress(ModuleNotFoundError) if cmd_name == "demo" else nullcontext():
+                self.add_command(_load(cmd_name), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As Typer does; what is close to a mistyped name is looked for among all commands."""
+        if args and args[0] not in COMMANDS:
+            self.list_commands(ctx)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a RowtideError becomes its line and exit code."""
@@ -44,6 +53,16 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except RowtideError as problem:
             raise typer.Exit(output.error(problem, options.wants_json(ctx))) from problem
+
+
+def _load(name: str) -> Any:
+    module = import_module(f"control.cli.{COMMANDS[name]}")
+    one = typer.Typer(callback=root, rich_markup_mode=None)
+    if hasattr(module, "app"):
+        one.add_typer(module.app, name=name)
+    else:
+        one.command(name)(getattr(module, name))
+    return get_group(one).commands[name]
 
 
 app = typer.Typer(
@@ -74,30 +93,6 @@ def root(
 ) -> None:
     """Keep PostgreSQL tables and SharePoint lists the same, in real time."""
     logs.set_up()
-
-
-with suppress(ModuleNotFoundError):  # the demo is a distribution of its own, and no part of a production install
-    from control.cli import demo
-
-    app.command("demo")(demo.demo)
-app.command("init")(init.init)
-app.command("validate")(validate.validate)
-app.command("plan")(plan.plan)
-app.command("apply")(apply.apply)
-app.command("run")(run.run)
-app.command("status")(status.status)
-app.command("doctor")(doctor.doctor)
-app.add_typer(slot.app, name="slot", help="The replication slots on the source.")
-app.command("pause")(pause.pause)
-app.command("resume")(pause.resume)
-app.command("explain")(explain.explain)
-app.command("diff")(diff.diff)
-app.command("reconcile")(reconcile.reconcile)
-app.add_typer(parked.app, name="parked", help="Rows that cannot be carried as they are.")
-app.add_typer(conflicts.app, name="conflicts", help="Changes of both sides that did not agree.")
-app.command("forget")(forget.forget)
-app.command("purge")(forget.purge)
-app.add_typer(db.app, name="db", help="The schema of the state database.")
 
 
 def main() -> None:

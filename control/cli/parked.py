@@ -13,7 +13,7 @@ from control.operations import parked
 from control.operations.parked import EveryRow, RowKeys, RowSelection
 from rowtide.error_catalogue import command_errors
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="Rows that cannot be carried as they are.")
 
 Sync = Annotated[str, typer.Argument(metavar="SYNC")]
 Keys = Annotated[list[str] | None, typer.Argument(metavar="[KEY]...", help="Row keys as `parked list` shows them.")]

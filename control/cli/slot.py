@@ -12,7 +12,7 @@ from control.cli import options, output, session
 from control.operations import slot
 from control.operations.session import choose_source
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="The replication slots on the source.")
 
 Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Which source, when there are several.")]
 _HEADS = (

@@ -3,11 +3,13 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer import Context
 from typer.main import get_command
 
-from control.cli.main import app
+from control.cli.main import Commands, app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -60,11 +62,20 @@ def test_the_readme_leads_to_every_page(page: Path) -> None:
     assert f"](docs/{page.name})" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def every_command() -> Commands:
+    """The command line with all its commands loaded."""
+    root = get_command(app)
+    assert isinstance(root, Commands)
+    assert root.list_commands(Context(root))
+    return root
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "errors.md"], ids=lambda page: page.name)
 def test_commands_and_their_options_exist(page: Path) -> None:
-    root = get_command(app)
+    root = every_command()
     for line, inline in COMMAND.findall(page.read_text(encoding="utf-8")):
-        command, options = root, []
+        options: list[str] = []
+        command: Any = root
         for word in shlex.split((line or inline).partition("#")[0].rstrip("`,.;:"))[1:]:
             if word.startswith("-"):
                 options.append(word)
