@@ -1,4 +1,7 @@
-"""What the simulator must reach with a million items in one list; `make perf ONLY=simulator` measures the same."""
+"""What the simulator must reach with a million items in one list.
+
+What it does is weighed by what making an item costs on the same machine; `make perf ONLY=simulator` has the seconds.
+"""
 
 import asyncio
 from typing import Any
@@ -10,8 +13,9 @@ from tests.recording import DIRECTORY
 
 ITEMS = 1_000_000
 MEMORY_MIB = 1024
-WRITES_PER_CPU_S = 5_000
-REQUEST_CPU_S = 0.2
+CHANGE_COSTS = 2.0
+REQUEST_COSTS = 5_000.0
+"""No request may cost more than making so many items: none walks through a million of them."""
 
 
 @pytest.mark.long
@@ -23,6 +27,7 @@ def test_a_million_items(simulators: Any, monkeypatch: pytest.MonkeyPatch) -> No
     token = simulator.client.headers["Authorization"]
     found = asyncio.run(Measurement(simulator.ready, token, simulator.process.pid, ITEMS).run())
     print(found)
-    assert min(found.creates_per_cpu_s, found.changes_per_cpu_s) >= WRITES_PER_CPU_S
     assert found.peak_mib <= MEMORY_MIB
-    assert {name: spent_s for name, spent_s in found.requests.items() if spent_s > REQUEST_CPU_S} == {}
+    assert found.creates_per_cpu_s / found.changes_per_cpu_s <= CHANGE_COSTS
+    costs = {name: spent_s * found.creates_per_cpu_s for name, spent_s in found.requests.items()}
+    assert {name: items for name, items in costs.items() if items > REQUEST_COSTS} == {}
