@@ -353,6 +353,7 @@ def test_an_item_whose_row_goes_before_it_is_taken_up_goes_with_one_more_pass(li
     assert line.diff(name)["findings"] == []
 
 
+@pytest.mark.long
 def test_a_killed_process_goes_on_from_the_page(line: Line) -> None:
     """SIGKILL in the middle of an enumeration: no page is read twice, and its cost is 2 units for 200 items."""
     name = "pages"

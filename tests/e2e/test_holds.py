@@ -150,6 +150,7 @@ def spawn_apply(stack: Stack, syncs: str, **environment: str) -> subprocess.Pope
     return subprocess.Popen(command, env=given, stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.long
 def test_of_two_applies_that_interleave_the_later_is_refused(stack: Stack) -> None:
     """It was planned without what the earlier changes, and nobody has agreed to undo that; it has made nothing."""
     wait_equal(stack, "lines")
@@ -161,7 +162,10 @@ def test_of_two_applies_that_interleave_the_later_is_refused(stack: Stack) -> No
     )
     wait_until(lambda: stack.state(idle), "the first is in the middle of storing")
     both = spawn_apply(stack, BOTH.replace("rows: 500", "rows: 400").replace("list: lines", "list: made by the later"))
-    queued = "SELECT 1 FROM pg_locks WHERE NOT granted"
+    queued = (
+        "SELECT 1 FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
+        " WHERE NOT l.granted AND l.locktype = 'advisory' AND a.datname = current_database()"
+    )
     wait_until(lambda: both.poll() is not None or stack.state(queued), "the second has stored, or waits")
     held.unlink()
     said = {apply.communicate(timeout=60)[0]: apply.returncode for apply in (fewer, both)}

@@ -352,6 +352,7 @@ def test_the_slot_was_moved_while_nobody_read_it(how: str, line: Stack) -> None:
     assert created(line, f"parts:{first + 1}") == created(line, f"parts:{first + 5}") == 1
 
 
+@pytest.mark.long
 def test_two_groups_on_one_slot_by_mistake(line: Stack, new_database: NewDatabase) -> None:
     """Two state databases, two definitions, one slot name: the one that came later stops, also while it reads."""
     state_dsn = new_database("state")
@@ -395,6 +396,7 @@ def test_two_groups_on_one_slot_by_mistake(line: Stack, new_database: NewDatabas
     assert incarnations(two) == ["first_start"]
 
 
+@pytest.mark.long
 def test_the_state_database_is_restored_to_an_earlier_hour(line: Stack, new_database: NewDatabase, pg: Cluster) -> None:
     line.sql("INSERT INTO parts SELECT i, 'part ' || i, NULL, i FROM generate_series(601, 607) i")
     wait_equal(line)
@@ -509,6 +511,7 @@ def test_a_commit_is_streamed_before_it_is_visible(alone: tuple[Stack, Cluster])
     assert stack.simulator.writes() == before[1] + 1  # the old key's item
 
 
+@pytest.mark.long
 def test_a_standby_is_promoted(alone: tuple[Stack, Cluster]) -> None:
     """A new timeline, on which the last transactions of the old one never happened."""
     stack, primary = alone

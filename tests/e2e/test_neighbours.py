@@ -164,6 +164,7 @@ def test_a_list_that_hangs_delays_no_other_of_its_tenant(stack: Stack) -> None:
     assert_as_quick({"during": during}, before)
 
 
+@pytest.mark.long
 def test_the_wait_of_a_list_outlives_the_process(stack: Stack) -> None:
     """A process that is killed again and again asks a list that refuses no more often than one that lives."""
     on_record = "SELECT step, until > now() FROM rowtide.hold WHERE (scope, kind) = ('list', 'fault')"

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from demo.postgres import Cluster
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack, wait_until
+
+pytestmark = pytest.mark.long
 
 NewStack = Callable[..., Stack]
 NewSimulator = Callable[..., Simulator]

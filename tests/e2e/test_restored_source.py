@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack, wait_until
 from tests.e2e.test_administration import eras, idle, no_doubles
 from tests.e2e.test_push import settled, wait_equal
+
+pytestmark = pytest.mark.long
 
 NewStack = Callable[..., Stack]
 NewSimulator = Callable[..., Simulator]

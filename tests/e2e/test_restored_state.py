@@ -19,6 +19,8 @@ from tests.e2e.test_administration import idle, no_doubles
 from tests.e2e.test_interleavings import standby_of
 from tests.e2e.test_push import settled, wait_equal
 
+pytestmark = pytest.mark.long
+
 NewStack = Callable[..., Stack]
 NewSimulator = Callable[..., Simulator]
 
@@ -34,7 +36,6 @@ def reason(stack: Stack) -> str:
     return str(parts["reason"]["code"])
 
 
-@pytest.mark.long
 def test_records_restored_from_a_dump_are_mended_by_the_lists(
     new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -142,7 +143,6 @@ def servers(new_cluster: Callable[..., Any]) -> Iterator[tuple[Cluster, Cluster]
     shutil.rmtree(standby.directory, ignore_errors=True)
 
 
-@pytest.mark.long
 def test_the_server_of_the_state_database_fails_over(
     new_simulator: NewSimulator, new_stack: NewStack, servers: tuple[Cluster, Cluster]
 ) -> None:
@@ -186,7 +186,6 @@ def test_the_server_of_the_state_database_fails_over(
     assert stack.stop(process) == 0
 
 
-@pytest.mark.long
 def test_a_cold_copy_of_the_data_directory_is_put_back(
     new_simulator: NewSimulator, new_stack: NewStack, new_cluster: Callable[..., Any]
 ) -> None:

@@ -16,6 +16,8 @@ from tests.e2e.conftest import parts_of, shared_stack
 from tests.e2e.stack import Stack
 from tests.e2e.test_administration import wait_quiet
 
+pytestmark = pytest.mark.long
+
 SETTINGS = {
     "default_transaction_isolation": "serializable",
     "idle_session_timeout": "1s",

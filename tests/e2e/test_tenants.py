@@ -17,6 +17,8 @@ from tests.e2e.stranger import Stranger
 from tests.e2e.test_connections import insert_version, reason
 from tests.e2e.two_tenants import OTHER, SAMPLES, Table, assert_as_quick, is_loaded, latency_s, notes, two_tenants
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def stack(pg: Cluster) -> Iterator[Stack]:

@@ -17,6 +17,8 @@ from tests.e2e.stack import SYNC, TABLE, Stack, wait_until
 from tests.e2e.test_administration import idle, no_doubles
 from tests.e2e.test_push import settled
 
+pytestmark = pytest.mark.long
+
 NewStack = Callable[..., Stack]
 NewSimulator = Callable[..., Simulator]
 

@@ -38,6 +38,7 @@ def directory(reachable_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     made.remove()
 
 
+@pytest.mark.long
 def test_rows_of_any_table_arrive_in_a_list(directory: Workdir) -> None:
     with Environment(directory, EnvironmentSettings(source="parts")) as environment:
         addresses = environment.start()
