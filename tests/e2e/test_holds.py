@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -139,15 +140,23 @@ def test_the_lag_of_a_row_is_that_of_its_oldest_change_that_no_item_shows(stack:
     wait_equal(stack)
 
 
-def spawn_apply(stack: Stack, syncs: str, **environment: str) -> subprocess.Popen[str]:
-    """`rowtide apply` of these syncs, from a file of its own, in a process that goes on beside the test."""
+@contextmanager
+def spawned_apply(stack: Stack, syncs: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """`rowtide apply` of these syncs, from a file of its own, in a process beside the test that ends with it."""
     before = stack.config
     stack.config = stack.directory / f"apply-{len(list(stack.directory.iterdir()))}.yaml"
     stack.write(syncs)
     command = [sys.executable, "-m", "tests.failpoints", "apply", "--yes", "-c", str(stack.config)]
     stack.config = before
     pipe, given = subprocess.PIPE, {**stack.environment, **environment}
-    return subprocess.Popen(command, env=given, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(command, env=given, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 @pytest.mark.long
@@ -156,19 +165,20 @@ def test_of_two_applies_that_interleave_the_later_is_refused(stack: Stack) -> No
     wait_equal(stack, "lines")
     held = stack.directory / "held"
     held.touch()
-    fewer = spawn_apply(stack, SYNC.format(name="orders"), ROWTIDE_FAILPOINTS=f"apply.stored=pause:{held}")
     idle = (
         "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE 'INSERT INTO rowtide.def%'"
     )
-    wait_until(lambda: stack.state(idle), "the first is in the middle of storing")
-    both = spawn_apply(stack, BOTH.replace("rows: 500", "rows: 400").replace("list: lines", "list: made by the later"))
     queued = (
         "SELECT 1 FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
         " WHERE NOT l.granted AND l.locktype = 'advisory' AND a.datname = current_database()"
     )
-    wait_until(lambda: both.poll() is not None or stack.state(queued), "the second has stored, or waits")
-    held.unlink()
-    said = {apply.communicate(timeout=60)[0]: apply.returncode for apply in (fewer, both)}
+    later = BOTH.replace("rows: 500", "rows: 400").replace("list: lines", "list: made by the later")
+    with spawned_apply(stack, SYNC.format(name="orders"), ROWTIDE_FAILPOINTS=f"apply.stored=pause:{held}") as fewer:
+        wait_until(lambda: stack.state(idle), "the first is in the middle of storing", 180)
+        with spawned_apply(stack, later) as both:
+            wait_until(lambda: both.poll() is not None or stack.state(queued), "the second has stored, or waits", 180)
+            held.unlink()
+            said = {apply.communicate(timeout=180)[0]: apply.returncode for apply in (fewer, both)}
     [(compiled,)] = stack.state("SELECT compiled FROM rowtide.definition ORDER BY version DESC LIMIT 1")
     retired = [sync for (sync,) in stack.state("SELECT sync FROM rowtide.sync WHERE retired")]
     assert set(retired).isdisjoint(compiled["definition"]["syncs"]), said
