@@ -22,8 +22,11 @@ class Failovers(Processes):
     wants_pass = False
 
     def fail_over(self) -> None:
-        """A standby is promoted that lacks some commits; sessions on the source are gone with the primary."""
-        lost = self.source.wal[-(1 + self.number() % MOST_LOST) :]
+        """A standby is promoted that lacks some commits; sessions on the source are gone with the primary.
+
+        Where no commit is lost, only the slot was: the server is the same one.
+        """
+        lost = self.source.wal[len(self.source.wal) - min(len(self.source.wal), self.number() % (MOST_LOST + 1)) :]
         for change in reversed(lost):
             if not change.records:
                 self.excuse(change)
@@ -32,7 +35,7 @@ class Failovers(Processes):
         self.records.open_era()
         self.wants_pass = True
         for pulling in [*self.stalled, *([self.pulling] if self.pulling is not None else [])]:
-            pulling.connected = False
+            pulling.connected = pulling.connected and not lost
 
     def excuse(self, change: Transaction) -> None:
         """What people did to rows in a lost commit is lost by their own side; what they had seen is there again."""
