@@ -129,18 +129,41 @@ def _invented(ground: Ground, lineage: Lineage) -> Iterator[str]:
     for kind, key, list_id, item_id, version, fields in ground.stack.state(query):
         why = lineage.note_conflict(kind, str(key), (list_id, item_id), version, fields)
         if why:
-            yield f"invented conflict {kind} of {key}, item {item_id} version {version}: {why}"
+            told = "; ".join(_told(lineage, one) for one in sorted(lineage.of_row.get(str(key), ())))
+            edits = lineage.of_item.get((list_id, item_id), {})
+            yield (
+                f"invented conflict {kind} of {key}, item {item_id} version {version}: {why};"
+                f" edits of the item: {edits}; values of the row: {told}; {_records(ground, str(key))}"
+            )
 
 
 def _trace(ground: Ground, lineage: Lineage, value: str) -> str:
-    """Where a value was written, over what, what was written over it, and what is on record of its row."""
+    """Where a value was written, over what, what was written over it, and what is on record of its row by now."""
     where = lineage.origin.get(value, "")
     key = where.partition("wares:")[2].partition(",")[0] or where.rpartition(" ")[2]
     after = sorted(one for one, over in lineage.over.items() if value in over)
-    query = "SELECT kind, item_id, version::int, fields::text FROM rowtide.conflict WHERE key = %s ORDER BY id"
+    row = rows(ground).get(key)
+    now = [_told(lineage, one) for one in (row or {}).values() if one in lineage.over]
     return (
-        f"{value} of {where}, written over {sorted(lineage.over[value])}, overwritten by {after};"
-        f" its row: {rows(ground).get(key)}; conflicts: {ground.stack.state(query, key)}"
+        f"{_told(lineage, value)}, overwritten by {after}; its row: {row}, of which {'; '.join(now) or 'nothing'};"
+        f" {_records(ground, key)}"
+    )
+
+
+def _told(lineage: Lineage, value: str) -> str:
+    return f"{value} of {lineage.origin.get(value, 'nobody')} was written over {sorted(lineage.over[value])}"
+
+
+def _records(ground: Ground, key: str) -> str:
+    """What is on record of a row, in the state database and in the source."""
+    conflicts = (
+        "SELECT kind, item_id, version::int, winner, fields::text FROM rowtide.conflict WHERE key = %s ORDER BY id"
+    )
+    pair = "SELECT state, item_id, etag, base::text, era, lsn, xid, pulled::text, applied_era FROM rowtide.ledger"
+    applied = "SELECT * FROM rowtide_pull.applied WHERE key = %s"
+    return (
+        f"conflicts: {ground.stack.state(conflicts, key)}; ledger: {ground.stack.state(f'{pair} WHERE key = %s', key)};"
+        f" applied: {ground.stack.sql(applied, key)}"
     )
 
 
