@@ -57,7 +57,7 @@ class Commands(TyperGroup):
 
 def _load(name: str) -> Any:
     module = import_module(f"control.cli.{COMMANDS[name]}")
-    one = typer.Typer(callback=root, rich_markup_mode=None)
+    one = typer.Typer(rich_markup_mode=None)
     if hasattr(module, "app"):
         one.add_typer(module.app, name=name)
     else:

@@ -14,7 +14,7 @@ from tests.recording import DIRECTORY
 ITEMS = 1_000_000
 MEMORY_MIB = 1024
 CHANGE_COSTS = 2.0
-REQUEST_COSTS = 5_000.0
+REQUEST_COSTS = 3_500.0
 """No request may cost more than making so many items: none walks through a million of them."""
 
 

@@ -7,14 +7,13 @@ be. Rule: what should be in the lists is said here a second time; nothing of the
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from tests.e2e.crash.both.lineage import Lineage
 from tests.e2e.crash.both.people import FIELDS
 from tests.e2e.crash.ground import Ground
 from tests.e2e.stack import wait_until
-from tests.e2e.two_ways import rounds
+from tests.e2e.two_ways import ask_again
 
 PATIENCE_S = 150.0
 TITLES = {"a": "Wares A", "b": "Wares B"}
@@ -96,16 +95,11 @@ def differences(ground: Ground) -> list[str]:
 
 def _quiet(ground: Ground) -> Iterator[str]:
     """A further cycle of both directions writes nothing."""
-    before, asked = _writes(ground), rounds(ground.stack)
-    wait_until(partial(_asked_again, ground, asked), "every list was asked again")
+    before = _writes(ground)
+    ask_again(ground.stack, 2)
     after = _writes(ground)
     if after != before:
         yield f"a quiet cycle wrote: {before} became {after}"
-
-
-def _asked_again(ground: Ground, before: dict[str, int]) -> bool:
-    now = rounds(ground.stack)
-    return all(now.get(one, 0) >= seen + 2 for one, seen in before.items())
 
 
 def _writes(ground: Ground) -> tuple[int, int]:
