@@ -1,8 +1,8 @@
 """Conflicts, each recorded once: table ``conflict``.
 
 In: conflicts that were met while entries were applied, choices of persons. Out: records, lists of them, choices for
-whoever takes an entry. Rules (docs/design.md section 3): one row for each pair, item version and kind; a choice names
-the two values that it was made of; what overtakes an open conflict closes it.
+whoever takes an entry. Rules (docs/design.md section 3): one row for each pair, item version, kind and values; an open
+one follows its values; a choice names the two values that it was made of; what overtakes an open conflict closes it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,22 +24,40 @@ from state.inbox import Place
 
 # --- conflicts are met --------------------------------------------------------------------------------------------
 
-_RECORD = """
+_KNOWN = """
+  FROM jsonb_to_recordset(%(records)s::jsonb) AS n (list_id text, item_id text, version bigint, kind text,
+       fields jsonb, policy text, winner text, sentence text, state text)
+"""
+
+_DECIDE_OPEN = f"""
+UPDATE rowtide.conflict AS c
+   SET key = coalesce(%(key)s, c.key), fields = n.fields, winner = n.winner, state = n.state,
+       choice = CASE WHEN n.winner IS NOT NULL THEN c.choice END
+{_KNOWN}
+ WHERE c.state = 'open'
+   AND (c.list_id, c.item_id, c.version, c.kind) = (n.list_id, n.item_id, n.version, n.kind)
+   AND NOT EXISTS (SELECT FROM rowtide.conflict AS o
+                    WHERE (o.list_id, o.item_id, o.version, o.kind) = (n.list_id, n.item_id, n.version, n.kind)
+                      AND o.fields = n.fields AND o.id <> c.id)
+"""
+
+# Of values that met before, and whose decision a failover lost, a person is asked once more.
+_RECORD = f"""
 INSERT INTO rowtide.conflict AS c (sync, key, list_id, item_id, version, kind, fields, postgres_at, sharepoint_at,
                                    editor_name, policy, winner, sentence, state)
 SELECT %(sync)s, %(key)s, list_id, item_id, version, kind, fields, %(postgres_at)s, %(sharepoint_at)s, %(editor)s,
-       policy, winner, sentence, CASE WHEN winner IS NULL THEN 'open' ELSE 'closed' END
-  FROM jsonb_to_recordset(%(records)s::jsonb) AS n (list_id text, item_id text, version bigint, kind text,
-       fields jsonb, policy text, winner text, sentence text)
-    ON CONFLICT (list_id, item_id, version, kind) DO UPDATE
-   SET key = coalesce(excluded.key, c.key), fields = excluded.fields, winner = excluded.winner,
-       state = excluded.state, choice = CASE WHEN excluded.winner IS NOT NULL THEN c.choice END
- WHERE c.state = 'open'
+       policy, winner, sentence, state
+{_KNOWN}
+    ON CONFLICT (list_id, item_id, version, kind, md5(fields::text)) DO UPDATE
+   SET winner = excluded.winner, state = excluded.state
+ WHERE excluded.state = 'open' AND c.state = 'closed'
 """
 
-_OVERTAKE = """
+_OVERTAKE = f"""
 UPDATE rowtide.conflict AS c SET state = 'closed'
- WHERE c.state = 'open' AND (c.list_id, c.item_id) = (%s, %s) AND NOT (c.version = ANY (%s) AND c.kind = ANY (%s))
+ WHERE c.state = 'open' AND (c.list_id, c.item_id) = (%(list_id)s, %(item_id)s)
+   AND NOT EXISTS (SELECT {_KNOWN.strip()}
+                    WHERE n.state = 'open' AND (n.version, n.kind, n.fields) = (c.version, c.kind, c.fields))
 """
 
 
@@ -56,23 +74,23 @@ def record(
 
     A conflict that is known stays as it was recorded, unless it was open until now.
     """
-    if records:
-        rows = [
-            {
-                "list_id": one.list_id, "item_id": one.item_id, "version": one.version,
-                "kind": documents.name_of_kind(one.kind), "fields": documents.to_fields(one.fields),
-                "policy": one.policy, "winner": documents.name_of(one.winner), "sentence": one.sentence,
-            }
-            for one in records
-        ]  # fmt: skip
-        values = {
-            "sync": sync, "key": key, "postgres_at": times.postgres, "sharepoint_at": times.sharepoint,
-            "editor": editor, "records": orjson.dumps(rows).decode(),
-        }  # fmt: skip
+    rows = [
+        {
+            "list_id": one.list_id, "item_id": one.item_id, "version": one.version,
+            "kind": documents.name_of_kind(one.kind), "fields": documents.to_fields(one.fields),
+            "policy": one.policy, "winner": documents.name_of(one.winner), "sentence": one.sentence,
+            "state": "open" if one.open else "closed",
+        }
+        for one in records
+    ]  # fmt: skip
+    values = {
+        "sync": sync, "key": key, "postgres_at": times.postgres, "sharepoint_at": times.sharepoint,
+        "editor": editor, "records": orjson.dumps(rows).decode(), "list_id": item[0], "item_id": item[1],
+    }  # fmt: skip
+    if rows:
+        conn.execute(_DECIDE_OPEN, values)
         conn.execute(_RECORD, values)
-    still = [one for one in records if one.open]
-    kinds = [documents.name_of_kind(one.kind) for one in still]
-    conn.execute(_OVERTAKE, [*item, [one.version for one in still], kinds])
+    conn.execute(_OVERTAKE, values)
 
 
 def choices(conn: Connection, items: Sequence[Place]) -> dict[Place, Choice]:

@@ -139,6 +139,7 @@ Index(
     conflict.c.item_id,
     conflict.c.version,
     conflict.c.kind,
+    text("md5(fields::text)"),
     unique=True,
 )
 Index("conflict_row_idx", conflict.c.sync, conflict.c.key)

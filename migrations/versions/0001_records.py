@@ -170,7 +170,7 @@ CREATE TABLE rowtide.conflict (
     CONSTRAINT conflict_state_check CHECK (state IN ('open', 'closed'))
 );
 CREATE INDEX conflict_at_idx ON rowtide.conflict (at);
-CREATE UNIQUE INDEX conflict_once_idx ON rowtide.conflict (list_id, item_id, version, kind);
+CREATE UNIQUE INDEX conflict_once_idx ON rowtide.conflict (list_id, item_id, version, kind, md5(fields::text));
 CREATE INDEX conflict_open_idx ON rowtide.conflict (sync, id) WHERE state = 'open';
 CREATE INDEX conflict_row_idx ON rowtide.conflict (sync, key);
 CREATE TABLE rowtide.slot_cursor (

@@ -2,7 +2,7 @@
 
 In: a `Conflict`, the policies of a sync and, for ``latest_wins``, when each side was changed. Out: the `Winner`, a
 `ConflictRecord`. Rules (docs/design.md section 19): nothing else in the core knows who wins; a push-only sync knows
-``postgres_wins`` alone; a conflict is recorded once for each version of an item.
+``postgres_wins`` alone; a conflict is recorded once for each version of an item and the values that met.
 """
 
 from collections.abc import Mapping

@@ -346,6 +346,19 @@ def test_a_conflict_is_recorded_once_for_each_version(records: Any, entries: Inb
     assert one.fields["Title"] == {"base": "a", "postgres": "pg", "sharepoint": "sp", "winner": "postgres"}
 
 
+def test_another_conflict_at_the_same_version_is_recorded_too(records: Any, entries: Inbox, make_pair: Any) -> None:
+    """An edit that a failover has lost is applied again, and may meet another value of the row."""
+    records.know("1", make_pair())
+    first = differing(Winner.POSTGRES)
+    other = replace(first, fields={"Title": replace(first.fields["Title"], postgres="pg2")})
+    for met in (first, other, first, other):
+        entries.put()
+        lease = entries.take_one()
+        applying.record_end(records.conn, lease, recorded(lease, conflicts=(met,)))
+    found = conflicts.find(records.conn, conflicts.ConflictFilter("orders"))
+    assert [one.fields["Title"]["postgres"] for one in found] == ["pg2", "pg"]
+
+
 def open_conflict(records: Any, entries: Inbox, make_pair: Any) -> conflicts.StoredConflict:
     """A conflict of row 1 that waits for a person."""
     records.know("1", make_pair())
@@ -355,6 +368,28 @@ def open_conflict(records: Any, entries: Inbox, make_pair: Any) -> conflicts.Sto
     assert entries.waiting()["state"] == "conflict"
     [one] = conflicts.find(records.conn, conflicts.ConflictFilter(state="open"))
     return one
+
+
+def test_an_open_conflict_follows_the_values_that_it_is_of(records: Any, entries: Inbox, make_pair: Any) -> None:
+    one = open_conflict(records, entries, make_pair)
+    assert conflicts.resolve(records.conn, one.id, Choice(Winner.POSTGRES, {}, {"Title": ("pg", "sp")}), "ada", "why")
+    was = differing(Winner.NOBODY)
+    now = replace(was, fields={"Title": replace(was.fields["Title"], postgres="pg2")})
+    lease = entries.take_one()
+    applying.record_end(records.conn, lease, HoldOpen(taken(lease), now))
+    [still] = conflicts.find(records.conn, conflicts.ConflictFilter())
+    assert (still.id, still.state, still.choice) == (one.id, "open", None)
+    assert still.fields["Title"]["postgres"] == "pg2"
+
+
+def test_of_values_that_met_before_a_person_is_asked_again(records: Any, entries: Inbox, make_pair: Any) -> None:
+    one = open_conflict(records, entries, make_pair)
+    records.conn.execute("UPDATE rowtide.conflict SET state = 'closed'")
+    records.conn.execute("UPDATE rowtide.inbox SET state = 'waiting', due_at = now()")
+    lease = entries.take_one()
+    applying.record_end(records.conn, lease, HoldOpen(taken(lease), differing(Winner.NOBODY)))
+    [again] = conflicts.find(records.conn, conflicts.ConflictFilter())
+    assert (again.id, again.state) == (one.id, "open")
 
 
 def test_a_person_resolves_an_open_conflict(records: Any, entries: Inbox, make_pair: Any) -> None:

@@ -47,7 +47,7 @@ from rowtide.deciding.records import Held, ListId, PairedItem
 from rowtide.deciding.taken import Applied, Apply, PullRules, Taken
 from rowtide.keys import rowtide_key
 from tests.property.both_ways.lineage import Lineage
-from tests.property.both_ways.records_in_memory import SYNC, Records, Switches
+from tests.property.both_ways.records_in_memory import SYNC, Records, Switches, mark_of
 from tests.property.both_ways.sides_in_memory import (
     LISTS,
     Lists,
@@ -337,7 +337,7 @@ class Processes:
 
     def judge(self, applied: Applied, apply: Apply, row: SourceRow | None) -> None:
         for record in applied.conflicts:
-            mark = (record.list_id, record.item_id), record.version, record.kind.name
+            mark = mark_of(record)
             if mark in self.records.conflicts:
                 continue  # one of before, which nobody has noted yet
             if why := self.lineage.invented(record, apply.key or "", row, apply.entry):
@@ -351,8 +351,7 @@ class Processes:
                 self.records.end_entry(taken, None)
             case Recorded():
                 if self.records.end_entry(taken, end):
-                    of = [((one.list_id, one.item_id), one.version, one.kind.name) for one in end.conflicts]
-                    self.records.noted |= set(of)
+                    self.records.noted |= {mark_of(one) for one in end.conflicts}
             case Later(after_s=after_s):
                 self.records.delay(taken, after_s)
             case WaitForCapture():

@@ -92,6 +92,16 @@ class InboxRow:
     choice: Choice | None = None
 
 
+Met = tuple[Place, int, str, str]
+"""An item, its version, a kind of conflict, and the values that met."""
+
+
+def mark_of(conflict: ConflictRecord) -> Met:
+    """By what a conflict is recorded once."""
+    values = sorted((name, one.postgres, one.sharepoint, one.base) for name, one in conflict.fields.items())
+    return (conflict.list_id, conflict.item_id), conflict.version, conflict.kind.name, repr(values)
+
+
 @dataclass
 class Records:
     """All of them."""
@@ -102,9 +112,9 @@ class Records:
     outbox: dict[str, OutboxRow] = field(default_factory=dict)
     ledger: dict[str, Known] = field(default_factory=dict)
     inbox: dict[Place, InboxRow] = field(default_factory=dict)
-    conflicts: dict[tuple[Place, int, str], ConflictRecord] = field(default_factory=dict)
+    conflicts: dict[Met, ConflictRecord] = field(default_factory=dict)
     """Those that were decided, in a transaction of the source."""
-    noted: set[tuple[Place, int, str]] = field(default_factory=set)
+    noted: set[Met] = field(default_factory=set)
     """Those that somebody finds on record."""
     cursor: tuple[int, int] = (1, 0)
     links: dict[ListId, int] = field(default_factory=lambda: dict.fromkeys(LISTS, 0))
@@ -231,6 +241,15 @@ class Records:
         """Rows of which it is not known whether the source has what was pulled into them."""
         era = self.cursor[0]
         return {key for key, one in self.ledger.items() if one.pulled is not None and one.pulled_era < era}
+
+    def looked_at_next(self) -> set[str]:
+        """Those of which it can be said: nothing is on its way of a row that pull had made."""
+        return {key for key in self.unconfirmed() if not self._is_on_its_way(key)}
+
+    def _is_on_its_way(self, key: str) -> bool:
+        pulled, row = self.ledger[key].pulled, self.outbox.get(key)
+        is_made = pulled is not None and pulled.inserted is not None
+        return is_made and row is not None and (row.lease is not None or bool(row.sent))
 
     def put_again(self, key: str, entry: InboxEntry) -> None:
         """What was agreed goes into the inbox, unless its list has told something newer.
