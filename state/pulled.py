@@ -64,10 +64,15 @@ class UnconfirmedPairs:
     pairs: Sequence[Unconfirmed]
 
 
+# Whoever writes an item does not know that its row may have to be made again, and would note the pair as it was: a row
+# that pull had made is looked at once nothing of it is on its way. Nothing more of it goes out before.
 _UNCONFIRMED = """
   FROM rowtide.sync AS s
   JOIN rowtide.ledger AS l ON l.sync = s.sync AND l.pulled IS NOT NULL AND l.pulled_era < s.era
  WHERE s.sync = %(sync)s
+   AND NOT (l.pulled ->> 'inserted' IS NOT NULL
+            AND EXISTS (SELECT FROM rowtide.outbox AS o WHERE o.sync = l.sync AND o.key = l.key
+                           AND (o.lease_token IS NOT NULL OR o.sent <> '[]'::jsonb)))
 """
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from rowtide.deciding.pull_steps import Drop
 from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import ItemId
@@ -106,3 +108,23 @@ def test_whoever_has_an_entry_of_a_lost_edit_leaves_it_there(records: Any, entri
     pulled.confirm(records.conn, "orders", found, PulledAgain({"1": shown(item_key="orders:1")}, [], {}))
     assert applying.record_end(records.conn, lease, Drop(taken(lease)))
     assert entries.take_one().pulled == found.pairs[0].pulled
+
+
+@pytest.mark.parametrize("is_leased", [True, False], ids=["leased", "uncertain"])
+def test_a_row_that_pull_made_is_looked_at_once_nothing_of_it_is_on_its_way(
+    is_leased: bool, records: Any, entries: Inbox, make_pair: Any, make_change: Any
+) -> None:
+    """Else whoever writes its item notes the pair as it was, and the item of a lost row is deleted."""
+    apply_an_edit(records, entries, make_pair)
+    made = """UPDATE rowtide.ledger SET pulled = pulled || '{"inserted": 900}', applied_era = NULL"""
+    records.conn.execute(made)
+    records.stage(make_change("1", lsn=510))
+    records.claim_one()
+    if not is_leased:
+        records.set("1", "lease_token = NULL, lease_owner = NULL, lease_until = NULL")
+    records.open_era(2)
+    assert pulled.read_unconfirmed(records.conn, "orders", 10).pairs == []
+    assert not pulled.has_unconfirmed(records.conn, "orders"), "a pass waits for no list"
+    records.set("1", "sent = '[]', lease_token = NULL, lease_owner = NULL, lease_until = NULL")
+    [one] = pulled.read_unconfirmed(records.conn, "orders", 10).pairs
+    assert one.key == "1"

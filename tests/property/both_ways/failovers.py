@@ -66,7 +66,7 @@ class Failovers(Processes):
 
     def look_through(self) -> bool:
         """Of one pair, whether the source has what was pulled into its row; False: it is known of all."""
-        for key in sorted(self.records.unconfirmed()):
+        for key in sorted(self.records.looked_at_next()):
             known = self.records.ledger[key]
             assert known.pulled is not None, "nothing was pulled"
             lost = again(SYNC, key, known.pair, known.pulled, self.source.applied.get(key))
@@ -98,7 +98,7 @@ class Failovers(Processes):
 
     def capture(self) -> None:
         """The stream of the new era, or the pass."""
-        if self.wants_pass and not self.records.unconfirmed() and self.number() % 2 == 0:
+        if self.wants_pass and not self.records.looked_at_next() and self.number() % 2 == 0:
             self.wants_pass = False
             self.pass_over()
         else:
