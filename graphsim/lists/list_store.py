@@ -194,8 +194,13 @@ class SimList:
                 index.add(new, item.id)
         self._stamp(item, editor, now)
 
-    def touch(self, item: ListItem, editor: Principal, now: float) -> None:
-        """A change by SharePoint itself: the eTag grows, fields and history stay."""
+    def touch(self, item: ListItem, now: float) -> None:
+        """A change by SharePoint itself (`SystemUpdate`): the eTag grows; fields, history, editor and time stay."""
+        item.version += 1
+        self._note(item, now)
+
+    def approve(self, item: ListItem, editor: Principal, now: float) -> None:
+        """Somebody approved it: the eTag grows under their name, fields and history stay."""
         self._stamp(item, editor, now)
 
     def remove(self, item: ListItem, editor: Principal, now: float) -> None:

@@ -31,7 +31,7 @@ def edit(tenant: Tenant, body: Any) -> bytes:
         lst.remove(item, person, tenant.now())
         tenant.record_write(lst, item, "deletes")
     elif body.get("touch"):
-        lst.touch(item, person, tenant.now())
+        lst.touch(item, tenant.now())
         tenant.record_write(lst, item, "updates")
     else:
         changes = to_changes(lst.names, body.get("fields") or {}, ValueRules(tenant.switches, tenant.references.exists))
@@ -83,6 +83,6 @@ def approval(tenant: Tenant, body: Any) -> bytes:
         tenant.journal.item(lst, item, tenant.now())
     else:
         item.state = LIVE
-        lst.touch(item, tenant.person(str(body.get("user") or "Pat Person")), tenant.now())
+        lst.approve(item, tenant.person(str(body.get("user") or "Pat Person")), tenant.now())
         tenant.record_write(lst, item, "updates")
     return orjson.dumps(show_row(lst, item))

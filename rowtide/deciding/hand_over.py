@@ -69,7 +69,7 @@ class ReadVersions:
 
 @dataclass(frozen=True, slots=True)
 class ItemVersion:
-    """A version of an item: its number as in the eTag, whether our application wrote it, its fields."""
+    """A version of an item: its number among the item's versions, whether our application wrote it, its fields."""
 
     number: int
     by_app: bool
@@ -294,8 +294,9 @@ def _after_versions(asked: AskVersions, answer: Answer | Versions, rules: Rules,
     known, list_id = asked.known, asked.command.list_id
     seen = answer.versions if isinstance(answer, Versions) else ()
     own = _own(known.pair, list_id, asked.item)
-    above = 0 if own is None else version_of(own.item.etag)
-    ours = max((one for one in seen if one.by_app and one.number > above), key=lambda one: one.number, default=None)
+    since = seen if own is None else _made_since(own, asked.item, seen, rules)
+    found = [one for one in since if one.by_app or _is_asked_for(known, list_id, own, one, rules)]
+    ours = max(found, key=lambda one: one.number, default=None)
     if ours is not None and asked.to_go:
         known = replace(known, pair=_with_left(known, list_id, asked.item, ours, rules), learned=True)
     elif ours is not None:
@@ -308,13 +309,30 @@ def _after_versions(asked: AskVersions, answer: Answer | Versions, rules: Rules,
     return _hand(known, list_id, asked.item)
 
 
+def _made_since(own: Held, item: Item, seen: Sequence[ItemVersion], rules: Rules) -> list[ItemVersion]:
+    """The versions that are newer than the ledger's.
+
+    The eTag counts what SharePoint does by itself, too; versions are numbered without that. So a version's eTag is its
+    number, or more than that by at most what the newest one's is now; among those that may be the ledger's it is the
+    newest that holds what was agreed.
+    """
+    noted, mapping = version_of(own.item.etag), rules.mapping
+    shown = [one.number for one in seen if not mapping.differing(one.fields, item.fields, {})]
+    lag = max(0, version_of(item.etag) - max(shown)) if shown else 0
+    agreed = [
+        one.number for one in seen if one.number <= noted <= one.number + lag and is_base(own.item, one.fields, mapping)
+    ]
+    return [one for one in seen if one.number > max(agreed, default=noted)]
+
+
 def _with_ours(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rules: Rules) -> Held:
     """The pair as it was when our own version was the newest."""
-    etag = etag_of_version(item.etag, ours.number)
+    own = _own(known.pair, list_id, item)
+    # At least; whatever was written above it is judged by what it holds.
+    etag = etag_of_version(item.etag, max(ours.number, 0 if own is None else version_of(own.item.etag) + 1))
     assert etag is not None, "an item that was seen has an eTag"
     then = replace(item, etag=etag, fields=ours.fields, by_app=True)
     sent, mapping = known.work.desired.sent, rules.mapping
-    own = _own(known.pair, list_id, item)
     if own is not None:
         pair = interpret_look(own, sent, then, mapping, rules.patience).pair
     else:
@@ -339,11 +357,24 @@ def _attempt(known: Known, list_id: ListId, own: Held | None, ours: ItemVersion,
 
     A version above the ledger's is an attempt's; one of an item that is only now adopted may be older than all of them.
     """
-    base = {} if own is None else own.item.base
-    asked = [one.fields for one in known.work.desired.sent if one.op == "u" and one.list_id == list_id and one.fields]
+    base, asked = {} if own is None else own.item.base, _asked_for(known, list_id)
     alike = [one for one in asked if not edited(Base({**base, **one}), ours.fields, rules.mapping)]
     fits = alike[-1:] or (asked if len(asked) == 1 and own is not None else [])
     return {**base, **fits[0]} if fits else None
+
+
+def _asked_for(known: Known, list_id: ListId) -> list[Fields]:
+    """What attempts would have written into items of the list."""
+    return [one.fields for one in known.work.desired.sent if one.op == "u" and one.list_id == list_id and one.fields]
+
+
+def _is_asked_for(known: Known, list_id: ListId, own: Held | None, version: ItemVersion, rules: Rules) -> bool:
+    """Whether a version holds what an attempt was to write, whoever is named by it: then both sides said the same."""
+    base, mapping = {} if own is None else own.item.base, rules.mapping
+    return any(
+        mapping.differing(one, base, {}) and not edited(Base({**base, **one}), version.fields, mapping)
+        for one in _asked_for(known, list_id)
+    )
 
 
 def _with_left(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rules: Rules) -> NoItem | Held:

@@ -38,7 +38,10 @@ class History(Restorations):
             gone = self.lineage.gone_row.pop(key, None)
             fields: Fields = {name: self.lineage.written(name, gone) for name in NAMES}
             self.lineage.made(key)
-            self.source.commit({key: SourceRow(LISTS[what % 2], fields)})
+            made = SourceRow(LISTS[what % 2], fields)
+            if any(one.key == rowtide_key(SYNC, key) and at[0] != made.list_id for at, one in self.lists.items.items()):
+                self.lineage.moved.add(key)
+            self.source.commit({key: made})
         elif what < 6:
             name = NAMES[what % 2]
             value = self.lineage.written(name, row.fields[name])
@@ -83,7 +86,7 @@ class History(Restorations):
             self.item_deleted(at)
             self.lists.remove(at)
         elif what == 8:
-            self.lists.write(at, {}, False)
+            self.lists.touch(at)
         elif what == 9:
             self.restore()
         else:
@@ -253,7 +256,7 @@ class History(Restorations):
             if row.list_id != at[0] or as_kept(row.fields) != stored.fields or stored.key != rowtide_key(SYNC, key):
                 raise Bad(f"row {key} {row}, item {at} {stored}")
         unnoted = set(self.records.conflicts) - self.records.noted
-        if self.source.era == 1 and unnoted:
+        if not self.source.has_lost and unnoted:
             raise Bad(f"decided and never noted: {sorted(unnoted)}")
         if lost := self.lineage.lost(row.fields for row in rows.values()):
             raise Bad(f"lost: {sorted(lost)}")

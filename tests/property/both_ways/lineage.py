@@ -96,10 +96,11 @@ class Lineage:
     def invented(self, record: ConflictRecord, key: str, row: SourceRow | None, entry: InboxEntry) -> str | None:
         """Why the conflict is none; also notes what it names."""
         if record.kind is Conflict.UPDATE_DELETED:
-            return self._against_deletion(self.gone_row.get(key), entry.fields)
+            unseen = self._against_deletion(self.gone_row.get(key), entry.fields)
+            return None if key in self.moved else unseen
         if record.kind is Conflict.DELETE_UPDATED and row is not None:
             unseen = self._against_deletion(self.gone_item.get(entry.place) or self.gone_of_key.get(key), row.fields)
-            return None if key in self.moved else unseen
+            return None if key in self.moved or row.list_id != entry.list_id else unseen
         for name, values in record.fields.items():
             self.accounted |= {str(one).strip() for one in (values.postgres, values.sharepoint) if one is not None}
             if record.kind is Conflict.INSERT_EXISTS:  # without a base nobody can say who saw what

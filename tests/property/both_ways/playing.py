@@ -44,20 +44,26 @@ def bad_history(histories: int, seed: int, switches: Switches) -> BadHistory | N
     for place in range(histories):
         numbers = [chance.randrange(960) for _ in range(chance.randrange(40, 160))]
         if (why := play(numbers, switches)) is not None:
-            return BadHistory(place, shortened(numbers, switches), why)
+            return BadHistory(place, shortened(numbers, switches, why), why)
     return None
 
 
-def shortened(numbers: list[int], switches: Switches) -> list[int]:
-    """The numbers without stretches that are not needed for the history to be bad."""
+def shortened(numbers: list[int], switches: Switches, why: str) -> list[int]:
+    """The numbers without stretches that are not needed for the history to be bad in the same way."""
     size = len(numbers) // 2
     while size:
         start = 0
         while start < len(numbers):
             fewer = numbers[:start] + numbers[start + size :]
-            if play(fewer, switches) is not None:
+            now = play(fewer, switches)
+            if now is not None and _way(now) == _way(why):
                 numbers = fewer
             else:
                 start += size
         size //= 2
     return numbers
+
+
+def _way(why: str) -> list[str]:
+    """What did not hold, without what it did not hold of."""
+    return [word for word in why.split() if word.strip(":").isalpha()]

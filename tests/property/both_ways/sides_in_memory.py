@@ -1,8 +1,8 @@
 """Both sides of a sync in memory: a table with its WAL and its record of applies, and lists with versions and deltas.
 
 In: commits of people and of ours, Graph commands. Out: what each side answers. Rule: every write raises an item's
-version; a list keeps text without blanks at its ends; RowtideKey is unique in a list; a failover of the source loses
-whole transactions, the newest first.
+eTag and makes a version, a touch raises the eTag alone; a list keeps text without blanks at its ends; RowtideKey is
+unique in a list; a failover of the source loses whole transactions, the newest first.
 """
 
 from collections.abc import Callable, Mapping
@@ -139,7 +139,12 @@ class Lists:
         stored.fields = {**stored.fields, **as_kept({name: one for name, one in fields.items() if name in NAMES})}
         stored.version += 1
         stored.by_app = by_app
-        stored.history.append(ItemVersion(stored.version, by_app, dict(stored.fields)))
+        stored.history.append(ItemVersion(len(stored.history) + 1, by_app, dict(stored.fields)))
+        self.changed[place[0]].append(place[1])
+
+    def touch(self, place: Place) -> None:
+        """SharePoint changes the item by itself: the eTag grows, and no version is made."""
+        self.items[place].version += 1
         self.changed[place[0]].append(place[1])
 
     def remove(self, place: Place) -> None:
@@ -199,6 +204,8 @@ class Source:
     wal: list[Transaction] = field(default_factory=list)
     lsn: int = 0
     era: int = 1
+    has_lost: bool = False
+    """Whether a failover took commits along."""
     writes: int = 0
 
     def commit(
@@ -222,6 +229,7 @@ class Source:
             put(self.applied, undone.records)
         self.lsn += 1
         self.era += 1
+        self.has_lost |= lost > 0
 
 
 def put(into: dict[str, T], values: Mapping[str, T | None]) -> None:

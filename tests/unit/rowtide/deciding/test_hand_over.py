@@ -49,6 +49,26 @@ def test_an_item_written_back_to_what_it_was_is_known_by_its_versions() -> None:
     assert over.entry.fields["a"] == "1"
 
 
+def test_versions_are_numbered_without_what_sharepoint_does_by_itself() -> None:
+    """The item was touched twice: what was agreed at eTag 3 is version 1, and version 2 is above it."""
+    agreed = ItemVersion(1, True, {"a": "1", "b": "x"})
+    ours, edited = ItemVersion(2, True, {"a": "2", "b": "x"}), ItemVersion(3, False, {"a": "2", "b": "person"})
+    work = Work(desired(sent=(sent(),)), held())
+    over = handed(run(work, Found((item(5, a="2", b="person"),)), Versions((edited, ours, agreed))))
+    assert isinstance(over.pair, Held)
+    assert (over.pair.item.etag, over.pair.item.base["a"]) == (g(4), "2")
+    over = handed(run(work, Found((item(5, b="person"),)), Versions((replace(edited, number=2), agreed))))
+    assert over.pair is None, "no attempt arrived"
+
+
+def test_a_version_that_holds_what_was_sent_is_agreed_whoever_is_named_by_it() -> None:
+    """Approving an item puts another name on the version that is there."""
+    versions = Versions((ItemVersion(4, False, {"a": "2", "b": "x"}),))
+    over = handed(run(Work(desired(sent=(sent(),)), held()), Found((item(5, a="2"),)), versions))
+    assert isinstance(over.pair, Held)
+    assert over.pair.item.base["a"] == "2"
+
+
 def test_without_a_version_of_ours_nothing_of_ours_arrived() -> None:
     versions = Versions((ItemVersion(4, False, {"a": "9", "b": "x"}),))
     over = handed(run(Work(desired(sent=(sent(),)), held()), Found((item(4, a="9"),)), versions))
