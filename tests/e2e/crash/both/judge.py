@@ -98,13 +98,15 @@ def _quiet(ground: Ground) -> Iterator[str]:
     before = _writes(ground)
     ask_again(ground.stack, 2)
     after = _writes(ground)
-    if after != before:
-        yield f"a quiet cycle wrote: {before} became {after}"
+    if after[0] != before[0]:
+        yield f"a quiet cycle wrote to the lists: {before[0]} became {after[0]}"
+    touched = sorted(key for key in before[1].keys() | after[1].keys() if before[1].get(key) != after[1].get(key))
+    yield from (f"a quiet cycle wrote row {key}; {_records(ground, key)}" for key in touched)
 
 
-def _writes(ground: Ground) -> tuple[int, int]:
-    touched = "SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables WHERE relname = 'wares'"
-    return ground.simulator.writes(), int(ground.stack.sql(touched)[0][0])
+def _writes(ground: Ground) -> tuple[int, dict[str, str]]:
+    """How much was written to the lists, and which transaction wrote each row: statistics come seconds later."""
+    return ground.simulator.writes(), dict(ground.stack.sql("SELECT id::text, xmin::text FROM wares"))
 
 
 def _doubled(ground: Ground, lineage: Lineage) -> Iterator[str]:
@@ -164,4 +166,11 @@ def _records(ground: Ground, key: str) -> str:
 def _lost(ground: Ground, lineage: Lineage) -> Iterator[str]:
     held = {key: {name: row[name] for name in FIELDS} for key, row in rows(ground).items()}
     yield from (f"lost: {_trace(ground, lineage, value)}" for value in sorted(lineage.lost(held.values())))
-    yield from (f"lost: deletion {one}" for one in sorted(lineage.deletions_lost(held)))
+    for one in lineage.deletions_lost(held):
+        side = "item" if one in lineage.items_gone.get(one.of, []) else "row"
+        told = f"blurred: {one.blurred}, act {one.at}, row made at {lineage.births.get(one.of)}"
+        yield (
+            f"lost: deletion {one.name} of {side} {one.of}, which said {sorted(lineage.over[one.name])} ({told});"
+            f" values of the row: {sorted(lineage.of_row.get(one.of, []))}; it says {rows(ground)[one.of]};"
+            f" {_records(ground, one.of)}"
+        )

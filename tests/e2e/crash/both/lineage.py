@@ -60,12 +60,21 @@ class Lineage:
             self.over[made] = {one for one in seen if one is not None}
         return made
 
-    def emptied(self, seen: str | None) -> None:
-        """Somebody saw this and left nothing in its place."""
+    def emptied(self, seen: str | None) -> str:
+        """Somebody saw this and left nothing in its place; the name of that nothing."""
         with self.lock:
             self.count += 1
-            self.over[f"-{self.count}"] = set() if seen is None else {seen}
-            self.accounted.add(f"-{self.count}")
+            name = f"-{self.count}"
+            self.over[name] = set() if seen is None else {seen}
+            self.accounted.add(name)
+        return name
+
+    def said(self, at: Place, version: int, fields: Values, named: Values) -> None:
+        """What an item says after an edit; ``named``: the nothings in it, which stand until something else is there."""
+        before = self.of_item[at][max(self.of_item[at])] if self.of_item[at] else {}
+        still = {name: one for name, one in before.items() if one is not None and one.startswith("-")}
+        empty = {**still, **named}
+        self.of_item[at][version] = {name: empty.get(name) if one is None else one for name, one in fields.items()}
 
     def row_gone(self, key: str, seen: Values) -> Deletion:
         """Somebody deleted a row that said this."""
@@ -151,14 +160,14 @@ class Lineage:
         roots = [*self.accounted, *(one for row in rows for one in row.values())]
         return {one for one in self.over if not one.startswith("-")} - self.reach(roots) - self.doubtful
 
-    def deletions_lost(self, rows: Mapping[str, Values]) -> set[str]:
+    def deletions_lost(self, rows: Mapping[str, Values]) -> list[Deletion]:
         """Deletions whose row is there, with a value that whoever deleted it saw, and that no conflict tells of."""
         found = [*self.rows_gone.values(), *self.items_gone.values()]
-        return {
-            f"{one.name} of {one.of}"
+        return [
+            one
             for deletions in found
             for one in deletions
             if one.of in rows and one.of not in self.moved and one.name not in self.told
             and self.births.get(one.of, 0) < one.at
             and self.reach([one.name]) & {value for value in rows[one.of].values() if value is not None}
-        }  # fmt: skip
+        ]  # fmt: skip

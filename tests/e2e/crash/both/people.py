@@ -9,7 +9,9 @@ import random
 import threading
 import urllib.error
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import psycopg
 from psycopg.rows import dict_row
@@ -30,6 +32,7 @@ PAUSE_S = (0.05, 0.5)
 """Between two acts of a person. Edits may cost a tenth of the quota, and a backlog of minutes would show nothing."""
 WEIGHTS = {"change": 60, "change_all": 8, "empty": 4, "delete": 6, "make": 9, "make_again": 2, "other": 4}
 
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 Row = dict[str, Any]
 
 
@@ -42,7 +45,7 @@ class TablePerson:
         self._random = rng
         self._connection: psycopg.Connection[Row] | None = None
         self._written: list[str] = []
-        self._gone: list[str] = []
+        self._gone: dict[str, str] = {}
 
     def do(self, what: str) -> bool:
         """One transaction; whether anything was done. What is not known to be committed is noted as doubtful."""
@@ -66,7 +69,7 @@ class TablePerson:
         if what == "make":
             return self._make(connection, None)
         if what == "make_again":
-            return bool(self._gone) and self._make(connection, self._random.choice(self._gone))
+            return bool(self._gone) and self._make(connection, self._random.choice(list(self._gone)))
         keys = [one["id"] for one in connection.execute("SELECT id FROM wares ORDER BY id").fetchall()]
         if not keys:
             return self._make(connection, None)
@@ -83,7 +86,7 @@ class TablePerson:
                 self._lineage.moved.add(str(row["id"]))
             case "empty":
                 connection.execute("UPDATE wares SET note = NULL WHERE id = %s", [row["id"]])
-                self._lineage.emptied(row["note"])
+                self._lineage.of_row[str(row["id"])].add(self._lineage.emptied(row["note"]))
             case _:
                 for name in FIELDS if what == "change_all" else [self._random.choice(list(FIELDS))]:
                     value = self._value(name, str(row["id"]), row[name])
@@ -94,7 +97,7 @@ class TablePerson:
         connection.execute("DELETE FROM wares WHERE id = %s", [row["id"]])
         made = self._lineage.row_gone(str(row["id"]), {name: row[name] for name in FIELDS})
         self._written.append(made.name)
-        self._gone.append(str(row["id"]))
+        self._gone[str(row["id"])] = row["shard"]
 
     def _make(self, connection: psycopg.Connection[Row], key: str | None) -> bool:
         before = [] if key is None else self._lineage.rows_gone[key][-1:]
@@ -112,6 +115,8 @@ class TablePerson:
             self._lineage.doubtful |= set(values.values())
             return False
         self._lineage.born(str(made["id"]))
+        if key is not None and shard != self._gone[key]:
+            self._lineage.moved.add(key)
         self._lineage.of_row[str(made["id"])] |= set(values.values())
         self._lineage.origin |= dict.fromkeys(values.values(), f"new row {made['id']}")
         return True
@@ -165,8 +170,8 @@ class ListPerson:
             case "other":
                 self._edit({**at, "touch": True})
             case "empty":
-                self._note(self._edit({**at, "fields": {"Note": None}}))
-                self._lineage.emptied(said["Note"])
+                done = self._edit({**at, "fields": {"Note": None}})
+                self._note(done, {"Note": self._lineage.emptied(said["Note"])})
             case _:
                 names = list(FIELDS.values()) if what == "change_all" else [self._random.choice(list(FIELDS.values()))]
                 values = {name: self._lineage.value(name[0].lower(), said[name]) for name in names}
@@ -198,9 +203,9 @@ class ListPerson:
         done: dict[str, Any] = self._stack.simulator.edit(**what, user="Ann Person")
         return done
 
-    def _note(self, done: dict[str, Any]) -> None:
+    def _note(self, done: dict[str, Any], emptied: Mapping[str, str] = NOTHING) -> None:
         said = {name: done["fields"].get(name) for name in FIELDS.values()}
-        self._lineage.of_item[done["list_id"], done["id"]][done["version"]] = said
+        self._lineage.said((done["list_id"], done["id"]), done["version"], said, emptied)
         key = done["fields"].get("RowtideKey")
         where = f"{key}, item {done['id']} of {done['list']} version {done['version']}"
         for value in said.values():
