@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 3
 JS := tests/interop/javascript
 
-.PHONY: help demo test test-long check deps lock interop soak takeouts perf replay sbom clean format
+.PHONY: help demo test test-long check types style layers unused deps lock interop soak takeouts perf replay sbom clean format
 
 help:  ## Print the recipes
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -62,21 +62,26 @@ deps:  ## As root: install the Debian packages and the JavaScript clients that s
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; fi
 	@$(MAKE) --no-print-directory $(JS)/node_modules/.package-lock.json
 
-check: $(STAMP)  ## Lint, types, layers and unit tests, in half a minute
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
+# What reads the code without running it. Types take one core as long as all the others take the other one.
+LINT := $(MAKE) --no-print-directory -j2 --output-sync types style layers unused
+types:
 	@$(BIN)/mypy
+style:
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
+layers:
 	@$(BIN)/lint-imports --no-logo
+unused:
 	@$(BIN)/vulture
+
+check: $(STAMP)  ## Lint, types, layers and unit tests, in half a minute
+	@$(LINT)
 	@$(PYTEST) -q -n $(WORKERS) --dist loadfile tests/unit tests/repository
 
 # In the order of collection, so that end-to-end files come first: by number of tests, as xdist orders files otherwise,
 # the longest ones would be last, and one worker would wait for the other.
 test: $(STAMP)  ## Everything but the long tests, in ten minutes
 	@if [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory deps; fi
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/vulture
+	@$(LINT)
 	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" tests
 
 # What is done to tables, lists and servers is tried twice: `make test` has the state database beside the source.
