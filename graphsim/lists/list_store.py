@@ -194,14 +194,13 @@ class SimList:
                 index.add(new, item.id)
         self._stamp(item, editor, now)
 
-    def touch(self, item: ListItem, now: float) -> None:
-        """A change by SharePoint itself (`SystemUpdate`): the eTag grows; fields, history, editor and time stay."""
+    def touch(self, item: ListItem, now: float, editor: Principal | None = None) -> None:
+        """The eTag grows, fields and history stay; without ``editor`` (`SystemUpdate`) editor and time, too."""
+        if editor is not None:
+            self._stamp(item, editor, now)
+            return
         item.version += 1
         self._note(item, now)
-
-    def approve(self, item: ListItem, editor: Principal, now: float) -> None:
-        """Somebody approved it: the eTag grows under their name, fields and history stay."""
-        self._stamp(item, editor, now)
 
     def remove(self, item: ListItem, editor: Principal, now: float) -> None:
         """Puts the item into the recycle bin: its values leave the indexes, its change is seen by delta."""

@@ -83,6 +83,6 @@ def approval(tenant: Tenant, body: Any) -> bytes:
         tenant.journal.item(lst, item, tenant.now())
     else:
         item.state = LIVE
-        lst.approve(item, tenant.person(str(body.get("user") or "Pat Person")), tenant.now())
+        lst.touch(item, tenant.now(), tenant.person(str(body.get("user") or "Pat Person")))
         tenant.record_write(lst, item, "updates")
     return orjson.dumps(show_row(lst, item))
