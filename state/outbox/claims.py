@@ -76,8 +76,9 @@ WITH chosen AS MATERIALIZED (
 UPDATE rowtide.outbox o
    SET lease_token = %(token)s, lease_owner = %(owner)s,
        lease_until = clock_timestamp() + %(lease_s)s * interval '1 second',
-       sent = o.sent || jsonb_build_object('token', %(token)s::text, 'op', o.op, 'fields', o.fields,
-                'list_id', %(lists)s::jsonb -> o.sync ->> o.target, 'at', clock_timestamp())
+       sent = CASE WHEN o.op = 'r' THEN o.sent ELSE
+                   o.sent || jsonb_build_object('token', %(token)s::text, 'op', o.op, 'fields', o.fields,
+                       'list_id', %(lists)s::jsonb -> o.sync ->> o.target, 'at', clock_timestamp()) END
  WHERE o.ctid = ANY (ARRAY(SELECT place FROM fitting WHERE coalesce(before, 0) < %(most_bytes)s))
 RETURNING o.sync, o.key, o.op, o.target, %(lists)s::jsonb -> o.sync ->> o.target AS list_id, o.fields, o.partial,
           o.era, o.lsn, o.ordinal, o.xid, o.mapping_version, o.revision, o.lease_until, o.priority, o.attempts,
@@ -85,7 +86,7 @@ RETURNING o.sync, o.key, o.op, o.target, %(lists)s::jsonb -> o.sync ->> o.target
           (SELECT sum(bytes) FROM fitting WHERE coalesce(before, 0) < %(most_bytes)s)::bigint AS all_bytes,
           (SELECT count(*) FROM chosen) AS found
 """
-"""Leases due rows and writes down what each may send.
+"""Leases due rows and writes down what each may send; one that is only read from its source sends nothing.
 
 One look-up per line goes through the index straight to its oldest due rows. Whoever has one of them locked is not
 waited for. The rows are gone back to by their place, because joined by key they may cost a scan of everything; one that
@@ -128,7 +129,7 @@ def claim(conn: Connection, request: ClaimRequest) -> Claimed:
         # By position: naming each column of each row costs more than reading it.
         with conn.cursor(row_factory=args_row(Leased)) as cursor:
             rows = cursor.execute(CLAIM, parameters).fetchall()
-        turns = one_side.judge(conn, cursors, [_locked(row) for row in rows]) if cursors else {}
+        turns = one_side.judge(conn, cursors, [_locked(row, request.token) for row in rows]) if cursors else {}
         one_side.hand_back(conn, request.token, turns)
     failpoints.hit(failpoints.CLAIM_AFTER_LEASE)
     if not rows:
@@ -154,8 +155,9 @@ def claim(conn: Connection, request: ClaimRequest) -> Claimed:
     return Claimed(works, rows[0].all_bytes, is_cut, deletes)
 
 
-def _locked(row: "Leased") -> one_side.LockedRow:
-    return one_side.LockedRow(row.sync, row.key, len(row.sent) > 1, row.read_revision == row.revision)
+def _locked(row: "Leased", token: str) -> one_side.LockedRow:
+    uncertain = any(one["token"] != token for one in row.sent)
+    return one_side.LockedRow(row.sync, row.key, uncertain, row.read_revision == row.revision)
 
 
 class Leased(NamedTuple):

@@ -62,6 +62,16 @@ def test_the_claim_writes_down_what_may_be_sent(records: Any, make_change: Any) 
     assert (newest["token"], newest["list_id"], newest["fields"]) == (second.token, "list-us", {"A": 2})
 
 
+def test_a_row_that_is_only_read_leaves_no_attempt(records: Any, make_change: Any) -> None:
+    """Nothing of it goes to SharePoint: whoever claims it after a crash has nothing to explain."""
+    records.stage(make_change("1"))
+    records.claim_one()
+    records.set("1", "op = 'r', fields = NULL, lease_token = NULL, lease_owner = NULL, lease_until = NULL")
+    work = records.claim_one()
+    assert [one.op for one in work.desired.sent] == ["u"], "of the claim before"
+    assert [one["op"] for one in records.waiting("1")["sent"]] == ["u"]
+
+
 def test_a_target_without_a_list_is_claimed_all_the_same(records: Any, make_change: Any) -> None:
     records.stage(make_change("1", target="Nowhere"), make_change("2", "d"))
     assert {work.desired.list_id for work in records.claim()} == {None}

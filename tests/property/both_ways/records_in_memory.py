@@ -181,7 +181,8 @@ class Records:
             token, self.now + LEASE, 0, 0, self.now, row.sent,
         )  # fmt: skip
         row.lease = token
-        row.sent = (*row.sent, Sent(token, row.op, row.list_id, dict(row.fields), self.now))
+        if row.op != "r":
+            row.sent = (*row.sent, Sent(token, row.op, row.list_id, dict(row.fields), self.now))
         return Work(desired, None if known is None else known.pair), waits or row.parked
 
     def complete(self, work: Work) -> None:
