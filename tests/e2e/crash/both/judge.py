@@ -31,7 +31,11 @@ def judge(ground: Ground, lineage: Lineage, patience_s: float = PATIENCE_S) -> l
     Of values that are still on their way nothing can be said: then the difference is the only finding.
     """
     if not _becomes_equal(ground, patience_s):
-        return [f"not equal in the end: {differences(ground)[:5]}, waiting: {waiting(ground)}"]
+        unequal = differences(ground)[:5]
+        of_rows = [_records(ground, one.partition(":")[2].partition(":")[0]) for one in unequal]
+        values = [_told(lineage, one) for one in sorted(lineage.over) if any(f"'{one}'" in said for said in unequal)]
+        told = f"{'; '.join(of_rows)}; {'; '.join(values)}"
+        return [f"not equal in the end: {unequal}, waiting: {waiting(ground)}; {told}"]
     values = [*_doubled(ground, lineage), *_invented(ground, lineage), *_lost(ground, lineage)]
     return [*_quiet(ground), *values]
 
