@@ -438,13 +438,12 @@ def _remembering(leftovers: tuple[Leftover, ...], of: Known | Ended) -> tuple[Le
 
 
 def _with_base(left: LeftItem, of: Known | Ended) -> LeftItem:
-    own = _own_item(of)
-    if left.base is not None or own is None or place(own) != place(left):
-        return left
-    return replace(left, base=own.base, kept=own.kept)
+    own = _own_item(left, of)
+    return left if left.base is not None or own is None else replace(left, base=own.base, kept=own.kept)
 
 
-def _own_item(of: Known | Ended) -> PairedItem | None:
-    """What the ledger had of the row's item when it was claimed."""
-    pair = of.work.pair
-    return pair.item if isinstance(pair, Held) else None
+def _own_item(left: LeftItem, of: Known | Ended) -> PairedItem | None:
+    """What is agreed of the item while it is the row's own: as a look has shown it since, else as it was claimed."""
+    seen = of.pair if isinstance(of, Known) else None
+    held = [one.item for one in (seen, of.work.pair) if isinstance(one, Held)]
+    return next((one for one in held if place(one) == place(left)), None)

@@ -83,6 +83,18 @@ def test_an_item_that_its_row_leaves_takes_along_what_was_agreed() -> None:
     assert plan.step.command.old.base == {"a": "1", "b": "x"}
 
 
+def test_an_item_that_its_row_leaves_takes_along_what_an_unanswered_write_agreed() -> None:
+    """The look shows that our PATCH arrived: an edit that comes after it is no conflict with what it wrote."""
+    work = Work(desired(list_id=B, sent=(sent(),)), held())
+    plan = run(work, Found((item(4, a="2", by_app=True),)))
+    while isinstance(plan, InFlight) and not isinstance(plan.step, Post):
+        plan = hand_over.after(plan, Found(()), RULES, NOW)
+    assert isinstance(plan, InFlight)
+    assert isinstance(plan.step, Post)
+    assert isinstance(plan.step.command, MoveItem)
+    assert (plan.step.command.old.etag, plan.step.command.old.base) == (g(4), {"a": "2", "b": "x"})
+
+
 def test_an_edit_of_an_item_that_its_row_left_is_handed_over() -> None:
     left = LeftItem(B, NEW, g(2), None, {"a": "1", "b": "x"}, {})
     pair = replace(held(item_id=ITEM, base={"a": "2", "b": "x"}), leftovers=(left,))
