@@ -13,7 +13,7 @@ from rowtide.deciding.answers import Answer
 from rowtide.deciding.hand_over import AskVersions, TwoWayPlan, Versions
 from rowtide.deciding.in_flight import InFlight, Rules
 from rowtide.deciding.outcomes import Complete, HandOver, Outcome
-from rowtide.deciding.records import Work, version_of
+from rowtide.deciding.records import Work
 
 
 def first(work: Work, rules: Rules, now: datetime) -> InFlight | AskVersions | Outcome | Complete:
@@ -31,8 +31,6 @@ def after(
         assert isinstance(in_flight, InFlight), "only a sync of two ways asks for versions"
         assert not isinstance(answer, Versions), "what was not asked for is not answered"
         return push.after(in_flight, answer, rules, now)
-    if isinstance(in_flight, AskVersions) and isinstance(answer, Versions):
-        answer = _numbered(answer, version_of(in_flight.item.etag))
     plan = _plain(hand_over.after(in_flight, answer, rules, now, in_flight.known.work.only_look), rules)
     assert not isinstance(plan, Complete), "a row is completed before its first command"
     return plan
@@ -44,10 +42,3 @@ def _plain(plan: TwoWayPlan, rules: Rules) -> InFlight | AskVersions | Outcome |
         return plan
     return replace(plan, entry=replace(plan.entry, fields=dict(rules.mapping.wire_fields(plan.entry.fields))))
 
-
-def _numbered(answer: Versions, newest: int) -> Versions:
-    """The versions by the numbers of the eTag: a list counts its versions by itself, and the newest is the item."""
-    if not answer.versions:
-        return answer
-    beyond = newest - max(one.number for one in answer.versions)
-    return Versions(tuple(replace(one, number=one.number + beyond) for one in answer.versions))

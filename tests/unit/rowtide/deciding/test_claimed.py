@@ -47,13 +47,24 @@ def test_an_edit_over_an_unexplained_attempt_asks_for_the_versions() -> None:
     uncertain = Work(desired(sent=(sent(age_s=200),)), held())
     asked = claimed.after(looked(uncertain), Found((item(5, a="9"),)), BOTH, NOW)
     assert isinstance(asked, AskVersions)
-    # The list counts its versions from 1: the newest is that of the eTag, 5; ours is the one before it.
-    versions = Versions((ItemVersion(3, False, {"a": "9", "b": "x"}), ItemVersion(2, True, {"a": "2", "b": "x"})))
-    ended = claimed.after(asked, versions, BOTH, NOW)
+    # The list counts its versions from 1, and SharePoint has touched the item twice: ours is the one above the agreed.
+    agreed, edited = ItemVersion(1, True, {"a": "1", "b": "x"}), ItemVersion(3, False, {"a": "9", "b": "x"})
+    ended = claimed.after(asked, Versions((edited, ItemVersion(2, True, {"a": "2", "b": "x"}), agreed)), BOTH, NOW)
     assert isinstance(ended, HandOver)
     assert ended.entry is not None
     assert ended.entry.version == 5
     assert (ended.pair.item.etag, ended.pair.item.base["a"]) == (g(4), "2"), "our attempt arrived"  # type: ignore[union-attr]
+
+
+def test_the_version_that_was_agreed_is_no_attempts() -> None:
+    """Of an item that SharePoint has touched since; else the item would be taken to hold what never arrived."""
+    uncertain = Work(desired(sent=(sent(age_s=200),)), held())
+    asked = claimed.after(looked(uncertain), Found((item(5, a="9"),)), BOTH, NOW)
+    agreed, edited = ItemVersion(1, True, {"a": "1", "b": "x"}), ItemVersion(2, False, {"a": "9", "b": "x"})
+    assert isinstance(asked, AskVersions)
+    ended = claimed.after(asked, Versions((edited, agreed)), BOTH, NOW)
+    assert isinstance(ended, HandOver)
+    assert ended.pair is None
 
 
 def test_what_nobody_edited_goes_as_before() -> None:
