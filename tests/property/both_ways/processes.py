@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from rowtide.change import Fields
-from rowtide.deciding import hand_over, pull, whose
+from rowtide.deciding import claimed, pull, whose
 from rowtide.deciding.answers import Answer, NotApplied, Unknown
 from rowtide.deciding.apply import (
     Absent,
@@ -28,7 +28,7 @@ from rowtide.deciding.apply import (
 from rowtide.deciding.conflicts import Policies, TwoWayPolicy
 from rowtide.deciding.hand_over import AskVersions, Versions
 from rowtide.deciding.in_flight import InFlight, Rules
-from rowtide.deciding.outcomes import Complete, HandOver, ParkRow, Release, Settle
+from rowtide.deciding.outcomes import Complete, HandOver, Outcome, ParkRow, Release, Settle
 from rowtide.deciding.pull_steps import (
     Drop,
     HoldOpen,
@@ -72,7 +72,6 @@ class Claimed:
     """A claim in flight."""
 
     plan: InFlight | AskVersions
-    looks_only: bool
     at: datetime
 
 
@@ -113,7 +112,7 @@ class Processes:
         self.records = Records(switches, self.source, START)
         self.staged = 0
         self.now = START
-        self.rules = Rules(PlainMapping(), 1, PATIENCE)
+        self.rules = Rules(PlainMapping(), 1, PATIENCE, two_ways=True)
         shards = {one: {"list": one} for one in LISTS} if invertible else {}
         self.pull_rules = PullRules(SYNC, PlainMapping(), 1, Policies(policy), shard_columns=shards)
         self.claims: dict[str, Claimed] = {}
@@ -168,18 +167,17 @@ class Processes:
                 return
 
     def claim(self, key: str) -> bool:
-        claimed = self.records.claim(key)
-        if claimed is None:
+        work = self.records.claim(key)
+        if work is None:
             return False
-        work, looks_only = claimed
-        self.go_on(key, hand_over.first(work, self.rules, self.now, looks_only), looks_only, self.now)
+        self.go_on(key, claimed.first(work, self.rules, self.now), self.now)
         return True
 
-    def go_on(self, key: str, plan: hand_over.TwoWayPlan, looks_only: bool, at: datetime) -> None:
+    def go_on(self, key: str, plan: InFlight | AskVersions | Outcome | Complete, at: datetime) -> None:
         self.claims.pop(key, None)
         match plan:
             case InFlight() | AskVersions():
-                self.claims[key] = Claimed(plan, looks_only, at)
+                self.claims[key] = Claimed(plan, at)
             case Complete(work):
                 self.records.complete(work)
             case Settle() | Release() | ParkRow() | HandOver():
@@ -194,13 +192,13 @@ class Processes:
             self.lineage.blurred |= {str(value).strip() for one in fields for value in one.values()}
 
     def step_claim(self, key: str, fate: int) -> None:
-        claimed = self.claims[key]
-        command, own = claimed.plan.command, rowtide_key(SYNC, key)
+        claim = self.claims[key]
+        command, own = claim.plan.command, rowtide_key(SYNC, key)
         answer: Answer | Versions = Unknown("lost")
-        if self.now > claimed.at + timedelta(seconds=SEND_WITHIN_S):
+        if self.now > claim.at + timedelta(seconds=SEND_WITHIN_S):
             answer = NotApplied(1.0, "too late")
         elif fate == 1:
-            self.late.append(Late(lambda: self.lists.carry_out(command, own), claimed.at + PATIENCE))
+            self.late.append(Late(lambda: self.lists.carry_out(command, own), claim.at + PATIENCE))
         elif fate != 2:
             answer = self.lists.carry_out(command, own)  # type: ignore[assignment]
             if fate == 3:
@@ -210,8 +208,7 @@ class Processes:
             return
         if isinstance(answer, Versions) and not self.switches.versions:
             answer = Versions(())
-        plan = hand_over.after(claimed.plan, answer, self.rules, self.now, claimed.looks_only)
-        self.go_on(key, plan, claimed.looks_only, claimed.at)
+        self.go_on(key, claimed.after(claim.plan, answer, self.rules, self.now), claim.at)
 
     def lose_claim(self, key: str) -> None:
         """The process dies; the lease ends."""

@@ -161,8 +161,8 @@ class Records:
             if at in places or row.key == key or row.entry.item_key == mine
         ]  # fmt: skip
 
-    def claim(self, key: str) -> tuple[Work, bool] | None:
-        """The row, and whether it may only be looked at; None: it may not go."""
+    def claim(self, key: str) -> Work | None:
+        """The row; None: it may not go."""
         row, known = self.outbox[key], self.ledger.get(key)
         if row.lease is not None or row.due_at > self.now or self.suspect:
             return None
@@ -183,7 +183,7 @@ class Records:
         row.lease = token
         if row.op != "r":
             row.sent = (*row.sent, Sent(token, row.op, row.list_id, dict(row.fields), self.now))
-        return Work(desired, None if known is None else known.pair), waits or row.parked
+        return Work(desired, None if known is None else known.pair, only_look=waits or row.parked)
 
     def complete(self, work: Work) -> None:
         """The row as the source has it now, in place of what could not be decided."""
