@@ -18,7 +18,7 @@ from flows.graph_reads import PacedGraph
 from rowtide.backoff import Backoff
 from rowtide.deciding.answers import Answer, NotApplied, Unknown
 from rowtide.deciding.commands import LookAtItem, UpdateItem
-from rowtide.deciding.hand_over import Versions
+from rowtide.deciding.item_versions import Versions
 from rowtide.deciding.observation import FieldMapping
 from rowtide.deciding.pull_steps import ListGone, ListSeen
 from rowtide.deciding.records import ListId

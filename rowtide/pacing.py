@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from rowtide.deciding.commands import Command, LookAtItem, LookForKey
-from rowtide.deciding.hand_over import ReadVersions
+from rowtide.deciding.item_versions import ReadVersions
 
 WRITE_RU: Final = 2
 ITEM_RU: Final = 1

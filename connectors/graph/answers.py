@@ -19,8 +19,9 @@ from connectors.graph.list_queues import ListQueues
 from connectors.graph.send_backoff import Health
 from rowtide.deciding import claimed
 from rowtide.deciding.answers import Answer, Deleted, NotApplied, Unknown, Written
-from rowtide.deciding.hand_over import AskVersions, Versions
+from rowtide.deciding.hand_over import AskVersions
 from rowtide.deciding.in_flight import InFlight, Rules, release
+from rowtide.deciding.item_versions import Versions
 from rowtide.deciding.outcomes import Outcome, ParkRow, Release
 from rowtide.deciding.records import ListId, Work
 from rowtide.error_catalogue import graph_errors, row_errors

@@ -27,7 +27,7 @@ from rowtide.deciding.answers import (
     Written,
 )
 from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
-from rowtide.deciding.hand_over import ItemVersion, ReadVersions, Versions
+from rowtide.deciding.item_versions import ItemVersion, ReadVersions, Versions
 from rowtide.deciding.observation import FieldMapping
 from rowtide.deciding.records import ETag, ItemId
 from rowtide.error_catalogue import row_errors

@@ -10,8 +10,9 @@ from datetime import datetime
 
 from rowtide.deciding import hand_over, push
 from rowtide.deciding.answers import Answer
-from rowtide.deciding.hand_over import AskVersions, TwoWayPlan, Versions
+from rowtide.deciding.hand_over import AskVersions, TwoWayPlan
 from rowtide.deciding.in_flight import InFlight, Rules
+from rowtide.deciding.item_versions import Versions
 from rowtide.deciding.outcomes import Complete, HandOver, Outcome
 from rowtide.deciding.records import Work
 
@@ -41,4 +42,3 @@ def _plain(plan: TwoWayPlan, rules: Rules) -> InFlight | AskVersions | Outcome |
     if not isinstance(plan, HandOver) or plan.entry is None:
         return plan
     return replace(plan, entry=replace(plan.entry, fields=dict(rules.mapping.wire_fields(plan.entry.fields))))
-

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar, assert_never
 
-from rowtide.change import Fields
 from rowtide.deciding import push
 from rowtide.deciding.answers import Answer, Changed, Found, Item, Missing, NotApplied, Unknown
 from rowtide.deciding.commands import LookAtItem, LookForKey, MoveItem
@@ -36,6 +35,7 @@ from rowtide.deciding.in_flight import (
     with_leftovers,
 )
 from rowtide.deciding.inbox import InboxEntry
+from rowtide.deciding.item_versions import Attempts, ItemVersion, ReadVersions, Versions, attempts_on, made_since
 from rowtide.deciding.leftovers import lost_post_in, next_leftover, unexplained_post
 from rowtide.deciding.observation import adopt_found, interpret_look, is_base, is_item
 from rowtide.deciding.outcomes import Complete, HandOver, ParkRow, Release, Settle
@@ -43,7 +43,6 @@ from rowtide.deciding.push import UNKNOWN_AFTER_S
 from rowtide.deciding.records import (
     AsOf,
     Held,
-    ItemId,
     LeftItem,
     Leftover,
     ListId,
@@ -57,30 +56,6 @@ from rowtide.deciding.records import (
 from rowtide.deciding.sides import Base, edited
 from rowtide.deciding.taken import etag_of_version, place
 from rowtide.deciding.wanted import is_outdated, next_command, wanted
-
-
-@dataclass(frozen=True, slots=True)
-class ReadVersions:
-    """GET the item's versions, each with its author and its fields; one request."""
-
-    list_id: ListId
-    item_id: ItemId
-
-
-@dataclass(frozen=True, slots=True)
-class ItemVersion:
-    """A version of an item: its number among the item's versions, whether our application wrote it, its fields."""
-
-    number: int
-    by_app: bool
-    fields: Fields
-
-
-@dataclass(frozen=True, slots=True)
-class Versions:
-    """What `ReadVersions` saw; empty where the list keeps none."""
-
-    versions: tuple[ItemVersion, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +202,13 @@ def _after_search(
         return None
     if found[0].by_app:
         ours = ItemVersion(version_of(found[0].etag), True, found[0].fields)
-        attempt = _attempt(known, list_id, None, ours, rules)
+        attempts = _attempts(known, list_id, None)
+        attempt = attempts.that_made(ours, rules.mapping)
         if attempt is None:
             return None
         then = push.adopted(known, list_id, found, rules)
         assert isinstance(then.pair, Held), "an adopted item is the row's"
-        base = _base_of(known, list_id, None, ours, rules)
+        base = attempts.agreed_at(ours, rules.mapping)
         item = replace(then.pair.item, base=base.agreed, kept=base.kept)
         then = replace(then, pair=replace(then.pair, item=item), foreign_edit=known.foreign_edit)
         if all((one.op, one.list_id, one.fields) == ("u", list_id, attempt) for one in known.work.desired.sent):
@@ -294,8 +270,9 @@ def _after_versions(asked: AskVersions, answer: Answer | Versions, rules: Rules,
     known, list_id = asked.known, asked.command.list_id
     seen = answer.versions if isinstance(answer, Versions) else ()
     own = _own(known.pair, list_id, asked.item)
-    since = seen if own is None else _made_since(own, asked.item, seen, rules)
-    found = [one for one in since if one.by_app or _is_asked_for(known, list_id, own, one, rules)]
+    since = seen if own is None else made_since(own.item, asked.item, seen, rules.mapping)
+    attempts = _attempts(known, list_id, own)
+    found = [one for one in since if one.by_app or attempts.asked_for(one, rules.mapping)]
     ours = max(found, key=lambda one: one.number, default=None)
     if ours is not None and asked.to_go:
         known = replace(known, pair=_with_left(known, list_id, asked.item, ours, rules), learned=True)
@@ -307,22 +284,6 @@ def _after_versions(asked: AskVersions, answer: Answer | Versions, rules: Rules,
             return release(known, patience_s(lost.until, rules.patience, now), "an earlier POST may still arrive")
         known = with_leftovers(known, tuple(one for one in known.pair.leftovers if one is not lost))
     return _hand(known, list_id, asked.item)
-
-
-def _made_since(own: Held, item: Item, seen: Sequence[ItemVersion], rules: Rules) -> list[ItemVersion]:
-    """The versions that are newer than the ledger's.
-
-    The eTag counts what SharePoint does by itself, too; versions are numbered without that. So a version's eTag is its
-    number, or more than that by at most what the newest one's is now; among those that may be the ledger's it is the
-    newest that holds what was agreed.
-    """
-    noted, mapping = version_of(own.item.etag), rules.mapping
-    shown = [one.number for one in seen if not mapping.differing(one.fields, item.fields, {})]
-    lag = max(0, version_of(item.etag) - max(shown)) if shown else 0
-    agreed = [
-        one.number for one in seen if one.number <= noted <= one.number + lag and is_base(own.item, one.fields, mapping)
-    ]
-    return [one for one in seen if one.number > max(agreed, default=noted)]
 
 
 def _with_ours(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rules: Rules) -> Held:
@@ -337,49 +298,20 @@ def _with_ours(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rul
         pair = interpret_look(own, sent, then, mapping, rules.patience).pair
     else:
         pair = adopt_found(known.pair, list_id, sent, then, mapping, rules.patience).pair
-    if _attempt(known, list_id, own, ours, rules) is None:
+    attempts = _attempts(known, list_id, own)
+    if attempts.that_made(ours, mapping) is None:
         return pair
-    base = _base_of(known, list_id, own, ours, rules)
+    base = attempts.agreed_at(ours, mapping)
     return replace(pair, item=replace(pair.item, base=base.agreed, kept=base.kept))
 
 
-def _base_of(known: Known, list_id: ListId, own: Held | None, ours: ItemVersion, rules: Rules) -> Base:
-    """What is agreed at our own version; where nobody can say which attempt made it, what it shows."""
-    attempt = _attempt(known, list_id, own, ours, rules)
-    if attempt is None:
-        return Base(ours.fields)
-    kept = {name: ours.fields.get(name) for name in rules.mapping.differing(attempt, ours.fields, {})}
-    return Base({**ours.fields, **attempt}, kept)
-
-
-def _attempt(known: Known, list_id: ListId, own: Held | None, ours: ItemVersion, rules: Rules) -> Fields | None:
-    """What the attempt asked for that made our version: SharePoint may keep it otherwise. None: nobody can say.
-
-    A version above the ledger's is an attempt's; one of an item that is only now adopted may be older than all of them.
-    """
-    base, asked = {} if own is None else own.item.base, _asked_for(known, list_id)
-    alike = [one for one in asked if not edited(Base({**base, **one}), ours.fields, rules.mapping)]
-    fits = alike[-1:] or (asked if len(asked) == 1 and own is not None else [])
-    return {**base, **fits[0]} if fits else None
-
-
-def _asked_for(known: Known, list_id: ListId) -> list[Fields]:
-    """What attempts would have written into items of the list."""
-    return [one.fields for one in known.work.desired.sent if one.op == "u" and one.list_id == list_id and one.fields]
-
-
-def _is_asked_for(known: Known, list_id: ListId, own: Held | None, version: ItemVersion, rules: Rules) -> bool:
-    """Whether a version holds what an attempt was to write, whoever is named by it: then both sides said the same."""
-    base, mapping = {} if own is None else own.item.base, rules.mapping
-    return any(
-        mapping.differing(one, base, {}) and not edited(Base({**base, **one}), version.fields, mapping)
-        for one in _asked_for(known, list_id)
-    )
+def _attempts(known: Known, list_id: ListId, own: Held | None) -> Attempts:
+    return attempts_on(list_id, known.work.desired.sent, None if own is None else own.item)
 
 
 def _with_left(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rules: Rules) -> NoItem | Held:
     """The pair with the item among those that are to go, as it was when our own version was the newest."""
-    base = _base_of(known, list_id, None, ours, rules)
+    base = _attempts(known, list_id, None).agreed_at(ours, rules.mapping)
     left = LeftItem(list_id, item.item_id, etag_of_version(item.etag, ours.number), None, base.agreed, base.kept)
     rest = tuple(one for one in known.pair.leftovers if not is_item(one, list_id, item.item_id))
     return replace(known.pair, leftovers=(left, *rest))

@@ -26,8 +26,9 @@ from rowtide.deciding.apply import (
     decide,
 )
 from rowtide.deciding.conflicts import Policies, TwoWayPolicy
-from rowtide.deciding.hand_over import AskVersions, Versions
+from rowtide.deciding.hand_over import AskVersions
 from rowtide.deciding.in_flight import InFlight, Rules
+from rowtide.deciding.item_versions import Versions
 from rowtide.deciding.outcomes import Complete, HandOver, Outcome, ParkRow, Release, Settle
 from rowtide.deciding.pull_steps import (
     Drop,

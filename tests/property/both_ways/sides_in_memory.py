@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeVar
 from rowtide.change import Fields
 from rowtide.deciding.answers import Answer, Changed, Deleted, Found, Item, Missing, Rejected, Written
 from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
-from rowtide.deciding.hand_over import ItemVersion, ReadVersions, Versions
 from rowtide.deciding.inbox import InboxEntry
+from rowtide.deciding.item_versions import ItemVersion, ReadVersions, Versions
 from rowtide.deciding.pull_steps import ListSeen, LookAtList
 from rowtide.deciding.records import ETag, ItemId, ListId, version_of
 from rowtide.deciding.taken import Applied

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from rowtide.deciding import claimed
 from rowtide.deciding.answers import Changed, Found, Written
-from rowtide.deciding.hand_over import AskVersions, ItemVersion, Versions
+from rowtide.deciding.hand_over import AskVersions
 from rowtide.deciding.in_flight import InFlight, Look, Patch
+from rowtide.deciding.item_versions import ItemVersion, Versions
 from rowtide.deciding.outcomes import HandOver, Settle
 from rowtide.deciding.records import Work
 from tests.unit.rowtide.deciding.rows import ITEM, NOW, RULES, A, desired, g, held, item, sent

@@ -5,8 +5,9 @@ from dataclasses import replace
 from rowtide.deciding import hand_over
 from rowtide.deciding.answers import Answer, Changed, Found, Missing, Written
 from rowtide.deciding.commands import LookForKey, MoveItem
-from rowtide.deciding.hand_over import AskVersions, ItemVersion, TwoWayPlan, Versions
+from rowtide.deciding.hand_over import AskVersions, TwoWayPlan
 from rowtide.deciding.in_flight import InFlight, Post
+from rowtide.deciding.item_versions import ItemVersion, Versions
 from rowtide.deciding.outcomes import HandOver, Settle
 from rowtide.deciding.records import Held, LeftItem, LostPost, NoItem, Work
 from tests.unit.rowtide.deciding.rows import ITEM, NEW, NOW, PATIENCE, RULES, B, desired, g, held, item, sent
