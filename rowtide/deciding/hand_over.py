@@ -182,10 +182,10 @@ def _after_gone(known: Known, held: Held, rules: Rules) -> HandOver | None:
     work, item = known.work, held.item
     if wanted(work) is None or held.standing is not Standing.LIVE:
         return None
-    if any(one.op == "d" or one.list_id != item.list_id for one in work.desired.sent):
+    if any(one.op == "d" or one.list_id not in (None, item.list_id) for one in work.desired.sent):
         return None
     gone = InboxEntry(item.list_id, item.item_id, 0, None, True, {}, None, False, None, None)
-    attempts = [one.fields for one in work.desired.sent]
+    attempts = [one.fields for one in work.desired.sent if one.list_id is not None]
     unsure = {name for one in attempts for name in rules.mapping.differing(one, item.base, {})}
     if unsure:
         base = {name: value for name, value in item.base.items() if name not in unsure}

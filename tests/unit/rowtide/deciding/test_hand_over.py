@@ -39,6 +39,13 @@ def test_a_404_that_nothing_of_ours_explains_is_handed_over_as_a_deletion() -> N
     assert over.entry.deleted
 
 
+def test_an_attempt_without_a_list_explains_no_404() -> None:
+    """Nothing of it was sent: its list was not applied yet. Else the item would be made once more."""
+    over = handed(run(Work(desired(sent=(sent(list_id=None),)), held()), Missing()))
+    assert over.entry is not None
+    assert over.entry.deleted
+
+
 def test_an_item_written_back_to_what_it_was_is_known_by_its_versions() -> None:
     """Our PATCH arrived, its answer was lost, and a person wrote the old value back: by content nothing happened."""
     versions = Versions((ItemVersion(5, False, {"a": "1", "b": "x"}), ItemVersion(4, True, {"a": "2", "b": "x"})))
