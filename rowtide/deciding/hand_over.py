@@ -9,11 +9,11 @@ decided by its versions, not by what it holds; an item that its row leaves takes
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar, assert_never
+from typing import TypeVar
 
 from rowtide.deciding import push
 from rowtide.deciding.answers import Answer, Changed, Found, Item, Missing, NotApplied, Unknown
-from rowtide.deciding.commands import LookAtItem, LookForKey, MoveItem
+from rowtide.deciding.commands import LookAtItem, LookForKey
 from rowtide.deciding.in_flight import (
     Ended,
     InFlight,
@@ -21,7 +21,6 @@ from rowtide.deciding.in_flight import (
     Look,
     LookAtLeft,
     Patch,
-    Post,
     Remove,
     RemoveLeft,
     Rules,
@@ -38,7 +37,7 @@ from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.item_versions import Attempts, ItemVersion, ReadVersions, Versions, attempts_on, made_since
 from rowtide.deciding.leftovers import lost_post_in, next_leftover, unexplained_post
 from rowtide.deciding.observation import adopt_found, interpret_look, is_base, is_item
-from rowtide.deciding.outcomes import Complete, HandOver, ParkRow, Release, Settle
+from rowtide.deciding.outcomes import Complete, HandOver, Settle
 from rowtide.deciding.push import UNKNOWN_AFTER_S
 from rowtide.deciding.records import (
     AsOf,
@@ -48,7 +47,6 @@ from rowtide.deciding.records import (
     ListId,
     NoItem,
     Pair,
-    PairedItem,
     Standing,
     Work,
     version_of,
@@ -91,7 +89,7 @@ def first(work: Work, rules: Rules, now: datetime, looks_only: bool = False) -> 
             work = replace(work, pair=replace(pair, ignored=False))
         elif not work.desired.sent and not pair.leftovers:
             return _ignored(work, pair)
-    plan = _with_bases(push.first(work, rules, now))
+    plan = push.first(work, rules, now)
     return _without_writing(plan, rules, now) if looks_only else plan
 
 
@@ -112,7 +110,7 @@ def after(
         return release(in_flight.known, UNKNOWN_AFTER_S, "Graph's answer does not fit the request", unknown=True)
     plan: TwoWayPlan | None = _instead(in_flight, answer, rules, now)
     if plan is None:
-        plan = _with_bases(push.after(in_flight, answer, rules, now))
+        plan = push.after(in_flight, answer, rules, now)
     if looks_only:
         if isinstance(plan, Settle) and isinstance(in_flight.step, SearchLost):
             return HandOver(plan.work, None, plan.pair)  # a lost POST is explained, nothing is said of the row's item
@@ -213,9 +211,7 @@ def _after_search(
         then = replace(then, pair=replace(then.pair, item=item), foreign_edit=known.foreign_edit)
         if all((one.op, one.list_id, one.fields) == ("u", list_id, attempt) for one in known.work.desired.sent):
             then = replace(then, pending_until=known.pending_until)  # this one, and the key is unique
-        plan = _with_bases(next_command(then, rules, now))
-        assert not isinstance(plan, Complete), "a row is completed before its first command"
-        return plan
+        return next_command(then, rules, now)
     posted = any(one.op == "u" and one.list_id == list_id for one in known.work.desired.sent)
     if posted or lost_post_in(known.pair.leftovers, list_id) is not None:
         return _ask_versions(known, list_id, found[0])
@@ -337,45 +333,4 @@ def _learnt(known: Known) -> Pair | None:
     """What goes to the ledger. A POST that may still arrive elsewhere is a leftover there: `sent` says it no longer."""
     before = known.work.pair
     leftovers = () if before is None else before.leftovers
-    if not known.learned and known.pair.leftovers == leftovers:
-        return None
-    return replace(known.pair, leftovers=_remembering(known.pair.leftovers, known))
-
-
-def _with_bases(plan: InFlight | Ended | Complete) -> InFlight | Ended | Complete:
-    """The plan with what was agreed noted in a leftover, so that an edit of it is known as one."""
-    match plan:
-        case Complete():
-            return plan
-        case InFlight(known, step):
-            pair = replace(known.pair, leftovers=_remembering(known.pair.leftovers, known))
-            known = replace(known, pair=pair)
-            if isinstance(step, Post) and isinstance(step.command, MoveItem):
-                old = _with_base(step.command.old, known)
-                step = Post(replace(step.command, old=old))
-            return InFlight(known, step)
-        case Settle(_, pair):
-            return replace(plan, pair=replace(pair, leftovers=_remembering(pair.leftovers, plan)))
-        case Release() | ParkRow():
-            learnt = plan.pair
-            if learnt is None:
-                return plan
-            return replace(plan, pair=replace(learnt, leftovers=_remembering(learnt.leftovers, plan)))
-        case _:
-            assert_never(plan)
-
-
-def _remembering(leftovers: tuple[Leftover, ...], of: Known | Ended) -> tuple[Leftover, ...]:
-    return tuple(_with_base(one, of) if isinstance(one, LeftItem) else one for one in leftovers)
-
-
-def _with_base(left: LeftItem, of: Known | Ended) -> LeftItem:
-    own = _own_item(left, of)
-    return left if left.base is not None or own is None else replace(left, base=own.base, kept=own.kept)
-
-
-def _own_item(left: LeftItem, of: Known | Ended) -> PairedItem | None:
-    """What is agreed of the item while it is the row's own: as a look has shown it since, else as it was claimed."""
-    seen = of.pair if isinstance(of, Known) else None
-    held = [one.item for one in (seen, of.work.pair) if isinstance(one, Held)]
-    return next((one for one in held if place(one) == place(left)), None)
+    return known.pair if known.learned or known.pair.leftovers != leftovers else None

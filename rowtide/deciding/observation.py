@@ -114,8 +114,8 @@ def is_base(known: PairedItem, fields: Fields, mapping: FieldMapping) -> bool:
 
 
 def left_behind(item: PairedItem) -> LeftItem:
-    """The item, once the row has left its list."""
-    return LeftItem(item.list_id, item.item_id, item.etag)
+    """The item, once the row has left its list; what was agreed of it tells an edit of it that comes later."""
+    return LeftItem(item.list_id, item.item_id, item.etag, None, item.base, item.kept)
 
 
 def is_item(leftover: Leftover, list_id: ListId, item_id: ItemId) -> bool:

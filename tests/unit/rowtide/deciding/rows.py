@@ -58,6 +58,8 @@ class Mapped:
 
 
 RULES = Rules(Mapped(), 7, PATIENCE)
+BASE: Fields = {"a": "1", "b": "x"}
+"""What was agreed of an item."""
 
 
 def desired(op: Operation = "u", list_id: ListId | None = A, **changes: Any) -> Desired:
@@ -79,7 +81,7 @@ def held(
     **changes: Any,
 ) -> Held:
     """The row has item 11 with a=1 in list A; ``changes`` are of the item."""
-    item = replace(PairedItem(list_id, item_id, g(3), {"a": "1", "b": "x"}, {}), **changes)
+    item = replace(PairedItem(list_id, item_id, g(3), BASE, {}), **changes)
     return Held(AsOf(position, 5, mapping_version), item, standing, leftovers)
 
 

@@ -175,6 +175,17 @@ def test_a_found_post_remembers_what_was_agreed_of_the_item_that_its_row_left() 
     assert left.base == {"a": "1", "b": "x"}
 
 
+def test_a_found_post_remembers_what_an_unanswered_write_had_agreed_of_the_other_item() -> None:
+    """The answers of both were lost: a look shows that the PATCH arrived, a search finds the item of the POST."""
+    work = Work(desired(list_id=B, sent=(sent(), sent(list_id=B))), held(item_id=ITEM))
+    plan = run(work, Found((item(4, by_app=True, a="2"),)), Found((item(1, NEW, by_app=True, a="2"),)))
+    assert isinstance(plan, Settle)
+    assert isinstance(plan.pair, Held)
+    [left] = plan.pair.leftovers
+    assert isinstance(left, LeftItem)
+    assert (left.etag, left.base) == (g(4), {"a": "2", "b": "x"})
+
+
 def test_an_item_that_is_gone_while_an_attempt_is_unexplained_has_no_base_where_that_was_to_change_it() -> None:
     over = handed(run(Work(desired(sent=(sent(a="9"),)), held()), Missing()))
     assert over.entry is not None

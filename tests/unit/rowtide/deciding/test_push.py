@@ -26,7 +26,7 @@ from rowtide.deciding.records import (
     Work,
 )
 from rowtide.position import Position
-from tests.unit.rowtide.deciding.rows import ITEM, NEW, NOW, RULES, A, B, C, desired, g, h, held, item, sent
+from tests.unit.rowtide.deciding.rows import BASE, ITEM, NEW, NOW, RULES, A, B, C, desired, g, h, held, item, sent
 
 
 def run(work: Work, *answers: Answer, now: datetime = NOW) -> tuple[list[Command], Plan]:
@@ -164,7 +164,7 @@ def test_what_is_outdated_needs_no_reading() -> None:
 
 def test_a_partial_move_takes_the_rest_from_the_base() -> None:
     commands, _ = run(Work(desired(list_id=B, partial=True, fields={"a": "2"}), held()), NotApplied(1.0, ""))
-    assert commands == [MoveItem(B, {"a": "2", "b": "x"}, LeftItem(A, ITEM, g(3)))]
+    assert commands == [MoveItem(B, {"a": "2", "b": "x"}, LeftItem(A, ITEM, g(3), None, BASE, {}))]
 
 
 def test_a_row_waits_for_the_item_that_is_arriving() -> None:
@@ -190,7 +190,7 @@ def test_a_move_is_settled_before_the_old_item_goes() -> None:
     _, plan = run(Work(desired(list_id=B), held()), Written(NEW, h(1)))
     settled = ended(plan)
     assert settled.again
-    assert settled.pair.leftovers == (LeftItem(A, ITEM, g(3)),)
+    assert settled.pair.leftovers == (LeftItem(A, ITEM, g(3), None, BASE, {}),)
     commands, plan = run(Work(desired(list_id=B), settled.pair), Deleted())
     assert commands == [DeleteItem(A, ITEM, g(3))]
     assert (ended(plan).pair.leftovers, ended(plan).again) == ((), False)
@@ -218,7 +218,7 @@ def test_a_row_that_moves_back_adopts_its_leftover() -> None:
     assert [type(command) for command in commands] == [MoveItem, LookForKey, UpdateItem]
     settled = ended(plan)
     assert (paired(settled).list_id, paired(settled).item_id, settled.again) == (A, ITEM, True)
-    assert settled.pair.leftovers == (LeftItem(B, NEW, h(1)),)
+    assert settled.pair.leftovers == (LeftItem(B, NEW, h(1), None, BASE, {}),)
 
 
 def test_ids_are_the_lists_own() -> None:
@@ -227,7 +227,7 @@ def test_ids_are_the_lists_own() -> None:
     commands, plan = run(work, Found((item(3),)), Found((item(1, by_app=True, a="2"),)))
     assert commands == [LookAtItem(A, ITEM), LookForKey(B)]
     assert (paired(plan).list_id, paired(plan).item_id, ended(plan).again) == (B, ITEM, True)
-    assert ended(plan).pair.leftovers == (LeftItem(A, ITEM, g(3)),)
+    assert ended(plan).pair.leftovers == (LeftItem(A, ITEM, g(3), None, BASE, {}),)
     both = (LeftItem(A, ItemId("7"), g(1)), LeftItem(C, ItemId("7"), h(1)))
     moved = Work(desired(list_id=B, fields={"a": "1", "b": "x"}), held(list_id=B, leftovers=both))
     commands, _ = run(moved, Changed(), Found((item(5, ItemId("7")),)), Deleted(), Deleted())
