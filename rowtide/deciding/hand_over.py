@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from rowtide.deciding import push
 from rowtide.deciding.answers import Answer, Changed, Found, Item, Missing, NotApplied, Unknown
-from rowtide.deciding.commands import LookAtItem, LookForKey
+from rowtide.deciding.commands import LookAtItem, LookForKey, MoveItem
 from rowtide.deciding.in_flight import (
     Ended,
     InFlight,
@@ -111,12 +111,22 @@ def after(
     plan: TwoWayPlan | None = _instead(in_flight, answer, rules, now)
     if plan is None:
         plan = push.after(in_flight, answer, rules, now)
+    if isinstance(plan, InFlight) and isinstance(plan.step.command, MoveItem):
+        plan = _moved_once_certain(plan, rules, now)
     if looks_only:
         if isinstance(plan, Settle) and isinstance(in_flight.step, SearchLost):
             return HandOver(plan.work, None, plan.pair)  # a lost POST is explained, nothing is said of the row's item
         plan = _without_writing(plan, rules, now)
     assert not isinstance(plan, Complete), "a row is completed before its first command"
     return plan
+
+
+def _moved_once_certain(plan: InFlight, rules: Rules, now: datetime) -> InFlight | Ended:
+    """The move, or a wait: of an item that its row has left nobody asks any more which of its versions is ours."""
+    pending = plan.known.pending_until
+    if pending is None or now >= pending:
+        return plan
+    return release(plan.known, patience_s(pending, rules.patience, now), "an earlier request may still arrive")
 
 
 def _without_writing(plan: PlanT, rules: Rules, now: datetime) -> PlanT | InFlight | Ended | HandOver:

@@ -8,7 +8,7 @@ from rowtide.deciding.commands import LookForKey, MoveItem
 from rowtide.deciding.hand_over import AskVersions, TwoWayPlan
 from rowtide.deciding.in_flight import InFlight, Post
 from rowtide.deciding.item_versions import ItemVersion, Versions
-from rowtide.deciding.outcomes import HandOver, Settle
+from rowtide.deciding.outcomes import HandOver, Release, Settle
 from rowtide.deciding.records import Held, LeftItem, LostPost, NoItem, Work
 from tests.unit.rowtide.deciding.rows import ITEM, NEW, NOW, PATIENCE, RULES, B, desired, g, held, item, sent
 
@@ -101,6 +101,16 @@ def test_an_item_that_its_row_leaves_takes_along_what_an_unanswered_write_agreed
     assert isinstance(plan.step, Post)
     assert isinstance(plan.step.command, MoveItem)
     assert (plan.step.command.old.etag, plan.step.command.old.base) == (g(4), {"a": "2", "b": "x"})
+
+
+def test_an_item_is_left_once_no_write_of_ours_can_arrive_any_more() -> None:
+    """Else it arrives in an item of which nobody asks whose versions are whose, and is taken for agreed by nobody."""
+    released = run(Work(desired(list_id=B, sent=(sent(),)), held()), Found((item(3),)))
+    assert isinstance(released, Release)
+    assert released.after_s > 0
+    moves = run(Work(desired(list_id=B, sent=(sent(age_s=PATIENCE.total_seconds()),)), held()), Found((item(3),)))
+    assert isinstance(moves, InFlight)
+    assert isinstance(moves.step.command, MoveItem)
 
 
 def test_an_edit_of_an_item_that_its_row_left_is_handed_over() -> None:
