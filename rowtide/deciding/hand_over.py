@@ -3,7 +3,7 @@
 In and out: as in rowtide.deciding.push, around which this is wrapped; besides, `AskVersions` and `HandOver`. Called by
 deliver for two-way syncs only. Rules (docs/design.md section 19): a foreign edit and a 404 that nothing of ours
 explains go into the inbox with the row's release; an item that somebody else wrote while an attempt is unexplained is
-decided by its versions, not by what it holds; an item that its row leaves takes along what was agreed of it.
+decided by its versions, not by what it holds; an item is left once no attempt can arrive in it any more.
 """
 
 from collections.abc import Sequence
