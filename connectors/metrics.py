@@ -5,12 +5,13 @@ constants (`rowtide_` prefix, base units, syncs and graphs as labels, never keys
 port.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from connectors.recorder import GraphReading, ProcessCount, SyncCount
+from connectors.recorder import GraphReading, Latency, ProcessCount, SyncCount
+from state.history import BOUNDS_MS
 
 SYNC_COUNTS: Final = {
     SyncCount.CHANGES: ("rowtide_changes_total", "Row changes staged in the outbox"),
@@ -30,8 +31,12 @@ PROCESS_COUNTS: Final = {
     ProcessCount.MERGED: ("rowtide_changes_merged_total", "Row changes that met a waiting row"),
     ProcessCount.REPLAYED: ("rowtide_changes_replayed_total", "Row changes dropped as replays"),
     ProcessCount.STALE: ("rowtide_outcomes_stale_total", "Outcomes whose lease had passed to another claim"),
+    ProcessCount.HISTORY_LOST: (
+        "rowtide_history_minutes_lost_total",
+        "Minutes of a sync's history dropped while the state database was away",
+    ),
 }
-LATENCY_BUCKETS_S: Final = (0.1, 0.2, 0.4, 0.8, 1.5, 3, 6, 15, 30, 60, 120, 300, 900, 3600)
+LATENCY_BUCKETS_S: Final = tuple(bound_ms / 1000 for bound_ms in BOUNDS_MS)
 
 
 class PrometheusRecorder:
@@ -40,13 +45,25 @@ class PrometheusRecorder:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._by_sync = {one: Counter(*names, ["sync"], registry=registry) for one, names in SYNC_COUNTS.items()}
         self._process = {one: Counter(*names, registry=registry) for one, names in PROCESS_COUNTS.items()}
-        self._latency = Histogram(
+        delivery = Histogram(
             "rowtide_delivery_seconds",
-            "Commit in PostgreSQL to the write acknowledged and recorded",
+            "Commit in PostgreSQL (of bulk: found by a reconcile) to the write acknowledged and recorded",
+            ["sync", "rows"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        edit = Histogram(
+            "rowtide_edit_seconds",
+            "Edit of an item to its commit in PostgreSQL",
             ["sync"],
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
+        self._latencies: dict[Latency, Callable[[str], Histogram]] = {
+            Latency.PUSH: lambda sync: delivery.labels(sync, "live"),
+            Latency.BULK: lambda sync: delivery.labels(sync, "bulk"),
+            Latency.PULL: edit.labels,
+        }
         self._in_flight = Gauge(
             "rowtide_rows_in_flight", "Rows claimed by this process and not settled yet", registry=registry
         )
@@ -79,9 +96,12 @@ class PrometheusRecorder:
         """Add ``n`` to a figure of the process."""
         self._process[name].inc(n)
 
-    def observe_latency(self, sync: str, seconds: float) -> None:
-        """Record the time from a row's commit to its delivery, at least 0 even if clocks differ."""
-        self._latency.labels(sync).observe(max(0.0, seconds))
+    def observe(self, sync: str, kind: Latency, seconds: Sequence[float]) -> None:
+        """Record latencies, one for each row; at least 0 even if clocks differ."""
+        if seconds:
+            histogram = self._latencies[kind](sync)
+            for one in seconds:
+                histogram.observe(max(0.0, one))
 
     def read(self, in_flight: int, graphs: Mapping[str, GraphReading]) -> None:
         """Record the readings of the moment."""

@@ -1,10 +1,11 @@
 """The one port for a process's figures, whoever keeps them.
 
 In: counts that stage and settle return, readings of the moment. Out: calls of a `Recorder`. Rules: lower layers return
-counts and know no recorder; every figure is named here, and is recorded in this file or nowhere.
+counts and know no recorder; every figure is named here, and is recorded in this file or nowhere. Two keep them:
+`connectors.metrics`, since the process started, and `connectors.history`, minute by minute.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
@@ -35,6 +36,18 @@ class ProcessCount(Enum):
     MERGED = auto()
     REPLAYED = auto()
     STALE = auto()
+    HISTORY_LOST = auto()
+
+
+class Latency(Enum):
+    """Measured by sync, for each row."""
+
+    PUSH = auto()
+    """Commit in PostgreSQL to the write acknowledged and recorded."""
+    BULK = auto()
+    """The same of rows that a reconcile found, from when it staged them."""
+    PULL = auto()
+    """Edit of an item, by Graph's clock, to its commit in PostgreSQL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +67,8 @@ class Recorder(Protocol):
     def count_process(self, name: ProcessCount, n: int) -> None:
         """Add ``n`` to a figure of the process."""
 
-    def observe_latency(self, sync: str, seconds: float) -> None:
-        """Record the time from a row's commit to its delivery."""
+    def observe(self, sync: str, kind: Latency, seconds: Sequence[float]) -> None:
+        """Record latencies, one for each row."""
 
     def read(self, in_flight: int, graphs: Mapping[str, GraphReading]) -> None:
         """Record the readings of the moment: rows claimed and not settled, and each graph."""
@@ -65,6 +78,43 @@ class Recorder(Protocol):
 
     def read_faults(self, counts: Mapping[str, int]) -> None:
         """Record how much fails at the moment, by scope."""
+
+
+class Recorders:
+    """A `Recorder` that tells each of several the same, so that they agree."""
+
+    def __init__(self, *each: Recorder) -> None:
+        self._each = each
+
+    def count(self, sync: str, name: SyncCount, n: int) -> None:
+        """Add ``n`` to a figure of a sync."""
+        for one in self._each:
+            one.count(sync, name, n)
+
+    def count_process(self, name: ProcessCount, n: int) -> None:
+        """Add ``n`` to a figure of the process."""
+        for one in self._each:
+            one.count_process(name, n)
+
+    def observe(self, sync: str, kind: Latency, seconds: Sequence[float]) -> None:
+        """Record latencies, one for each row."""
+        for one in self._each:
+            one.observe(sync, kind, seconds)
+
+    def read(self, in_flight: int, graphs: Mapping[str, GraphReading]) -> None:
+        """Record the readings of the moment."""
+        for one in self._each:
+            one.read(in_flight, graphs)
+
+    def read_loops(self, failures: Mapping[str, int]) -> None:
+        """Record how often each loop met an unexpected error."""
+        for one in self._each:
+            one.read_loops(failures)
+
+    def read_faults(self, counts: Mapping[str, int]) -> None:
+        """Record how much fails at the moment, by scope."""
+        for one in self._each:
+            one.read_faults(counts)
 
 
 def record_stage(recorder: Recorder, counts: StageCounts) -> None:
@@ -84,8 +134,8 @@ def record_settle(recorder: Recorder, counts: SettleCounts) -> None:
         recorder.count(sync, SyncCount.SUPPRESSED, did.suppressed)
         recorder.count(sync, SyncCount.PARKED, did.parked)
         recorder.count(sync, SyncCount.FOREIGN_EDITS, did.foreign_edits)
-        for latency_s in did.latencies_s:
-            recorder.observe_latency(sync, latency_s)
+        recorder.observe(sync, Latency.PUSH, did.latencies_s)
+        recorder.observe(sync, Latency.BULK, did.bulk_latencies_s)
 
 
 _PULLED = {
@@ -98,8 +148,14 @@ _PULLED = {
 }
 
 
-def record_pulled(recorder: Recorder, sync: str, did: Mapping[str, int]) -> None:
-    """Record what became of entries of the inbox."""
+def record_pulled(recorder: Recorder, sync: str, did: Mapping[str, int], latencies_s: Sequence[float]) -> None:
+    """Record what became of entries of the inbox, and how long those took that were applied."""
     for name, count in did.items():
         if count:
             recorder.count(sync, _PULLED[name], count)
+    recorder.observe(sync, Latency.PULL, latencies_s)
+
+
+def record_lost_minutes(recorder: Recorder, minutes: int) -> None:
+    """Record how many minutes of a sync's history were dropped."""
+    recorder.count_process(ProcessCount.HISTORY_LOST, minutes)

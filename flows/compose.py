@@ -19,6 +19,7 @@ from connectors.clocks import MachineClock
 from connectors.graph.budget import Budget
 from connectors.graph.settings import GraphSettings
 from connectors.graph.writer import Writer
+from connectors.history import HistoryRecorder
 from connectors.outbox_io import until_answered
 from connectors.pace import Pace
 from connectors.postgres.apply_session import APPLICATION
@@ -27,6 +28,7 @@ from connectors.postgres.replication.continuity import NewIncarnation
 from connectors.postgres.replication.cursor_store import StateCursorStore
 from connectors.postgres.replication.reader import Reader, ReaderSettings
 from connectors.postgres.source_sessions import Source, SourceSessions, StateRecords
+from connectors.recorder import Recorder
 from connectors.settings import resolve_secret
 from flows import polled_lists
 from flows.admission import Admission
@@ -80,7 +82,9 @@ def compose(
     """The process, and the parts of its flow."""
     fault, applied = FatalFault(stop), CurrentView(view, stop)
     owner, fence = outbox.new_owner(lock.name), SelfFence(clock.now)
-    base = _Base(state_dsn, view, owner, fence, stop, fault, applied, clock, Pace())
+    history = HistoryRecorder(clock.now)
+    both = recorder.Recorders(metrics.RECORDER, history)
+    base = _Base(state_dsn, view, owner, fence, stop, fault, applied, clock, Pace(), both)
     acts = SyncActs(state_dsn, stop)
     soon = {name: threading.Event() for name in view.reach.sources}
     readers = {name: _reader(base, name, soon[name]) for name in soon} if CAPTURE in roles else {}
@@ -108,7 +112,9 @@ def compose(
             lambda: base.applied.view,
             base.clock.now,
         ),
-        record=partial(_record, deliver),
+        record=partial(_record, base.recorder, history, deliver),
+        settled=partial(recorder.record_settle, base.recorder),
+        keep=history.write,
     )
     machine = MachineClock()
     process = Process(
@@ -155,6 +161,7 @@ class _Base:
     applied: CurrentView
     clock: StateClock
     pace: Pace
+    recorder: Recorder
 
     def catalog(self) -> Catalog:
         """The catalog in force."""
@@ -195,16 +202,16 @@ class _Capture:
 
 def _capture(base: _Base, acts: SyncActs, readers: Mapping[str, Reader], watcher: Watcher) -> _Capture:
     refresh = partial(until_answered, base.stop, watcher.refresh, "reading what is in force")
-    staged = partial(_staged, base.pace)
+    staged = partial(_staged, base.recorder, base.pace)
     parts = CaptureParts(readers, uuid.uuid4().hex, base.applied, refresh, acts, staged)
     sessions = base.sessions(SOURCE)
     reconciler = Reconciler(base.state_dsn, base.owner, lambda: base.applied.view, sessions, base.pace)
     return _Capture(parts, reconciler, lambda: [sessions])
 
 
-def _staged(pace: Pace, counts: StageCounts) -> None:
+def _staged(to: Recorder, pace: Pace, counts: StageCounts) -> None:
     """Record what a stage did."""
-    recorder.record_stage(metrics.RECORDER, counts)
+    recorder.record_stage(to, counts)
     for sync, changes in counts.new.items():
         pace.note(sync, "changes", changes)
 
@@ -316,7 +323,7 @@ def _deliver(base: _Base) -> _Deliver:
     judge = DeletionJudge(base.state_dsn, base.applied.compiled)
     claimer = _claimer(base, budgets, refresher, writers, faults, Admission(base.applied.compiled, judge))
     judge.tell(claimer.look_again)
-    parts = DeliverParts(claimer, decisions, lanes, partial(_settled, claimer, base.pace))
+    parts = DeliverParts(claimer, decisions, lanes, partial(_settled, claimer, base.recorder, base.pace))
     columns = ColumnWatch(
         base.state_dsn,
         lambda: base.applied.view,
@@ -348,7 +355,7 @@ def _puller(base: _Base, tenants: Mapping[str, PacedGraph]) -> Puller:
         readers=lambda: base.sessions("rowtide pull reads"),
         site_of=base.applied.site_of,
         now=base.clock.now,
-        counted=partial(recorder.record_pulled, metrics.RECORDER),
+        counted=partial(recorder.record_pulled, base.recorder),
     )
     return Puller(ports)
 
@@ -380,10 +387,10 @@ def _claimer(
     )
 
 
-def _settled(claimer: Claimer, pace: Pace, outcomes: Sequence[Outcome], counts: SettleCounts) -> None:
+def _settled(claimer: Claimer, to: Recorder, pace: Pace, outcomes: Sequence[Outcome], counts: SettleCounts) -> None:
     """Tell the claimer which rows were settled, so that it claims new ones."""
     claimer.finished(outcome.work for outcome in outcomes)
-    recorder.record_settle(metrics.RECORDER, counts)
+    recorder.record_settle(to, counts)
     for sync, did in counts.by_sync.items():
         pace.note(sync, "delivered", did.delivered)
 
@@ -392,14 +399,15 @@ def _nothing(_link: Link) -> None:
     """A process that does not deliver waits for nothing that is on record."""
 
 
-def _record(deliver: _Deliver | None) -> None:
+def _record(to: Recorder, history: HistoryRecorder, deliver: _Deliver | None) -> None:
     """Record the readings of the moment; a process that does not deliver has nothing in flight."""
-    metrics.RECORDER.read_loops(loops.failures())
+    to.read_loops(loops.failures())
+    recorder.record_lost_minutes(to, history.take_lost())
     if deliver is None:
         return
     graphs = {
         name: recorder.GraphReading(writer.counters.ru_used, deliver.budgets[name].gate.left_s())
         for name, writer in deliver.writers.items()
     }
-    metrics.RECORDER.read(deliver.parts.claimer.in_flight, graphs)
-    metrics.RECORDER.read_faults(deliver.faults.counts())
+    to.read(deliver.parts.claimer.in_flight, graphs)
+    to.read_faults(deliver.faults.counts())

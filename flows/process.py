@@ -30,6 +30,7 @@ from rowtide.error_catalogue import state_errors
 from rowtide.errors import RowtideError
 from state import failpoints, instance, outbox, processes
 from state.database import Connection, Link
+from state.outbox import SettleCounts
 
 log = structlog.get_logger()
 
@@ -58,8 +59,9 @@ class FatalFault:
 class Workers:
     """The parts with threads. ``beside`` begins first; ``deliver`` ends first, and what it leaves is handed back.
 
-    ``account`` writes down what was spent, before ``deliver`` begins and with each beat. ``recall``, before it begins,
-    has it wait for what is on record as failing.
+    ``account`` writes down what was spent, before ``deliver`` begins and with each beat; ``keep`` what was done, with
+    each beat and at the end. ``recall``, before ``deliver`` begins, has it wait for what is on record as failing.
+    ``settled`` is told what handing back did.
     """
 
     beside: Sequence[Worker]
@@ -69,6 +71,8 @@ class Workers:
     account: Callable[[Connection], None]
     health: Callable[[], Mapping[str, Any]]
     record: Callable[[], None]
+    settled: Callable[[SettleCounts], None]
+    keep: Callable[[Connection], None]
 
 
 class Process:
@@ -131,13 +135,15 @@ class Process:
         """Give up the rest of our leases, and take the process off the list."""
         link = Link(self._state_dsn, "rowtide close")
         try:
-            link.run(lambda connection: outbox.settle(connection, outcomes))
+            self._workers.settled(link.run(lambda connection: outbox.settle(connection, outcomes)))
             link.run(lambda connection: outbox.void_leases(connection, self._owner))
             if not self.supplanted:  # then the other one is on the list
                 link.run(lambda connection: processes.leave(connection, self._lock.process_id, self._roles))
         except RowtideError as error:
             log.warning("leases stay until they expire", code=error.code, rows=len(outcomes))
         finally:
+            with suppress(RowtideError):  # what was done in the last second is not in the history then
+                link.run(self._workers.keep)
             link.close()
 
     def _beat(self) -> None:
@@ -186,7 +192,7 @@ class Process:
     def _tend(self, connection: Connection) -> None:
         """What others may hold up for a while, such as a process that stands still in the middle of a transaction."""
         connection.execute(f"SET lock_timeout = '{_PATIENCE_S}s'")
-        for act in (self._workers.account, self._void_leases_of_the_dead):
+        for act in (self._workers.account, self._workers.keep, self._void_leases_of_the_dead):
             with suppress(LockNotAvailable):  # the next beat tries again
                 act(connection)
 

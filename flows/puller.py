@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -48,9 +48,9 @@ MOST_ENTRIES: Final = 20
 STOP_S: Final = 0.5
 """Seconds that all threads together have to end."""
 
-Counted = Callable[[str, Counter[str]], None]
+Counted = Callable[[str, Counter[str], Sequence[float]], None]
 """Told of a sync what became of its entries (``applied``, ``echoes``, ``parked``, ``conflicts``, ``reverted``), and of
-edits that its source has ``lost``.
+edits that its source has ``lost``; and how many seconds after the edit each was applied.
 """
 SiteOf = Callable[[str], str | None]
 Sessions = Callable[[], SourceSessions]
@@ -254,7 +254,7 @@ class _PairPuller:
             return False
         if unconfirmed.pairs:
             lost = lost_edits.look_through(bench, unconfirmed)
-            self._counted(compiled.sync, Counter(lost=lost.total()))
+            self._counted(compiled.sync, Counter(lost=lost.total()), ())
             return True
         request = TakeRequest(compiled.sync, self._owner, uuid.uuid4().hex, LEASE_S, MOST_ENTRIES)
         self._left = self._state.run(partial(applying.take, request=request))
@@ -273,8 +273,8 @@ class _PairPuller:
             if isinstance(done, PullStopped):
                 self._stopped(sync, done)
                 return False
-            del self._left[0]
-            self._note(sync, done)
+            lease = self._left.pop(0)
+            self._note(bench, lease, done)
         return found
 
     def _set_back(self, sync: str, error: Exception) -> None:
@@ -290,8 +290,9 @@ class _PairPuller:
         if why.error is not None:
             raise why.error
 
-    def _note(self, sync: str, done: Done) -> None:
+    def _note(self, bench: Bench, lease: Lease, done: Done) -> None:
         """Count what became of the entry, and act on what it says of its list."""
+        sync = bench.sync.compiled.sync
         if not done.recorded:
             return
         match done.end:
@@ -301,18 +302,25 @@ class _PairPuller:
                 did["reverted"] = sum(one.sentence is not None for one in done.end.conflicts)
                 if did["reverted"]:
                     log.info("edit refused, its item follows the row", sync=sync, kind=done.end.conflicts[0].kind.name)
-                self._counted(sync, did)
+                self._counted(sync, did, self._latencies_s(bench, lease) if did["applied"] else ())
             case Drop():
-                self._counted(sync, Counter(echoes=1))
+                self._counted(sync, Counter(echoes=1), ())
             case ParkEntry():
                 log.info("edit set aside", sync=sync, code=done.end.code)
-                self._counted(sync, Counter(parked=1))
+                self._counted(sync, Counter(parked=1), ())
             case HoldOpen():
-                self._counted(sync, Counter(conflicts=1))
+                self._counted(sync, Counter(conflicts=1), ())
             case ListRestored():
                 self._state.run(partial(suspect.note_restored, sync=sync, list_id=done.end.list_id))
             case _:
                 pass
+
+    def _latencies_s(self, bench: Bench, lease: Lease) -> Sequence[float]:
+        """How long ago the entry's edit was made, by Graph's clock; nothing where either is not known."""
+        edited_at, ahead_s = lease.shown.modified_at, bench.requests.clock_s()
+        if edited_at is None or ahead_s is None:
+            return ()
+        return (time.monotonic() + ahead_s - edited_at.timestamp(),)
 
     def _give_back(self) -> None:
         """Give up what was taken and not worked on."""

@@ -26,8 +26,8 @@ OF_SYNC: Final = (
     "progress",
     "conflict",
 )
-"""The tables with rows of a sync. The row in ``sync`` stays, so that no number of an era is drawn twice, and ``runs``
-stay as long as `retention` says: neither holds anything of a row.
+"""The tables with rows of a sync. The row in ``sync`` stays, so that no number of an era is drawn twice, ``runs``
+and what each sync did (state.history) stay as long as `retention` says: none of them holds anything of a row.
 """
 
 

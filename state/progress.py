@@ -48,6 +48,8 @@ class Counts:
     released: int = 0
     parked: int = 0
     latencies_s: list[float] = field(default_factory=list)
+    bulk_latencies_s: list[float] = field(default_factory=list)
+    """Of rows that a reconcile found."""
 
     @property
     def ru_used(self) -> int:
@@ -137,7 +139,7 @@ def add(conn: Connection, counts: Mapping[str, Counts]) -> None:
 
 def _row(sync: str, counts: Counts) -> dict[str, Any]:
     latency = [0] * BUCKETS
-    for latency_s in counts.latencies_s:
+    for latency_s in (*counts.latencies_s, *counts.bulk_latencies_s):
         latency[latency_bucket(latency_s * 1000)] += 1
     return {
         "sync": sync, "delivered": counts.delivered, "writes": counts.writes, "suppressed": counts.suppressed,

@@ -41,6 +41,8 @@ RECORDS: Final = (
     "slot_cursor",
     "spent",
     "sync",
+    "sync_hour",
+    "sync_minute",
 )
 """The tables that a process writes; beside them are definitions and Alembic's note of the version."""
 READ_ONLY: Final = ("alembic_version", "definition")

@@ -1,7 +1,8 @@
 """The records of the state database as SQLAlchemy Core metadata: what each table and index is for.
 
 In: nothing. Out: `metadata` and one `Table` per record; those that only syncs of two ways fill are in
-`state.tables_both_ways`. Rule: a test holds the migrations equal to these files.
+`state.tables_both_ways`, what each sync did in `state.tables_history`. Rule: a test holds the migrations equal to these
+files.
 """
 
 from sqlalchemy import (
@@ -28,6 +29,8 @@ from state.column_types import metadata as metadata
 from state.tables_both_ways import conflict as conflict
 from state.tables_both_ways import inbox as inbox
 from state.tables_both_ways import list_cursor as list_cursor
+from state.tables_history import sync_hour as sync_hour
+from state.tables_history import sync_minute as sync_minute
 
 _WAITS_FOR = """
     CASE WHEN (op = 'r'::bpchar) THEN 'read'::text WHEN (target IS NULL) THEN ''::text ELSE ('to '::text || target) END

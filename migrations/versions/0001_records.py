@@ -344,6 +344,25 @@ CREATE TABLE rowtide.progress (
     updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT progress_pkey PRIMARY KEY (sync)
 );
+CREATE TABLE rowtide.sync_minute (
+    minute TIMESTAMP WITH TIME ZONE NOT NULL,
+    sync TEXT COLLATE "C" NOT NULL,
+    incarnation UUID NOT NULL,
+    n BIGINT[] NOT NULL,
+    push_ms INTEGER[] NOT NULL,
+    bulk_ms INTEGER[] NOT NULL,
+    pull_ms INTEGER[] NOT NULL,
+    CONSTRAINT sync_minute_pkey PRIMARY KEY (minute, sync, incarnation)
+) WITH (fillfactor = 50);
+CREATE TABLE rowtide.sync_hour (
+    hour TIMESTAMP WITH TIME ZONE NOT NULL,
+    sync TEXT COLLATE "C" NOT NULL,
+    n BIGINT[] NOT NULL,
+    push_ms INTEGER[] NOT NULL,
+    bulk_ms INTEGER[] NOT NULL,
+    pull_ms INTEGER[] NOT NULL,
+    CONSTRAINT sync_hour_pkey PRIMARY KEY (hour, sync)
+);
 CREATE TABLE rowtide.spent (
     app TEXT COLLATE "C" NOT NULL,
     hour TIMESTAMP WITH TIME ZONE NOT NULL,

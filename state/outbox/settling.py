@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, assert_never
 
 import orjson
 
+from rowtide.change import BACKFILL
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.outcomes import HandOver, Outcome, ParkRow, Release, Settle
 from rowtide.deciding.records import Pair, Work
@@ -242,7 +243,8 @@ def _count(outcomes: Iterable[Outcome], now_s: float) -> dict[str, progress.Coun
                 counts.suppressed += not (writes or again)
                 counts.foreign_edits += foreign_edit
                 if not again:
-                    counts.latencies_s.append(now_s - desired.committed_at.timestamp())
+                    latencies_s = counts.bulk_latencies_s if desired.priority == BACKFILL else counts.latencies_s
+                    latencies_s.append(now_s - desired.committed_at.timestamp())
             case HandOver():
                 counts.foreign_edits += outcome.entry is not None
                 counts.released += 1

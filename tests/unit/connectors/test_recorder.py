@@ -3,7 +3,15 @@
 from prometheus_client import CollectorRegistry
 
 from connectors.metrics import PROCESS_COUNTS, SYNC_COUNTS, PrometheusRecorder
-from connectors.recorder import GraphReading, ProcessCount, SyncCount, record_pulled, record_settle, record_stage
+from connectors.recorder import (
+    GraphReading,
+    ProcessCount,
+    SyncCount,
+    record_lost_minutes,
+    record_pulled,
+    record_settle,
+    record_stage,
+)
 from state.outbox import SettleCounts, StageCounts
 from state.progress import Counts
 
@@ -25,11 +33,21 @@ def test_each_declared_metric_moves() -> None:
     registry = CollectorRegistry()
     recorder = PrometheusRecorder(registry)
     assert set(totals(registry).values()) == {0.0}
-    did = Counts(delivered=1, writes=2, suppressed=3, foreign_edits=4, released=5, parked=6, latencies_s=[0.5])
+    did = Counts(
+        delivered=1,
+        writes=2,
+        suppressed=3,
+        foreign_edits=4,
+        released=5,
+        parked=6,
+        latencies_s=[0.5],
+        bulk_latencies_s=[0.5],
+    )
     record_stage(recorder, StageCounts(merged=1, dropped=2, new={"parts": 3}))
     record_settle(recorder, SettleCounts({"parts": did}, stale=1))
     did_of_entries = {"applied": 1, "echoes": 2, "parked": 3, "conflicts": 4, "lost": 5, "reverted": 6}
-    record_pulled(recorder, "parts", did_of_entries)
+    record_pulled(recorder, "parts", did_of_entries, [1.5])
+    record_lost_minutes(recorder, 12)
     recorder.read(7, {"contoso": GraphReading(8.0, 9.0)})
     recorder.read_loops({"rowtide-due": 10})
     recorder.read_faults({"list": 11})
