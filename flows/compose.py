@@ -6,6 +6,8 @@ parts; a secret is resolved where it is used and kept nowhere else; code that jo
 one of them.
 """
 
+import os
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +49,7 @@ from flows.own_file import OwnFile
 from flows.ports import Worker
 from flows.process import FatalFault, Process, Workers
 from flows.process_lock import ProcessLock
+from flows.process_run import ProcessRun
 from flows.puller import Puller, PullPorts
 from flows.reach_holds import ReachHolds
 from flows.reconcile import SOURCE, Reconciler
@@ -65,6 +68,7 @@ from rowtide.error_catalogue import sync_errors
 from state import eras, instance, outbox
 from state.database import Connection, Link
 from state.outbox import SettleCounts, StageCounts
+from state.runs import ProcessLife
 
 CAPTURE, DELIVER = "capture", "deliver"
 """Roles: they decide which parts a process has."""
@@ -92,6 +96,9 @@ def compose(
     watcher = _watcher(base, acts, own, readers, ReachHolds(acts, lock.name, _opens(roles)))
     capture = _capture(base, acts, readers, watcher) if CAPTURE in roles else None
     deliver = _deliver(base) if DELIVER in roles else None
+    told = {"pid": os.getpid(), "host": socket.gethostname(), "version": view.catalog.version}
+    slots = [reader.slot for reader in readers.values()]
+    run = ProcessRun(ProcessLife(lock.name, history.incarnation, slots, told))
     workers = Workers(
         beside=[watcher] if capture is None else [watcher, *watches.values(), capture.reconciler],
         deliver=[] if deliver is None else deliver.workers,
@@ -114,7 +121,8 @@ def compose(
         ),
         record=partial(_record, base.recorder, history, deliver),
         settled=partial(recorder.record_settle, base.recorder),
-        keep=history.write,
+        keep=partial(_keep, history, run),
+        end_run=run.end,
     )
     machine = MachineClock()
     process = Process(
@@ -393,6 +401,12 @@ def _settled(claimer: Claimer, to: Recorder, pace: Pace, outcomes: Sequence[Outc
     recorder.record_settle(to, counts)
     for sync, did in counts.by_sync.items():
         pace.note(sync, "delivered", did.delivered)
+
+
+def _keep(history: HistoryRecorder, run: ProcessRun, connection: Connection) -> None:
+    """Write what was done, then that the process was seen: what was done before that moment is on record."""
+    history.write(connection)
+    run.note(connection)
 
 
 def _nothing(_link: Link) -> None:

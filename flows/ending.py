@@ -104,6 +104,23 @@ def to_end(error: BaseException | None, reasons: Reasons, store: Store) -> End:
     return Crashed(error)
 
 
+def to_verdict(end: End) -> tuple[str, str | None]:
+    """How the end is called in the record of runs, and the code of the error by which it came."""
+    match end:
+        case Asked():
+            return "stopped", None
+        case Failed(error):
+            return "failed", error.code
+        case Supplanted():
+            return "supplanted", None
+        case Outdated() | SetBack() | Unresumable():
+            return "renewed", None
+        case Crashed():
+            return "crashed", None
+        case _:
+            assert_never(end)
+
+
 def conclude(end: End, store: Store, after_s: float) -> int | None:
     """Log how the flow ended; the exit code, or None when the flow begins anew."""
     match end:

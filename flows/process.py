@@ -28,7 +28,7 @@ from flows.state_clock import StateClock
 from rowtide.deciding.outcomes import Outcome
 from rowtide.error_catalogue import state_errors
 from rowtide.errors import RowtideError
-from state import failpoints, instance, outbox, processes
+from state import failpoints, instance, outbox, processes, runs
 from state.database import Connection, Link
 from state.outbox import SettleCounts
 
@@ -61,7 +61,7 @@ class Workers:
 
     ``account`` writes down what was spent, before ``deliver`` begins and with each beat; ``keep`` what was done, with
     each beat and at the end. ``recall``, before ``deliver`` begins, has it wait for what is on record as failing.
-    ``settled`` is told what handing back did.
+    ``settled`` is told what handing back did, ``end_run`` how the process ended.
     """
 
     beside: Sequence[Worker]
@@ -73,6 +73,7 @@ class Workers:
     record: Callable[[], None]
     settled: Callable[[SettleCounts], None]
     keep: Callable[[Connection], None]
+    end_run: Callable[[Connection, str, str | None], None]
 
 
 class Process:
@@ -130,6 +131,11 @@ class Process:
         self._hand_back(self._workers.unsettled())
         for worker in reversed(self._workers.beside):
             _end(worker)
+
+    def note_end(self, verdict: str, code: str | None) -> None:
+        """Write down how the process ended, once `close` is done; it is lost where that cannot be written."""
+        with closing(Link(self._state_dsn, "rowtide close")) as link, suppress(RowtideError):
+            link.run(lambda connection: self._workers.end_run(connection, verdict, code))
 
     def _hand_back(self, outcomes: Sequence[Outcome]) -> None:
         """Give up the rest of our leases, and take the process off the list."""
@@ -202,6 +208,8 @@ class Process:
             dead.append((self._lock.name, self._owner))
         for name, but in dead:
             # What it may have sent stays written down: whoever claims these rows looks first.
+            if but is None:
+                runs.lose(connection, name)
             if rows := outbox.void_leases_of_others(connection, name, but):
                 log.info("rows of a dead process are claimed anew", process=name, rows=rows)
 

@@ -137,6 +137,7 @@ def _run_once(
         process.supplanted, request.made.is_set(), process.is_outdated(), process.clock_set_back, process.fault.error
     )
     end = ending.to_end(error, reasons, store)
+    process.note_end(*ending.to_verdict(end))
     return ending.conclude(end, store, time.monotonic() - began)
 
 

@@ -197,6 +197,21 @@ def read_minutes(conn: Connection, since: datetime, sync: str | None = None) -> 
     return _read(conn, _READ_MINUTES, since, sync)
 
 
+_READ_INCARNATION = f"""
+WITH found AS MATERIALIZED (
+     SELECT sync, {", ".join(_NAMES)} FROM rowtide.sync_minute
+      WHERE minute >= date_trunc('minute', %(since)s, 'UTC') AND minute <= %(until)s AND incarnation = %(incarnation)s)
+SELECT %(since)s AS at, t.* FROM ({_totals("found", "sync")}) AS t ORDER BY sync
+"""
+
+
+def read_incarnation(conn: Connection, incarnation: UUID, since: datetime, until: datetime) -> list[Did]:
+    """What one incarnation did for each sync in all, as far as its minutes are kept."""
+    with conn.cursor(row_factory=class_row(Did)) as cursor:
+        values = {"incarnation": incarnation, "since": since, "until": until}
+        return cursor.execute(_READ_INCARNATION.encode(), values).fetchall()
+
+
 def read_hours(conn: Connection, since: datetime, sync: str | None = None) -> list[Did]:
     """The same by hours, as far as they are rolled."""
     return _read(conn, _READ_HOURS, since, sync)

@@ -15,11 +15,12 @@ ABANDONED: Final = timedelta(days=1)
 
 
 def prune_runs(conn: Connection, older_than: timedelta) -> int:
-    """Forget the runs that began longer ago, but for the one that a reconcile is still in."""
+    """Forget the runs that began longer ago, but for those that a reconcile is still in, or a process that lives."""
     query = """
         DELETE FROM rowtide.runs AS r
          WHERE r.started_at < now() - %s
            AND NOT EXISTS (SELECT FROM rowtide.reconcile AS c WHERE c.run_id = r.id AND c.state = 'running')
+           AND NOT (r.kind = 'process' AND r.ended_at IS NULL AND r.seen_at > now() - interval '1 day')
     """
     return conn.execute(query, [older_than]).rowcount
 

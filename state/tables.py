@@ -20,6 +20,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    Uuid,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSON, JSONB
@@ -339,12 +340,23 @@ runs = Table(
     Column("id", BigInteger, Identity(), primary_key=True),
     Column("kind", Text, nullable=False),
     Column("sync", NAME),
+    # Of a process: as what it counts in the minutes of its syncs.
+    Column("incarnation", Uuid),
     Column("started_at", TIME, nullable=False, server_default=NOW),
+    Column("seen_at", TIME, nullable=False, server_default=NOW),
     Column("ended_at", TIME),
     Column("verdict", Text),
+    # So many short runs that ended alike are this one.
+    Column("turns", Integer, nullable=False, server_default=text("1")),
+    # By slot or sync how far it was, at the beginning and when it was last seen.
+    Column("from_pos", JSONB),
+    Column("to_pos", JSONB),
+    # The name of a process; who asked for anything else.
+    Column("actor", NAME, nullable=False, server_default=text("''")),
     Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
 )
 Index("runs_started_at_idx", runs.c.started_at)
+Index("runs_process_idx", runs.c.actor, runs.c.id, postgresql_where=text("kind = 'process'"))
 
 progress = Table(
     "progress",

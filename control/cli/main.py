@@ -20,8 +20,8 @@ from rowtide.errors import RowtideError
 COMMANDS: Final = MappingProxyType({
     "demo": "demo", "init": "init", "validate": "validate", "plan": "plan", "apply": "apply", "run": "run",
     "status": "status", "doctor": "doctor", "slot": "slot", "pause": "pause", "resume": "pause", "explain": "explain",
-    "diff": "diff", "reconcile": "reconcile", "parked": "parked", "conflicts": "conflicts", "forget": "forget",
-    "purge": "forget", "db": "db",
+    "diff": "diff", "reconcile": "reconcile", "parked": "parked", "conflicts": "conflicts", "runs": "runs",
+    "forget": "forget", "purge": "forget", "db": "db",
 })  # fmt: skip
 """Command -> the module of this package that has it: a function of its name, or an ``app`` of several commands."""
 

@@ -132,5 +132,5 @@ def _require_known(connection: Connection, sync: str) -> tuple[str, bool]:
 
 
 def _note(connection: Connection, kind: str, sync: str, actor: Actor, detail: Mapping[str, int]) -> None:
-    run = runs.start(connection, kind, sync, {"by": actor.name})
+    run = runs.start(connection, kind, sync, actor=actor.name)
     runs.finish(connection, run, "done", dict(detail))

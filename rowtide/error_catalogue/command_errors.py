@@ -23,6 +23,12 @@ SLOT_FOREIGN: Final = Entry(
 NOT_PARKED: Final = Entry(
     UserError, "not_parked", "Row {key} of sync {sync} is not parked.", "See `rowtide parked list`."
 )
+UNKNOWN_RUN: Final = Entry(
+    UserError,
+    "unknown_run",
+    "No run {run} is on record.",
+    "See `rowtide runs list`; they are kept for `retention.runs`.",
+)
 UNKNOWN_ROW: Final = Entry(
     UserError,
     "unknown_row",

@@ -424,7 +424,8 @@ def step(conn: Connection) -> Iterator[None]:
 
 def _end_run(conn: Connection, record: Reconcile, verdict: str) -> None:
     if record.run_id is not None:
-        runs.finish(conn, record.run_id, verdict, record.counts)
+        mark = None if record.mark_lsn is None or record.era is None else {"era": record.era, "lsn": record.mark_lsn}
+        runs.finish(conn, record.run_id, verdict, record.counts, None if mark is None else {record.sync: mark})
 
 
 def _now(conn: Connection) -> datetime:

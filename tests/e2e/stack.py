@@ -56,7 +56,7 @@ SYNC = """
 
 
 PAUSE_S = 0.05
-NESTED = ("slot", "db", "parked", "conflicts")
+NESTED = ("slot", "db", "parked", "conflicts", "runs")
 """Commands that have commands of their own."""
 
 

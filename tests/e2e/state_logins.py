@@ -48,7 +48,7 @@ def _role_for(command: str) -> str:
     match command:
         case "run":
             return roles.RUN
-        case "status":
+        case "status" | "runs":
             return roles.VIEW
         case _:
             return roles.APPLY

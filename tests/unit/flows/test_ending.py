@@ -7,7 +7,7 @@ from bytewax.recovery import InconsistentPartitionsError
 
 from connectors.outbox_io import Stopped
 from flows import ending
-from flows.ending import Asked, Crashed, Failed, Reasons, SetBack, Supplanted, Unresumable
+from flows.ending import Asked, Crashed, Failed, Outdated, Reasons, SetBack, Supplanted, Unresumable
 from flows.recovery import Store
 from rowtide.errors import SourceRefused, StateUnavailable
 
@@ -95,3 +95,19 @@ def test_a_full_disk_is_said_in_sqlites_words(resumed: Store) -> None:
 def test_a_supplanted_process_fails_whatever_else_ended_it(resumed: Store) -> None:
     assert ending.to_end(wrapped(Stopped()), Reasons(supplanted=True), resumed) == Supplanted()
     assert code_of(Supplanted(), resumed) == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "verdict"),
+    [
+        (Asked(), ("stopped", None)),
+        (Failed(StateUnavailable("state_unreachable", "", "")), ("failed", "state_unreachable")),
+        (Supplanted(), ("supplanted", None)),
+        (Outdated(), ("renewed", None)),
+        (SetBack(), ("renewed", None)),
+        (Unresumable(OSError()), ("renewed", None)),
+        (Crashed(OSError()), ("crashed", None)),
+    ],
+)
+def test_an_end_has_a_verdict(end: ending.End, verdict: tuple[str, str | None]) -> None:
+    assert ending.to_verdict(end) == verdict

@@ -24,5 +24,7 @@ def test_documents_of_rows_are_hidden_and_no_column_is_made_up() -> None:
         ("process", "health"),
         ("reconcile", "counts"),
         ("runs", "detail"),
+        ("runs", "from_pos"),
+        ("runs", "to_pos"),
         ("sync", "shape"),
     }
