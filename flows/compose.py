@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from connectors import loops, metrics, recorder
+from connectors import gauge_metrics, loops, metrics, recorder
 from connectors.claimer import Claimer
 from connectors.clocks import MachineClock
 from connectors.graph.budget import Budget
@@ -42,6 +42,7 @@ from flows.deletion_judge import DeletionJudge
 from flows.due_again import DueAgain
 from flows.enumerator import Enumerator
 from flows.faults import FaultRecord
+from flows.gauging import Gauger
 from flows.graph_reads import PacedGraph
 from flows.health import to_health
 from flows.lanes import WriterLanes
@@ -99,8 +100,9 @@ def compose(
     told = {"pid": os.getpid(), "host": socket.gethostname(), "version": view.catalog.version}
     slots = [reader.slot for reader in readers.values()]
     run = ProcessRun(ProcessLife(lock.name, history.incarnation, slots, told))
+    gauger = Gauger(state_dsn, lambda: applied.view, gauge_metrics.METRICS.show)
     workers = Workers(
-        beside=[watcher] if capture is None else [watcher, *watches.values(), capture.reconciler],
+        beside=[watcher, gauger] if capture is None else [watcher, gauger, *watches.values(), capture.reconciler],
         deliver=[] if deliver is None else deliver.workers,
         unsettled=list if deliver is None else deliver.unsettled,
         recall=_nothing if deliver is None else deliver.faults.look,

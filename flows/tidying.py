@@ -10,7 +10,7 @@ from datetime import timedelta
 from connectors.postgres import apply_record, table_pages
 from rowtide.definition.model import Retention
 from rowtide.holds import Place
-from state import history, ledger, pulled, retention
+from state import gauges, history, ledger, pulled, retention
 from state.database import Connection
 from state.reconcile import record as reconcile
 
@@ -47,8 +47,9 @@ def tidy_edits(state: Connection, writer: table_pages.Connection, sync: str) -> 
 
 
 def tidy_records(state: Connection, kept: Retention) -> None:
-    """Forget what is kept for a time only: runs, given up readings, tombstones of retired syncs, conflicts, history."""
+    """Forget what is kept for a time only: runs, history, readings, tombstones of retired syncs, conflicts."""
     retention.prune_runs(state, kept.runs)
+    gauges.prune_minutes(state, kept.runs)
     retention.prune_readings(state)
     retention.prune_retired(state, kept.tombstones)
     retention.prune_conflicts(state, kept.conflicts)

@@ -51,7 +51,7 @@ class Forgetful:
     def note_address(self, address: str) -> None:
         """Forgotten."""
 
-    def advance(self, incarnation: int, lsn: int) -> None:
+    def advance(self, incarnation: int, lsn: int, heartbeat: int) -> None:
         """Forgotten."""
 
     def close(self) -> None:

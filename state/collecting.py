@@ -124,6 +124,7 @@ _SAVE = f"""
 UPDATE rowtide.list_cursor
    SET link = %(next)s, round = %(page_round)s, round_began_at = %(began_at)s,
        round_ended_at = CASE WHEN %(last)s THEN clock_timestamp() ELSE round_ended_at END,
+       read_until = CASE WHEN %(last)s THEN %(began_at)s ELSE read_until END,
        "full" = %(stays_full)s, full_since = %(full_since)s, upload = upload AND %(stays_full)s,
        poll_due_at = CASE WHEN NOT %(last)s OR %(stays_full)s OR hinted_at > %(began_at)s THEN clock_timestamp()
                           ELSE clock_timestamp() + make_interval(secs => %(wait_s)s) END,

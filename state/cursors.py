@@ -73,6 +73,14 @@ def read_staged_at(conn: Connection) -> dict[str, datetime]:
     return dict(conn.execute("SELECT slot, updated_at FROM rowtide.slot_cursor").fetchall())
 
 
+def read_heard_at(conn: Connection) -> dict[str, datetime]:
+    """By slot when the newest heartbeat was written that is staged: what was committed before is staged, too."""
+    query = """
+        SELECT slot, to_timestamp(heartbeat_staged / 1000000.0) FROM rowtide.slot_cursor WHERE heartbeat_staged > 0
+    """
+    return dict(conn.execute(query).fetchall())
+
+
 def open_slot(conn: Connection, cursor: SlotCursor) -> bool:
     """Begin a new incarnation. False when there is one at or above it already: another process was faster."""
     result = conn.execute(
@@ -152,9 +160,16 @@ def count_heartbeat(conn: Connection, slot: str, incarnation: int, instance: str
     return None if row is None else CountedHeartbeat(*row)
 
 
-def advance_slot(conn: Connection, slot: str, incarnation: int, lsn: int) -> None:
-    """Record that ``incarnation`` is staged up to ``lsn``; a lower LSN or another incarnation changes nothing."""
+def advance_slot(conn: Connection, slot: str, incarnation: int, lsn: int, heartbeat: int = 0) -> None:
+    """Record that ``incarnation`` is staged up to ``lsn``; a lower LSN or another incarnation changes nothing.
+
+    ``heartbeat``: the number of the newest one before ``lsn`` (0: none is new).
+    """
     conn.execute(
-        "UPDATE rowtide.slot_cursor SET lsn = %s, updated_at = now() WHERE slot = %s AND incarnation = %s AND lsn < %s",
-        [lsn, slot, incarnation, lsn],
+        """
+        UPDATE rowtide.slot_cursor
+           SET lsn = %s, heartbeat_staged = greatest(heartbeat_staged, %s), updated_at = now()
+         WHERE slot = %s AND incarnation = %s AND lsn < %s
+        """,
+        [lsn, heartbeat, slot, incarnation, lsn],
     )

@@ -120,6 +120,12 @@ def read_applied(conn: Connection) -> AppliedDefinition | None:
     return next(iter(read_newest(conn, 1)), None)
 
 
+def read_applied_at(conn: Connection, version: int) -> datetime | None:
+    """When a version was applied; None: there is none of that number."""
+    found = conn.execute("SELECT applied_at FROM rowtide.definition WHERE version = %s", [version]).fetchone()
+    return None if found is None else found[0]
+
+
 def read_newest(conn: Connection, limit: int) -> list[AppliedDefinition]:
     """The newest versions, that in force first."""
     columns = "version, compiled::text, needs, applied_at, applied_by"

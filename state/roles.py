@@ -25,6 +25,7 @@ ROLES: Final = (OWNER, RUN, APPLY, VIEW)
 RECORDS: Final = (
     "conflict",
     "enumeration",
+    "gauge",
     "hold",
     "inbox",
     "instance",
@@ -38,6 +39,7 @@ RECORDS: Final = (
     "reconcile_absent",
     "runs",
     "seen",
+    "slo_minute",
     "slot_cursor",
     "spent",
     "sync",

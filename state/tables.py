@@ -13,6 +13,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
+    Double,
     Identity,
     Index,
     Integer,
@@ -159,6 +160,8 @@ slot_cursor = Table(
     Column("owner", Text, nullable=False, server_default=text("''")),
     Column("owner_since_lsn", BigInteger, nullable=False, server_default=ZERO),
     Column("heartbeat", BigInteger, nullable=False, server_default=ZERO),
+    # The number of the newest heartbeat of which everything committed before it is staged; 0: none yet.
+    Column("heartbeat_staged", BigInteger, nullable=False, server_default=ZERO),
     Column("updated_at", TIME, nullable=False, server_default=NOW),
 )
 
@@ -373,6 +376,39 @@ progress = Table(
     Column("latency_before", ARRAY(BigInteger), nullable=False, server_default=text("'{}'::bigint[]")),
     Column("window_at", TIME, nullable=False, server_default=NOW),
     Column("updated_at", TIME, nullable=False, server_default=NOW),
+)
+
+# Where each sync stood when it was looked at last (rowtide.gauge.Gauge), by the process that has the duty.
+gauge = Table(
+    "gauge",
+    metadata,
+    Column("sync", NAME, primary_key=True),
+    # Rows out of sync, each counted once, by where they wait.
+    Column("waiting", BigInteger, nullable=False),
+    Column("parked", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("pulling", BigInteger, nullable=False),
+    Column("found", BigInteger, nullable=False),
+    Column("oldest", TIME),
+    Column("push_lag_s", Double, nullable=False),
+    # None: the sync has one way.
+    Column("pull_lag_s", Double),
+    # Since when the figures of a way are only the least; null: they are known.
+    Column("push_unknown_since", TIME),
+    Column("pull_unknown_since", TIME),
+    # When the sync was looked at first, and last.
+    Column("since", TIME, nullable=False),
+    Column("as_of", TIME, nullable=False),
+)
+
+# The promise by minutes: a row of sync '' for each minute with a look; of a sync only for a minute that was not good.
+slo_minute = Table(
+    "slo_minute",
+    metadata,
+    Column("minute", TIME, primary_key=True),
+    Column("sync", NAME, primary_key=True),
+    # rowtide.gauge.Minute: the highest of all looks in the minute.
+    Column("verdict", SmallInteger, nullable=False),
 )
 
 spent = Table(

@@ -82,6 +82,8 @@ list_cursor = Table(
     Column("round", BigInteger, nullable=False, server_default=ZERO),
     Column("round_began_at", TIME),
     Column("round_ended_at", TIME),
+    # When the last round began that has ended: what changed before is read.
+    Column("read_until", TIME),
     # Whether every item is read, in two rounds, of which the second shows what moved during the first; since when.
     Column("full", Boolean, nullable=False, server_default=FALSE),
     Column("full_since", TIME),

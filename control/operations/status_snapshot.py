@@ -12,9 +12,10 @@ from typing import Any
 
 from connectors.postgres import slots
 from control.operations import activity
-from control.operations.activity import Knowledge, Rates
+from control.operations.activity import Rates
 from control.operations.diagnosis import EditFacts, KnownProblem, SyncFacts
 from control.operations.session import Session, require_applied_definition
+from rowtide import gauge
 from rowtide.catalog import Catalog
 from rowtide.error_catalogue import source_errors, status_reasons
 from rowtide.errors import RowtideError
@@ -252,7 +253,7 @@ def _dark_since(snapshot: StatusSnapshot, source: str) -> datetime | None:
     seen_s = _role_seen_s(snapshot, "capture")
     if seen_s is None or seen_s > processes.ALIVE_S or source_problem(snapshot, source):
         return staged_at
-    return activity.silent_since(staged_at, snapshot.now, section.heartbeat)
+    return gauge.silent_since(staged_at, snapshot.now, section.heartbeat)
 
 
 def _unknown_since(snapshot: StatusSnapshot, name: str) -> datetime | None:
@@ -260,8 +261,8 @@ def _unknown_since(snapshot: StatusSnapshot, name: str) -> datetime | None:
     sync, state, record = snapshot.catalog.everything[name], snapshot.states.get(name), snapshot.reconciles.get(name)
     # One that could not be compiled is held at capture.
     coverage = Coverage(state.era, sync.version) if state is not None and isinstance(sync, CompiledSync) else None
-    return activity.unknown_since(
-        Knowledge(
+    return gauge.push_unknown_since(
+        gauge.Knowledge(
             applied_at=snapshot.applied.applied_at,
             holds=covering(snapshot.holds, sync),
             reconcile_done=record is not None and record.state == "done",

@@ -131,6 +131,7 @@ CREATE TABLE rowtide.list_cursor (
     round BIGINT DEFAULT 0 NOT NULL,
     round_began_at TIMESTAMP WITH TIME ZONE,
     round_ended_at TIMESTAMP WITH TIME ZONE,
+    read_until TIMESTAMP WITH TIME ZONE,
     "full" BOOLEAN DEFAULT false NOT NULL,
     full_since TIMESTAMP WITH TIME ZONE,
     upload BOOLEAN DEFAULT false NOT NULL,
@@ -188,6 +189,7 @@ CREATE TABLE rowtide.slot_cursor (
     owner TEXT DEFAULT '' NOT NULL,
     owner_since_lsn BIGINT DEFAULT 0 NOT NULL,
     heartbeat BIGINT DEFAULT 0 NOT NULL,
+    heartbeat_staged BIGINT DEFAULT 0 NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT slot_cursor_pkey PRIMARY KEY (slot)
 );
@@ -369,6 +371,28 @@ CREATE TABLE rowtide.sync_hour (
     bulk_ms INTEGER[] NOT NULL,
     pull_ms INTEGER[] NOT NULL,
     CONSTRAINT sync_hour_pkey PRIMARY KEY (hour, sync)
+);
+CREATE TABLE rowtide.gauge (
+    sync TEXT COLLATE "C" NOT NULL,
+    waiting BIGINT NOT NULL,
+    parked BIGINT NOT NULL,
+    held BIGINT NOT NULL,
+    pulling BIGINT NOT NULL,
+    found BIGINT NOT NULL,
+    oldest TIMESTAMP WITH TIME ZONE,
+    push_lag_s DOUBLE PRECISION NOT NULL,
+    pull_lag_s DOUBLE PRECISION,
+    push_unknown_since TIMESTAMP WITH TIME ZONE,
+    pull_unknown_since TIMESTAMP WITH TIME ZONE,
+    since TIMESTAMP WITH TIME ZONE NOT NULL,
+    as_of TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT gauge_pkey PRIMARY KEY (sync)
+);
+CREATE TABLE rowtide.slo_minute (
+    minute TIMESTAMP WITH TIME ZONE NOT NULL,
+    sync TEXT COLLATE "C" NOT NULL,
+    verdict SMALLINT NOT NULL,
+    CONSTRAINT slo_minute_pkey PRIMARY KEY (minute, sync)
 );
 CREATE TABLE rowtide.spent (
     app TEXT COLLATE "C" NOT NULL,

@@ -98,9 +98,9 @@ class StateCursorStore:
         """The records are an older copy of themselves."""
         self._reading.run(lambda conn: instance.went_back(conn, self._slot))
 
-    def advance(self, incarnation: int, lsn: int) -> None:
+    def advance(self, incarnation: int, lsn: int, heartbeat: int) -> None:
         """Move the cursor to ``lsn``, unless it is beyond."""
-        self._advancing.run(lambda conn: cursors.advance_slot(conn, self._slot, incarnation, lsn))
+        self._advancing.run(lambda conn: cursors.advance_slot(conn, self._slot, incarnation, lsn, heartbeat))
 
     def close(self) -> None:
         """Close both connections; called when both threads have ended."""

@@ -24,6 +24,7 @@ from connectors.postgres.replication.connection import (
     read_keepalive,
 )
 from connectors.postgres.replication.feedback import Feedback
+from connectors.postgres.replication.heard_heartbeats import HeardHeartbeats
 from connectors.postgres.replication.history import History, last_known
 from connectors.postgres.replication.pgoutput import malformed
 from connectors.postgres.replication.resume_point import CursorStore, ReaderStopped, ResumePoint, require_server
@@ -80,13 +81,15 @@ class Reader:
         self._look_soon = look_soon
         self._queue = ChunkQueue(settings.queue_bytes)
         self._wakeup = Wakeup()
-        self._guard = SlotGuard(settings.slot, settings.source, store, self._wakeup.wake)
+        heartbeats = HeardHeartbeats()
+        self._guard = SlotGuard(settings.slot, settings.source, store, self._wakeup.wake, heartbeats.hear)
         self._confirmer = SlotConfirmer(
             lambda: self._resume_point.open_beside(settings.read_dsn(), "rowtide heartbeat"),
             settings.source,
             settings.publication,
             settings.heartbeat_s,
             self._guard.next_heartbeat,
+            heartbeats,
             advance=store.advance,
             on_confirmed=self._report_soon,
             on_publication=self._see_publication,

@@ -60,8 +60,8 @@ class CursorStore(OwnerStore, Protocol):
     def note_address(self, address: str) -> None:
         """Durably: where the server is reached now."""
 
-    def advance(self, incarnation: int, lsn: int) -> None:
-        """Durably: everything up to ``lsn`` is staged."""
+    def advance(self, incarnation: int, lsn: int, heartbeat: int) -> None:
+        """Durably: everything up to ``lsn`` is staged; ``heartbeat``: the newest one before it (0: none is new)."""
 
     def close(self) -> None:
         """The reader has ended."""

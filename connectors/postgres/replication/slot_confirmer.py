@@ -16,6 +16,7 @@ import psycopg
 from connectors.loops import Loop
 from connectors.postgres.connections import as_source_errors
 from connectors.postgres.replication.chunk_queue import SlotPosition
+from connectors.postgres.replication.heard_heartbeats import HeardHeartbeats
 from connectors.postgres.replication.transactions import HEARTBEAT
 from connectors.trouble import Trouble
 from rowtide.error_catalogue import process_errors
@@ -28,6 +29,9 @@ _BEAT = (
     " (SELECT oid::text FROM pg_publication WHERE pubname = %s)"
 )
 
+_IDLE_HEARTBEATS = 1.5
+"""An idle stream's place waits for the next heartbeat, with which it is written; without one, not for ever."""
+
 
 class SlotConfirmer:
     """Runs until ``stop``; one for the life of a reader. ``beating`` is set only while the stream is up."""
@@ -39,7 +43,8 @@ class SlotConfirmer:
         publication: str,
         heartbeat_s: float,
         next_heartbeat: Callable[[int], str],
-        advance: Callable[[int, int], None],
+        heartbeats: HeardHeartbeats,
+        advance: Callable[[int, int, int], None],
         on_confirmed: Callable[[], None],
         on_publication: Callable[[int | None], None],
     ) -> None:
@@ -51,6 +56,7 @@ class SlotConfirmer:
         self._publication = publication
         self._heartbeat_s = heartbeat_s
         self._next_heartbeat = next_heartbeat
+        self._heartbeats = heartbeats
         self._advance = advance
         self._on_confirmed = on_confirmed
         self._on_publication = on_publication
@@ -91,6 +97,7 @@ class SlotConfirmer:
         """Start of a stream: below ``place`` everything is confirmed, and what the last stream reached is void."""
         with self._lock:
             self._streams += 1
+            self._heartbeats.begin()
             self.confirmed = place
             self._wanted, self._urgent = None, False
 
@@ -100,6 +107,8 @@ class SlotConfirmer:
             if self.confirmed is None or place.incarnation != self.confirmed.incarnation or place <= self.confirmed:
                 return
             self._wanted = place
+            # A heartbeat is noted at once: it is what says of a stream at rest how late it is.
+            urgent = urgent or self._heartbeats.before(place.lsn) > 0
             self._urgent = self._urgent or urgent
             if urgent:
                 self._lock.notify()
@@ -140,7 +149,9 @@ class SlotConfirmer:
             stream = self._streams
         failpoints.hit(failpoints.CONFIRM_BEFORE_CURSOR)
         try:
-            self._advance(*wanted)
+            heartbeat = self._heartbeats.before(wanted.lsn)
+            self._advance(*wanted, heartbeat)
+            self._heartbeats.noted(heartbeat)
         except RowtideError:
             with self._lock:
                 # A later place may have come meanwhile; it includes this one.
@@ -151,7 +162,7 @@ class SlotConfirmer:
         self._writing.succeeded()
         failpoints.hit(failpoints.CONFIRM_AFTER_CURSOR)
         with self._lock:
-            self._next_idle_write = time.monotonic() + self._heartbeat_s
+            self._next_idle_write = time.monotonic() + _IDLE_HEARTBEATS * self._heartbeat_s
             if self.confirmed is not None and stream == self._streams:
                 self.confirmed = max(self.confirmed, wanted)
         self._on_confirmed()

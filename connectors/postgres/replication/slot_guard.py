@@ -72,13 +72,21 @@ class SlotGuard:
     ``lost``: why the session may not go on.
     """
 
-    def __init__(self, slot: str, source: str, store: OwnerStore, on_lost: Callable[[], None]) -> None:
-        """``source``: the name that the definition gives the source."""
+    def __init__(
+        self,
+        slot: str,
+        source: str,
+        store: OwnerStore,
+        on_lost: Callable[[], None],
+        heard: Callable[[int, int], None] = lambda _at, _number: None,
+    ) -> None:
+        """``source``: the name that the definition gives the source; ``heard`` is told of our own heartbeats."""
         self.lost: RowtideError | None = None
         self._slot = slot
         self._source = source
         self._store = store
         self._on_lost = on_lost
+        self._heard = heard
         self._here = Installation("")
         self._ours = SlotOwner(slot, "", 0)
         self._asked: tuple[str, int] | None = None
@@ -137,6 +145,7 @@ class SlotGuard:
         other, ours = heard.owner, self._ours
         if (other.slot, other.instance) == (ours.slot, ours.instance):
             self._hear_own(heard.number)
+            self._heard(message.lsn, heard.number)
         if has_to_yield(ours, other, message.lsn, self._here.former):
             self._yield_to(other.instance)
         if other.slot == ours.slot and other.instance != ours.instance and message.lsn > ours.since_lsn:

@@ -64,6 +64,7 @@ class MemoryStore:
     here: Installation = HERE
     ours: list[int] = field(default_factory=list)
     heartbeats: int = 0
+    staged_heartbeats: list[int] = field(default_factory=list)
     doubted: bool = False
 
     def read(self) -> MemoryCursor | None:
@@ -110,10 +111,11 @@ class MemoryStore:
         assert self.cursor is not None
         self.cursor = replace(self.cursor, address=address)
 
-    def advance(self, incarnation: int, lsn: int) -> None:
+    def advance(self, incarnation: int, lsn: int, heartbeat: int) -> None:
         if self.fail_with is not None:
             raise self.fail_with
         assert self.cursor is not None
+        self.staged_heartbeats += [heartbeat] if heartbeat else []
         self.advanced.append(SlotPosition(incarnation, lsn))
         self.cursor = replace(self.cursor, lsn=max(lsn, self.cursor.lsn))
 

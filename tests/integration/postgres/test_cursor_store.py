@@ -47,7 +47,7 @@ def test_the_cursor_only_rises_within_its_era(state_dsn: str) -> None:
     with contextlib.closing(StateCursorStore(state_dsn, "slot", "erp", ask)) as store:
         store.open_incarnation(SlotPosition(2, 100), SYSTEM, NewIncarnation(2, "slot_ahead", "why"), OWNER)
         for incarnation, lsn, expected in [(2, 150, (2, 150)), (2, 120, (2, 150)), (1, 900, (2, 150))]:
-            store.advance(incarnation, lsn)
+            store.advance(incarnation, lsn, 0)
             assert place(store) == expected
 
 

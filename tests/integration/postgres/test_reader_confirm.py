@@ -83,10 +83,10 @@ def test_cursor_is_written_before_postgresql_is_told(source: Any, tap: Any, unti
     go_on = threading.Event()
     advance = tap.store.advance
 
-    def slowly(incarnation: int, lsn: int) -> None:
+    def slowly(incarnation: int, lsn: int, heartbeat: int) -> None:
         written.set()
         assert go_on.wait(10)
-        advance(incarnation, lsn)
+        advance(incarnation, lsn, heartbeat)
 
     tap.reader._confirmer._advance = slowly
     start = source.show().confirmed_lsn
@@ -108,7 +108,7 @@ def test_a_death_between_cursor_and_confirm_loses_nothing(source: Any, tap: Any,
     first = tap.rows_until(1)[0]
     place = tap.reader.place
     tap.reader.stop(5)
-    tap.store.advance(*place)  # the cursor was written, PostgreSQL never heard of it
+    tap.store.advance(*place, 0)  # the cursor was written, PostgreSQL never heard of it
     assert source.show().confirmed_lsn < place.lsn
     source.run("INSERT INTO t VALUES (2, 'b')")
     again = new_tap(source, tap.store)
@@ -156,6 +156,24 @@ def test_an_idle_stream_advances_by_heartbeats_alone(source: Any, tap: Any, unti
     until(advanced, f"confirmed beyond {lsn_to_text(start)}")
     # At the heartbeat's pace, not once a snapshot: writing the cursor may make WAL itself.
     assert len(tap.store.advanced) <= (time.monotonic() - began) / tap.reader.settings.heartbeat_s + 2
+
+
+def test_a_heartbeat_is_noted_once_everything_before_it_is_staged(source: Any, tap: Any, until: Any) -> None:
+    part, store = partition(tap), tap.store
+
+    def noted(more_than: int) -> bool:
+        part.next_batch()
+        part.snapshot()
+        return len(store.staged_heartbeats) > more_than
+
+    until(lambda: noted(0), "the first heartbeat is staged")
+    before, written = len(store.staged_heartbeats), store.heartbeats
+    source.run("INSERT INTO t VALUES (1, 'a')")
+    until(lambda: store.heartbeats > written + 1, "heartbeats after the row")
+    assert len(store.staged_heartbeats) <= before + 1, "what nobody has staged is not noted"
+    until(lambda: noted(before + 1), "a heartbeat after the row is staged")
+    assert store.staged_heartbeats == sorted(set(store.staged_heartbeats))
+    assert store.staged_heartbeats[-1] <= store.cursor.heartbeat
 
 
 def test_a_full_queue_pauses_the_stream_and_feedback_goes_on(

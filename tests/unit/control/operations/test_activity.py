@@ -1,17 +1,10 @@
-"""What a sync does, when it will be done, and since when that is not known."""
-
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+"""What a sync does, and when it will be done."""
 
 import pytest
 
 from control.operations import activity
-from control.operations.activity import Knowledge, Rates
-from rowtide.holds import Hold
-from rowtide.reconcile import Coverage
+from control.operations.activity import Rates
 
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 NOTHING = Rates()
 
 
@@ -79,36 +72,3 @@ def test_what_a_pass_will_stage_goes_by_what_it_has_staged(
     state: str | None, phase: str | None, counts: dict[str, int], estimate: int, expected: float | None
 ) -> None:
     assert activity.still_to_stage(state, phase, counts, estimate) == expected
-
-
-CAPTURED = Hold("sync", "orders", "capture", "relation_mismatch", "a column is gone", "capture", NOW - 2 * HOUR)
-KNOWN = Knowledge(NOW - 5 * HOUR, (), True, Coverage(7, 1), Coverage(7, 1), NOW - HOUR, None)
-
-
-@pytest.mark.parametrize(
-    ("known", "since"),
-    [
-        (KNOWN, None),
-        (replace(KNOWN, holds=(replace(CAPTURED, kind="person"),)), None),
-        (replace(KNOWN, holds=(CAPTURED,)), NOW - 2 * HOUR),
-        (replace(KNOWN, reconcile_done=False), NOW - HOUR),
-        (replace(KNOWN, coverage=Coverage(8, 1)), NOW - HOUR),
-        (replace(KNOWN, coverage=Coverage(7, 2)), NOW - HOUR),
-        (replace(KNOWN, reconcile_done=False, covered=None, asked_at=None), NOW - 5 * HOUR),
-        (replace(KNOWN, silent_since=NOW - 3 * HOUR, holds=(CAPTURED,)), NOW - 3 * HOUR),
-    ],
-)
-def test_what_is_out_of_sync_is_known_while_everything_that_would_show_it_works(
-    known: Knowledge, since: datetime | None
-) -> None:
-    assert activity.unknown_since(known) == since
-
-
-@pytest.mark.parametrize(
-    ("staged_s_ago", "heartbeat_s", "silent"),
-    [(None, 10, False), (9, 1, False), (11, 1, True), (29, 10, False), (31, 10, True)],
-)
-def test_a_slot_is_silent_after_three_heartbeats(staged_s_ago: int | None, heartbeat_s: int, silent: bool) -> None:
-    staged_at = None if staged_s_ago is None else NOW - timedelta(seconds=staged_s_ago)
-    found = activity.silent_since(staged_at, NOW, timedelta(seconds=heartbeat_s))
-    assert found == (staged_at if silent else None)
