@@ -25,6 +25,10 @@ _MORE_HEADS: Final = (
     "p95_ms",
     "p99_ms",
     "ru",
+    "held",
+    "pulling",
+    "pull_lag",
+    "good_24h",
 )
 _SILENT: Final = (status_reasons.OK.code, status_reasons.IDLE.code)
 """What the row itself says already."""
@@ -58,7 +62,7 @@ def _row(sync: SyncDocument) -> list[object]:
         _out_of_sync(sync),
         sync["parked"],
         f"{sync['rates']['delivered_per_s']:,.1f}/s",
-        _duration(sync["lag_s"]),
+        _lag(sync),
         _duration(sync["eta_s"]),
     ]
 
@@ -76,7 +80,28 @@ def _more(sync: SyncDocument) -> list[object]:
         latency["p95"],
         latency["p99"],
         sync["ru_used"],
+        *_of_look(sync),
     ]
+
+
+def _of_look(sync: SyncDocument) -> list[object]:
+    """What the last look says beside the row; a sync of one way has no lag of the other."""
+    look, minutes = sync["gauge"], sync["minutes"]
+    if look is None:
+        return ["unknown"] * 4
+    one_way = look["pull_lag_s"] is None and look["pull_unknown_since"] is None
+    share = None if minutes is None else minutes["good_share"]
+    return [
+        look["held"],
+        look["pulling"],
+        "-" if one_way else _duration(look["pull_lag_s"]),
+        "unknown" if share is None else f"{share:.2%}",
+    ]
+
+
+def _lag(sync: SyncDocument) -> str:
+    is_least = sync["lag_s"] is not None and sync["out_of_sync"]["unknown_since"] is not None
+    return f"{_duration(sync['lag_s'])}{'+' if is_least else ''}"
 
 
 def _out_of_sync(sync: SyncDocument) -> str:

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TypedDict
 
-from control.operations import activity, diagnosis, status_snapshot
+from control.operations import activity, diagnosis, out_of_sync, status_snapshot
 from control.operations.activity import Rates
 from control.operations.diagnosis import EditFacts, KnownProblem, SyncFacts
+from control.operations.out_of_sync import GaugeDocument, MinutesDocument, Moment, OutOfSyncDocument
 from control.operations.pause import HoldDocument
 from control.operations.pause import to_document as to_hold_document
 from control.operations.session import Session
@@ -101,13 +102,6 @@ class SaidDocument(TypedDict):
     next: str
 
 
-class OutOfSyncDocument(TypedDict):
-    """Rows known to differ from their items. ``unknown_since`` None: these are all; else there may be more."""
-
-    rows: int
-    unknown_since: datetime | None
-
-
 class RatesDocument(TypedDict):
     """How many a second, over the last seconds."""
 
@@ -130,7 +124,7 @@ class SyncDocument(TypedDict):
 
     ``wanted``: run, paused, held or retired; ``activity`` as in `control.operations.activity`; ``health``: what is
     wrong, or ``ok``; ``reason``: why it is not moving, or what it does; ``holds``: everything that holds it back, with
-    what lifts each. ``lag_s`` and ``eta_s`` are None where nobody can tell.
+    what lifts each. ``lag_s`` (of the push) and ``eta_s`` are None where nobody can tell.
     """
 
     sync: str
@@ -142,6 +136,8 @@ class SyncDocument(TypedDict):
     lag_bytes: int | None
     lag_s: float | None
     out_of_sync: OutOfSyncDocument
+    gauge: GaugeDocument | None
+    minutes: MinutesDocument | None
     waiting: int
     in_flight: int
     parked: int
@@ -240,7 +236,8 @@ def _sync(snapshot: StatusSnapshot, name: str) -> SyncDocument:
     did, facts = snapshot.progress.get(name), status_snapshot.facts_of(snapshot, name)
     sync, state, record = snapshot.catalog.everything[name], snapshot.states.get(name), snapshot.reconciles.get(name)
     cursor = snapshot.cursors.get(snapshot.catalog.definition.slot(sync.postgres))
-    slot = snapshot.slot(sync.postgres)
+    slot, row = snapshot.slot(sync.postgres), snapshot.gauges.get(name)
+    standing = out_of_sync.standing_of(row, _moment(snapshot, facts))
     return {
         "sync": sync.name,
         "wanted": diagnosis.wanted_of(facts),
@@ -249,8 +246,10 @@ def _sync(snapshot: StatusSnapshot, name: str) -> SyncDocument:
         "holds": [to_hold_document(hold) for hold in facts.holds],
         "position": None if cursor is None or state is None else {"era": state.era, "lsn": lsn_to_text(cursor.lsn)},
         "lag_bytes": None if slot is None else slot.lag_bytes,
-        "lag_s": _lag_s(facts),
-        "out_of_sync": {"rows": facts.rows_to_deliver + facts.parked, "unknown_since": facts.unknown_since},
+        "lag_s": standing.push_lag_s,
+        "out_of_sync": {"rows": standing.rows, "unknown_since": standing.unknown_since},
+        "gauge": out_of_sync.gauge_document(row, standing),
+        "minutes": out_of_sync.minutes_document(snapshot.minutes.get(name)),
         "waiting": facts.waiting,
         "in_flight": facts.in_flight,
         "parked": facts.parked,
@@ -291,11 +290,9 @@ def _rates(rates: Rates) -> RatesDocument:
     }
 
 
-def _lag_s(facts: SyncFacts) -> float | None:
-    """How long the row has been out of sync that waits the longest."""
-    if facts.rows_to_deliver:
-        return round(max(facts.oldest_s, 0.0), 1)
-    return None if facts.unknown_since is not None else 0.0
+def _moment(snapshot: StatusSnapshot, facts: SyncFacts) -> Moment:
+    rows, oldest_s = facts.rows_to_deliver + facts.parked, round(max(facts.oldest_s, 0.0), 1)
+    return Moment(snapshot.now, rows, oldest_s, facts.unknown_since, snapshot.applied.applied_at)
 
 
 def _eta_s(facts: SyncFacts, record: reconciles.Reconcile | None) -> float | None:

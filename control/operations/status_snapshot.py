@@ -14,18 +14,21 @@ from connectors.postgres import slots
 from control.operations import activity
 from control.operations.activity import Rates
 from control.operations.diagnosis import EditFacts, KnownProblem, SyncFacts
+from control.operations.out_of_sync import WITHIN
 from control.operations.session import Session, require_applied_definition
 from rowtide import gauge
 from rowtide.catalog import Catalog
 from rowtide.error_catalogue import source_errors, status_reasons
 from rowtide.errors import RowtideError
+from rowtide.gauge import Minutes
 from rowtide.holds import FAULT, FaultScope, Hold, covering
 from rowtide.lists import HeldColumns
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.pacing import tier_of
 from rowtide.reconcile import Coverage
-from state import collecting, cursors, definitions, holds, inbox, lists, outbox, processes, progress
+from state import collecting, cursors, definitions, gauges, holds, inbox, lists, outbox, processes, progress
 from state.database import Connection
+from state.gauges import GaugeRow
 from state.reconcile import record as reconciles
 
 Answer = slots.Slot | RowtideError | None
@@ -52,6 +55,8 @@ class StatusSnapshot:
     edits: Mapping[str, inbox.WaitingEntries] = field(default_factory=dict)
     unread: Mapping[str, KnownProblem] = field(default_factory=dict)
     """By list why its changes are not read."""
+    gauges: Mapping[str, GaugeRow] = field(default_factory=dict)
+    minutes: Mapping[str, Minutes] = field(default_factory=dict)
 
     def slot(self, source: str) -> slots.Slot | None:
         """The slot of a source as its server sees it; None where there is none, or no answer."""
@@ -85,6 +90,8 @@ def _read(connection: Connection, answers: Mapping[str, Answer]) -> StatusSnapsh
         answers,
         inbox.waiting(connection),
         _unread(connection),
+        gauges.read(connection),
+        gauges.read_minutes(connection, now, WITHIN),
     )
 
 

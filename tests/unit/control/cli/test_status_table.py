@@ -27,6 +27,8 @@ def sync(name: str = "orders", **more: Any) -> dict[str, Any]:
         "health": OK,
         "reason": IDLE,
         "out_of_sync": KNOWN,
+        "gauge": None,
+        "minutes": None,
         "parked": 0,
         "rates": {"changes_per_s": 0.0, "delivered_per_s": 0.0, "compared_per_s": 0.0},
         "lag_s": 0.0,
@@ -69,7 +71,7 @@ def test_every_line_fits_and_nothing_that_matters_is_missing(width: int) -> None
     lines = shown(sync(), BROKEN, width=width)
     assert max(len(line) for line in lines) <= width
     text = " ".join(" ".join(lines).split())
-    for words in ("1,234,567+", "12,345", "1,234.5/s", "1h06m", "unknown", "paused: Paused by ann", "graph_404: List"):
+    for words in ("1,234,567+", "12,345", "1,234.5/s", "1h06m+", "unknown", "paused: Paused by ann", "graph_404: List"):
         assert words in text
     assert "next: if the list is gone" in text
     assert "what is out of sync is not known since 2026-11-22 12:00:00 UTC" in text
@@ -103,3 +105,31 @@ def test_a_sync_with_which_all_is_well_has_one_line() -> None:
 )
 def test_a_duration_is_short(seconds: float, text: str) -> None:
     assert text in shown(sync(lag_s=seconds))[2].split()
+
+
+def looked(**more: Any) -> dict[str, Any]:
+    """What the last look says of a sync."""
+    parts = {"waiting": 0, "parked": 0, "held": 2, "pulling": 3, "found": 0, "oldest": NOW, "as_of": NOW}
+    return {
+        **parts,
+        "push_lag_s": 0.0,
+        "pull_lag_s": 7.0,
+        "push_unknown_since": None,
+        "pull_unknown_since": None,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("look", "share", "text"),
+    [
+        (looked(), 0.98761, ["2", "3", "7s", "98.76%"]),
+        (looked(pull_lag_s=None), None, ["2", "3", "-", "unknown"]),  # it has one way
+        (looked(pull_lag_s=None, pull_unknown_since=NOW), 1.0, ["2", "3", "unknown", "100.00%"]),
+        (None, None, ["unknown"] * 4),
+    ],
+)
+def test_wide_shows_the_last_look_and_the_minutes(look: Any, share: float | None, text: list[str]) -> None:
+    minutes = {"total": 90, "good": 80, "late": 1, "held": 0, "unknown": 9, "good_share": share}
+    line = shown(sync(gauge=look, minutes=minutes), wide=True)[2]
+    assert line.split()[-4:] == text
