@@ -8,12 +8,12 @@ database is away an hour is kept, and what is older is dropped and counted.
 
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from connectors.recorder import GraphReading, Latency, ProcessCount, SyncCount
+from connectors.recorder import Latency, ProcessCount, SyncCount
 from state import history
 from state.database import Connection
 from state.history import SyncMinute
@@ -72,15 +72,6 @@ class HistoryRecorder:
 
     def count_process(self, name: ProcessCount, n: int) -> None:
         """Nothing: only syncs have a history."""
-
-    def read(self, in_flight: int, graphs: Mapping[str, GraphReading]) -> None:
-        """Nothing: a reading is of the moment."""
-
-    def read_loops(self, failures: Mapping[str, int]) -> None:
-        """Nothing: a reading is of the moment."""
-
-    def read_faults(self, counts: Mapping[str, int]) -> None:
-        """Nothing: a reading is of the moment."""
 
     # --- writing ----------------------------------------------------------------------------------------------------
 

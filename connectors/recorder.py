@@ -1,12 +1,11 @@
 """The one port for a process's figures, whoever keeps them.
 
-In: counts that stage and settle return, readings of the moment. Out: calls of a `Recorder`. Rules: lower layers return
+In: counts that stage and settle return. Out: calls of a `Recorder`. Rules: lower layers return
 counts and know no recorder; every figure is named here, and is recorded in this file or nowhere. Two keep them:
 `connectors.metrics`, since the process started, and `connectors.history`, minute by minute.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
@@ -50,14 +49,6 @@ class Latency(Enum):
     """Edit of an item, by Graph's clock, to its commit in PostgreSQL."""
 
 
-@dataclass(frozen=True, slots=True)
-class GraphReading:
-    """One graph at this moment: units used since the process started, and seconds until it may be asked again."""
-
-    ru_used: float
-    gate_s: float
-
-
 class Recorder(Protocol):
     """Keeps figures; any thread calls it, and no call waits."""
 
@@ -69,15 +60,6 @@ class Recorder(Protocol):
 
     def observe(self, sync: str, kind: Latency, seconds: Sequence[float]) -> None:
         """Record latencies, one for each row."""
-
-    def read(self, in_flight: int, graphs: Mapping[str, GraphReading]) -> None:
-        """Record the readings of the moment: rows claimed and not settled, and each graph."""
-
-    def read_loops(self, failures: Mapping[str, int]) -> None:
-        """Record how often each loop met an unexpected error since the process started."""
-
-    def read_faults(self, counts: Mapping[str, int]) -> None:
-        """Record how much fails at the moment, by scope."""
 
 
 class Recorders:
@@ -100,21 +82,6 @@ class Recorders:
         """Record latencies, one for each row."""
         for one in self._each:
             one.observe(sync, kind, seconds)
-
-    def read(self, in_flight: int, graphs: Mapping[str, GraphReading]) -> None:
-        """Record the readings of the moment."""
-        for one in self._each:
-            one.read(in_flight, graphs)
-
-    def read_loops(self, failures: Mapping[str, int]) -> None:
-        """Record how often each loop met an unexpected error."""
-        for one in self._each:
-            one.read_loops(failures)
-
-    def read_faults(self, counts: Mapping[str, int]) -> None:
-        """Record how much fails at the moment, by scope."""
-        for one in self._each:
-            one.read_faults(counts)
 
 
 def record_stage(recorder: Recorder, counts: StageCounts) -> None:

@@ -1,14 +1,15 @@
 """What a loop cannot do at the moment: how long it waits, and what the log says of it.
 
 In: the errors and successes of one loop. Out: seconds to wait (`rowtide.backoff`); one log line when a problem appears,
-when it changes, and when it ends, with the seconds that it lasted. Rules (docs/design.md section 15): an attempt is no
-news, however often it fails; what every loop of a process meets at once, a state database or a source that does not
-answer, is said once for all of them.
+when it changes, and when it ends, with the seconds that it lasted; how often which error was met (`errors`). Rules
+(docs/design.md section 15): an attempt is no news, however often it fails; what every loop of a process meets at once,
+a state database or a source that does not answer, is said once for all of them.
 """
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 from weakref import WeakSet
 
@@ -112,6 +113,16 @@ def _source(name: str) -> _Outage:
         return _sources[name]
 
 
+_met: Final[Counter[str]] = Counter()
+_met_lock: Final = threading.Lock()
+
+
+def errors() -> Mapping[str, int]:
+    """How many attempts of the process's loops have failed, by error code."""
+    with _met_lock:
+        return dict(_met)
+
+
 class Trouble:
     """The trouble of one loop, which asks it how long to wait. Not for two threads at a time."""
 
@@ -151,6 +162,8 @@ class Trouble:
     def note(self, error: RowtideError, fault: Exception | None = None) -> None:
         """Note what the problem is now, for a loop that has a pace of its own."""
         self.problem = error
+        with _met_lock:
+            _met[error.code] += 1
         met = next((outage for outage in self._outages if error.code in outage.codes), None)
         for outage in self._outages:
             if outage is not met:

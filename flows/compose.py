@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from connectors import gauge_metrics, loops, metrics, recorder
+from connectors import gauge_metrics, metrics, recorder
 from connectors.claimer import Claimer
 from connectors.clocks import MachineClock
 from connectors.graph.budget import Budget
@@ -30,6 +30,7 @@ from connectors.postgres.replication.continuity import NewIncarnation
 from connectors.postgres.replication.cursor_store import StateCursorStore
 from connectors.postgres.replication.reader import Reader, ReaderSettings
 from connectors.postgres.source_sessions import Source, SourceSessions, StateRecords
+from connectors.readings import READING
 from connectors.recorder import Recorder
 from connectors.settings import resolve_secret
 from flows import polled_lists
@@ -50,6 +51,7 @@ from flows.own_file import OwnFile
 from flows.ports import Worker
 from flows.process import FatalFault, Process, Workers
 from flows.process_lock import ProcessLock
+from flows.process_reading import to_reading
 from flows.process_run import ProcessRun
 from flows.puller import Puller, PullPorts
 from flows.reach_holds import ReachHolds
@@ -121,7 +123,7 @@ def compose(
             lambda: base.applied.view,
             base.clock.now,
         ),
-        record=partial(_record, base.recorder, history, deliver),
+        record=partial(_record, base.recorder, history, readers, deliver),
         settled=partial(recorder.record_settle, base.recorder),
         keep=partial(_keep, history, run),
         end_run=run.end,
@@ -415,15 +417,12 @@ def _nothing(_link: Link) -> None:
     """A process that does not deliver waits for nothing that is on record."""
 
 
-def _record(to: Recorder, history: HistoryRecorder, deliver: _Deliver | None) -> None:
-    """Record the readings of the moment; a process that does not deliver has nothing in flight."""
-    to.read_loops(loops.failures())
+def _record(to: Recorder, history: HistoryRecorder, readers: Mapping[str, Reader], deliver: _Deliver | None) -> None:
+    """Record what was lost of the history, and show what the process reads of itself."""
     recorder.record_lost_minutes(to, history.take_lost())
     if deliver is None:
-        return
-    graphs = {
-        name: recorder.GraphReading(writer.counters.ru_used, deliver.budgets[name].gate.left_s())
-        for name, writer in deliver.writers.items()
-    }
-    to.read(deliver.parts.claimer.in_flight, graphs)
-    to.read_faults(deliver.faults.counts())
+        reading = to_reading(readers, {}, {}, None, {})
+    else:
+        claimer, faults = deliver.parts.claimer, deliver.faults.counts()
+        reading = to_reading(readers, deliver.writers, deliver.budgets, claimer, faults)
+    READING.show(reading)

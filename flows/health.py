@@ -57,7 +57,7 @@ def to_health(
 def _of_reader(reader: Reader, watch: ShapeWatch) -> dict[str, Any]:
     place = reader.place
     return {
-        "problem": _problem(reader.trouble),
+        "problem": _problem(reader.problem),
         "incarnation": reader.incarnation,
         "lsn": place.lsn if place is not None else 0,
         "connected": reader.streaming,

@@ -37,6 +37,8 @@ class Counted:
     ``waiting``: for their item · ``parked``: set aside · ``held``: for a person · ``pulling``: read from the list and
     not applied · ``found``: a pass has found that the source no longer has them, and nothing is staged yet.
     ``push_since``: of those waiting, ``pull_since``: of those pulling, ``aside_since``: of those parked or held.
+    ``by_priority``: of those waiting, how many in each class of `rowtide.change`.
+    ``conflicts``: that wait for a person.
     """
 
     waiting: int = 0
@@ -47,6 +49,8 @@ class Counted:
     push_since: datetime | None = None
     pull_since: datetime | None = None
     aside_since: datetime | None = None
+    by_priority: tuple[int, ...] = (0, 0, 0, 0)
+    conflicts: int = 0
 
     @property
     def rows(self) -> int:
@@ -102,6 +106,8 @@ class HeardStream:
 class Gauge:
     """Where a sync stands at ``as_of``. ``pull_lag_s`` None: it has one way.
 
+    ``read_until``: of the list that was read longest ago; None: there is none, or one was never read.
+
     ``..._unknown_since``: rows and lag of that way are at least what is said here; None: they are this.
     """
 
@@ -111,6 +117,7 @@ class Gauge:
     push_unknown_since: datetime | None
     pull_unknown_since: datetime | None
     as_of: datetime
+    read_until: datetime | None = None
 
     @property
     def unknown_since(self) -> datetime | None:
@@ -157,6 +164,12 @@ def pull_unknown_since(lists: Iterable[ListRead], applied_at: datetime, now: dat
     return min(since, default=None)
 
 
+def read_until(lists: Sequence[ListRead]) -> datetime | None:
+    """When the list was read that was read longest ago; None: there is none, or one was never read."""
+    times = [one.read_until for one in lists if one.read_until is not None]
+    return min(times) if times and len(times) == len(lists) else None
+
+
 # --- how late -----------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +212,7 @@ def to_gauge(
         push_unknown_since(replace(known, silent_since=silent)),
         None if lists is None else pull_unknown_since(lists, known.applied_at, now),
         now,
+        read_until(lists or ()),
     )
 
 

@@ -7,12 +7,13 @@ before pulling before found; minutes are by the database's clock.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from psycopg.rows import class_row
 
+from rowtide.change import BACKFILL, BULK, INTERACTIVE, MOVE
 from rowtide.error_catalogue import row_errors
 from rowtide.gauge import Counted, Gauge, ListRead, Minute, Minutes
 from state.database import Connection
@@ -32,6 +33,9 @@ def hold(conn: Connection) -> bool:
 
 # An entry without a key is a row of its own: nobody knows yet whose it is. A look reads outbox and inbox once each; the
 # few entries that were set aside say of rows that wait in the outbox that a person has to be asked first.
+_BY_PRIORITY: Final = ", ".join(
+    f"count(*) FILTER (WHERE part = 'waiting' AND priority = {one})" for one in (INTERACTIVE, MOVE, BULK, BACKFILL)
+)
 _COUNT = f"""
 WITH entry AS MATERIALIZED (
      SELECT sync, coalesce(key, list_id || '/' || item_id) AS key, bool_or(state <> 'waiting') AS aside,
@@ -41,31 +45,36 @@ WITH entry AS MATERIALIZED (
        FROM rowtide.inbox LEFT JOIN (SELECT list_id, interval_s FROM rowtide.list_cursor) AS c USING (list_id)
       GROUP BY 1, 2),
      row AS (
-     SELECT o.sync, coalesce(o.out_since, o.committed_at) AS since,
+     SELECT o.sync, o.priority, coalesce(o.out_since, o.committed_at) AS since,
             CASE WHEN e.held OR (o.state = 'parked' AND o.hold) THEN 'held'
                  WHEN e.aside OR o.state = 'parked' THEN 'parked' ELSE 'waiting' END AS part
        FROM rowtide.outbox AS o LEFT JOIN entry AS e ON (e.sync, e.key) = (o.sync, o.key)
       UNION ALL
-     SELECT e.sync, e.since, CASE WHEN e.held THEN 'held' WHEN e.aside THEN 'parked' ELSE 'pulling' END
+     SELECT e.sync, NULL, e.since, CASE WHEN e.held THEN 'held' WHEN e.aside THEN 'parked' ELSE 'pulling' END
        FROM entry AS e
       WHERE NOT EXISTS (SELECT FROM rowtide.outbox AS o WHERE (o.sync, o.key) = (e.sync, e.key))
       UNION ALL
-     SELECT a.sync, NULL, 'found' FROM rowtide.reconcile_absent AS a
+     SELECT a.sync, NULL, NULL, 'found' FROM rowtide.reconcile_absent AS a
       WHERE NOT EXISTS (SELECT FROM rowtide.outbox AS o WHERE (o.sync, o.key) = (a.sync, a.key))
         AND NOT EXISTS (SELECT FROM entry AS e WHERE (e.sync, e.key) = (a.sync, a.key)))
 SELECT sync, count(*) FILTER (WHERE part = 'waiting') AS waiting, count(*) FILTER (WHERE part = 'parked') AS parked,
        count(*) FILTER (WHERE part = 'held') AS held, count(*) FILTER (WHERE part = 'pulling') AS pulling,
        count(*) FILTER (WHERE part = 'found') AS found, min(since) FILTER (WHERE part = 'waiting') AS push_since,
        min(since) FILTER (WHERE part = 'pulling') AS pull_since,
-       min(since) FILTER (WHERE part IN ('parked', 'held')) AS aside_since
+       min(since) FILTER (WHERE part IN ('parked', 'held')) AS aside_since,
+       ARRAY[{_BY_PRIORITY}] AS by_priority,
+       (SELECT count(*) FROM rowtide.conflict AS c WHERE c.sync = row.sync AND c.state = 'open') AS conflicts
   FROM row GROUP BY sync
 """
 
 
 def count(conn: Connection) -> dict[str, Counted]:
     """Of every sync of which something is out of sync, how many rows are."""
-    rows = conn.execute(_COUNT).fetchall()
-    return {sync: Counted(*figures) for sync, *figures in rows}
+    rows: Sequence[tuple[Any, ...]] = conn.execute(_COUNT).fetchall()
+    return {
+        sync: replace(Counted(*figures), by_priority=tuple(by_priority), conflicts=conflicts)
+        for sync, *figures, by_priority, conflicts in rows
+    }
 
 
 def read_lists(conn: Connection) -> dict[str, dict[str, ListRead]]:

@@ -172,6 +172,14 @@ class Budget:
             with self._lock:
                 self._minute.cap(remaining)
 
+    def available(self) -> tuple[float, float]:
+        """Units that may be spent at once by the minute's quota and by the day's; below 0: so many are owed."""
+        with self._lock:
+            now = self._clock()
+            self._minute.fill(now)
+            self._day.fill(now)
+            return self._minute.tokens, self._day.tokens
+
     def quota_wait_s(self) -> float:
         """Seconds until the next row may be claimed; 0 when one may be now."""
         with self._lock:

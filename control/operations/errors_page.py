@@ -1,6 +1,6 @@
 """docs/errors.md: the whole catalogue, code by code.
 
-In: `rowtide.error_catalogue`. Out: the page as text, which ``python -m control.cli.errors_page`` writes. Rule: nothing
+In: `rowtide.error_catalogue`. Out: the page as text, which ``python -m control.cli.pages`` writes. Rule: nothing
 stands on the page that is not in the catalogue, and nothing is left out.
 """
 
@@ -37,7 +37,7 @@ SECTIONS: tuple[tuple[str, ModuleType], ...] = (
 
 _INTRO = """# Error codes
 
-Printed by `python -m control.cli.errors_page` from `rowtide/error_catalogue/`; do not edit.
+Printed by `python -m control.cli.pages` from `rowtide/error_catalogue/`; do not edit.
 
 Every error is one line on stderr, `error CODE: sentence`, and below it what to do. A command ends with exit code 2 for
 a UserError or DefinitionError and 1 for any other; the column "while running" says what a running process does.

@@ -44,7 +44,7 @@ class GaugeDocument(TypedDict):
     pull_unknown_since: datetime | None
 
 
-class MinutesDocument(TypedDict):
+class GoodMinutesDocument(TypedDict):
     """The minutes of the last day. ``good_share``: of those that are known and no person held; None: there are none."""
 
     total: int
@@ -119,7 +119,7 @@ def gauge_document(row: GaugeRow | None, standing: StandingNow) -> GaugeDocument
     }
 
 
-def minutes_document(minutes: Minutes | None) -> MinutesDocument | None:
+def minutes_document(minutes: Minutes | None) -> GoodMinutesDocument | None:
     """The minutes as JSON; None before the first look."""
     if minutes is None:
         return None

@@ -12,7 +12,7 @@ from typing import TypedDict
 from control.operations import activity, diagnosis, out_of_sync, status_snapshot
 from control.operations.activity import Rates
 from control.operations.diagnosis import EditFacts, KnownProblem, SyncFacts
-from control.operations.out_of_sync import GaugeDocument, MinutesDocument, Moment, OutOfSyncDocument
+from control.operations.out_of_sync import GaugeDocument, GoodMinutesDocument, Moment, OutOfSyncDocument
 from control.operations.pause import HoldDocument
 from control.operations.pause import to_document as to_hold_document
 from control.operations.session import Session
@@ -137,7 +137,7 @@ class SyncDocument(TypedDict):
     lag_s: float | None
     out_of_sync: OutOfSyncDocument
     gauge: GaugeDocument | None
-    minutes: MinutesDocument | None
+    minutes: GoodMinutesDocument | None
     waiting: int
     in_flight: int
     parked: int

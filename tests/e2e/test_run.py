@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors.metric_families import COUNTED, READINGS, STANDING
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack, wait_until
 
@@ -201,6 +202,14 @@ def scraped(port: int) -> dict[str, float]:
     return found
 
 
+def served(port: int) -> dict[str, str]:
+    """Name and kind of every metric that a running process serves; of counters not also when they were made."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    types = [line.split()[2:4] for line in lines if line.startswith("# TYPE rowtide_")]
+    return {name: kind for name, kind in types if not name.endswith("_created")}
+
+
 def test_metrics_of_a_running_process_move(new_simulator: NewSimulator, new_stack: NewStack) -> None:
     simulator = new_simulator("--tier", "off")
     stack = new_stack(simulator)
@@ -215,7 +224,10 @@ def test_metrics_of_a_running_process_move(new_simulator: NewSimulator, new_stac
     wait_until(lambda: delivered(stack) == 60, "every row delivered")
     names = ["rowtide_rows_delivered_total", "rowtide_list_writes_total", "rowtide_delivery_seconds_count"]
     wait_until(lambda: all(scraped(port)[name] >= 60 for name in names), f"60 in {names}")
-    wait_until(lambda: scraped(port)["rowtide_graph_ru_used"] >= 120, "units used")
+    wait_until(lambda: scraped(port)["rowtide_graph_ru_total"] >= 120, "units used")
+    wait_until(lambda: scraped(port).get("rowtide_slot_retained_bytes", 0) > 0, "the slot is seen")
+    assert scraped(port)["rowtide_source_connected"] == 1
+    assert served(port) == {family.name: family.kind for family in (*COUNTED, *READINGS, *STANDING)}
     wait_until(lambda: scraped(port)["rowtide_rows_in_flight"] == 0, "nothing in flight")
     stack.sql("UPDATE parts SET name = 'renamed'")
     wait_until(lambda: scraped(port).get("rowtide_changes_total", 0) >= 60, "changes counted")

@@ -8,6 +8,7 @@ cursor is written, then the position is confirmed; feedback goes on while the qu
 """
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ from connectors.postgres.replication.slot_confirmer import SlotConfirmer
 from connectors.postgres.replication.slot_guard import SlotGuard
 from connectors.postgres.replication.transactions import Assembler
 from connectors.postgres.replication.wakeup import Wakeup
+from connectors.readings import SlotReading, SourceReading
 from connectors.trouble import Trouble
 from rowtide.error_catalogue import source_errors
 from rowtide.errors import RowtideError
@@ -86,6 +88,7 @@ class Reader:
         self._confirmer = SlotConfirmer(
             lambda: self._resume_point.open_beside(settings.read_dsn(), "rowtide heartbeat"),
             settings.source,
+            settings.slot,
             settings.publication,
             settings.heartbeat_s,
             self._guard.next_heartbeat,
@@ -166,14 +169,19 @@ class Reader:
         return self._queue.waiting_bytes
 
     @property
-    def problem(self) -> RowtideError | None:
-        """Why the slot is not read; None while it is."""
-        return self._trouble.problem
+    def reading(self) -> SourceReading:
+        """What metrics tell of the source; of a slot that is not read nobody knows what it keeps by now."""
+        heard_at_s, shown = self._confirmer.heard_at_s, self._confirmer.shown if self.streaming else None
+        return SourceReading(
+            self.streaming,
+            None if heard_at_s is None else time.monotonic() - heard_at_s,
+            None if shown is None else SlotReading(shown.lag_bytes, shown.retained_bytes, shown.safe_wal_size),
+        )
 
     @property
-    def trouble(self) -> RowtideError | None:
-        """The reader's problem, or that the cursor cannot be written."""
-        return self.problem or self._confirmer.problem
+    def problem(self) -> RowtideError | None:
+        """Why the slot is not read, or its cursor not written; None while both are."""
+        return self._trouble.problem or self._confirmer.problem
 
     # --- the thread ----------------------------------------------------------------------------------------------
 

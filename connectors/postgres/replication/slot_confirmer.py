@@ -14,6 +14,7 @@ from collections.abc import Callable
 import psycopg
 
 from connectors.loops import Loop
+from connectors.postgres import slots
 from connectors.postgres.connections import as_source_errors
 from connectors.postgres.replication.chunk_queue import SlotPosition
 from connectors.postgres.replication.heard_heartbeats import HeardHeartbeats
@@ -34,12 +35,16 @@ _IDLE_HEARTBEATS = 1.5
 
 
 class SlotConfirmer:
-    """Runs until ``stop``; one for the life of a reader. ``beating`` is set only while the stream is up."""
+    """Runs until ``stop``; one for the life of a reader. ``beating`` is set only while the stream is up.
+
+    ``shown``: the slot as it was at the last heartbeat; ``heard_at_s``: when one was staged last, by `time.monotonic`.
+    """
 
     def __init__(
         self,
         open_session: Callable[[], psycopg.Connection],
         source: str,
+        slot: str,
         publication: str,
         heartbeat_s: float,
         next_heartbeat: Callable[[int], str],
@@ -52,7 +57,10 @@ class SlotConfirmer:
         self._writing = Trouble("cursor not written", "cursor written again")
         self._speaking = Trouble("heartbeat failed", "heartbeats go on", source=source)
         self.beating = threading.Event()
+        self.shown: slots.Slot | None = None
+        self.heard_at_s: float | None = None
         self._open_session = open_session
+        self._slot = slot
         self._publication = publication
         self._heartbeat_s = heartbeat_s
         self._next_heartbeat = next_heartbeat
@@ -152,6 +160,8 @@ class SlotConfirmer:
             heartbeat = self._heartbeats.before(wanted.lsn)
             self._advance(*wanted, heartbeat)
             self._heartbeats.noted(heartbeat)
+            if heartbeat:
+                self.heard_at_s = time.monotonic()
         except RowtideError:
             with self._lock:
                 # A later place may have come meanwhile; it includes this one.
@@ -180,6 +190,7 @@ class SlotConfirmer:
                 self._conn = self._open_session()
             with as_source_errors("sending a heartbeat"):
                 row = self._conn.execute(_BEAT, [HEARTBEAT, said, self._publication]).fetchone()
+            self.shown = slots.slot_lag(self._conn, self._slot)
         except RowtideError as error:
             # The stream may be up all the same (no free connection, say); then it goes on without heartbeats.
             self._speaking.failed(error)

@@ -346,11 +346,11 @@ def test_unreachable_state_database_is_told(source: Any, new_tap: Any, until: An
     tap.rows_until(1)
     before = source.show().confirmed_lsn
     place = tap.confirm_all()
-    until(lambda: tap.reader.trouble is not None and tap.reader.trouble.code == "state_down", "trouble")
+    until(lambda: tap.reader.problem is not None and tap.reader.problem.code == "state_down", "trouble")
     assert source.show().confirmed_lsn == before
     tap.store.fail_with = None
     until(lambda: source.show().confirmed_lsn >= place.lsn, "confirmed after all")
-    assert tap.reader.trouble is None
+    assert tap.reader.problem is None
 
 
 def test_slot_older_than_its_publication_does_not_stick(source: Any, new_tap: Any, until: Any) -> None:

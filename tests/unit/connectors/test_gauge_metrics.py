@@ -9,8 +9,8 @@ from connectors.gauge_metrics import GaugeMetrics
 from rowtide.gauge import Counted, Gauge
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-ONE = Gauge(Counted(3, 1, push_since=NOW - timedelta(seconds=8)), 8.0, None, None, None, NOW)
-BOTH = Gauge(Counted(), 0.0, 0.0, None, None, NOW)
+ONE = Gauge(Counted(3, 1, push_since=NOW - timedelta(seconds=8), by_priority=(2, 0, 0, 1)), 8.0, None, None, None, NOW)
+BOTH = Gauge(Counted(), 0.0, 0.0, None, None, NOW, read_until=NOW - timedelta(seconds=4))
 
 
 def shown(gauges: dict[str, Gauge]) -> dict[str, float]:
@@ -36,12 +36,18 @@ def test_what_is_known_is_exported_and_a_sync_of_one_way_has_no_pull() -> None:
         "rows_out_of_sync_by_part orders held": 0.0,
         "rows_out_of_sync_by_part orders pulling": 0.0,
         "rows_out_of_sync_by_part orders found": 0.0,
+        "outbox_rows orders interactive": 2.0,
+        "outbox_rows orders move": 0.0,
+        "outbox_rows orders bulk": 0.0,
+        "outbox_rows orders backfill": 1.0,
         "oldest_out_of_sync_seconds orders": 8.0,
         "push_lag_seconds orders": 8.0,
         "push_known orders": 1.0,
         "gauge_timestamp_seconds orders": NOW.timestamp(),
     }
-    assert {"pull_lag_seconds both", "pull_known both"} < shown({"both": BOTH}).keys()
+    both = shown({"both": replace(BOTH, counted=Counted(conflicts=7))})
+    assert (both["pull_lag_seconds both"], both["pull_known both"]) == (0.0, 1.0)
+    assert (both["list_read_age_seconds both"], both["conflicts_open both"]) == (4.0, 7.0)
 
 
 def test_what_is_not_known_is_exported_as_the_least_there_is_or_not_at_all() -> None:
@@ -50,6 +56,8 @@ def test_what_is_not_known_is_exported_as_the_least_there_is_or_not_at_all() -> 
         "push_known both": 0.0,
         "pull_lag_seconds both": 0.0,
         "pull_known both": 1.0,
+        "list_read_age_seconds both": 4.0,
+        "conflicts_open both": 0.0,
         "gauge_timestamp_seconds both": NOW.timestamp(),
     }
     silent = shown({"orders": replace(ONE, push_unknown_since=NOW)})

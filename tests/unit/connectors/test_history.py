@@ -10,7 +10,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from connectors.history import PLACES, HistoryRecorder
-from connectors.metrics import SYNC_COUNTS, PrometheusRecorder
+from connectors.metric_families import SYNC_COUNTS
+from connectors.metrics import PrometheusRecorder
 from connectors.recorder import Recorders, SyncCount, record_pulled, record_settle, record_stage
 from state import history
 from state.history import SyncMinute
@@ -97,8 +98,8 @@ def test_both_adapters_agree(database: Database) -> None:
     )
     database.write(minutes)
     [row] = database.rows.values()
-    for one, (name, _) in SYNC_COUNTS.items():
-        assert registry.get_sample_value(name, {"sync": "parts"}) == at(row.n, PLACES[one]) > 0
+    for one, family in SYNC_COUNTS.items():
+        assert registry.get_sample_value(family.name, {"sync": "parts"}) == at(row.n, PLACES[one]) > 0
     shown = [
         ("rowtide_delivery_seconds", {"rows": "live"}, row.push_ms),
         ("rowtide_delivery_seconds", {"rows": "bulk"}, row.bulk_ms),

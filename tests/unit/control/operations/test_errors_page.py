@@ -1,12 +1,6 @@
 """docs/errors.md says what the code can raise."""
 
-from control.cli.errors_page import PAGE
 from control.operations import errors_page
-
-
-def test_the_page_is_up_to_date() -> None:
-    found = PAGE.read_text(encoding="utf-8")
-    assert found == errors_page.page(), "run: python -m control.cli.errors_page"
 
 
 def test_the_page_names_codes_of_every_side() -> None:
