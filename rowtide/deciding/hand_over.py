@@ -112,7 +112,7 @@ def after(
     if plan is None:
         plan = push.after(in_flight, answer, rules, now)
     if isinstance(plan, InFlight) and isinstance(plan.step.command, MoveItem):
-        plan = _moved_once_certain(plan, rules, now)
+        plan = _until_certain(plan.known, rules, now) or plan
     if looks_only:
         if isinstance(plan, Settle) and isinstance(in_flight.step, SearchLost):
             return HandOver(plan.work, None, plan.pair)  # a lost POST is explained, nothing is said of the row's item
@@ -121,12 +121,15 @@ def after(
     return plan
 
 
-def _moved_once_certain(plan: InFlight, rules: Rules, now: datetime) -> InFlight | Ended:
-    """The move, or a wait: of an item that its row has left nobody asks any more which of its versions is ours."""
-    pending = plan.known.pending_until
+def _until_certain(known: Known, rules: Rules, now: datetime) -> Ended | None:
+    """A wait while an attempt may still arrive.
+
+    Of an item that its row has left nobody asks any more which of its versions is ours.
+    """
+    pending = known.pending_until
     if pending is None or now >= pending:
-        return plan
-    return release(plan.known, patience_s(pending, rules.patience, now), "an earlier request may still arrive")
+        return None
+    return release(known, patience_s(pending, rules.patience, now), "an earlier request may still arrive")
 
 
 def _without_writing(plan: PlanT, rules: Rules, now: datetime) -> PlanT | InFlight | Ended | HandOver:
@@ -141,10 +144,7 @@ def _without_writing(plan: PlanT, rules: Rules, now: datetime) -> PlanT | InFlig
         return release(known, patience_s(lost.until, rules.patience, now), "an earlier POST may still arrive")
     if lost is not None:
         known = with_leftovers(known, tuple(one for one in known.pair.leftovers if one is not lost))
-    if known.pending_until is not None and now < known.pending_until:
-        after_s = patience_s(known.pending_until, rules.patience, now)
-        return release(known, after_s, "an earlier request may still arrive")
-    return HandOver(known.work, None, _learnt(known))
+    return _until_certain(known, rules, now) or HandOver(known.work, None, _learnt(known))
 
 
 def _instead(in_flight: InFlight, answer: Answer, rules: Rules, now: datetime) -> TwoWayStep | None:
@@ -208,6 +208,8 @@ def _after_search(
     """An item with the row's key: our POST's, kept otherwise than it was sent; or one that somebody else wrote last."""
     if not found or _is_left(known.pair.leftovers, list_id, found[0]):
         return None
+    if isinstance(known.pair, Held) and (waits := _until_certain(known, rules, now)) is not None:
+        return waits
     if found[0].by_app:
         ours = ItemVersion(version_of(found[0].etag), True, found[0].fields)
         attempts = _attempts(known, list_id, None)

@@ -113,6 +113,23 @@ def test_an_item_is_left_once_no_write_of_ours_can_arrive_any_more() -> None:
     assert isinstance(moves.step.command, MoveItem)
 
 
+def test_an_item_is_not_left_for_that_of_a_lost_post_before_either() -> None:
+    """A POST to the other list was lost before; its item is there, and is the row's once the PATCH cannot arrive."""
+    pair = held(leftovers=(LostPost(B, NOW + PATIENCE),))
+    posted = item(1, NEW, by_app=True, a="2")
+    looked = run(Work(desired(list_id=B, sent=(sent(),)), pair), Found((item(3),)))
+    assert isinstance(looked, InFlight)
+    assert isinstance(looked.step.command, LookForKey)
+    released = hand_over.after(looked, Found((posted,)), RULES, NOW)
+    assert isinstance(released, Release), released
+    assert released.after_s > 0
+    certain = sent(age_s=PATIENCE.total_seconds())
+    settled = run(Work(desired(list_id=B, sent=(certain,)), pair), Found((item(3),)), Found((posted,)))
+    assert isinstance(settled, Settle), settled
+    assert isinstance(settled.pair, Held)
+    assert (settled.pair.item.list_id, settled.pair.item.item_id) == (B, NEW)
+
+
 def test_an_edit_of_an_item_that_its_row_left_is_handed_over() -> None:
     left = LeftItem(B, NEW, g(2), None, {"a": "1", "b": "x"}, {})
     pair = replace(held(item_id=ITEM, base={"a": "2", "b": "x"}), leftovers=(left,))
