@@ -130,5 +130,5 @@ def save(plan: Plan, verdict: Verdict, directory: Path, log: str) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"crash-{plan.seed}-{os.getpid()}.json"
     path.write_text(plan.to_json())
-    path.with_suffix(".txt").write_text("\n".join([*verdict.findings, "", log]))
+    path.with_suffix(".txt").write_text("\n".join([*verdict.findings, "", *verdict.trail, "", log]))
     return path

@@ -25,9 +25,10 @@ FAILPOINT_S = 6.0
 
 @dataclass(slots=True)
 class Verdict:
-    """What a history showed."""
+    """What a history showed. ``trail``: what became of the records of rows that findings name."""
 
     findings: list[str] = field(default_factory=list)
+    trail: list[str] = field(default_factory=list)
     figures: Counter[str] = field(default_factory=Counter)
 
 

@@ -5,11 +5,13 @@ invented). Called by the soak and the replay. Rule: as for `tests.e2e.crash.hist
 the time, and deletions in lists wait for nobody (the breaker is open).
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from demo.postgres import Cluster
 from tests.e2e.conftest import Simulator
+from tests.e2e.crash.both import trail
 from tests.e2e.crash.both.judge import judge
 from tests.e2e.crash.both.people import People
 from tests.e2e.crash.ground import Ground
@@ -58,6 +60,7 @@ class BothHistory(Rounds):
         try:
             world.people.prepare()
             world.stack.apply()
+            trail.watch(world.stack)
             world.people.start()
             try:
                 self.play(budget_s)
@@ -72,6 +75,12 @@ class BothHistory(Rounds):
             world.stack.close()
         return self.verdict
 
+    def _follow(self) -> None:
+        """Save what became of the records of each row that a finding names."""
+        keys = {key for one in self.verdict.findings for key in re.findall(r"\b(?:of|row|item) (\d+)\b", one)}
+        for key in sorted(keys):
+            self.verdict.trail += trail.of_row(self.world.stack, key)
+
     def _end(self) -> None:
         world, figures = self.world, self.verdict.figures
         lives = self.start(Round(RANDOM, 1, 0.0, "none", "none", "kept"))
@@ -79,6 +88,7 @@ class BothHistory(Rounds):
             for life in lives.values():
                 world.stack.wait_ready(life.process)
             self.verdict.findings += judge(world, world.people.lineage)
+            self._follow()
         finally:
             codes = [world.stack.stop(life.process) for life in lives.values()]
         if any(codes):
