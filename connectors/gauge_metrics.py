@@ -79,6 +79,10 @@ def _conflicts(one: Gauge) -> Figures:
     return {} if one.pull_lag_s is None else {(): float(one.counted.conflicts)}
 
 
+def _held(one: Gauge) -> Figures:
+    return {(kind,): 1.0 for kind in one.held_by}
+
+
 def _push_known(one: Gauge) -> Figures:
     return {(): float(one.push_unknown_since is None)}
 
@@ -107,6 +111,7 @@ _FIGURES: Final[Mapping[str, Callable[[Gauge], Figures]]] = {
     "rowtide_pull_known": _pull_known,
     "rowtide_list_read_age_seconds": _read_age,
     "rowtide_conflicts_open": _conflicts,
+    "rowtide_held": _held,
     "rowtide_gauge_timestamp_seconds": _as_of,
 }
 

@@ -105,6 +105,7 @@ READINGS: Final = (
     _of_graph("rowtide_graph_quota_wait_seconds", "gauge", "Seconds until the quota lets the next row be claimed"),
     _of_source("rowtide_source_connected", "1 while the source's changes are streamed"),
     _of_source("rowtide_heartbeat_age_seconds", "Seconds since a heartbeat was staged with everything before it"),
+    _of_source("rowtide_slot_incarnation", "Which stream of the source is read: one more after each gap"),
     _of_source("rowtide_slot_lag_bytes", "WAL that the slot has not confirmed"),
     _of_source("rowtide_slot_retained_bytes", "WAL that the slot keeps on the source's disk"),
     _of_source("rowtide_slot_safe_wal_bytes", "WAL until the slot is lost; no series where the source sets no limit"),
@@ -125,6 +126,7 @@ STANDING: Final = (
     _stand("rowtide_pull_known", "1 while it is known which items differ from their rows, of syncs of two ways"),
     _stand("rowtide_list_read_age_seconds", "Since when the sync's list that was read longest ago has been read"),
     _stand("rowtide_conflicts_open", "Conflicts that wait for a person"),
+    _stand("rowtide_held", "1 for each kind of hold that covers the sync", "kind"),
     _stand("rowtide_gauge_timestamp_seconds", "When the sync was looked at, by the state database's clock"),
 )
 """Of the one process with the duty `gauge` (`connectors.gauge_metrics`)."""

@@ -45,9 +45,10 @@ class SlotReading:
 
 @dataclass(frozen=True, slots=True)
 class SourceReading:
-    """One source. ``heartbeat_age_s`` None: none was staged yet; ``slot`` None: the source has not shown it yet."""
+    """One source, as far as it is known: ``incarnation`` 0, ``heartbeat_age_s`` None, ``slot`` None are not, yet."""
 
     connected: bool
+    incarnation: int
     heartbeat_age_s: float | None
     slot: SlotReading | None
 
@@ -105,6 +106,7 @@ def _to_figures(one: ProcessReading) -> Mapping[str, Figures]:
         "rowtide_heartbeat_age_seconds": {
             (name,): source.heartbeat_age_s for name, source in sources if source.heartbeat_age_s is not None
         },
+        "rowtide_slot_incarnation": {(name,): source.incarnation for name, source in sources if source.incarnation},
         "rowtide_slot_lag_bytes": {(name,): slot.lag_bytes for name, slot in slots},
         "rowtide_slot_retained_bytes": {(name,): slot.retained_bytes for name, slot in slots},
         "rowtide_slot_safe_wal_bytes": {

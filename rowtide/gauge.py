@@ -106,7 +106,8 @@ class HeardStream:
 class Gauge:
     """Where a sync stands at ``as_of``. ``pull_lag_s`` None: it has one way.
 
-    ``read_until``: of the list that was read longest ago; None: there is none, or one was never read.
+    ``read_until``: of the list that was read longest ago; None: there is none, or one was never read. ``held_by``: the
+    kinds of the holds that cover it.
 
     ``..._unknown_since``: rows and lag of that way are at least what is said here; None: they are this.
     """
@@ -118,6 +119,7 @@ class Gauge:
     pull_unknown_since: datetime | None
     as_of: datetime
     read_until: datetime | None = None
+    held_by: tuple[str, ...] = ()
 
     @property
     def unknown_since(self) -> datetime | None:
@@ -213,6 +215,7 @@ def to_gauge(
         None if lists is None else pull_unknown_since(lists, known.applied_at, now),
         now,
         read_until(lists or ()),
+        tuple(sorted({hold.kind for hold in known.holds})),
     )
 
 

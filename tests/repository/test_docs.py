@@ -18,6 +18,7 @@ PAGES = [
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs/decisions").glob("*.md")),
+    *sorted((ROOT / "docs/playbooks").glob("*.md")),
 ]
 REFERENCE = re.compile(r"`([\w./-]+\.py)(?:: (\w+))?`")
 COMMAND = re.compile(r"^\s*(?:\$ )?(rowtide .*)$|`(rowtide [^`]*)`", re.MULTILINE)

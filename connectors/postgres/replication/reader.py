@@ -174,6 +174,7 @@ class Reader:
         heard_at_s, shown = self._confirmer.heard_at_s, self._confirmer.shown if self.streaming else None
         return SourceReading(
             self.streaming,
+            self.incarnation,
             None if heard_at_s is None else time.monotonic() - heard_at_s,
             None if shown is None else SlotReading(shown.lag_bytes, shown.retained_bytes, shown.safe_wal_size),
         )

@@ -45,7 +45,8 @@ def test_what_is_known_is_exported_and_a_sync_of_one_way_has_no_pull() -> None:
         "push_known orders": 1.0,
         "gauge_timestamp_seconds orders": NOW.timestamp(),
     }
-    both = shown({"both": replace(BOTH, counted=Counted(conflicts=7))})
+    both = shown({"both": replace(BOTH, counted=Counted(conflicts=7), held_by=("deletes", "person"))})
+    assert (both["held both deletes"], both["held both person"]) == (1.0, 1.0)
     assert (both["pull_lag_seconds both"], both["pull_known both"]) == (0.0, 1.0)
     assert (both["list_read_age_seconds both"], both["conflicts_open both"]) == (4.0, 7.0)
 

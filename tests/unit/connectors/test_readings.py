@@ -17,7 +17,7 @@ GRAPH = GraphReading(
     gate_s=7.5,
     quota_wait_s=8.5,
 )
-SOURCE = SourceReading(connected=True, heartbeat_age_s=3.0, slot=SlotReading(10, 20, 30))
+SOURCE = SourceReading(connected=True, incarnation=2, heartbeat_age_s=3.0, slot=SlotReading(10, 20, 30))
 ALL = ProcessReading(
     in_flight=5,
     graphs={"contoso": GRAPH},
@@ -55,6 +55,7 @@ def test_everything_that_is_read_is_shown() -> None:
         "rowtide_graph_quota_wait_seconds contoso": 8.5,
         "rowtide_source_connected shop": 1,
         "rowtide_heartbeat_age_seconds shop": 3,
+        "rowtide_slot_incarnation shop": 2,
         "rowtide_slot_lag_bytes shop": 10,
         "rowtide_slot_retained_bytes shop": 20,
         "rowtide_slot_safe_wal_bytes shop": 30,
@@ -66,7 +67,7 @@ def test_everything_that_is_read_is_shown() -> None:
 
 
 def test_what_is_not_known_has_no_series() -> None:
-    away = SourceReading(connected=False, heartbeat_age_s=None, slot=None)
+    away = SourceReading(connected=False, incarnation=0, heartbeat_age_s=None, slot=None)
     found = shown(replace(ALL, sources={"shop": away}))
     assert found["rowtide_source_connected shop"] == 0
     assert not [name for name in found if "slot" in name or "heartbeat" in name]
