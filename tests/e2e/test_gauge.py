@@ -225,13 +225,16 @@ def test_a_source_that_is_away_is_late_and_not_known_and_nothing_of_it_reads_0(w
 def test_edits_that_wait_are_out_of_sync_and_a_lag_of_their_own(world: World) -> None:
     world.rest()
     world.stack.command("pause", BOTH, "--reason", "stock taking")
+    begun = world.now()
     world.edit(3, Title="edited by Ada")
     world.edit(4, Title="edited, too")
-    edited = world.now()
     world.agree(BOTH, (0, 0, 0, 2, 0))
     wait_until(lambda: world.gauge(BOTH)["pull_lag_s"] > 3, "it gets late")
     one = world.gauge(BOTH)
-    assert one["pull_lag_s"] == pytest.approx((one["as_of"] - edited).total_seconds(), abs=3)
+    # A list may be read late on a busy machine: then an edit counts from the poll before it was seen.
+    [(seen,)] = world.stack.state("SELECT min(seen_at) FROM rowtide.inbox WHERE sync = %s", BOTH)
+    latest, earliest = ((one["as_of"] - at).total_seconds() for at in (begun, seen))
+    assert earliest - 1 <= one["pull_lag_s"] <= latest + 1
     assert one["push_lag_s"] < REST_S
     # The row of an edited item changes as well: it is one key that differs, and waits on the way there.
     world.stack.sql(f"UPDATE {BOTH} SET note = 'and by Bob' WHERE id = 3")
