@@ -206,10 +206,12 @@ def _after_search(
     known: Known, list_id: ListId, found: Sequence[Item], rules: Rules, now: datetime
 ) -> TwoWayStep | None:
     """An item with the row's key: our POST's, kept otherwise than it was sent; or one that somebody else wrote last."""
-    if not found or _is_left(known.pair.leftovers, list_id, found[0]):
+    if not found:
         return None
     if isinstance(known.pair, Held) and (waits := _until_certain(known, rules, now)) is not None:
         return waits
+    if _is_left(known.pair.leftovers, list_id, found[0]):
+        return None
     if found[0].by_app:
         ours = ItemVersion(version_of(found[0].etag), True, found[0].fields)
         attempts = _attempts(known, list_id, None)

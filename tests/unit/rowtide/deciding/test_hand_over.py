@@ -123,6 +123,14 @@ def test_an_item_is_not_left_for_that_of_a_lost_post_before_either() -> None:
     released = hand_over.after(looked, Found((posted,)), RULES, NOW)
     assert isinstance(released, Release), released
     assert released.after_s > 0
+    left = LeftItem(B, NEW, posted.etag, None, {"a": "2", "b": "x"}, {})
+    before = Work(desired(list_id=B, sent=(sent(),)), replace(pair, leftovers=(left, *pair.leftovers)))
+    looked = run(before, Found((item(3),)))
+    assert isinstance(looked, InFlight)
+    released = hand_over.after(looked, Found((posted,)), RULES, NOW)
+    assert isinstance(released, Release), "nor for one that it has left before"
+    assert isinstance(released.pair, Held)
+    assert released.pair.item.item_id == ITEM
     certain = sent(age_s=PATIENCE.total_seconds())
     settled = run(Work(desired(list_id=B, sent=(certain,)), pair), Found((item(3),)), Found((posted,)))
     assert isinstance(settled, Settle), settled
