@@ -46,6 +46,22 @@ def test_rows_count_where_they_wait(records: Any, make_change: Any) -> None:
     assert parts(records, "customers")[0] == 1
 
 
+def test_waiting_rows_are_told_by_class_and_open_conflicts_beside_them(records: Any, make_change: Any) -> None:
+    records.stage(*[make_change(key, ordinal=n) for n, key in enumerate("abcd")])
+    for key, priority in zip("abcd", (0, 2, 3, 3), strict=True):
+        records.set(key, f"priority = {priority}")
+    records.set("d", "state = 'parked'")
+    conflict = """
+        INSERT INTO rowtide.conflict (sync, key, list_id, item_id, version, kind, policy, state)
+        VALUES ('orders', 'a', 'list', '1', 2, 'update_differing', 'manual', 'open'),
+               ('orders', 'a', 'list', '1', 3, 'update_differing', 'manual', 'closed'),
+               ('customers', 'a', 'list', '2', 2, 'update_differing', 'manual', 'open')
+    """
+    records.conn.execute(conflict)
+    one = gauges.count(records.conn)["orders"]
+    assert (one.by_priority, one.conflicts) == ((1, 0, 1, 1), 1)
+
+
 def test_the_oldest_is_that_of_each_part(records: Any, make_change: Any, entries: Any) -> None:
     records.stage(*[make_change(key, ordinal=n) for n, key in enumerate("abc")])
     for hour, key in enumerate("abc", 1):

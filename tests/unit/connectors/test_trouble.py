@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from connectors import trouble as troubles
 from connectors.trouble import MOST_SENTENCES, Trouble
 from rowtide.error_catalogue import graph_errors, process_errors, source_errors, state_errors
 from rowtide.errors import RowtideError
@@ -71,6 +72,16 @@ def test_its_end_is_said_with_how_long_it_lasted(said: list[Any]) -> None:
     assert trouble.problem is None
     trouble.failed(REFUSED)
     assert events(said)[2:] == [("claiming waits", REFUSED.code)]
+
+
+def test_every_attempt_that_fails_is_counted_by_its_code() -> None:
+    error = graph_errors.BATCH_LOST(reason="it broke")
+    before = troubles.errors().get(error.code, 0)
+    trouble = new_trouble()
+    for _ in range(3):
+        trouble.failed(error)
+    trouble.succeeded()
+    assert troubles.errors()[error.code] == before + 3
 
 
 def test_the_waits_grow_until_it_ends() -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import pytest
+
 from connectors.graph.budget import Budget
 from connectors.graph.settings import ClientSecret, GraphSettings
 
@@ -39,6 +41,19 @@ def test_what_is_given_back_can_be_taken_at_once() -> None:
     assert quota.quota_wait_s() == 0
     assert quota.take(500, least=100) == 0
     assert quota.take(500) == 60
+
+
+def test_what_is_left_is_told_of_both_windows_and_what_is_owed() -> None:
+    clock = Clock()
+    quota = budget(clock)
+    clock.now += 60.0
+    minute, day = quota.available()
+    assert minute > 0
+    assert day > 0
+    quota.charge(minute + 10)
+    assert list(quota.available()) == pytest.approx([-10, day - minute - 10])
+    clock.now += 60.0
+    assert quota.available()[0] == pytest.approx(minute)
 
 
 def test_what_is_sent_at_once_waits_for_its_window() -> None:
