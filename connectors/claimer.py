@@ -25,7 +25,7 @@ from rowtide.errors import RowtideError
 from rowtide.keys import LANES, lane_of
 from rowtide.pacing import WRITE_RU
 from rowtide.turns import Line, Turns
-from state import channels, database, failpoints, instance, outbox
+from state import channels, database, failpoints, instance, outbox, pulse
 from state.database import ONE_PLAN, Link
 
 LEASE_S = 120.0
@@ -161,9 +161,9 @@ class Claimer:
                 name = type(error).__name__
                 self.problem = error if isinstance(error, RowtideError) else process_errors.CLAIMING_FAILED(error=name)
                 again, idle_s = False, IDLE_POLL_S
-                self._stop.wait(trouble.failed(self.problem, error))
+                pulse.wait(self._stop, trouble.failed(self.problem, error))
             if not again:
-                self._wake.wait(idle_s)
+                pulse.wait(self._wake, idle_s)
 
     def _round(self) -> tuple[bool, float]:
         """Claim for each tenant. Whether to look again at once; if not, for how many seconds there is nothing to do."""
@@ -270,7 +270,7 @@ class Claimer:
                             self._due.news(channels.from_payload(one.payload))
                             self._wake.set()
             except RowtideError as error:
-                self._stop.wait(backoff.failed(error))  # the slow poll goes on meanwhile
+                pulse.wait(self._stop, backoff.failed(error))  # the slow poll goes on meanwhile
 
 
 def _cut(rows: Mapping[Line, int], left: Mapping[Queue, int]) -> dict[Line, int]:

@@ -1,26 +1,32 @@
 """The threads of a process: every background loop, and calls that run beside their caller.
 
-In: the body of a loop, which returns when it is asked to end; an act. Out: a thread; what it met unexpectedly, for
-health and metrics. Rules (docs/design.md section 14): no other module of the product starts a thread
-(tests/repository/rules.py); a loop whose body raises says so once, counts it, and begins its body anew after a backoff.
-What must not go on after such an error ends the process itself (`flows.process.FatalFault`).
+In: the body of a loop, which returns when it is asked to end; an act. Out: a thread; what it met unexpectedly and when
+it was last seen to go on, for health and metrics. Rules (docs/design.md section 14): no other module of the product
+starts a thread (tests/repository/rules.py); a loop whose body raises says so once, counts it, and begins its body anew
+after a backoff. What must not go on after such an error ends the process itself (`flows.process.FatalFault`).
 """
 
+import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Generic, TypeVar
 
 from connectors.trouble import Trouble
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import UNEXPECTED, RowtideError
-from state import failpoints
+from state import failpoints, pulse
+from state.pulse import Pulse
 
 T = TypeVar("T")
 
 _failures: Final = Counter[str]()
 """Unexpected errors by loop since the process started; a flow that begins anew counts on."""
+
+_main: Final[list[Pulse]] = []
+"""The pulse of the thread that called `as_main`, while it does."""
 
 
 class Loop(threading.Thread):
@@ -33,6 +39,7 @@ class Loop(threading.Thread):
         """``name`` where several loops pass one failpoint, one for each tenant for instance."""
         super().__init__(name=name or f"rowtide-{failpoint.removeprefix(failpoints.LOOP)}", daemon=True)
         self.problem: RowtideError | None = None
+        self.pulse = Pulse(self.name)
         self._failpoint = failpoint
         self._body = body
         self._stop_asked = stop
@@ -41,17 +48,24 @@ class Loop(threading.Thread):
 
     def run(self) -> None:
         """The thread: the body, and again after each unexpected error until it returns."""
-        while True:
-            try:
-                self._body()
-                return
-            except Exception as error:
-                wait_s = self.note(error)
-            if self._stop_asked.wait(wait_s):
-                return
+        with pulse.of_this_thread(self.pulse):
+            while True:
+                try:
+                    self._body()
+                    return
+                except Exception as error:
+                    wait_s = self.note(error)
+                if pulse.wait(self._stop_asked, wait_s):
+                    return
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it runs and nobody has asked it to end."""
+        return self.is_alive() and not self._stop_asked.is_set()
 
     def turn(self) -> None:
         """Called by the body in each of its turns."""
+        self.pulse.tick()
         failpoints.hit(self._failpoint)
 
     def note(self, error: Exception) -> float:
@@ -72,6 +86,51 @@ class Loop(threading.Thread):
         self.problem = process_errors.LOOP_FAILED(loop=self.name, error=type(error).__name__)
         _failures[self.name] += 1
         return self.problem
+
+
+@contextmanager
+def as_main(own: Pulse) -> Iterator[None]:
+    """The calling thread is looked at as the loops are, though it is none: the engine runs on it."""
+    with pulse.of_this_thread(own):
+        _main.append(own)
+        try:
+            yield
+        finally:
+            _main.remove(own)
+
+
+async def tick_while_turning() -> None:
+    """A task that ticks for as long as the event loop of its thread turns."""
+    while True:
+        pulse.tick()
+        await asyncio.sleep(1.0)
+
+
+@asynccontextmanager
+async def ticking() -> AsyncIterator[None]:
+    """Tick while the event loop turns, whatever its tasks wait for."""
+    task = asyncio.create_task(tick_while_turning())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def pulses() -> Sequence[Pulse]:
+    """Of every loop that is to go on, and of the main thread."""
+    found = [one.pulse for one in threading.enumerate() if isinstance(one, Loop) and one.is_wanted]
+    return [*_main, *found]
+
+
+def oldest_tick() -> dict[str, Any] | None:
+    """The loop that has been silent longest, and what it waits for (state.processes)."""
+    now = time.monotonic()
+    oldest = min(pulses(), key=lambda one: one.ticked, default=None)
+    if oldest is None:
+        return None
+    silent_s = round(max(0.0, now - oldest.ticked), 1)
+    return {"loop": oldest.name, "silent_s": silent_s, "waits_for": oldest.waits_for}
 
 
 def failures() -> Mapping[str, int]:
@@ -112,7 +171,7 @@ class Beside(Generic[T]):
 
     def result(self) -> T:
         """What the call returned or raised, once it has."""
-        self._thread.join()
+        pulse.join(self._thread)
         if self._error is not None:
             raise self._error
         return self._result  # type: ignore[return-value]

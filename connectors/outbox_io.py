@@ -20,7 +20,7 @@ from rowtide.deciding.outcomes import Outcome, ParkRow
 from rowtide.error_catalogue import row_errors
 from rowtide.errors import Refused, RowError, Unavailable
 from rowtide.keys import LANES
-from state import outbox
+from state import outbox, pulse
 from state.database import ONE_PLAN, Connection, Link
 from state.reconcile.restored import settle_reused_ids
 
@@ -38,10 +38,11 @@ def until_answered(stop: threading.Event, act: Callable[[], T], what: str) -> T:
     """The result of ``act``, tried again until the state database answers; `Stopped` when asked to end."""
     trouble = Trouble(f"{what} waits", f"{what} goes on")
     while True:
+        pulse.tick()
         try:
             done = act()
         except (Unavailable, Refused) as error:
-            if stop.wait(trouble.failed(error)):
+            if pulse.wait(stop, trouble.failed(error)):
                 raise Stopped from error
         else:
             trouble.succeeded()

@@ -24,7 +24,7 @@ from rowtide.errors import RowtideError
 from rowtide.holds import Hold, capture_hold, covering, places
 from rowtide.lists import HeldColumns
 from rowtide.mapping.compiled_sync import CompiledSync
-from state import channels, database, definitions, failpoints, holds, lists
+from state import channels, database, definitions, failpoints, holds, lists, pulse
 from state.database import Link
 
 log = structlog.get_logger()
@@ -222,7 +222,7 @@ class Watcher:
 
     def refresh(self) -> None:
         """Read the view and hand it on, from any thread; an older view is never handed on after a newer one."""
-        with self._reading:
+        with pulse.holding(self._reading):
             self._view = self._link.run(lambda connection: read_view(connection, self._view, self._own.reach))
             self._seen(self._view)
 
@@ -237,7 +237,7 @@ class Watcher:
                 trouble.succeeded()
             except RowtideError as error:
                 wait_s = trouble.failed(error)
-            self._wake.wait(wait_s)
+            pulse.wait(self._wake, wait_s)
         self._link.close()
 
     def _listen(self) -> None:
@@ -252,4 +252,4 @@ class Watcher:
                         for _ in connection.notifies(timeout=1.0, stop_after=1):
                             self._wake.set()
             except RowtideError as error:
-                self._stop.wait(backoff.failed(error))
+                pulse.wait(self._stop, backoff.failed(error))

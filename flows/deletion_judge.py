@@ -21,7 +21,7 @@ from rowtide import mass_delete
 from rowtide.errors import RowtideError
 from rowtide.holds import DELETES, HeldDeletes
 from rowtide.mapping.compiled_sync import CompiledSync
-from state import failpoints, holds, outbox
+from state import failpoints, holds, outbox, pulse
 from state.database import ONE_PLAN, Link
 
 log = structlog.get_logger()
@@ -144,9 +144,9 @@ class DeletionJudge:
                 self.judge_asked(self._link)
                 trouble.succeeded()
             except RowtideError as error:
-                self._stop.wait(trouble.failed(error))
+                pulse.wait(self._stop, trouble.failed(error))
             else:
-                self._wake.wait(LOOK_AGAIN_S)
+                pulse.wait(self._wake, LOOK_AGAIN_S)
 
     def judge_asked(self, link: Link) -> None:
         """Judge the syncs of which somebody has asked that, one by one."""

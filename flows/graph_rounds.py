@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from connectors import loops
 from connectors.loops import Loop
 from connectors.trouble import Trouble
 from flows.graph_reads import GraphReads, PacedGraph
@@ -89,7 +90,7 @@ class GraphRounds(ABC, Generic[T]):
         reads = GraphReads(self._graphs)
         try:
             # A group, so that none goes on beside the rounds that a loop which failed begins anew.
-            async with asyncio.TaskGroup() as tenants:
+            async with loops.ticking(), asyncio.TaskGroup() as tenants:
                 for graph in self._graphs:
                     tenants.create_task(self._rounds_of(graph, reads))
         finally:

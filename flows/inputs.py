@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from flows.ports import ALREADY
+from state import pulse
 
 IDLE_S: Final = 0.005
 """Seconds between two looks at inputs that have nothing: the one wait of the thread on which all steps run."""
@@ -38,6 +39,7 @@ class Pacer:
 
     def looked(self, has_found: bool) -> None:
         """Count a look at a partition."""
+        pulse.tick()
         self._look()
         self._empty = 0 if has_found else self._empty + 1
         if self._empty >= self.parts:
@@ -98,4 +100,9 @@ class Inputs(FixedPartitionedSource[Arrived, Any]):
 
 def of_step(step: str) -> Callable[[Sequence[Arrived]], Iterable[Any]]:
     """Picks what arrived for the step."""
-    return lambda arrived: [item for one in arrived if one.step == step for item in one.items]
+
+    def pick(arrived: Sequence[Arrived]) -> Iterable[Any]:
+        pulse.tick()  # once in each activation
+        return [item for one in arrived if one.step == step for item in one.items]
+
+    return pick

@@ -26,7 +26,7 @@ from flows.process_lock import ProcessLock
 from flows.self_fence import SelfFence
 from flows.state_clock import StateClock
 from rowtide.deciding.outcomes import Outcome
-from rowtide.error_catalogue import state_errors
+from rowtide.error_catalogue import process_errors, state_errors
 from rowtide.errors import RowtideError
 from state import failpoints, instance, outbox, processes, runs
 from state.database import Connection, Link
@@ -37,6 +37,8 @@ log = structlog.get_logger()
 BEAT_S = 1.0
 _PATIENCE_S = 1
 """What a beat waits for locks of others."""
+OVERDUE_S = 10.0
+"""A process that was confirmed no later ago may still be said to have its place."""
 STEP_BACK_S = 2.0
 """A clock that is set back by less is waited for."""
 
@@ -106,6 +108,8 @@ class Process:
         self._owner = owner
         self._fence = fence
         self._others_end_s: float | None = None
+        self._confirmed_s: float | None = None
+        self._beat_problem: RowtideError | None = None
         self._roles = sorted(roles)
         self._workers = workers
         self._clock = clock
@@ -163,8 +167,10 @@ class Process:
                     self._confirm(link)
                     link.run(self._tend)
                     trouble.succeeded()
+                    self._beat_problem = None
                 except RowtideError as error:
                     trouble.note(error)
+                    self._beat_problem = error
                     if error.code == state_errors.PROCESS_ID_TAKEN.code:
                         # That process voids our leases: it takes what we have under way for uncertain, and looks.
                         log.error("flow stopped", code=error.code, problem=error.sentence, remedy=error.remedy)
@@ -177,6 +183,22 @@ class Process:
         link.run(self._beat_once)
         self._lock.hold()
         self._fence.confirmed(began_s)
+        self._confirmed_s = began_s
+
+    def health(self) -> dict[str, Any]:
+        """What the process says of itself; from any thread (state.processes)."""
+        return {**self._workers.health(), "loops": loops.health(), "oldest_tick": loops.oldest_tick()}
+
+    def why_unready(self) -> Sequence[str]:
+        """Codes of why it cannot be said that it has its place; from any thread."""
+        if self.stop.is_set():
+            return [process_errors.STOPPING.code]
+        if (problem := self._beat_problem) is not None:
+            return [problem.code]
+        confirmed_s = self._confirmed_s
+        if confirmed_s is None or time.monotonic() - confirmed_s > OVERDUE_S:
+            return [process_errors.BEAT_OVERDUE.code]
+        return []
 
     def _look_at_clock(self) -> None:
         """Begin anew after a step back: the engine ends no epoch before the time at which it began."""
@@ -193,7 +215,7 @@ class Process:
         if self._others_end_s is None:  # who had this name before us sends nothing any more from then on
             silent_s = processes.silent_s(connection, self._lock.process_id, self._roles)
             self._others_end_s = time.monotonic() + (0.0 if silent_s is None else processes.DEAD_S - silent_s)
-        processes.beat(connection, *ids, {**self._workers.health(), "loops": loops.health()})
+        processes.beat(connection, *ids, self.health())
 
     def _tend(self, connection: Connection) -> None:
         """What others may hold up for a while, such as a process that stands still in the middle of a transaction."""

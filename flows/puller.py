@@ -34,7 +34,7 @@ from rowtide.deciding.recorded import Recorded
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
 from rowtide.mapping.compiled_sync import CompiledSync
-from state import applying, channels, database, failpoints, inbox, instance, one_way, pulled, suspect
+from state import applying, channels, database, failpoints, inbox, instance, one_way, pulled, pulse, suspect
 from state.applying import Lease, TakeRequest
 from state.database import ONE_PLAN, Connection, Link
 
@@ -122,7 +122,7 @@ class Puller:
                         if any(True for _ in connection.notifies(timeout=IDLE_S, stop_after=1)):
                             self._wake_all()
             except RowtideError as error:
-                self._stop.wait(backoff.failed(error))
+                pulse.wait(self._stop, backoff.failed(error))
 
     def _wake_all(self) -> None:
         for pair in self._pairs.values():
@@ -188,7 +188,7 @@ class _PairPuller:
         while not self._stop.is_set():
             self._thread.turn()
             self._woken.clear()
-            self._woken.wait(self._round())
+            pulse.wait(self._woken, self._round())
         self._benches.close()
         self._state.close()
 

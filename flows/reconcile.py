@@ -31,7 +31,7 @@ from rowtide.error_catalogue import process_errors, status_reasons
 from rowtide.errors import RowtideError, StateUnavailable, SyncError
 from rowtide.holds import places
 from rowtide.reconcile import Coverage, why_wanted
-from state import database, definitions, failpoints, processes
+from state import database, definitions, failpoints, processes, pulse
 from state.database import Connection
 from state.reconcile import backfill
 from state.reconcile import record as reconcile
@@ -131,7 +131,7 @@ class Reconciler:
                 problem = error if isinstance(error, RowtideError) else process_errors.RECONCILE_FAILED(error=name)
                 wait_s = trouble.failed(problem, error)
             if not worked:
-                self._stop.wait(wait_s)
+                pulse.wait(self._stop, wait_s)
         self._close()
 
     def _awaits_mark(self) -> bool:

@@ -29,7 +29,7 @@ from rowtide.deciding.records import Work
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
 from rowtide.holds import FaultHold
-from state import eras, failpoints, instance, outbox
+from state import eras, failpoints, instance, outbox, pulse
 from state.database import ONE_PLAN, Connection, Link
 
 MOST_ROWS: Final = 500
@@ -211,7 +211,7 @@ class _SourceReader:
         while not self._stop.is_set():
             self._thread.turn()
             self._woken.clear()
-            self._woken.wait(self._round())
+            pulse.wait(self._woken, self._round())
         self.sessions.close()
         self._state.close()
 

@@ -20,24 +20,29 @@ import structlog
 from bytewax._bytewax import cli_main
 from bytewax.recovery import RecoveryConfig
 
-from connectors import listening, signals
+from connectors import listening, loops, signals
+from connectors.liveness import Liveness
 from connectors.settings import Loaded, resolve_secret
 from connectors.trouble import Trouble
 from flows import ending, memory, recovery, sync
 from flows.applied_view import read_view
 from flows.compose import CAPTURE, DELIVER, compose
 from flows.own_file import OwnFile
+from flows.probes import Probes
 from flows.process_lock import ProcessLock
 from flows.state_clock import StateClock
 from rowtide.errors import Retry, RowtideError, reaction_to
-from state import instance
+from state import instance, pulse, schema
 from state.database import Link
+from state.pulse import Pulse
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
 EPOCH = timedelta(milliseconds=500)
 ROLES = frozenset({CAPTURE, DELIVER})
+LOOK_S = 2.0
+"""A process that waits to begin looks again at least so often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +93,17 @@ def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0) -> i
     memory.bound_arenas()
     start = Start(config, roles, process_id)
     request = EndRequest()
-    with _signals(request):
+    probes = Probes(process_id, roles, Liveness())
+    with _signals(request), loops.as_main(Pulse("rowtide-flow")):
+        # First of all: whatever the process has to wait for, it can be asked.
+        listening.serve(config.definition.run.listen, probes)
         dsn = resolve_secret(config.definition.state.dsn)
         lock = ProcessLock(dsn, roles, process_id)
         store, own = recovery.Store(start.recovery_dir), OwnFile(config)
         try:
             code: int | None = None
             while code is None:
-                code = _run_once(start, own, dsn, lock, store, request)
+                code = _run_once(start, own, dsn, lock, store, request, probes)
             return code
         finally:
             store.close()
@@ -103,24 +111,31 @@ def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0) -> i
 
 
 def _run_once(
-    start: Start, own: OwnFile, dsn: str, lock: ProcessLock, store: recovery.Store, request: EndRequest
+    start: Start,
+    own: OwnFile,
+    dsn: str,
+    lock: ProcessLock,
+    store: recovery.Store,
+    request: EndRequest,
+    probes: Probes,
 ) -> int | None:
     """One run of the flow: its exit code, or None when it begins anew (another store, other connections)."""
-    link = Link(dsn, "rowtide run")
-    _wait_for(request.made, lambda: link.run(instance.confirm))
-    view = _wait_for(request.made, lambda: link.run(lambda connection: read_view(connection, None, own.reach)))
-    clock = _wait_for(request.made, lambda: link.run(StateClock.read))
+    link, wait_for = Link(dsn, "rowtide run"), Waiting(request.made, probes)
+    wait_for.done(lambda: link.run(schema.require))
+    wait_for.done(lambda: link.run(instance.confirm))
+    view = wait_for.done(lambda: link.run(lambda connection: read_view(connection, None, own.reach)))
+    clock = wait_for.done(lambda: link.run(StateClock.read))
     link.close()
-    _wait_for(request.made, lock.hold)
+    wait_for.done(lock.hold)
     if view is None or clock is None or request.made.is_set():
         return 0
     process, parts = compose(dsn, view, own, start.roles, lock, clock, threading.Event())
-    listening.serve(start.config.definition.run.listen)
-    recovery_config = _wait_for(request.made, lambda: store.open(sync.names(parts)))
+    recovery_config = wait_for.done(lambda: store.open(sync.names(parts)))
     if recovery_config is None:
         return 0
     request.pass_on_to(process.stop)
     process.start()
+    probes.running(process)
     log.info(
         "running", version=view.catalog.version, roles=",".join(sorted(start.roles)), syncs=len(view.catalog.syncs)
     )
@@ -144,7 +159,7 @@ def _run_once(
 def _run_engine(parts: sync.Parts, recovery_config: RecoveryConfig) -> None:
     if not parts.has_inputs:
         # Nothing is reached: an engine without inputs would end at once.
-        parts.stop.wait()
+        pulse.wait(parts.stop, None)
         return
     # Alone: the processes of a cluster take pickles from whoever reaches their port.
     cli_main(  # type: ignore[no-untyped-call]
@@ -158,20 +173,30 @@ def _run_engine(parts: sync.Parts, recovery_config: RecoveryConfig) -> None:
 # --- waiting and signals --------------------------------------------------------------------------------------------
 
 
-def _wait_for(stop: threading.Event, act: Callable[[], T]) -> T | None:
-    """The result of ``act``, tried again while somebody can mend the problem."""
-    trouble = Trouble("waiting", "no longer waiting")
-    while not stop.is_set():
-        try:
-            done = act()
-        except RowtideError as error:
-            if not isinstance(reaction_to(error), Retry):
-                raise
-            stop.wait(trouble.failed(error))
-        else:
-            trouble.succeeded()
-            return done
-    return None
+class Waiting:
+    """What a process waits for before it begins; ``stop`` ends every wait."""
+
+    def __init__(self, stop: threading.Event, probes: Probes) -> None:
+        self._stop = stop
+        self._probes = probes
+        probes.starting()
+
+    def done(self, act: Callable[[], T]) -> T | None:
+        """The result of ``act``, tried again while somebody can mend the problem; None when asked to stop."""
+        trouble = Trouble("waiting", "no longer waiting")
+        while not self._stop.is_set():
+            try:
+                done = act()
+            except RowtideError as error:
+                if not isinstance(reaction_to(error), Retry):
+                    raise
+                self._probes.starting(error)
+                pulse.wait(self._stop, min(trouble.failed(error), LOOK_S))
+            else:
+                trouble.succeeded()
+                self._probes.starting()
+                return done
+        return None
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from rowtide.errors import RowtideError, SyncError
 from rowtide.holds import Hold, capture_hold
 from rowtide.mapping.compiled_sync import CompiledSync
 from rowtide.shape import SourceShape, why_not_carried
-from state import failpoints
+from state import failpoints, pulse
 
 _TICK_S = 0.2
 
@@ -86,7 +86,7 @@ class ShapeWatch:
         return source.heartbeat.total_seconds() if source is not None else 10.0
 
     def _run(self) -> None:
-        while not self._stop.wait(_TICK_S):
+        while not pulse.wait(self._stop, _TICK_S):
             if not self._is_due():
                 continue
             self._soon.clear()

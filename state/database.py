@@ -15,7 +15,7 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 
 from rowtide.error_catalogue import row_errors, state_errors
 from rowtide.errors import RowtideError
-from state import dsn
+from state import dsn, pulse
 
 SCHEMA = "rowtide"
 
@@ -91,7 +91,7 @@ def connect(text: str, application: str = "rowtide", settings: Mapping[str, str]
 
 def _connect(text: str, application: str, own: Mapping[str, str]) -> Connection:
     settings = " ".join(f"-c {name}={value}" for name, value in {**_SETTINGS, **own}.items())
-    connection = psycopg.connect(conninfo(text, settings, application), autocommit=True)
+    connection = pulse.Connection.connect(conninfo(text, settings, application), autocommit=True)
     set_json_loads(orjson.loads, connection)
     set_json_dumps(orjson.dumps, connection)
     return connection

@@ -16,6 +16,7 @@ the database's clock whether the process is still there, and calls it dead only 
 - ``due``: ``{"problem", "in_flight": int}``
 - ``loops``: thread -> ``{"failures": int, "problem"}``: the loops that met an unexpected error, how often since the
   process started, and the last one
+- ``oldest_tick``: ``{"loop", "silent_s": number, "waits_for": str}``: the loop that has been silent longest
 """
 
 import json
@@ -29,6 +30,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from rowtide.catalog import FORMAT
+from state.pulse import Silence
 
 ALIVE_S = 5.0
 """A process beats each second; one that missed five beats counts as gone."""
@@ -50,6 +52,21 @@ class ProcessBeat:
     age_s: float
     format: int
     health: dict[str, Any]
+
+    @property
+    def silence(self) -> Silence | None:
+        """The loop of the process that is stuck, if one is: its oldest tick is believed, whatever still beats."""
+        oldest = self.health.get("oldest_tick")
+        if not oldest:
+            return None
+        found = Silence(str(oldest["loop"]), float(oldest["silent_s"]) + self.age_s, str(oldest["waits_for"]))
+        return found if found.is_stuck else None
+
+    @property
+    def moved_s(self) -> float:
+        """For how long nothing is known to have gone on there: since its last beat, or since a loop got stuck."""
+        stuck = self.silence
+        return self.age_s if stuck is None else max(self.age_s, stuck.silent_s)
 
     @property
     def is_alive(self) -> bool:

@@ -124,6 +124,15 @@ def check_version(dsn: str) -> list[str]:
     return []
 
 
+def require(connection: Connection) -> None:
+    """StateRefused when the schema is missing or older than this release needs; a newer one is its neighbour's."""
+    found, newest = _read_version(connection), newest_version()
+    if found is None:
+        raise state_errors.STATE_SCHEMA(finding=f"schema {SCHEMA} is missing or empty")
+    if found < newest:
+        raise state_errors.STATE_SCHEMA(finding=f"schema {SCHEMA} has version {found}, this release needs {newest}")
+
+
 def _read_version(connection: Connection) -> str | None:
     """The version that Alembic has noted; None where it has noted none. Read without Alembic, which loads slowly."""
     try:

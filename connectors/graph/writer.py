@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from connectors import loops
 from connectors.graph.answers import AnswerHandler, Claim
 from connectors.graph.auth import TokenSource
 from connectors.graph.batch_sender import BatchSender
@@ -164,7 +165,10 @@ class Writer:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        turning = self._loop.create_task(loops.tick_while_turning())
         self._loop.run_forever()
+        turning.cancel()
+        self._loop.run_until_complete(asyncio.gather(turning, return_exceptions=True))
         self._loop.close()
 
     def _guarded(self, act: Callable[[], None]) -> None:

@@ -14,6 +14,7 @@ import psycopg
 
 from rowtide.error_catalogue import source_errors
 from rowtide.errors import RowtideError
+from state import pulse
 from state.database import NO_SEARCH_PATH, PLAIN
 from state.dsn import MalformedDsn
 from state.dsn import parse as parse_dsn
@@ -89,7 +90,7 @@ def open_unproven(dsn: str, application: str = "rowtide") -> psycopg.Connection:
     Raises SourceUnavailable and SourceRefused.
     """
     try:
-        return psycopg.connect(source_conninfo(dsn, application), autocommit=True, prepare_threshold=None)
+        return pulse.Connection.connect(source_conninfo(dsn, application), autocommit=True, prepare_threshold=None)
     except psycopg.Error as error:
         raise connect_error(error, dsn) from error
 

@@ -6,7 +6,7 @@ cause in the order in which a person would mend them; a sentence can be understo
 that a sync moves is never concluded from the absence of a cause, but from what was done in the last seconds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from control.operations.pause import what_lifts
 from rowtide.error_catalogue import graph_errors, status_reasons
 from rowtide.error_catalogue.entries import Said
 from rowtide.holds import PERSON, Hold
+from state.pulse import Silence
 
 STARTING_S = 10.0
 """Rows that have waited no longer than this may not have been claimed yet."""
@@ -54,8 +55,9 @@ class SyncFacts:
     sync: str = ""
     retired: bool = False
     holds: tuple[Hold, ...] = ()
-    capture_seen_s: float | None = None  # age of the youngest beat of a process with that role; None: never seen
+    capture_seen_s: float | None = None  # since a process with that role was seen to go on; None: never seen
     deliver_seen_s: float | None = None
+    stuck: Mapping[str, Silence] = field(default_factory=dict)  # by role: its processes beat, and this loop is silent
     stale_after_s: float = 5.0
     definition_problem: str | None = None
     state_problem: KnownProblem | None = None
@@ -161,6 +163,9 @@ def _process(facts: SyncFacts) -> Said | None:
     for role, seen in (("capture", facts.capture_seen_s), ("deliver", facts.deliver_seen_s)):
         if seen is None:
             return status_reasons.NOT_RUNNING(role=role)
+        if seen > facts.stale_after_s and (stuck := facts.stuck.get(role)) is not None:
+            seconds = f"{stuck.silent_s:,.0f}"
+            return status_reasons.LOOP_STUCK(role=role, loop=stuck.loop, seconds=seconds, doing=stuck.doing)
         if seen > facts.stale_after_s:
             return status_reasons.NOT_SEEN(role=role, seconds=f"{seen:,.0f}")
     return None

@@ -17,6 +17,7 @@ from control.operations.pause import HoldDocument
 from control.operations.pause import to_document as to_hold_document
 from control.operations.session import Session
 from control.operations.status_snapshot import StatusSnapshot
+from rowtide.error_catalogue import process_errors
 from rowtide.error_catalogue.entries import Said
 from rowtide.position import lsn_to_text
 from state import processes, progress
@@ -32,7 +33,10 @@ class InForceDocument(TypedDict):
 
 
 class ProcessDocument(TypedDict):
-    """The last beat of one process. ``ready``: it works by the definition in force; else ``problem`` says why not."""
+    """The last beat of one process. ``ready``: it works by the definition in force, and goes on.
+
+    Else ``problem`` says why not.
+    """
 
     process_id: int
     roles: list[str]
@@ -189,7 +193,7 @@ def to_document(snapshot: StatusSnapshot) -> StatusDocument:
 
 
 def _process(process: processes.ProcessBeat) -> ProcessDocument:
-    problem = status_snapshot.definition_problem_of(process)
+    problem = status_snapshot.definition_problem_of(process) or _silence(process)
     return {
         "process_id": process.process_id,
         "roles": process.roles,
@@ -197,10 +201,18 @@ def _process(process: processes.ProcessBeat) -> ProcessDocument:
         "pid": process.pid,
         "started_at": process.started_at,
         "seen_s_ago": round(process.age_s, 1),
-        "alive": process.age_s <= processes.ALIVE_S,
+        "alive": process.moved_s <= processes.ALIVE_S,
         "ready": process.age_s <= processes.ALIVE_S and problem is None,
         "problem": problem,
     }
+
+
+def _silence(process: processes.ProcessBeat) -> str | None:
+    stuck = process.silence
+    if stuck is None:
+        return None
+    seconds = f"{stuck.silent_s:,.0f}"
+    return process_errors.LOOP_SILENT(loop=stuck.loop, seconds=seconds, doing=stuck.doing).sentence
 
 
 def _source(snapshot: StatusSnapshot, name: str) -> SourceDocument:

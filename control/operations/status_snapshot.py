@@ -29,6 +29,7 @@ from rowtide.reconcile import Coverage
 from state import collecting, cursors, definitions, gauges, holds, inbox, lists, outbox, processes, progress
 from state.database import Connection
 from state.gauges import GaugeRow
+from state.pulse import Silence
 from state.reconcile import record as reconciles
 
 Answer = slots.Slot | RowtideError | None
@@ -230,7 +231,13 @@ def ru_per_minute(snapshot: StatusSnapshot, graph: str) -> float | None:
 
 
 def _role_seen_s(snapshot: StatusSnapshot, role: str) -> float | None:
-    return min((process.age_s for process in snapshot.processes if role in process.roles), default=None)
+    return min((process.moved_s for process in snapshot.processes if role in process.roles), default=None)
+
+
+def _stuck(snapshot: StatusSnapshot) -> dict[str, Silence]:
+    """By role the stuck loop of a process that still beats."""
+    beating = [process for process in snapshot.processes if process.is_alive]
+    return {role: stuck for process in beating if (stuck := process.silence) is not None for role in process.roles}
 
 
 def rates_of(snapshot: StatusSnapshot, sync: str) -> Rates:
@@ -322,6 +329,7 @@ def facts_of(snapshot: StatusSnapshot, name: str) -> SyncFacts:
         holds=covering(snapshot.holds, sync),
         capture_seen_s=_role_seen_s(snapshot, "capture"),
         deliver_seen_s=_role_seen_s(snapshot, "deliver"),
+        stuck=_stuck(snapshot),
         stale_after_s=processes.ALIVE_S,
         definition_problem=_definition_problem(snapshot),
         state_problem=_due_problem(snapshot),

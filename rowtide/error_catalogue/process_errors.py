@@ -33,6 +33,22 @@ FAULT_ON_RECORD: Final = Entry(RowtideError, "{code}", "{sentence}", "{remedy}")
 LOOP_FAILED: Final = Entry(
     RowtideError, "loop_failed", "The thread {loop} met an unexpected {error} and began anew.", _REPORT
 )
+LOOP_SILENT: Final = Entry(
+    RowtideError,
+    "loop_silent",
+    "The thread {loop} has not gone on for {seconds} s; it {doing}.",
+    "Restart the process (a supervisor that asks /livez does); please report it with the stacks that its log holds.",
+)
+NOT_STARTED: Final = Entry(
+    Unavailable, "not_started", "The process has not begun to work yet.", "Nothing: what it waits for is in its log."
+)
+STOPPING: Final = Entry(Unavailable, "stopping", "The process ends or begins anew.", "Nothing.")
+BEAT_OVERDUE: Final = Entry(
+    Unavailable,
+    "beat_overdue",
+    "The state database has not confirmed for a while that the process still has its place.",
+    "See whether the state database answers; the process goes on by itself when it does.",
+)
 WRITER_FAILED: Final = Entry(
     RowtideError,
     "writer_failed",

@@ -64,6 +64,11 @@ NOT_SEEN: Final = ReasonEntry(
     "The process with the role {role} was last seen {seconds} s ago; is it still there?",
     "look at the process and its log; a supervisor should restart it",
 )
+LOOP_STUCK: Final = ReasonEntry(
+    "loop_silent",
+    "The process with the role {role} is there, but its thread {loop} has not gone on for {seconds} s; it {doing}.",
+    "restart the process (a supervisor that asks /livez does); the stacks of its threads are in its log",
+)
 NOT_TAKEN: Final = ReasonEntry(
     "definition_not_taken", "{problem}", "run the release that applied the definition wherever `rowtide run` runs"
 )

@@ -25,6 +25,7 @@ from connectors.postgres.replication.pgoutput import POSTGRES_EPOCH_US, malforme
 from rowtide.error_catalogue import source_errors
 from rowtide.errors import RowtideError
 from rowtide.position import lsn_from_text, lsn_to_text
+from state import pulse
 
 XLOG_DATA: Final = ord("w")
 KEEPALIVE: Final = ord("k")
@@ -58,7 +59,8 @@ class ReplicationConnection:
         """A new connection with the pinned settings; SourceUnavailable or SourceRefused when there is none."""
         conninfo = source_conninfo(dsn, application, replication="database")
         try:
-            return cls(psycopg.connect(conninfo, autocommit=True, prepare_threshold=None), address(dsn))
+            connection = pulse.Connection.connect(conninfo, autocommit=True, prepare_threshold=None)
+            return cls(connection, address(dsn))
         except psycopg.Error as error:
             raise connect_error(error, dsn) from error
 
@@ -126,8 +128,8 @@ class ReplicationConnection:
             raise self._broken() from error
 
     def wait(self, timeout_s: float) -> None:
-        """Return when something is readable, or after ``timeout_s``."""
-        self._poll.poll(max(0, int(timeout_s * 1000)))
+        """Return when something is readable, or after ``timeout_s``, or sooner: each turn of the caller ticks."""
+        self._poll.poll(max(0, int(min(timeout_s, pulse.TURN_S) * 1000)))
 
     def send_status(self, received: int, confirmed: int, now_us: int) -> None:
         """Report positions: ``received`` as written, ``confirmed`` as flushed (what the slot may forget)."""

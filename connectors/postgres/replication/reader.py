@@ -39,7 +39,7 @@ from rowtide.error_catalogue import source_errors
 from rowtide.errors import RowtideError
 from rowtide.position import lsn_to_text
 from rowtide.transaction import Chunk, Relation
-from state import failpoints
+from state import failpoints, pulse
 
 log = structlog.get_logger()
 
@@ -197,14 +197,14 @@ class Reader:
                 self.streaming, self.walsender_pid = False, None
                 name = type(error).__name__
                 problem = error if isinstance(error, RowtideError) else source_errors.READER_FAILED(error=name)
-                self._stop.wait(self._trouble.failed(problem, error))
+                pulse.wait(self._stop, self._trouble.failed(problem, error))
 
     def _session(self) -> None:
         """Run one connection, from connect to failure; it ends only by an exception."""
         settings = self.settings
         while (left := self._guard.enter()) is not None:
             self._trouble.note(left)
-            if self._stop.wait(_LEFT_POLL_S):
+            if pulse.wait(self._stop, _LEFT_POLL_S):
                 raise ReaderStopped
         dsn = settings.read_dsn()
         stream = ReplicationConnection.connect(dsn, self._guard.application)

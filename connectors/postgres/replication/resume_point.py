@@ -34,7 +34,7 @@ from rowtide.error_catalogue import source_errors, sync_errors
 from rowtide.errors import RowtideError
 from rowtide.slot_owner import SlotOwner
 from rowtide.transaction import CommittedTransaction
-from state import failpoints
+from state import failpoints, pulse
 
 log = structlog.get_logger()
 
@@ -156,7 +156,7 @@ class ResumePoint:
                 if slot.active_pid is not None:
                     self._guard.meet_reader(stream.sql, slot, lambda: self.open_beside(dsn, "rowtide slot owner"))
                     self._tell(slots.slot_active(stream.sql, slot))
-                    if self._stop.wait(_TAKEOVER_POLL_S):
+                    if pulse.wait(self._stop, _TAKEOVER_POLL_S):
                         raise ReaderStopped
                     continue
             self._guard.begin(self._store.read())

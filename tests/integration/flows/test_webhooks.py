@@ -21,8 +21,10 @@ from connectors import listening
 from connectors.graph.budget import Budget
 from connectors.graph.client import Reply
 from connectors.graph.settings import WebhookSettings
+from connectors.liveness import Liveness
 from flows.collector import Collector
 from flows.graph_reads import GraphReads, PacedGraph
+from flows.probes import Probes
 from flows.subscriber import Subscriber
 from rowtide.polling import PollBounds, PolledList
 from rowtide.subscriptions import client_state
@@ -44,7 +46,7 @@ def address() -> str:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    listening.serve(f"127.0.0.1:{port}")
+    listening.serve(f"127.0.0.1:{port}", Probes(0, ["deliver"], Liveness()))
     return f"http://127.0.0.1:{port}"
 
 

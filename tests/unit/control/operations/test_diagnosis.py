@@ -10,6 +10,7 @@ from control.operations.activity import Rates
 from control.operations.diagnosis import KnownProblem, SyncFacts, health_of, reason_of, wanted_of
 from rowtide.error_catalogue import graph_errors
 from rowtide.holds import Hold
+from state.pulse import Silence
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 WELL = SyncFacts(
@@ -27,6 +28,7 @@ MOVES = Rates(delivered=8.25)
 PAUSED = Hold("sync", "parts", "person", "paused", "stock taking", "ann", NOW)
 STOPPED = Hold("sync", "parts", "capture", "relation_mismatch", "a column is gone", "capture", NOW)
 FAULT = Hold("sync", "parts", "fault", "graph_404", "the list is gone", "deliver", NOW)
+STUCK = Silence("rowtide-control", 75.0, "PostgreSQL")
 MET = KnownProblem("some_code", "it broke", "mend it")
 THROTTLES = KnownProblem(graph_errors.GRAPH_THROTTLES.code, "Graph throttles the app", "nothing: it waits")
 SOON = NOW + timedelta(seconds=30)
@@ -59,6 +61,13 @@ CASES = [
     (replace(WELL, holds=(FAULT,)), "graph_404", "the list is gone"),
     (replace(WELL, capture_seen_s=None), "not_running", "No process with the role capture runs"),
     (replace(WELL, deliver_seen_s=61.0), "not_running", "was last seen 61 s ago"),
+    (
+        replace(WELL, capture_seen_s=75.0, stuck={"capture": STUCK}),
+        "loop_silent",
+        "its thread rowtide-control has not gone on for 75 s; it waits for PostgreSQL",
+    ),
+    (replace(WELL, deliver_seen_s=75.0, stuck={"capture": STUCK}), "not_running", "was last seen 75 s ago"),
+    (replace(WELL, stuck={"capture": STUCK}), "idle", "Nothing is waiting."),  # another process of the role moves
     (replace(WELL, definition_problem="newer"), "definition_not_taken", "newer"),
     (replace(WELL, state_problem=MET), "some_code", "Rows cannot be claimed: it broke"),
     (replace(WELL, source_problem=MET), "some_code", "PostgreSQL erp: it broke"),
