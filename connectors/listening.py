@@ -1,6 +1,6 @@
 """What a process answers on ``run.listen``: whether it lives and works, its metrics, and Graph's notifications.
 
-In: HTTP requests. Out: `/livez`, `/readyz`, `/healthz` (`Health`), `/metrics` (Prometheus text); whatever the receiver
+In: HTTP requests. Out: `/livez`, `/readyz`, `/healthz` (`Probed`), `/metrics` (Prometheus text); whatever the receiver
 that is in place answers to POSTs; 404 for every other path. Rules: one address and one thread a process, whatever runs
 of the flow come and go; a taken port is logged, tried again and does no harm; no request is read further than its
 bound, and none holds another up; nothing here waits for anything outside the process; only loopback is told names.
@@ -49,7 +49,7 @@ class Answers(Protocol):
         """The answer to a POST; ``token`` is its validationToken."""
 
 
-class Health(Protocol):
+class Probed(Protocol):
     """What is known of the process (`flows.probes`); nothing of it waits."""
 
     def look(self) -> None:
@@ -68,7 +68,7 @@ class Health(Protocol):
 class _Address:
     """One address that is listened on, for as long as the process lives."""
 
-    def __init__(self, listen: str, health: Health) -> None:
+    def __init__(self, listen: str, health: Probed) -> None:
         self._listen = listen
         self._health = health
         self._loop = Loop(failpoints.LOOP_LISTEN, lambda: asyncio.run(self._serve()), threading.Event())
@@ -110,17 +110,17 @@ class _Address:
             await asyncio.sleep(AGAIN_S)
 
     async def _livez(self, _request: web.Request) -> web.Response:
-        return _probed(self._health.why_dead(), "live")
+        return _answer_to_probe(self._health.why_dead(), "live")
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        return _probed(self._health.why_unready(), "ready")
+        return _answer_to_probe(self._health.why_unready(), "ready")
 
     async def _healthz(self, request: web.Request) -> web.Response:
         document = self._health.document(with_names=_is_of_this_machine(request))
         return web.Response(body=orjson.dumps(document, default=str), content_type="application/json")
 
 
-def _probed(codes: Sequence[str], well: str) -> web.Response:
+def _answer_to_probe(codes: Sequence[str], well: str) -> web.Response:
     """200, or 503 with a line for each code."""
     return web.Response(status=503 if codes else 200, text="".join(f"{line}\n" for line in codes or [well]))
 
@@ -157,7 +157,7 @@ _served: Final[dict[str, _Address]] = {}
 _receiver: Final[dict[str, Answers]] = {}
 
 
-def serve(listen: str, health: Health) -> None:
+def serve(listen: str, health: Probed) -> None:
     """Listen on ``address:port``, once in a process."""
     if listen not in _served:
         _served[listen] = _Address(listen, health)

@@ -171,7 +171,9 @@ class Beside(Generic[T]):
 
     def result(self) -> T:
         """What the call returned or raised, once it has."""
-        pulse.join(self._thread)
+        while not self.ended(pulse.TURN_S):
+            pulse.tick()
+        pulse.tick()
         if self._error is not None:
             raise self._error
         return self._result  # type: ignore[return-value]

@@ -48,7 +48,7 @@ class Probes:
         """The process is at work."""
         self._process = process
 
-    # --- for who asks (`connectors.listening.Health`) -----------------------------------------------------------------
+    # --- for who asks (`connectors.listening.Probed`) -----------------------------------------------------------------
 
     def look(self) -> None:
         """Look at the loops; called once a second."""

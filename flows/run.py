@@ -120,7 +120,7 @@ def _run_once(
     probes: Probes,
 ) -> int | None:
     """One run of the flow: its exit code, or None when it begins anew (another store, other connections)."""
-    link, wait_for = Link(dsn, "rowtide run"), Waiting(request.made, probes)
+    link, wait_for = Link(dsn, "rowtide run"), StartWaits(request.made, probes)
     wait_for.done(lambda: link.run(schema.require))
     wait_for.done(lambda: link.run(instance.confirm))
     view = wait_for.done(lambda: link.run(lambda connection: read_view(connection, None, own.reach)))
@@ -173,7 +173,7 @@ def _run_engine(parts: sync.Parts, recovery_config: RecoveryConfig) -> None:
 # --- waiting and signals --------------------------------------------------------------------------------------------
 
 
-class Waiting:
+class StartWaits:
     """What a process waits for before it begins; ``stop`` ends every wait."""
 
     def __init__(self, stop: threading.Event, probes: Probes) -> None:

@@ -126,14 +126,6 @@ def holding(lock: threading.Lock) -> Iterator[None]:
         lock.release()
 
 
-def join(thread: threading.Thread) -> None:
-    """Wait for the thread's end, in turns that tick."""
-    while thread.is_alive():
-        tick()
-        thread.join(TURN_S)
-    tick()
-
-
 class Connection(psycopg.Connection[TupleRow]):
     """A connection to a PostgreSQL whose waits tick: a server that does not answer makes no thread look stuck."""
 

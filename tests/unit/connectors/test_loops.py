@@ -7,7 +7,8 @@ from structlog.testing import capture_logs
 
 from connectors import loops
 from connectors.loops import Beside, Loop
-from state import failpoints
+from state import failpoints, pulse
+from state.pulse import Pulse
 
 
 class Body:
@@ -55,6 +56,10 @@ def test_a_loop_that_is_asked_to_end_does_not_begin_anew() -> None:
 
 
 def test_a_call_gives_its_result_or_its_error() -> None:
-    assert Beside("rowtide-call", lambda: 7).result() == 7
+    own = Pulse("own")
+    with pulse.of_this_thread(own):
+        own.ticked = -1000.0
+        assert Beside("rowtide-call", lambda: 7).result() == 7
+        assert own.ticked > 0  # waiting for it ticks
     with pytest.raises(ZeroDivisionError):
         Beside("rowtide-call", lambda: 1 // 0).result()
