@@ -33,6 +33,7 @@ from rowtide.deciding.records import (
     Arriving,
     AsOf,
     Held,
+    LeftItem,
     NoItem,
     Pair,
     PairedItem,
@@ -41,11 +42,13 @@ from rowtide.deciding.records import (
 )
 from rowtide.deciding.sides import NO_BASE, Base, edited, learnt
 from rowtide.deciding.taken import (
+    Applied,
     Apply,
     How,
     PullRules,
     Taken,
     is_ahead,
+    is_on_record,
     is_own,
     known_base,
     known_version,
@@ -192,7 +195,7 @@ def _left(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
     if is_behind or (isinstance(pair, Held) and lost_by(taken).of_item):
         return Later(taken, AGAIN_AFTER_S, "an edit of the row's own item is recorded first")
     base = NO_BASE if left.base is None else Base(left.base, left.kept or {})
-    if applied is not None and applied.place == entry.place and applied.agreed is not None:
+    if applied is not None and applied.agreed is not None and _says_more(applied, left, taken):
         base = applied.agreed
     elif left.base is not None and (entry.by_app or not edited(base, entry.fields, rules.mapping)):
         # A late attempt of ours, which the version it was sent for kept from writing over anybody; or no edit at all.
@@ -202,6 +205,13 @@ def _left(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
         leftovers = tuple(newer if one == left else one for one in pair.leftovers)
         return Recorded(taken, taken.key, replace(pair, leftovers=leftovers))
     return _believed(Apply(taken, How.LEFT, taken.key, entry, base), rules)
+
+
+def _says_more(applied: Applied, left: LeftItem, taken: Taken) -> bool:
+    """Whether the source says more of the item than its pair: an entry was applied, and nobody could note it."""
+    if applied.place != place(left) or is_on_record(applied, taken.pulled):
+        return False
+    return left.etag is None or applied.version > version_of(left.etag)
 
 
 def _left_gone(taken: Taken, entry: InboxEntry) -> PullEnd:
