@@ -103,6 +103,18 @@ READINGS: Final = (
     ),
     _of_graph("rowtide_graph_gate_seconds", "gauge", "Seconds until a graph that throttled may be asked again"),
     _of_graph("rowtide_graph_quota_wait_seconds", "gauge", "Seconds until the quota lets the next row be claimed"),
+    _of_graph(
+        "rowtide_credential_expiry_timestamp_seconds",
+        "gauge",
+        "When Entra takes the app's credential no longer; no series where nobody has said so",
+    ),
+    _of_graph(
+        "rowtide_webhook_expiry_timestamp_seconds",
+        "gauge",
+        "When Graph stops telling of the first list, where there are webhooks; past: it does not tell of one now",
+    ),
+    Family("rowtide_webhook_age_seconds", "gauge", "Seconds since Graph last notified this process of a change"),
+    Family("rowtide_epoch_age_seconds", "gauge", "Seconds since the engine last closed an epoch"),
     _of_source("rowtide_source_connected", "1 while the source's changes are streamed"),
     _of_source("rowtide_heartbeat_age_seconds", "Seconds since a heartbeat was staged with everything before it"),
     _of_source("rowtide_slot_incarnation", "Which stream of the source is read: one more after each gap"),

@@ -7,6 +7,7 @@ started; what is not known has no series. Names and labels are in `connectors.me
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -21,7 +22,7 @@ class GraphReading:
     """One graph. Totals since the process started; units that may be spent at once, by window; seconds of waiting.
 
     ``throttled``: batches in which Graph refused a request with 429; ``unanswered``: batches without an answer.
-    ``quota_wait_s`` is our own quota's wait, with the gate's.
+    ``quota_wait_s`` is our own quota's wait, with the gate's. ``credential_ends``: None where nobody has said so.
     """
 
     ru_used: float
@@ -32,6 +33,18 @@ class GraphReading:
     day_ru: float
     gate_s: float
     quota_wait_s: float
+    credential_ends: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookReading:
+    """By graph when Graph stops telling of its first list, as this process saw it last; the last notification's age.
+
+    A list that has no subscription ended when it was looked at. ``age_s`` None: nobody has notified this process yet.
+    """
+
+    ends: Mapping[str, datetime]
+    age_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,7 @@ class ProcessReading:
     """A process at one moment: rows claimed and not settled, graphs and sources by name, failures of loops by loop.
 
     ``faults``: what fails at the moment and is tried again, by scope; ``errors``: failed attempts of loops, by code.
+    ``epoch_age_s``: None where the process takes nothing in. ``webhooks``: None where nobody is to notify it.
     """
 
     in_flight: int = 0
@@ -66,6 +80,8 @@ class ProcessReading:
     loop_failures: Mapping[str, int] = field(default_factory=dict)
     faults: Mapping[str, int] = field(default_factory=dict)
     errors: Mapping[str, int] = field(default_factory=dict)
+    epoch_age_s: float | None = None
+    webhooks: WebhookReading | None = None
 
 
 class Readings(Collector):
@@ -88,6 +104,7 @@ class Readings(Collector):
 
 def _to_figures(one: ProcessReading) -> Mapping[str, Figures]:
     graphs, sources = one.graphs.items(), one.sources.items()
+    hooks = one.webhooks or WebhookReading({}, None)
     slots = [(name, source.slot) for name, source in sources if source.slot is not None]
     return {
         "rowtide_rows_in_flight": {(): one.in_flight},
@@ -102,6 +119,12 @@ def _to_figures(one: ProcessReading) -> Mapping[str, Figures]:
         },
         "rowtide_graph_gate_seconds": {(name,): graph.gate_s for name, graph in graphs},
         "rowtide_graph_quota_wait_seconds": {(name,): graph.quota_wait_s for name, graph in graphs},
+        "rowtide_credential_expiry_timestamp_seconds": {
+            (name,): graph.credential_ends.timestamp() for name, graph in graphs if graph.credential_ends is not None
+        },
+        "rowtide_webhook_expiry_timestamp_seconds": {(name,): at.timestamp() for name, at in hooks.ends.items()},
+        "rowtide_webhook_age_seconds": {} if hooks.age_s is None else {(): hooks.age_s},
+        "rowtide_epoch_age_seconds": {} if one.epoch_age_s is None else {(): one.epoch_age_s},
         "rowtide_source_connected": {(name,): float(source.connected) for name, source in sources},
         "rowtide_heartbeat_age_seconds": {
             (name,): source.heartbeat_age_s for name, source in sources if source.heartbeat_age_s is not None

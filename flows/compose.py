@@ -103,6 +103,14 @@ def compose(
     slots = [reader.slot for reader in readers.values()]
     run = ProcessRun(ProcessLife(lock.name, history.incarnation, slots, told))
     gauger = Gauger(state_dsn, lambda: applied.view, gauge_metrics.METRICS.show)
+    machine = MachineClock()
+    parts = Parts(
+        state_dsn,
+        stop,
+        None if capture is None else capture.parts,
+        None if deliver is None else deliver.parts,
+        look=machine.look,
+    )
     workers = Workers(
         beside=[watcher, gauger] if capture is None else [watcher, gauger, *watches.values(), capture.reconciler],
         deliver=[] if deliver is None else deliver.workers,
@@ -123,21 +131,13 @@ def compose(
             lambda: base.applied.view,
             base.clock.now,
         ),
-        record=partial(_record, base.recorder, history, readers, deliver),
+        record=partial(_record, base.recorder, history, parts, deliver),
         settled=partial(recorder.record_settle, base.recorder),
         keep=partial(_keep, history, run),
         end_run=run.end,
     )
-    machine = MachineClock()
     process = Process(
         state_dsn, lock, owner, fence, roles, workers, clock, machine, stop, fault, lambda: applied.outdated
-    )
-    parts = Parts(
-        state_dsn,
-        stop,
-        None if capture is None else capture.parts,
-        None if deliver is None else deliver.parts,
-        machine.look,
     )
     return process, parts
 
@@ -307,6 +307,7 @@ class _Deliver:
     unsettled: Callable[[], list[Outcome]]
     sessions: Callable[[], Sequence[SourceSessions]]
     puller: Puller
+    subscriber: Subscriber
 
 
 def _deliver(base: _Base) -> _Deliver:
@@ -354,7 +355,7 @@ def _deliver(base: _Base) -> _Deliver:
     def unsettled() -> list[Outcome]:
         return [*lanes.left(), *claimer.unsent()]
 
-    return _Deliver(parts, faults, tenants, budgets, writers, workers, unsettled, sessions, puller)
+    return _Deliver(parts, faults, tenants, budgets, writers, workers, unsettled, sessions, puller, subscriber)
 
 
 def _puller(base: _Base, tenants: Mapping[str, PacedGraph]) -> Puller:
@@ -417,12 +418,14 @@ def _nothing(_link: Link) -> None:
     """A process that does not deliver waits for nothing that is on record."""
 
 
-def _record(to: Recorder, history: HistoryRecorder, readers: Mapping[str, Reader], deliver: _Deliver | None) -> None:
+def _record(to: Recorder, history: HistoryRecorder, parts: Parts, deliver: _Deliver | None) -> None:
     """Record what was lost of the history, and show what the process reads of itself."""
     recorder.record_lost_minutes(to, history.take_lost())
+    readers = {} if parts.capture is None else parts.capture.readers
+    age_s = parts.epochs.age_s() if parts.has_inputs else None
     if deliver is None:
-        reading = to_reading(readers, {}, {}, None, {})
+        reading = to_reading(readers, {}, {}, None, {}, age_s, None)
     else:
-        claimer, faults = deliver.parts.claimer, deliver.faults.counts()
-        reading = to_reading(readers, deliver.writers, deliver.budgets, claimer, faults)
+        claimer, faults, hooks = deliver.parts.claimer, deliver.faults.counts(), deliver.subscriber.reading()
+        reading = to_reading(readers, deliver.writers, deliver.tenants, claimer, faults, age_s, hooks)
     READING.show(reading)

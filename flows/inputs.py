@@ -7,6 +7,7 @@ look at a later time, because it would wait for that time by a clock that may be
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -18,6 +19,22 @@ from state import pulse
 
 IDLE_S: Final = 0.005
 """Seconds between two looks at inputs that have nothing: the one wait of the thread on which all steps run."""
+
+
+class Epochs:
+    """When the engine was last found to have closed an epoch; noted by its thread, read by any."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._closed_s = monotonic()
+
+    def closed(self) -> None:
+        """An epoch is durable on all workers."""
+        self._closed_s = self._monotonic()
+
+    def age_s(self) -> float:
+        """Seconds since one was, or since the process began."""
+        return self._monotonic() - self._closed_s
 
 
 class Arrived(NamedTuple):
@@ -50,14 +67,22 @@ class Pacer:
 class Part(StatefulSourcePartition[Arrived, Any]):
     """A partition of one of the inputs."""
 
-    def __init__(self, step: str, part: StatefulSourcePartition[Any, Any], pace: Pacer) -> None:
+    def __init__(self, step: str, part: StatefulSourcePartition[Any, Any], pace: Pacer, epochs: Epochs) -> None:
         self._step = step
         self._part = part
         self._pace = pace
+        self._epochs = epochs
+        self._ends_epoch = False
         pace.parts += 1
 
     def next_batch(self) -> list[Arrived]:
-        """What the partition hands on, as one item: a call for each would cost more than this step."""
+        """What the partition hands on, as one item: a call for each would cost more than this step.
+
+        Called after `snapshot` it also means that the epoch is closed (docs/facts.md section 14).
+        """
+        if self._ends_epoch:
+            self._ends_epoch = False
+            self._epochs.closed()
         items = self._part.next_batch()
         self._pace.looked(bool(items))
         return [Arrived(self._step, items)] if items else []  # type: ignore[arg-type]
@@ -68,6 +93,7 @@ class Part(StatefulSourcePartition[Arrived, Any]):
 
     def snapshot(self) -> Any:
         """The partition's own state."""
+        self._ends_epoch = True
         return self._part.snapshot()
 
     def close(self) -> None:
@@ -82,10 +108,12 @@ class Inputs(FixedPartitionedSource[Arrived, Any]):
         self,
         inputs: Mapping[str, FixedPartitionedSource[Any, Any]],
         stop: threading.Event,
+        epochs: Epochs,
         look: Callable[[], None] = lambda: None,
     ) -> None:
         """``inputs`` by the name of the step that takes what they hand on; all of them end when ``stop`` is set."""
         self._inputs = inputs
+        self._epochs = epochs
         self._pace = Pacer(stop, look)
 
     def list_parts(self) -> list[str]:
@@ -95,7 +123,8 @@ class Inputs(FixedPartitionedSource[Arrived, Any]):
     def build_part(self, step_id: str, for_part: str, resume_state: Any) -> Part:
         """The partition, made by its own input."""
         step, _, part = for_part.partition("/")
-        return Part(step, self._inputs[step].build_part(step_id, part, resume_state), self._pace)
+        own = self._inputs[step].build_part(step_id, part, resume_state)
+        return Part(step, own, self._pace, self._epochs)
 
 
 def of_step(step: str) -> Callable[[Sequence[Arrived]], Iterable[Any]]:

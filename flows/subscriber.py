@@ -21,6 +21,7 @@ from connectors.graph.batch import Throttled
 from connectors.graph.client import Method
 from connectors.graph.links import Paging
 from connectors.graph.webhook_receiver import Receiver
+from connectors.readings import WebhookReading
 from flows.graph_reads import GraphReads, PacedGraph
 from flows.graph_rounds import GraphRounds
 from rowtide import subscriptions
@@ -59,6 +60,7 @@ class Subscriber(GraphRounds[dict[str, ListCursor]]):
         self._known: dict[str, frozenset[str]] = {}
         self._looked_at: dict[str, float] = {}
         self._to_renew: set[str] = set()
+        self._ends: dict[str, datetime] = {}
         self._receiver = Receiver(self._key_of, changed, self._renew)
 
     def start(self) -> None:
@@ -71,6 +73,10 @@ class Subscriber(GraphRounds[dict[str, ListCursor]]):
         """End soon; subscriptions stay for the next process."""
         listening.receive_by(None)
         super().stop()
+
+    def reading(self) -> WebhookReading | None:
+        """For metrics; None where no tenant has ``webhooks``."""
+        return WebhookReading(dict(self._ends), self._receiver.age_s()) if self._graphs else None
 
     def _renew(self, list_id: str) -> None:
         """Graph asks for the list's subscription to be renewed; from any thread."""
@@ -109,17 +115,25 @@ class Subscriber(GraphRounds[dict[str, ListCursor]]):
         """Make, renew and end; one that Graph refuses keeps no other from being made."""
         webhooks = self._graphs[graph].settings.webhooks
         assert webhooks is not None, "other tenants are left out"
-        steps = subscriptions.to_steps(webhooks.url, polled, await self._found(graph, reads), now, renew_all)
+        found = await self._found(graph, reads)
+        steps = subscriptions.to_steps(webhooks.url, polled, found, now, renew_all)
         expires, refused = now + subscriptions.LIFE, list[RowtideError]()
+        ends = {one.url: one.expires for one in sorted(found, key=lambda one: one.expires)}
         for list_id in steps.make:
             url, state = subscriptions.url_of(webhooks.url, list_id), subscriptions.client_state(webhooks.key, list_id)
             body = subscription_requests.to_body(polled[list_id].site_id, list_id, url, state, expires)
-            refused += await self._ask(graph, reads, "POST", subscription_requests.PATH, body)
+            problems = await self._ask(graph, reads, "POST", subscription_requests.PATH, body)
+            refused += problems
+            ends |= {} if problems else {url: expires}
         for one in steps.renew:
             path, body = f"{subscription_requests.PATH}/{one.id}", subscription_requests.to_renewal(expires)
-            refused += await self._ask(graph, reads, "PATCH", path, body)
+            problems = await self._ask(graph, reads, "PATCH", path, body)
+            refused += problems
+            ends |= {} if problems else {one.url: expires}
         for one in steps.end:
             refused += await self._ask(graph, reads, "DELETE", f"{subscription_requests.PATH}/{one.id}", None)
+        urls = [subscriptions.url_of(webhooks.url, list_id) for list_id in polled]
+        self._ends[graph] = min((ends.get(url, now) for url in urls), default=expires)
         if steps.make or steps.renew or steps.end:
             log.info(
                 "webhooks", graph=graph, made=len(steps.make), renewed=len(steps.renew), ended=len(steps.end),

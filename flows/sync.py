@@ -6,7 +6,7 @@ and partition names are constants; the two halves meet only in the outbox.
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import bytewax.operators as op
@@ -17,7 +17,7 @@ from connectors.claimer import Claimer
 from connectors.outbox_io import DueInput, Settled, SettleOutput, Staged, StageOutput
 from connectors.postgres.replication.reader import Reader
 from connectors.postgres.replication.wal_input import WalInput
-from flows.inputs import Arrived, Inputs, of_step
+from flows.inputs import Arrived, Epochs, Inputs, of_step
 from flows.ports import CaptureActs, Decisions, InForce, Lanes
 from flows.steps.capture import Merge, Normalize
 from flows.steps.deliver import Deliver, Plan
@@ -65,13 +65,15 @@ class DeliverParts:
 class Parts:
     """The parts of one process's flow; None for a role it does not have. All inputs end when ``stop`` is set.
 
-    ``look`` is called with every look at an input: it notices when the clock of the engine is set back.
+    ``epochs`` is told when one closes. ``look`` is called with every look at an input: it notices when the clock of the
+    engine is set back.
     """
 
     state_dsn: str
     stop: threading.Event
     capture: CaptureParts | None
     deliver: DeliverParts | None
+    epochs: Epochs = field(default_factory=Epochs)
     look: Callable[[], None] = lambda: None
 
     @property
@@ -99,7 +101,7 @@ def inputs(parts: Parts) -> Inputs:
         found |= {f"{WAL}-{name}": WalInput(reader, parts.stop) for name, reader in parts.capture.readers.items()}
     if parts.deliver is not None:
         found[DUE] = DueInput(parts.deliver.claimer, parts.stop)
-    return Inputs(found, parts.stop, parts.look)
+    return Inputs(found, parts.stop, parts.epochs, parts.look)
 
 
 def capture(arrived: Stream[Arrived], parts: Parts, of: CaptureParts, name: str, reader: Reader) -> None:

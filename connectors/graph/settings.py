@@ -7,7 +7,7 @@ verification.
 """
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -60,7 +60,8 @@ class WebhookSettings:
 class GraphSettings:
     """One app in one tenant; times in seconds.
 
-    ``lease_s`` is the outbox lease; a row is only sent within ``send_within_s`` of its claim.
+    ``lease_s`` is the outbox lease; a row is only sent within ``send_within_s`` of its claim. ``credential_ends``: None
+    where nobody has said so.
     """
 
     name: str
@@ -80,6 +81,7 @@ class GraphSettings:
     lease_s: float = 120.0
     send_within_s: float = 30.0
     webhooks: WebhookSettings | None = None
+    credential_ends: datetime | None = None
 
     @classmethod
     def from_section(cls, name: str, graph: GraphDefinition, provisioning: bool = False) -> Self:
@@ -91,7 +93,8 @@ class GraphSettings:
             name=name,
             tenant_id=graph.tenant_id,
             client_id=credential.client_id or graph.client_id,
-            credential=_credential(credential),
+            credential=(own := _credential(credential)),
+            credential_ends=_ends(own, credential.expires),
             licences=graph.licences,
             quota_share=graph.quota_share,
             quota_off=graph.quota == "off",
@@ -124,3 +127,15 @@ def _credential(section: CredentialDefinition) -> ClientSecret | Certificate:
     if section.client_secret is not None:
         return ClientSecret(resolve_secret(section.client_secret))
     return Certificate(resolve_secret(section.certificate or "").encode())
+
+
+def _ends(credential: ClientSecret | Certificate, expires: date | None) -> datetime | None:
+    """When Entra takes it no longer: a certificate says so; a secret's last day ends first in the east."""
+    if isinstance(credential, Certificate):
+        from cryptography import x509
+
+        try:
+            return x509.load_pem_x509_certificates(credential.data)[0].not_valid_after_utc
+        except ValueError:  # whoever signs in with it says what is wrong
+            return None
+    return None if expires is None else datetime.combine(expires, time.min, UTC)

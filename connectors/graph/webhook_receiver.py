@@ -6,6 +6,7 @@ plain text; a notification counts only with the client state of the list that it
 whoever sends anything else is told nothing.
 """
 
+import time
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
@@ -31,6 +32,11 @@ class Receiver:
         self._changed = changed
         self._to_renew = to_renew
         self.refused = 0
+        self._noticed_s: float | None = None
+
+    def age_s(self) -> float | None:
+        """Seconds since the last genuine notification; None before the first."""
+        return None if self._noticed_s is None else time.monotonic() - self._noticed_s
 
     def answer(self, path: str, token: str | None, body: bytes) -> HttpAnswer:
         """What to answer; what it says is passed on before."""
@@ -48,6 +54,7 @@ class Receiver:
         if any("lifecycleEvent" in one for one in genuine):
             self._to_renew(list_id)
         if genuine:
+            self._noticed_s = time.monotonic()
             self._changed([list_id])
         return HttpAnswer(202)
 

@@ -8,7 +8,7 @@ something is reached (docs/design.md section 11).
 """
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
@@ -87,11 +87,15 @@ class PostgresDefinition(SourcePolicy):
 
 
 class CredentialDefinition(Section):
-    """How the app proves itself; exactly one of the ways. ``certificate`` refers to a PEM with certificate and key."""
+    """How the app proves itself; exactly one of the ways. ``certificate`` refers to a PEM with certificate and key.
+
+    ``expires``: the last day of a ``client_secret``, as Entra shows it; a certificate says so itself.
+    """
 
     client_id: Plain | None = None  # of another app, for provisioning
     client_secret: Secret | None = None
     certificate: Secret | None = None
+    expires: Annotated[date | None, Field(strict=False)] = None
     workload_identity: Annotated[None, to_come("use client_secret or certificate")] = None
     managed_identity: Annotated[None, to_come("use client_secret or certificate")] = None
 
@@ -99,6 +103,8 @@ class CredentialDefinition(Section):
     def _one_way(self) -> "CredentialDefinition":
         if (self.client_secret is None) == (self.certificate is None):
             raise PydanticCustomError("credential", "needs exactly one of client_secret and certificate")
+        if self.expires is not None and self.client_secret is None:
+            raise PydanticCustomError("credential", "expires is a client_secret's; a certificate says so itself")
         return self
 
 

@@ -8,9 +8,10 @@ import asyncio
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,12 @@ def asked(bench: CollectBench, path: str) -> Any:
     return asyncio.run(ask())
 
 
+def ends(subscriber: Subscriber) -> Mapping[str, datetime]:
+    """By graph when Graph stops telling of its first list, as a metric says it."""
+    reading = subscriber.reading()
+    return {} if reading is None else reading.ends
+
+
 def post(url: str, body: bytes) -> int:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, body), timeout=10) as answer:
@@ -114,7 +121,7 @@ def post(url: str, body: bytes) -> int:
 
 
 def test_an_edit_comes_without_a_poll(bench: CollectBench) -> None:
-    with running(bench):
+    with running(bench) as hooked:
         one = bench.edit(TITLE, Title="one")
         eventually(lambda: bench.told(TITLE) == {one: "one"}, "the new item has come")
         bench.edit(TITLE, one, Title="two")
@@ -122,6 +129,10 @@ def test_an_edit_comes_without_a_poll(bench: CollectBench) -> None:
         cursor = bench.cursor(TITLE)
         assert cursor is not None
         assert cursor.due_in_s > 300
+        reading = hooked.subscriber.reading()
+        assert reading is not None
+        assert reading.age_s is not None
+        assert 0 <= reading.age_s < 60
     assert bench.simulator.stats()["notifications"]["delivered"] >= 2
 
 
@@ -135,8 +146,11 @@ def test_a_subscription_is_kept_and_renewed_when_graph_asks(bench: CollectBench)
             return bool(subscriptions(bench)[known]["expirationDateTime"] > before["expirationDateTime"])
 
         eventually(renewed, "the subscription is renewed")
-    with running(bench):
+    with running(bench) as hooked:
         assert subscriptions(bench).keys() == {known}
+        eventually(lambda: ends(hooked.subscriber), "when it ends is known")
+        [now] = bench.conn.execute("SELECT now()").fetchone() or [None]
+        assert timedelta(days=27) < ends(hooked.subscriber)["contoso"] - now <= timedelta(days=28)
 
 
 def test_a_subscription_ends_with_its_list(bench: CollectBench) -> None:
@@ -167,6 +181,9 @@ def test_an_address_that_graph_does_not_reach_holds_nothing_back(bench: CollectB
         subscriber.start()
         one = bench.edit(TITLE, Title="one")
         bench.read(TITLE)
+        eventually(lambda: ends(subscriber), "it was found that none tells of the list")
+        [now] = bench.conn.execute("SELECT now()").fetchone() or [None]
+        assert ends(subscriber)["contoso"] <= now
         subscriber.stop()
     assert bench.told(TITLE) == {one: "one"}
     assert subscriptions(bench) == {}

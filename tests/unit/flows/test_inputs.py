@@ -20,7 +20,7 @@ from connectors.claimer import Claimer
 from connectors.postgres.replication.cursor_store import StateCursorStore
 from connectors.postgres.replication.reader import Reader, ReaderSettings
 from flows import sync
-from flows.inputs import Inputs, of_step
+from flows.inputs import Epochs, Inputs, of_step
 from state.database import Link
 from tests.unit.flows.test_capture_steps import Process
 from tests.unit.flows.test_deliver_steps import Decisions, Lanes
@@ -85,10 +85,24 @@ class Source(FixedPartitionedSource[str, int]):
         return self._parts[for_part]
 
 
-def run(directory: Path, sources: Mapping[str, Source], end: threading.Event) -> dict[str, list[str]]:
+class Counted(Epochs):
+    """Counts the epochs that were found closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def closed(self) -> None:
+        self.count += 1
+        super().closed()
+
+
+def run(
+    directory: Path, sources: Mapping[str, Source], end: threading.Event, epochs: Epochs | None = None
+) -> dict[str, list[str]]:
     """What each step was handed, by step."""
     flow = Dataflow("inputs")
-    arrived = op.input("input", flow, Inputs(sources, end))
+    arrived = op.input("input", flow, Inputs(sources, end, epochs or Epochs()))
     taken: dict[str, list[str]] = {step: [] for step in sources}
     for step, items in taken.items():
         op.output(f"{step}-out", op.flat_map_batch(step, arrived, of_step(step)), TestingSink(items))
@@ -106,6 +120,23 @@ def test_all_partitions_end_their_epochs_together_and_one_wait_paces_them(tmp_pa
     assert abs(one.epochs - other.epochs) <= 1
     assert one.epochs > 3
     assert 90 <= end.waits <= 100
+
+
+def test_an_epoch_is_noted_once_it_is_closed(tmp_path: Path) -> None:
+    end, epochs = threading.Event(), Counted()
+    one = Watched([], 100, end)
+    run(tmp_path, {"first": Source(one=one)}, end, epochs)
+    assert one.epochs - 2 <= epochs.count <= one.epochs
+    assert epochs.count > 3
+
+
+def test_what_no_epoch_closed_since_grows_old() -> None:
+    now_s = 100.0
+    epochs = Epochs(lambda: now_s)
+    now_s = 107.0
+    assert epochs.age_s() == 7.0
+    epochs.closed()
+    assert epochs.age_s() == 0.0
 
 
 def test_what_arrives_goes_to_its_step_in_order(tmp_path: Path) -> None:
