@@ -139,19 +139,23 @@ def after_search_lost(known: Known, step: SearchLost, fact: Fact, rules: Rules, 
     list_id = step.command.list_id
     match fact:
         case Found(items):
-            leftovers = known.pair.leftovers
             if found := [item for item in own_items(known.work, items) if not _is_own(known, list_id, item)]:
                 left = LeftItem(list_id, found[0].item_id, found[0].etag)
-                return next_leftover(with_leftovers(known, (left, *leftovers)), rules, now)
-            lost = lost_post_in(leftovers, list_id)
-            known = replace(known, searched=known.searched | {list_id})
-            if lost is not None and lost.until <= now:
-                known = with_leftovers(known, tuple(one for one in leftovers if one is not lost))
-            return next_leftover(known, rules, now)
+                return next_leftover(with_leftovers(known, (left, *known.pair.leftovers)), rules, now)
+            return next_leftover(with_nothing_found(known, list_id, now), rules, now)
         case Written() | Deleted() | Missing() | Changed():
             return release_misfit(known, step)
         case _:
             assert_never(fact)
+
+
+def with_nothing_found(known: Known, list_id: ListId, now: datetime) -> Known:
+    """What is known once the list showed no item with our key: a POST that is too late to arrive made nothing."""
+    lost = lost_post_in(known.pair.leftovers, list_id)
+    known = replace(known, searched=known.searched | {list_id})
+    if lost is None or now < lost.until:
+        return known
+    return with_leftovers(known, tuple(one for one in known.pair.leftovers if one is not lost))
 
 
 def _is_own(known: Known, list_id: ListId, item: Item) -> bool:

@@ -97,6 +97,7 @@ from rowtide.deciding.leftovers import (
     after_search_lost,
     with_attempts,
     with_lost_post,
+    with_nothing_found,
 )
 from rowtide.deciding.observation import (
     adopt_found,
@@ -373,7 +374,7 @@ def adopted(known: Known, list_id: ListId, found: Sequence[Item], rules: Rules) 
 
 def _after_nothing_found(known: Known, list_id: ListId, rules: Rules, now: datetime) -> InFlight | Ended:
     refused = known.rejected
-    before, known = known.searched, replace(known, searched=known.searched | {list_id})
+    before, known = known.searched, with_nothing_found(known, list_id, now)
     if refused is not None and (not refused.duplicate or list_id in before):
         # No item of ours stands in the way: the refusal is about another column, or about the values.
         return park(known, _why_refused(refused))

@@ -25,7 +25,7 @@ _WATCH = (
 )
 _OF_ROW = """
 SELECT c.at::text, c.xid, c.of, c.how, jsonb_strip_nulls(c.now)::text FROM trail.change AS c
- WHERE c.now ->> 'key' = %s
+ WHERE c.now ->> 'key' = %s OR c.now ->> 'item_key' LIKE '%%:' || %s
     OR (c.of = 'inbox' AND EXISTS (SELECT FROM trail.change AS l
                                     WHERE l.of = 'ledger' AND l.now ->> 'key' = %s
                                       AND l.now ->> 'list_id' = c.now ->> 'list_id'
@@ -43,5 +43,5 @@ def watch(stack: Stack) -> None:
 
 def of_row(stack: Stack, key: str) -> Iterator[str]:
     """The changes of a row's records, a line each."""
-    for at, xid, table, how, now in stack.state(_OF_ROW.strip(), key, key):
+    for at, xid, table, how, now in stack.state(_OF_ROW.strip(), key, key, key):
         yield f"{at} {xid} {how.lower()} {table} {now}"

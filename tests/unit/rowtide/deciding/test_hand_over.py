@@ -227,3 +227,15 @@ def test_an_item_that_is_gone_while_an_attempt_is_unexplained_has_no_base_where_
     assert over.entry.deleted
     assert isinstance(over.pair, Held)
     assert over.pair.item.base == {"b": "x"}
+
+
+def test_two_lost_posts_that_made_nothing_hold_nothing_back() -> None:
+    """An entry waits for them to be explained; a list that was searched once is not waited for any more."""
+    late_s = PATIENCE.total_seconds()
+    work = Work(
+        desired(list_id=B, sent=(sent(age_s=late_s), sent(list_id=B, age_s=late_s))), NoItem(held().as_of, None)
+    )
+    over = handed(run(work, Found(()), Found(()), looks_only=True))
+    assert over.entry is None
+    assert over.pair is not None
+    assert over.pair.leftovers == ()
