@@ -10,14 +10,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from perf import machine
 from perf.figures import Measurements
+from perf.machine import spent_s
 from perf.stand import Stand, stand, until
 
 ROWS = 200_000
 TRANSACTIONS = 40_000
 PENDING = 1_000_000
+YARD_ROWS = 10_000
+"""So many rows' CPU time is held against the yardstick."""
 
 _SMALL = """
 CREATE OR REPLACE PROCEDURE small(first int, last int) LANGUAGE plpgsql AS $$
@@ -34,17 +41,24 @@ def run(figures: Measurements, repetitions: int) -> None:
     """Measure ``capture.*`` (Debezium's only where its packages are installed)."""
     with stand("--tier", "off") as bench:
         one_tx, small_tx = [], []
+        one_costs, small_costs = [], []
         _load_once(bench)
         bench.stack.sql(_SMALL.replace("%%", "%"))
         for repetition in range(repetitions + 1):
             first = 1 + repetition * ROWS
-            ours, peer = _measure(bench, lambda first=first: bench.fill(first, first + ROWS - 1))
-            again, peer_again = _measure(bench, lambda: _small(bench))
+            yard_s = machine.yardstick_s()
+            one = _measure(bench, partial(bench.fill, first, first + ROWS - 1), figures.slowed)
+            small = _measure(bench, partial(_small, bench), figures.slowed)
             if repetition:  # the first is the warm-up
-                one_tx.append(peer / ours)
-                small_tx.append(peer_again / again)
+                one_tx.append(one.peer_s / one.ours_s)
+                small_tx.append(small.peer_s / small.ours_s)
+                one_costs.append(one.cpu_s / ROWS * YARD_ROWS / yard_s)
+                small_costs.append(small.cpu_s / TRANSACTIONS * YARD_ROWS / yard_s)
         figures.add("capture.one_tx.ratio", one_tx, "ratio", "pg_recvlogical on the same WAL, rows thrown away")
         figures.add("capture.small_tx.ratio", small_tx, "ratio", "pg_recvlogical on the same WAL, rows thrown away")
+        against = f"our CPU for {YARD_ROWS:,} rows over the yardstick's"
+        figures.add("capture.one_tx.cpu_ratio", one_costs, "ratio", against)
+        figures.add("capture.small_tx.cpu_ratio", small_costs, "ratio", against)
     _memory(figures)
     _debezium(figures, repetitions)
 
@@ -61,25 +75,35 @@ def _load_once(bench: Stand) -> None:
     bench.stack.stop(process)
 
 
-def _measure(bench: Stand, workload: object) -> tuple[float, float]:
-    """Seconds that ours and the peer take for the WAL that ``workload`` makes."""
+@dataclass(frozen=True, slots=True)
+class LogTimes:
+    """Seconds that ours and the peer take for one log, and our process's CPU time for it."""
+
+    ours_s: float
+    peer_s: float
+    cpu_s: float
+
+
+def _measure(bench: Stand, workload: Callable[[], None], slowed: str) -> LogTimes:
+    """What the WAL takes that ``workload`` makes."""
     bench.stack.state("TRUNCATE rowtide.outbox")
     bench.stack.sql("SELECT pg_create_logical_replication_slot('peer', 'pgoutput')")
-    assert callable(workload)
     workload()
     end = bench.wal_end()
     bench.stack.sql("INSERT INTO bench (id, name) VALUES (0, 'end') ON CONFLICT (id) DO UPDATE SET name = 'end'")
     peer = _peer(bench, end)
     bench.stack.sql("SELECT pg_drop_replication_slot('peer')")
     bench.stack.state("CHECKPOINT")
-    process = bench.stack.start("--roles", "capture")
+    process = bench.stack.start("--roles", "capture", failpoints=slowed)
     slot = "SELECT active FROM pg_replication_slots"
     until(lambda: bench.stack.sql(slot) == [(True,)], every_s=0.005)
+    before = spent_s(process.pid)
     ours = until(lambda: bench.staged() >= end, every_s=0.01)
+    cpu_s = spent_s(process.pid) - before
     # Otherwise the next measurement would begin with a replay of this one.
     until(lambda: bench.confirmed() >= end)
     bench.stack.stop(process)
-    return ours, peer
+    return LogTimes(ours, peer, cpu_s)
 
 
 def _peer(bench: Stand, end: int) -> float:

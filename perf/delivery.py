@@ -4,18 +4,18 @@ In: the whole product on real processes against the simulator. Out: ``deliver.* 
 restart.* quiet.*``. Rule: offered load "at 80 %" is 0.8 x quota_share x the tier's limit, Poisson arrivals.
 """
 
-import os
 import random
 import signal
 import subprocess
 import time
 from functools import partial
-from pathlib import Path
 from statistics import quantiles
 
 import psycopg
 
+from perf import machine, peer
 from perf.figures import Measurements
+from perf.machine import spent_s
 from perf.stand import Stand, stand, until
 
 ITEMS = 10_000
@@ -24,58 +24,63 @@ NOOPS = 10_000
 LATENCY_S = 60.0
 QUIET_S = 60.0
 SINGLES = 40
+YARD_ITEMS = 10_000
+"""So many items' CPU time is held against the yardstick, so that the ratio is no tiny number."""
 LIMIT_RU_PER_MINUTE = 6_250  # the largest tier
 
 
-def _start_loaded(bench: Stand) -> subprocess.Popen[bytes]:
-    process = bench.stack.start()
+def _start_loaded(bench: Stand, slowed: str) -> subprocess.Popen[bytes]:
+    process = bench.stack.start(failpoints=slowed)
     until(lambda: bench.stack.state("SELECT state FROM rowtide.reconcile") == [("done",)])
     until(lambda: bench.waiting() == 0)
     return process
 
 
-def deliver(figures: Measurements, repetitions: int) -> None:
-    """Measure items a second of one process without throttling."""
-    rates = []
+def deliver(figures: Measurements, repetitions: int, items: int = ITEMS) -> None:
+    """Measure items a second of one process without throttling, against a client that only sends, and their CPU."""
+    rates, ratios, costs = [], [], []
     with stand("--tier", "off", "--latency-ms", "0", graph_options="quota: off") as bench:
-        _start_loaded(bench)
+        process = _start_loaded(bench, figures.slowed)
         for repetition in range(repetitions + 1):
+            peer_s, yard_s = peer.seconds(bench.simulator.ready, items), machine.yardstick_s()
             bench.stack.command("pause", "bench")
             time.sleep(2)
-            first = 1 + repetition * ITEMS
-            bench.fill(first, first + ITEMS - 1)
-            until(lambda: bench.waiting() >= ITEMS)
+            first = 1 + repetition * items
+            bench.fill(first, first + items - 1)
+            until(lambda: bench.waiting() >= items)
+            before = spent_s(process.pid)
             bench.stack.command("resume", "bench")
-            until(lambda: bench.waiting() < ITEMS, every_s=0.005)
+            until(lambda: bench.waiting() < items, every_s=0.005)
             seconds = until(lambda: bench.waiting() == 0)
             if repetition:
-                rates.append(ITEMS / seconds)
+                rates.append(items / seconds)
+                ratios.append(peer_s / seconds)
+                costs.append((spent_s(process.pid) - before) / items * YARD_ITEMS / yard_s)
     figures.add("deliver.items_per_s", rates, "items/s", "one process, simulator on the same cores, no latency")
+    figures.add("deliver.peer_ratio", ratios, "ratio", f"a client that only sends {items:,} items, its time over ours")
+    figures.add("deliver.cpu_ratio", costs, "ratio", f"our CPU for {YARD_ITEMS:,} items over the yardstick's")
 
 
-def deep(figures: Measurements, repetitions: int) -> None:
+def deep(figures: Measurements, repetitions: int, items: int = DEEP_ITEMS) -> None:
     """Measure items a second of a deep pass over a list of a hundred thousand that agree."""
-    rates, cpu_rates = [], []
+    rates, cpu_rates, costs = [], [], []
     with stand("--tier", "off", "--latency-ms", "0", graph_options="quota: off") as bench:
-        bench.fill(1, DEEP_ITEMS)
-        process = _start_loaded(bench)
+        bench.fill(1, items)
+        process = _start_loaded(bench, figures.slowed)
         for repetition in range(repetitions + 1):
-            before = _cpu_s(process.pid)
+            yard_s, before = machine.yardstick_s(), spent_s(process.pid)
             bench.stack.state("UPDATE rowtide.reconcile SET state = 'wanted', asked = asked + 1, deep = true")
             seconds = until(lambda: bench.stack.state("SELECT state FROM rowtide.reconcile") == [("done",)])
             [(counts,)] = bench.stack.state("SELECT counts FROM rowtide.reconcile")
-            assert counts["seen"] == DEEP_ITEMS, counts
+            assert counts["seen"] == items, counts
             if repetition:
-                rates.append(DEEP_ITEMS / seconds)
-                cpu_rates.append(DEEP_ITEMS / (_cpu_s(process.pid) - before))
+                cpu_s = spent_s(process.pid) - before
+                rates.append(items / seconds)
+                cpu_rates.append(items / cpu_s)
+                costs.append(cpu_s / items * YARD_ITEMS / yard_s)
     figures.add("deep.items_per_s", rates, "items/s", "one process, simulator on the same cores, no latency")
     figures.add("deep.items_per_cpu_s", cpu_rates, "items/s", "the process's own CPU time")
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    figures.add("deep.cpu_ratio", costs, "ratio", f"our CPU for {YARD_ITEMS:,} items over the yardstick's")
 
 
 def latency(figures: Measurements, repetitions: int) -> None:
@@ -83,7 +88,7 @@ def latency(figures: Measurements, repetitions: int) -> None:
     found: dict[str, list[float]] = {"p50": [], "p95": [], "p99": []}
     with stand("--tier", "max", "--latency-ms", "100", graph_options="licences: 100000") as bench:
         bench.fill(1, 200)
-        _start_loaded(bench)
+        _start_loaded(bench, figures.slowed)
         rng = random.Random(1)
         rate = 0.8 * 0.8 * LIMIT_RU_PER_MINUTE / 60 / 2
         for repetition in range(repetitions + 1):
@@ -112,7 +117,7 @@ def noop(figures: Measurements, _repetitions: int) -> None:
     """Count the writes that ten thousand updates of unmapped columns cost."""
     with stand("--tier", "off", graph_options="quota: off") as bench:
         bench.fill(1, 1000)
-        _start_loaded(bench)
+        _start_loaded(bench, figures.slowed)
         before = bench.simulator.writes()
         for _ in range(NOOPS // 1000):
             bench.stack.sql("UPDATE bench SET extra = jsonb_build_object('n', random())")
@@ -127,7 +132,7 @@ def coalescing(figures: Measurements, repetitions: int) -> None:
     ratios = []
     with stand("--tier", "1000", "--window-s", "6", graph_options="licences: 1000\n    rate_window: 6s") as bench:
         bench.fill(1, 100)
-        _start_loaded(bench)
+        _start_loaded(bench, figures.slowed)
         for _ in range(repetitions):
             before = bench.simulator.writes()
             with psycopg.connect(bench.stack.source_dsn, autocommit=True) as connection:
@@ -146,7 +151,7 @@ def restart(figures: Measurements, repetitions: int) -> None:
     seconds = []
     with stand("--tier", "off", "--latency-ms", "50") as bench:
         bench.fill(1, 100)
-        process = _start_loaded(bench)
+        process = _start_loaded(bench, figures.slowed)
         rng = random.Random(2)
         for repetition in range(repetitions + 2):
             _offer(bench, rng, 20.0, 2.0)
@@ -166,13 +171,13 @@ def quiet(figures: Measurements, repetitions: int) -> None:
     shares, latencies = [], []
     with stand("--tier", "off", "--latency-ms", "0", graph_options="quota: off") as bench:
         bench.fill(1, 100)
-        process = _start_loaded(bench)
+        process = _start_loaded(bench, figures.slowed)
         time.sleep(QUIET_S)
         rng = random.Random(3)
         for _ in range(repetitions):
-            before, began = _cpu_s(process.pid), time.monotonic()
+            before, began = spent_s(process.pid), time.monotonic()
             time.sleep(QUIET_S / 3)
-            shares.append(100 * (_cpu_s(process.pid) - before) / (time.monotonic() - began))
+            shares.append(100 * (spent_s(process.pid) - before) / (time.monotonic() - began))
             latencies.append(quantiles([_single_ms(bench, rng) for _ in range(SINGLES)], n=20)[-1])
     figures.add("quiet.cpu_percent", shares, "%", "of a core, one idle process with both roles, after a minute")
     figures.add("quiet.latency_p95_ms", latencies, "ms", f"{SINGLES} single updates after that, no Graph latency")

@@ -1,14 +1,12 @@
-"""Collects the figures of a run and writes them to the results file.
+"""Collects the figures of a run and writes them to the results files.
 
-In: measured values, several for each metric. Out: ``perf/results/latest.json``: per metric the median, unit, spread,
-what it is compared with, and the commit, machine and time of its run. Rule: a metric that was not measured in this run
-stays as it is in the file, so that a run of one family never loses the others.
+In: measured values, several for each metric. Out: ``perf/results/latest.json`` (per metric the median, unit, spread,
+number of repetitions, what it is compared with, and the commit, machine and time of its run), and the run by itself in
+``perf/results/runs/``. Rule: a metric that was not measured in this run stays as it is in latest.json, so that a run of
+one family never loses the others.
 """
 
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,46 +14,28 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results" / "latest.json"
+from perf import machine
+from perf.judging import verdict
 
-AT_LEAST: dict[str, tuple[float, str]] = {
-    "capture.one_tx.ratio": (0.3, ">="),
-    "capture.small_tx.ratio": (0.3, ">="),
-    "capture.vs_debezium": (2.0, ">="),
-    "capture.rss_mib": (250, "<"),
-    "deliver.items_per_s": (1000, ">="),
-    "deep.items_per_s": (2000, ">="),
-    "latency.p50_ms": (400, "<="),
-    "latency.p95_ms": (800, "<="),
-    "latency.p99_ms": (2000, "<="),
-    "noop.writes": (0, "<="),
-    "coalescing.changes_per_write": (10, ">="),
-    "restart.first_write_s": (3, "<"),
-    "quiet.cpu_percent": (10, "<"),
-    "quiet.latency_p95_ms": (200, "<="),
-    "claim.even_ms": (10, "<"),
-    "claim.skewed_ms": (10, "<"),
-    "fairness.small_sync_s": (15, "<="),
-    "isolation.p95_ratio": (2, "<="),
-    "gated.neighbour_ms": (50, "<"),
-    "peer_death.s": (6, "<"),
-    "pull.p95_s": (6, "<"),
-    "pull.webhook_p95_s": (1, "<"),
-    "pull.idle_ru_per_minute": (12, "<="),
-    "simulator.creates_per_cpu_s": (5000, ">="),
-    "simulator.changes_per_cpu_s": (5000, ">="),
-    "simulator.rss_mib": (1024, "<="),
-    "simulator.request_ms": (200, "<="),
-    "memory.wide_rss_mib": (300, "<"),
-}
-"""What each metric has to reach (docs/performance.md)."""
+RESULTS = Path(__file__).parent / "results" / "latest.json"
+SLOWED = RESULTS.with_name("slowed.local.json")
+"""Where a run goes that was slowed on purpose: it never becomes the newest result."""
 
 
 @dataclass(slots=True)
 class Measurements:
-    """Metrics of a run."""
+    """Metrics of a run. ``slowed``: failpoints that every process of it has, as `tests.failpoints` reads them."""
 
+    slowed: str = ""
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Note when, of what and on which machine the next family is measured."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.run = {"at": now, "commit": machine.commit(), "machine": machine.facts()}
+        if self.slowed:
+            self.run["slowed"] = self.slowed
 
     def add(self, name: str, values: Sequence[float], unit: str, against: str) -> None:
         """Record the median of ``values`` as the metric ``name``."""
@@ -64,33 +44,39 @@ class Measurements:
             "value": round(value, 3),
             "unit": unit,
             "spread": [round(min(values), 3), round(max(values), 3)],
+            "repetitions": len(values),
             "against": against,
+            **self.run,
         }
         print(
             f"{name:32} {value:12.3f} {unit:8} [{min(values):.3f}, {max(values):.3f}]  {verdict(name, value)}",
             flush=True,
         )
 
-    def write(self) -> None:
-        """Merge into the results file."""
-        before: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"metrics": {}}
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-        run = {
-            "commit": commit.stdout.strip(),
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()},"
-            f" load {os.getloadavg()[1]:.1f}",
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        measured = {name: {**metric, **run} for name, metric in self.metrics.items()}
-        document = {"metrics": {**before["metrics"], **measured}}
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    def write(self, path: Path, done: Sequence[str], failed: Sequence[str]) -> None:
+        """Merge into the results file at ``path``; ``done`` and ``failed`` are families."""
+        before = read(path) if path.exists() else {"metrics": {}}
+        still = [name for name in before.get("failed", []) if name not in done and name not in failed]
+        document = {"metrics": {**before["metrics"], **self.metrics}, "failed": sorted([*still, *failed])}
+        replace(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+    def keep(self, directory: Path) -> None:
+        """Write this run by itself, named for its time and commit."""
+        if self.metrics:
+            name = f"{self.run['at'][:19].replace(':', '')}-{self.run['commit'].replace('+', '-changed')}.json"
+            document = {"metrics": self.metrics}
+            replace(directory / name, json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
-def verdict(name: str, value: float) -> str:
-    """Whether the figure reaches what it must."""
-    if name not in AT_LEAST:
-        return ""
-    bound, relation = AT_LEAST[name]
-    good = {">=": value >= bound, "<=": value <= bound, "<": value < bound}[relation]
-    return f"{'reaches' if good else 'MISSES'} {relation} {bound:g}"
+def read(path: Path) -> dict[str, Any]:
+    """A results document."""
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def replace(path: Path, text: str) -> None:
+    """Give a file another text at once: a run that is interrupted leaves the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".new")
+    beside.write_text(text)
+    beside.replace(path)

@@ -1,7 +1,8 @@
 """`make perf [ONLY=family]`: run the families one after the other and write perf/results/latest.json.
 
-In: ``--only``, ``--repetitions``. Out: a line for each metric, the results file; exit code 1 when a family failed.
-Rule: a benchmark speaks to nothing but 127.0.0.1.
+In: ``--only``, ``--repetitions``, ``--slowed`` (failpoints in every process: does the gate see it?). Out: a line for
+each metric, the results files; exit code 1 when a family failed, 2 when it was refused. Rule: a benchmark speaks to
+nothing but this machine; Microsoft does not allow load tests of its services.
 """
 
 import argparse
@@ -10,7 +11,8 @@ import traceback
 from collections.abc import Callable
 
 from perf import capture, claiming, delivery, neighbours, pulling, simulator, wide
-from perf.figures import Measurements
+from perf.figures import RESULTS, SLOWED, Measurements
+from rowtide.errors import UserError
 
 FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
     "capture": capture.run,
@@ -34,21 +36,37 @@ FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
 }
 
 
+SLOWABLE = frozenset({"capture", "deliver", "deep", "latency", "noop", "coalescing", "restart", "quiet"})
+"""Families whose processes have the failpoints of ``--slowed``."""
+
+
 def main(arguments: list[str]) -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="perf", description=__doc__)
     parser.add_argument("--only", choices=sorted(FAMILIES), action="append")
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--slowed", default="", metavar="NAME=pause:SECONDS")
     options = parser.parse_args(arguments)
-    figures, failed = Measurements(), 0
+    if options.slowed and not (options.only and SLOWABLE.issuperset(options.only)):
+        parser.error(f"--slowed needs --only with some of {', '.join(sorted(SLOWABLE))}")
+    figures = Measurements(options.slowed)
+    done: list[str] = []
+    failed: list[str] = []
     for name in options.only or FAMILIES:
+        figures.begin()
         try:
             FAMILIES[name](figures, options.repetitions)
+            done.append(name)
+        except UserError as refused:
+            print(f"{refused.code}: {refused.sentence} {refused.remedy}", file=sys.stderr)
+            return 2
         except Exception:
             traceback.print_exc()
-            failed = 1
-        figures.write()
-    return failed
+            failed.append(name)
+        figures.write(SLOWED if options.slowed else RESULTS, done, failed)
+    if not options.slowed:
+        figures.keep(RESULTS.parent / "runs")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ In: options of the simulator and the definition. Out: `Stand`. Rule: only addres
 real host is never run from here.
 """
 
+import ipaddress
 import shutil
 import tempfile
 import time
@@ -11,8 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from connectors import settings
 from demo.postgres import Cluster
+from rowtide.definition.model import Definition
+from rowtide.error_catalogue import command_errors
 from tests.conftest import reachable_directory
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack
@@ -109,6 +114,7 @@ def stand(
         for table in (TABLE, *tables):
             stack.sql(table)
         stack.config.write_text(edit(stack.config.read_text()))
+        refuse_real_hosts(settings.load(stack.config).definition)
         stack.apply()
         yield Stand(cluster, simulator, stack)
     finally:
@@ -117,6 +123,22 @@ def stand(
         cluster.kill()
         for path in (directory, base, work):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def refuse_real_hosts(definition: Definition) -> None:
+    """UserError when a Graph or a login of ``definition`` is not on this machine: what follows is a load test."""
+    for name, graph in definition.graph.items():
+        for url in (graph.base_url, graph.authority):
+            host = urlsplit(url).hostname or ""
+            if not _is_here(host):
+                raise command_errors.PERF_REAL_HOST(graph=name, host=host)
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def until(condition: Callable[[], Any], deadline_s: float = 600.0, every_s: float = 0.02) -> float:

@@ -23,6 +23,12 @@ SLOT_FOREIGN: Final = Entry(
 NOT_PARKED: Final = Entry(
     UserError, "not_parked", "Row {key} of sync {sync} is not parked.", "See `rowtide parked list`."
 )
+PERF_REAL_HOST: Final = Entry(
+    UserError,
+    "perf_real_host",
+    "Graph {graph} is at {host}, which is not on this machine: nothing was measured.",
+    "Benchmarks run against the simulator alone; Microsoft allows no load tests of its services.",
+)
 UNKNOWN_RUN: Final = Entry(
     UserError,
     "unknown_run",

@@ -15,7 +15,7 @@ from rowtide.error_catalogue.entries import Entry, FindingEntry, ReasonEntry
 from rowtide.errors import RowtideError
 
 ROOT = Path(__file__).parents[2]
-LAYERS = ("rowtide", "state", "connectors", "flows", "control", "demo")
+LAYERS = ("rowtide", "state", "connectors", "flows", "control", "demo", "perf")
 CATALOGUE = ROOT / "rowtide" / "error_catalogue"
 
 MODULES = {
