@@ -36,7 +36,14 @@ from rowtide.deciding.in_flight import (
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.item_versions import Attempts, ItemVersion, ReadVersions, Versions, attempts_on, made_since
 from rowtide.deciding.leftovers import lost_post_in, next_leftover, unexplained_post
-from rowtide.deciding.observation import adopt_found, interpret_look, is_base, is_item
+from rowtide.deciding.observation import (
+    adopt_found,
+    interpret_look,
+    is_base,
+    is_item,
+    left_behind,
+    without_item,
+)
 from rowtide.deciding.outcomes import Complete, HandOver, Settle
 from rowtide.deciding.push import UNKNOWN_AFTER_S
 from rowtide.deciding.records import (
@@ -47,6 +54,7 @@ from rowtide.deciding.records import (
     ListId,
     NoItem,
     Pair,
+    PairedItem,
     Standing,
     Work,
     version_of,
@@ -137,14 +145,23 @@ def _without_writing(plan: PlanT, rules: Rules, now: datetime) -> PlanT | InFlig
     if not (isinstance(plan, InFlight) and is_write(plan.step)):
         return plan
     known = plan.known
-    lost = unexplained_post(known.pair.leftovers)
-    if lost is not None and lost.list_id not in known.searched:
-        return ask(known, SearchLost(LookForKey(lost.list_id)))
-    if lost is not None and now < lost.until:
-        return release(known, patience_s(lost.until, rules.patience, now), "an earlier POST may still arrive")
-    if lost is not None:
+    if (explains := _until_posts_are_explained(known, rules, now)) is not None:
+        return explains
+    if (lost := unexplained_post(known.pair.leftovers)) is not None:
         known = with_leftovers(known, tuple(one for one in known.pair.leftovers if one is not lost))
     return _until_certain(known, rules, now) or HandOver(known.work, None, _learnt(known))
+
+
+def _until_posts_are_explained(known: Known, rules: Rules, now: datetime) -> InFlight | Ended | None:
+    """The search for a lost POST of which nothing is known, or a wait while it may still arrive."""
+    lost = unexplained_post(known.pair.leftovers)
+    if lost is None:
+        return None
+    if lost.list_id not in known.searched:
+        return ask(known, SearchLost(LookForKey(lost.list_id)))
+    if now < lost.until:
+        return release(known, patience_s(lost.until, rules.patience, now), "an earlier POST may still arrive")
+    return None
 
 
 def _instead(in_flight: InFlight, answer: Answer, rules: Rules, now: datetime) -> TwoWayStep | None:
@@ -273,21 +290,30 @@ def _ask_versions(known: Known, list_id: ListId, item: Item) -> AskVersions:
     return AskVersions(known, item, ReadVersions(list_id, item.item_id))
 
 
-def _after_versions(asked: AskVersions, answer: Answer | Versions, rules: Rules, now: datetime) -> HandOver | Ended:
-    """Whether an attempt arrived. Without versions none is taken to have: a difference is a conflict, and recorded."""
+def _after_versions(
+    asked: AskVersions, answer: Answer | Versions, rules: Rules, now: datetime
+) -> InFlight | HandOver | Ended:
+    """Whether an attempt arrived. Without versions none is taken to have: a difference is a conflict, and recorded.
+
+    An item of which something was agreed, as the row's, as one that it has left or as its last, is no POST's as long as
+    none of its versions since then is ours.
+    """
     if isinstance(answer, NotApplied | Unknown | Missing):
         return release(asked.known, UNKNOWN_AFTER_S, "the item's versions cannot be read", grows=True)
     known, list_id = asked.known, asked.command.list_id
     seen = answer.versions if isinstance(answer, Versions) else ()
-    own = _own(known.pair, list_id, asked.item)
-    since = seen if own is None else made_since(own.item, asked.item, seen, rules.mapping)
-    attempts = _attempts(known, list_id, own)
+    then = _as_agreed(known.pair, list_id, asked.item)
+    since = seen if then is None else made_since(then.item, asked.item, seen, rules.mapping)
+    attempts = _attempts(known, list_id, then)
     found = [one for one in since if one.by_app or attempts.asked_for(one, rules.mapping)]
     ours = max(found, key=lambda one: one.number, default=None)
     if ours is not None and asked.to_go:
         known = replace(known, pair=_with_left(known, list_id, asked.item, ours, rules), learned=True)
     elif ours is not None:
         known = replace(known, pair=_with_ours(known, list_id, asked.item, ours, rules), learned=True)
+    elif _left(known.pair, list_id, asked.item) is not None:
+        if (explains := _until_posts_are_explained(known, rules, now)) is not None:
+            return explains  # no entry of the row is taken before, and each claim of it would come as far as here
     elif (lost := lost_post_in(known.pair.leftovers, list_id)) is not None:
         # The item is somebody else's, and keeps a POST of ours from arriving only as long as it has the key.
         if now < lost.until:
@@ -298,7 +324,7 @@ def _after_versions(asked: AskVersions, answer: Answer | Versions, rules: Rules,
 
 def _with_ours(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rules: Rules) -> Held:
     """The pair as it was when our own version was the newest."""
-    own = _own(known.pair, list_id, item)
+    own = _as_agreed(known.pair, list_id, item)
     # At least; whatever was written above it is judged by what it holds.
     etag = etag_of_version(item.etag, max(ours.number, 0 if own is None else version_of(own.item.etag) + 1))
     assert etag is not None, "an item that was seen has an eTag"
@@ -321,7 +347,7 @@ def _attempts(known: Known, list_id: ListId, own: Held | None) -> Attempts:
 
 def _with_left(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rules: Rules) -> NoItem | Held:
     """The pair with the item among those that are to go, as it was when our own version was the newest."""
-    base = _attempts(known, list_id, None).agreed_at(ours, rules.mapping)
+    base = _attempts(known, list_id, _as_agreed(known.pair, list_id, item)).agreed_at(ours, rules.mapping)
     left = LeftItem(list_id, item.item_id, etag_of_version(item.etag, ours.number), None, base.agreed, base.kept)
     rest = tuple(one for one in known.pair.leftovers if not is_item(one, list_id, item.item_id))
     return replace(known.pair, leftovers=(left, *rest))
@@ -330,6 +356,25 @@ def _with_left(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rul
 def _own(pair: NoItem | Held, list_id: ListId, item: Item) -> Held | None:
     """The pair if the item is its own."""
     return pair if isinstance(pair, Held) and place(pair.item) == (list_id, item.item_id) else None
+
+
+def _left(pair: NoItem | Held, list_id: ListId, item: Item) -> LeftItem | None:
+    """The item among those that the row has left and of which something was agreed."""
+    found = (one for one in pair.leftovers if isinstance(one, LeftItem) and is_item(one, list_id, item.item_id))
+    return next((one for one in found if one.base is not None), None)
+
+
+def _as_agreed(pair: NoItem | Held, list_id: ListId, item: Item) -> Held | None:
+    """The pair with the item as its own and what was agreed of it last; None: nothing was."""
+    left = _left(pair, list_id, item)
+    if left is not None:
+        rest = without_item(pair.leftovers, list_id, item.item_id)
+        leftovers = (*rest, left_behind(pair.item)) if isinstance(pair, Held) else rest
+        agreed = PairedItem(list_id, item.item_id, left.etag, left.base or {}, left.kept or {})
+        return Held(pair.as_of, agreed, leftovers=leftovers)
+    if isinstance(pair, NoItem) and pair.last is not None and place(pair.last) == (list_id, item.item_id):
+        return Held(pair.as_of, pair.last, leftovers=pair.leftovers)
+    return _own(pair, list_id, item)
 
 
 # --- what is handed over, and what goes along with a leftover ------------------------------------------------------

@@ -1,6 +1,7 @@
 """What push of a two-way sync hands over, by name. Most were found by the model in tests/property/both_ways."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from rowtide.deciding import hand_over
 from rowtide.deciding.answers import Answer, Changed, Found, Missing, Written
@@ -10,7 +11,7 @@ from rowtide.deciding.in_flight import InFlight, Post
 from rowtide.deciding.item_versions import ItemVersion, Versions
 from rowtide.deciding.outcomes import HandOver, Release, Settle
 from rowtide.deciding.records import Held, LeftItem, LostPost, NoItem, Work
-from tests.unit.rowtide.deciding.rows import ITEM, NEW, NOW, PATIENCE, RULES, B, desired, g, held, item, sent
+from tests.unit.rowtide.deciding.rows import ITEM, NEW, NOW, PATIENCE, RULES, A, B, desired, g, held, item, sent
 
 
 def run(work: Work, *answers: Answer | Versions, looks_only: bool = False) -> TwoWayPlan:
@@ -136,6 +137,59 @@ def test_an_item_is_not_left_for_that_of_a_lost_post_before_either() -> None:
     assert isinstance(settled, Settle), settled
     assert isinstance(settled.pair, Held)
     assert (settled.pair.item.list_id, settled.pair.item.item_id) == (B, NEW)
+
+
+VERSIONS = Versions(
+    (
+        ItemVersion(1, True, {"a": "0", "b": "x"}),
+        ItemVersion(2, False, {"a": "1", "b": "x"}),
+        ItemVersion(3, False, {"a": "person", "b": "x"}),
+    )
+)
+
+
+def test_an_item_that_was_restored_is_no_lost_post_s() -> None:
+    """What our own application wrote into it before is older than what was agreed of it last."""
+    tombstone = NoItem(held().as_of, held().item, (LostPost(A, NOW),))
+    plan = run(Work(desired("d"), tombstone), Found((item(5, a="person"),)), VERSIONS)
+    over = handed(plan)
+    assert isinstance(over.pair, NoItem)
+    assert (over.pair.last, over.pair.leftovers) == (held().item, ())
+    assert over.entry is not None
+
+
+def test_an_item_that_its_row_has_left_is_no_lost_post_s_either() -> None:
+    left = LeftItem(A, ITEM, g(2), None, {"a": "1", "b": "x"}, {})
+    pair = held(list_id=B, item_id=NEW, leftovers=(left,))
+    work = Work(desired(sent=(sent(),)), pair)
+    over = handed(run(work, Found((item(3, NEW),)), Found((item(3, a="person"),)), VERSIONS))
+    assert over.entry is not None
+    assert over.entry.item_id == ITEM
+    assert isinstance(over.pair, Held)
+    assert (over.pair.item.item_id, over.pair.leftovers[0]) == (NEW, replace(left, until=NOW + timedelta(seconds=90)))
+
+
+def test_another_lost_post_is_explained_before_an_edit_of_what_the_row_has_left_is_handed_over() -> None:
+    """Else no entry of the row is taken, and each claim of it finds the same item and hands the same edit over."""
+    left = LeftItem(A, ITEM, g(2), None, {"a": "1", "b": "x"}, {})
+    for until, ends in ((NOW, HandOver), (NOW + PATIENCE, Release)):
+        pair = NoItem(held().as_of, None, (left, LostPost(A, NOW + PATIENCE), LostPost(B, until)))
+        plan = run(Work(desired(), pair), Found((item(3, a="person"),)), VERSIONS, looks_only=True)
+        assert isinstance(plan, InFlight), plan
+        assert plan.step.command == LookForKey(B)
+        over = hand_over.after(plan, Found(()), RULES, NOW, True)
+        assert isinstance(over, ends)
+
+
+def test_a_version_of_ours_that_is_newer_than_what_its_row_left_makes_it_the_row_s() -> None:
+    left = LeftItem(A, ITEM, g(2), None, {"a": "1", "b": "x"}, {})
+    ours = ItemVersion(3, True, {"a": "2", "b": "x"})
+    versions = Versions((*VERSIONS.versions[:2], ours, ItemVersion(4, False, {"a": "2", "b": "person"})))
+    work = Work(desired(sent=(sent(),)), held(list_id=B, item_id=NEW, leftovers=(left,)))
+    over = handed(run(work, Found((item(3, NEW),)), Found((item(4, a="2", b="person"),)), versions))
+    assert isinstance(over.pair, Held)
+    assert (over.pair.item.item_id, over.pair.item.base) == (ITEM, {"a": "2", "b": "x"})
+    assert [one.item_id for one in over.pair.leftovers if isinstance(one, LeftItem)] == [NEW]
 
 
 def test_an_edit_of_an_item_that_its_row_left_is_handed_over() -> None:
