@@ -19,7 +19,7 @@ from rowtide.deciding.leftovers import unexplained_post
 from rowtide.deciding.pulled import Pulled
 from rowtide.deciding.records import Pair
 from rowtide.deciding.taken import Applied, Taken, WaitingRow
-from rowtide.keys import digest_named_by, key_named_by
+from rowtide.keys import digest_named_by, key_named_by, rowtide_key
 from state import channels, conflicts, failpoints, inbox, ledger
 from state.database import Connection
 from state.inbox import Shown
@@ -199,7 +199,7 @@ class _Known:
     rekeyed: Mapping[str, str]
     choices: Mapping[inbox.Place, Choice]
     in_hand: frozenset[tuple[str, str, str]]
-    twins: frozenset[str]
+    twins: Mapping[str, frozenset[inbox.Place]]
     rounds: Mapping[str, datetime | None]
 
     @staticmethod
@@ -211,13 +211,11 @@ class _Known:
         found = conn.execute(at, [sync, keys]).fetchall()
         pairs_at = {key: moment for key, moment, _ in found}
         pulled = {key: from_document(stored) for key, _, stored in found if stored is not None}
-        item_keys = [one.item_key for one in shown if one.item_key is not None]
-        twins = conn.execute(_TWINS, [item_keys]).fetchall()
         in_hand = conn.execute(_IN_HAND, [sync, keys]).fetchall()
         return _Known(
             ledger.read(conn, sync, keys), pairs_at, pulled, rows, _rekeyed(conn, sync, rows),
             conflicts.choices(conn, [(one.list_id, one.item_id) for one in shown]),
-            frozenset(map(tuple, in_hand)), frozenset(key for (key,) in twins),
+            frozenset(map(tuple, in_hand)), _twins(conn, sync, keys),
             dict(conn.execute(_ROUNDS, [sync]).fetchall()),
         )  # fmt: skip
 
@@ -227,9 +225,17 @@ class _Known:
         return any(of == key and (list_id, item_id) != own for of, list_id, item_id in self.in_hand)
 
 
-_TWINS = """
-SELECT item_key FROM rowtide.inbox WHERE item_key = ANY (%s) GROUP BY item_key HAVING count(*) > 1
-"""
+_TWINS = "SELECT item_key, list_id, item_id FROM rowtide.inbox WHERE item_key = ANY (%s) AND NOT deleted"
+
+
+def _twins(conn: Connection, sync: str, keys: Sequence[str]) -> Mapping[str, frozenset[inbox.Place]]:
+    """Per row key the items of which the inbox says that they have its RowtideKey. A deletion says nothing of keys."""
+    by_item_key = {rowtide_key(sync, key): key for key in keys}
+    found: dict[str, set[inbox.Place]] = {key: set() for key in keys}
+    for item_key, *item in conn.execute(_TWINS, [sorted(by_item_key)]).fetchall():
+        found[by_item_key[item_key]].add((item[0], item[1]))
+    return {key: frozenset(places) for key, places in found.items()}
+
 
 _IN_HAND = """
 SELECT key, list_id, item_id FROM rowtide.inbox WHERE sync = %s AND key = ANY (%s) AND lease_until > now()
@@ -299,16 +305,17 @@ def _lease(request: TakeRequest, shown: Shown, key: str | None, entry: Mapping[s
         pair_at=None if key is None else known.pairs_at.get(key),
         waiting=_waiting(row, known),
         choice=known.choices.get((shown.list_id, shown.item_id)),
-        twin=shown.item_key in known.twins,
-        rounds_ended=all(
-            began is not None and began > entry["seen_at"]
-            for list_id, began in known.rounds.items()
-            if list_id != shown.list_id
-        ),
+        twin=key is not None and bool(known.twins[key] - {(shown.list_id, shown.item_id)}),
+        rounds_ended=all(began is not None and began > entry["seen_at"] for began in _rounds_of(shown, known)),
         absent_passed=passed,
         pulled=None if key is None else known.pulled.get(key),
         suspect=entry["suspect"],
     )
+
+
+def _rounds_of(shown: Shown, known: _Known) -> Collection[datetime | None]:
+    """When the last round of each list began that an item may have been moved to; its own too, by way of another."""
+    return known.rounds.values() if known.rounds.keys() - {shown.list_id} else ()
 
 
 def look_up(conn: Connection, lease: Lease, row: OutboxRow | None) -> Lease | None:

@@ -81,7 +81,21 @@ def test_rows_that_a_reconcile_found_in_a_new_era_are_no_rekeyed_ones(
     assert (lease.waiting.op, lease.waiting.rekeyed_to) == ("d", None)
 
 
-def test_rounds_of_other_lists_count(entries: Inbox) -> None:
+def test_a_deletion_knows_that_another_item_has_its_row_s_key(records: Any, entries: Inbox, make_pair: Any) -> None:
+    """A person has moved the item: whichever of the two was told first."""
+    records.know("1", make_pair())
+    entries.put(deleted=True)
+    lease = entries.take_one()
+    assert (lease.key, lease.shown.item_key, lease.twin) == ("1", None, False)
+    applying.record_end(entries.conn, lease, Later(taken(lease), 0.0, "wait"))
+    entries.put("99", list_id="list-us", item_key="orders:1")
+    [lease] = [one for one in entries.take() if one.shown.item_id == "7"] or [entries.take_one()]
+    assert lease.twin
+    applying.record_end(entries.conn, lease, Later(taken(lease), 0.0, "wait"))
+
+
+def test_a_round_of_each_list_counts_where_there_are_others(entries: Inbox) -> None:
+    """Of its own list, too: an item may have been moved there and back."""
     entries.conn.execute("INSERT INTO rowtide.list_cursor (list_id, sync) VALUES ('list-us', 'orders')")
     entries.put(deleted=True)
     lease = entries.take_one()
@@ -92,13 +106,20 @@ def test_rounds_of_other_lists_count(entries: Inbox) -> None:
         ("", "- interval '1 second'", False),
         ("", "", True),
     ):
-        entries.conn.execute(
-            f"UPDATE rowtide.list_cursor SET round_began_at = now() {began}, round_ended_at = now() {ended}"
-            " WHERE list_id = 'list-us'".encode()
-        )
-        lease = entries.take_one()
-        assert lease.rounds_ended is counts, "a round counts that has begun since, and ended"
-        applying.record_end(entries.conn, lease, Later(taken(lease), 0.0, "wait"))
+        for list_id in ("list-us", "list-eu"):
+            entries.conn.execute("UPDATE rowtide.list_cursor SET round_began_at = now(), round_ended_at = now()")
+            entries.conn.execute(
+                f"UPDATE rowtide.list_cursor SET round_began_at = now() {began}, round_ended_at = now() {ended}"
+                f" WHERE list_id = '{list_id}'".encode()
+            )
+            lease = entries.take_one()
+            assert lease.rounds_ended is counts, "a round counts that has begun since, and ended"
+            applying.record_end(entries.conn, lease, Later(taken(lease), 0.0, "wait"))
+
+
+def test_a_sync_of_one_list_waits_for_no_round(entries: Inbox) -> None:
+    entries.put(deleted=True)
+    assert entries.take_one().rounds_ended
 
 
 # --- who has to wait ----------------------------------------------------------------------------------------------
