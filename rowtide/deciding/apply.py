@@ -37,6 +37,7 @@ from rowtide.deciding.taken import (
     How,
     PullRules,
     SourceRefusal,
+    is_moved_already,
     is_on_record,
     known_version,
     place,
@@ -314,6 +315,8 @@ def _columns(apply: Apply, row: RowThere, rules: PullRules) -> tuple[Mapping[str
     pair, entry = apply.pair, apply.entry
     if apply.how is not How.MOVE or row.list_id == entry.list_id or pair is None or isinstance(pair, NoItem):
         return {}, None
+    if is_moved_already(apply.taken):
+        return {}, None  # an earlier try has moved the row; where it is now, it was put since
     columns = _shard(apply, rules)
     if row.list_id == (lost_by(apply.taken).moved_from or pair.item.list_id):
         return columns, None

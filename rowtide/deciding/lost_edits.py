@@ -14,9 +14,19 @@ from rowtide.change import Fields
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.observation import FieldMapping
 from rowtide.deciding.pulled import Pulled, digest
-from rowtide.deciding.records import Held, ListId, NoItem, Pair, Standing, version_of
+from rowtide.deciding.records import (
+    Held,
+    ItemId,
+    LeftItem,
+    ListId,
+    NoItem,
+    Pair,
+    PairedItem,
+    Standing,
+    version_of,
+)
 from rowtide.deciding.sides import FieldChange, is_other
-from rowtide.deciding.taken import Applied, Taken
+from rowtide.deciding.taken import Applied, Taken, place
 from rowtide.keys import rowtide_key
 
 
@@ -66,8 +76,24 @@ def _digests(name: str, agreed: Fields) -> frozenset[str]:
 
 
 def lost_by(taken: Taken) -> Lost:
-    """The same, of an entry that was taken."""
-    return lost_of(taken.pulled, taken.applied)
+    """The same, of an entry that was taken; what is lost of an item that the row has left is no other item's."""
+    left = lost_of_left(taken)
+    return NOTHING_LOST if left not in (None, taken.entry.place) else lost_of(taken.pulled, taken.applied)
+
+
+def lost_of_left(taken: Taken) -> tuple[ListId, ItemId] | None:
+    """The item that the row has left whose edit the source has lost, and nothing else."""
+    left = _left_of(taken.pair, taken.pulled, lost_of(taken.pulled, taken.applied))
+    return None if left is None else place(left)
+
+
+def _left_of(pair: Pair | None, pulled: Pulled | None, lost: Lost) -> LeftItem | None:
+    if pair is None or pulled is None or lost.inserted or lost.moved_from is not None:
+        return None
+    if not lost.fields or lost.fields.keys() - pulled.written:
+        return None
+    found = (one for one in pair.leftovers if isinstance(one, LeftItem) and place(one) == pulled.place)
+    return next((one for one in found if one.base is not None), None)
 
 
 def _is_behind(applied: Applied | None, pulled: Pulled) -> bool:
@@ -112,15 +138,19 @@ class Again:
 def again(sync: str, key: str, pair: Pair | None, pulled: Pulled, applied: Applied | None) -> Again | None:
     """What is to be applied once more of a pair, after a break in the source's history; None: nothing of it."""
     lost = lost_of(pulled, applied)
+    left = _left_of(pair, pulled, lost)
+    if left is not None:
+        return Again(_agreed(PairedItem(*place(left), left.etag, left.base or {}, left.kept or {}), sync, key))
     match pair:
         case Held(item=item, standing=Standing.LIVE) if lost.of_item:
-            fields = {**item.base, **item.kept}
-            version, item_key = version_of(item.etag), rowtide_key(sync, key)
-            entry = InboxEntry(
-                item.list_id, item.item_id, version, item.etag, False, fields, item_key, False, None, None
-            )
-            return Again(entry, frees=lost.inserted)
+            return Again(_agreed(item, sync, key), frees=lost.inserted)
         case NoItem() if lost.gone is not None:
             return Again(InboxEntry(*pulled.place, 0, None, True, {}, None, False, None, None))
         case _:
             return None
+
+
+def _agreed(item: PairedItem, sync: str, key: str) -> InboxEntry:
+    """An entry that shows the item as it was agreed."""
+    fields, version = {**item.base, **item.kept}, version_of(item.etag)
+    return InboxEntry(*place(item), version, item.etag, False, fields, rowtide_key(sync, key), False, None, None)

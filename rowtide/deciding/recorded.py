@@ -30,7 +30,17 @@ from rowtide.deciding.records import (
     last_item,
 )
 from rowtide.deciding.sides import NO_BASE, Base, changed_in_row
-from rowtide.deciding.taken import Applied, Apply, How, PullRules, Taken, etag_of_version, is_ahead, place
+from rowtide.deciding.taken import (
+    Applied,
+    Apply,
+    How,
+    PullRules,
+    Taken,
+    etag_of_version,
+    is_ahead,
+    is_moved_already,
+    place,
+)
 from rowtide.position import Position
 
 
@@ -214,7 +224,7 @@ def _with_unnoted(apply: Apply, over: Over) -> Over:
     applied, pair = apply.taken.applied, apply.pair
     if applied is None or applied.agreed is None or applied.place != apply.entry.place or not isinstance(pair, Held):
         return over
-    if not is_ahead(applied, pair, apply.taken.pulled):
+    if not (is_ahead(applied, pair, apply.taken.pulled) or is_moved_already(apply.taken)):
         return over
     return {**over, **_overwritten_since(pair, applied.agreed, applied.xid, over)}
 

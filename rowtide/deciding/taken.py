@@ -100,10 +100,11 @@ class Taken:
     """An entry and what is known of its pair.
 
     ``key``: the row key by live pair or leftover of the item, else by the item's RowtideKey; None: neither knows it.
-    ``applied``: the source's record for the key, else for the item. ``twin``: another entry with this item's
-    RowtideKey waits. ``rounds_ended``: in every other list of the sync a round ended that began after this entry was
-    seen. ``absent_passed``: the row was found absent, or changed, before, and the cursor has passed the insert LSN read
-    then. ``pulled``: what pull last did to the row, as the ledger has it.
+    ``applied``: the source's record for the key, else for the item. ``twin``: an entry of another item with the row's
+    RowtideKey waits. ``rounds_ended``: in every list, if the sync has several, a round ended that began after this
+    entry was seen. ``absent_passed``: the row was found absent, or changed, before, and the cursor has passed the
+    insert LSN read then. ``pulled``: what pull last did to the row, as the ledger has it. ``left_waits``: items that
+    the row has left of which an entry waits.
     """
 
     entry: InboxEntry
@@ -118,6 +119,7 @@ class Taken:
     rounds_ended: bool = True
     absent_passed: bool = False
     pulled: Pulled | None = None
+    left_waits: frozenset[tuple[ListId, ItemId]] = frozenset()
 
 
 class How(Enum):
@@ -177,7 +179,7 @@ def known_base(taken: Taken) -> Base:
     applied, pair = taken.applied, taken.pair
     if pair is not None and not isinstance(pair, NoItem):
         own = pair.item
-        if applied is None or not is_ahead(applied, pair, taken.pulled):
+        if applied is None or not (is_ahead(applied, pair, taken.pulled) or is_moved_already(taken)):
             return Base(own.base, own.kept)
         return applied.agreed or NO_BASE
     if applied is not None and applied.place == taken.entry.place:
@@ -192,6 +194,16 @@ def is_ahead(applied: Applied, pair: Held | Arriving, pulled: Pulled | None) -> 
     if isinstance(pair, Arriving):
         return True
     return applied.version > version_of(pair.item.etag) and not is_on_record(applied, pulled)
+
+
+def is_moved_already(taken: Taken) -> bool:
+    """Whether an earlier try took the entry's item for the row's own in place of the pair's, and nobody noted it."""
+    applied, pair, at = taken.applied, taken.pair, taken.entry.place
+    if applied is None or applied.agreed is None or applied.place != at or not isinstance(pair, Held):
+        return False
+    if place(pair.item) == at or left_item(pair, taken.entry) is not None or is_on_record(applied, taken.pulled):
+        return False
+    return taken.pulled is None or taken.pulled.xid < applied.xid
 
 
 def is_on_record(applied: Applied, pulled: Pulled | None) -> bool:

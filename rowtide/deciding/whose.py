@@ -12,7 +12,7 @@ from typing import assert_never
 from rowtide.deciding.commands import LookAtItem
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.leftovers import lost_post_in
-from rowtide.deciding.lost_edits import lost_by
+from rowtide.deciding.lost_edits import lost_by, lost_of_left
 from rowtide.deciding.pull_steps import (
     AGAIN_AFTER_S,
     AskList,
@@ -66,7 +66,23 @@ def first(taken: Taken, rules: PullRules) -> PullPlan:
     """The first step for a taken entry."""
     if taken.waiting is not None and taken.waiting.busy:
         return Later(taken, AGAIN_AFTER_S, "its row is on its way to SharePoint")
+    if _comes_after_left(taken):
+        return Later(taken, AGAIN_AFTER_S, "an edit of an item that its row has left is recorded first")
     return _whose(taken, taken.entry, rules)
+
+
+def _comes_after_left(taken: Taken) -> bool:
+    """Whether the entry has to wait: the source's record, which it would replace, tells of an item the row has left.
+
+    What an earlier try did for that one, or that the source has lost it, is told by nothing else.
+    """
+    leftovers = () if taken.pair is None else taken.pair.leftovers
+    for one in leftovers:
+        if isinstance(one, LeftItem) and place(one) != taken.entry.place and place(one) in taken.left_waits:
+            is_unnoted = taken.applied is not None and _says_more(taken.applied, one, taken)
+            if is_unnoted or lost_of_left(taken) == place(one):
+                return True
+    return False
 
 
 def _whose(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
@@ -188,16 +204,18 @@ def _left(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
     left, pair = left_item(taken.pair, entry), taken.pair
     assert left is not None, "the entry is of a leftover"
     assert pair is not None, "a leftover is a pair's"
-    if entry.version <= known_version(taken) and left.etag is not None and version_of(left.etag) >= entry.version:
+    is_lost = lost_of_left(taken) == entry.place
+    is_known = entry.version <= known_version(taken) and left.etag is not None
+    if is_known and version_of(left.etag) >= entry.version and not is_lost:
         return Drop(taken)
     applied = taken.applied
     is_behind = applied is not None and not isinstance(pair, NoItem) and is_ahead(applied, pair, taken.pulled)
-    if is_behind or (isinstance(pair, Held) and lost_by(taken).of_item):
+    if is_behind or (isinstance(pair, Held) and lost_by(taken).of_item and not is_lost):
         return Later(taken, AGAIN_AFTER_S, "an edit of the row's own item is recorded first")
     base = NO_BASE if left.base is None else Base(left.base, left.kept or {})
     if applied is not None and applied.agreed is not None and _says_more(applied, left, taken):
         base = applied.agreed
-    elif left.base is not None and (entry.by_app or not edited(base, entry.fields, rules.mapping)):
+    elif not is_lost and left.base is not None and (entry.by_app or not edited(base, entry.fields, rules.mapping)):
         # A late attempt of ours, which the version it was sent for kept from writing over anybody; or no edit at all.
         newer = replace(left, etag=entry.etag)
         if entry.by_app:

@@ -17,8 +17,8 @@ from rowtide.deciding.conflicts import UNKNOWN_TIMES, Choice, Times
 from rowtide.deciding.inbox import InboxEntry
 from rowtide.deciding.leftovers import unexplained_post
 from rowtide.deciding.pulled import Pulled
-from rowtide.deciding.records import Pair
-from rowtide.deciding.taken import Applied, Taken, WaitingRow
+from rowtide.deciding.records import LeftItem, Pair
+from rowtide.deciding.taken import Applied, Taken, WaitingRow, place
 from rowtide.keys import digest_named_by, key_named_by, rowtide_key
 from state import channels, conflicts, failpoints, inbox, ledger
 from state.database import Connection
@@ -67,12 +67,13 @@ class Lease:
     absent_passed: bool = False
     pulled: Pulled | None = None
     suspect: bool = False
+    left_waits: frozenset[inbox.Place] = frozenset()
 
     def taken(self, entry: InboxEntry, applied: Applied | None, times: Times = UNKNOWN_TIMES) -> Taken:
         """The entry as the core takes it: its values canonical, with what the source has recorded of it."""
         return Taken(
             entry, self.key, self.pair, self.waiting, applied, self.token, self.choice, times, self.twin,
-            self.rounds_ended, self.absent_passed, self.pulled,
+            self.rounds_ended, self.absent_passed, self.pulled, self.left_waits,
         )  # fmt: skip
 
 
@@ -201,6 +202,7 @@ class _Known:
     in_hand: frozenset[tuple[str, str, str]]
     twins: Mapping[str, frozenset[inbox.Place]]
     rounds: Mapping[str, datetime | None]
+    left_waits: frozenset[inbox.Place]
 
     @staticmethod
     def read(
@@ -212,17 +214,37 @@ class _Known:
         pairs_at = {key: moment for key, moment, _ in found}
         pulled = {key: from_document(stored) for key, _, stored in found if stored is not None}
         in_hand = conn.execute(_IN_HAND, [sync, keys]).fetchall()
+        pairs = ledger.read(conn, sync, keys)
         return _Known(
-            ledger.read(conn, sync, keys), pairs_at, pulled, rows, _rekeyed(conn, sync, rows),
+            pairs, pairs_at, pulled, rows, _rekeyed(conn, sync, rows),
             conflicts.choices(conn, [(one.list_id, one.item_id) for one in shown]),
             frozenset(map(tuple, in_hand)), _twins(conn, sync, keys),
-            dict(conn.execute(_ROUNDS, [sync]).fetchall()),
+            dict(conn.execute(_ROUNDS, [sync]).fetchall()), _left_waits(conn, pairs.values()),
         )  # fmt: skip
 
     def is_in_hand(self, key: str | None, shown: Shown) -> bool:
         """Whether another entry of the row is being applied."""
         own = (shown.list_id, shown.item_id)
         return any(of == key and (list_id, item_id) != own for of, list_id, item_id in self.in_hand)
+
+    def left_of(self, pair: Pair | None) -> frozenset[inbox.Place]:
+        """Items that the pair's row has left of which an entry waits."""
+        leftovers = () if pair is None else pair.leftovers
+        return frozenset(place(one) for one in leftovers if isinstance(one, LeftItem)) & self.left_waits
+
+
+_LEFT_WAITS = """
+SELECT i.list_id, i.item_id FROM rowtide.inbox AS i
+  JOIN unnest(%s::text[], %s::text[]) AS n (list_id, item_id) USING (list_id, item_id) WHERE i.state = 'waiting'
+"""
+
+
+def _left_waits(conn: Connection, pairs: Collection[Pair]) -> frozenset[inbox.Place]:
+    left = [place(one) for pair in pairs for one in pair.leftovers if isinstance(one, LeftItem)]
+    if not left:
+        return frozenset()
+    found = conn.execute(_LEFT_WAITS, [[one for one, _ in left], [one for _, one in left]]).fetchall()
+    return frozenset(map(tuple, found))
 
 
 _TWINS = "SELECT item_key, list_id, item_id FROM rowtide.inbox WHERE item_key = ANY (%s) AND NOT deleted"
@@ -310,6 +332,7 @@ def _lease(request: TakeRequest, shown: Shown, key: str | None, entry: Mapping[s
         absent_passed=passed,
         pulled=None if key is None else known.pulled.get(key),
         suspect=entry["suspect"],
+        left_waits=frozenset() if key is None else known.left_of(known.pairs.get(key)),
     )
 
 
@@ -333,6 +356,7 @@ def look_up(conn: Connection, lease: Lease, row: OutboxRow | None) -> Lease | No
         waiting=_waiting(row, known),
         choice=known.choices.get((lease.shown.list_id, lease.shown.item_id)),
         pulled=known.pulled.get(lease.key),
+        left_waits=known.left_of(known.pairs.get(lease.key)),
     )
 
 

@@ -94,6 +94,18 @@ def test_a_deletion_knows_that_another_item_has_its_row_s_key(records: Any, entr
     applying.record_end(entries.conn, lease, Later(taken(lease), 0.0, "wait"))
 
 
+def test_it_is_known_that_an_entry_of_an_item_that_the_row_has_left_waits(
+    records: Any, entries: Inbox, make_pair: Any
+) -> None:
+    records.know("1", make_pair(leftovers=(LeftItem(LIST, ItemId("8")), LeftItem(LIST, ItemId("9")))))
+    entries.put()
+    assert entries.take_one().left_waits == frozenset()
+    entries.conn.execute("UPDATE rowtide.inbox SET lease_until = NULL, lease_token = NULL")
+    entries.put("8")
+    leases = {lease.shown.item_id: lease for lease in entries.take()}
+    assert leases[ItemId("7")].left_waits == {(LIST, "8")}
+
+
 def test_a_round_of_each_list_counts_where_there_are_others(entries: Inbox) -> None:
     """Of its own list, too: an item may have been moved there and back."""
     entries.conn.execute("INSERT INTO rowtide.list_cursor (list_id, sync) VALUES ('list-us', 'orders')")

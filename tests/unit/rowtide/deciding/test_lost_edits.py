@@ -21,16 +21,16 @@ from rowtide.deciding.apply import (
 )
 from rowtide.deciding.conflicts import Conflict, TwoWayPolicy, Winner
 from rowtide.deciding.lost_edits import Again, Lost, again, lost_of
-from rowtide.deciding.pull_steps import AskList, Drop, ListSeen, LookAtOwn, PullInFlight, Reserve, Reserved
+from rowtide.deciding.pull_steps import AskList, Drop, Later, ListSeen, LookAtOwn, PullInFlight, Reserve, Reserved
 from rowtide.deciding.pulled import Moved, Overwritten, Pulled, digest
 from rowtide.deciding.recorded import Commit, Recorded, recorded
-from rowtide.deciding.records import Arriving, AsOf, Held, ItemId, NoItem, PairedItem
+from rowtide.deciding.records import Arriving, AsOf, Held, ItemId, LeftItem, NoItem, PairedItem
 from rowtide.deciding.sides import NO_BASE, Base
 from rowtide.deciding.taken import Applied, Apply, How, Taken
 from rowtide.position import Position
 from tests.unit.rowtide.deciding import entries
 from tests.unit.rowtide.deciding.entries import deletion, edit, entry, judged, ruled, taken
-from tests.unit.rowtide.deciding.rows import ITEM, NOW, A, B, held, item
+from tests.unit.rowtide.deciding.rows import ITEM, NOW, A, B, g, held, item
 
 BASE: Fields = dict(entries.BASE)
 WAS: Fields = {"a": "0", "b": "x"}
@@ -170,6 +170,32 @@ def test_a_lost_edit_of_a_row_that_is_gone_is_a_conflict() -> None:
 
 def test_a_deletion_of_an_item_whose_edit_is_lost_deletes_the_row() -> None:
     assert isinstance(verdict(lost_edit(deletion()), RowThere(A, dict(WAS))), Delete)
+
+
+LEFT = LeftItem(B, ItemId("13"), g(3), None, dict(BASE), {})
+OF_LEFT = pulled(list_id=B, item_id=LEFT.item_id)
+"""It was edited while its row left it: that is lost, and the row's own item does not show it."""
+
+
+def test_a_lost_edit_of_an_item_that_its_row_has_left_is_applied_again_for_that_item() -> None:
+    pair = held(base=WAS, leftovers=(LEFT,))
+    lost = again("orders", "1", pair, OF_LEFT, None)
+    assert lost is not None
+    assert (lost.entry.place, lost.entry.version, lost.entry.fields, lost.frees) == ((B, "13"), 3, BASE, False)
+    done = verdict(taken(lost.entry, pair=pair, pulled=OF_LEFT), RowThere(A, dict(WAS)))
+    assert isinstance(done, Write)
+    assert (done.fields, done.applied.place, done.applied.conflicts) == ({"a": "1"}, (B, "13"), ())
+    changed = verdict(taken(lost.entry, pair=pair, pulled=OF_LEFT), RowThere(A, {"a": "row's", "b": "x"}))
+    assert [one.kind for one in changed.applied.conflicts] == [Conflict.UPDATE_DIFFERING]  # type: ignore[union-attr]
+
+
+def test_it_is_no_edit_of_the_row_s_own_item_which_waits_for_it() -> None:
+    shown = entry(4, fields={"a": "0", "b": "own"})
+    own = taken(shown, pair=held(base=WAS, leftovers=(LEFT,)), pulled=OF_LEFT)
+    assert isinstance(whose.first(replace(own, left_waits=frozenset({(B, LEFT.item_id)})), ruled()), Later)
+    done = verdict(own, RowThere(A, {"a": "row's", "b": "x"}))
+    assert isinstance(done, Write)
+    assert (done.fields, done.applied.conflicts) == ({"b": "own"}, ())
 
 
 def test_a_lost_move_is_made_again() -> None:
