@@ -95,6 +95,9 @@ class History(Restorations):
     def item_deleted(self, at: Place) -> None:
         """Notes whose deletion it is. Of an item that no record has yet, nobody can tell that it was there.
 
+        Of one that was moved to a list which no row can be put into, its row makes another in its own list: it has left
+        the one that is deleted, or is about to.
+
         Of one with a copy that has its key, nobody can tell that it was not moved: what the copy holds may be older
         than what was agreed, and reads as an edit.
         """
@@ -105,6 +108,9 @@ class History(Restorations):
         self.lineage.blurred |= {str(value) for one in copies for value in one.fields.values()}
         key = (stored.key or "").partition(":")[2]
         self.lineage.item_gone(at, key, stored.key if known and not copied else None, stored.fields)
+        row = self.source.rows.get(key)
+        if row is not None and row.list_id != at[0] and not self.pull_rules.shard_columns:
+            self.lineage.excused.add(self.lineage.gone_item[at])
         if any(row.sent for row in self.records.outbox.values()):
             self.lineage.blurred.add(self.lineage.gone_item[at])
 

@@ -115,14 +115,18 @@ class Lineage:
         return None
 
     def _against_deletion(self, deletion: str | None, fields: Fields) -> str | None:
-        """A deletion on one side meets values of the other, one of which was not seen by whoever deleted."""
+        """A deletion on one side meets values of the other, one of which was not seen by whoever deleted.
+
+        Of a blurred value nobody can say it: an item that was moved while an attempt was unexplained holds it, and says
+        nothing of whether that attempt had come before.
+        """
         self.accounted |= {str(one).strip() for one in fields.values() if one is not None}
         if deletion is None:
             return f"nobody deleted what holds {fields}"
         self.excused.add(deletion)
         seen = self.reach([deletion])
-        unseen = [one for one in fields.values() if one is not None and str(one).strip() not in seen]
-        return None if unseen or deletion in self.blurred else f"{fields} was seen by {deletion}"
+        held = {str(one).strip() for one in fields.values() if one is not None}
+        return None if held - seen or ({deletion} | held) & self.blurred else f"{fields} was seen by {deletion}"
 
     def is_unknowable(self, one: JsonValue, other: JsonValue) -> bool:
         """Whether nobody could say which of two values was seen by whoever wrote the other."""

@@ -7,7 +7,7 @@ is the core's, nothing of it is repeated here.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from rowtide.change import Fields
 from rowtide.deciding import claimed, pull, whose
@@ -51,6 +51,7 @@ from tests.property.both_ways.lineage import Lineage
 from tests.property.both_ways.records_in_memory import SYNC, Records, Switches, mark_of
 from tests.property.both_ways.sides_in_memory import (
     LISTS,
+    START,
     Lists,
     Place,
     PlainMapping,
@@ -61,7 +62,6 @@ from tests.property.both_ways.sides_in_memory import (
 
 PATIENCE = timedelta(seconds=100)
 SEND_WITHIN_S = 20
-START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Bad(AssertionError):
@@ -152,7 +152,8 @@ class Processes:
             self.page = Page(list_id, places, shown, len(changed), self.records.tick)
             return
         for entry in page.shown:
-            self.records.note(entry)  # type: ignore[arg-type]
+            self.records.note(entry, is_whole=page.list_id in self.records.whole)  # type: ignore[arg-type]
+        self.records.whole.discard(page.list_id)
         self.records.links[page.list_id] = page.link
         self.records.rounds[page.list_id] = page.began
         self.page = None

@@ -18,6 +18,7 @@ from rowtide.deciding.pulled import Pulled
 from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import (
     Desired,
+    Held,
     LeftItem,
     ListId,
     NoItem,
@@ -29,6 +30,7 @@ from rowtide.deciding.records import (
     version_of,
 )
 from rowtide.deciding.taken import Taken, WaitingRow, place
+from rowtide.error_catalogue.row_errors import ITEM_OLDER_THAN_KNOWN
 from rowtide.keys import rowtide_key
 from rowtide.position import Position
 from tests.property.both_ways.sides_in_memory import LISTS, Place, Source, SourceRow, Transaction
@@ -64,6 +66,7 @@ class OutboxRow:
     lease: str | None = None
     parked: bool = False
     is_read: bool = False
+    attempts: int = 0
 
 
 @dataclass
@@ -78,13 +81,14 @@ class Known:
 
 @dataclass
 class InboxRow:
-    """An entry that waits. ``seen``: the tick of the page that showed it."""
+    """An entry that waits. ``seen``: the tick of the page that showed it. ``pair``: its row's when it was taken."""
 
     entry: InboxEntry
     seen: int
     due_at: datetime
     key: str | None = None
     lease: str | None = None
+    pair: Pair | None = None
     absent_at: tuple[int, int] | None = None
     parked: bool = False
     era: int = 0
@@ -117,9 +121,13 @@ class Records:
     noted: set[Met] = field(default_factory=set)
     """Those that somebody finds on record."""
     cursor: tuple[int, int] = (1, 0)
+    whole: set[ListId] = field(default_factory=set)
+    """Lists whose links are of no use any more: what is read of them next may lower versions."""
     links: dict[ListId, int] = field(default_factory=lambda: dict.fromkeys(LISTS, 0))
     rounds: dict[ListId, int] = field(default_factory=lambda: dict.fromkeys(LISTS, 0))
     suspect: set[ListId] = field(default_factory=set)
+    older: set[ListId] = field(default_factory=set)
+    """Lists of rows that were parked because their items are older than what was written: a deep pass is asked for."""
     tick: int = 0
     tokens: int = 0
 
@@ -145,7 +153,7 @@ class Records:
             return
         self.outbox[key] = replace(
             old, op=op, list_id=list_id, fields=fields, position=max(position, old.position), due_at=self.now,
-            revision=old.revision + 1, parked=False, is_read=False,
+            revision=old.revision + 1, parked=False, is_read=False, attempts=0 if old.parked else old.attempts,
         )  # fmt: skip
 
     # --- deliver ---
@@ -178,12 +186,13 @@ class Records:
         token = self.token()
         desired = Desired(
             SYNC, key, row.op, row.list_id, row.list_id, dict(row.fields), False, row.position, 0, 1, row.revision,
-            token, self.now + LEASE, 0, 0, self.now, row.sent,
+            token, self.now + LEASE, 0, row.attempts, self.now, row.sent,
         )  # fmt: skip
         row.lease = token
-        if row.op != "r":
+        only_look = waits or row.parked
+        if row.op != "r" and not only_look:
             row.sent = (*row.sent, Sent(token, row.op, row.list_id, dict(row.fields), self.now))
-        return Work(desired, None if known is None else known.pair, only_look=waits or row.parked)
+        return Work(desired, None if known is None else known.pair, only_look=only_look)
 
     def complete(self, work: Work) -> None:
         """The row as the source has it now, in place of what could not be decided."""
@@ -206,18 +215,21 @@ class Records:
             self.write_pair(desired.key, end.pair)
         match end:
             case Settle(again=again, pair=pair):
-                row.sent = ()
+                row.sent, row.attempts = (), 0
                 if row.revision == desired.revision and not again and not pair.leftovers:
                     del self.outbox[desired.key]
             case HandOver(entry=entry):
-                row.sent = ()
+                row.sent, row.attempts = (), 0
                 if entry is not None:
                     self.note(entry, desired.key)
-            case Release(after_s=after_s, unknown=unknown):
+            case Release(after_s=after_s, unknown=unknown, blame=blame):
                 if not unknown:
                     row.sent = tuple(one for one in row.sent if one.token != desired.token)
                 row.due_at = self.now + timedelta(seconds=after_s)
-            case ParkRow():
+                row.attempts += blame
+            case ParkRow(code=code):
+                if code == ITEM_OLDER_THAN_KNOWN.code and isinstance(end.work.pair, Held):
+                    self.older.add(end.work.pair.item.list_id)
                 row.sent = tuple(one for one in row.sent if one.token != desired.token)
                 row.parked = row.revision == desired.revision
 
@@ -267,13 +279,14 @@ class Records:
 
     # --- collect ---
 
-    def note(self, entry: InboxEntry, key: str | None = None) -> None:
-        """An entry goes into the inbox; a newer one of its item is kept."""
+    def note(self, entry: InboxEntry, key: str | None = None, is_whole: bool = False) -> None:
+        """An entry goes into the inbox; a newer one of its item is kept, unless the list was read as a whole."""
         entry, old = replace(entry, seen_at=self.now), self.inbox.get(entry.place)
         if old is None:
             self.inbox[entry.place] = InboxRow(entry, self.tick, self.now, key)
             return
-        if not entry.deleted and not old.entry.deleted and entry.version < old.entry.version:
+        is_older = not entry.deleted and not old.entry.deleted and entry.version < old.entry.version
+        if is_older and not is_whole:
             return
         revision = old.entry.revision + 1
         is_suspect = (entry.suspect or old.entry.suspect) and not entry.deleted
@@ -301,12 +314,19 @@ class Records:
         if row.absent_at is not None and not self._passed(row.absent_at):
             return None
         key = self.key_of(row.entry, row.key)
-        waiting = None if key is None else self.outbox.get(key)
-        if self.switches.one_side and waiting is not None and (waiting.lease is not None or waiting.sent):
+        if self._is_busy(key):
             return None
         row.lease, row.era = self.token(), self.source.era
         row.key = key or row.key
+        row.pair = None if key not in self.ledger else self.ledger[key].pair
         return self.taken(row, key)
+
+    def _is_busy(self, key: str | None) -> bool:
+        """Whether the row is on its way to its list, or may be."""
+        waiting, known = (None, None) if key is None else (self.outbox.get(key), self.ledger.get(key))
+        if not self.switches.one_side or waiting is None:
+            return False
+        return waiting.lease is not None or bool(waiting.sent) or (known is not None and has_lost_post(known.pair))
 
     def _passed(self, at: tuple[int, int]) -> bool:
         return self.cursor[0] > at[0] or self.cursor >= at
@@ -319,12 +339,16 @@ class Records:
             and other.entry.item_key == rowtide_key(SYNC, key)
             for other in self.inbox.values()
         )  # fmt: skip
-        ended = all(self.rounds[one] > row.seen for one in LISTS if one != entry.list_id)
+        ended = all(self.rounds[one] > row.seen for one in LISTS)
         return Taken(
             entry, key, None if known is None else known.pair, waiting, None, row.lease or "", row.choice,
             UNKNOWN_TIMES, twin, ended, row.absent_at is not None and self._passed(row.absent_at),
-            None if known is None else known.pulled,
+            None if known is None else known.pulled, self._left_waits(known),
         )  # fmt: skip
+
+    def _left_waits(self, known: Known | None) -> frozenset[Place]:
+        left = () if known is None else tuple(one for one in known.pair.leftovers if isinstance(one, LeftItem))
+        return frozenset(place(one) for one in left if place(one) in self.inbox and not self.inbox[place(one)].parked)
 
     def _waiting(self, key: str) -> WaitingRow | None:
         row = self.outbox.get(key)
@@ -341,16 +365,15 @@ class Records:
         return row if row is not None and row.lease == taken.token else None
 
     def reserve(self, taken: Taken, key: str, item: PairedItem) -> Reserved | KeyBusy:
-        row, waiting = self.held_by(taken), self.outbox.get(key)
-        if row is None:
-            return KeyBusy()
-        if self.switches.one_side and waiting is not None and (waiting.lease is not None or waiting.sent):
+        row = self.held_by(taken)
+        if row is None or self._is_busy(key):
             return KeyBusy()
         known = self.ledger.get(key)
         pair = whose.reserved_pair(None if known is None else known.pair, item, 1)
         if pair is not None:
             self.write_pair(key, pair)
             row.key = key
+        row.pair = None if key not in self.ledger else self.ledger[key].pair
         # A newer entry may have taken its place: what was taken is applied, and the newer one stays.
         return Reserved(replace(self.taken(row, key), entry=taken.entry))
 
@@ -360,6 +383,8 @@ class Records:
         if row is None:
             return False
         row.lease = None
+        if done is not None and done.pair is not None and not self._stands(row, done.key):
+            return False
         if done is not None and done.pair is not None and done.key is not None:
             self.write_pair(done.key, done.pair)
             if done.applied_lsn is not None:
@@ -372,6 +397,11 @@ class Records:
         if row.entry.revision == taken.entry.revision:
             del self.inbox[taken.entry.place]
         return True
+
+    def _stands(self, row: InboxRow, key: str | None) -> bool:
+        """Whether the pair is as it was when the entry was taken."""
+        known = self.ledger.get(key or "")
+        return row.pair is (None if known is None else known.pair)
 
     def end_apply(self, known: Known, at: tuple[int, int], done: Recorded) -> None:
         if known.applied_at is None or known.applied_at <= at:

@@ -15,7 +15,7 @@ from rowtide.deciding.records import Held, ListId
 from rowtide.deciding.taken import Taken, place
 from rowtide.enumeration import Compared, Differs, Equal, Kind, judge
 from rowtide.keys import rowtide_key
-from rowtide.way_back import Doubted, hand_back
+from rowtide.way_back import Doubted, Edited, hand_back
 from tests.property.both_ways.failovers import Failovers
 from tests.property.both_ways.processes import Bad
 from tests.property.both_ways.records_in_memory import SYNC, InboxRow, Known
@@ -46,17 +46,9 @@ class Restorations(Failovers):
                 self.lists.items[at] = deepcopy(was)
                 self.lists.changed[list_id].append(at[1])
                 self.went_back.add(list_id)
-                self.read_anew(at)
+                self.page = None
+                self.records.whole.add(list_id)
         self.kept = {}
-
-    def read_anew(self, at: Place) -> None:
-        """The list's link is of no use any more: it is read as a whole, which alone lowers versions."""
-        self.page = None
-        row = self.records.inbox.get(at)
-        if row is not None:
-            shown = self.lists.entry(at)
-            row.entry = replace(shown, revision=row.entry.revision + 1, seen_at=self.now, suspect=row.entry.suspect)
-            row.parked, row.open = False, None
 
     def forget(self, now: Stored, was: Stored) -> None:
         """Nobody accounts for what item and row held: which of it is newer their versions do not tell any more."""
@@ -85,8 +77,9 @@ class Restorations(Failovers):
 
     def mend(self) -> bool:
         """All that follows, once nothing is in flight."""
-        busy = super().mend() or bool(self.records.suspect)
-        if self.records.suspect and not (self.claims or self.pulling or self.stalled):
+        doubtful = self.records.suspect | self.records.older
+        busy = super().mend() or bool(doubtful)
+        if doubtful and not (self.claims or self.pulling or self.stalled):
             self.deep_pass()
         opened = [row for row in self.records.inbox.values() if row.open is not None and row.parked]
         for row in opened:
@@ -108,15 +101,18 @@ class Restorations(Failovers):
 
     def deep_pass(self) -> None:
         """Each pair is compared with its item; a row whose attempt is unexplained keeps its list for the next pass."""
-        left: set[ListId] = set()
+        lists, self.records.older = self.records.suspect | self.records.older, set()
+        if lists - self.went_back:
+            raise Bad("an item was found older in a list that was not restored")
+        began, self.records.suspect = self.records.suspect, set(self.records.suspect)
         for key, known in sorted(self.records.ledger.items()):
             pair = known.pair
-            if isinstance(pair, Held) and pair.item.list_id in self.records.suspect and not self.compare(key, known):
-                left.add(pair.item.list_id)
-        self.records.suspect = left
+            if isinstance(pair, Held) and pair.item.list_id in lists:
+                self.compare(key, known)
+        self.records.suspect -= began  # a list that was found restored on the way is read by the next pass
 
-    def compare(self, key: str, known: Known) -> bool:
-        """Mend the pair, or hand it back; False: nothing can be said yet."""
+    def compare(self, key: str, known: Known) -> None:
+        """Mend the pair, or hand it back."""
         pair = known.pair
         assert isinstance(pair, Held), "it has an item"
         at = place(pair.item)
@@ -126,14 +122,18 @@ class Restorations(Failovers):
         if isinstance(found, Equal):
             known.pair = found.pair or pair
         if not isinstance(found, Differs) or item is None:
-            return True
-        if waiting is not None and waiting.sent and found.finding.kind is not Kind.OLDER:
-            return True
-        handed = hand_back(compared, found.finding, restored=self.switches.restored)
+            return
+        is_older = found.finding.kind is Kind.OLDER
+        if waiting is not None and waiting.sent and not is_older:
+            return
+        if is_older and not item.by_app:
+            self.records.suspect.add(at[0])
+        handed = hand_back(compared, found.finding, self.switches.restored and at[0] in self.records.suspect)
         if isinstance(handed, Doubted):
             known.pair = handed.pair
             self.records.note(replace(self.lists.entry(at), suspect=True), key)
+        elif isinstance(handed, Edited):
+            self.records.note(self.lists.entry(at), key)
         elif handed is None:
             known.pair = found.pair
             self.records.put(key, "r", None, pair.as_of.position)
-        return True

@@ -7,6 +7,7 @@ unique in a list; a failover of the source loses whole transactions, the newest 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeVar
 
 from rowtide.change import Fields
@@ -23,6 +24,7 @@ LISTS = (ListId("A"), ListId("B"))
 NAMES = ("a", "b")
 Place = tuple[ListId, ItemId]
 T = TypeVar("T")
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class PlainMapping:
@@ -52,13 +54,14 @@ def as_kept(fields: Fields) -> Fields:
 
 @dataclass
 class Stored:
-    """An item; ``history``: each version with its author and its fields."""
+    """An item; ``history``: each version with its author and its fields. ``modified_at``: when it was written last."""
 
     fields: Fields
     version: int
     by_app: bool
     key: str | None
     history: list[ItemVersion]
+    modified_at: datetime = START
 
 
 @dataclass
@@ -70,6 +73,8 @@ class Lists:
     changed: dict[ListId, list[ItemId]] = field(default_factory=lambda: {one: [] for one in LISTS})
     made: dict[ListId, int] = field(default_factory=dict)
     writes: int = 0
+    moments: int = 0
+    """Two versions of one number, of which a restore took one away, are more than a second apart."""
     on_write: Callable[[Fields, Fields], None] = lambda _before, _after: None
     """Called for what we write into an item, with its fields before and after."""
 
@@ -126,7 +131,8 @@ class Lists:
         """A new item."""
         self.made[list_id] = self.made.get(list_id, 0) + 1
         item_id = ItemId(str(self.made[list_id]))
-        self.items[list_id, item_id] = Stored(fields, 1, by_app, key, [ItemVersion(1, by_app, dict(fields))])
+        versions = [ItemVersion(1, by_app, dict(fields))]
+        self.items[list_id, item_id] = Stored(fields, 1, by_app, key, versions, self.moment())
         self.changed[list_id].append(item_id)
         return item_id
 
@@ -139,8 +145,13 @@ class Lists:
         stored.fields = {**stored.fields, **as_kept({name: one for name, one in fields.items() if name in NAMES})}
         stored.version += 1
         stored.by_app = by_app
+        stored.modified_at = self.moment()
         stored.history.append(ItemVersion(len(stored.history) + 1, by_app, dict(stored.fields)))
         self.changed[place[0]].append(place[1])
+
+    def moment(self) -> datetime:
+        self.moments += 1
+        return START + timedelta(seconds=self.moments)
 
     def touch(self, place: Place) -> None:
         """SharePoint changes the item by itself: the eTag grows, and no version is made."""
@@ -171,7 +182,9 @@ class Lists:
             return InboxEntry(*place, 0, None, True, {}, None, False, None, None)
         item, stored = self.item(place), self.items[place]
         version = version_of(item.etag)
-        return InboxEntry(*place, version, item.etag, False, item.fields, stored.key, stored.by_app, None, None)
+        return InboxEntry(
+            *place, version, item.etag, False, item.fields, stored.key, stored.by_app, None, stored.modified_at
+        )
 
 
 # --- the source ---------------------------------------------------------------------------------------------------
