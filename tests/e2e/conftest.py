@@ -16,6 +16,7 @@ import pytest
 from demo.postgres import Cluster
 from state import schema
 from tests.conftest import drop_databases, reachable_directory
+from tests.e2e.prometheus import Prometheus
 from tests.e2e.stack import SECRET, SYNC, TABLE, Stack
 from tests.recording import simulator_module
 
@@ -109,6 +110,21 @@ def new_simulator(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
     yield make
     for simulator in made:
         simulator.close()
+
+
+@pytest.fixture
+def new_prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
+    """Makes a Prometheus that scrapes a port: the port and perhaps rules in, one that answers out."""
+    made: list[Prometheus] = []
+
+    def make(port: int, rules: str = "groups: []") -> Prometheus:
+        made.append(Prometheus(tmp_path, port, rules))
+        made[-1].wait_ready()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 def fill(stack: Stack, rows: int) -> None:

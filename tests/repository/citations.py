@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("rowtide", "state", "connectors", "flows", "control", "demo", "graphsim", "migrations")
-FOLDERS = (*PACKAGES, "tests", "perf")
+FOLDERS = (*PACKAGES, "tests", "perf", "dashboards")
 
 MADE_LATER = ("perf/results", "tests/histories")
 """Files that recipes write."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SAYS_NOTHING = {"utils", "util", "common", "helpers", "misc", "types", "base"}
-PRODUCT = ["rowtide", "state", "connectors", "flows", "control", "demo", "graphsim", "migrations", "perf"]
+PRODUCT = ["rowtide", "state", "connectors", "flows", "control", "demo", "graphsim", "migrations", "perf", "dashboards"]
 
 ONE_MEANING = {
     "stage",
