@@ -114,11 +114,11 @@ def new_simulator(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
 
 @pytest.fixture
 def new_prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
-    """Makes a Prometheus that scrapes a port: the port and perhaps rules in, one that answers out."""
+    """Makes a Prometheus that scrapes a port: the port in, one that answers out."""
     made: list[Prometheus] = []
 
-    def make(port: int, rules: str = "groups: []") -> Prometheus:
-        made.append(Prometheus(tmp_path, port, rules))
+    def make(port: int) -> Prometheus:
+        made.append(Prometheus(tmp_path, port))
         made[-1].wait_ready()
         return made[-1]
 

@@ -1,7 +1,7 @@
 """A real Prometheus that scrapes one process each second.
 
-In: a directory of its own, the port of the process, perhaps rules. Out: `Prometheus`, which answers queries. Rule: it
-is Debian's (apt.txt); where that is not installed, its tests are skipped.
+In: a directory of its own, the port of the process, perhaps rules and the port of an Alertmanager. Out: `Prometheus`,
+which answers queries. Rule: it is Debian's (apt.txt); where that is not installed, its tests are skipped.
 """
 
 import json
@@ -23,6 +23,7 @@ needs_prometheus = pytest.mark.skipif(PROGRAM is None, reason="needs Debian's pr
 CONFIG = """
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
 rule_files: [rules.yml]
+alerting: {{alertmanagers: [{{static_configs: [{{targets: {managers}}}]}}]}}
 scrape_configs: [{{job_name: rowtide, static_configs: [{{targets: ["127.0.0.1:{port}"]}}]}}]
 """
 
@@ -30,9 +31,10 @@ scrape_configs: [{{job_name: rowtide, static_configs: [{{targets: ["127.0.0.1:{p
 class Prometheus:
     """Runs until it is closed; ``rules`` is the text of a file of rules."""
 
-    def __init__(self, directory: Path, port: int, rules: str = "groups: []") -> None:
+    def __init__(self, directory: Path, port: int, rules: str = "groups: []", manager: int | None = None) -> None:
+        managers = [] if manager is None else [f"127.0.0.1:{manager}"]
         (directory / "rules.yml").write_text(rules)
-        (directory / "prometheus.yml").write_text(CONFIG.format(port=port))
+        (directory / "prometheus.yml").write_text(CONFIG.format(port=port, managers=managers))
         own = free_port()
         self._url = f"http://127.0.0.1:{own}/api/v1"
         words = ("--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{own}")
@@ -48,10 +50,6 @@ class Prometheus:
         query = urllib.parse.urlencode(parameters)
         with urllib.request.urlopen(f"{self._url}/{path}?{query}", timeout=10) as answer:
             return json.load(answer)["data"]
-
-    def firing(self) -> set[str]:
-        """The alerts that fire."""
-        return {one["labels"]["alertname"] for one in self.ask("alerts")["alerts"] if one["state"] == "firing"}
 
     def close(self) -> None:
         """End it."""

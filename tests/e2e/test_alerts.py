@@ -1,110 +1,244 @@
-"""The alerts on a real process, asked by a real Prometheus: each is caused, seen to fire, and seen to clear.
+"""Every alert on a real process: its condition is caused, the alert is told to a receiver, its playbook is played, and
+it is taken back once the condition is mended.
 
-Rule: the rules are those of k8s/alerts/, played faster: what has to last minutes there lasts no time here, and a lag of
-seconds is late.
+In: a real Prometheus and a real Alertmanager (`tests/e2e/watching.py`). Rule: a playbook's commands are typed while its
+alert fires; what mends is the playbook's command where it has one.
 """
 
-import json
 import re
 import shutil
-import subprocess
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from demo.postgres import free_port
-from tests.e2e.conftest import Simulator
+from demo.postgres import Cluster
+from state import failpoints
+from tests.conftest import reachable_directory
+from tests.e2e.conftest import Simulator, shared_stack
+from tests.e2e.prometheus import needs_prometheus
 from tests.e2e.stack import SYNC, Stack, wait_until
+from tests.e2e.two_ways import Ways
+from tests.e2e.watching import Playbook, Watch, commands_of, is_act, needs_alertmanager, rules, watching
 
-RULES = Path(__file__).parents[2] / "k8s/alerts/rowtide.rules.yml"
-PROMETHEUS = shutil.which("prometheus")
 ROWS = 40
+DEADLINE_S = 150.0
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(PROMETHEUS is None, reason="needs Debian's prometheus: make deps"),
-]
-CONFIG = """
-global: {{scrape_interval: 1s, evaluation_interval: 1s}}
-rule_files: [fast.yml]
-scrape_configs: [{{job_name: rowtide, static_configs: [{{targets: ["127.0.0.1:{port}"]}}]}}]
-"""
-Firing = Callable[[], set[str]]
-Watch = Callable[[int], Firing]
+pytestmark = [pytest.mark.long, needs_prometheus, needs_alertmanager]
+SECRET = 'client_secret: "env:ROWTIDE_CLIENT_SECRET"'
+NOBODY = {"RowtideNobodyLooks"}
 
 
-@pytest.fixture
-def watch(tmp_path: Path) -> Iterator[Watch]:
-    """Starts a Prometheus that scrapes a port; what it gives says which alerts fire."""
-    started: list[subprocess.Popen[bytes]] = []
+class Conditions:
+    """What is caused, and what was told of it."""
 
-    def start(port: int) -> Firing:
-        faster = re.sub(r"for: \d+[mh]", "for: 0s", RULES.read_text())
-        faster = faster.replace("_lag_seconds) > 60", "_lag_seconds) > 3")
-        (tmp_path / "fast.yml").write_text(faster)
-        (tmp_path / "prometheus.yml").write_text(CONFIG.format(port=port))
-        own = free_port()
-        words = ("--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{own}")
-        with (tmp_path / "prometheus.log").open("wb") as log:
-            started.append(subprocess.Popen([PROMETHEUS or "", *words], cwd=tmp_path, stdout=log, stderr=log))
+    def __init__(self, stack: Stack, watch: Watch, playbook: Playbook) -> None:
+        self.stack, self.watch, self._playbook = stack, watch, playbook
 
-        def firing() -> set[str]:
-            with urllib.request.urlopen(f"http://127.0.0.1:{own}/api/v1/alerts", timeout=10) as answer:
-                found = json.load(answer)["data"]["alerts"]
-            return {one["labels"]["alertname"] for one in found if one["state"] == "firing"}
+    def fires(self, *alerts: str, but: str = "") -> None:
+        """Wait until these are told, and have a look by their playbooks."""
+        wait_until(lambda: set(alerts) <= self.watch.firing(), f"{alerts} are told", DEADLINE_S)
+        for page in {rules()[alert]["annotations"]["playbook"]: alert for alert in alerts}.values():
+            self._playbook.look(page, but)
 
-        def is_up() -> bool:
-            try:
-                firing()
-            except OSError:
-                return False
-            return True
+    def mend(self, alert: str, command: str) -> None:
+        """By a command of the alert's playbook."""
+        self._playbook.act(alert, command)
 
-        wait_until(is_up, "Prometheus answers")
-        return firing
+    def cleared(self, but: set[str] | None = None) -> None:
+        """Wait until all is taken back."""
+        wait_until(lambda: self.watch.firing() == (but or set()), "all is taken back", DEADLINE_S)
 
-    yield start
-    for one in started:
-        one.terminate()
-        one.wait(20)
+    def told_as_routed(self) -> None:
+        """Each alert went to the receiver of its severity, and to no other."""
+        by_severity = {"page": "call", "ticket": "day"}
+        told = self.watch.receivers()
+        assert told == {(name, by_severity[rules()[name]["labels"]["severity"]]) for name, _ in told}
 
 
-def test_what_is_caused_alerts_and_what_is_mended_clears(
-    new_simulator: Callable[..., Simulator], new_stack: Callable[..., Stack], watch: Watch
+def edit_file(stack: Stack, before: str, after: str) -> None:
+    """Change the definition's file, which its processes read again."""
+    text = stack.config.read_text()
+    assert before in text
+    stack.config.write_text(text.replace(before, after))
+
+
+def test_what_rows_and_graph_do_alerts_and_clears(
+    tmp_path: Path, new_simulator: Callable[..., Simulator], new_stack: Callable[..., Stack]
 ) -> None:
     simulator = new_simulator("--tier", "off")
     cautious = SYNC.replace("breaker: {share: 1.0, rows: 100000}", "breaker: {share: 0.2, rows: 500}")
-    stack, port = new_stack(simulator, rows=ROWS, syncs=cautious), free_port()
-    stack.config.write_text(stack.config.read_text().replace('listen: "127.0.0.1:0"', f'listen: "127.0.0.1:{port}"'))
-    firing = watch(port)
-    wait_until(lambda: firing() == {"RowtideNobodyLooks"}, "nobody looks where no process is")
+    stack = new_stack(simulator, rows=ROWS, syncs=cautious)
+    with watching(stack, tmp_path) as watch:
+        now = Conditions(stack, watch, Playbook(stack, "parts", "30"))
+        now.fires("RowtideNobodyLooks")
+        process = stack.start()
+        wait_until(lambda: len(stack.simulator.items()) == ROWS, "every row has an item")
+        now.cleared()
 
-    process = stack.start()
-    wait_until(lambda: not firing() and len(stack.simulator.items()) == ROWS, "all is well once everything is there")
+        stack.sql("INSERT INTO parts (id, name) VALUES (1001, repeat('x', 300))")
+        now.fires("RowtideRowsParked")
+        stack.sql("UPDATE parts SET name = 'short' WHERE id = 1001")
+        now.mend("RowtideRowsParked", "parked retry SYNC --all")
+        now.cleared()
 
-    stack.sql("INSERT INTO parts (id, name) VALUES (1001, repeat('x', 300))")
-    wait_until(lambda: firing() == {"RowtideRowsParked"}, "a row that cannot be carried alerts")
-    stack.sql("UPDATE parts SET name = 'short' WHERE id = 1001")
-    wait_until(lambda: not firing(), "it is carried")
+        answer = {"path": r"\$batch$", "level": "request", "probability": 1.0, "action": "status", "status": 503}
+        simulator.set_faults([answer])
+        stack.sql("INSERT INTO parts (id, name) VALUES (1002, 'late')")
+        now.fires("RowtidePushLate", "RowtideNoProgress")
+        stack.command("pause", "parts", "--reason", "Graph is down")
+        now.cleared()  # what a person holds alerts nobody
+        stack.command("resume", "parts")
+        now.fires("RowtidePushLate")
+        simulator.clear_faults()
+        now.cleared()
 
-    simulator.set_faults([
-        {"path": r"\$batch$", "level": "request", "probability": 1.0, "action": "status", "status": 503}
-    ])  # fmt: skip
-    stack.sql("INSERT INTO parts (id, name) VALUES (1002, 'late')")
-    wait_until(lambda: "RowtidePushLate" in firing(), "a row that Graph does not take is late")
-    stack.command("pause", "parts", "--reason", "Graph is down")
-    wait_until(lambda: not firing(), "what a person holds alerts nobody")
-    stack.command("resume", "parts")
-    wait_until(lambda: "RowtidePushLate" in firing(), "it is late still")
-    simulator.clear_faults()
-    wait_until(lambda: not firing(), "it is there")
+        simulator.set_faults([{"level": "member", "status": 429, "retry_after": 8}])
+        stack.sql("INSERT INTO parts (id, name) VALUES (1003, 'throttled')")
+        now.fires("RowtideThrottled", "RowtideQuotaSpent")
+        simulator.clear_faults()
+        now.cleared()
 
-    stack.sql("DELETE FROM parts WHERE id <= 20")
-    wait_until(lambda: "RowtideMassDeletion" in firing(), "a mass deletion asks")
-    stack.command("resume", "parts", "--approve-deletes")
-    wait_until(lambda: not firing(), "it was approved, and is carried")
+        stack.sql("DELETE FROM parts WHERE id <= 20")
+        now.fires("RowtideMassDeletion")
+        now.mend("RowtideMassDeletion", "resume SYNC --approve-deletes")
+        now.cleared()
 
-    assert stack.stop(process) == 0, stack.logged()[-4000:]
-    wait_until(lambda: firing() == {"RowtideNobodyLooks"}, "the process is gone, and nobody looks")
+        stack.sql("ALTER TABLE parts ALTER quantity TYPE text")
+        stack.sql("INSERT INTO parts (id, name) VALUES (1004, 'held')")
+        now.fires("RowtideNotCaptured")
+        stack.sql("ALTER TABLE parts ALTER quantity TYPE int USING quantity::int")
+        now.cleared()
+
+        edit_file(stack, SECRET, f"{SECRET}, expires: 2020-01-31")
+        now.fires("RowtideCredentialExpires")
+        edit_file(stack, "2020-01-31", "2120-01-31")
+        now.cleared()
+
+        assert stack.stop(process) == 0, stack.logged()[-4000:]
+        now.cleared(but=NOBODY)
+        now.told_as_routed()
+
+
+TASKS = """
+CREATE TABLE tasks (id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, name text NOT NULL, note text);
+INSERT INTO tasks SELECT i, 'task ' || i, 'note ' || i FROM generate_series(1, 12) i
+"""
+BOTH = """
+  tasks:
+    source: {postgres: erp, table: public.tasks}
+    target: {graph: contoso, site: "contoso.sharepoint.com:/sites/ops"}
+    list: Tasks
+    direction: both
+    poll: 1s..1s
+    breaker: {share: 1.0, rows: 100000}
+    conflicts: {columns: {note: manual}}
+    fields: {name: Title, note: {field: Note, as: note}}
+"""
+UNREACHED = "http://127.0.0.1:9/graph"
+
+
+@pytest.fixture
+def both(pg: Cluster) -> Iterator[Stack]:
+    """A sync of two ways that Graph cannot tell of anything, at rest."""
+    directory = reachable_directory("rowtide-secret-")
+    key = directory / "webhook.key"
+    key.touch(0o600)
+    key.write_text("a key of this test alone")
+    hooks = f'quota: off\n    webhooks: {{url: "{UNREACHED}", key: "file:{key}"}}'
+    with shared_stack(pg, pg, "alerts", [TASKS], BOTH, lambda text: text.replace("quota: off", hooks)) as made:
+        yield made
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_what_people_do_in_lists_alerts_and_clears(tmp_path: Path, both: Stack) -> None:
+    tasks, simulator = Ways(both, "tasks", "Tasks"), both.simulator
+    with watching(both, tmp_path) as watch:
+        now = Conditions(both, watch, Playbook(both, "tasks", "5"))
+        both.start()
+        wait_until(lambda: len(simulator.items()) == 12, "every row has an item")
+        now.fires("RowtideWebhooksLapse")
+        [port] = re.findall(r'listen: "127\.0\.0\.1:(\d+)"', both.config.read_text())
+        edit_file(both, UNREACHED, f"http://127.0.0.1:{port}/graph")
+        both.command("apply", "--yes", "--upgrade")
+        now.cleared()
+
+        with psycopg.connect(both.source_dsn) as connection:
+            connection.execute("SELECT FROM tasks WHERE id = 1 FOR UPDATE")
+            tasks.edit(1, Title="by a person")
+            now.fires("RowtidePullLate")
+        tasks.arrives(1, "name", "by a person")
+        now.cleared()
+
+        simulator.set_faults([{"path": "delta", "probability": 1.0, "action": "status", "status": 503}])
+        now.fires("RowtidePullUnknown")
+        simulator.clear_faults()
+        now.cleared()
+
+        both.command("pause", "tasks", "--reason", "both at once")
+        both.sql("UPDATE tasks SET note = 'the table says' WHERE id = 2")
+        tasks.edit(2, Note="the list says")
+        both.command("resume", "tasks")
+        now.fires("RowtideConflictsOpen")
+        [(conflict,)] = both.state("SELECT id FROM rowtide.conflict WHERE state = 'open'")
+        both.command("conflicts", "resolve", str(conflict), "--take", "sharepoint", "--why", "hers", "--yes")
+        now.cleared()
+        now.told_as_routed()
+
+
+def test_what_source_and_process_do_alerts_and_clears(
+    tmp_path: Path,
+    new_simulator: Callable[..., Simulator],
+    new_stack: Callable[..., Stack],
+    new_cluster: Callable[..., Cluster],
+) -> None:
+    source, held = new_cluster(wal_level="logical", max_slot_wal_keep_size="512MB"), tmp_path / "held"
+    stack = new_stack(new_simulator("--tier", "off"), rows=5, source_dsn=source.create_database("source"))
+    with watching(stack, tmp_path) as watch:
+        now = Conditions(stack, watch, Playbook(stack, "parts", "1"))
+        held.touch()
+        traps = f"{failpoints.STAGE_BEFORE_COMMIT}=pause:{held};{failpoints.LOOP_SHAPE}=fault"
+        faulty = stack.start(failpoints=traps)
+        stack.wait_ready(faulty)
+        stack.sql("INSERT INTO parts (id, name) VALUES (1001, 'not staged')")
+        now.fires("RowtideEngineStands", "RowtideLoopFails")
+        held.unlink()
+        for _ in range(3):
+            faulty.kill()
+            faulty.wait(20)
+            faulty = stack.start()
+            stack.wait_ready(faulty)
+        now.fires("RowtideCrashLoop")
+        wait_until(lambda: len(stack.simulator.items()) == 6, "every row has an item")
+        now.cleared()
+
+        def fills() -> bool:
+            stack.sql("DO $$ BEGIN PERFORM pg_logical_emit_message(false, 'noise', repeat('x', 200000)); END $$")
+            return "RowtideWalRunsOut" in watch.firing()
+
+        wait_until(fills, "the slot's room shrinks", DEADLINE_S)
+        now.fires("RowtideWalRunsOut")
+        now.cleared()
+
+        source.stop()
+        now.fires("RowtideSourceAway", "RowtidePushUnknown", but="slot list")
+        source.start()
+        now.cleared()
+
+        stack.sql(
+            "SELECT pg_terminate_backend(active_pid, 30000), pg_drop_replication_slot(slot_name)"
+            " FROM pg_replication_slots WHERE slot_name = %s",
+            stack.slot,
+        )
+        now.fires("RowtideGapHealed")
+        now.cleared()
+        now.told_as_routed()
+
+
+def test_every_alert_and_every_command_that_mends_is_played() -> None:
+    text = Path(__file__).read_text()
+    assert {alert for alert in rules() if f'"{alert}"' not in text} == set()
+    pages = {rule["annotations"]["playbook"] for rule in rules().values()}
+    acts = {command for page in pages for command in commands_of(page) if is_act(command)}
+    assert {command for command in acts if f'"{command}"' not in text} == set()
