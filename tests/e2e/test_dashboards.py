@@ -7,6 +7,7 @@ once what it asks for has happened, and none before a process runs: nothing read
 import json
 import math
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -118,11 +119,11 @@ def source() -> Iterator[Cluster]:
     cluster.start()
     yield cluster
     cluster.kill()
+    shutil.rmtree(cluster.directory, ignore_errors=True)
 
 
-def with_all(definition: str, port: int) -> str:
+def with_all(definition: str, port: int, key: Path) -> str:
     """A definition that says when its secret ends, and where Graph reaches the process."""
-    key = reachable_directory("rowtide-secret-") / "webhook.key"
     key.touch(0o600)
     key.write_text("a key of this test alone")
     hooks = f'webhooks: {{url: "http://127.0.0.1:{port}/graph", key: "file:{key}"}}'
@@ -143,7 +144,9 @@ def test_every_query_shows_what_happened(
         assert viewer.series(one) == [], f"{one.panel}: nobody says so"
 
     tables = [TABLE.format(name=name) for name in (ONE, BOTH)]
-    with shared_stack(source, pg, "boards", tables, SYNCS, partial(with_all, port=port)) as stack:
+    with shared_stack(
+        source, pg, "boards", tables, SYNCS, partial(with_all, port=port, key=source.directory / "webhook.key")
+    ) as stack:
         stack.simulator.ask("switches", {"notify-delay-ms": 50})
         process = stack.start(failpoints="pull.before_commit=fault@1")
         cause_all(stack, prometheus)
