@@ -80,4 +80,4 @@ class Liveness:
 
 def _say(silence: Silence) -> None:
     error = process_errors.LOOP_SILENT(loop=silence.loop, seconds=f"{silence.silent_s:.0f}", doing=silence.doing)
-    log.error("loop stuck", loop=silence.loop, code=error.code, problem=error.sentence, remedy=error.remedy)
+    log.error("loop stuck", loop=silence.loop, code=error.code, problem=error.unquoted, remedy=error.remedy)

@@ -41,11 +41,11 @@ class _Voice:
         if not self._said:
             self._since = self._clock()
         if self._is_news(error):
-            self._said[error.code, error.sentence] = None
+            self._said[error.code, error.unquoted] = None
             more: dict[str, object] = {"remedy": error.remedy} if error.remedy else {}
             if fault is not None and fault is not error:
                 more["exc_info"] = fault
-            log.warning(self._begins, **self._where, code=error.code, problem=error.sentence, **more)
+            log.warning(self._begins, **self._where, code=error.code, problem=error.unquoted, **more)
 
     def ended(self, code: str) -> None:
         """Say that it is over, if it was ever said."""
@@ -61,7 +61,7 @@ class _Voice:
         """Another code is always news, also where two take turns: each is said once."""
         if not self.has_said(error.code):
             return True
-        return (error.code, error.sentence) not in self._said and len(self._said) < MOST_SENTENCES
+        return (error.code, error.unquoted) not in self._said and len(self._said) < MOST_SENTENCES
 
 
 class _Outage:

@@ -144,7 +144,7 @@ class CurrentView:
         if view.catalog.version != before.catalog.version:
             log.info("definition taken over", version=view.catalog.version)
         if view.not_taken is not None and before.latest != view.latest:
-            log.error("definition not taken", code=view.not_taken.code, problem=view.not_taken.sentence)
+            log.error("definition not taken", code=view.not_taken.code, problem=view.not_taken.unquoted)
         if view.routes != before.routes:
             self.routing += 1
         if not self._made_for.is_same(view.reach):

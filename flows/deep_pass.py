@@ -181,7 +181,7 @@ class DeepSteps:
         if record.waits is not None:
             again = replace(record, phase="round", after_key=None, waits=None)
             return reconcile.forget_absent(self._state, again), True
-        log.warning("sync held", sync=record.sync, code=tripped.code, problem=tripped.sentence)
+        log.warning("sync held", sync=record.sync, code=tripped.code, problem=tripped.unquoted)
         waits = replace(record, waits=tripped.sentence)
         said = (tripped.code, tripped.sentence)
         return reconcile.hold_missing(self._state, waits, *said, missing, self._lists.lag), False

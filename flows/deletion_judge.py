@@ -193,6 +193,6 @@ class DeletionJudge:
             return _Finding.FEW
         if link.run(lambda connection: outbox.go_on_with_approved(connection, sync)):
             return _Finding.APPROVED_FIRST
-        log.warning("sync held", sync=sync, code=tripped.code, problem=tripped.sentence)
+        log.warning("sync held", sync=sync, code=tripped.code, problem=tripped.unquoted)
         link.run(lambda c: holds.place(c, "sync", sync, DELETES, tripped.code, tripped.sentence, "breaker", held))
         return _Finding.HELD

@@ -136,10 +136,10 @@ def conclude(end: End, store: Store, after_s: float) -> int | None:
             log.info("the flow begins anew by the clock as it is now", after_s=round(after_s, 1))
             return None
         case Failed(error):
-            log.error("flow stopped", code=error.code, problem=error.sentence, remedy=error.remedy)
+            log.error("flow stopped", code=error.code, problem=error.unquoted, remedy=error.remedy)
             return 1
         case Unresumable(cause):
-            log.warning("flow did not resume", error=type(cause).__name__, problem=str(cause).splitlines()[:1])
+            log.warning("flow did not resume", error=type(cause).__name__)
             store.condemn(type(cause).__name__)
             return None
         case Crashed(cause):

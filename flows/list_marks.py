@@ -49,7 +49,7 @@ class ListMarks:
         if other is not None:
             why = graph_errors.LIST_OF_OTHER_INSTANCE(title=titles[list_id], instance=other)
             if holds.place(connection, "sync", sync, REFUSED, why.code, why.sentence, "deliver"):
-                log.error("list of another installation", code=why.code, problem=why.sentence, remedy=why.remedy)
+                log.error("list of another installation", code=why.code, problem=why.unquoted, remedy=why.remedy)
         elif held and self._are_ours(here.id, list(titles)):
             holds.lift(connection, "sync", sync, REFUSED, [graph_errors.LIST_OF_OTHER_INSTANCE.code])
             log.info("lists are this installation's again", sync=sync)

@@ -51,4 +51,4 @@ class OwnFile:
             self._loaded = settings.load(self._loaded.path)
             log.info("definition file read again", path=str(self._loaded.path))
         except RowtideError as error:
-            log.warning("definition file not read again", code=error.code, problem=error.sentence)
+            log.warning("definition file not read again", code=error.code, problem=error.unquoted)

@@ -173,7 +173,7 @@ class Process:
                     self._beat_problem = error
                     if error.code == state_errors.PROCESS_ID_TAKEN.code:
                         # That process voids our leases: it takes what we have under way for uncertain, and looks.
-                        log.error("flow stopped", code=error.code, problem=error.sentence, remedy=error.remedy)
+                        log.error("flow stopped", code=error.code, problem=error.unquoted, remedy=error.remedy)
                         self.supplanted = True
                         self.stop.set()
 

@@ -33,6 +33,7 @@ from rowtide.deciding.pull_steps import Drop, HoldOpen, ListRestored, ParkEntry
 from rowtide.deciding.recorded import Recorded
 from rowtide.error_catalogue import process_errors
 from rowtide.errors import RowtideError
+from rowtide.log_row import LogRow
 from rowtide.mapping.compiled_sync import CompiledSync
 from state import applying, channels, database, failpoints, inbox, instance, one_way, pulled, pulse, suspect
 from state.applying import Lease, TakeRequest
@@ -301,12 +302,13 @@ class _PairPuller:
                 did["conflicts"] = len(done.end.conflicts)
                 did["reverted"] = sum(one.sentence is not None for one in done.end.conflicts)
                 if did["reverted"]:
-                    log.info("edit refused, its item follows the row", sync=sync, kind=done.end.conflicts[0].kind.name)
+                    kind = done.end.conflicts[0].kind.name
+                    log.info("edit refused, its item follows the row", **self._in_log(lease), kind=kind)
                 self._counted(sync, did, self._latencies_s(bench, lease) if did["applied"] else ())
             case Drop():
                 self._counted(sync, Counter(echoes=1), ())
             case ParkEntry():
-                log.info("edit set aside", sync=sync, code=done.end.code)
+                log.info("edit set aside", **self._in_log(lease), code=done.end.code)
                 self._counted(sync, Counter(parked=1), ())
             case HoldOpen():
                 self._counted(sync, Counter(conflicts=1), ())
@@ -314,6 +316,12 @@ class _PairPuller:
                 self._state.run(partial(suspect.note_restored, sync=sync, list_id=done.end.list_id))
             case _:
                 pass
+
+    @staticmethod
+    def _in_log(lease: Lease) -> dict[str, object]:
+        """What log lines about the entry's row carry; the row of a new item has no key yet."""
+        row = None if lease.key is None else LogRow(lease.sync, lease.key)
+        return {"sync": lease.sync, "key_hash": row, "list_id": lease.shown.list_id, "item_id": lease.shown.item_id}
 
     def _latencies_s(self, bench: Bench, lease: Lease) -> Sequence[float]:
         """How long ago the entry's edit was made, by Graph's clock; nothing where either is not known."""

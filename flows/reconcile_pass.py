@@ -184,7 +184,7 @@ class Pass:
         if self.record.waits is not None:
             self.record = reconcile.forget_absent(self._state, _enter(self.record, "ask"))
             return True
-        log.warning("sync held", sync=self.record.sync, code=error.code, problem=error.sentence)
+        log.warning("sync held", sync=self.record.sync, code=error.code, problem=error.unquoted)
         self.record = reconcile.hold_deletes(
             self._state, replace(self.record, waits=error.sentence), error.code, error.sentence, held
         )

@@ -35,7 +35,7 @@ class SyncActs:
 
     def stop_capture_of(self, sync: str, error: SyncError) -> None:
         """Let the sync's changes pass by from here on; the end of the stop is a new era."""
-        log.error("sync stopped at capture", sync=sync, code=error.code, problem=error.sentence)
+        log.error("sync stopped at capture", sync=sync, code=error.code, problem=error.unquoted)
         self._write("stop", lambda c: definitions.stop_capture(c, sync, error.code, error.sentence))
 
     def end_stop_of(self, sync: str) -> None:
@@ -63,7 +63,7 @@ class SyncActs:
 
     def hold_apart(self, part: Part, error: RowtideError, by: str) -> None:
         """Hold everything of a source or tenant that the process ``by`` does not reach."""
-        log.error("not reached", **{part[0]: part[1]}, code=error.code, problem=error.sentence, remedy=error.remedy)
+        log.error("not reached", **{part[0]: part[1]}, code=error.code, problem=error.unquoted, remedy=error.remedy)
         self._write("hold", lambda c: holds.place(c, *part, REFUSED, error.code, error.sentence, by))
 
     def lift_apart(self, part: Part) -> None:

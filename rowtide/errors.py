@@ -22,15 +22,22 @@ retry decision is taken anywhere but in `reaction_to`; `rowtide.backoff` compute
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+LEFT_OUT = "…"
+"""What stands in a log for another system's words."""
+
 
 class RowtideError(Exception):
-    """Base of the tree; ``str()`` is the one sentence an operator reads."""
+    """Base of the tree; ``str()`` is the one sentence an operator reads.
+
+    ``unquoted`` is what logs say: the sentence without another system's words, which may quote a value.
+    """
 
     def __init__(self, code: str, sentence: str, remedy: str = "") -> None:
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence
         self.remedy = remedy
+        self.unquoted = sentence
 
 
 class UserError(RowtideError):

@@ -26,6 +26,11 @@ def lsn_to_text(lsn: int) -> str:
     return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
 
 
+def position_text(era: int, lsn: int, ordinal: int) -> str:
+    """A position on one line: ``3:16/B374D848:2``."""
+    return f"{era}:{lsn_to_text(lsn)}:{ordinal}"
+
+
 def lsn_from_text(text: str) -> Lsn:
     """The integer of PostgreSQL's notation; ValueError when it is none."""
     high, separator, low = text.partition("/")

@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 
 from rowtide.error_catalogue import status_reasons
 from rowtide.holds import REFUSED
-from state import channels, cursors, holds
+from state import channels, cursors, holds, row_hashes
 from state.database import Connection
 from state.reconcile import record
 
@@ -97,7 +97,10 @@ def read(conn: Connection) -> Instance | None:
     """The row; None before the first process or `apply` has noted it."""
     with conn.cursor(row_factory=class_row(Instance)) as cursor:
         query = "SELECT id, system_id, timeline, database_oid, written_xid, former FROM rowtide.instance"
-        return cursor.execute(query).fetchone()
+        found = cursor.execute(query).fetchone()
+    if found is not None:
+        row_hashes.learn(found.id)
+    return found
 
 
 def require(conn: Connection) -> Instance:

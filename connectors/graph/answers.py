@@ -25,6 +25,8 @@ from rowtide.deciding.item_versions import Versions
 from rowtide.deciding.outcomes import Outcome, ParkRow, Release
 from rowtide.deciding.records import ListId, Work
 from rowtide.error_catalogue import graph_errors, row_errors
+from rowtide.log_row import LogRow
+from rowtide.position import position_text
 
 _log = structlog.get_logger()
 
@@ -49,6 +51,13 @@ class Claim:
     def list_id(self) -> str:
         """The list that its command is for."""
         return self.in_flight.command.list_id
+
+    @property
+    def in_log(self) -> dict[str, object]:
+        """What log lines about the row carry."""
+        desired = self.work.desired
+        row = LogRow(desired.sync, desired.key)
+        return {"sync": desired.sync, "key_hash": row, "position": position_text(*desired.position)}
 
 
 class AnswerHandler:
@@ -153,7 +162,7 @@ class AnswerHandler:
 
     def park(self, claim: Claim, error: BaseException) -> None:
         """Park the row after a fault of our own; its neighbours go on."""
-        _log.error("row cannot be decided", sync=claim.work.desired.sync, error=type(error).__name__)
+        _log.error("row cannot be decided", **claim.in_log, error=type(error).__name__)
         why = row_errors.INTERNAL_ERROR(error=type(error).__name__)
         self._finish(claim, ParkRow(claim.work, why.code, why.sentence, unknown=True))
 

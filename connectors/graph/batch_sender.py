@@ -23,6 +23,7 @@ from connectors.graph.batch import Reading, Throttled, Unauthorized
 from connectors.graph.batch_slots import SLOW_S, BatchSlots
 from connectors.graph.budget import Budget
 from connectors.graph.client import Client, NoAnswer, NotSent, Reply
+from connectors.graph.exchanges import Exchange, Exchanges, log_refused
 from connectors.graph.send_backoff import Health
 from connectors.graph.settings import GraphSettings
 from rowtide import pacing
@@ -51,6 +52,7 @@ class BatchSender:
         tokens: TokenSource,
         answers: AnswerHandler,
         slots: BatchSlots,
+        exchanges: Exchanges,
         *,
         site_of: Callable[[str], str | None],
         now: Callable[[], datetime],
@@ -65,6 +67,7 @@ class BatchSender:
         self.requests = 0
         self._settings, self._budget, self._health, self._tokens = settings, budget, health, tokens
         self._answers, self._site_of, self._guarded = answers, site_of, guarded
+        self._exchanges = exchanges
         self._now, self._is_ours = now, is_ours
         # The lease still has room for a full time-out then.
         self._send_within = timedelta(seconds=settings.send_within_s)
@@ -143,6 +146,7 @@ class BatchSender:
         self._spend(claims)
         self._note_sent()
         failpoints.hit(failpoints.DELIVER_BEFORE_SEND)
+        began_s = asyncio.get_running_loop().time()
         try:
             result = await self._client.post("/$batch", body)
         except RowtideError as error:
@@ -152,11 +156,12 @@ class BatchSender:
             case NotSent():
                 self._not_sent(claims, result.error)
             case NoAnswer():
+                self._exchanges.tell(claims, result, {}, began_s)
                 self._note_lost(claims, result.error)
                 self._answers.answer_all(claims, Unknown(result.error.sentence, of_row=False), self._now())
             case Reply():
                 failpoints.hit(failpoints.DELIVER_AFTER_ANSWER)
-                await self._read(claims, result)
+                await self._read(claims, result, began_s)
 
     def _note_sent(self) -> None:
         """From now on the batch that this task carries out may become slow; then there is a slot for another one."""
@@ -215,11 +220,12 @@ class BatchSender:
                 self._answers.answer(claim, Rejected(0, error.code, error.sentence), self._now())
         return good, members
 
-    async def _read(self, claims: Sequence[Claim], reply: Reply) -> None:
+    async def _read(self, claims: Sequence[Claim], reply: Reply, began_s: float) -> None:
         envelope = batch.to_envelope(reply.status, reply.headers, reply.body)
+        done = self._exchanges.tell(claims, reply, envelope if isinstance(envelope, dict) else {}, began_s)
         self._note_remaining(retry_after.remaining_ru(reply.headers))
         if isinstance(envelope, dict):
-            self._read_members(claims, envelope, reply.token)
+            self._read_members(claims, envelope, reply.token, done)
         elif isinstance(envelope, Rejected) and len(claims) > 1:
             # One member makes the batch invalid: find it.
             await self._halve(claims)
@@ -233,9 +239,12 @@ class BatchSender:
                     self._health.note_asked(lost, after_s)
             self._answers.apply(claims, [envelope] * len(claims), reply.token, self._now())
 
-    def _read_members(self, claims: Sequence[Claim], members: dict[str, batch.Member], token: str) -> None:
+    def _read_members(
+        self, claims: Sequence[Claim], members: dict[str, batch.Member], token: str, done: Exchange
+    ) -> None:
         readings: list[Reading] = []
         kept: list[Claim] = []
+        bodies: list[object] = []
         self._health.note_answered()
         missing = batch.Member(500, {}, None)
         for number, claim in enumerate(claims):
@@ -251,6 +260,8 @@ class BatchSender:
                 self._note_remaining(retry_after.remaining_ru(member.headers))
             readings.append(reading)
             kept.append(claim)
+            bodies.append(member.body)
+        log_refused(kept, readings, done, bodies)
         self._note_readings(kept, readings)
         self._answers.apply(kept, readings, token, self._now())
 

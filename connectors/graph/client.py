@@ -45,6 +45,7 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes | bytearray
     token: str
+    client_request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class NoAnswer:
     """Reset, time-out or a broken answer: Graph may have carried the request out."""
 
     error: GraphUnavailable
+    client_request_id: str = ""
 
 
 class Client:
@@ -114,7 +116,8 @@ class Client:
         token = self._tokens.current
         if token is None:
             token = await self._fetch_token()
-        headers = {"Authorization": f"Bearer {token}", "client-request-id": str(uuid.uuid4()), **more}
+        sent_as = str(uuid.uuid4())
+        headers = {"Authorization": f"Bearer {token}", "client-request-id": sent_as, **more}
         try:
             # Links are followed as they are: another spelling of their token may be another token.
             address = URL(url, encoded=True)
@@ -123,15 +126,16 @@ class Client:
             ) as response:
                 content = await _read_whole(response, most_bytes)
                 if content is None:
-                    return NoAnswer(graph_errors.GRAPH_ANSWER_TOO_LARGE(megabytes=most_bytes >> 20))
+                    return NoAnswer(graph_errors.GRAPH_ANSWER_TOO_LARGE(megabytes=most_bytes >> 20), sent_as)
                 lower = {name.lower(): value for name, value in response.headers.items()}
-                return Reply(response.status, lower, content, token)
+                return Reply(response.status, lower, content, token, sent_as)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             return NotSent(_caused(graph_errors.GRAPH_UNREACHABLE(base_url=self._settings.base_url), error))
         except TimeoutError as error:
-            return NoAnswer(_caused(graph_errors.GRAPH_TIMEOUT(seconds=f"{self._settings.request_timeout_s:g}"), error))
+            late = graph_errors.GRAPH_TIMEOUT(seconds=f"{self._settings.request_timeout_s:g}")
+            return NoAnswer(_caused(late, error), sent_as)
         except (aiohttp.ClientError, OSError) as error:
-            return NoAnswer(_caused(graph_errors.GRAPH_BROKEN(), error))
+            return NoAnswer(_caused(graph_errors.GRAPH_BROKEN(), error), sent_as)
 
     async def _fetch_token(self) -> str:
         """A token, fetched once for all who wait, by a daemon thread, so that no exit waits for it."""

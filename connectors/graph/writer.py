@@ -18,6 +18,7 @@ from connectors.graph.auth import TokenSource
 from connectors.graph.batch_sender import BatchSender
 from connectors.graph.batch_slots import SLOW_S, BatchSlots
 from connectors.graph.budget import PREPAID_RU, Budget
+from connectors.graph.exchanges import Exchanges, Told, log_exchange
 from connectors.graph.send_backoff import Health
 from connectors.graph.settings import GraphSettings
 from connectors.loops import Loop
@@ -53,6 +54,7 @@ class Writer:
         now: Callable[[], datetime],
         is_ours: Callable[[datetime], bool],
         failed: Callable[[RowtideError], None],
+        told: Sequence[Told] = (),
     ) -> None:
         """``rules_of`` a sync and ``site_of`` a list raise KeyError for what is not applied (any more).
 
@@ -60,7 +62,7 @@ class Writer:
 
         ``now`` is the state database's clock: leases and attempts are dated by it. ``is_ours`` says whether
         what was claimed at a time may still be sent by this process. ``failed`` is told of a fault after
-        which nobody knows which rows the writer has.
+        which nobody knows which rows the writer has. ``told`` hear of each batch that was sent.
         """
         self._lease = timedelta(seconds=settings.lease_s)
         self._rules_of = rules_of
@@ -75,6 +77,7 @@ class Writer:
             tokens,
             self._answers,
             slots,
+            Exchanges(settings.name, [log_exchange, *told]),
             site_of=site_of,
             now=now,
             is_ours=is_ours,

@@ -86,6 +86,7 @@ def _sides(found: ExplainDocument) -> Iterator[tuple[str, str]]:
     yield "row", f"{found['table']}: {_row(found['row'])}"
     yield "item", _item(found["item"])
     yield "pair", "none on record" if found["pair"] is None else found["pair"]
+    yield "log", f"key_hash={found['key_hash']}"
 
 
 def _row(row: RowDocument) -> str:

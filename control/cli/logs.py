@@ -1,50 +1,109 @@
 """Sends log lines to stderr, as key=value or JSON, never to stdout.
 
-In: the style that the definition's ``run.log`` asks for. Out: structlog and the standard library, set up. Rule: stdout
-belongs to the command's own answer, so that ``--json`` prints one document and nothing else; a value is on one
-line, and no character of it acts on a terminal.
+In: the style and the level that the definition's ``run.log`` asks for. Out: structlog and the standard library, set up.
+Rules: stdout belongs to the command's own answer, so that ``--json`` prints one document and nothing else; a line of
+the log is one line, and no character of it acts on a terminal; a row stands in it by its hash, and an error without its
+words (`control.cli.log_stacks`), because they may quote a value.
 """
 
+import contextlib
 import logging
 import sys
+import threading
 from collections.abc import MutableMapping
-from typing import Any
+from types import TracebackType
+from typing import Any, Final, Literal
 
 import structlog
 
+from control.cli import log_stacks
 from rowtide.legible import legible
+from rowtide.log_row import LogRow
+from state import row_hashes
+
+Event = MutableMapping[str, Any]
+Format = Literal["text", "json"]
+Level = Literal["debug", "info", "warning", "error"]
+
+_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+_NEVER_SEE_ROWS: Final = ("azure.", "msal.", "py.warnings", "urllib3.")
+"""Libraries whose whole message is logged; of others only its fixed part, because a value may have been put into it."""
+
+_SAID_BY_US: Final = ("azure.identity",)
+"""What these warn of at each attempt is said once by `connectors.trouble`."""
 
 
-def set_up(style: str = "text", level: int = logging.INFO) -> None:
-    """Send structlog's lines, and warnings of libraries, to stderr in ``style`` (``text`` or ``json``)."""
-    renderer: Any = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
+def set_up(style: Format = "text", level: Level = "info") -> None:
+    """Send structlog's lines from ``level`` on, and warnings of libraries, to stderr in ``style``."""
+    renderer: Any = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
     if style == "json":
-        renderer = structlog.processors.JSONRenderer()
+        renderer = structlog.processors.JSONRenderer(default=str)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.add_log_level,
-            structlog.processors.ExceptionRenderer(),
+            _hashed_rows,
+            log_stacks.without_words,
             _legible_values,
+            _begin_alike,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=_to_stderr,
         cache_logger_on_first_use=False,
     )
-    # Libraries (azure-identity, aiohttp) log through the standard library; only what they warn of is for operators.
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_LegibleFormatter("level=%(levelname)s logger=%(name)s %(message)s"))
-    logging.basicConfig(level=logging.ERROR, handlers=[handler])
+    root = logging.getLogger()
+    if not any(isinstance(one, _Libraries) for one in root.handlers):
+        root.addHandler(_Libraries())
+    root.setLevel(logging.WARNING)
+    for name in _SAID_BY_US:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
-class _LegibleFormatter(logging.Formatter):
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        return legible(super().formatMessage(record))
+def log_what_nobody_caught() -> None:
+    """From now on an exception that ends a thread, or the process, is a line of the log; so is what Python warns of."""
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
 
 
-def _legible_values(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _uncaught(kind: type[BaseException], error: BaseException, stack: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, stack)
+        return
+    structlog.get_logger().critical("uncaught error", exc_info=error)
+
+
+def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    name = "" if args.thread is None else args.thread.name
+    structlog.get_logger().critical("uncaught error", loop=name, exc_info=args.exc_value)
+
+
+class _Libraries(logging.Handler):
+    """Hands what libraries log through the standard library to structlog: only what they warn of is for operators."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log the record as a line of ours."""
+        try:
+            whole = f"{record.name}.".startswith(_NEVER_SEE_ROWS)
+            said = record.getMessage() if whole else str(record.msg)
+            more = {"exc_info": record.exc_info[1]} if record.exc_info and record.exc_info[1] else {}
+            first = (said.strip().splitlines() or [""])[0]
+            structlog.get_logger().log(record.levelno, "library", logger=record.name, said=first, **more)
+        except Exception:
+            self.handleError(record)
+
+
+def _hashed_rows(_logger: object, _method: str, event: Event) -> Event:
+    for name, value in event.items():
+        if isinstance(value, LogRow):
+            event[name] = row_hashes.to_hash(value)
+    return event
+
+
+def _legible_values(_logger: object, _method: str, event: Event) -> Event:
     for name, value in event.items():
         if isinstance(value, str):
             # A stack has lines of its own, and what failed stands in the last one of them.
@@ -52,6 +111,22 @@ def _legible_values(_logger: object, _method: str, event: MutableMapping[str, An
     return event
 
 
+def _begin_alike(_logger: object, _method: str, event: Event) -> Event:
+    first = {name: event.pop(name) for name in ("timestamp", "level", "event")}
+    return {**first, **event}
+
+
+class _Stderr(structlog.PrintLogger):
+    """A log that cannot be written, its disk full or its reader gone, holds nothing else up."""
+
+    def msg(self, message: str) -> None:
+        """Write one line."""
+        with contextlib.suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warning = error = critical = msg
+
+
 def _to_stderr(*_: object) -> structlog.PrintLogger:
     # Looked up at each use, since sys.stderr may have been replaced after the set-up.
-    return structlog.PrintLogger(sys.stderr)
+    return _Stderr(sys.stderr)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from control.cli import options, session
+from control.cli import logs, options, session
 from control.operations import run as operations
 from control.operations.run import ROLES
 
@@ -28,7 +28,9 @@ def run(
     and tenants is said by the file, which is read again when it changes.
     """
     chosen = frozenset(role.strip() for role in roles.split(",") if role.strip())
-    code = operations.run(session.start_session(config), chosen, process_id, session.actor())
+    started = session.start_session(config)
+    logs.log_what_nobody_caught()
+    code = operations.run(started, chosen, process_id, session.actor())
     # Everything of ours is closed; taking the interpreter apart would only spend the seconds a SIGTERM leaves.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -19,9 +19,10 @@ from rowtide.actor import Actor, claimed_actor
 
 
 def start_session(config: Path) -> Session:
-    """A session on the definition file; log lines take its style from now on."""
+    """A session on the definition file; log lines take its style and level from now on."""
     session = open_session(config)
-    logs.set_up(session.definition.run.log)
+    log = session.definition.run.log
+    logs.set_up(log.format, log.level)
     return session
 
 

@@ -21,7 +21,7 @@ from rowtide.explaining import EditThatWaits, OpenConflict, RowFacts, RowThatWai
 from rowtide.keys import rowtide_key
 from rowtide.mapping.columns import MappedColumn
 from rowtide.mapping.pulled_sync import PulledSync
-from state import row_records
+from state import instance, row_records
 from state.conflicts import StoredConflict
 from state.row_records import RowInOutbox, RowRecords, WaitingEdit
 
@@ -40,6 +40,7 @@ def explain(session: Session, sync: str, key: str, field: str | None = None) -> 
     fields = _fields(pulled, field)
     look = _RowLook(session, catalog, pulled)
     look.read(key)
+    session.on_state(instance.read)
     facts = look.facts()
     if not explaining.is_known(facts):
         raise command_errors.UNKNOWN_ROW(key=key, sync=pulled.compiled.name)

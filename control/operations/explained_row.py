@@ -22,9 +22,11 @@ from rowtide.deciding.records import version_of
 from rowtide.deciding.sides import FieldChange
 from rowtide.error_catalogue import row_verdicts
 from rowtide.explaining import ItemThere, RowFacts, RowSide, Unread
+from rowtide.log_row import LogRow
 from rowtide.mapping.columns import MappedColumn
 from rowtide.mapping.pulled_sync import PulledSync
 from rowtide.position import lsn_to_text
+from state import row_hashes
 from state.row_records import RowInOutbox, RowRecords, WaitingEdit
 
 SETTLED = frozenset(
@@ -137,10 +139,14 @@ class SyncStands(TypedDict):
 
 
 class ExplainDocument(TypedDict):
-    """Everything about one row. ``moving``: something changed whenever it was read. ``pair``: the ledger's word."""
+    """Everything about one row. ``moving``: something changed whenever it was read. ``pair``: the ledger's word.
+
+    ``key_hash``: how log lines name it.
+    """
 
     sync: str
     key: str
+    key_hash: str
     table: str
     two_ways: bool
     verdict: SaidDocument
@@ -178,6 +184,7 @@ def to_document(one: Explained, fields: Sequence[MappedColumn]) -> ExplainDocume
     return {
         "sync": compiled.name,
         "key": facts.key,
+        "key_hash": row_hashes.to_hash(LogRow(compiled.sync, facts.key)),
         "table": compiled.table_text,
         "two_ways": compiled.two_ways,
         "verdict": said_document(verdict),

@@ -275,7 +275,7 @@ def _head(draft: Draft) -> list[str]:
         "run:",
         f"  recovery_dir: {scalar(draft.recovery_dir)}  # may be thrown away at any time",
         f"  listen: {scalar(draft.listen)}  # metrics and health",
-        "  log: text  # or json; always on stderr",
+        "  log: {format: text, level: info}  # or json; or debug, warning, error; always on stderr",
         "",
     ]
 

@@ -57,12 +57,23 @@ class StateDefinition(Section):
     dsn: Secret
 
 
+class LogDefinition(Section):
+    """How log lines look, and from which level on there are any; a plain word is the format."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def _log(value: object) -> object:
+    return {"format": value} if isinstance(value, str) else value
+
+
 class RunDefinition(Section):
     """What a running process keeps and shows."""
 
     recovery_dir: str = "./.rowtide/recovery"
     listen: Annotated[str, matching(r".+:\d{1,5}", "must be address:port, such as 127.0.0.1:9464")] = "127.0.0.1:9464"
-    log: Literal["text", "json"] = "text"
+    log: Annotated[LogDefinition, BeforeValidator(_log)] = LogDefinition()
 
 
 class SourcePolicy(Section):

@@ -1,14 +1,15 @@
 """What an entry of the catalogue is, and how an error is made from it.
 
 In: a code, the exception class, a sentence and a remedy with ``{fields}``. Out: the exception, its fields filled in.
-Rule: a sentence names keys, columns, addresses and PostgreSQL's or Graph's own words, never a row's value or a secret.
+Rules: a sentence names keys, columns, addresses and PostgreSQL's or Graph's own words, never a row's value or a secret;
+where those words answer what was said about rows, they may quote a value all the same, and logs do without them.
 """
 
 from dataclasses import dataclass
 from string import Formatter
 from typing import Generic, Literal, TypeVar
 
-from rowtide.errors import RowtideError
+from rowtide.errors import LEFT_OUT, RowtideError
 
 E = TypeVar("E", bound=RowtideError)
 
@@ -25,16 +26,21 @@ class Entry(Generic[E]):
     """One error: calling the entry with its fields makes the exception of ``kind``.
 
     A ``code`` with fields is a family: the codes of another system (Graph's statuses, say) that share one remedy.
+    ``quotes``: fields with another system's words about rows, which stand in no log (docs/design.md section 26).
     """
 
     kind: type[E]
     code: str
     sentence: str
     remedy: str = ""
+    quotes: tuple[str, ...] = ()
 
     def __call__(self, **values: object) -> E:
         """The exception; every field of the entry has to be given."""
-        return self.kind(self.code.format(**values), self.sentence.format(**values), self.remedy.format(**values))
+        error = self.kind(self.code.format(**values), self.sentence.format(**values), self.remedy.format(**values))
+        if self.quotes:
+            error.unquoted = self.sentence.format(**{**values, **dict.fromkeys(self.quotes, LEFT_OUT)})
+        return error
 
     @property
     def fields(self) -> frozenset[str]:

@@ -128,6 +128,7 @@ ITEMS_REFUSED: Final = Entry(
     "graph_{status}",
     "the items of list {list_id} cannot be read: Graph answered {status} {code}: {message}",
     "check that the list is there and that the app may read it; `rowtide apply` makes a missing list anew",
+    ("message",),
 )
 SUBSCRIPTION_REFUSED: Final = Entry(
     GraphRefused,
@@ -135,6 +136,7 @@ SUBSCRIPTION_REFUSED: Final = Entry(
     "Graph refused a webhook ({what}): it answered {status} {code}: {message}",
     "see that `webhooks.url` is an https address that Microsoft reaches and that leads to `run.listen` of a process of "
     "this installation; lists are polled meanwhile",
+    ("message",),
 )
 LIST_REFUSED: Final = Entry(
     GraphRefused,
@@ -142,6 +144,7 @@ LIST_REFUSED: Final = Entry(
     "Graph answered {status} {code} for the list: {said}",
     "if the list is gone, `rowtide apply` makes it anew; else see that the app may write to it "
     "(`rowtide plan --grants`)",
+    ("said",),
 )
 GRAPH_UNREADABLE: Final = Entry(
     GraphUnavailable, "graph_unavailable", "{what}: Graph's answer cannot be read", "it is tried again by itself"
@@ -151,12 +154,20 @@ GRAPH_UNREADABLE: Final = Entry(
 
 _ANSWERED: Final = "{what}: Graph answered {status} {code}: {message}"
 
-GRAPH_401: Final = Entry(GraphRefused, "graph_401", _ANSWERED, "the token is not accepted: check the app registration")
-GRAPH_403: Final = Entry(
-    GraphRefused, "graph_403", _ANSWERED, "grant the app access to the site (`rowtide plan --grants` says how)"
+GRAPH_401: Final = Entry(
+    GraphRefused, "graph_401", _ANSWERED, "the token is not accepted: check the app registration", ("message",)
 )
-GRAPH_404: Final = Entry(GraphRefused, "graph_404", _ANSWERED, "check the site's address and the list's title")
-GRAPH_STATUS: Final = Entry(GraphRefused, "graph_{status}", _ANSWERED, "see Graph's message")
+GRAPH_403: Final = Entry(
+    GraphRefused,
+    "graph_403",
+    _ANSWERED,
+    "grant the app access to the site (`rowtide plan --grants` says how)",
+    ("message",),
+)
+GRAPH_404: Final = Entry(
+    GraphRefused, "graph_404", _ANSWERED, "check the site's address and the list's title", ("message",)
+)
+GRAPH_STATUS: Final = Entry(GraphRefused, "graph_{status}", _ANSWERED, "see Graph's message", ("message",))
 STATUSES: Final[Mapping[int, Entry[GraphRefused]]] = {401: GRAPH_401, 403: GRAPH_403, 404: GRAPH_404}
 """Graph's statuses that have a remedy of their own; the others are `GRAPH_STATUS`."""
 
@@ -172,6 +183,7 @@ KEYS_NOT_UNIQUE: Final = Entry(
     "keys_not_unique",
     "RowtideKey of list '{title}' cannot have unique values: {said}",
     "if items share a key: `rowtide reconcile {sync} --deep`, then `rowtide apply` again",
+    ("said",),
 )
 LIST_HAS_FOREIGN_ITEMS: Final = Entry(
     GraphRefused,

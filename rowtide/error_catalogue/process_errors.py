@@ -27,7 +27,7 @@ PULL_FAILED: Final = Entry(RowtideError, "pull_failed", "Applying edits to the s
 SHAPE_WATCH_FAILED: Final = Entry(
     RowtideError, "shape_watch_failed", "Looking at the source's catalog failed ({error}).", _REPORT
 )
-FAULT_ON_RECORD: Final = Entry(RowtideError, "{code}", "{sentence}", "{remedy}")
+FAULT_ON_RECORD: Final = Entry(RowtideError, "{code}", "{sentence}", "{remedy}", ("sentence",))
 """What fails as another process has written it down: its code, its sentence and its remedy."""
 
 LOOP_FAILED: Final = Entry(

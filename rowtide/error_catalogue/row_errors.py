@@ -52,6 +52,7 @@ SETTLE_REFUSED: Final = Entry(
     "refused_by_state",
     "{sentence}",
     "see the state server's log; the row was written to its list, only the record is missing",
+    ("sentence",),
 )
 INTERNAL_ERROR: Final = Entry(
     RowError, "internal_error", "Rowtide failed on this row ({error}); please report it", "`rowtide parked retry`"
@@ -67,12 +68,21 @@ UNIQUE_VIOLATION: Final = Entry(
     "unique_violation",
     "{sentence}",
     "another item has the value of a column that SharePoint keeps unique: change either",
+    ("sentence",),
 )
 GRAPH_REFUSED_ROW: Final = Entry(
-    RowError, "{code}", "{sentence}", "a code that is not in this table is Graph's own: see Graph's sentence"
+    RowError,
+    "{code}",
+    "{sentence}",
+    "a code that is not in this table is Graph's own: see Graph's sentence",
+    ("sentence",),
 )
 GRAPH_REFUSED_ROW_PLAINLY: Final = Entry(
-    RowError, "graph_{status}", "{sentence}", "Graph refused the row and gave no code: see Graph's sentence"
+    RowError,
+    "graph_{status}",
+    "{sentence}",
+    "Graph refused the row and gave no code: see Graph's sentence",
+    ("sentence",),
 )
 REFUSED_BY_SOURCE: Final = Entry(
     RowError,
@@ -80,12 +90,14 @@ REFUSED_BY_SOURCE: Final = Entry(
     "table {table} does not take what the item says: {said}",
     "change the item or the row so that the table's constraints, triggers and policies take it; then "
     "`rowtide parked retry`",
+    ("said",),
 )
 UNIQUE_IN_SOURCE: Final = Entry(
     RowError,
     UNIQUE_VIOLATION.code,
     "table {table} does not take what the item says: {said}",
     "another row has the value of a column that the table keeps unique: change either",
+    ("said",),
 )
 OUTSIDE_FILTER: Final = Entry(
     RowError,

@@ -217,9 +217,14 @@ READER_FAILED: Final = Entry(
 # --- statements -------------------------------------------------------------------------------------------------
 
 CONNECTION_LOST: Final = Entry(
-    SourceUnavailable, "connection_lost", "The connection to PostgreSQL broke while {doing}: {said}."
+    SourceUnavailable,
+    "connection_lost",
+    "The connection to PostgreSQL broke while {doing}: {said}.",
+    quotes=("said",),
 )
-SOURCE_FAILED: Final = Entry(SourceUnavailable, "source_failed", "PostgreSQL failed while {doing}: {said}.")
+SOURCE_FAILED: Final = Entry(
+    SourceUnavailable, "source_failed", "PostgreSQL failed while {doing}: {said}.", quotes=("said",)
+)
 SOURCE_DATA: Final = Entry(
     SourceRefused,
     "source_data",
@@ -231,12 +236,14 @@ NO_PRIVILEGE: Final = Entry(
     "no_privilege",
     "PostgreSQL refused {doing}: {said}.",
     "Grant the role that right: `rowtide plan --sql` prints the statements, `rowtide doctor` says what is missing.",
+    ("said",),
 )
 SOURCE_REFUSED: Final = Entry(
     SourceRefused,
     "source_refused",
     "PostgreSQL refused {doing}: {said} (SQLSTATE {sqlstate}).",
     "Run `rowtide doctor`.",
+    ("said",),
 )
 NO_ANSWER: Final = Entry(
     SourceRefused, "source_refused", "PostgreSQL gave no answer to a catalog query.", "Run `rowtide doctor`."

@@ -46,7 +46,7 @@ STATE_TLS: Final = Entry(
     "this machine trusts); sslmode and require_auth in the DSN ask for less",
 )
 STATE_REFUSED: Final = Entry(
-    StateRefused, "state_refused", "the state database refuses: {said}", "see the server's log"
+    StateRefused, "state_refused", "the state database refuses: {said}", "see the server's log", ("said",)
 )
 STATE_REFUSES_PARKED: Final = Entry(
     StateRefused,

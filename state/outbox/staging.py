@@ -17,6 +17,8 @@ from psycopg import errors
 from rowtide.change import Change, ChangeBatch, fold
 from rowtide.error_catalogue import row_errors, state_errors
 from rowtide.keys import is_shortened, shortened
+from rowtide.log_row import LogRow
+from rowtide.position import position_text
 from state import failpoints
 from state.database import Connection
 from state.outbox import staging_sql
@@ -113,7 +115,8 @@ def _refused(batch: ChangeBatch, refusal: str) -> ChangeBatch:
     change = batch.changes[0]
     parked = row_errors.STATE_REFUSES_ROW(refusal=refusal)
     if change.park is None or change.park[0] != parked.code:
-        log.warning("row refused by state database", sync=batch.sync, refusal=refusal)
+        hashed, place = LogRow(batch.sync, change.key), position_text(batch.era, change.lsn, change.ordinal)
+        log.warning("row refused by state database", sync=batch.sync, key_hash=hashed, position=place, refusal=refusal)
         change = change._replace(op="r", target=None, fields=None, partial=False, park=(parked.code, parked.sentence))
     elif not is_shortened(change.key):
         parked = row_errors.STATE_REFUSES_KEY(refusal=refusal)

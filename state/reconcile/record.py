@@ -21,6 +21,7 @@ from rowtide.change import BACKFILL
 from rowtide.error_catalogue import row_errors, state_errors
 from rowtide.holds import CREATES, DELETES, HeldDeletes, Place
 from rowtide.keys import shortened
+from rowtide.log_row import LogRow
 from rowtide.reconcile import Coverage
 from state import channels, failpoints, holds, runs
 from state.database import Connection
@@ -282,7 +283,8 @@ def _merged(conn: Connection, ground: Ground, lines: Sequence[Line]) -> Differen
 
 def _parked(conn: Connection, ground: Ground, key: str, refusal: str) -> Differences:
     """Park a row that the database refuses; under a shortened key where the key is what it cannot hold."""
-    log.warning("row refused by state database", sync=ground.sync, refusal=refusal)
+    hashed = LogRow(ground.sync, key)
+    log.warning("row refused by state database", sync=ground.sync, key_hash=hashed, refusal=refusal)
     tries = ((key, row_errors.STATE_REFUSES_ROW), (shortened(key), row_errors.STATE_REFUSES_KEY))
     for name, entry in tries:
         said = entry(refusal=refusal)

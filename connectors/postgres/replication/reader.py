@@ -220,7 +220,7 @@ class Reader:
             assembler = Assembler(place.incarnation, server.next_xid, self._relations, hear=self._guard.hear)
             history = History(last_known(start.awaits, self._queue.newest, place))
             self._begin(place, stream.backend_pid)
-            log.info("streaming", slot=settings.slot, incarnation=place.incarnation, lsn=lsn_to_text(place.lsn))
+            log.info("streaming", slot=settings.slot, incarnation=place.incarnation, position=lsn_to_text(place.lsn))
             self._pump(stream, assembler, history)
         except RowtideError as error:
             # Up to PostgreSQL 17 WAL from before the publication's creation ends the stream, for ever.

@@ -178,7 +178,7 @@ class SlotGuard:
                 row = conn.execute(_SAY, [HEARTBEAT, said]).fetchone()
         except SourceRefused as error:
             # A standby takes no messages: then nobody can tell whether the other one lives.
-            log.warning("slot not asked for", slot=self._slot, code=error.code, problem=error.sentence)
+            log.warning("slot not asked for", slot=self._slot, code=error.code, problem=error.unquoted)
             return _NEVER
         return lsn_from_text(row[0]) if row else _NEVER
 

@@ -69,7 +69,7 @@ def test_piped_output_json_and_errors_hold_nothing_that_acts(hostile: Desk, caps
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_a_log_line_is_one_line_and_acts_on_no_terminal(style: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_line_is_one_line_and_acts_on_no_terminal(style: logs.Format, capsys: pytest.CaptureFixture[str]) -> None:
     import structlog
 
     logs.set_up(style)

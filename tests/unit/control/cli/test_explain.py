@@ -20,6 +20,7 @@ def document(*fields: dict[str, Any], **more: Any) -> Any:
     return {
         "sync": "tasks",
         "key": "7",
+        "key_hash": "0123456789abcdef",
         "table": "public.tasks",
         "two_ways": True,
         "verdict": {"code": "in_sync", "sentence": "Row and item say the same.", "next": ""},

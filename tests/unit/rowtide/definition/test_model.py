@@ -66,6 +66,20 @@ def test_what_is_stored_reads_back_and_says_not_how_anything_is_reached() -> Non
     assert definitions.CONNECTION_KEYS["graph"] >= {"credential", "base_url", "authority", "ca_file", "tenant_id"}
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({}, ("text", "info")),
+        ({"log": "json"}, ("json", "info")),
+        ({"log": {"level": "debug"}}, ("text", "debug")),
+        ({"log": {"format": "json", "level": "error"}}, ("json", "error")),
+    ],
+)
+def test_how_log_lines_look(said: dict[str, Any], meant: tuple[str, str]) -> None:
+    log = definitions.parse(changed("run", to=said)).run.log
+    assert (log.format, log.level) == meant
+
+
 @pytest.mark.parametrize("text", ["500ms", "10s", "5m", "12h", "90d", "1500ms"])
 def test_durations(text: str) -> None:
     assert duration_text(parse_duration(text)) == text
@@ -78,6 +92,10 @@ SYNC = ("syncs", "orders")
     ("path", "value", "sentence"),
     [
         (("sync",), {}, "unknown key 'sync' in the file; did you mean 'syncs'?"),
+        (("run",), {"log": "jsn"}, "run.log.format must be 'text' or 'json'; did you mean 'json'?"),
+        (("run",), {"log": {"level": "trace"}}, "run.log.level must be 'debug', 'info', 'warning' or 'error'"),
+        (("run",), {"log": {"levl": "info"}}, "unknown key 'levl' in run.log; did you mean 'level'?"),
+        (("run",), {"log": 7}, "run.log: must be a mapping of keys to values"),
         ((*SYNC, "source", "tabel"), "x", "unknown key 'tabel' in syncs.orders.source; did you mean 'table'?"),
         ((*SYNC, "breaker"), {"shares": 1}, "unknown key 'shares' in syncs.orders.breaker; did you mean 'share'?"),
         ((*SYNC, "fields", "amount"), {"feld": "x"}, "unknown key 'feld' in syncs.orders.fields.amount"),
