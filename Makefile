@@ -124,7 +124,8 @@ lock: $(STAMP)  ## Renew the locks in requirements/
 	@$(COMPILE) --upgrade --extra demo pyproject.toml -o requirements/run.txt
 	@$(COMPILE) --upgrade -c requirements/run.txt pyproject.toml -o requirements/production.txt
 	@$(COMPILE) --upgrade --group release -o requirements/release.txt
-	@$(COMPILE) --upgrade --extra demo --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) --upgrade --extra tracing -c requirements/production.txt pyproject.toml -o requirements/tracing.txt
+	@$(COMPILE) --upgrade --extra demo --extra tracing --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) --upgrade --extra demo --extra perf -c requirements/dev.txt pyproject.toml -o requirements/perf.txt
 	@$(COMPILE) --upgrade -c requirements/run.txt graphsim/pyproject.toml -o requirements/sim.txt
 

@@ -19,6 +19,7 @@ from connectors import gauge_metrics, metrics, recorder
 from connectors.claimer import Claimer
 from connectors.clocks import MachineClock
 from connectors.graph.budget import Budget
+from connectors.graph.exchanges import Told
 from connectors.graph.settings import GraphSettings
 from connectors.graph.writer import Writer
 from connectors.history import HistoryRecorder
@@ -85,13 +86,14 @@ def compose(
     lock: ProcessLock,
     clock: StateClock,
     stop: threading.Event,
+    told: Sequence[Told] = (),
 ) -> tuple[Process, Parts]:
-    """The process, and the parts of its flow."""
+    """The process, and the parts of its flow; ``told`` hear of each batch that is sent to Graph."""
     fault, applied = FatalFault(stop), CurrentView(view, stop)
     owner, fence = outbox.new_owner(lock.name), SelfFence(clock.now)
     history = HistoryRecorder(clock.now)
     both = recorder.Recorders(metrics.RECORDER, history)
-    base = _Base(state_dsn, view, owner, fence, stop, fault, applied, clock, Pace(), both)
+    base = _Base(state_dsn, view, owner, fence, stop, fault, applied, clock, Pace(), both, told)
     acts = SyncActs(state_dsn, stop)
     soon = {name: threading.Event() for name in view.reach.sources}
     readers = {name: _reader(base, name, soon[name]) for name in soon} if CAPTURE in roles else {}
@@ -99,9 +101,9 @@ def compose(
     watcher = _watcher(base, acts, own, readers, ReachHolds(acts, lock.name, _opens(roles)))
     capture = _capture(base, acts, readers, watcher) if CAPTURE in roles else None
     deliver = _deliver(base) if DELIVER in roles else None
-    told = {"pid": os.getpid(), "host": socket.gethostname(), "version": view.catalog.version}
+    where = {"pid": os.getpid(), "host": socket.gethostname(), "version": view.catalog.version}
     slots = [reader.slot for reader in readers.values()]
-    run = ProcessRun(ProcessLife(lock.name, history.incarnation, slots, told))
+    run = ProcessRun(ProcessLife(lock.name, history.incarnation, slots, where))
     gauger = Gauger(state_dsn, lambda: applied.view, gauge_metrics.METRICS.show)
     machine = MachineClock()
     parts = Parts(
@@ -174,6 +176,7 @@ class _Base:
     clock: StateClock
     pace: Pace
     recorder: Recorder
+    told: Sequence[Told]
 
     def catalog(self) -> Catalog:
         """The catalog in force."""
@@ -323,6 +326,7 @@ def _deliver(base: _Base) -> _Deliver:
             now=base.clock.now,
             is_ours=base.fence.allows,
             failed=base.fault.note,
+            told=base.told,
         )
         for name, one in settings.items()
     }

@@ -6,10 +6,11 @@ nothing else ends with 0; what to do is said by the applied definition, not by t
 """
 
 import gc
+import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +21,8 @@ import structlog
 from bytewax._bytewax import cli_main
 from bytewax.recovery import RecoveryConfig
 
-from connectors import listening, loops, signals
+from connectors import listening, loops, signals, traces
+from connectors.graph.exchanges import Told
 from connectors.liveness import Liveness
 from connectors.settings import Loaded, resolve_secret
 from connectors.trouble import Trouble
@@ -52,6 +54,8 @@ class Start:
     config: Loaded
     roles: frozenset[str]
     process_id: int
+    told: Sequence[Told] = ()
+    """Who hears of each batch that is sent to Graph."""
 
     @property
     def recovery_dir(self) -> Path:
@@ -91,7 +95,8 @@ def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0) -> i
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     memory.bound_arenas()
-    start = Start(config, roles, process_id)
+    spans = traces.begin(config.definition.run.traces, os.environ)
+    start = Start(config, roles, process_id, () if spans is None else (spans.tell,))
     request = EndRequest()
     probes = Probes(process_id, roles, Liveness())
     with _signals(request), loops.as_main(Pulse("rowtide-flow")):
@@ -108,6 +113,8 @@ def run(config: Loaded, roles: frozenset[str] = ROLES, process_id: int = 0) -> i
         finally:
             store.close()
             lock.close()
+            if spans is not None:
+                spans.end()
 
 
 def _run_once(
@@ -129,7 +136,7 @@ def _run_once(
     wait_for.done(lock.hold)
     if view is None or clock is None or request.made.is_set():
         return 0
-    process, parts = compose(dsn, view, own, start.roles, lock, clock, threading.Event())
+    process, parts = compose(dsn, view, own, start.roles, lock, clock, threading.Event(), start.told)
     recovery_config = wait_for.done(lambda: store.open(sync.names(parts)))
     if recovery_config is None:
         return 0

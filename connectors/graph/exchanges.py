@@ -31,7 +31,8 @@ class Exchange:
     """A batch of ``requests``, of which ``retries`` are of rows that were tried before.
 
     ``status``: of the answer as a whole, None without one, and ``code`` says why; ``statuses``: how many requests of it
-    were answered so. ``ru``: what it costs. The ids are ours and Graph's.
+    were answered so. ``ru``: what it costs. The ids are ours and Graph's, and Graph's for each
+    request that was refused.
     """
 
     graph: str
@@ -45,6 +46,7 @@ class Exchange:
     code: str
     client_request_id: str
     request_id: str
+    refused_request_ids: tuple[str, ...]
 
 
 Told = Callable[[Exchange], None]
@@ -73,6 +75,7 @@ class Exchanges:
             result.error.code if isinstance(result, NoAnswer) else "",
             result.client_request_id,
             result.headers.get("request-id", "") if isinstance(result, Reply) else "",
+            tuple(filter(None, (_request_id_of(member.body) for member in members.values() if member.status >= 400))),
         )
         for told in self._told:
             told(done)

@@ -17,9 +17,9 @@ from typing import Any, Final, Literal
 import structlog
 
 from control.cli import log_stacks
+from control.operations import log_rows
 from rowtide.legible import legible
 from rowtide.log_row import LogRow
-from state import row_hashes
 
 Event = MutableMapping[str, Any]
 Format = Literal["text", "json"]
@@ -30,8 +30,8 @@ _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": loggi
 _NEVER_SEE_ROWS: Final = ("azure.", "msal.", "py.warnings", "urllib3.")
 """Libraries whose whole message is logged; of others only its fixed part, because a value may have been put into it."""
 
-_SAID_BY_US: Final = ("azure.identity",)
-"""What these warn of at each attempt is said once by `connectors.trouble`."""
+_SAID_BY_US: Final = {"azure.identity": logging.ERROR, "opentelemetry": logging.CRITICAL}
+"""What these say at each attempt, below the level, is said once by `connectors.trouble`."""
 
 
 def set_up(style: Format = "text", level: Level = "info") -> None:
@@ -58,8 +58,8 @@ def set_up(style: Format = "text", level: Level = "info") -> None:
     if not any(isinstance(one, _Libraries) for one in root.handlers):
         root.addHandler(_Libraries())
     root.setLevel(logging.WARNING)
-    for name in _SAID_BY_US:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name, lowest in _SAID_BY_US.items():
+        logging.getLogger(name).setLevel(lowest)
 
 
 def log_what_nobody_caught() -> None:
@@ -99,7 +99,7 @@ class _Libraries(logging.Handler):
 def _hashed_rows(_logger: object, _method: str, event: Event) -> Event:
     for name, value in event.items():
         if isinstance(value, LogRow):
-            event[name] = row_hashes.to_hash(value)
+            event[name] = log_rows.key_hash(value)
     return event
 
 

@@ -11,7 +11,7 @@ from typing import TypedDict, assert_never
 
 from connectors.graph.item_look import ItemLook
 from connectors.postgres.apply_acts import AppliedEdit
-from control.operations import diagnosis, pause
+from control.operations import diagnosis, log_rows, pause
 from control.operations.diagnosis import SyncFacts
 from control.operations.status import SaidDocument, said_document
 from rowtide import explaining
@@ -26,7 +26,6 @@ from rowtide.log_row import LogRow
 from rowtide.mapping.columns import MappedColumn
 from rowtide.mapping.pulled_sync import PulledSync
 from rowtide.position import lsn_to_text
-from state import row_hashes
 from state.row_records import RowInOutbox, RowRecords, WaitingEdit
 
 SETTLED = frozenset(
@@ -184,7 +183,7 @@ def to_document(one: Explained, fields: Sequence[MappedColumn]) -> ExplainDocume
     return {
         "sync": compiled.name,
         "key": facts.key,
-        "key_hash": row_hashes.to_hash(LogRow(compiled.sync, facts.key)),
+        "key_hash": log_rows.key_hash(LogRow(compiled.sync, facts.key)),
         "table": compiled.table_text,
         "two_ways": compiled.two_ways,
         "verdict": said_document(verdict),

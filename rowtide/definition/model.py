@@ -74,6 +74,8 @@ class RunDefinition(Section):
     recovery_dir: str = "./.rowtide/recovery"
     listen: Annotated[str, matching(r".+:\d{1,5}", "must be address:port, such as 127.0.0.1:9464")] = "127.0.0.1:9464"
     log: Annotated[LogDefinition, BeforeValidator(_log)] = LogDefinition()
+    traces: Literal["auto", "on", "off"] = "auto"
+    """Whether a span is sent for each batch; auto: where the environment names a collector (connectors.traces)."""
 
 
 class SourcePolicy(Section):

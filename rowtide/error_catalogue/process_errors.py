@@ -56,6 +56,22 @@ WRITER_FAILED: Final = Entry(
     f"The process has ended; the next one looks at these rows before it writes. {_REPORT.capitalize()}.",
 )
 
+# --- traces ------------------------------------------------------------------------------------------------------
+
+TRACES_UNAVAILABLE: Final = Entry(
+    UserError,
+    "traces_unavailable",
+    "Traces cannot be sent: {why}.",
+    "Install rowtide[tracing] (its locks: requirements/tracing.txt), and set the OTEL_ variables as docs/logs.md says; "
+    "to do without traces: `run: {{traces: off}}`.",
+)
+TRACES_NOT_SENT: Final = Entry(
+    Unavailable,
+    "traces_not_sent",
+    "The collector does not take traces; those of this time are lost.",
+    "See whether what OTEL_EXPORTER_OTLP_ENDPOINT names runs and can be reached; nothing else waits for it.",
+)
+
 # --- the recovery store -----------------------------------------------------------------------------------------
 
 _ELSEWHERE: Final = "or name another directory in run.recovery_dir; what is in it may be thrown away at any time"

@@ -21,8 +21,8 @@ from tests.e2e.stack import Stack, wait_until
 pytestmark = pytest.mark.long
 
 MARKER = "Zweistein"
-LONG_KEY = MARKER + "".join(hashlib.sha256(str(n).encode()).hexdigest() for n in range(200))
-"""More than an index of the state database holds."""
+LONG_KEY = (MARKER + "".join(hashlib.sha256(str(n).encode()).hexdigest() for n in range(50)))[:2690]
+"""As much as an index of the source holds; with the id of the sync beside it, more than one of the state database."""
 
 TABLES = """
 CREATE TABLE people (
@@ -30,7 +30,9 @@ CREATE TABLE people (
     mail text UNIQUE
 );
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    IF NEW.note LIKE '%refused by the table%' THEN RAISE EXCEPTION 'no % of % with %', NEW.note, NEW.id, NEW.mail; END IF;
+    IF NEW.note LIKE '%refused by the table%' THEN
+        RAISE EXCEPTION 'no % of % with %', NEW.note, NEW.id, NEW.mail;
+    END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER refuse BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION refuse();

@@ -103,6 +103,8 @@ CLOCK_READERS: Final = frozenset(
     {"connectors.clocks", "connectors.graph.auth"}
     # When a report was sent, as the replication protocol has it; no server goes by it.
     | {"connectors.postgres.replication.feedback"}
+    # When a batch was sent, as a collector shows it beside other systems' spans.
+    | {"connectors.otlp_spans"}
     # When a person's plan would be done, by that person's clock.
     | {"control.cli.plan", "control.cli.apply"}
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from connectors.graph.budget import Budget
+from connectors.graph.exchanges import Told
 from connectors.graph.settings import GraphSettings
 from connectors.graph.writer import Writer
 from rowtide.change import Fields, JsonValue, Operation
@@ -67,7 +68,9 @@ class Row:
 class Delivery:
     """An outbox, a ledger, and the writer between them and a simulator."""
 
-    def __init__(self, settings: GraphSettings, site_id: str, budget: Budget | None = None) -> None:
+    def __init__(
+        self, settings: GraphSettings, site_id: str, budget: Budget | None = None, told: Sequence[Told] = ()
+    ) -> None:
         self.settings = settings
         self.rules = Rules(Columns(), 1, settings.patience)
         self.budget = budget or Budget(settings)
@@ -80,6 +83,7 @@ class Delivery:
             now=clock,
             is_ours=lambda _: True,
             failed=self.faults.append,
+            told=told,
         )
         self.rows: dict[str, Row] = {}
         self.ledger: dict[str, Pair] = {}
