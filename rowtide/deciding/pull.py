@@ -135,7 +135,7 @@ def _after_look(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: Pull
                 return whose.reserve(taken, shown, taken.key or "")
             if shown.version < known_version(taken):
                 return _older(taken, entry, now)
-            if isinstance(taken.pair, Held) and whose.is_of_another_history(taken, taken.pair, shown, rules):
+            if isinstance(taken.pair, Held) and whose.is_of_another_history(taken, taken.pair.item, shown, rules):
                 return ListRestored(taken, entry.list_id)
             return whose.own(taken, shown, rules)
         case Missing() | Found():

@@ -134,7 +134,7 @@ def own(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
         return _believed(Apply(taken, how, taken.key, entry, known_base(taken)), rules)
     ahead = taken.applied is not None and is_ahead(taken.applied, pair, taken.pulled)
     if entry.version == noted and isinstance(pair, Held) and not ahead:
-        if is_of_another_history(taken, pair, entry, rules):
+        if is_of_another_history(taken, pair.item, entry, rules):
             return look(taken, entry)
         return _learn(taken, pair, entry, rules)
     base = known_base(taken)
@@ -146,14 +146,14 @@ def own(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
     return _believed(Apply(taken, How.EDIT, taken.key, entry, base), rules)
 
 
-def is_of_another_history(taken: Taken, pair: Held, entry: InboxEntry, rules: PullRules) -> bool:
+def is_of_another_history(taken: Taken, noted: PairedItem | LeftItem, entry: InboxEntry, rules: PullRules) -> bool:
     """Whether the item had another content in this version: its list was restored, and a person edited it since.
 
     What our own application wrote last is how SharePoint keeps it; of what a person wrote the moment tells.
     """
-    if entry.version != version_of(pair.item.etag) or entry.by_app or entry.suspect:
+    if entry.version != version_of(noted.etag) or entry.by_app or entry.suspect:
         return False
-    if not edited(Base(pair.item.base, pair.item.kept), entry.fields, rules.mapping):
+    if not edited(Base(noted.base or {}, noted.kept or {}), entry.fields, rules.mapping):
         return False
     pulled = taken.pulled
     if pulled is None or (pulled.place, pulled.version) != (entry.place, entry.version):
@@ -205,6 +205,10 @@ def _left(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
     assert left is not None, "the entry is of a leftover"
     assert pair is not None, "a leftover is a pair's"
     is_lost = lost_of_left(taken) == entry.place
+    if left.base is not None and not is_lost and is_of_another_history(taken, left, entry, rules):
+        # Its list was restored, and no deep pass looks at it: whatever it says, a person decides.
+        doubtful = replace(entry, suspect=True)
+        return _believed(Apply(taken, How.LEFT, taken.key, doubtful, Base(left.base, left.kept or {})), rules)
     is_known = entry.version <= known_version(taken) and left.etag is not None
     if is_known and version_of(left.etag) >= entry.version and not is_lost:
         return Drop(taken)

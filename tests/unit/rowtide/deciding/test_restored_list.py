@@ -13,12 +13,12 @@ from rowtide.deciding.apply import Nothing, Open, RowAbsent, RowThere, Write
 from rowtide.deciding.conflicts import Choice, Conflict, TwoWayPolicy, Winner
 from rowtide.deciding.pull_steps import Drop, Later, ListRestored, LookAtOwn, PullInFlight
 from rowtide.deciding.recorded import Recorded
-from rowtide.deciding.records import Held
+from rowtide.deciding.records import Held, LeftItem
 from rowtide.deciding.sides import Base
-from rowtide.deciding.taken import Applied, Taken, etag_of_version
+from rowtide.deciding.taken import Applied, Apply, Taken, etag_of_version
 from tests.unit.rowtide.deciding import entries
 from tests.unit.rowtide.deciding.entries import edit, entry, judged, ruled, taken
-from tests.unit.rowtide.deciding.rows import ITEM, NOW, A, held, item
+from tests.unit.rowtide.deciding.rows import ITEM, NEW, NOW, A, B, g, held, item
 from tests.unit.rowtide.deciding.test_lost_edits import pulled
 
 BASE: Fields = dict(entries.BASE)
@@ -130,6 +130,20 @@ def test_another_content_in_the_same_version_is_of_a_restored_list() -> None:
     assert isinstance(plan.step, LookAtOwn)
     assert isinstance(pull.after(plan, Found((item(3, a="typed"),)), ruled(), NOW), ListRestored)
     assert isinstance(pull.after(plan, Found((item(3),)), ruled(), NOW), Drop), "it was shown by an old page"
+
+
+def test_of_an_item_that_the_row_has_left_in_such_a_list_a_person_decides() -> None:
+    """No deep pass looks at it; it would be removed with what was typed."""
+    left = LeftItem(A, ITEM, g(3), None, dict(BASE), {})
+    pair = held(list_id=B, item_id=NEW, leftovers=(left,))
+    typed = replace(another_content(), pair=pair)
+    done = judged(whose.first(typed, ruled("postgres_wins")), RowThere(B, dict(BASE)), ruled("postgres_wins"))
+    assert isinstance(done, Open)
+    assert done.conflict.fields["a"].sharepoint == "typed"
+    later = NOW + timedelta(seconds=1)
+    same = replace(typed, pulled=pulled(modified_at=NOW), applied=replace(APPLIED, version=3))
+    assert isinstance(whose.first(same, ruled()), Drop), "the list shows it in another form"
+    assert isinstance(whose.first(replace(same, pulled=pulled(modified_at=later)), ruled()), Apply)
 
 
 def test_what_we_wrote_ourselves_is_how_sharepoint_keeps_it() -> None:
