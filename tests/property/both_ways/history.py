@@ -6,12 +6,15 @@ values of which one was seen by whoever wrote the other are no conflict.
 """
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from rowtide.change import Fields
+from rowtide.deciding.conflicts import TwoWayPolicy
 from rowtide.deciding.records import Held, ListId, LostPost
 from rowtide.keys import rowtide_key
-from tests.property.both_ways.processes import FATES, Bad
-from tests.property.both_ways.records_in_memory import SYNC, places_of
+from tests.property.both_ways.crowd import EVERYBODY, FATES, Act, Crowd
+from tests.property.both_ways.processes import Bad
+from tests.property.both_ways.records_in_memory import SYNC, Switches, places_of
 from tests.property.both_ways.restorations import Restorations
 from tests.property.both_ways.sides_in_memory import (
     LISTS,
@@ -22,18 +25,28 @@ from tests.property.both_ways.sides_in_memory import (
     as_kept,
 )
 
-KEYS = ("1", "2")
 QUIET_ROUNDS = 400
 
 
 class History(Restorations):
     """The world, and the people who change it."""
 
+    def __init__(
+        self,
+        switches: Switches,
+        policy: TwoWayPolicy = "postgres_wins",
+        invertible: bool = True,
+        crowd: Crowd = EVERYBODY,
+    ) -> None:
+        super().__init__(switches, policy, invertible)
+        self.crowd = crowd
+
     # --- people ---
 
     def row_changes(self) -> None:
-        key = KEYS[self.number() % 2] if self.number() % 4 else self.any_key()
-        what, row = self.number() % 10, self.source.rows.get(key)
+        keys, kinds = self.crowd.keys, self.crowd.rows
+        key = keys[self.number() % 2] if self.number() % 4 else self.any_key()
+        what, row = kinds[self.number() % len(kinds)], self.source.rows.get(key)
         if row is None:
             gone = self.lineage.gone_row.pop(key, None)
             fields: Fields = {name: self.lineage.written(name, gone) for name in NAMES}
@@ -70,10 +83,11 @@ class History(Restorations):
 
     def any_key(self) -> str:
         keys = sorted(self.source.rows)
-        return str(self.pick(keys)) if keys else KEYS[0]
+        return str(self.pick(keys)) if keys else self.crowd.keys[0]
 
     def item_changes(self) -> None:
-        places, what = sorted(self.lists.items), self.number() % 12
+        kinds = self.crowd.items
+        places, what = sorted(self.lists.items), kinds[self.number() % len(kinds)]
         if not places or what == 11:
             self.new_item(what)
             return
@@ -157,29 +171,35 @@ class History(Restorations):
 
     def play(self, numbers: Sequence[int]) -> None:
         """The acts that the numbers say, then quiet; `Bad` if anything does not hold."""
+        if self.crowd.at_rest:
+            self.row_changes()
+            self.settle_down()
         self.numbers = iter(numbers)
-        while (act := next(self.numbers, None)) is not None:
-            self.act(act)
+        while (number := next(self.numbers, None)) is not None:
+            act = self.crowd.acts[number % len(self.crowd.acts)]
+            for _ in range(self.crowd.steps_of(act, self.number())):
+                self.act(act, self.crowd.fates[self.number() % len(self.crowd.fates)])
         self.settle_down()
         self.check()
 
-    def act(self, act: int) -> None:
-        fate = FATES[self.number() % len(FATES)]
-        match act % 16:
-            case 0 | 1:
+    def act(self, act: Act, fate: int) -> None:
+        match act:
+            case Act.ROW:
                 self.row_changes()
-            case 2 | 3:
+            case Act.ITEM:
                 self.item_changes()
-            case 4 | 5:
+            case Act.CAPTURE:
                 self.capture()
-            case 6 | 7 | 8:
+            case Act.COLLECT:
                 self.collect()
-            case 9 | 10 | 11:
+            case Act.DELIVER:
                 self.deliver(fate)
-            case 12 | 13 | 14:
+            case Act.PULL:
                 self.pull(fate)
+            case Act.REST:
+                self.rest(FATES[self.number() % len(FATES)])
             case _:
-                self.rest(fate)
+                assert_never(act)
 
     def rest(self, fate: int) -> None:
         match fate:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rowtide.change import Fields, JsonValue
-from rowtide.deciding.conflicts import Conflict, ConflictRecord
+from rowtide.deciding.conflicts import Conflict, ConflictRecord, Winner
 from rowtide.deciding.inbox import InboxEntry
 from tests.property.both_ways.sides_in_memory import Place, SourceRow
 
@@ -96,7 +96,11 @@ class Lineage:
     def invented(self, record: ConflictRecord, key: str, row: SourceRow | None, entry: InboxEntry) -> str | None:
         """Why the conflict is none; also notes what it names."""
         if record.kind is Conflict.UPDATE_DELETED:
-            unseen = self._against_deletion(self.gone_row.get(key), entry.fields)
+            deletion = self.gone_row.get(key)
+            unseen = self._against_deletion(deletion, entry.fields)
+            if record.winner is Winner.SHAREPOINT and deletion is not None:
+                # The row is made anew: what its deletion had taken along is there again, and nobody saw it come.
+                self.blurred |= {str(one).strip() for one in entry.fields.values()} & self.reach([deletion])
             return None if key in self.moved else unseen
         if record.kind is Conflict.DELETE_UPDATED and row is not None:
             unseen = self._against_deletion(self.gone_item.get(entry.place) or self.gone_of_key.get(key), row.fields)

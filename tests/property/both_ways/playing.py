@@ -1,7 +1,8 @@
 """Many histories from one seed, and the first that is bad.
 
 In: how many, the seed, the rules in force. Out: a `BadHistory`, or None. Called by the command and by the tests. Rule:
-a history is its numbers alone, so that a bad one can be played again and made shorter.
+a history is its numbers alone, of which the first says who acts, so that a bad one can be played again and made
+shorter.
 """
 
 import random
@@ -9,6 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from rowtide.deciding.conflicts import TwoWayPolicy
+from tests.property.both_ways.crowd import crowd_of
 from tests.property.both_ways.history import History
 from tests.property.both_ways.records_in_memory import Switches
 
@@ -32,7 +34,7 @@ def play(numbers: list[int], switches: Switches) -> str | None:
     """What did not hold in the history of these numbers; None: all did."""
     first = numbers[0] if numbers else 0
     try:
-        History(switches, POLICIES[first % 4], first % 8 < 4).play(numbers[1:])
+        History(switches, POLICIES[first % 4], first % 8 < 4, crowd_of(first)).play(numbers[1:])
     except AssertionError as bad:
         return str(bad) or "an assertion of the core"
     return None
@@ -42,7 +44,7 @@ def bad_history(histories: int, seed: int, switches: Switches) -> BadHistory | N
     """The first bad one of so many."""
     chance = random.Random(seed)
     for place in range(histories):
-        numbers = [chance.randrange(960) for _ in range(chance.randrange(40, 160))]
+        numbers = [chance.randrange(1 << 30), *(chance.randrange(960) for _ in range(chance.randrange(60, 300)))]
         if (why := play(numbers, switches)) is not None:
             return BadHistory(place, shortened(numbers, switches, why), why)
     return None
@@ -52,7 +54,7 @@ def shortened(numbers: list[int], switches: Switches, why: str) -> list[int]:
     """The numbers without stretches that are not needed for the history to be bad in the same way."""
     size = len(numbers) // 2
     while size:
-        start = 0
+        start = 1  # the first says who acts
         while start < len(numbers):
             fewer = numbers[:start] + numbers[start + size :]
             now = play(fewer, switches)

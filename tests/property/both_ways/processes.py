@@ -1,8 +1,8 @@
 """The processes of a two-way sync over sides and records in memory: capture, collect, deliver, pull.
 
-In: which of them takes a step, and what becomes of it (`FATES`). Out: changed sides and records; `Bad` at once where
-something is done that may never be. Rule: between any two steps anything else may happen; a step that the core decides
-is the core's, nothing of it is repeated here.
+In: which of them takes a step, and what becomes of it (`crowd.FATES`). Out: changed sides and records; `Bad` at once
+where something is done that may never be. Rule: between any two steps anything else may happen; a step that the core
+decides is the core's, nothing of it is repeated here.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -376,7 +376,3 @@ class Processes:
     def arrive_late(self) -> None:
         if self.late:
             self.late.pop(self.number() % len(self.late)).carry_out()
-
-
-FATES = (0, 0, 0, 0, 0, 0, 1, 2, 3, 3, 4, 5)
-"""What becomes of a step: done; carried out late, never, or unanswered; the process dies, or stands still."""
