@@ -55,6 +55,7 @@ def _to_apply(found: dict[str, Again], sync: CompiledSync) -> PulledAgain:
         {key: _shown(one.entry, sync) for key, one in found.items() if not one.entry.deleted},
         [key for key, one in found.items() if one.frees],
         {key: one.entry.place for key, one in found.items() if one.entry.deleted},
+        [_shown(one.left, sync) for one in found.values() if one.left is not None],
     )
 
 

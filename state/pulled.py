@@ -96,12 +96,13 @@ def has_unconfirmed(conn: Connection, sync: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class PulledAgain:
     """What is applied once more, by row key: items as they were agreed, those whose pairs have none until then, and
-    items that are gone.
+    items that are gone; besides, items that rows have left.
     """
 
     shown: Mapping[str, Shown]
     freed: Collection[str]
     gone: Mapping[str, inbox.Place]
+    left: Collection[Shown] = ()
 
 
 # The deletion went through the breaker once.
@@ -146,11 +147,12 @@ def confirm(conn: Connection, sync: str, looked_at: UnconfirmedPairs, again: Pul
     """
     keys = [one.key for one in looked_at.pairs]
     xids = [one.pulled.xid for one in looked_at.pairs]
-    places = [*((one.list_id, one.item_id) for one in again.shown.values()), *again.gone.values()]
+    shown = [*again.shown.values(), *again.left]
+    places = [*((one.list_id, one.item_id) for one in shown), *again.gone.values()]
     with conn.transaction():
         if places:
             conn.execute(_STAYS, {"lists": [one for one, _ in places], "items": [one for _, one in places]})
-        inbox.put(conn, sync, list(again.shown.values()), told=False)
+        inbox.put(conn, sync, shown, told=False)
         if again.gone:
             lists, items = [place[0] for place in again.gone.values()], [place[1] for place in again.gone.values()]
             conn.execute(_PUT_GONE, {"sync": sync, "keys": list(again.gone), "lists": lists, "items": items})

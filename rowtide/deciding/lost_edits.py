@@ -8,7 +8,7 @@ a row that pull had made is made, one that it had deleted is deleted.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rowtide.change import Fields
 from rowtide.deciding.inbox import InboxEntry
@@ -26,7 +26,7 @@ from rowtide.deciding.records import (
     version_of,
 )
 from rowtide.deciding.sides import FieldChange, is_other
-from rowtide.deciding.taken import Applied, Taken, place
+from rowtide.deciding.taken import Applied, Taken, etag_of_version, place
 from rowtide.keys import rowtide_key
 
 
@@ -76,24 +76,53 @@ def _digests(name: str, agreed: Fields) -> frozenset[str]:
 
 
 def lost_by(taken: Taken) -> Lost:
-    """The same, of an entry that was taken; what is lost of an item that the row has left is no other item's."""
-    left = lost_of_left(taken)
-    return NOTHING_LOST if left not in (None, taken.entry.place) else lost_of(taken.pulled, taken.applied)
+    """The same, of an entry that was taken; what is lost of an item that the row has left comes after all else."""
+    lost = lost_of(taken.pulled, taken.applied)
+    left = _left_of(taken.pair, taken.pulled, lost)
+    if left is None or taken.pulled is None:
+        return lost
+    others = _others(lost, taken.pulled)
+    if others.fields or place(left) != taken.entry.place:
+        return others
+    return lost
 
 
 def lost_of_left(taken: Taken) -> tuple[ListId, ItemId] | None:
     """The item that the row has left whose edit the source has lost, and nothing else."""
-    left = _left_of(taken.pair, taken.pulled, lost_of(taken.pulled, taken.applied))
-    return None if left is None else place(left)
+    lost = lost_of(taken.pulled, taken.applied)
+    left = _left_of(taken.pair, taken.pulled, lost)
+    return None if left is None or taken.pulled is None or _others(lost, taken.pulled).fields else place(left)
+
+
+def with_left_again(pair: Pair, taken: Taken, before: Fields | None, after: Fields) -> Pair:
+    """The pair once all else that is lost was applied again: an edit of an item that the row has left is news again.
+
+    ``before`` and ``after``: the row then. Where it is as it was before the edit, the edit is compared with that.
+    """
+    pulled, lost = taken.pulled, lost_of(taken.pulled, taken.applied)
+    left = _left_of(taken.pair, pulled, lost)
+    if left is None or pulled is None or place(left) == taken.entry.place or not _others(lost, pulled).fields:
+        return pair
+    names = lost.fields.keys() & pulled.written
+    back = names if before is None else names & lost.gone_back(before)
+    agreed = {name: value for name, value in (left.base or {}).items() if name not in names}
+    kept = {name: value for name, value in (left.kept or {}).items() if name not in names}
+    etag = etag_of_version(left.etag, version_of(left.etag) - 1)
+    news = replace(left, etag=etag, base={**agreed, **{name: after.get(name) for name in back}}, kept=kept)
+    return replace(pair, leftovers=tuple(news if one == left else one for one in pair.leftovers))
 
 
 def _left_of(pair: Pair | None, pulled: Pulled | None, lost: Lost) -> LeftItem | None:
+    """The item that the row has left whose edit was pulled last, if that is lost."""
     if pair is None or pulled is None or lost.inserted or lost.moved_from is not None:
         return None
-    if not lost.fields or lost.fields.keys() - pulled.written:
-        return None
     found = (one for one in pair.leftovers if isinstance(one, LeftItem) and place(one) == pulled.place)
-    return next((one for one in found if one.base is not None), None)
+    return next((one for one in found if one.base is not None and lost.fields.keys() & pulled.written), None)
+
+
+def _others(lost: Lost, pulled: Pulled) -> Lost:
+    """What is lost besides the edit that was pulled last."""
+    return replace(lost, fields={name: was for name, was in lost.fields.items() if name not in pulled.written})
 
 
 def _is_behind(applied: Applied | None, pulled: Pulled) -> bool:
@@ -129,21 +158,27 @@ def _seen_again(is_back: bool, differs: bool) -> FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """An entry by which something is applied once more. ``frees``: the pair has no item until its row is made again."""
+    """An entry by which something is applied once more. ``frees``: the pair has no item until its row is made again.
+
+    ``left``: an entry of an item that the row has left, for what comes after that.
+    """
 
     entry: InboxEntry
     frees: bool = False
+    left: InboxEntry | None = None
 
 
 def again(sync: str, key: str, pair: Pair | None, pulled: Pulled, applied: Applied | None) -> Again | None:
     """What is to be applied once more of a pair, after a break in the source's history; None: nothing of it."""
     lost = lost_of(pulled, applied)
-    left = _left_of(pair, pulled, lost)
+    left, shown = _left_of(pair, pulled, lost), None
     if left is not None:
-        return Again(_agreed(PairedItem(*place(left), left.etag, left.base or {}, left.kept or {}), sync, key))
+        shown = _agreed(PairedItem(*place(left), left.etag, left.base or {}, left.kept or {}), sync, key)
+        if not _others(lost, pulled).fields:
+            return Again(shown)
     match pair:
         case Held(item=item, standing=Standing.LIVE) if lost.of_item:
-            return Again(_agreed(item, sync, key), frees=lost.inserted)
+            return Again(_agreed(item, sync, key), frees=lost.inserted, left=shown)
         case NoItem() if lost.gone is not None:
             return Again(InboxEntry(*pulled.place, 0, None, True, {}, None, False, None, None))
         case _:

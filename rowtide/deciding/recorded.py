@@ -13,7 +13,7 @@ from typing import assert_never
 from rowtide.change import Fields, JsonValue
 from rowtide.deciding.apply import AlreadyApplied, Delete, Done, Insert, Nothing, Row, RowThere, Write
 from rowtide.deciding.conflicts import Conflict, ConflictRecord, Winner
-from rowtide.deciding.lost_edits import NOTHING_LOST, lost_by
+from rowtide.deciding.lost_edits import NOTHING_LOST, lost_by, with_left_again
 from rowtide.deciding.observation import without_item
 from rowtide.deciding.pulled import MOST_OVERWRITTEN, Moved, Overwritten, Pulled, PulledOperation, digest
 from rowtide.deciding.records import (
@@ -76,7 +76,9 @@ def recorded(apply: Apply, done: Done, row: Row, commit: Commit, rules: PullRule
     applied, taken = done.applied, apply.taken
     if isinstance(done, AlreadyApplied):
         commit = replace(commit, key=apply.key or applied.key or commit.key, xid=applied.xid)
-    pair = _pair_after(apply, applied, row, commit, rules)
+    before = row.fields if isinstance(row, RowThere) else None
+    after = {**(before or {}), **(done.fields if isinstance(done, Write | Insert) else {})}
+    pair = with_left_again(_pair_after(apply, applied, row, commit, rules), taken, before, after)
     reread = _differs(pair, done, row, apply, rules)
     return Recorded(taken, commit.key, pair, _pulled(apply, done, row, commit), commit.lsn, applied.conflicts, reread)
 

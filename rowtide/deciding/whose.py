@@ -209,12 +209,14 @@ def _left(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
         # Its list was restored, and no deep pass looks at it: whatever it says, a person decides.
         doubtful = replace(entry, suspect=True)
         return _believed(Apply(taken, How.LEFT, taken.key, doubtful, Base(left.base, left.kept or {})), rules)
+    if isinstance(pair, Held) and lost_by(taken).of_item and not is_lost:
+        return Later(taken, AGAIN_AFTER_S, "an edit of the row's own item is applied again first")
     is_known = entry.version <= known_version(taken) and left.etag is not None
     if is_known and version_of(left.etag) >= entry.version and not is_lost:
         return Drop(taken)
     applied = taken.applied
     is_behind = applied is not None and not isinstance(pair, NoItem) and is_ahead(applied, pair, taken.pulled)
-    if is_behind or (isinstance(pair, Held) and lost_by(taken).of_item and not is_lost):
+    if is_behind:
         return Later(taken, AGAIN_AFTER_S, "an edit of the row's own item is recorded first")
     base = NO_BASE if left.base is None else Base(left.base, left.kept or {})
     if applied is not None and applied.agreed is not None and _says_more(applied, left, taken):

@@ -69,6 +69,17 @@ def test_a_lost_edit_is_in_the_inbox_before_its_row_may_go(
     assert lease.pulled == found.pairs[0].pulled
 
 
+def test_what_is_lost_of_an_item_that_the_row_has_left_is_in_the_inbox_too(
+    records: Any, entries: Inbox, make_pair: Any
+) -> None:
+    apply_an_edit(records, entries, make_pair)
+    records.open_era(2)
+    found = pulled.read_unconfirmed(records.conn, "orders", 10)
+    again = PulledAgain({"1": shown(item_key="orders:1")}, [], {}, [shown("8", item_key="orders:1")])
+    pulled.confirm(records.conn, "orders", found, again)
+    assert (entries.waiting("7")["version"], entries.waiting("8")["version"]) == (2, 2)
+
+
 def test_what_the_list_told_since_stays(records: Any, entries: Inbox, make_pair: Any) -> None:
     apply_an_edit(records, entries, make_pair)
     entries.put(version=9)

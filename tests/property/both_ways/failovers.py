@@ -72,6 +72,8 @@ class Failovers(Processes):
             lost = again(SYNC, key, known.pair, known.pulled, self.source.applied.get(key))
             if lost is not None and self.switches.again:
                 self.records.put_again(key, lost.entry)
+                if lost.left is not None:
+                    self.records.put_again(key, lost.left)
                 if lost.frees:
                     known.pair = NoItem(known.pair.as_of, None, known.pair.leftovers)
                     known.pulled = None

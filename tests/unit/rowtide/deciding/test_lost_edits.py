@@ -189,6 +189,32 @@ def test_a_lost_edit_of_an_item_that_its_row_has_left_is_applied_again_for_that_
     assert [one.kind for one in changed.applied.conflicts] == [Conflict.UPDATE_DIFFERING]  # type: ignore[union-attr]
 
 
+def test_where_an_edit_of_the_own_item_is_lost_too_that_one_is_applied_first() -> None:
+    of = replace(OF_LEFT, over={**OF_LEFT.over, "b": (Overwritten(40, digest("-")),)})
+    pair = held(base={"a": "0", "b": "x"}, leftovers=(LEFT,))
+    lost = again("orders", "1", pair, of, None)
+    assert lost is not None
+    assert (lost.entry.place, lost.left and lost.left.place) == ((A, ITEM), (B, "13"))
+    own = taken(lost.entry, pair=pair, pulled=of)
+    assert lost.left is not None
+    assert isinstance(whose.first(replace(own, entry=lost.left), ruled()), Later)
+    cases: list[tuple[RowThere, Fields]] = [
+        (RowThere(A, {"a": "0", "b": "-"}), {"a": "0", "b": "x"}),
+        (RowThere(A, {"a": "row's", "b": "-"}), {"b": "x"}),
+    ]
+    for row, base in cases:
+        done = verdict(own, row)
+        assert isinstance(done, Write)
+        assert (done.fields, done.applied.conflicts) == ({"b": "x"}, ())
+        plan = whose.first(own, ruled())
+        assert isinstance(plan, Apply)
+        noted = recorded(plan, done, row, Commit("1", 70, 700), ruled())
+        assert noted.pair is not None
+        assert noted.pair.leftovers == (replace(LEFT, etag=g(2), base=base),)
+        again_left = taken(lost.left, pair=noted.pair, pulled=noted.pulled, applied=done.applied)
+        assert isinstance(whose.first(again_left, ruled()), Apply)
+
+
 def test_it_is_no_edit_of_the_row_s_own_item_which_waits_for_it() -> None:
     shown = entry(4, fields={"a": "0", "b": "own"})
     own = taken(shown, pair=held(base=WAS, leftovers=(LEFT,)), pulled=OF_LEFT)
