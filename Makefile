@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 3
 JS := tests/interop/javascript
 
-.PHONY: help demo test test-long check types style layers unused deps lock interop soak takeouts perf perf-gate perf-accept replay sbom clean format
+.PHONY: help demo test test-long check types style layers unused deps lock interop soak takeouts perf perf-gate perf-accept perf-charts replay sbom clean format
 
 help:  ## Print the recipes
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -105,6 +105,10 @@ perf-gate: $(STAMP)  ## Hold the newest figures against the accepted ones; a clo
 
 perf-accept: $(STAMP)  ## Accept the newest figures (ONLY=family): later ones are held against them
 	@$(BIN)/python -m perf.gate --accept $(addprefix --only ,$(ONLY)) $(ARGS)
+
+perf-charts: $(STAMP)  ## Draw the curves of the newest figures for perf/README.md
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/perf.txt
+	@$(BIN)/python -m perf.charts
 
 soak: $(STAMP)  ## Kill processes at work 500 times (KILLS=) and count what was lost or doubled
 	@$(BIN)/python -m tests.e2e.crash.soak --kills $(or $(KILLS),500) $(ARGS)

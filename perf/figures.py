@@ -7,7 +7,7 @@ one family never loses the others.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,8 @@ from typing import Any
 
 from perf import machine
 from perf.judging import verdict
+
+Points = Sequence[tuple[float, float]]
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 SLOWED = RESULTS.with_name("slowed.local.json")
@@ -28,6 +30,9 @@ class Measurements:
 
     slowed: str = ""
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    curves: dict[str, dict[str, Any]] = field(default_factory=dict)
+    up_to: int = 1_000_000
+    """The largest size that a curve goes to."""
     run: dict[str, Any] = field(default_factory=dict)
 
     def begin(self) -> None:
@@ -41,9 +46,9 @@ class Measurements:
         """Record the median of ``values`` as the metric ``name``."""
         value = median(values)
         self.metrics[name] = {
-            "value": round(value, 3),
+            "value": _rounded(value),
             "unit": unit,
-            "spread": [round(min(values), 3), round(max(values), 3)],
+            "spread": [_rounded(min(values)), _rounded(max(values))],
             "repetitions": len(values),
             "against": against,
             **self.run,
@@ -53,19 +58,34 @@ class Measurements:
             flush=True,
         )
 
+    def add_curve(self, name: str, axes: tuple[str, str], series: Mapping[str, Points], against: str) -> None:
+        """Record a curve for perf/README.md: ``axes`` are what x and y say."""
+        points = {label: [[x, round(y, 3)] for x, y in points] for label, points in series.items()}
+        self.curves[name] = {"axes": list(axes), "series": points, "against": against, **self.run}
+        for label, found in points.items():
+            print(f"{name:32} {label}: {', '.join(f'{x:g}: {y:g}' for x, y in found)}", flush=True)
+
     def write(self, path: Path, done: Sequence[str], failed: Sequence[str]) -> None:
         """Merge into the results file at ``path``; ``done`` and ``failed`` are families."""
         before = read(path) if path.exists() else {"metrics": {}}
         still = [name for name in before.get("failed", []) if name not in done and name not in failed]
-        document = {"metrics": {**before["metrics"], **self.metrics}, "failed": sorted([*still, *failed])}
+        document = {
+            "metrics": {**before["metrics"], **self.metrics},
+            "curves": {**before.get("curves", {}), **self.curves},
+            "failed": sorted([*still, *failed]),
+        }
         replace(path, json.dumps(document, indent=1, sort_keys=True) + "\n")
 
     def keep(self, directory: Path) -> None:
         """Write this run by itself, named for its time and commit."""
-        if self.metrics:
+        if self.metrics or self.curves:
             name = f"{self.run['at'][:19].replace(':', '')}-{self.run['commit'].replace('+', '-changed')}.json"
-            document = {"metrics": self.metrics}
+            document = {"metrics": self.metrics, "curves": self.curves}
             replace(directory / name, json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
+def _rounded(value: float) -> float:
+    return round(value, 3 if abs(value) >= 1 else 5)
 
 
 def read(path: Path) -> dict[str, Any]:

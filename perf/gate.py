@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     """Compare, or accept."""
     parser = argparse.ArgumentParser(prog="perf.gate", description=__doc__)
     parser.add_argument("--accept", action="store_true")
-    parser.add_argument("--only", action="append", help="accept metrics of this family alone")
+    parser.add_argument("--only", action="append", help="accept this metric, or those whose names begin so, alone")
     parser.add_argument("--latest", type=Path, default=RESULTS)
     parser.add_argument("--accepted", type=Path, default=ACCEPTED)
     options = parser.parse_args(arguments)
@@ -47,7 +47,7 @@ def accept(path: Path, latest: Mapping[str, Any], only: Sequence[str]) -> int:
     chosen = {
         name: metric
         for name, metric in latest["metrics"].items()
-        if not only or any(name.startswith(f"{family}.") for family in only)
+        if not only or any(name == one or name.startswith(f"{one}.") for one in only)
     }
     slowed = sorted(name for name, metric in chosen.items() if metric.get("slowed"))
     if slowed or not chosen:

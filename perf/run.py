@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from perf import capture, claiming, delivery, neighbours, pulling, simulator, wide
+from perf import capture, claiming, curves, delivery, neighbours, overheads, pulling, simulator, wide
 from perf.figures import RESULTS, SLOWED, Measurements
 from rowtide.errors import UserError
 
@@ -33,6 +33,12 @@ FAMILIES: dict[str, Callable[[Measurements, int], None]] = {
     "pull_converging": pulling.converging,
     "simulator": simulator.run,
     "memory": wide.memory,
+    "overhead": overheads.overhead,
+    "recording": overheads.recording,
+    "load_curve": overheads.load_curve,
+    "drain_curve": curves.drain,
+    "memory_curve": curves.memory,
+    "table_curve": curves.table,
 }
 
 
@@ -45,11 +51,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="perf", description=__doc__)
     parser.add_argument("--only", choices=sorted(FAMILIES), action="append")
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--up-to", type=int, default=1_000_000, help="the largest size of a curve")
     parser.add_argument("--slowed", default="", metavar="NAME=pause:SECONDS")
     options = parser.parse_args(arguments)
     if options.slowed and not (options.only and SLOWABLE.issuperset(options.only)):
         parser.error(f"--slowed needs --only with some of {', '.join(sorted(SLOWABLE))}")
-    figures = Measurements(options.slowed)
+    figures = Measurements(options.slowed, up_to=options.up_to)
     done: list[str] = []
     failed: list[str] = []
     for name in options.only or FAMILIES:

@@ -95,15 +95,17 @@ def stand(
     syncs: str = SYNC,
     tables: Sequence[str] = (),
     edit: Callable[[str], str] = lambda definition: definition,
+    server: Mapping[str, str] | None = None,
 ) -> Iterator[Stand]:
     """A stand with table ``bench`` empty and its sync applied; ``tables``: statements that make others.
 
-    ``graph_options`` may depend on where the simulator is; the definition is applied as ``edit`` leaves it.
+    ``graph_options`` may depend on where the simulator is; the definition is applied as ``edit`` leaves it; ``server``:
+    further settings of PostgreSQL.
     """
     directory = Path(tempfile.mkdtemp(prefix="rowtide-perf-"))
     base = reachable_directory("rowtide-perf-pg-")
     work = reachable_directory("rowtide-perf-run-")
-    cluster = Cluster(base, {**QUIET, "shared_buffers": "1GB"})
+    cluster = Cluster(base, {**QUIET, "shared_buffers": "1GB", **(server or {})})
     cluster.start()
     simulator = Simulator(directory, *simulator_options)
     source, state = cluster.create_database("source"), cluster.create_database("state")

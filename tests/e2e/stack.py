@@ -145,6 +145,8 @@ class Stack:
         self.logins: StateLogins | None = StateLogins()
         """None: the product logs in to the state database as the superuser."""
         self.log = directory / "run.log"
+        self.module = "control.cli"
+        """What a process is started as; whatever stands in its place takes the same words."""
         self._graph = graph
         self._source_secret = source_secret
         self._graph_options = graph_options
@@ -208,7 +210,7 @@ syncs:{syncs}""",
     def start(self, *words: str, failpoints: str = "") -> subprocess.Popen[bytes]:
         """Start ``rowtide run`` in the background, its stderr appended to `log`."""
         environment = {**self.environment_of("run"), "ROWTIDE_FAILPOINTS": failpoints}
-        module = "tests.failpoints" if failpoints else "control.cli"
+        module = "tests.failpoints" if failpoints else self.module
         with self.log.open("ab") as stream:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, "run", "-c", str(self.config), *words],

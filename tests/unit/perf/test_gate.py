@@ -60,6 +60,12 @@ def test_accepting_says_which_promises_are_missed(tmp_path: Path, capsys: pytest
     assert "peer_death" not in said
 
 
+def test_one_metric_is_accepted_by_its_name(tmp_path: Path) -> None:
+    measured(tmp_path / "latest.json", deliver__peer_ratio=0.6, deliver__items_per_s=2)
+    assert open_gate(tmp_path, "--accept", "--only", "deliver.peer_ratio") == 0
+    assert read(tmp_path / "accepted.json")["metrics"].keys() == {"deliver.peer_ratio"}
+
+
 def test_one_family_is_accepted_and_the_others_stay(tmp_path: Path) -> None:
     measured(tmp_path / "latest.json", deliver__peer_ratio=0.6, deep__cpu_ratio=2)
     open_gate(tmp_path, "--accept")
