@@ -107,7 +107,6 @@ perf-accept: $(STAMP)  ## Accept the newest figures (ONLY=family): later ones ar
 	@$(BIN)/python -m perf.gate --accept $(addprefix --only ,$(ONLY)) $(ARGS)
 
 perf-charts: $(STAMP)  ## Draw the curves of the newest figures for perf/README.md
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/perf.txt
 	@$(BIN)/python -m perf.charts
 
 soak: $(STAMP)  ## Kill processes at work 500 times (KILLS=) and count what was lost or doubled

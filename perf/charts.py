@@ -2,7 +2,7 @@
 
 In: the curves that families recorded. Out: an SVG of each in perf/charts, and what perf/README.md says of them, between
 its two marks. Rules: nothing is drawn that was not measured; a chart holds the points it was drawn from, so that a test
-sees one that is not of the results. Drawing needs pygal (`make perf` installs it), looking does not.
+sees one that is not of the results.
 """
 
 import json
@@ -11,6 +11,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import pygal
+from pygal.style import CleanStyle
 
 from perf.figures import RESULTS, read
 
@@ -29,9 +32,6 @@ POWERS = frozenset({"memory", "table"})
 
 def svg_of(name: str, curve: Mapping[str, Any]) -> str:
     """The chart as SVG, without scripts and with its points as its description."""
-    import pygal
-    from pygal.style import CleanStyle
-
     by_power = name in POWERS
     chart = pygal.XY(
         style=CleanStyle(font_family="sans-serif", background="white"), js=[], width=800, height=400, pretty_print=True,

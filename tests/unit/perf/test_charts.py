@@ -51,7 +51,6 @@ def test_the_page_is_written_between_its_marks_alone() -> None:
 
 @pytest.mark.parametrize("name", sorted(charts.TITLES))
 def test_a_chart_is_drawn_alike_each_time_without_scripts(name: str) -> None:
-    pytest.importorskip("pygal", reason="only `make perf` installs it")
     drawn = charts.svg_of(name, CURVE)
     assert drawn == charts.svg_of(name, CURVE)
     assert charts.is_of(drawn, CURVE)
