@@ -12,9 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pygal
-from pygal.style import CleanStyle
-
 from perf.figures import RESULTS, read
 
 PAGE = Path(__file__).parent / "README.md"
@@ -32,6 +29,10 @@ POWERS = frozenset({"memory", "table"})
 
 def svg_of(name: str, curve: Mapping[str, Any]) -> str:
     """The chart as SVG, without scripts and with its points as its description."""
+    # Here, because pygal adds a finder to the imports of its process that pytest cannot ask.
+    import pygal
+    from pygal.style import CleanStyle
+
     by_power = name in POWERS
     chart = pygal.XY(
         style=CleanStyle(font_family="sans-serif", background="white"), js=[], width=800, height=400, pretty_print=True,
