@@ -103,8 +103,8 @@ class Taken:
     ``applied``: the source's record for the key, else for the item. ``twin``: an entry of another item with the row's
     RowtideKey waits. ``rounds_ended``: in every list, if the sync has several, a round ended that began after this
     entry was seen. ``absent_passed``: the row was found absent, or changed, before, and the cursor has passed the
-    insert LSN read then. ``pulled``: what pull last did to the row, as the ledger has it. ``left_waits``: items that
-    the row has left of which an entry waits.
+    insert LSN read then. ``pulled``: what pull last did to the row, as the ledger has it. ``others_wait``: items
+    that the row has left, or that have its RowtideKey, of which an entry waits, too.
     """
 
     entry: InboxEntry
@@ -119,7 +119,7 @@ class Taken:
     rounds_ended: bool = True
     absent_passed: bool = False
     pulled: Pulled | None = None
-    left_waits: frozenset[tuple[ListId, ItemId]] = frozenset()
+    others_wait: frozenset[tuple[ListId, ItemId]] = frozenset()
 
 
 class How(Enum):

@@ -66,23 +66,29 @@ def first(taken: Taken, rules: PullRules) -> PullPlan:
     """The first step for a taken entry."""
     if taken.waiting is not None and taken.waiting.busy:
         return Later(taken, AGAIN_AFTER_S, "its row is on its way to SharePoint")
-    if _comes_after_left(taken):
-        return Later(taken, AGAIN_AFTER_S, "an edit of an item that its row has left is recorded first")
+    if _comes_after_another(taken):
+        return Later(taken, AGAIN_AFTER_S, "what was applied of another item of its row is recorded first")
     return _whose(taken, taken.entry, rules)
 
 
-def _comes_after_left(taken: Taken) -> bool:
-    """Whether the entry has to wait: the source's record, which it would replace, tells of an item the row has left.
+def _comes_after_another(taken: Taken) -> bool:
+    """Whether the entry has to wait: the source's record, which it would replace, tells of another item of the row.
 
     What an earlier try did for that one, or that the source has lost it, is told by nothing else.
     """
+    others = taken.others_wait - {taken.entry.place}
+    applied, lost = taken.applied, lost_of_left(taken)
+    return lost in others or (applied is not None and applied.place in others and _is_unnoted(applied, taken))
+
+
+def _is_unnoted(applied: Applied, taken: Taken) -> bool:
+    """Whether an entry was applied, and nobody could note it."""
     leftovers = () if taken.pair is None else taken.pair.leftovers
-    for one in leftovers:
-        if isinstance(one, LeftItem) and place(one) != taken.entry.place and place(one) in taken.left_waits:
-            is_unnoted = taken.applied is not None and _says_more(taken.applied, one, taken)
-            if is_unnoted or lost_of_left(taken) == place(one):
-                return True
-    return False
+    left = next((one for one in leftovers if isinstance(one, LeftItem) and place(one) == applied.place), None)
+    if left is not None:
+        return _says_more(applied, left, taken)
+    is_newer = taken.pulled is None or taken.pulled.xid < applied.xid
+    return applied.agreed is not None and is_newer and not is_on_record(applied, taken.pulled)
 
 
 def _whose(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:

@@ -67,13 +67,13 @@ class Lease:
     absent_passed: bool = False
     pulled: Pulled | None = None
     suspect: bool = False
-    left_waits: frozenset[inbox.Place] = frozenset()
+    others_wait: frozenset[inbox.Place] = frozenset()
 
     def taken(self, entry: InboxEntry, applied: Applied | None, times: Times = UNKNOWN_TIMES) -> Taken:
         """The entry as the core takes it: its values canonical, with what the source has recorded of it."""
         return Taken(
             entry, self.key, self.pair, self.waiting, applied, self.token, self.choice, times, self.twin,
-            self.rounds_ended, self.absent_passed, self.pulled, self.left_waits,
+            self.rounds_ended, self.absent_passed, self.pulled, self.others_wait,
         )  # fmt: skip
 
 
@@ -202,7 +202,7 @@ class _Known:
     in_hand: frozenset[tuple[str, str, str]]
     twins: Mapping[str, frozenset[inbox.Place]]
     rounds: Mapping[str, datetime | None]
-    left_waits: frozenset[inbox.Place]
+    waiting: frozenset[inbox.Place]
 
     @staticmethod
     def read(
@@ -214,12 +214,13 @@ class _Known:
         pairs_at = {key: moment for key, moment, _ in found}
         pulled = {key: from_document(stored) for key, _, stored in found if stored is not None}
         in_hand = conn.execute(_IN_HAND, [sync, keys]).fetchall()
-        pairs = ledger.read(conn, sync, keys)
+        pairs, twins = ledger.read(conn, sync, keys), _twins(conn, sync, keys)
+        others = [*_left_by(pairs.values()), *(one for places in twins.values() for one in places)]
         return _Known(
             pairs, pairs_at, pulled, rows, _rekeyed(conn, sync, rows),
             conflicts.choices(conn, [(one.list_id, one.item_id) for one in shown]),
-            frozenset(map(tuple, in_hand)), _twins(conn, sync, keys),
-            dict(conn.execute(_ROUNDS, [sync]).fetchall()), _left_waits(conn, pairs.values()),
+            frozenset(map(tuple, in_hand)), twins,
+            dict(conn.execute(_ROUNDS, [sync]).fetchall()), _waiting_of(conn, others),
         )  # fmt: skip
 
     def is_in_hand(self, key: str | None, shown: Shown) -> bool:
@@ -227,23 +228,28 @@ class _Known:
         own = (shown.list_id, shown.item_id)
         return any(of == key and (list_id, item_id) != own for of, list_id, item_id in self.in_hand)
 
-    def left_of(self, pair: Pair | None) -> frozenset[inbox.Place]:
-        """Items that the pair's row has left of which an entry waits."""
-        leftovers = () if pair is None else pair.leftovers
-        return frozenset(place(one) for one in leftovers if isinstance(one, LeftItem)) & self.left_waits
+    def others_of(self, key: str, shown: Shown) -> frozenset[inbox.Place]:
+        """Other items that the row has left, or that have its RowtideKey, of which an entry waits."""
+        pair = self.pairs.get(key)
+        found = {*_left_by([] if pair is None else [pair]), *self.twins[key]} & self.waiting
+        return frozenset(found - {(shown.list_id, shown.item_id)})
 
 
-_LEFT_WAITS = """
+_WAITING = """
 SELECT i.list_id, i.item_id FROM rowtide.inbox AS i
   JOIN unnest(%s::text[], %s::text[]) AS n (list_id, item_id) USING (list_id, item_id) WHERE i.state = 'waiting'
 """
 
 
-def _left_waits(conn: Connection, pairs: Collection[Pair]) -> frozenset[inbox.Place]:
-    left = [place(one) for pair in pairs for one in pair.leftovers if isinstance(one, LeftItem)]
-    if not left:
+def _left_by(pairs: Collection[Pair]) -> list[inbox.Place]:
+    return [place(one) for pair in pairs for one in pair.leftovers if isinstance(one, LeftItem)]
+
+
+def _waiting_of(conn: Connection, items: Sequence[inbox.Place]) -> frozenset[inbox.Place]:
+    """Those of which an entry waits."""
+    if not items:
         return frozenset()
-    found = conn.execute(_LEFT_WAITS, [[one for one, _ in left], [one for _, one in left]]).fetchall()
+    found = conn.execute(_WAITING, [[one for one, _ in items], [one for _, one in items]]).fetchall()
     return frozenset(map(tuple, found))
 
 
@@ -332,7 +338,7 @@ def _lease(request: TakeRequest, shown: Shown, key: str | None, entry: Mapping[s
         absent_passed=passed,
         pulled=None if key is None else known.pulled.get(key),
         suspect=entry["suspect"],
-        left_waits=frozenset() if key is None else known.left_of(known.pairs.get(key)),
+        others_wait=frozenset() if key is None else known.others_of(key, shown),
     )
 
 
@@ -356,7 +362,7 @@ def look_up(conn: Connection, lease: Lease, row: OutboxRow | None) -> Lease | No
         waiting=_waiting(row, known),
         choice=known.choices.get((lease.shown.list_id, lease.shown.item_id)),
         pulled=known.pulled.get(lease.key),
-        left_waits=known.left_of(known.pairs.get(lease.key)),
+        others_wait=known.others_of(lease.key, lease.shown),
     )
 
 

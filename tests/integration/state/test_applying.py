@@ -94,16 +94,31 @@ def test_a_deletion_knows_that_another_item_has_its_row_s_key(records: Any, entr
     applying.record_end(entries.conn, lease, Later(taken(lease), 0.0, "wait"))
 
 
-def test_it_is_known_that_an_entry_of_an_item_that_the_row_has_left_waits(
+def test_it_is_known_that_an_entry_of_an_item_that_the_row_has_others_wait(
     records: Any, entries: Inbox, make_pair: Any
 ) -> None:
     records.know("1", make_pair(leftovers=(LeftItem(LIST, ItemId("8")), LeftItem(LIST, ItemId("9")))))
     entries.put()
-    assert entries.take_one().left_waits == frozenset()
+    assert entries.take_one().others_wait == frozenset()
     entries.conn.execute("UPDATE rowtide.inbox SET lease_until = NULL, lease_token = NULL")
     entries.put("8")
     leases = {lease.shown.item_id: lease for lease in entries.take()}
-    assert leases[ItemId("7")].left_waits == {(LIST, "8")}
+    assert leases[ItemId("7")].others_wait == {(LIST, "8")}
+
+
+def test_it_is_known_that_an_entry_of_an_item_with_the_row_s_key_waits(
+    records: Any, entries: Inbox, make_pair: Any
+) -> None:
+    records.know("1", make_pair())
+    entries.put("99", list_id="list-us", item_key="orders:1")
+    entries.conn.execute("UPDATE rowtide.inbox SET state = 'parked'")
+    entries.put()
+    lease = entries.take_one()
+    assert (lease.twin, lease.others_wait) == (True, frozenset())
+    later = "UPDATE rowtide.inbox SET state = 'waiting', due_at = now() + interval '1 hour' WHERE item_id = '99'"
+    entries.conn.execute(later)
+    entries.conn.execute("UPDATE rowtide.inbox SET lease_until = NULL, lease_token = NULL")
+    assert entries.take_one().others_wait == {("list-us", "99")}
 
 
 def test_a_round_of_each_list_counts_where_there_are_others(entries: Inbox) -> None:

@@ -4,6 +4,7 @@ In: staged changes, outcomes of push, ends of pull. Out: claims and taken entrie
 of the state database; a lease that is not held any more writes nothing.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -334,21 +335,22 @@ class Records:
     def taken(self, row: InboxRow, key: str | None) -> Taken:
         entry, known = row.entry, None if key is None else self.ledger.get(key)
         waiting = None if key is None else self._waiting(key)
-        twin = any(
-            other.entry.place != entry.place and not other.entry.deleted and key is not None
+        twins = {
+            at: other for at, other in self.inbox.items()
+            if at != entry.place and not other.entry.deleted and key is not None
             and other.entry.item_key == rowtide_key(SYNC, key)
-            for other in self.inbox.values()
-        )  # fmt: skip
+        }  # fmt: skip
         ended = all(self.rounds[one] > row.seen for one in LISTS)
         return Taken(
             entry, key, None if known is None else known.pair, waiting, None, row.lease or "", row.choice,
-            UNKNOWN_TIMES, twin, ended, row.absent_at is not None and self._passed(row.absent_at),
-            None if known is None else known.pulled, self._left_waits(known),
+            UNKNOWN_TIMES, bool(twins), ended, row.absent_at is not None and self._passed(row.absent_at),
+            None if known is None else known.pulled, self._others_wait(entry.place, known, twins),
         )  # fmt: skip
 
-    def _left_waits(self, known: Known | None) -> frozenset[Place]:
+    def _others_wait(self, at: Place, known: Known | None, twins: Collection[Place]) -> frozenset[Place]:
         left = () if known is None else tuple(one for one in known.pair.leftovers if isinstance(one, LeftItem))
-        return frozenset(place(one) for one in left if place(one) in self.inbox and not self.inbox[place(one)].parked)
+        others = {*(place(one) for one in left), *twins} - {at}
+        return frozenset(one for one in others if one in self.inbox and not self.inbox[one].parked)
 
     def _waiting(self, key: str) -> WaitingRow | None:
         row = self.outbox.get(key)

@@ -218,7 +218,7 @@ def test_where_an_edit_of_the_own_item_is_lost_too_that_one_is_applied_first() -
 def test_it_is_no_edit_of_the_row_s_own_item_which_waits_for_it() -> None:
     shown = entry(4, fields={"a": "0", "b": "own"})
     own = taken(shown, pair=held(base=WAS, leftovers=(LEFT,)), pulled=OF_LEFT)
-    assert isinstance(whose.first(replace(own, left_waits=frozenset({(B, LEFT.item_id)})), ruled()), Later)
+    assert isinstance(whose.first(replace(own, others_wait=frozenset({(B, LEFT.item_id)})), ruled()), Later)
     done = verdict(own, RowThere(A, {"a": "row's", "b": "x"}))
     assert isinstance(done, Write)
     assert (done.fields, done.applied.conflicts) == ({"b": "own"}, ())

@@ -86,7 +86,7 @@ OF_LEFT = Applied(B, OTHER, 4, Base({"a": "theirs", "b": "x"}), "1", 60)
 
 
 def own(**changes: object) -> Taken:
-    of = taken(edit(4, b="own"), pair=held(leftovers=(LEFT,)), applied=OF_LEFT, left_waits=frozenset({(B, OTHER)}))
+    of = taken(edit(4, b="own"), pair=held(leftovers=(LEFT,)), applied=OF_LEFT, others_wait=frozenset({(B, OTHER)}))
     return replace(of, **changes)  # type: ignore[arg-type]
 
 
@@ -96,8 +96,18 @@ def test_an_edit_of_an_item_that_its_row_has_left_is_noted_before_its_record_is_
 
 
 def test_nothing_waits_for_what_is_noted_or_for_an_entry_that_is_gone() -> None:
-    assert isinstance(whose.first(own(left_waits=frozenset()), RULES), Apply)
+    assert isinstance(whose.first(own(others_wait=frozenset()), RULES), Apply)
     assert isinstance(whose.first(own(pulled=Pulled(B, OTHER, 4, "update", 60)), RULES), Apply)
     assert isinstance(whose.first(own(applied=None), RULES), Apply)
     left = own(entry=replace(edit(5, a="theirs too"), list_id=B, item_id=OTHER))
     assert isinstance(whose.first(left, RULES), Apply)
+
+
+def test_a_move_that_nobody_could_note_is_noted_before_a_copy_replaces_its_record() -> None:
+    """A person moved the item, and a copy of it has the row's key, too."""
+    copy = replace(edit(1, a="copied"), list_id=B, item_id=OTHER)
+    of = taken(copy, applied=MOVED, others_wait=frozenset({MOVED.place}))
+    assert isinstance(whose.first(of, RULES), Later)
+    assert not isinstance(whose.first(replace(of, others_wait=frozenset()), RULES), Later)
+    noted = Pulled(*MOVED.place, MOVED.version, "update", MOVED.xid)
+    assert not isinstance(whose.first(replace(of, pulled=noted), RULES), Later)
