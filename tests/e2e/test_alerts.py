@@ -8,6 +8,7 @@ alert fires; what mends is the playbook's command where it has one.
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -199,16 +200,21 @@ def test_what_source_and_process_do_alerts_and_clears(
         now = Conditions(stack, watch, Playbook(stack, "parts", "1"))
         held.touch()
         traps = f"{failpoints.STAGE_BEFORE_COMMIT}=pause:{held};{failpoints.LOOP_SHAPE}=fault"
-        faulty = stack.start(failpoints=traps)
-        stack.wait_ready(faulty)
+        stack.wait_ready(stack.start(failpoints=traps))
         stack.sql("INSERT INTO parts (id, name) VALUES (1001, 'not staged')")
         now.fires("RowtideEngineStands", "RowtideLoopFails")
         held.unlink()
-        for _ in range(3):
-            faulty.kill()
-            faulty.wait(20)
-            faulty = stack.start()
-            stack.wait_ready(faulty)
+
+        def crashes() -> bool:
+            """Once more; each life is long enough to be asked by Prometheus."""
+            stack.processes[-1].kill()
+            stack.processes[-1].wait(20)
+            stack.wait_ready(stack.start())
+            with suppress(AssertionError):
+                wait_until(lambda: "RowtideCrashLoop" in watch.firing(), "it is told", 8)
+            return "RowtideCrashLoop" in watch.firing()
+
+        wait_until(crashes, "it is told that the process starts again and again", DEADLINE_S)
         now.fires("RowtideCrashLoop")
         wait_until(lambda: len(stack.simulator.items()) == 6, "every row has an item")
         now.cleared()

@@ -143,7 +143,8 @@ def test_what_another_process_has_written_down_is_obeyed(stack: Stack) -> None:
         " VALUES ('list', %s, 'fault', 'graph_403', 'refused to another process', 'it', now() + interval '1 hour', 9)",
         list_id,
     )
-    wait_until(lambda: "list fails" in stack.logged().rpartition("another process")[0], "it is heard of")
+    heard = f'event="list fails" list_id={list_id} code=graph_403'
+    wait_until(lambda: heard in stack.logged(), "it is heard of")
     stack.sql("UPDATE near SET note = note || '?'")
     latency_s(stack, "beside the list", 3)
     assert not is_loaded(stack, "near")

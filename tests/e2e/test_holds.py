@@ -126,7 +126,7 @@ def test_the_lag_of_a_row_is_that_of_its_oldest_change_that_no_item_shows(stack:
     """A row that changes all the time is as late as it was before its newest change."""
 
     def lag_s() -> float:
-        return next(float(one["lag_s"]) for one in stack.status()["syncs"] if one["sync"] == "orders")
+        return next(float(one["lag_s"] or 0) for one in stack.status()["syncs"] if one["sync"] == "orders")
 
     wait_equal(stack)
     stack.command("pause", "orders")
