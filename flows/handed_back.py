@@ -60,9 +60,10 @@ class WayBack:
                 assert_never(handed)
 
     def _is_restored(self, one: Compared, kind: Kind) -> bool:
-        """Whether the item's list was restored; where a person's item is older, that is noted."""
+        """Whether the item's list was restored; where a person's item is older, or has its number, that is noted."""
         list_id = one.pair.item.list_id
-        if kind is Kind.OLDER and one.item is not None and not one.item.by_app and list_id not in self._restored:
+        shows = one.item is not None and not one.item.by_app and (kind is Kind.OLDER or one.is_gone)
+        if shows and list_id not in self._restored:
             suspect.note_restored(self._state, self._sync.sync, list_id)
             self._restored |= {list_id}
         return list_id in self._restored

@@ -12,7 +12,7 @@ from enum import Enum
 
 from rowtide.deciding.answers import Item
 from rowtide.deciding.observation import FieldMapping, interpret_look
-from rowtide.deciding.records import Held, NoItem, version_of
+from rowtide.deciding.records import Held, NoItem, is_same_item, version_of
 from rowtide.keys import ROWTIDE_KEY
 
 
@@ -70,7 +70,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A live pair and its item as seen.
+    """A live pair and its item as seen, or another item that has its number since a restore took it away.
 
     ``moved``: the pair was settled after the round began. ``young``: it was settled so shortly before that Graph may
     show an older state of the item. ``row_key``: the RowtideKey that the item should have.
@@ -82,6 +82,11 @@ class Compared:
     row_key: str
     moved: bool
     young: bool
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the pair's own item is not in its list."""
+        return self.item is None or not is_same_item(self.item.etag, self.pair.item.etag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ def judge(compared: Compared, mapping: FieldMapping) -> Verdict:
     pair, item, known = compared.pair, compared.item, compared.pair.item
     if compared.moved:
         return Moving()
-    if item is None:
+    if item is None or compared.is_gone:
         missing = Finding(Kind.MISSING, compared.key, known.list_id, known.item_id)
         return Moving() if compared.young else Differs(missing, NoItem(pair.as_of, known, pair.leftovers))
     is_older = version_of(item.etag) < version_of(known.etag)

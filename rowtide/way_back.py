@@ -43,6 +43,8 @@ def hand_back(compared: Compared, finding: Finding, restored: bool) -> HandedBac
         return Edited() if finding.kind is Kind.MISSING else None
     if item.by_app:
         return None
+    if compared.is_gone:
+        return Renumbered(NoItem(compared.pair.as_of, compared.pair.item, compared.pair.leftovers))
     if not restored:
         return Edited() if finding.kind is Kind.EDITED and has_edits else None
     pair = compared.pair

@@ -64,9 +64,12 @@ class Version:
     fields: bytes
 
 
-def item_guid(list_id: str, item_id: int) -> str:
-    """The item's GUID, which its eTag carries; derived, so it is the same after a restart."""
-    h = blake2b(f"{list_id}/{item_id}".encode(), digest_size=16).hexdigest()
+def item_guid(list_id: str, item: ListItem) -> str:
+    """The item's GUID, which its eTag carries; derived, so it is the same after a restart.
+
+    A list that was put back gives numbers again, and its items are others.
+    """
+    h = blake2b(f"{list_id}/{item.id}/{item.created}".encode(), digest_size=16).hexdigest()
     return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
 
@@ -132,13 +135,13 @@ class SimList:
         """The eTag of the item's present version, with its quotes."""
         match self.switches.etag_form:
             case "upper":
-                return f'"{item_guid(self.id, item.id).upper()},{item.version}"'
+                return f'"{item_guid(self.id, item).upper()},{item.version}"'
             case "braces":
-                return f'"{{{item_guid(self.id, item.id).upper()}}},{item.version}"'
+                return f'"{{{item_guid(self.id, item).upper()}}},{item.version}"'
             case "weak":
-                return f'W/"{item_guid(self.id, item.id)},{item.version}"'
+                return f'W/"{item_guid(self.id, item)},{item.version}"'
             case _:
-                return f'"{item_guid(self.id, item.id)},{item.version}"'
+                return f'"{item_guid(self.id, item)},{item.version}"'
 
     def get(self, item_id: str) -> ListItem | None:
         """The live item of an id as answers write it; None when it is dead or never was."""

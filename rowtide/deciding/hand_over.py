@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import TypeVar
 
 from rowtide.deciding import push
-from rowtide.deciding.answers import Answer, Changed, Found, Item, Missing, NotApplied, Unknown
-from rowtide.deciding.commands import LookAtItem, LookForKey, MoveItem
+from rowtide.deciding.answers import Answer, Found, Item, Missing, NotApplied, Unknown
+from rowtide.deciding.commands import LookForKey, MoveItem
 from rowtide.deciding.in_flight import (
     Ended,
     InFlight,
@@ -22,12 +22,12 @@ from rowtide.deciding.in_flight import (
     LookAtLeft,
     Patch,
     Remove,
-    RemoveLeft,
     Rules,
     Search,
     SearchLost,
     ask,
     is_write,
+    of_asked_item,
     own_items,
     patience_s,
     release,
@@ -57,6 +57,7 @@ from rowtide.deciding.records import (
     PairedItem,
     Standing,
     Work,
+    is_same_item,
     version_of,
 )
 from rowtide.deciding.sides import Base, edited
@@ -116,6 +117,7 @@ def after(
         return _after_versions(in_flight, answer, rules, now)
     if isinstance(answer, Versions):
         return release(in_flight.known, UNKNOWN_AFTER_S, "Graph's answer does not fit the request", unknown=True)
+    answer = of_asked_item(in_flight.step, answer)
     plan: TwoWayPlan | None = _instead(in_flight, answer, rules, now)
     if plan is None:
         plan = push.after(in_flight, answer, rules, now)
@@ -176,8 +178,6 @@ def _instead(in_flight: InFlight, answer: Answer, rules: Rules, now: datetime) -
             return _after_search(known, command.list_id, own_items(known.work, items), rules, now)
         case SearchLost(command), Found(items):
             return _after_search_lost(known, command.list_id, own_items(known.work, items), rules, now)
-        case RemoveLeft(_, left), Changed():
-            return ask(known, LookAtLeft(LookAtItem(left.list_id, left.item_id), left))
         case LookAtLeft(_, left), Found((item, *_)):
             return _after_left(known, left, item, rules)
         case _:
@@ -252,9 +252,7 @@ def _after_search(
 def _is_left(leftovers: tuple[Leftover, ...], list_id: ListId, item: Item) -> bool:
     """Whether the row has left the item and every edit of it is known: it may be taken up again."""
     return any(
-        isinstance(one, LeftItem)
-        and place(one) == (list_id, item.item_id)
-        and version_of(item.etag) <= version_of(one.etag)
+        isinstance(one, LeftItem) and _is_of(one, list_id, item) and version_of(item.etag) <= version_of(one.etag)
         for one in leftovers
     )
 
@@ -355,12 +353,17 @@ def _with_left(known: Known, list_id: ListId, item: Item, ours: ItemVersion, rul
 
 def _own(pair: NoItem | Held, list_id: ListId, item: Item) -> Held | None:
     """The pair if the item is its own."""
-    return pair if isinstance(pair, Held) and place(pair.item) == (list_id, item.item_id) else None
+    return pair if isinstance(pair, Held) and _is_of(pair.item, list_id, item) else None
+
+
+def _is_of(known: PairedItem | LeftItem, list_id: ListId, item: Item) -> bool:
+    """Whether the item is the known one; where a restore took that away, another may have its number."""
+    return place(known) == (list_id, item.item_id) and is_same_item(known.etag, item.etag)
 
 
 def _left(pair: NoItem | Held, list_id: ListId, item: Item) -> LeftItem | None:
     """The item among those that the row has left and of which something was agreed."""
-    found = (one for one in pair.leftovers if isinstance(one, LeftItem) and is_item(one, list_id, item.item_id))
+    found = (one for one in pair.leftovers if isinstance(one, LeftItem) and _is_of(one, list_id, item))
     return next((one for one in found if one.base is not None), None)
 
 
@@ -372,7 +375,7 @@ def _as_agreed(pair: NoItem | Held, list_id: ListId, item: Item) -> Held | None:
         leftovers = (*rest, left_behind(pair.item)) if isinstance(pair, Held) else rest
         agreed = PairedItem(list_id, item.item_id, left.etag, left.base or {}, left.kept or {})
         return Held(pair.as_of, agreed, leftovers=leftovers)
-    if isinstance(pair, NoItem) and pair.last is not None and place(pair.last) == (list_id, item.item_id):
+    if isinstance(pair, NoItem) and pair.last is not None and _is_of(pair.last, list_id, item):
         return Held(pair.as_of, pair.last, leftovers=pair.leftovers)
     return _own(pair, list_id, item)
 

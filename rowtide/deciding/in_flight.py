@@ -9,12 +9,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rowtide.deciding.answers import Item, Rejected
+from rowtide.deciding.answers import Answer, Found, Item, Missing, Rejected
 from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
 from rowtide.deciding.conflicts import DeletesForward, Policy
 from rowtide.deciding.observation import FieldMapping, Observation
 from rowtide.deciding.outcomes import ParkRow, Release, Settle
-from rowtide.deciding.records import Held, LeftItem, Leftover, ListId, NoItem, Work, WrongKey
+from rowtide.deciding.records import (
+    ETag,
+    Held,
+    LeftItem,
+    Leftover,
+    ListId,
+    NoItem,
+    Work,
+    WrongKey,
+    is_same_item,
+)
 from rowtide.errors import RowError
 from rowtide.keys import ROWTIDE_KEY, rowtide_key
 from rowtide.lists import NOTHING_HELD, HeldColumns
@@ -134,6 +144,26 @@ class LookAtKey:
 
 
 Step = Post | Patch | Remove | Look | Search | Verify | RemoveLeft | LookAtLeft | SearchLost | FreeKey | LookAtKey
+
+
+def of_asked_item(step: Step, answer: Answer) -> Answer:
+    """The answer to a look: where a restore took the item away and its number was given again, the item is gone."""
+    etag = _etag_of_looked_at(step)
+    if not isinstance(answer, Found) or etag is None:
+        return answer
+    return Missing() if any(not is_same_item(item.etag, etag) for item in answer.items) else answer
+
+
+def _etag_of_looked_at(step: Step) -> ETag | None:
+    match step:
+        case Look(_, held) | Verify(_, held):
+            return held.item.etag
+        case LookAtLeft(_, left):
+            return left.etag
+        case LookAtKey(_, wrong):
+            return wrong.etag
+        case _:
+            return None
 
 
 # --- a claim ------------------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def after_remove_left(known: Known, step: RemoveLeft, fact: Fact, rules: Rules, 
         case Missing():
             return next_leftover(_without(known, step.left), rules, now)
         case Changed():
-            return next_leftover(_with_etag(known, step.left, None), rules, now)
+            return ask(known, LookAtLeft(LookAtItem(step.left.list_id, step.left.item_id), step.left))
         case Written() | Found():
             return release_misfit(known, step)
         case _:

@@ -54,6 +54,7 @@ from rowtide.deciding.pull_steps import (
 from rowtide.deciding.recorded import Recorded
 from rowtide.deciding.records import (
     Held,
+    is_same_item,
     version_of,
 )
 from rowtide.deciding.taken import (
@@ -133,6 +134,8 @@ def _after_look(taken: Taken, entry: InboxEntry, answer: PullAnswer, rules: Pull
             shown = shown_by(entry, item)
             if not own:
                 return whose.reserve(taken, shown, taken.key or "")
+            if isinstance(taken.pair, Held) and not is_same_item(taken.pair.item.etag, shown.etag):
+                return ListRestored(taken, entry.list_id)  # it took away the row's item, whose number this one has
             if shown.version < known_version(taken):
                 return _older(taken, entry, now)
             if isinstance(taken.pair, Held) and whose.is_of_another_history(taken, taken.pair.item, shown, rules):

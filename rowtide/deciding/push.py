@@ -81,6 +81,7 @@ from rowtide.deciding.in_flight import (
     ask,
     is_write,
     look,
+    of_asked_item,
     own_items,
     park,
     release,
@@ -171,6 +172,7 @@ def needs_source(work: Work, rules: Rules) -> bool:
 
 def after(in_flight: InFlight, answer: Answer, rules: Rules, now: datetime) -> InFlight | Ended:
     """The next command of a claim, or its outcome, now that its last command was answered."""
+    answer = of_asked_item(in_flight.step, answer)
     plan = _after(in_flight.known, in_flight.step, answer, rules, now)
     contended = in_flight.known.commands >= MOST_COMMANDS and isinstance(answer, Changed | Found | Missing)
     if contended and isinstance(plan, InFlight):

@@ -26,6 +26,22 @@ def version_of(etag: ETag | None) -> int:
     return int(tail) if tail.isdigit() else 0
 
 
+def is_same_item(etag: ETag | None, other: ETag | None) -> bool:
+    """Whether two eTags may be of one item: False where each has a GUID, and they differ.
+
+    The number of an item that a restore took away is given again; the GUID never is.
+    """
+    return etag == other or (one := _guid_of(etag)) is None or (two := _guid_of(other)) is None or one == two
+
+
+def _guid_of(etag: ETag | None) -> str | None:
+    """The GUID in an item's eTag, which is written with or without braces, in capitals or not; None without one."""
+    if etag is None:
+        return None
+    head, comma, _ = etag.strip().removeprefix("W/").strip('"').rpartition(",")
+    return head.strip("{}").lower() if comma else None
+
+
 def is_next_version(etag: ETag, before: ETag | None) -> bool:
     """Whether ``etag`` is exactly one version above ``before`` (None: above an item that was not there)."""
     return version_of(etag) == version_of(before) + 1

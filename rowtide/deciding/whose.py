@@ -38,6 +38,7 @@ from rowtide.deciding.records import (
     Pair,
     PairedItem,
     Standing,
+    is_same_item,
     version_of,
 )
 from rowtide.deciding.sides import NO_BASE, Base, edited, learnt
@@ -130,6 +131,8 @@ def own(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
     pair = taken.pair
     assert isinstance(pair, Held | Arriving), "the entry is of the pair's own item"
     noted = version_of(pair.item.etag)
+    if isinstance(pair, Held) and not is_same_item(pair.item.etag, entry.etag):
+        return look(taken, entry)
     if isinstance(pair, Held) and pair.standing is not Standing.LIVE:
         return _note(taken, pair, entry, Base(dict(entry.fields)))
     if entry.version < noted:
@@ -210,6 +213,8 @@ def _left(taken: Taken, entry: InboxEntry, rules: PullRules) -> PullPlan:
     left, pair = left_item(taken.pair, entry), taken.pair
     assert left is not None, "the entry is of a leftover"
     assert pair is not None, "a leftover is a pair's"
+    if not is_same_item(left.etag, entry.etag):
+        return Later(taken, AGAIN_AFTER_S, "push looks for an item that had its number before a restore", grows=True)
     is_lost = lost_of_left(taken) == entry.place
     if left.base is not None and not is_lost and is_of_another_history(taken, left, entry, rules):
         # Its list was restored, and no deep pass looks at it: whatever it says, a person decides.

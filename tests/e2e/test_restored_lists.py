@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from rowtide.keys import rowtide_key
 from tests.e2e import owner
 from tests.e2e.conftest import Simulator
 from tests.e2e.stack import Stack, wait_until
-from tests.e2e.test_administration import wait_quiet
+from tests.e2e.test_administration import idle, wait_quiet
+from tests.e2e.test_push import settled
 
 
 class Site:
@@ -126,3 +128,29 @@ def test_an_item_that_is_given_the_id_of_a_lost_one_is_kept(
     wait_until(lambda: passes(stack) == [("a new item has the id of another row's item",)], "the lists are read")
     wait_quiet(stack)
     assert not stack.state("SELECT 1 FROM rowtide.outbox WHERE reason_code = 'refused_by_state'")
+
+
+@pytest.mark.long
+def test_a_persons_item_with_the_number_of_a_lost_one_is_kept(
+    site: Site, new_stack: Callable[..., Stack], new_cluster: Callable[..., Any]
+) -> None:
+    """Their items get the numbers of rows' items that the restore took away, and those rows change and go."""
+    stack = begin(site, new_stack, new_cluster)
+    assert stack.stop(stack.processes[-1]) == 0
+    site.restore()
+    stack.simulator = site.simulator
+    for number in range(6):
+        site.simulator.edit(list="Parts Other", fields={"Title": f"theirs {number}"}, user="Ada Editor")
+    stack.sql("UPDATE parts SET name = 'written again' WHERE id BETWEEN 101 AND 103")
+    stack.sql("DELETE FROM parts WHERE id = 103")
+    stack.start()
+    wait_until(lambda: settled(stack) and idle(stack), "everything settled", 120)
+    stack.command("reconcile", "--deep", "parts")
+    wait_until(lambda: [why for (why,) in passes(stack) if why == "asked for"], "the lists are read", 60)
+    wait_until(lambda: settled(stack) and idle(stack), "everything settled", 120)
+    there = [one["fields"] for one in site.simulator.items() if not one["deleted"]]
+    assert {one["Title"] for one in there} >= {f"theirs {number}" for number in range(6)}
+    rows = {(rowtide_key("parts", str(key)), name) for key, name in stack.sql("SELECT id, name FROM parts")}
+    ours = [(one["RowtideKey"], one["Title"]) for one in there if "RowtideKey" in one]
+    assert set(ours) == rows
+    assert len(ours) == len(rows)

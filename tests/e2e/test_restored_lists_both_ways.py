@@ -106,3 +106,32 @@ def test_what_a_person_wrote_is_asked_about_and_the_rest_is_the_tables(
     assert stack.state("SELECT count(*) FROM rowtide.list_cursor WHERE suspect_since IS NOT NULL") == [(0,)]
     assert len(passes(stack)) == 1
     assert stack.stop(stack.processes[-1]) == 0
+
+
+def test_a_persons_item_with_the_number_of_a_lost_one_becomes_a_row_of_its_own(
+    site: Site, new_stack: Callable[..., Stack], database: str
+) -> None:
+    """The restore takes away the newest items, and the next ones get their numbers; a lost one's row gets another."""
+    stack = begin(site, new_stack, database)
+    desk = Desk(stack)
+    stack.sql("INSERT INTO tasks (id, name) VALUES (901, 'made later'), (902, 'made later, and deleted')")
+    wait_until(lambda: len(desk.items()) == 24, "the rows have items")
+    lost = {desk.item(901)["id"], desk.item(902)["id"]}
+    desk.rest()
+    put_back(site, stack)
+    stack.sql("UPDATE tasks SET name = 'changed meanwhile' WHERE id = 901")
+    stack.sql("DELETE FROM tasks WHERE id = 902")
+    titles = ("after the restore", "and one more")
+    for title in titles:
+        stack.simulator.edit(list="Tasks", fields={"Title": title}, user="Ada Editor")
+    assert {one["id"] for one in desk.items() if one["fields"]["Title"] in titles} == lost
+    stack.start()
+    wait_until(lambda: passes(stack) == [(suspect.WHY,)], "the lists are read", 90)
+    made = "SELECT count(*) FROM tasks WHERE name IN ('after the restore', 'and one more')"
+    wait_until(lambda: stack.sql(made) == [(2,)], "their items are new rows", 90)
+    anew = lambda: [one for one in desk.items() if one["fields"]["Title"] == "changed meanwhile"]  # noqa: E731
+    wait_until(anew, "the row has an item again", 90)
+    desk.rest()
+    assert {one["fields"]["Title"] for one in desk.items() if one["id"] in lost} == set(titles)
+    assert stack.sql("SELECT id FROM tasks WHERE id IN (901, 902)") == [(901,)]
+    assert stack.stop(stack.processes[-1]) == 0

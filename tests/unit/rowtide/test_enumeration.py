@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from rowtide.deciding.answers import Item
 from rowtide.deciding.records import Held, NoItem
 from rowtide.enumeration import Compared, Differs, Equal, Kind, Moving, Verdict, judge
 from rowtide.keys import ROWTIDE_KEY
-from tests.unit.rowtide.deciding.rows import RULES, g, held, item
+from tests.unit.rowtide.deciding.rows import RULES, g, h, held, item
 
 PAIR = held()
 SEEN = Compared("1", PAIR, item(3), "orders:1", moved=False, young=False)
@@ -79,3 +80,14 @@ def test_graph_may_show_for_a_moment_what_was(seen: Any) -> None:
 def test_nothing_is_said_of_a_pair_that_was_settled_since() -> None:
     assert said(item=None, moved=True) == Moving()
     assert said(item=item(5, b="theirs"), moved=True) == Moving()
+
+
+@pytest.mark.parametrize("seen", [item(1), item(9, a="theirs")])
+def test_another_item_with_the_number_is_not_the_rows(seen: Item) -> None:
+    """A restore took the row's own away, and its number was given again."""
+    other = replace(seen, etag=h(1), row_key=None)
+    verdict = said(item=other)
+    assert isinstance(verdict, Differs)
+    assert verdict.finding.kind is Kind.MISSING
+    assert verdict.pair == NoItem(PAIR.as_of, PAIR.item)
+    assert said(item=other, young=True) == Moving()

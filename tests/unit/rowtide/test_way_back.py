@@ -8,7 +8,7 @@ from rowtide.deciding.records import Held, ItemId, NoItem
 from rowtide.enumeration import Compared, Finding, Kind
 from rowtide.keys import ROWTIDE_KEY
 from rowtide.way_back import Doubted, Edited, Renumbered, hand_back
-from tests.unit.rowtide.deciding.rows import ITEM, A, g, held, item
+from tests.unit.rowtide.deciding.rows import ITEM, A, g, h, held, item
 
 
 def compared(by_app: bool = False, row_key: str | None = "orders:1", missing: bool = False) -> Compared:
@@ -46,3 +46,12 @@ def test_what_the_ledger_says_meanwhile() -> None:
     assert isinstance(renumbered, Renumbered)
     assert isinstance(renumbered.pair, NoItem)
     assert isinstance(compared().pair, Held)
+
+
+def test_another_item_with_the_number_is_of_nobody_and_the_row_makes_its_own_anew() -> None:
+    theirs = replace(compared(row_key=None), item=replace(item(1), etag=h(1), row_key=None))
+    gone = hand_back(theirs, finding(Kind.MISSING), restored=False)
+    assert isinstance(gone, Renumbered)
+    assert gone.pair == NoItem(held().as_of, held().item)
+    ours = replace(theirs, item=replace(item(1, by_app=True), etag=h(1), row_key="orders:9"))
+    assert hand_back(ours, finding(Kind.MISSING), restored=False) is None, "the pass has it made anew, too"

@@ -11,7 +11,7 @@ from rowtide.deciding.in_flight import InFlight, Post
 from rowtide.deciding.item_versions import ItemVersion, Versions
 from rowtide.deciding.outcomes import HandOver, Release, Settle
 from rowtide.deciding.records import Held, LeftItem, LostPost, NoItem, Work
-from tests.unit.rowtide.deciding.rows import ITEM, NEW, NOW, PATIENCE, RULES, A, B, desired, g, held, item, sent
+from tests.unit.rowtide.deciding.rows import ITEM, NEW, NOW, PATIENCE, RULES, A, B, desired, g, h, held, item, sent
 
 
 def run(work: Work, *answers: Answer | Versions, looks_only: bool = False) -> TwoWayPlan:
@@ -293,3 +293,14 @@ def test_two_lost_posts_that_made_nothing_hold_nothing_back() -> None:
     assert over.entry is None
     assert over.pair is not None
     assert over.pair.leftovers == ()
+
+
+def test_another_item_with_the_number_of_ours_says_that_ours_is_gone() -> None:
+    """A restore took ours away. Whether its row goes is the way back's to decide, which sees the same."""
+    other = replace(item(1, a="theirs"), etag=h(1), row_key=None)
+    over = handed(run(Work(desired(), held()), Changed(), Found((other,))))
+    assert over.entry is not None
+    assert over.entry.deleted
+    gone = run(Work(desired("d", None), held()), Changed(), Found((other,)))
+    assert isinstance(gone, Settle)
+    assert isinstance(gone.pair, NoItem)

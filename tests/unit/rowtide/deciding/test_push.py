@@ -6,7 +6,18 @@ from datetime import datetime, timedelta
 import pytest
 
 from rowtide.deciding import push
-from rowtide.deciding.answers import Answer, Changed, Deleted, Found, Missing, NotApplied, Rejected, Unknown, Written
+from rowtide.deciding.answers import (
+    Answer,
+    Changed,
+    Deleted,
+    Found,
+    Item,
+    Missing,
+    NotApplied,
+    Rejected,
+    Unknown,
+    Written,
+)
 from rowtide.deciding.commands import Command, CreateItem, DeleteItem, LookAtItem, LookForKey, MoveItem, UpdateItem
 from rowtide.deciding.in_flight import InFlight
 from rowtide.deciding.outcomes import Complete, ParkRow, Release, Settle
@@ -15,6 +26,7 @@ from rowtide.deciding.records import (
     Arriving,
     AsOf,
     Desired,
+    ETag,
     Held,
     ItemId,
     LeftItem,
@@ -24,7 +36,10 @@ from rowtide.deciding.records import (
     PairedItem,
     Standing,
     Work,
+    WrongKey,
+    is_same_item,
 )
+from rowtide.keys import ROWTIDE_KEY
 from rowtide.position import Position
 from tests.unit.rowtide.deciding.rows import BASE, ITEM, NEW, NOW, RULES, A, B, C, desired, g, h, held, item, sent
 
@@ -518,3 +533,48 @@ def test_unknown_keeps_the_attempt() -> None:
     _, plan = run(Work(desired(sent=(sent(),)), None), Unknown("lost"))
     assert isinstance(plan, Release)
     assert not plan.unknown  # only a look was lost
+
+
+# --- a restore took an item away, and its number was given again -----------------------------------------------------
+
+
+def other(version: int = 1) -> Item:
+    """A person's item with the number of ours."""
+    return replace(item(version, a="theirs"), etag=h(version), row_key=None)
+
+
+def test_another_item_with_the_number_of_ours_is_not_written_over() -> None:
+    commands, plan = run(Work(desired(), held()), Changed(), Found((other(),)), Found(()))
+    assert commands == [UpdateItem(A, ITEM, g(3), {"a": "2"}), LookAtItem(A, ITEM), LookForKey(A)]
+    assert isinstance(plan, InFlight)
+    assert plan.command == CreateItem(A, {"a": "2", "b": "x"})
+
+
+def test_nor_is_it_deleted() -> None:
+    commands, plan = run(Work(desired("d", None), held()), Changed(), Found((other(5),)))
+    assert commands == [DeleteItem(A, ITEM, g(3)), LookAtItem(A, ITEM)]
+    assert ended(plan).pair == NoItem(AsOf(Position(1, 20, 0), 9, 7), held().item, (LostPost(A, NOW),))
+
+
+def test_nor_in_place_of_one_that_the_row_has_left() -> None:
+    pair = held(list_id=B, item_id=NEW, leftovers=(LeftItem(A, ITEM, g(1)),))
+    work = Work(desired(list_id=B, fields={"a": "1", "b": "x"}), pair)
+    commands, plan = run(work, Changed(), Found((other(),)))
+    assert commands == [DeleteItem(A, ITEM, g(1)), LookAtItem(A, ITEM)]
+    assert ended(plan).pair.leftovers == ()
+
+
+def test_its_key_stays_where_it_is() -> None:
+    wrong = WrongKey(A, ItemId("99"), g(2))
+    work = Work(desired(fields={"a": "1", "b": "x"}), held(leftovers=(wrong,)))
+    commands, plan = run(work, Changed(), Found((replace(other(), item_id=ItemId("99"), row_key="orders:1"),)))
+    assert commands == [UpdateItem(A, ItemId("99"), g(2), {ROWTIDE_KEY: None}), LookAtItem(A, ItemId("99"))]
+    assert ended(plan).pair.leftovers == ()
+
+
+def test_an_etag_is_written_in_several_ways() -> None:
+    forms = ['"{G},3"', 'W/"g,2"', "g,9"]
+    assert all(is_same_item(g(1), ETag(form)) for form in forms)
+    assert is_same_item(g(1), None)
+    assert is_same_item(g(1), ETag('"9"')), "one without a GUID may be any item's"
+    assert not is_same_item(g(1), h(1))

@@ -17,8 +17,8 @@ from rowtide.deciding.records import Held, LeftItem
 from rowtide.deciding.sides import Base
 from rowtide.deciding.taken import Applied, Apply, Taken, etag_of_version
 from tests.unit.rowtide.deciding import entries
-from tests.unit.rowtide.deciding.entries import edit, entry, judged, ruled, taken
-from tests.unit.rowtide.deciding.rows import ITEM, NEW, NOW, A, B, g, held, item
+from tests.unit.rowtide.deciding.entries import deletion, edit, entry, judged, ruled, taken
+from tests.unit.rowtide.deciding.rows import ITEM, NEW, NOW, A, B, g, h, held, item
 from tests.unit.rowtide.deciding.test_lost_edits import pulled
 
 BASE: Fields = dict(entries.BASE)
@@ -159,3 +159,25 @@ def test_the_moment_tells_two_edits_of_one_version_apart() -> None:
     assert isinstance(whose.first(same, ruled()), Recorded), "the list shows it in another form"
     assert isinstance(whose.first(replace(same, pulled=pulled(modified_at=later)), ruled()), PullInFlight)
     assert isinstance(whose.first(replace(same, pulled=pulled()), ruled()), Recorded), "nobody knows when it was"
+
+
+@pytest.mark.parametrize("version", [1, 3, 9])
+def test_another_item_with_the_number_of_the_rows_tells_of_a_restore(version: int) -> None:
+    of = taken(entry(version, etag=h(version), item_key=None), pair=held())
+    looked = whose.first(of, ruled())
+    assert isinstance(looked, PullInFlight)
+    assert isinstance(looked.step, LookAtOwn)
+    other = replace(item(version), etag=h(version), row_key=None)
+    assert pull.after(looked, Found((other,)), ruled(), NOW) == ListRestored(of, A)
+
+
+def test_nor_is_it_told_as_deleted() -> None:
+    looked = whose.first(taken(deletion(), pair=held()), ruled())
+    assert isinstance(looked, PullInFlight)
+    other = replace(item(1), etag=h(1), row_key=None)
+    assert isinstance(pull.after(looked, Found((other,)), ruled(), NOW), ListRestored)
+
+
+def test_one_with_the_number_of_an_item_that_its_row_has_left_waits_until_that_is_looked_for() -> None:
+    pair = held(list_id=B, item_id=NEW, leftovers=(LeftItem(A, ITEM, g(1), None, BASE, {}),))
+    assert isinstance(whose.first(taken(entry(3, etag=h(3), item_key=None), pair=pair), ruled()), Later)
