@@ -58,8 +58,12 @@ class Desk:
     stack: Stack
 
     def item(self, key: int) -> dict[str, Any]:
-        """The item of a row."""
-        return next(one for one in self.items() if one["fields"].get("RowtideKey") == rowtide_key("tasks", str(key)))
+        """The item of a row; one that a person made gets its key a moment after its row is there."""
+        row_key = rowtide_key("tasks", str(key))
+        found: list[dict[str, Any]] = wait_until(
+            lambda: [one for one in self.items() if one["fields"].get("RowtideKey") == row_key], f"an item of row {key}"
+        )
+        return found[0]
 
     def items(self) -> list[dict[str, Any]]:
         """Every item that is there."""

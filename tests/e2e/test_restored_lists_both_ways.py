@@ -129,8 +129,7 @@ def test_a_persons_item_with_the_number_of_a_lost_one_becomes_a_row_of_its_own(
     wait_until(lambda: passes(stack) == [(suspect.WHY,)], "the lists are read", 90)
     made = "SELECT count(*) FROM tasks WHERE name IN ('after the restore', 'and one more')"
     wait_until(lambda: stack.sql(made) == [(2,)], "their items are new rows", 90)
-    anew = lambda: [one for one in desk.items() if one["fields"]["Title"] == "changed meanwhile"]  # noqa: E731
-    wait_until(anew, "the row has an item again", 90)
+    wait_until(lambda: desk.item(901)["fields"]["Title"] == "changed meanwhile", "the row has an item again", 90)
     desk.rest()
     assert {one["fields"]["Title"] for one in desk.items() if one["id"] in lost} == set(titles)
     assert stack.sql("SELECT id FROM tasks WHERE id IN (901, 902)") == [(901,)]
