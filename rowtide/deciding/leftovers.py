@@ -211,7 +211,7 @@ def _without(known: Known, left: LeftItem) -> Known:
     return with_leftovers(known, rest)
 
 
-def _with_etag(known: Known, left: LeftItem, etag: ETag | None) -> Known:
+def _with_etag(known: Known, left: LeftItem, etag: ETag) -> Known:
     newer = tuple(
         replace(one, etag=etag) if isinstance(one, LeftItem) and is_item(one, left.list_id, left.item_id) else one
         for one in known.pair.leftovers
